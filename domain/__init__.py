@@ -1,0 +1,12 @@
+"""The rules of KeyLedger, and its vocabulary. Standard library only.
+
+tenant      one customer, named by a UUID in canonical spelling
+provider    one LLM vendor or server kind, from a closed table
+credential  a tenant's API key for one provider, with the settings needed to use it; one stream of events each
+secret      the API key in the clear; it lives for one call and is never stored
+sealed      the secret encrypted and bound to the place where it may be used
+version     number of an event within its stream, counted from 1
+position    number of an event within the whole log, counted from 1 without a gap
+view        a table computed from the log; the log alone is the truth
+receipt     what an answer says about whose credential served it
+"""

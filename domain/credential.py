@@ -1,0 +1,230 @@
+"""A credential as a decider: state, commands and events, and the two pure functions between them.
+
+`decide(state, command, now, sealer)` says what happens; `evolve(event)` says what is true after it. The clock, the ids
+and the cipher are arguments, so a history means the same on every run.
+Promises: versions grow by one; a set that changes nothing emits nothing; every event but the delete carries the whole
+state, so the last event of a stream is the credential.
+Refuses: a command whose precondition does not hold, the deletion of what is not there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, TypedDict
+from uuid import UUID, uuid5
+
+from domain.errors import CredentialNotFound, ServiceError, VersionConflict
+from domain.ports import Sealer
+from domain.providers import CredentialConfig
+from domain.secret import SealContext, SealedSecret, Secret
+
+_STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
+
+
+def stream_id(tenant_id: str, provider: str) -> UUID:
+    """Return the id of the stream that holds the credential of a tenant for a provider."""
+    return uuid5(_STREAMS, f"{tenant_id}/{provider}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What is true about one credential at one version. `sealed` is None once it is deleted.
+
+    set_at: when the key or its settings were last set; re-encryption does not move it.
+    """
+
+    tenant_id: str
+    provider: str
+    version: int
+    sealed: SealedSecret | None
+    masked_key: str | None
+    config: CredentialConfig
+    set_at: datetime | None
+
+    @property
+    def context(self) -> SealContext:
+        """Where the sealed secret of this version may be used."""
+        return _context(self.tenant_id, self.provider, self.version, self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandMeta:
+    """Who asks, and which request it is. `command_id` makes the command happen once however often it is sent.
+
+    may_repeat: the caller chose the command id and may have sent it before.
+    """
+
+    actor: str
+    request_id: str
+    command_id: str
+    may_repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What the caller has seen (RFC 9110, 13.1). `versions`: one of these; `exists`: there is one, or there is none."""
+
+    versions: frozenset[int] | None = None
+    exists: bool | None = None
+
+    @property
+    def stated(self) -> bool:
+        """Whether there is anything to hold."""
+        return self.versions is not None or self.exists is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SetCredential:
+    """Store this key and these settings for the tenant, in place of whatever was there."""
+
+    tenant_id: str
+    provider: str
+    secret: Secret
+    config: CredentialConfig
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCredential:
+    """Take the tenant's credential for the provider out of use."""
+
+    tenant_id: str
+    provider: str
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+
+
+Command = SetCredential | DeleteCredential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialEvent:
+    """What every event of a credential carries. `originator_*` are the event store's words for stream and version."""
+
+    TOPIC: ClassVar[str]
+    originator_id: UUID
+    originator_version: int
+    tenant_id: str
+    provider: str
+    actor: str
+    request_id: str
+    command_id: str
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSet(CredentialEvent):
+    """A key was stored, for the first time or in place of another."""
+
+    TOPIC: ClassVar[str] = "CredentialSet"
+    sealed: SealedSecret
+    masked_key: str
+    config: CredentialConfig
+    set_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialDeleted(CredentialEvent):
+    """The credential was taken out of use."""
+
+    TOPIC: ClassVar[str] = "CredentialDeleted"
+
+
+def evolve(event: CredentialEvent) -> Credential:
+    """Return the state after `event`. The state before it is not needed: events carry the whole."""
+    if isinstance(event, CredentialSet):
+        return Credential(
+            event.tenant_id,
+            event.provider,
+            event.originator_version,
+            event.sealed,
+            event.masked_key,
+            event.config,
+            event.set_at,
+        )
+    if isinstance(event, CredentialDeleted):
+        return Credential(
+            event.tenant_id, event.provider, event.originator_version, None, None, CredentialConfig(), None
+        )
+    raise TypeError(f"no rule for {type(event).__name__}")
+
+
+def decide(
+    state: Credential | None, command: Command, now: datetime, sealer: Sealer
+) -> Sequence[CredentialSet | CredentialDeleted]:
+    """Return the events that `command` causes in `state` at `now` (UTC); none when nothing would change.
+
+    Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete.
+    """
+    live = state is not None and state.sealed is not None
+    version = state.version if state is not None else 0
+    _require(command.precondition, version, live=live)
+    if isinstance(command, DeleteCredential):
+        if not live:
+            raise CredentialNotFound(command.tenant_id, command.provider)
+        return [CredentialDeleted(**_envelope(command, version + 1, now))]
+    if state is not None and _same(state, command, sealer):
+        return []
+    context = _context(command.tenant_id, command.provider, version + 1, command.config)
+    return [
+        CredentialSet(
+            **_envelope(command, version + 1, now),
+            sealed=sealer.seal(command.secret, context),
+            masked_key=command.secret.masked(),
+            config=command.config,
+            set_at=now,
+        )
+    ]
+
+
+def _require(precondition: Precondition, version: int, *, live: bool) -> None:
+    wrong_version = precondition.versions is not None and (not live or version not in precondition.versions)
+    wrong_existence = precondition.exists is not None and precondition.exists != live
+    if wrong_version or wrong_existence:
+        raise VersionConflict(version, precondition=True)
+
+
+def _same(state: Credential, command: SetCredential, sealer: Sealer) -> bool:
+    if state.sealed is None or state.config != command.config:
+        return False
+    try:
+        return sealer.open(state.sealed, state.context) == command.secret
+    except ServiceError:
+        return False  # what cannot be opened is replaced: setting it again is the way out
+
+
+class _Envelope(TypedDict):
+    originator_id: UUID
+    originator_version: int
+    tenant_id: str
+    provider: str
+    actor: str
+    request_id: str
+    command_id: str
+    timestamp: datetime
+
+
+def _envelope(command: Command, version: int, now: datetime) -> _Envelope:
+    return {
+        "originator_id": stream_id(command.tenant_id, command.provider),
+        "originator_version": version,
+        "tenant_id": command.tenant_id,
+        "provider": command.provider,
+        "actor": command.meta.actor,
+        "request_id": command.meta.request_id,
+        "command_id": command.meta.command_id,
+        "timestamp": now,
+    }
+
+
+def _context(tenant_id: str, provider: str, version: int, config: CredentialConfig) -> SealContext:
+    return SealContext(
+        tenant_id,
+        provider,
+        stream_id(tenant_id, provider),
+        version,
+        config.endpoint,
+        config.api_version,
+        config.deployment_name,
+    )

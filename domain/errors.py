@@ -1,0 +1,227 @@
+"""Every way in which KeyLedger says no. No HTTP here: `api.problems` is the one table that maps these to numbers.
+
+    ServiceError
+    +- Refused                  a rule was broken; nothing was recorded
+    |  +- UnknownProvider         no such provider
+    |  +- UnknownModel            no such model in the catalogue
+    |  +- InvalidCredential       fields of the request, each with the rule it breaks
+    |  +- InvalidRequest          the same for requests that are not about a credential
+    |  +- CredentialNotFound      the tenant has none for this provider
+    |  +- VersionConflict         somebody else was faster, or a precondition does not hold
+    |  +- CommandReused           an idempotency key came again with another request
+    +- Unresolvable             no key may serve this call; raised instead of falling back
+    |  +- NoCredential            neither the tenant nor the platform has a key for it
+    |  +- UnreadableCredential    sealed under a key this service does not have, or not openable
+    |  +- CredentialIntegrityError  stored data do not belong together
+    |  +- RejectedByProvider      the provider refuses the key
+    +- ProviderFailed           the key was right, the call still failed
+    |  +- ProviderRefused         the provider does not accept this request
+    |  +- RateLimited             the provider's own limit, with its Retry-After
+    |  +- ProviderTimeout         no answer in time
+    |  +- ProviderUnavailable     not reachable, or answered with a fault of its own
+    +- StoreUnavailable         the database does not answer; the outcome of a write may be unknown
+
+Promises: a message holds no secret, no stored value and no text from a provider, a driver or a cipher.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base of all errors that a caller may see. `code` is stable; `detail` is written for people."""
+
+    code: ClassVar[str]
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Refused(ServiceError):
+    """A rule was broken; nothing was recorded."""
+
+
+class UnknownProvider(Refused):
+    """The provider is not in the table."""
+
+    code = "unknown-provider"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__(f"There is no such provider. Known providers: {', '.join(known)}.")
+
+
+class UnknownModel(Refused):
+    """The model is not in the catalogue."""
+
+    code = "unknown-model"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"This model is not in the catalogue. Models come from {source}; GET .../openai/v1/models lists them."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One fault in a request: `field` is the field's name, `rule` says what is wrong and how to mend it."""
+
+    field: str
+    rule: str
+
+
+class InvalidRequest(Refused):
+    """Fields break rules. Never carries a value that was sent."""
+
+    code = "invalid-request"
+
+    def __init__(self, faults: Sequence[FieldFault]) -> None:
+        super().__init__("; ".join(f"{fault.field}: {fault.rule}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+class InvalidCredential(InvalidRequest):
+    """Fields of a credential break rules of its provider."""
+
+    code = "invalid-credential"
+
+
+class CredentialNotFound(Refused):
+    """The tenant has no credential for the provider."""
+
+    code = "credential-not-found"
+
+    def __init__(self, tenant_id: str, provider: str) -> None:
+        super().__init__(f"Tenant {tenant_id} has no credential for {provider}.")
+
+
+class VersionConflict(Refused):
+    """The credential is at another version than the command expected.
+
+    current: the version it is at, 0 when there has never been one.
+    precondition: True when the caller stated the version, so that trying again cannot help.
+    """
+
+    code = "version-conflict"
+
+    def __init__(self, current: int, *, precondition: bool) -> None:
+        what = "the stated precondition does not hold" if precondition else "others change it at the same time"
+        super().__init__(f"The credential is at version {current}; {what}. Read it again, then decide.")
+        self.current = current
+        self.precondition = precondition
+
+
+class CommandReused(Refused):
+    """An idempotency key was used before for another request on this credential."""
+
+    code = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for a different request. Use a fresh key for a new request.")
+
+
+class Unresolvable(ServiceError):
+    """No key may serve this call. The answer to it is never another key."""
+
+
+class NoCredential(Unresolvable):
+    """Neither the tenant nor the platform has a key for the provider, or the platform's may not be used."""
+
+    code = "no-credential"
+
+    def __init__(self, tenant_id: str, provider: str, reason: str) -> None:
+        super().__init__(
+            f"No API key for provider '{provider}': {reason}. "
+            f"Set one with PUT /api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}."
+        )
+        self.provider = provider
+
+
+class UnreadableCredential(Unresolvable):
+    """The tenant's credential cannot be opened. Carries the key id it needs and a reason code, nothing else."""
+
+    code = "credential-unreadable"
+
+    def __init__(self, key_id: str, reason: str) -> None:
+        super().__init__(
+            f"The stored credential cannot be opened (key {key_id}: {reason}). Set it again to replace it."
+        )
+        self.key_id = key_id
+        self.reason = reason
+
+
+class CredentialIntegrityError(Unresolvable):
+    """Stored data do not belong together: changed, moved, removed or replayed. `reason` is a code."""
+
+    code = "credential-integrity"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The stored credential failed its integrity check ({reason}) and was not used. An operator has to look."
+        )
+        self.reason = reason
+
+
+class RejectedByProvider(Unresolvable):
+    """The provider answered that the key is not valid."""
+
+    code = "credential-rejected"
+
+    def __init__(self, provider: str, source: str) -> None:
+        super().__init__(f"{provider} refused the {source} API key (401). No other key was tried; replace the key.")
+        self.provider = provider
+
+
+class ProviderFailed(ServiceError):
+    """The call reached for the provider with the right key and failed for another reason."""
+
+
+class ProviderRefused(ProviderFailed):
+    """The provider does not accept this request. `status` is the provider's answer, a 4xx other than 401 and 429."""
+
+    code = "provider-refused"
+
+    def __init__(self, provider: str, status: int) -> None:
+        super().__init__(f"{provider} does not accept this request (it answered {status}).")
+        self.status = status
+
+
+class RateLimited(ProviderFailed):
+    """The provider's rate limit. `retry_after` is in seconds where the provider gave it."""
+
+    code = "provider-rate-limited"
+
+    def __init__(self, provider: str, retry_after: int | None) -> None:
+        super().__init__(f"{provider} limits the rate of this key. Try again later.")
+        self.retry_after = retry_after
+
+
+class ProviderTimeout(ProviderFailed):
+    """The provider did not answer in time."""
+
+    code = "provider-timeout"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"{provider} did not answer in time.")
+
+
+class ProviderUnavailable(ProviderFailed):
+    """The provider is not reachable, must not be reached, or answered with a fault of its own. `reason` is a code."""
+
+    code = "provider-unavailable"
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"{provider} cannot be used right now ({reason}).")
+        self.reason = reason
+
+
+class StoreUnavailable(ServiceError):
+    """The database did not answer. A write whose answer was lost may have happened: repeat it with the same
+    Idempotency-Key and it happens once."""
+
+    code = "store-unavailable"
+    retry_after = 2
+
+    def __init__(self) -> None:
+        super().__init__("The store is not available. Try again; repeat a write with the same Idempotency-Key.")

@@ -1,0 +1,84 @@
+"""What the domain needs from outside, as contracts. Adapters implement them; the composition root wires them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from domain.secret import SealContext, SealedSecret, Secret
+
+if TYPE_CHECKING:  # these modules build on the contracts here
+    from domain.audit import AuditEntry, AuditFilter
+    from domain.credential import CredentialEvent
+    from domain.resolution import Stored
+
+
+class Clock(Protocol):
+    """Returns the time now, in UTC."""
+
+    def __call__(self) -> datetime: ...
+
+
+class Sealer(Protocol):
+    """Encrypts secrets and binds them to their place."""
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Seal under the primary encryption key."""
+        ...
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Return the plaintext. Raises UnreadableCredential or CredentialIntegrityError; never guesses another key."""
+        ...
+
+    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
+        """Say whether `open` would accept it, without decrypting."""
+        ...
+
+
+class EventLog(Protocol):
+    """The append-only log. Raises StoreUnavailable when the database does not answer."""
+
+    def last(self, stream: UUID) -> "CredentialEvent | None":
+        """Return the newest event of a stream."""
+        ...
+
+    def find(self, stream: UUID, command_id: str) -> "CredentialEvent | None":
+        """Return the event of a stream that the command caused, if it caused one."""
+        ...
+
+    def append(self, events: "Sequence[CredentialEvent]") -> None:
+        """Store the events and the current view together, or nothing.
+
+        Once it returns they survive a crash. Raises VersionConflict when a version is taken (also when the same
+        command was stored and its answer lost: look for the command id) and StoreUnavailable when the outcome is
+        unknown.
+        """
+        ...
+
+
+class CurrentCredentials(Protocol):
+    """The current-credential view together with the head of each stream. Never behind the log."""
+
+    def read(self, tenant_id: str, provider: str) -> "Stored":
+        """Return the row and the head of the stream, read in one statement."""
+        ...
+
+    def of_tenant(self, tenant_id: str) -> "Sequence[Stored]":
+        """Return every credential of a tenant that is not deleted, by provider; damaged ones too."""
+        ...
+
+
+class ResolutionView(Protocol):
+    """The same view for the calls of applications, without blocking the event loop."""
+
+    async def read(self, tenant_id: str, provider: str) -> "Stored":
+        """Return the row and the head of the stream, read in one statement."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """Who did what when. Catches up with the log before it answers, so a reader sees every acknowledged write."""
+
+    def entries(self, wanted: "AuditFilter") -> "Sequence[AuditEntry]":
+        """Return the entries that fit, in the order of the log."""
+        ...

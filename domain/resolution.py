@@ -1,0 +1,205 @@
+"""Whose key serves a call: the policy as a pure function, and the resolver that applies it.
+
+The rules, in order:
+1. Tenant credentials switched off, or a model that is not tenant-capable: the global key.
+2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever is wrong.
+   A vllm credential without an endpoint uses the global vllm address with the tenant's key.
+3. The tenant has none: the global key, unless fallback is denied.
+4. No key at all: NoCredential, which names the remedy.
+
+"The tenant has none" is proved by the head of its stream in the log, never by a missing or marked row of the view: a
+row that is gone, changed back or marked deleted is an integrity error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from domain.credential import Credential, CredentialDeleted
+from domain.errors import CredentialIntegrityError, NoCredential
+from domain.ports import ResolutionView, Sealer
+from domain.providers import provider_named
+from domain.secret import Secret
+
+
+class Source(StrEnum):
+    """Whose key serves a call."""
+
+    TENANT = "tenant"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest event of a stream, as the log has it."""
+
+    version: int
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One row of the current view and the head of its stream, read together. Both None: never configured.
+
+    recorded: what the log says where the row is missing; to show that something is wrong, never to resolve a call.
+    """
+
+    row: Credential | None
+    head: Head | None
+    recorded: Credential | None = None
+
+    @property
+    def deleted(self) -> bool:
+        """Whether view and log agree that there is no live credential."""
+        gone = self.head is not None and self.head.topic == CredentialDeleted.TOPIC
+        return gone and (self.row is None or self.row.sealed is None)
+
+    def current(self) -> Credential | None:
+        """Return the live credential, or None where the log says there is none.
+
+        Raises CredentialIntegrityError when view and log do not tell the same.
+        """
+        if self.row is None and self.head is None:
+            return None
+        if self.row is None:
+            raise CredentialIntegrityError("view-row-missing")
+        if self.head is None:
+            raise CredentialIntegrityError("stream-missing")
+        if self.row.version != self.head.version:
+            raise CredentialIntegrityError("view-not-at-head")
+        if (self.row.sealed is None) != (self.head.topic == CredentialDeleted.TOPIC):
+            raise CredentialIntegrityError("view-contradicts-log")
+        return None if self.row.sealed is None else self.row
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalCredential:
+    """The platform's own key for a provider."""
+
+    secret: Secret
+    endpoint: str | None = None
+    api_version: str | None = None
+    deployment_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionPolicy:
+    """What the operator configured.
+
+    base_urls: addresses by provider that replace the built-in ones, for tenant and global keys alike; for vllm it is
+    the global server.
+    """
+
+    tenant_credentials: bool
+    fallback_allowed: bool
+    global_credentials: Mapping[str, GlobalCredential] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Whose credential serves a call. Version and key id belong to a tenant's credential only."""
+
+    source: Source
+    provider: str
+    version: int | None = None
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes and with whose credential; nothing is decrypted yet.
+
+    tenant_endpoint: the tenant chose `base_url`, so the address it resolves to is checked when the call connects.
+    """
+
+    receipt: Receipt
+    base_url: str
+    tenant_endpoint: bool
+    api_version: str | None
+    deployment_name: str | None
+    credential: Credential | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCredential:
+    """A route with the key for it. Lives for one call."""
+
+    route: Route
+    secret: Secret
+
+    @property
+    def receipt(self) -> Receipt:
+        """Whose credential this is."""
+        return self.route.receipt
+
+
+def choose(
+    tenant_id: str, provider: str, stored: Stored | None, policy: ResolutionPolicy, *, tenant_capable: bool
+) -> Route:
+    """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
+
+    Raises CredentialIntegrityError and NoCredential.
+    """
+    consulted = policy.tenant_credentials and tenant_capable
+    credential = stored.current() if consulted and stored is not None else None
+    if credential is not None:
+        return _tenant_route(credential, policy)
+    if consulted and not policy.fallback_allowed:
+        raise NoCredential(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
+    return _global_route(tenant_id, provider, policy)
+
+
+def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
+    config, name = credential.config, credential.provider
+    base_url = config.endpoint or policy.base_urls.get(name) or provider_named(name).base_url
+    if base_url is None:
+        raise NoCredential(
+            credential.tenant_id, name, "the tenant's credential has no endpoint and no global address is configured"
+        )
+    key_id = credential.sealed.key_id if credential.sealed else None
+    return Route(
+        Receipt(Source.TENANT, name, credential.version, key_id),
+        base_url,
+        config.endpoint is not None,
+        config.api_version,
+        config.deployment_name,
+        credential,
+    )
+
+
+def _global_route(tenant_id: str, provider: str, policy: ResolutionPolicy) -> Route:
+    found = policy.global_credentials.get(provider)
+    base_url = found and (found.endpoint or policy.base_urls.get(provider) or provider_named(provider).base_url)
+    if not found or not base_url:
+        raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+    receipt = Receipt(Source.GLOBAL, provider)
+    return Route(receipt, base_url, False, found.api_version, found.deployment_name, None)
+
+
+class Resolver:
+    """Resolves a call to the key that may serve it.
+
+    Raises what `choose` raises, UnreadableCredential and CredentialIntegrityError from opening, and StoreUnavailable:
+    when the store cannot be asked, no key is used.
+    """
+
+    def __init__(self, view: ResolutionView, sealer: Sealer, policy: ResolutionPolicy) -> None:
+        self._view = view
+        self._sealer = sealer
+        self._policy = policy
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        """Return the route a call would take. Decrypts nothing."""
+        consulted = self._policy.tenant_credentials and tenant_capable
+        stored = await self._view.read(tenant_id, provider) if consulted else None
+        return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
+
+    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+        """Return the route with its key, read now: nothing is cached."""
+        route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
+        if route.credential is not None and route.credential.sealed is not None:
+            secret = self._sealer.open(route.credential.sealed, route.credential.context)
+        else:
+            secret = self._policy.global_credentials[provider].secret
+        return ResolvedCredential(route, secret)

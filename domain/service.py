@@ -1,0 +1,135 @@
+"""Commands on credentials, from a checked request to a stored event.
+
+Promises: when `handle` returns, the change is stored and every node obeys it; a command id happens once, however often
+and however brokenly it is sent; a lost answer of the database is recognised, not repeated.
+Refuses: what `providers.check` and `credential.decide` refuse. A crash at any point leaves either no event or the
+event with its view row.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from domain.credential import (
+    Command,
+    Credential,
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialSet,
+    DeleteCredential,
+    SetCredential,
+    decide,
+    evolve,
+    stream_id,
+)
+from domain.errors import CommandReused, CredentialNotFound, ServiceError, StoreUnavailable, VersionConflict
+from domain.ports import Clock, CurrentCredentials, EventLog, Sealer
+from domain.resolution import Stored
+
+ATTEMPTS = 8
+"""Tries for a command that others outrun; with eight writers on one credential three are too few."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialStatus:
+    """A live credential and whether it can be opened."""
+
+    credential: Credential
+    readable: bool
+
+
+class CredentialService:
+    """The write side and the administrators' reads."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        view: CurrentCredentials,
+        sealer: Sealer,
+        clock: Clock,
+        pause: Callable[[float], None] = time.sleep,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        """pause, spread: how rivals for one credential keep out of each other's way, in seconds and from 0 to 1."""
+        self._log = log
+        self._view = view
+        self._sealer = sealer
+        self._clock = clock
+        self._pause = pause
+        self._spread = spread
+
+    def handle(self, command: Command) -> Credential:
+        """Carry out a command and return the state after it.
+
+        Raises VersionConflict, CredentialNotFound, CommandReused and StoreUnavailable.
+        """
+        stream = stream_id(command.tenant_id, command.provider)
+        failure: ServiceError | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._pause(self._spread() * 0.005 * attempt)
+            if attempt or command.meta.may_repeat:
+                earlier = self._log.find(stream, command.meta.command_id)
+                if earlier is not None:
+                    return self._repeated(earlier, command)
+            last = self._log.last(stream)
+            state = evolve(last) if last else None
+            events = decide(state, command, self._clock(), self._sealer)
+            if state is not None and not events:
+                return state
+            try:
+                self._log.append(events)
+            except VersionConflict as conflict:
+                failure = conflict
+            except StoreUnavailable as unavailable:
+                # The outcome is unknown. One look decides it; if the store does not answer that either, say so.
+                if isinstance(failure, StoreUnavailable):
+                    raise
+                failure = unavailable
+            else:
+                return evolve(events[-1])
+        raise failure or StoreUnavailable()
+
+    def get(self, tenant_id: str, provider: str) -> CredentialStatus:
+        """Return a live credential. Raises CredentialNotFound, CredentialIntegrityError."""
+        credential = self._view.read(tenant_id, provider).current()
+        if credential is None:
+            raise CredentialNotFound(tenant_id, provider)
+        return self._status(credential, intact=True)
+
+    def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
+        """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
+        listed = [(stored.row or stored.recorded, _intact(stored)) for stored in self._view.of_tenant(tenant_id)]
+        return [self._status(credential, intact=intact) for credential, intact in listed if credential is not None]
+
+    def _status(self, credential: Credential, *, intact: bool) -> CredentialStatus:
+        sealed = credential.sealed
+        readable = intact and sealed is not None and self._sealer.is_readable(sealed, credential.context)
+        return CredentialStatus(credential, readable)
+
+    def _repeated(self, earlier: CredentialEvent, command: Command) -> Credential:
+        """Answer a command that already happened, when it is the same command."""
+        state = evolve(earlier)
+        if isinstance(command, DeleteCredential):
+            same = isinstance(earlier, CredentialDeleted)
+        else:
+            same = isinstance(earlier, CredentialSet) and self._same_set(state, command)
+        if not same:
+            raise CommandReused
+        return state
+
+    def _same_set(self, state: Credential, command: SetCredential) -> bool:
+        if state.sealed is None or state.config != command.config:
+            return False
+        try:
+            return self._sealer.open(state.sealed, state.context) == command.secret
+        except ServiceError:
+            return state.masked_key == command.secret.masked()  # its encryption key may be retired
+
+
+def _intact(stored: Stored) -> bool:
+    try:
+        return stored.current() is not None
+    except ServiceError:
+        return False
