@@ -1,0 +1,119 @@
+"""How a view follows the log: read what is new after its position, write rows and position in one transaction.
+
+Promises: every event reaches the view exactly once and in order, whatever crashes and however many processes follow at
+once; after `run` returned, the view shows every event that was in the log when it was called.
+Refuses: to skip. An event it does not understand stops the view where it is, and every reader of it is told.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg_pool import ConnectionPool
+
+from domain.credential import CredentialEvent
+from domain.event_codec import decode
+from projections.postgres import BoundedConnection, Connection, unavailable
+
+BATCH = 1000
+"""Events for one transaction: some tens of milliseconds, far inside the deadline of a request."""
+
+_AFTER = """
+SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
+ WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An event and its position in the log."""
+
+    position: int
+    event: CredentialEvent
+
+
+Write = Callable[[Connection, Sequence[Appended]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a view is behind: its position and the position of the log's last event."""
+
+    position: int
+    head: int
+
+
+def read_after(connection: Connection, position: int, limit: int) -> list[Appended]:
+    """Return the next events after `position`. Raises CredentialIntegrityError for one that cannot be read."""
+    rows = connection.execute(_AFTER, [position, limit], binary=True).fetchall()
+    return [
+        Appended(
+            row["notification_id"],
+            decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"])),
+        )
+        for row in rows
+    ]
+
+
+def lock(connection: Connection, projection: str) -> None:
+    """Make the caller's transaction the only follower of a view. The next one finds the work done.
+
+    By name, not by table: a rebuild puts another table in its place.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [projection])
+
+
+def set_position(connection: Connection, projection: str, position: int) -> None:
+    """Record, inside the caller's transaction, how far a view has come."""
+    connection.execute(
+        "INSERT INTO projection_positions (projection, position) VALUES (%s, %s)"
+        " ON CONFLICT (projection) DO UPDATE SET position = excluded.position",
+        [projection, position],
+    )
+
+
+def read_all(connection: Connection, position: int, batch: int) -> Iterator[list[Appended]]:
+    """Yield everything after `position` in batches, until the log has no more."""
+    while events := read_after(connection, position, batch):
+        yield events
+        position = events[-1].position
+
+
+class CatchUp:
+    """Keeps one view at the head of the log."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection], projection: str, write: Write) -> None:
+        """projection: the name of the view and of its table. write: adds a batch inside the caller's transaction."""
+        self._pool = pool
+        self._projection = projection
+        self._write = write
+
+    def run(self) -> None:
+        """Bring the view to the head the log has now. Raises StoreUnavailable, CredentialIntegrityError."""
+        lag = self.lag()
+        position, reached = -1, lag.position
+        while position < reached < lag.head:
+            position, reached = reached, self._step()
+
+    def lag(self) -> Lag:
+        """Return where the view and the log are. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            return self._lag(connection)
+
+    def _step(self) -> int:
+        with unavailable(), self._pool.connection() as connection, connection.transaction():
+            lock(connection, self._projection)
+            position = self._lag(connection).position
+            batch = read_after(connection, position, BATCH)
+            if not batch:
+                return position
+            self._write(connection, batch)
+            set_position(connection, self._projection, batch[-1].position)
+            return batch[-1].position
+
+    def _lag(self, connection: Connection) -> Lag:
+        row = connection.execute(
+            "SELECT coalesce((SELECT position FROM projection_positions WHERE projection = %s), 0) AS position,"
+            " coalesce((SELECT max(notification_id) FROM keyledger_events), 0) AS head",
+            [self._projection],
+        ).fetchone()
+        return Lag(row["position"], row["head"]) if row else Lag(0, 0)

@@ -1,0 +1,141 @@
+"""The view that calls are resolved from: what is in effect now, one row for each credential.
+
+Promises: rows are written in the transaction of their events, so the view is never behind; every read also reads the
+head of the stream, in the same statement and snapshot, so that a row somebody changed, removed or put back is noticed.
+A deleted credential keeps its row, without a token.
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from domain.credential import Credential, CredentialEvent, evolve, stream_id
+from domain.event_codec import decode
+from domain.providers import PROVIDERS, CredentialConfig
+from domain.resolution import Head, Stored
+from domain.secret import SealedSecret
+from projections.postgres import BoundedAsyncConnection, BoundedConnection, Row, unavailable
+
+COLUMNS = (
+    "tenant_id",
+    "provider",
+    "version",
+    "token",
+    "binding",
+    "key_id",
+    "masked_key",
+    "endpoint",
+    "api_version",
+    "deployment_name",
+    "set_at",
+)
+
+_READ = """
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
+  FROM (SELECT %(tenant)s::uuid AS tenant_id, %(provider)s::text AS provider) AS wanted
+  LEFT JOIN current_credentials AS c USING (tenant_id, provider)
+  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
+                      WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1) AS h ON true
+"""
+
+_OF_TENANT = """
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
+       CASE WHEN c.tenant_id IS NULL THEN h.state END AS recorded
+  FROM unnest(%(providers)s::text[], %(streams)s::uuid[]) AS wanted (provider, stream)
+  LEFT JOIN current_credentials AS c ON c.tenant_id = %(tenant)s AND c.provider = wanted.provider
+  LEFT JOIN LATERAL (SELECT originator_version, topic, state FROM keyledger_events
+                      WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
+ WHERE c.tenant_id IS NOT NULL OR h.topic IS NOT NULL
+ ORDER BY wanted.provider
+"""
+
+
+def project(event: CredentialEvent) -> dict[str, object]:
+    """Return the row that shows the credential after `event`, by column."""
+    state = evolve(event)
+    sealed, config = state.sealed, state.config
+    return {
+        "tenant_id": state.tenant_id,
+        "provider": state.provider,
+        "version": state.version,
+        "token": sealed.token if sealed else None,
+        "binding": sealed.binding if sealed else None,
+        "key_id": sealed.key_id if sealed else None,
+        "masked_key": state.masked_key,
+        "endpoint": config.endpoint,
+        "api_version": config.api_version,
+        "deployment_name": config.deployment_name,
+        "set_at": state.set_at,
+    }
+
+
+def project_last(events: Sequence[CredentialEvent]) -> list[dict[str, object]]:
+    """Return the rows after all of `events`, one for each stream. They must be in the order of the log."""
+    return [project(event) for event in {event.originator_id: event for event in events}.values()]
+
+
+class PostgresCurrentCredentials:
+    """The view for administrators' requests. Implements `domain.ports.CurrentCredentials`."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+
+    def read(self, tenant_id: str, provider: str) -> Stored:
+        """Return the row and the head of its stream. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            row = connection.execute(_READ, _wanted(tenant_id, provider)).fetchone()
+        return _stored(row or {})
+
+    def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
+        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
+        wanted = {
+            "tenant": tenant_id,
+            "providers": list(PROVIDERS),
+            "streams": [stream_id(tenant_id, provider) for provider in PROVIDERS],
+        }
+        with unavailable(), self._pool.connection() as connection:
+            rows = connection.execute(_OF_TENANT, wanted).fetchall()
+        found = [_stored(row) for row in rows]
+        return [stored for stored in found if not stored.deleted]
+
+
+class PostgresResolutionView:
+    """The view for applications' calls. Implements `domain.ports.ResolutionView`."""
+
+    def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
+        self._pool = pool
+
+    async def read(self, tenant_id: str, provider: str) -> Stored:
+        """Return the row and the head of its stream. Raises StoreUnavailable."""
+        with unavailable():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(_READ, _wanted(tenant_id, provider), prepare=True)
+                row = await cursor.fetchone()
+        return _stored(row or {})
+
+
+def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:
+    return {"tenant": tenant_id, "provider": provider, "stream": stream_id(tenant_id, provider)}
+
+
+def _stored(row: Row) -> Stored:
+    head = Head(row["head_version"], row["head_topic"]) if row.get("head_version") is not None else None
+    shown = _credential(row) if row.get("tenant_id") is not None else None
+    state = row.get("recorded")
+    if shown is not None or head is None or state is None:
+        return Stored(shown, head)
+    return Stored(None, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))))
+
+
+def _credential(row: Row) -> Credential:
+    sealed = SealedSecret(row["token"], row["binding"], row["key_id"]) if row["token"] is not None else None
+    return Credential(
+        str(row["tenant_id"]),
+        row["provider"],
+        row["version"],
+        sealed,
+        row["masked_key"],
+        CredentialConfig(row["endpoint"], row["api_version"], row["deployment_name"]),
+        row["set_at"],
+    )

@@ -1,0 +1,121 @@
+"""Connections to PostgreSQL.
+
+Promises: no statement of a request waits longer than `DEADLINE` seconds, whether the server is gone, frozen or locked;
+every failure of the database leaves here as StoreUnavailable, without the driver's text, which quotes values.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from domain.errors import StoreUnavailable
+
+EVENTS_TABLE = "keyledger_events"
+DEADLINE = 1.5
+"""Seconds for one statement of a request, or for getting a connection: a failed write and the look at what became of it
+stay within three."""
+
+MAX_CONNECTIONS = 8
+_log = logging.getLogger("keyledger.store")
+
+Row = DictRow
+Connection = psycopg.Connection[DictRow]
+
+
+class BoundedConnection(psycopg.Connection[DictRow]):
+    """A connection that gives up waiting for the server after `DEADLINE` seconds.
+
+    A server that is frozen or behind a dead link keeps no promise of its own, so the client keeps the time.
+    """
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for an answer. Raises psycopg.OperationalError, and closes the connection, at the deadline."""
+        try:
+            return super().wait(gen, interval, DEADLINE if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # its answer would be taken for that of the next statement
+            raise
+
+
+class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
+    """The same for the event loop."""
+
+    async def wait(
+        self,
+        gen: PQGen[RV],
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109  the driver's own signature
+    ) -> RV:
+        """Wait for an answer. Raises psycopg.OperationalError, and closes the connection, at the deadline."""
+        try:
+            return await super().wait(gen, interval, DEADLINE if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
+    """Return an open pool of blocking connections in autocommit mode; rows are dictionaries."""
+    return ConnectionPool(
+        _request_conninfo(dsn),
+        connection_class=BoundedConnection,
+        kwargs={"autocommit": True, "row_factory": dict_row},
+        min_size=1,
+        max_size=MAX_CONNECTIONS,
+        timeout=DEADLINE,
+        reconnect_timeout=DEADLINE,
+        name="keyledger",
+        open=True,
+    )
+
+
+def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
+    """Return a pool of connections for the event loop. Open it there."""
+    return AsyncConnectionPool(
+        _request_conninfo(dsn),
+        connection_class=BoundedAsyncConnection,
+        kwargs={"autocommit": True, "row_factory": dict_row},
+        min_size=1,
+        max_size=MAX_CONNECTIONS,
+        timeout=DEADLINE,
+        reconnect_timeout=DEADLINE,
+        name="keyledger-async",
+        open=False,
+    )
+
+
+def connect(dsn: str) -> Connection:
+    """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailable."""
+    with unavailable():
+        return psycopg.Connection[DictRow].connect(_reachable_conninfo(dsn), autocommit=True, row_factory=dict_row)
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn errors of the database into StoreUnavailable. Logs their class and SQLSTATE, never their text."""
+    try:
+        yield
+    except psycopg.Error as error:
+        _log.warning("database error %s sqlstate %s", type(error).__name__, error.sqlstate or "none")
+        raise StoreUnavailable from None
+
+
+def _request_conninfo(dsn: str) -> str:
+    statement_limit = f"-c statement_timeout={int(DEADLINE * 1000)} -c idle_in_transaction_session_timeout=5000"
+    given = psycopg.conninfo.conninfo_to_dict(dsn).get("options") or ""
+    return make_conninfo(_reachable_conninfo(dsn), options=f"{given} {statement_limit}".strip())
+
+
+def _reachable_conninfo(dsn: str) -> str:
+    """Add what makes a lost server known soon, unless the operator's DSN says otherwise."""
+    limits: dict[str, Any] = {"connect_timeout": 2, "tcp_user_timeout": 3000, "keepalives_idle": 5}
+    return make_conninfo(dsn, **(limits | {"application_name": "keyledger"} | psycopg.conninfo.conninfo_to_dict(dsn)))
