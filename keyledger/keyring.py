@@ -1,0 +1,144 @@
+"""The encryption keys, and the only use of cryptography on secrets: seal, open, bind.
+
+    token    "enc:fernet:v1:" + Fernet(ENCRYPTION_KEY).encrypt(api_key)
+    key_id   "k" + 10 hexadecimal digits of HKDF-SHA256(raw key, info="keyledger/v1/key-id")
+    binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
+             parts, each behind its length as four bytes: tenant_id, provider, stream id, version,
+             canonical JSON of endpoint, api_version and deployment_name, key_id, token
+
+Promises: a token opens only under the key its key id names, and only in the place it was sealed for. The binding is
+checked, in constant time, before anything is decrypted.
+Refuses: guessing among keys, a missing or foreign binding, an unknown prefix. Errors carry the key id and a code.
+Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.secret import SealContext, SealedSecret, Secret
+
+TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
+BINDING_PREFIX = "hmac-sha256:v1:"
+
+
+def generate_encryption_key() -> Secret:
+    """Return a new random Fernet key, 44 characters."""
+    return Secret(Fernet.generate_key().decode())
+
+
+class EncryptionKey:
+    """One Fernet key with what is derived from it. Shows its key id, nothing else."""
+
+    __slots__ = ("_binding_key", "_fernet", "key_id")
+
+    def __init__(self, key: Secret) -> None:
+        """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
+        try:
+            raw = base64.urlsafe_b64decode(key.reveal().encode())
+            self._fernet = Fernet(key.reveal().encode())
+        except ValueError:
+            raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
+        self._binding_key = _derive(raw, "binding", 32)
+        self.key_id = "k" + _derive(raw, "key-id", 5).hex()
+
+    def __repr__(self) -> str:
+        return f"<encryption key {self.key_id}>"
+
+    def encrypt(self, secret: Secret) -> str:
+        """Return the token of a secret."""
+        return TOKEN_PREFIX + self._fernet.encrypt(secret.reveal().encode()).decode()
+
+    def decrypt(self, token: str) -> Secret:
+        """Return the secret of a token. Raises UnreadableCredential."""
+        try:
+            return Secret(self._fernet.decrypt(token.removeprefix(TOKEN_PREFIX).encode()).decode())
+        except (InvalidToken, UnicodeError):
+            raise UnreadableCredential(self.key_id, "token-does-not-open") from None
+
+    def bind(self, token: str, context: SealContext) -> str:
+        """Return the binding of a token to its place."""
+        settings = {
+            "api_version": context.api_version,
+            "deployment_name": context.deployment_name,
+            "endpoint": context.endpoint,
+        }
+        parts = (
+            context.tenant_id,
+            context.provider,
+            str(context.stream_id),
+            str(context.version),
+            json.dumps(settings, sort_keys=True, separators=(",", ":")),
+            self.key_id,
+            token,
+        )
+        framed = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+        return BINDING_PREFIX + base64.urlsafe_b64encode(hmac.digest(self._binding_key, framed, sha256)).decode()
+
+
+class Keyring:
+    """The primary key, which seals, and the previous ones, which only open. Implements `domain.ports.Sealer`."""
+
+    def __init__(self, primary: Secret, previous: Iterable[Secret] = ()) -> None:
+        """Raises ValueError for a key that is not a Fernet key."""
+        self._primary = EncryptionKey(primary)
+        self._keys = {key.key_id: key for key in (self._primary, *map(EncryptionKey, previous))}
+
+    @property
+    def primary_id(self) -> str:
+        """The key id that new tokens carry."""
+        return self._primary.key_id
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The key ids this ring can open."""
+        return frozenset(self._keys)
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Encrypt under the primary key and bind to `context`."""
+        token = self._primary.encrypt(secret)
+        return SealedSecret(token, self._primary.bind(token, context), self._primary.key_id)
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Return the plaintext.
+
+        Raises UnreadableCredential when the ring lacks the key or the token does not open, CredentialIntegrityError
+        when the token was not sealed for this place.
+        """
+        return self._checked(sealed, context).decrypt(sealed.token)
+
+    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
+        """Say whether the key is here and the binding holds. A binding that holds was made with its token."""
+        try:
+            self._checked(sealed, context)
+        except (UnreadableCredential, CredentialIntegrityError):
+            return False
+        return True
+
+    def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
+        key = self._keys.get(sealed.key_id)
+        if key is None:
+            raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+        expected = key.bind(sealed.token, context)
+        if not hmac.compare_digest(expected.encode(), sealed.binding.encode()):
+            raise CredentialIntegrityError("binding")
+        if not sealed.token.startswith(TOKEN_PREFIX):
+            raise UnreadableCredential(key.key_id, "token-format")
+        return key
+
+
+def _shown(key_id: str) -> str:
+    """Return a stored key id when it has the form of one: a row that was tampered with may hold anything."""
+    well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])
+    return key_id if well_formed else "malformed"
+
+
+def _derive(raw: bytes, purpose: str, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt=None, info=f"keyledger/v1/{purpose}".encode()).derive(raw)
