@@ -1,0 +1,43 @@
+"""Fixtures that every part of the suite may ask for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import TemplatedServer, templated_server
+from tests.support.store import Store, open_store
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[TemplatedServer]:
+    """One server for the whole run, with a migrated template. Only tests that ask for a database pay for it."""
+    own = tmp_path_factory.getbasetemp()
+    with templated_server(own if worker_id == "master" else own.parent, _migrate) as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres_server: TemplatedServer) -> Iterator[str]:
+    """A database of its own for each test, with the present schema and no rows."""
+    with postgres_server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: TemplatedServer) -> Iterator[str]:
+    """A database of its own for each test, with nothing in it."""
+    with postgres_server.empty_database() as url:
+        yield url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """The log and its views on a database of their own, behind the command service."""
+    with open_store(database_url) as opened:
+        yield opened
+
+
+def _migrate(url: str) -> None:
+    from projections.migration import migrate  # a test that needs no database does not load it
+
+    migrate(url)

@@ -1,0 +1,83 @@
+"""Events as stored bytes: the same for ever, and refused when they are not what they seem."""
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.credential import CredentialEvent, stream_id
+from domain.errors import CredentialIntegrityError
+from domain.event_codec import REGISTRY, decode, encode
+from domain.providers import CredentialConfig
+from tests.support.scenario import TENANT, was_deleted, was_set
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "events"
+AZURE = CredentialConfig("https://res.openai.azure.com", "2024-10-21", "gpt-4o")
+SAMPLES: dict[str, CredentialEvent] = {
+    "credential_set_v1": was_set(1),
+    "credential_set_azure_v1": was_set(7, "sk-azure-key-0001", AZURE),
+    "credential_deleted_v1": was_deleted(2),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_bytes_of_a_released_event_never_change(name: str) -> None:
+    assert encode(SAMPLES[name]) == (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_released_event_reads_back(name: str) -> None:
+    event = SAMPLES[name]
+    stored = (GOLDEN / f"{name}.json").read_bytes()
+    assert decode(event.originator_id, event.originator_version, event.TOPIC, stored) == event
+
+
+def test_every_topic_has_a_golden_file() -> None:
+    assert {event.TOPIC for event in SAMPLES.values()} == set(REGISTRY)
+
+
+STATE = json.loads(encode(was_set(1)))
+
+DAMAGED = [
+    pytest.param("os:system", STATE, "event-topic-unknown", id="a topic that names a module"),
+    pytest.param("CredentialRenamed", STATE, "event-topic-unknown", id="a topic of the future"),
+    pytest.param("CredentialSet", {**STATE, "more": 1}, "event-malformed", id="a member too many"),
+    pytest.param("CredentialSet", {**STATE, "token": None}, "event-malformed", id="a member without a value"),
+    pytest.param("CredentialSet", {**STATE, "actor": 7}, "event-malformed", id="a member of another type"),
+    pytest.param("CredentialSet", {**STATE, "timestamp": "2026-01-01T00:00:00"}, "event-malformed", id="a local time"),
+    pytest.param("CredentialSet", {**STATE, "class_version": 2}, "event-malformed", id="a version of the future"),
+    pytest.param("CredentialSet", [], "event-malformed", id="a list"),
+    pytest.param("CredentialDeleted", STATE, "event-malformed", id="the members of another event"),
+    pytest.param("CredentialSet", {**STATE, "provider": "mistral"}, "event-in-wrong-stream", id="another provider"),
+    *[
+        pytest.param("CredentialSet", {k: v for k, v in STATE.items() if k != left}, "event-malformed", id=f"no {left}")
+        for left in STATE
+    ],
+]
+
+
+@pytest.mark.parametrize(("topic", "state", "reason"), DAMAGED)
+def test_a_damaged_event_is_refused_with_a_reason(topic: str, state: object, reason: str) -> None:
+    with pytest.raises(CredentialIntegrityError) as refusal:
+        decode(stream_id(TENANT, "openai"), 1, topic, json.dumps(state).encode())
+    assert refusal.value.reason == reason
+
+
+def test_an_event_in_a_stream_of_another_credential_is_refused() -> None:
+    with pytest.raises(CredentialIntegrityError, match="event-in-wrong-stream"):
+        decode(uuid4(), 1, "CredentialSet", encode(was_set(1)))
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_refused_and_never_crash(state: bytes) -> None:
+    with pytest.raises(CredentialIntegrityError):
+        decode(stream_id(TENANT, "openai"), 1, "CredentialSet", state)
+
+
+@given(st.integers(1, 10**9), st.text("abcdefXYZ-0189", min_size=8, max_size=40))
+def test_what_is_encoded_decodes_to_the_same(version: int, key: str) -> None:
+    event = was_set(version, key, AZURE)
+    assert decode(event.originator_id, version, event.TOPIC, encode(event)) == event

@@ -1,0 +1,175 @@
+"""Whose key serves a call: the whole truth table, and that damage is never taken for absence."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.credential import Credential, evolve
+from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable, UnreadableCredential
+from domain.providers import CredentialConfig
+from domain.resolution import GlobalCredential, Head, ResolutionPolicy, Resolver, Route, Source, Stored, choose
+from domain.secret import Secret
+from tests.support.scenario import KEY, OTHER_KEY, TENANT, ClearSealer, was_deleted, was_set
+
+GLOBAL = {"openai": GlobalCredential(Secret("sk-global-openai")), "vllm": GlobalCredential(Secret("sk-global-vllm"))}
+LIVE, GONE = evolve(was_set(3)), evolve(was_deleted(4))
+HEAD_SET, HEAD_DELETED = Head(3, "CredentialSet"), Head(4, "CredentialDeleted")
+NEVER = Stored(None, None)
+
+TENANT_KEY, GLOBAL_KEY = Source.TENANT, Source.GLOBAL
+Outcome = Source | type[Exception]
+
+
+@dataclass(frozen=True)
+class Case:
+    stored: Stored
+    expected: Outcome
+    has_global: bool = True
+    enabled: bool = True
+    fallback: bool = True
+    tenant_capable: bool = True
+
+
+INTEGRITY = CredentialIntegrityError
+TABLE = {
+    "the tenant has one": Case(Stored(LIVE, HEAD_SET), TENANT_KEY),
+    "the tenant has one and there is no global key": Case(Stored(LIVE, HEAD_SET), TENANT_KEY, has_global=False),
+    "the tenant has one and fallback is denied": Case(Stored(LIVE, HEAD_SET), TENANT_KEY, fallback=False),
+    "the tenant never had one": Case(NEVER, GLOBAL_KEY),
+    "the tenant's was deleted": Case(Stored(GONE, HEAD_DELETED), GLOBAL_KEY),
+    "the tenant has none and fallback is denied": Case(NEVER, NoCredential, fallback=False),
+    "nobody has one": Case(NEVER, NoCredential, has_global=False),
+    "the row is missing": Case(Stored(None, HEAD_SET), INTEGRITY),
+    "the row of a deleted one is missing": Case(Stored(None, HEAD_DELETED), INTEGRITY),
+    "the row has no events": Case(Stored(LIVE, None), INTEGRITY),
+    "the row is of an older version": Case(Stored(replace(LIVE, version=2), HEAD_SET), INTEGRITY),
+    "the row is of a version to come": Case(Stored(replace(LIVE, version=4), HEAD_SET), INTEGRITY),
+    "a live row of a deleted one": Case(Stored(replace(LIVE, version=4), HEAD_DELETED), INTEGRITY),
+    "a row marked deleted of a live one": Case(Stored(replace(GONE, version=3), HEAD_SET), INTEGRITY),
+    "the feature is off": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, enabled=False),
+    "the feature is off and nobody has one": Case(NEVER, NoCredential, enabled=False, has_global=False),
+    "the feature is off and fallback is denied": Case(NEVER, GLOBAL_KEY, enabled=False, fallback=False),
+    "a legacy model": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, tenant_capable=False),
+    "a legacy model without a global key": Case(NEVER, NoCredential, tenant_capable=False, has_global=False),
+}
+
+
+def policy(case: Case) -> ResolutionPolicy:
+    return ResolutionPolicy(case.enabled, case.fallback, GLOBAL if case.has_global else {})
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in TABLE.items()])
+def test_the_key_that_serves(case: Case) -> None:
+    def chosen() -> Route:
+        return choose(TENANT, "openai", case.stored, policy(case), tenant_capable=case.tenant_capable)
+
+    if isinstance(case.expected, Source):
+        assert chosen().receipt.source is case.expected
+    else:
+        with pytest.raises(case.expected):
+            chosen()
+
+
+@given(
+    st.sampled_from([LIVE, GONE, None]),
+    st.sampled_from([HEAD_SET, HEAD_DELETED, None]),
+    st.integers(-1, 1),
+    st.booleans(),
+)
+def test_a_tenant_with_events_gets_the_global_key_only_after_a_delete(
+    row: Credential | None, head: Head | None, shift: int, fallback: bool
+) -> None:
+    shifted = replace(row, version=row.version + shift) if row else None
+    try:
+        route = choose(
+            TENANT, "openai", Stored(shifted, head), ResolutionPolicy(True, fallback, GLOBAL), tenant_capable=True
+        )
+    except (CredentialIntegrityError, NoCredential):
+        return
+    if route.receipt.source is Source.GLOBAL:
+        assert fallback
+        assert head in {None, HEAD_DELETED}
+        assert (head is None) == (row is None)
+    else:
+        assert head == HEAD_SET
+
+
+def with_config(provider: str, endpoint: str | None = None) -> Stored:
+    return Stored(replace(LIVE, provider=provider, config=CredentialConfig(endpoint)), HEAD_SET)
+
+
+ADDRESSES = [
+    pytest.param("openai", None, {}, "https://api.openai.com/v1", False, id="the provider's own"),
+    pytest.param("openai", None, {"openai": "http://proxy/v1"}, "http://proxy/v1", False, id="the operator's"),
+    pytest.param(
+        "openai",
+        "https://eu.example.com",
+        {"openai": "http://proxy/v1"},
+        "https://eu.example.com",
+        True,
+        id="the tenant's",
+    ),
+    pytest.param("vllm", "https://own.example.com", {}, "https://own.example.com", True, id="vllm of the tenant"),
+    pytest.param("vllm", None, {"vllm": "http://gpu:8000"}, "http://gpu:8000", False, id="the global vllm"),
+]
+
+
+@pytest.mark.parametrize(("provider", "endpoint", "base_urls", "expected", "chosen_by_tenant"), ADDRESSES)
+def test_the_address_of_a_tenants_call(
+    provider: str, endpoint: str | None, base_urls: dict[str, str], expected: str, chosen_by_tenant: bool
+) -> None:
+    policy = ResolutionPolicy(True, True, {}, base_urls)
+    route = choose(TENANT, provider, with_config(provider, endpoint), policy, tenant_capable=True)
+    assert (route.base_url, route.tenant_endpoint) == (expected, chosen_by_tenant)
+
+
+def test_a_vllm_credential_without_any_address_is_an_error_and_not_the_global_key() -> None:
+    policy = ResolutionPolicy(True, True, {"vllm": GlobalCredential(Secret("sk-global"), "http://gpu")})
+    with pytest.raises(NoCredential):
+        choose(TENANT, "vllm", with_config("vllm"), policy, tenant_capable=True)
+
+
+class View:
+    def __init__(self, stored: Stored | Exception) -> None:
+        self.stored = stored
+
+    async def read(self, tenant_id: str, provider: str) -> Stored:
+        if isinstance(self.stored, Exception):
+            raise self.stored
+        return self.stored
+
+
+def resolve(stored: Stored | Exception, sealer: ClearSealer = ClearSealer(), *, enabled: bool = True) -> str:
+    resolver = Resolver(View(stored), sealer, ResolutionPolicy(enabled, True, GLOBAL))
+    return asyncio.run(resolver.resolve(TENANT, "openai", tenant_capable=True)).secret.reveal()
+
+
+def test_a_tenants_key_is_opened_for_the_call() -> None:
+    assert resolve(Stored(LIVE, HEAD_SET)) == KEY
+
+
+@pytest.mark.parametrize(
+    ("stored", "sealer", "error"),
+    [
+        pytest.param(Stored(LIVE, HEAD_SET), ClearSealer(known=[]), UnreadableCredential, id="its key is not here"),
+        pytest.param(
+            Stored(evolve(replace(was_set(3), sealed=was_set(2, OTHER_KEY).sealed)), HEAD_SET),
+            ClearSealer(),
+            CredentialIntegrityError,
+            id="its token was sealed for another place",
+        ),
+        pytest.param(StoreUnavailable(), ClearSealer(), StoreUnavailable, id="the store does not answer"),
+    ],
+)
+def test_what_cannot_be_resolved_is_an_error_and_never_the_global_key(
+    stored: Stored | Exception, sealer: ClearSealer, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        resolve(stored, sealer)
+
+
+def test_the_store_is_not_asked_while_the_feature_is_off() -> None:
+    assert resolve(StoreUnavailable(), enabled=False) == "sk-global-openai"

@@ -1,0 +1,119 @@
+"""Commands happen once, whatever breaks around them. Faults come in pairs: before the effect and after it."""
+
+import pytest
+
+from domain.credential import Command, Precondition
+from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
+from domain.resolution import Stored
+from domain.service import ATTEMPTS, CredentialService
+from tests.support.scenario import (
+    KEY,
+    NOW,
+    OTHER_KEY,
+    ClearSealer,
+    MemoryLog,
+    delete_credential,
+    set_credential,
+    was_set,
+)
+
+
+class NoView:
+    def read(self, tenant_id: str, provider: str) -> Stored:
+        return Stored(None, None)
+
+    def of_tenant(self, tenant_id: str) -> list[Stored]:
+        return []
+
+
+def service(log: MemoryLog) -> CredentialService:
+    return CredentialService(log, NoView(), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
+
+
+FAULTS = ["outage before the effect", "outage after the effect", "conflict after the effect"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_lost_answer_is_no_error_and_no_second_event(fault: str) -> None:
+    log = MemoryLog()
+    log.faults = [fault]
+    assert service(log).handle(set_credential()).version == 1
+    assert len(log.events) == 1
+
+
+def test_an_outage_that_lasts_is_reported() -> None:
+    log = MemoryLog()
+    log.faults = ["outage before the effect"] * ATTEMPTS
+    with pytest.raises(StoreUnavailable):
+        service(log).handle(set_credential())
+    assert log.events == []
+
+
+def test_a_command_that_is_outrun_decides_again() -> None:
+    log = MemoryLog()
+    log.interlopers = [was_set(1, OTHER_KEY)]
+    assert service(log).handle(set_credential(command_id="mine")).version == 2
+    assert [event.command_id for event in log.events] == ["c-1", "mine"]
+
+
+def test_a_command_that_is_always_outrun_is_a_conflict() -> None:
+    log = MemoryLog()
+    log.interlopers = [was_set(version, OTHER_KEY) for version in range(1, ATTEMPTS + 1)]
+    with pytest.raises(VersionConflict) as conflict:
+        service(log).handle(set_credential(command_id="mine"))
+    assert not conflict.value.precondition
+
+
+def test_a_command_that_stated_a_version_and_is_outrun_is_a_conflict_with_its_precondition() -> None:
+    log = MemoryLog()
+    log.events = [was_set(1)]
+    log.interlopers = [was_set(2, OTHER_KEY)]
+    with pytest.raises(VersionConflict) as conflict:
+        service(log).handle(
+            set_credential("sk-third-key-0001", command_id="mine", precondition=Precondition(frozenset({1})))
+        )
+    assert conflict.value.precondition
+    assert conflict.value.current == 2
+
+
+def test_a_repeated_command_answers_as_the_first_time_although_others_came_between() -> None:
+    log = MemoryLog()
+    first = service(log).handle(set_credential(command_id="again", may_repeat=True))
+    service(log).handle(set_credential(OTHER_KEY, command_id="other"))
+    assert service(log).handle(set_credential(command_id="again", may_repeat=True)) == first
+    assert len(log.events) == 2
+
+
+def test_a_repeated_delete_answers_as_the_first_time() -> None:
+    log = MemoryLog()
+    service(log).handle(set_credential())
+    first = service(log).handle(delete_credential(command_id="again", may_repeat=True))
+    assert service(log).handle(delete_credential(command_id="again", may_repeat=True)) == first
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(set_credential(OTHER_KEY, command_id="again", may_repeat=True), id="another key"),
+        pytest.param(delete_credential(command_id="again", may_repeat=True), id="a delete instead of a set"),
+    ],
+)
+def test_a_command_id_used_for_something_else_is_refused(command: Command) -> None:
+    log = MemoryLog()
+    service(log).handle(set_credential(command_id="again", may_repeat=True))
+    with pytest.raises(CommandReused):
+        service(log).handle(command)
+
+
+def test_a_repeated_set_is_recognised_after_its_encryption_key_was_retired() -> None:
+    log = MemoryLog()
+    service(log).handle(set_credential(command_id="again", may_repeat=True))
+    later = CredentialService(log, NoView(), ClearSealer("k0000000002", []), lambda: NOW, pause=lambda seconds: None)
+    assert later.handle(set_credential(KEY, command_id="again", may_repeat=True)).version == 1
+
+
+def test_deleting_nothing_is_refused_and_records_nothing() -> None:
+    log = MemoryLog()
+    with pytest.raises(CredentialNotFound):
+        service(log).handle(delete_credential())
+    assert log.events == []

@@ -1,0 +1,85 @@
+"""A PostgreSQL for the tests: one server per run, a migrated database per test.
+
+The server is our embedded one without fsync, shared by all workers of a run: each attaches, the last to leave stops it.
+`KEYLEDGER_TEST_DATABASE_URL` names another server instead, as a URL whose user may create databases. A test's database
+is a copy of a template that each worker migrates once, so a test pays for a file copy and never for the migration.
+"""
+
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from keyledger import embedded_postgres
+
+URL_OF_ANOTHER_SERVER = "KEYLEDGER_TEST_DATABASE_URL"
+
+
+@dataclass(frozen=True)
+class DatabaseServer:
+    """A server on which tests make databases. Names are random, since workers and whole runs may share it."""
+
+    maintenance_url: str
+    _names: Iterator[str] = field(
+        default_factory=lambda: (f"test_{secrets.token_hex(6)}_{i}" for i in itertools.count()), repr=False
+    )
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """A new database, as a URL, gone at the end whoever is still connected to it."""
+        name = next(self._names)
+        # Copying files beats writing the copy to the log by far, for a small template on a server without fsync.
+        self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+        try:
+            yield self.url_of(name)
+        finally:
+            self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def url_of(self, database: str) -> str:
+        return urlsplit(self.maintenance_url)._replace(path=f"/{quote(database, safe='')}").geturl()
+
+    def _run(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.maintenance_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@dataclass(frozen=True)
+class TemplatedServer:
+    """A server with a template that has the schema in it."""
+
+    server: DatabaseServer
+    template: str
+
+    @contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        with self.server.database(self.template) as url:
+            yield url
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        with self.server.database() as url:
+            yield url
+
+
+@contextmanager
+def templated_server(shared_folder: Path, migrate: Callable[[str], None]) -> Iterator[TemplatedServer]:
+    with _server(shared_folder) as server, server.database() as url:
+        migrate(url)
+        yield TemplatedServer(server, template=urlsplit(url).path.lstrip("/"))
+
+
+@contextmanager
+def _server(shared_folder: Path) -> Iterator[DatabaseServer]:
+    if url := os.environ.get(URL_OF_ANOTHER_SERVER):
+        yield DatabaseServer(url)
+        return
+    # Left for pytest to remove with the run's other temporary files: another worker may be about to start it again.
+    with embedded_postgres.start(shared_folder / "pg", durable=False) as postgres:
+        yield DatabaseServer(postgres.dsn("postgres"))

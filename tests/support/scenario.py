@@ -1,0 +1,188 @@
+"""The language of the domain's tests: given(events).when(command).then(events), with a fixed clock, sealed in clear."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from domain.credential import (
+    Command,
+    CommandMeta,
+    Credential,
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialSet,
+    DeleteCredential,
+    Precondition,
+    SetCredential,
+    decide,
+    evolve,
+    stream_id,
+)
+from domain.errors import (
+    CredentialIntegrityError,
+    ServiceError,
+    StoreUnavailable,
+    UnreadableCredential,
+    VersionConflict,
+)
+from domain.providers import CredentialConfig
+from domain.secret import SealContext, SealedSecret, Secret
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TENANT = "11111111-1111-4111-8111-111111111111"
+OTHER_TENANT = "22222222-2222-4222-8222-222222222222"
+KEY, OTHER_KEY = "sk-first-key-xyz9", "sk-second-key-abc1"
+
+
+class ClearSealer:
+    """A sealer without a cipher: the token tells its place, so that a test can read it."""
+
+    def __init__(self, key_id: str = "k0000000001", known: Sequence[str] = ("k0000000001",)) -> None:
+        self.key_id, self.known = key_id, frozenset(known)
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        return SealedSecret(f"clear:{secret.reveal()}", repr(context), self.key_id)
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        if sealed.key_id not in self.known:
+            raise UnreadableCredential(sealed.key_id, "key-not-in-keyring")
+        if sealed.binding != repr(context):
+            raise CredentialIntegrityError("binding")
+        return Secret(sealed.token.removeprefix("clear:"))
+
+    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
+        return sealed.key_id in self.known and sealed.binding == repr(context)
+
+
+def meta(command_id: str = "c-1", *, may_repeat: bool = False) -> CommandMeta:
+    return CommandMeta("anna", "req-1", command_id, may_repeat)
+
+
+def set_credential(
+    key: str = KEY,
+    *,
+    tenant_id: str = TENANT,
+    provider: str = "openai",
+    config: CredentialConfig = CredentialConfig(),
+    command_id: str = "c-1",
+    may_repeat: bool = False,
+    precondition: Precondition = Precondition(),
+) -> SetCredential:
+    return SetCredential(
+        tenant_id, provider, Secret(key), config, meta(command_id, may_repeat=may_repeat), precondition
+    )
+
+
+def delete_credential(
+    *,
+    provider: str = "openai",
+    command_id: str = "c-1",
+    may_repeat: bool = False,
+    precondition: Precondition = Precondition(),
+) -> DeleteCredential:
+    return DeleteCredential(TENANT, provider, meta(command_id, may_repeat=may_repeat), precondition)
+
+
+def was_set(
+    version: int = 1,
+    key: str = KEY,
+    config: CredentialConfig = CredentialConfig(),
+    *,
+    sealer: ClearSealer | None = None,
+) -> CredentialSet:
+    stream = stream_id(TENANT, "openai")
+    context = SealContext(
+        TENANT, "openai", stream, version, config.endpoint, config.api_version, config.deployment_name
+    )
+    return CredentialSet(
+        originator_id=stream,
+        originator_version=version,
+        tenant_id=TENANT,
+        provider="openai",
+        actor="anna",
+        request_id="req-1",
+        command_id="c-1",
+        timestamp=NOW,
+        sealed=(sealer or ClearSealer()).seal(Secret(key), context),
+        masked_key=Secret(key).masked(),
+        config=config,
+        set_at=NOW,
+    )
+
+
+def was_deleted(version: int) -> CredentialDeleted:
+    return CredentialDeleted(
+        originator_id=stream_id(TENANT, "openai"),
+        originator_version=version,
+        tenant_id=TENANT,
+        provider="openai",
+        actor="anna",
+        request_id="req-1",
+        command_id="c-1",
+        timestamp=NOW,
+    )
+
+
+@dataclass
+class Outcome:
+    state: Credential | None
+    command: Command
+
+    def _decide(self) -> list[CredentialEvent]:
+        return list(decide(self.state, self.command, NOW, ClearSealer()))
+
+    def then(self, *expected: CredentialEvent) -> None:
+        assert self._decide() == list(expected)
+
+    def then_nothing(self) -> None:
+        assert self._decide() == []
+
+    def then_refused(self, error: type[ServiceError]) -> None:
+        with pytest.raises(error):
+            self._decide()
+
+
+@dataclass
+class Given:
+    state: Credential | None
+
+    def when(self, command: Command) -> Outcome:
+        return Outcome(self.state, command)
+
+
+def given(*events: CredentialEvent) -> Given:
+    return Given(evolve(events[-1]) if events else None)
+
+
+class MemoryLog:
+    """The log in memory, with the conflict rule of the real one. Breaks on request, before or after the effect."""
+
+    def __init__(self) -> None:
+        self.events: list[CredentialEvent] = []
+        self.faults: list[str] = []
+        self.interlopers: list[CredentialEvent] = []
+
+    def last(self, stream: UUID) -> CredentialEvent | None:
+        return next((event for event in reversed(self.events) if event.originator_id == stream), None)
+
+    def find(self, stream: UUID, command_id: str) -> CredentialEvent | None:
+        mine = (event for event in self.events if event.originator_id == stream)
+        return next((event for event in mine if event.command_id == command_id), None)
+
+    def append(self, events: Sequence[CredentialEvent]) -> None:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "outage before the effect":
+            raise StoreUnavailable
+        if self.interlopers:
+            self.events.append(self.interlopers.pop(0))
+        taken = {(event.originator_id, event.originator_version) for event in self.events}
+        if any((event.originator_id, event.originator_version) in taken for event in events):
+            raise VersionConflict(events[0].originator_version, precondition=False)
+        self.events.extend(events)
+        if fault == "outage after the effect":
+            raise StoreUnavailable
+        if fault == "conflict after the effect":
+            raise VersionConflict(events[0].originator_version, precondition=False)

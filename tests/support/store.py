@@ -1,0 +1,86 @@
+"""The real log and views on a real database, built as the composition root builds them, for tests to drive."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+from domain.audit import AuditEntry, AuditFilter
+from domain.credential import Command, CommandMeta, Credential, DeleteCredential, SetCredential
+from domain.providers import CredentialConfig
+from domain.secret import Secret
+from domain.service import CredentialService
+from keyledger.event_store import CredentialLog
+from keyledger.keyring import Keyring
+from projections import audit_trail
+from projections.audit_trail import PostgresAuditTrail
+from projections.catch_up import CatchUp
+from projections.current_credentials import PostgresCurrentCredentials
+from projections.postgres import BoundedConnection, Connection, open_pool
+
+ENCRYPTION_KEY = Secret("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+OTHER_ENCRYPTION_KEY = Secret("ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=")
+
+
+@dataclass
+class Store:
+    url: str
+    pool: ConnectionPool[BoundedConnection]
+    keyring: Keyring
+    log: CredentialLog
+    view: PostgresCurrentCredentials
+    follower: CatchUp
+    service: CredentialService
+
+    def set(
+        self,
+        tenant_id: str,
+        provider: str,
+        key: str,
+        config: CredentialConfig = CredentialConfig(),
+        command_id: str = "",
+    ) -> Credential:
+        return self.handle(SetCredential(tenant_id, provider, Secret(key), config, _meta(command_id)))
+
+    def delete(self, tenant_id: str, provider: str) -> Credential:
+        return self.handle(DeleteCredential(tenant_id, provider, _meta("")))
+
+    def handle(self, command: Command) -> Credential:
+        return self.service.handle(command)
+
+    def audit(self, **wanted: object) -> list[AuditEntry]:
+        return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
+
+    @contextmanager
+    def superuser(self) -> Iterator[Connection]:
+        """A connection of a database administrator, who reaches past the service."""
+        with psycopg.Connection[dict[str, object]].connect(
+            self.url, autocommit=True, row_factory=dict_row
+        ) as connection:
+            yield connection
+
+
+@contextmanager
+def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
+    pool = open_pool(url)
+    ring = keyring or Keyring(ENCRYPTION_KEY)
+    try:
+        log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
+        follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+        service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
+        yield Store(url, pool, ring, log, view, follower, service)
+    finally:
+        pool.close()
+
+
+_commands = count(1)
+
+
+def _meta(command_id: str) -> CommandMeta:
+    number = next(_commands)
+    return CommandMeta("anna", f"req-{number}", command_id or f"cmd-{number}", may_repeat=bool(command_id))
