@@ -134,6 +134,22 @@ class Keyring:
         return key
 
 
+class NoKeyring:
+    """The sealer of a service without an encryption key: it opens nothing and seals nothing."""
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Raise UnreadableCredential: there is no key to seal under."""
+        raise UnreadableCredential("none", "no-encryption-key")
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Raise UnreadableCredential."""
+        raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+
+    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
+        """Say no."""
+        return False
+
+
 def _shown(key_id: str) -> str:
     """Return a stored key id when it has the form of one: a row that was tampered with may hold anything."""
     well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])

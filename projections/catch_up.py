@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from psycopg_pool import ConnectionPool
 
 from domain.credential import CredentialEvent
+from domain.errors import CredentialIntegrityError
 from domain.event_codec import decode
 from projections.postgres import BoundedConnection, Connection, unavailable
 
@@ -43,15 +44,20 @@ class Lag:
 
 
 def read_after(connection: Connection, position: int, limit: int) -> list[Appended]:
-    """Return the next events after `position`. Raises CredentialIntegrityError for one that cannot be read."""
-    rows = connection.execute(_AFTER, [position, limit], binary=True).fetchall()
-    return [
-        Appended(
-            row["notification_id"],
-            decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"])),
-        )
-        for row in rows
-    ]
+    """Return the next events after `position`, up to the first that cannot be read.
+
+    Raises CredentialIntegrityError, with the position, when the very next one cannot be read.
+    """
+    events: list[Appended] = []
+    for row in connection.execute(_AFTER, [position, limit], binary=True):
+        try:
+            event = decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
+        except CredentialIntegrityError as fault:
+            if events:
+                break
+            raise CredentialIntegrityError(f"{fault.reason} at position {row['notification_id']}") from None
+        events.append(Appended(row["notification_id"], event))
+    return events
 
 
 def lock(connection: Connection, projection: str) -> None:

@@ -1,0 +1,141 @@
+"""The composition root: the one place that knows which part implements which contract.
+
+Promises: nothing outside reads the environment; once `app_from_environment` has read it, provider keys, encryption keys
+and passwords are gone from it, so nothing loaded later can pick them up.
+"""
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from api.app import create_app
+from api.auth import Authenticator
+from api.services import Services
+from domain.ports import Sealer
+from domain.resolution import Resolver
+from domain.service import CredentialService
+from keyledger import logs
+from keyledger.ai_models import load_catalogue
+from keyledger.background import BackgroundCatchUp
+from keyledger.event_store import CredentialLog
+from keyledger.keyring import Keyring, NoKeyring
+from keyledger.llm import Gateway, cleanse
+from keyledger.readiness import Readiness
+from keyledger.settings import Settings, load
+from keyledger.start_checks import require_keys, require_own_packages
+from projections import audit_trail
+from projections.audit_trail import PostgresAuditTrail
+from projections.catch_up import CatchUp
+from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
+from projections.migration import migrate
+from projections.postgres import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
+
+_OWN_SECRETS = (
+    "ENCRYPTION_KEY",
+    "ENCRYPTION_KEY_PREVIOUS",
+    "SUPER_API_KEY",
+    "INTRIC_SUPER_API_KEY",
+    "DATABASE_URL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A built service: `prepare` it, serve `app`, `close` it."""
+
+    app: FastAPI
+    models: Gateway
+    _settings: Settings
+    _dsn: str
+    _pool: ConnectionPool[BoundedConnection]
+    _keyring: Keyring | None
+
+    def prepare(self) -> None:
+        """Migrate the database and check what must hold before a start. Raises StartRefused, StoreUnavailable."""
+        require_own_packages()
+        migrate(self._dsn)
+        if self._settings.policy.tenant_credentials:
+            require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
+
+    def close(self) -> None:
+        """Close what `build` opened."""
+        self._pool.close()
+
+
+def build(settings: Settings, dsn: str) -> Service:
+    """Put the parts together. Opens a connection pool; raises CatalogueFault for a faulty model file."""
+    catalogue = load_catalogue(settings.ai_models_file)
+    primary = settings.encryption_key
+    keyring = Keyring(primary, settings.previous_encryption_keys) if primary else None
+    sealer: Sealer = keyring or NoKeyring()
+    async_pool = make_async_pool(dsn)
+    resolver = Resolver(PostgresResolutionView(async_pool), sealer, settings.policy)
+    gateway = Gateway(catalogue, resolver, settings.endpoint_rules)
+    pool = open_pool(dsn)
+    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    background = BackgroundCatchUp(follower, audit_trail.TABLE)
+    lifespan = _Lifespan(async_pool, background, gateway)
+    services = Services(
+        credentials=CredentialService(CredentialLog(pool), PostgresCurrentCredentials(pool), sealer, _now),
+        models=gateway,
+        audit=PostgresAuditTrail(pool, follower),
+        authenticator=Authenticator(settings.super_key, settings.named_keys),
+        endpoint_rules=settings.endpoint_rules,
+        tenant_credentials=settings.policy.tenant_credentials,
+        clock=_now,
+        readiness=Readiness(settings, pool, keyring, background),
+        startup=lifespan.startup,
+        shutdown=lifespan.shutdown,
+    )
+    return Service(create_app(services), gateway, settings, dsn, pool, keyring)
+
+
+def app_from_environment(environ: MutableMapping[str, str] = os.environ) -> FastAPI:
+    """Return the application that the environment and `.env` describe, ready to serve.
+
+    Raises SettingsFault, CatalogueFault, StartRefused and StoreUnavailable.
+    """
+    settings = load(environ, Path(".env"))
+    cleanse(environ)
+    for name in _OWN_SECRETS:
+        environ.pop(name, None)
+    logs.configure(settings.log_level, settings.log_format)
+    service = build(settings, _dsn(settings))
+    service.prepare()
+    return service.app
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifespan:
+    """What lives on the event loop of a served application."""
+
+    pool: AsyncConnectionPool[BoundedAsyncConnection]
+    background: BackgroundCatchUp
+    gateway: Gateway
+
+    async def startup(self) -> None:
+        await self.pool.open(wait=False)
+        self.background.start()
+        self.gateway.warm_up_beside()
+
+    async def shutdown(self) -> None:
+        await self.background.stop()
+        await self.gateway.aclose()
+        await self.pool.close()
+
+
+def _dsn(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.reveal()
+    from keyledger.embedded_postgres import start  # not loaded where a server is given
+
+    return start(settings.data_dir).dsn()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

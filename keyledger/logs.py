@@ -1,0 +1,94 @@
+"""Log lines: one format for ours and for libraries, and a second line of defence against secrets.
+
+Promises: a line never holds the message of an exception, which may quote anything; a traceback is its places and the
+class names. What looks like a key, a token or an authorization header is struck out wherever it appears.
+The first line of defence is that no secret is ever passed to a logger.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from types import TracebackType
+from typing import Literal
+
+import structlog
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+_SECRETS = re.compile(
+    r"""
+    enc:fernet:v1:[\w=-]+                                  # sealed secrets
+    | hmac-sha256:v1:[\w=-]+
+    | (?<![\w-]) (?:sk|pk|gsk|xai|key)-[\w-]{8,}           # keys of well-known providers
+    | (?<![\w=-]) [\w-]{43}= (?![\w=])                     # Fernet keys
+    | (?i: \b(?:bearer|basic) \s+ [^\s'",;]+ )
+    | (?i: ["']? \b (?:api[_-]?key|x-api-key|authorization|password) ["']? \s* [:=] \s* ["']? [^\s'",;}]+ )
+    | (?<=://) [^/\s:@]+ : [^/\s@]+ (?=@)                  # user and password in a URL
+    """,
+    re.VERBOSE,
+)
+STRUCK = "[struck out]"
+_QUIET = (
+    "httpx",
+    "httpcore",
+    "openai",
+    "anthropic",
+    "LiteLLM",
+    "LiteLLM Proxy",
+    "LiteLLM Router",
+    "asyncio",
+    "aiohttp",
+)
+
+
+def configure(level: str, form: Literal["auto", "json", "text"]) -> None:
+    """Send all log lines to stderr. `form` auto: text on a terminal, JSON elsewhere."""
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=False) if as_text else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter(renderer))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:  # at DEBUG these print requests with their headers
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def strike_out(text: str) -> str:
+    """Return `text` with everything that looks like a secret replaced."""
+    return _SECRETS.sub(STRUCK, text)
+
+
+def places(error: BaseException | None) -> str:
+    """Return where an exception was raised and its class, without messages and local values."""
+    if error is None:
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return " < ".join([type(error).__qualname__, *reversed(lines)])
+
+
+class SafeFormatter(structlog.stdlib.ProcessorFormatter):
+    """Formats records of the standard library, ours and foreign."""
+
+    def __init__(self, renderer: structlog.typing.Processor) -> None:
+        super().__init__(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its exception reduced to places and everything struck out that looks like a secret."""
+        kept = logging.makeLogRecord(record.__dict__)
+        if kept.exc_info:
+            kept.__dict__["error"] = places(kept.exc_info[1])
+        kept.exc_info, kept.exc_text, kept.stack_info = None, None, None
+        return strike_out(super().format(kept))

@@ -1,0 +1,64 @@
+"""What `/readyz` answers: named checks, each with a text that anybody may read.
+
+Promises: the checks are bounded in time by the deadline of every statement; a text holds a state, a code, a position or
+a key id, and nothing else.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from psycopg_pool import ConnectionPool
+
+from api.services import CheckResult
+from domain.errors import ServiceError
+from keyledger.background import BackgroundCatchUp
+from keyledger.keyring import Keyring
+from keyledger.settings import Settings
+from keyledger.start_checks import missing_keys
+from projections.migration import is_current
+from projections.postgres import BoundedConnection, unavailable
+
+
+class Readiness:
+    """Runs the checks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: ConnectionPool[BoundedConnection],
+        keyring: Keyring | None,
+        audit_trail: BackgroundCatchUp,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._keyring = keyring
+        self._audit_trail = audit_trail
+
+    async def __call__(self) -> Mapping[str, CheckResult]:
+        """Return every check by name."""
+        return await asyncio.to_thread(self._checks)
+
+    def _checks(self) -> dict[str, CheckResult]:
+        try:
+            return {
+                "database": CheckResult(True, "answers"),
+                "schema": self._schema(),
+                "encryption_keys": self._encryption_keys(),
+                "audit_trail": self._audit_trail.check(),
+            }
+        except ServiceError as error:
+            return {"database": CheckResult(False, error.code)}
+
+    def _schema(self) -> CheckResult:
+        with unavailable(), self._pool.connection() as connection:
+            current = is_current(connection)
+        return CheckResult(current, "current" if current else "of another version; restart to migrate")
+
+    def _encryption_keys(self) -> CheckResult:
+        if not self._settings.policy.tenant_credentials:
+            return CheckResult(True, "not used")
+        missing = missing_keys(self._pool, self._keyring)
+        if not missing:
+            return CheckResult(True, "complete")
+        text = ", ".join(f"{key_id} is missing for {count}" for key_id, count in missing.items())
+        return CheckResult(self._settings.allow_unreadable, text)

@@ -1,0 +1,58 @@
+"""What must hold before the service starts: our own packages, and the key of every live credential.
+
+Refuses: to start when `domain`, `projections` or `api` come from another distribution (their names are generic, and
+another package of the same name would win silently), and when a live credential is sealed under a key that is not in
+the ring, unless the operator says that the key is lost.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from psycopg_pool import ConnectionPool
+
+from keyledger.keyring import Keyring
+from projections.postgres import BoundedConnection, unavailable
+
+_PACKAGES = ("domain", "projections", "api", "scripts")
+_LIVE = "SELECT key_id, count(*) AS live FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id ORDER BY 1"
+
+
+class StartRefused(Exception):
+    """The service must not start. The text names the reason and the way out; it holds no secret."""
+
+
+def require_own_packages() -> None:
+    """Raise StartRefused unless our packages load from beside this one."""
+    home = Path(__file__).resolve().parent.parent
+    foreign = [name for name in _PACKAGES if _home_of(name) != home]
+    if foreign:
+        raise StartRefused(
+            f"the packages {', '.join(foreign)} come from another distribution; install KeyLedger in an environment"
+            " of its own"
+        )
+
+
+def require_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None, *, allow_unreadable: bool) -> None:
+    """Raise StartRefused when live credentials need keys that are not in the ring. Raises StoreUnavailable."""
+    missing = missing_keys(pool, keyring)
+    if missing and not allow_unreadable:
+        listed = ", ".join(f"{key_id} ({count} credentials)" for key_id, count in missing.items())
+        raise StartRefused(
+            f"live credentials are sealed under keys that are not configured: {listed}. Add them to"
+            " ENCRYPTION_KEY_PREVIOUS. If a key is lost for good, set ALLOW_UNREADABLE_CREDENTIALS=true: its"
+            " credentials then answer with an error until they are set again."
+        )
+
+
+def missing_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None) -> Mapping[str, int]:
+    """Return the key ids that live credentials need and the ring lacks, with how many need each."""
+    with unavailable(), pool.connection() as connection:
+        rows = connection.execute(_LIVE).fetchall()
+    known = keyring.key_ids if keyring else frozenset()
+    return {row["key_id"]: row["live"] for row in rows if row["key_id"] not in known}
+
+
+def _home_of(package: str) -> Path | None:
+    file = importlib.import_module(package).__file__
+    return Path(file).resolve().parent.parent if file else None

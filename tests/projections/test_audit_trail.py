@@ -1,0 +1,87 @@
+"""Who did what when, in the order of the log."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from datetime import timedelta
+
+import pytest
+
+from domain.audit import Action
+from domain.errors import CredentialIntegrityError
+from tests.support.checker import check
+from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
+from tests.support.store import Store
+
+KEY = "sk-CANARY-0123456789xyz9"
+
+
+def test_the_trail_knows_set_from_replaced(store: Store) -> None:
+    store.set(TENANT, "openai", KEY)
+    store.set(TENANT, "openai", KEY + "2")
+    store.delete(TENANT, "openai")
+    store.set(TENANT, "openai", KEY)
+    entries = store.audit()
+    assert [entry.action for entry in entries] == [Action.SET, Action.REPLACED, Action.DELETED, Action.SET]
+    assert [entry.position for entry in entries] == [1, 2, 3, 4]
+    assert [entry.version for entry in entries] == [1, 2, 3, 4]
+    assert [entry.masked_key for entry in entries] == ["...xyz9", "...yz92", None, "...xyz9"]
+
+
+@pytest.mark.parametrize("split", range(5))
+def test_actions_are_the_same_however_the_log_is_cut_into_batches(store: Store, split: int) -> None:
+    events = [was_set(1), was_set(2), was_deleted(3), was_set(4)]
+    if events[:split]:
+        store.log.append(events[:split])
+    store.audit()
+    if events[split:]:
+        store.log.append(events[split:])
+    assert [entry.action.value for entry in store.audit()] == ["set", "replaced", "deleted", "set"]
+    check(store)
+
+
+def test_a_reader_sees_every_write_that_was_acknowledged(store: Store) -> None:
+    for number in range(1, 6):
+        store.set(TENANT, "openai", f"{KEY}{number}")
+        assert len(store.audit()) == number
+
+
+def test_no_entry_holds_a_secret_or_a_token(store: Store) -> None:
+    store.set(TENANT, "openai", KEY)
+    text = repr([astuple(entry) for entry in store.audit()])
+    assert KEY not in text
+    assert "enc:fernet" not in text
+
+
+def test_readers_at_once_write_every_entry_once(store: Store) -> None:
+    for number in range(30):
+        store.set(TENANT, "openai", f"{KEY}{number}")
+    with ThreadPoolExecutor(6) as readers:
+        lengths = list(readers.map(lambda _: len(store.audit(limit=1000)), range(12)))
+    assert lengths == [30] * 12
+    check(store)
+
+
+def test_filters_narrow_the_trail(store: Store) -> None:
+    store.set(TENANT, "openai", KEY)
+    store.set(TENANT, "mistral", KEY)
+    store.set(OTHER_TENANT, "openai", KEY)
+    first, second, third = store.audit()
+    assert store.audit(tenant_id=TENANT) == [first, second]
+    assert store.audit(provider="openai") == [first, third]
+    assert store.audit(tenant_id=TENANT, provider="mistral") == [second]
+    assert store.audit(actor="nobody") == []
+    assert store.audit(since=second.timestamp) == [second, third]
+    assert store.audit(until=second.timestamp) == [first]
+    assert store.audit(since=third.timestamp + timedelta(microseconds=1)) == []
+    assert store.audit(after=1, limit=1) == [second]
+
+
+def test_an_event_that_is_not_understood_stops_the_trail_where_it_is(store: Store) -> None:
+    store.set(TENANT, "openai", KEY)
+    with store.superuser() as database:
+        database.execute("INSERT INTO keyledger_events VALUES (gen_random_uuid(), 1, 'CredentialRenamed', '{}', 2)")
+    store.set(TENANT, "mistral", KEY)
+    for _ in range(2):
+        with pytest.raises(CredentialIntegrityError, match="event-topic-unknown at position 2"):
+            store.audit()
+    assert store.follower.lag().position == 1
