@@ -1,0 +1,45 @@
+# `make run` and `make test` are all a new user needs; `make help` lists the rest.
+PYTHON ?= python3
+ARGS ?=
+
+INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup check fmt lock clean
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it does (ARGS=--once: the tour only)
+	@.venv/bin/keyledger run $(ARGS)
+
+test: .venv/.test  ## the whole test suite on a PostgreSQL of its own (ARGS=... goes to pytest)
+	@.venv/bin/python -m pytest $(ARGS)
+
+setup: .venv/.test  ## everything for development in .venv
+
+check: .venv/.test  ## what has to pass before a change lands: format, lint, types, import rules, tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python -m pytest $(ARGS)
+
+fmt: .venv/.test  ## format the code and mend what the linter can mend
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock:  ## resolve both lock files anew, from releases at least a week old
+	@$(PYTHON) scripts/bootstrap.py lock
+
+clean:  ## remove what make and the tools made; the data in .data stays
+	rm -rf .venv .venv.former .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find domain projections api keyledger scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The development environment holds all that running needs, so whoever has it never switches back and forth:
+# bootstrap renews the larger of the two once it is there.
+.venv/.run: $(INPUTS) requirements.lock
+	@$(PYTHON) scripts/bootstrap.py run
+
+.venv/.test: $(INPUTS) requirements-dev.lock
+	@$(PYTHON) scripts/bootstrap.py test

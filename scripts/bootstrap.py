@@ -1,0 +1,249 @@
+"""Put exactly what the lock file names into `.venv`, on a machine that has nothing but Python 3.11 and a package index.
+
+    python3 scripts/bootstrap.py run     what running needs (or the development environment, if that is already there)
+    python3 scripts/bootstrap.py test    what developing needs
+    python3 scripts/bootstrap.py lock    resolve both lock files anew
+
+Promises: every package is checked against a hash in the lock file; nothing is installed outside the clone; no Python is
+downloaded; a mirror that only pip's configuration names is used; what was interrupted is done again on the next call.
+Refuses, in one line that names the way out: an older Python, one without pip and venv, a system without a build of
+the embedded PostgreSQL.
+
+uv does the work because it takes seconds where pip takes a minute. It is `$UV`, else the one on PATH, else the release
+that requirements/uv.txt pins, kept in `.tools` (in `.venv` an exact installation would remove it). Where uv fails, pip
+installs the same lock file. Only the standard library is imported, and the syntax stays old enough for an old Python to
+get as far as its refusal.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "KeyLedger needs Python 3.11 or later and this is {}.{}; try: make PYTHON=python3.12 {}".format(
+            sys.version_info[0], sys.version_info[1], " ".join(sys.argv[1:2]) or "run"
+        )
+    )
+
+import ast
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+
+_Command = list[str | Path]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_VENV = _ROOT / ".venv"
+_TOOLS = _ROOT / ".tools"
+_UV_PIN = _ROOT / "requirements" / "uv.txt"
+_LOCKS = {"run": "requirements.lock", "test": "requirements-dev.lock"}
+_COOLING_OFF = "1 week"  # hijacked releases are found within days
+_NO_INSTALLER = (
+    "this Python has neither pip nor venv; install them first (Debian and Ubuntu: apt install python3-venv,"
+    " Fedora: dnf install python3-pip, Alpine: apk add py3-pip)"
+)
+_NO_DATABASE_BUILD = (
+    "the PostgreSQL it brings has no build for this system (Windows, or a musl one such as Alpine); use macOS, or a"
+    " Linux system or image with glibc, such as Debian's"
+)
+_THE_PROJECT_ITSELF = ["--no-deps", "--no-build-isolation", "--editable", "."]
+
+# What pip's configuration may say about where packages come from, and the variables by which uv is told the same.
+_PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0] not in {*_LOCKS, "lock"}:
+        print("usage: bootstrap.py run|test|lock")
+        return 2
+    os.chdir(_ROOT)
+    try:
+        if arguments[0] == "lock":
+            _resolve()
+        else:
+            _install(arguments[0])
+    except subprocess.CalledProcessError as failure:
+        print(f"failed, see above: {' '.join(map(str, failure.cmd))}", file=sys.stderr)
+        return 1
+    except _InstallationError as refusal:
+        print(f"KeyLedger cannot be installed: {refusal}", file=sys.stderr)
+        return 1
+    return 0
+
+
+class _InstallationError(Exception):
+    """The installation cannot work here; the message names the way out."""
+
+
+def _install(purpose: str) -> None:
+    if "musl" in str(sysconfig.get_config_var("SOABI")) or sys.platform == "win32":
+        raise _InstallationError(_NO_DATABASE_BUILD)
+    if (_VENV / ".test").exists():
+        purpose = "test"
+    lock = _LOCKS[purpose]
+    begin = time.monotonic()
+    for stamp in _LOCKS:
+        (_VENV / f".{stamp}").unlink(missing_ok=True)
+    try:
+        uv = _uv()
+        print(f"Installing {_count(lock)} locked packages into .venv (Python {sys.version.split()[0]}) ...", flush=True)
+        _install_with_uv(uv, lock)
+    except (subprocess.CalledProcessError, OSError):
+        print("That did not work with uv. Trying pip, which takes about a minute ...", file=sys.stderr, flush=True)
+        _install_with_pip(lock)
+    # The development environment serves both purposes, so `make run` and `make test` never undo each other.
+    for stamp in _LOCKS if purpose == "test" else ("run",):
+        (_VENV / f".{stamp}").touch()
+    print(f"Installed in {time.monotonic() - begin:.1f} s", flush=True)
+
+
+def _install_with_uv(uv: str, lock: str) -> None:
+    environment = _uv_environment()
+    if not _venv_fits():
+        shutil.rmtree(_VENV, ignore_errors=True)
+        _run([uv, "venv", "--quiet", "--python", sys.executable, _VENV], environment)
+    target: _Command = ["--quiet", "--python", _VENV / "bin" / "python"]
+    sync: _Command = [uv, "pip", "sync", *target, "--require-hashes", lock]
+    # Without the network first: after a change that left the lock file alone, nothing has to be fetched.
+    if subprocess.run([*sync, "--offline"], env=environment, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        _run(sync, environment)
+    _run([uv, "pip", "install", *target, *_THE_PROJECT_ITSELF], environment)
+
+
+def _install_with_pip(lock: str) -> None:
+    """pip adds and never removes, so it starts from an empty environment; if it fails, the former one is put back."""
+    former = _VENV.with_name(".venv.former")
+    shutil.rmtree(former, ignore_errors=True)
+    if _VENV.exists():
+        _VENV.rename(former)
+    try:
+        pip = _pip_for_new_venv()
+        _run([*pip, "install", "--quiet", "--require-hashes", "--requirement", lock], _pip_environment())
+        _run([*pip, "install", "--quiet", *_THE_PROJECT_ITSELF], _pip_environment())
+    except BaseException:
+        shutil.rmtree(_VENV, ignore_errors=True)
+        if former.exists():
+            former.rename(_VENV)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _pip_for_new_venv() -> _Command:
+    python = _VENV / "bin" / "python"
+    if _has("pip"):
+        _run([sys.executable, "-m", "venv", "--without-pip", _VENV])
+        return [sys.executable, "-m", "pip", "--python", python]
+    if _has("ensurepip"):
+        _run([sys.executable, "-m", "venv", _VENV])
+        return [python, "-m", "pip"]
+    raise _InstallationError(_NO_INSTALLER)
+
+
+def _uv() -> str:
+    found = os.environ.get("UV") or shutil.which("uv")
+    return found or str(_pinned_uv())
+
+
+def _pinned_uv() -> Path:
+    program, installed_pin = _TOOLS / "bin" / "uv", _TOOLS / "uv.txt"
+    pin = _UV_PIN.read_bytes()
+    if program.exists() and installed_pin.exists() and installed_pin.read_bytes() == pin:
+        return program
+    shutil.rmtree(_TOOLS, ignore_errors=True)
+    print("Fetching uv, the installer, into .tools ...", flush=True)
+    if _has("pip"):
+        # Into a folder: works on systems that forbid pip to touch their own Python.
+        pip: _Command = [sys.executable, "-m", "pip", "install", "--no-user", "--target", _TOOLS]
+    elif _has("ensurepip"):
+        _run([sys.executable, "-m", "venv", _TOOLS])
+        pip = [_TOOLS / "bin" / "python", "-m", "pip", "install"]
+    else:
+        raise _InstallationError(_NO_INSTALLER)
+    _run([*pip, "--quiet", "--require-hashes", "--requirement", _UV_PIN], _pip_environment())
+    installed_pin.write_bytes(pin)
+    return program
+
+
+def _resolve() -> None:
+    """The running environment is resolved within the development one, so that tests run what is delivered."""
+    compile_: _Command = [
+        _uv(), "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--universal", "--python-version", "3.11",
+        "--no-header", "--no-annotate", "--exclude-newer", _COOLING_OFF, "--group", "build", "pyproject.toml",
+    ]  # fmt: skip
+    # Not the mirrors of the machine at hand: a lock file holds what any index serves.
+    environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    _run([*compile_, "--extra", "dev", "--output-file", _LOCKS["test"]], environment)
+    _run([*compile_, "--constraints", _LOCKS["test"], "--output-file", _LOCKS["run"]], environment)
+
+
+def _venv_fits() -> bool:
+    """Whether `.venv` is whole and of the version that is asked for."""
+    python = _VENV / "bin" / "python"
+    if not python.exists():
+        return False
+    ask = "import sys; print(*sys.version_info[:2])"
+    answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False).stdout.split()
+    return answer == [str(part) for part in sys.version_info[:2]]
+
+
+def _uv_environment() -> dict[str, str]:
+    """uv does not read pip's configuration, so a mirror that only that names would stay unknown to it."""
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1"}
+    # Every file has a hash, so it does not matter which index serves it; pip takes them all as one, too.
+    environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+    if not any(name in environment for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")):
+        for option, value in _pip_configuration().items():
+            separator = "," if option == "find-links" else " "
+            environment.setdefault(_PIP_TO_UV[option], separator.join(value.split()))
+    return environment
+
+
+def _pip_configuration() -> dict[str, str]:
+    if not _has("pip"):
+        return {}
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    settings = {}
+    for line in sorted(listed.splitlines(), key=_strength):
+        name, _, value = line.partition("=")
+        option = name.rpartition(".")[2]
+        if option in _PIP_TO_UV and value:
+            settings[option] = str(ast.literal_eval(value))
+    return settings
+
+
+def _strength(line: str) -> int:
+    """Where pip reads an option from, the strongest place last."""
+    return next((i for i, place in enumerate(("global.", "install.", ":env:.")) if line.startswith(place)), -1)
+
+
+def _pip_environment() -> dict[str, str]:
+    return {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_INPUT": "1"}
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _count(lock: str) -> int:
+    return sum(line[:1].isalnum() for line in (_ROOT / lock).read_text().splitlines())
+
+
+def _run(command: _Command, environment: dict[str, str] | None = None) -> None:
+    subprocess.run(command, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""The packages are ours, wherever they are imported from, and imports point the way the design says."""
+
+import subprocess
+import sys
+import sysconfig
+from importlib import import_module
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+
+import keyledger
+
+ROOT = Path(keyledger.__file__).parents[1]
+PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_loaded_from_beside_keyledger(package):
+    assert Path(str(import_module(package).__file__)).parent == ROOT / package
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_other_distribution_owns_the_name(package):
+    assert packages_distributions().get(package, ["keyledger"]) == ["keyledger"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_carries_its_types_and_says_what_it_is(package):
+    assert (ROOT / package / "py.typed").is_file()
+    assert import_module(package).__doc__
+
+
+def test_the_domain_loads_nothing_but_the_standard_library():
+    # Without site-packages (-S) an import of anything else fails; the rest of ours would show in what was loaded.
+    code = (
+        "import importlib, pathlib, sys; sys.path.insert(0, '.');"
+        "[importlib.import_module('domain.' + file.stem) for file in pathlib.Path('domain').glob('[!_]*.py')];"
+        "print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'__main__'})"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == ["domain"]
+
+
+def test_the_command_starts_from_any_directory(tmp_path):
+    command = Path(sysconfig.get_path("scripts")) / "keyledger"
+    shown = subprocess.run([command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "Usage" in shown.stdout
+
+
+def test_the_console_script_is_the_only_one():
+    assert [(entry.name, entry.value) for entry in distribution("keyledger").entry_points] == [
+        ("keyledger", "scripts.main:main")
+    ]
+
+
+def test_imports_point_the_way_the_design_says():
+    linter = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    result = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
