@@ -1,0 +1,19 @@
+"""A PostgreSQL server of our own, for a laptop, a test run, or one machine without a database team.
+
+Promises: the cluster lives in `DATA_DIR/postgres` and survives a crash, a `kill -9` of us or of the server, and a
+reused process number; commits are on disk before they are acknowledged; any number of processes share one server,
+whoever comes first starts it and the last to leave stops it, unless `database start` said to keep it. It listens on a
+Unix socket in a directory only its owner can enter, never on a network. Bind values never reach its log. Started as
+root, the server runs as an unprivileged user.
+
+Refuses, always with an `EmbeddedPostgresError` that names the way out: Windows, systems the wheel has no build for, a
+cluster of another major version, a cluster it may not enter. It never signals a process that it has not recognised as
+this cluster's server, and never changes the mode of a directory that it did not create.
+
+`DATABASE_URL` always wins over this package; nothing else in the program knows which of the two is in use.
+"""
+
+from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
+from keyledger.embedded_postgres.server import EmbeddedPostgres, attach, start, status, stop
+
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "attach", "start", "status", "stop"]

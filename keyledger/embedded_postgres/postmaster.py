@@ -1,0 +1,130 @@
+"""Which process is the server of a cluster, and how to stop that process and no other.
+
+`postmaster.pid` alone proves nothing: after a crash or a container restart its number may belong to anybody. So a
+process counts as the server only if its command line carries the mark that `server` put there, with this cluster's
+path. A zombie has no command line any more and so does not count. The mark is read from the command line because that
+is readable in a container whose root has lost the right to look into other users' processes.
+"""
+
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
+
+# A setting PostgreSQL accepts from anyone and ignores (it has a dot), and a number no process can have.
+_MARK = "keyledger.cluster="
+_NO_PROCESS = "2147483646"
+_SOCKET_LOCK = ".s.PGSQL.5432.lock"
+_ON_LINUX = platform.system() == "Linux"
+_PATIENCE_FAST, _PATIENCE_IMMEDIATE = 30.0, 10.0
+
+
+def mark(cluster: Path) -> str:
+    """The command line argument by which the server of `cluster` is recognised."""
+    return f"{_MARK}{cluster}"
+
+
+def find(cluster: Path) -> int | None:
+    """The process number of the live server of `cluster`."""
+    lines = _lines(cluster / "postmaster.pid")
+    number = int(lines[0]) if lines and lines[0].isdecimal() else 0
+    return number if number > 1 and _serves(number, cluster) else None
+
+
+def disown_stale_lock_files(cluster: Path) -> None:
+    """Let a new server start although the number in a lock file belongs to some other live process.
+
+    Only the number is replaced. The rest of `postmaster.pid` stays, because with it PostgreSQL finds out whether
+    orphaned backends of a killed server still write to the cluster, and refuses to start beside them. Call it under
+    the start lock.
+    """
+    if find(cluster) is not None:
+        return
+    for lock_file in (cluster / "postmaster.pid", cluster / _SOCKET_LOCK):
+        lines = _lines(lock_file)
+        if lines and lines[0].strip():
+            lock_file.write_text("\n".join([_NO_PROCESS, *lines[1:]]) + "\n")
+        elif lines is not None:
+            lock_file.unlink()  # cut off while it was written; PostgreSQL would ask a person to remove it
+
+
+def stop(cluster: Path) -> bool:
+    """Shut the server down, with a checkpoint, and wait until it is gone. False if none was running."""
+    number = find(cluster)
+    if number is None:
+        return False
+    with _sender(number) as send:
+        if not _serves(number, cluster):
+            return False
+        for request, patience in ((signal.SIGINT, _PATIENCE_FAST), (signal.SIGQUIT, _PATIENCE_IMMEDIATE)):
+            try:
+                send(request)
+            except ProcessLookupError:
+                return True
+            if _gone(number, cluster, patience):
+                return True
+    raise EmbeddedPostgresError(f"PostgreSQL (process {number}) does not stop: see {cluster.parent / 'postgres.log'}")
+
+
+def _lines(lock_file: Path) -> list[str] | None:
+    try:
+        return lock_file.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+
+
+def _serves(number: int, cluster: Path) -> bool:
+    program, _, arguments = _command_line(number).partition("\n")
+    return program.endswith("/postgres") and f"{mark(cluster)}\n" in arguments
+
+
+def _command_line(number: int) -> str:
+    """The process's arguments, each ended by a newline; empty if there is no such process or it is a zombie."""
+    if _ON_LINUX:
+        try:
+            return os.fsdecode(Path(f"/proc/{number}/cmdline").read_bytes()).replace("\0", "\n")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return ""
+    # One line without boundaries: enough, since the program comes first and the mark last.
+    listed = subprocess.run(
+        ["/bin/ps", "-ww", "-o", "args=", "-p", str(number)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.replace(" -D ", "\n-D ", 1).replace(_MARK, f"\n{_MARK}")
+
+
+@contextmanager
+def _sender(number: int) -> Iterator[Callable[[signal.Signals], None]]:
+    """A way to signal the process that has `number` now, and not a later one with the same number, where the system
+    can.
+    """
+    try:
+        handle = os.pidfd_open(number) if _ON_LINUX else None
+    except OSError:
+        handle = None  # a kernel or sandbox without it, or the process is gone
+    try:
+        yield lambda request: _signal(number, handle, request)
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _signal(number: int, handle: int | None, request: signal.Signals) -> None:
+    if handle is not None:
+        signal.pidfd_send_signal(handle, request)
+    else:
+        os.kill(number, request)
+
+
+def _gone(number: int, cluster: Path, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while _serves(number, cluster):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
