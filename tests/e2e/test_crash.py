@@ -1,0 +1,169 @@
+"""Kill -9 of the service during writes, and two services on one database."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx
+import pytest
+
+from domain.credential import stream_id
+from scripts.stand_in_provider import StandInProvider
+from tests.support.checker import check
+from tests.support.service import Client, ServiceProcess, client_of, credential, environment
+from tests.support.store import open_store
+
+KILLS = 50
+WRITERS = 4
+TENANTS = [str(UUID(int=number, version=4)) for number in range(1, WRITERS + 1)]
+
+
+@dataclass
+class Journal:
+    """What a client knows for certain: the commands that were acknowledged, by idempotency key, with their versions."""
+
+    acknowledged: dict[tuple[str, str], int] = field(default_factory=dict)
+    enough: threading.Event = field(default_factory=threading.Event)
+    _wanted: int = 0
+
+    def expect(self, more: int) -> None:
+        self.enough.clear()
+        self._wanted = len(self.acknowledged) + more
+
+    def note(self, tenant: str, command: str, version: int) -> None:
+        self.acknowledged[tenant, command] = version
+        if len(self.acknowledged) >= self._wanted:
+            self.enough.set()
+
+
+def write(url: str, tenant: str, journal: Journal, commands: Iterator[str], stop: threading.Event) -> None:
+    """Set one credential again and again, until the service is gone."""
+    with client_of(url) as client:
+        while not stop.is_set():
+            command = next(commands)
+            try:
+                answer = client.http.put(
+                    credential(tenant, "openai"),
+                    json={"api_key": f"sk-live-{command}"},
+                    headers={"Idempotency-Key": command},
+                )
+            except httpx.TransportError:
+                return
+            if answer.status_code == 200:
+                journal.note(tenant, command, answer.json()["version"])
+
+
+def test_fifty_kills_during_writes_lose_and_double_no_acknowledged_command(database_url: str, tmp_path: Path) -> None:
+    journal, numbers = Journal(), itertools.count()
+    for round_number in range(KILLS):
+        process = ServiceProcess(environment(DATABASE_URL=database_url), tmp_path).start()
+        stop = threading.Event()
+        writers = [
+            threading.Thread(
+                target=write, args=(process.url, tenant, journal, (f"command-{n:08}" for n in numbers), stop)
+            )
+            for tenant in TENANTS
+        ]
+        journal.expect(3 + round_number % 17)
+        for writer in writers:
+            writer.start()
+        assert journal.enough.wait(60)
+        process.kill()
+        stop.set()
+        for writer in writers:
+            writer.join()
+
+    with open_store(database_url) as store:
+        check(store)
+        stored = store.audit(limit=1_000_000)
+    by_command = {(entry.tenant_id, entry.command_id): entry.version for entry in stored}
+    assert len(by_command) == len(stored), "no command happened twice"
+    assert journal.acknowledged.items() <= by_command.items()
+
+
+@pytest.fixture
+def two_services(database_url: str, tmp_path: Path) -> Iterator[tuple[Client, Client, StandInProvider]]:
+    with ExitStack() as stack:
+        provider = stack.enter_context(StandInProvider(accepted=lambda key: True))
+        settings = environment(
+            DATABASE_URL=database_url,
+            OPENAI_API_BASE=provider.url,
+            ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
+        )
+        first = stack.enter_context(ServiceProcess(settings, tmp_path))
+        second = stack.enter_context(ServiceProcess(settings, tmp_path))
+        yield stack.enter_context(client_of(first.url)), stack.enter_context(client_of(second.url)), provider
+
+
+def test_what_one_service_answers_the_other_obeys_at_once(
+    two_services: tuple[Client, Client, StandInProvider],
+) -> None:
+    one, other, provider = two_services
+    tenant, model = TENANTS[0], "gpt-4o"
+    for number in range(10):
+        one.put(tenant, "openai", api_key=f"sk-round-{number:08}")
+        provider.forget()
+        assert other.chat(tenant, model).status_code == 200
+        assert [request.key for request in provider.requests] == [f"sk-round-{number:08}"]
+        one.put(tenant, "openai", api_key=f"sk-again-{number:08}")
+        provider.forget()
+        assert other.chat(tenant, model).status_code == 200
+        assert [request.key for request in provider.requests] == [f"sk-again-{number:08}"]
+        assert one.delete(tenant, "openai").status_code == 200
+        provider.forget()
+        assert other.chat(tenant, model).json()["code"] == "no-credential"
+        assert provider.requests == []
+        one, other = other, one
+
+
+def test_a_restart_serves_what_was_stored(database_url: str, tmp_path: Path) -> None:
+    settings = environment(DATABASE_URL=database_url)
+    with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:
+        client.put(TENANTS[0], "openai", api_key="sk-live-0123456789")
+    with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:
+        listed = client.http.get(f"/api/v1/sysadmin/tenants/{TENANTS[0]}/credentials").json()["credentials"]
+    assert [(one["provider"], one["masked_key"], one["version"]) for one in listed] == [("openai", "...6789", 1)]
+    with open_store(database_url) as store:
+        assert store.log.last(stream_id(TENANTS[0], "openai")) is not None
+
+
+REFUSED_STARTS = [
+    pytest.param({"ENCRYPTION_KEY": "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="}, "1 credentials", id="another key"),
+    pytest.param({"ENCRYPTION_KEY": "short"}, "ENCRYPTION_KEY", id="no key at all"),
+    pytest.param({"SUPER_API_KEY": "short", "GLOBAL_FALLBACK": "maybe"}, "GLOBAL_FALLBACK", id="two faulty settings"),
+    pytest.param({"AI_MODELS_FILE": "nothing.yml"}, "nothing.yml", id="no catalogue"),
+    pytest.param({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "store is not available", id="no database"),
+]
+
+
+@pytest.mark.parametrize(("settings", "said"), REFUSED_STARTS)
+def test_a_start_that_would_go_wrong_is_refused_with_its_reason(
+    database_url: str, tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    with open_store(database_url) as store:
+        store.set(TENANTS[0], "openai", "sk-live-0123456789")
+    with pytest.raises(AssertionError, match="the service ended") as ended:
+        ServiceProcess(environment(DATABASE_URL=database_url) | settings, tmp_path).start()
+    assert said in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+
+
+def test_a_lost_key_can_be_accepted_and_its_credential_set_again(database_url: str, tmp_path: Path) -> None:
+    with open_store(database_url) as store:
+        store.set(TENANTS[0], "openai", "sk-live-0123456789")
+    settings = environment(
+        DATABASE_URL=database_url,
+        ENCRYPTION_KEY="ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=",
+        ALLOW_UNREADABLE_CREDENTIALS="true",
+    )
+    with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:
+        path = f"/api/v1/sysadmin/tenants/{TENANTS[0]}/credentials"
+        assert client.http.get(path).json()["credentials"][0]["encryption_status"] == "unreadable"
+        assert client.chat(TENANTS[0], "gpt-4o").json()["code"] == "credential-unreadable"
+        assert client.put(TENANTS[0], "openai", api_key="sk-live-0123456789").json()["version"] == 2
+        assert client.http.get(path).json()["credentials"][0]["encryption_status"] == "encrypted"

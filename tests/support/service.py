@@ -1,0 +1,131 @@
+"""The whole service on real parts: served in this process for speed, or as processes that can be killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from keyledger.compose import build
+from keyledger.settings import load
+from scripts.http_server import listen, served_beside
+from tests.support.store import ENCRYPTION_KEY
+
+REPOSITORY = Path(__file__).parents[2]
+ADMIN_KEY = "admin-key-for-tests-0123456789"
+_SERVING = re.compile(r"serving on (http://\S+)")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The settings of a service with tenant credentials on."""
+    return {
+        "TENANT_CREDENTIALS_ENABLED": "true",
+        "ENCRYPTION_KEY": ENCRYPTION_KEY.reveal(),
+        "SUPER_API_KEY": ADMIN_KEY,
+        "AI_MODELS_FILE": str(REPOSITORY / "ai_models.yml"),
+        "LOG_FORMAT": "json",
+        **settings,
+    }
+
+
+@dataclass(frozen=True)
+class Client:
+    """An administrator and application in one, over HTTP."""
+
+    http: httpx.Client
+
+    def put(self, tenant: str, provider: str, **body: str) -> httpx.Response:
+        return self.http.put(credential(tenant, provider), json=body)
+
+    def delete(self, tenant: str, provider: str) -> httpx.Response:
+        return self.http.delete(credential(tenant, provider))
+
+    def chat(self, tenant: str, model: str, **more: Any) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
+        return self.http.post(f"/api/v1/tenants/{tenant}/openai/v1/chat/completions", json=body)
+
+    def embed(self, tenant: str, model: str) -> httpx.Response:
+        return self.http.post(f"/api/v1/tenants/{tenant}/openai/v1/embeddings", json={"model": model, "input": "hello"})
+
+
+def credential(tenant: str, provider: str) -> str:
+    return f"/api/v1/sysadmin/tenants/{tenant}/credentials/{provider}"
+
+
+@contextmanager
+def client_of(url: str, key: str = ADMIN_KEY) -> Iterator[Client]:
+    with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=30, trust_env=False) as http:
+        yield Client(http)
+
+
+@contextmanager
+def served(database_url: str, settings: Mapping[str, str]) -> Iterator[str]:
+    """A service in this process, on a free port; gives its URL."""
+    service = build(load(settings, None), database_url)
+    try:
+        service.prepare()
+        with listen("127.0.0.1", 0) as listener, served_beside(service.app, listener) as url:
+            yield url
+    finally:
+        service.close()
+
+
+@dataclass
+class ServiceProcess:
+    """`keyledger serve` as a process of its own."""
+
+    settings: Mapping[str, str]
+    folder: Path
+    arguments: tuple[str, ...] = ()
+    url: str = ""
+    log: str = ""
+    _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
+
+    def start(self) -> "ServiceProcess":
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.main", "serve", "--port", "0", *self.arguments],
+            cwd=self.folder,
+            env=inherited | {"PYTHONPATH": str(REPOSITORY)} | self.settings,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.log += line
+            if found := _SERVING.search(line):
+                self.url = found[1]
+                return self
+        self._process.communicate(timeout=60)
+        self._process = None
+        raise AssertionError(f"the service ended: {self.log}")
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as an operator does."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        _, rest = self._process.communicate(timeout=60)
+        self.log += rest
+        self._process = None
+
+    def __enter__(self) -> "ServiceProcess":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
