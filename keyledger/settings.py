@@ -1,0 +1,231 @@
+"""The one typed settings object: built once at the start, checked as a whole, handed down.
+
+Promises: what `load` returned is consistent, so nothing after it asks whether a setting is there or well formed; all
+faults come at once; neither a fault nor the `repr` of a setting shows a secret.
+Refuses: to start with tenant credentials on and no valid encryption key, and everything else that `load` finds wrong.
+"""
+
+import base64
+import hmac
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, cast
+
+from api.auth import NamedKey, parse_named_key
+from domain.endpoints import EndpointRules
+from domain.resolution import ResolutionPolicy
+from domain.secret import Secret
+from keyledger.settings_providers import read_base_urls, read_global_credentials
+from keyledger.settings_sources import Resolved, Sources
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["auto", "json", "text"]
+
+SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_GENERATE = "make one with: keyledger generate-encryption-key"
+_DSN_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_session_attrs")
+
+
+class SettingsFault(Exception):
+    """The settings are not fit to start with. `faults` holds a line for each: `VARIABLE: what is wrong and the fix`."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator chose.
+
+    encryption_key: None while tenant credentials are off. database_url: a libpq URL or parameter list, None for the
+    embedded PostgreSQL in `data_dir`. resolved: every setting as it may be shown. warnings: not wrong, worth knowing.
+    """
+
+    policy: ResolutionPolicy
+    endpoint_rules: EndpointRules
+    encryption_key: Secret | None
+    previous_encryption_keys: tuple[Secret, ...]
+    super_key: Secret | None
+    named_keys: tuple[NamedKey, ...]
+    database_url: Secret | None
+    data_dir: Path
+    ai_models_file: Path
+    allow_unreadable: bool
+    log_level: LogLevel
+    log_format: LogFormat
+    resolved: tuple[Resolved, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each setting came from: environment, .env, default or not set."""
+        return {one.name: one.source for one in self.resolved}
+
+
+def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
+    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsFault with every fault found."""
+    sources = Sources(environ, dotenv)
+    enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
+    primary, previous = _encryption_keys(sources, enabled=enabled)
+    super_key = _super_key(sources)
+    base_urls = read_base_urls(sources)
+    settings = Settings(
+        policy=ResolutionPolicy(
+            tenant_credentials=enabled,
+            fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
+            global_credentials=read_global_credentials(sources),
+            base_urls=base_urls,
+        ),
+        endpoint_rules=_endpoint_rules(sources),
+        encryption_key=primary,
+        previous_encryption_keys=previous,
+        super_key=super_key,
+        named_keys=_named_keys(sources, super_key),
+        database_url=_database_url(sources),
+        data_dir=_data_dir(sources),
+        ai_models_file=Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or ""),
+        allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
+        log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
+        log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
+        resolved=tuple(sources.resolved),
+        warnings=tuple(sources.warnings),
+    )
+    if sources.faults:
+        raise SettingsFault(tuple(sources.faults))
+    return settings
+
+
+def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
+    """Return only DATA_DIR, for commands that work beside settings that are not fit to start with."""
+    return _data_dir(Sources(environ, dotenv))
+
+
+def _data_dir(sources: Sources) -> Path:
+    return Path(sources.text("DATA_DIR", ".data") or "")
+
+
+def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, tuple[Secret, ...]]:
+    primary = sources.secret("ENCRYPTION_KEY", shown=_hidden)
+    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=_hidden)
+    if not enabled:
+        return None, ()
+    if primary is None and not sources.is_set("ENCRYPTION_KEY"):
+        sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
+    seen: dict[bytes, str] = {}
+    if primary is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
+    previous = tuple(Secret(item) for item in _items(listed.reveal() if listed else ""))
+    for number, key in enumerate(previous, start=1):
+        _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
+    return primary, previous
+
+
+def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
+    if not _FERNET_KEY.fullmatch(key.reveal()):
+        sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
+        return
+    raw = base64.urlsafe_b64decode(key.reveal())
+    if raw in seen:
+        sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
+    seen.setdefault(raw, "ENCRYPTION_KEY" if name == "ENCRYPTION_KEY" else which)
+
+
+def _super_key(sources: Sources) -> Secret | None:
+    key = sources.secret("SUPER_API_KEY", also=("INTRIC_SUPER_API_KEY",), shown=_hidden)
+    if key is None:
+        return None
+    if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
+        sources.fault("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
+    elif len(key.reveal()) < SUPER_KEY_GOOD:
+        sources.warn(
+            "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
+        )
+    return key
+
+
+def _named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, ...]:
+    keys: list[NamedKey] = []
+    for number, item in enumerate(_items(sources.text("API_KEYS") or ""), start=1):
+        try:
+            keys.append(parse_named_key(item))
+        except ValueError as fault:  # its text is ours: it names the rule, never the value
+            sources.fault("API_KEYS", f"entry {number}: {fault}")
+    for name, count in Counter(key.name for key in keys).items():
+        if count > 1:
+            sources.fault("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
+    if len({key.digest for key in keys}) < len(keys):
+        sources.fault("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
+    super_digest = sha256(super_key.reveal().encode()).hexdigest() if super_key else ""
+    if any(hmac.compare_digest(key.digest, super_digest) for key in keys):
+        sources.fault("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
+    sources.show_as("API_KEYS", ", ".join(f"{key.name} ({key.role})" for key in keys))
+    if not keys and super_key is None:
+        sources.warn("SUPER_API_KEY", "neither it nor API_KEYS is set: every request under /api/ will be refused")
+    return tuple(keys)
+
+
+def _database_url(sources: Sources) -> Secret | None:
+    url = sources.secret("DATABASE_URL", shown=_hidden)
+    if url is None:
+        return None
+    import psycopg  # only a server of one's own needs it here, and it is not quick to load
+    from psycopg.conninfo import conninfo_to_dict
+
+    if "+" in url.reveal().partition("://")[0]:
+        sources.fault("DATABASE_URL", "names a driver; write postgresql:// and nothing before or after it")
+        return None
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(url.reveal()).items()}
+    except psycopg.Error:
+        sources.fault("DATABASE_URL", "is not a PostgreSQL URL; write postgresql://user:password@host:5432/database")
+        return None
+    if _is_torn(parts):
+        sources.fault(
+            "DATABASE_URL", "has a part that cannot be; write special characters of the password as %40, %2F, ..."
+        )
+        return None
+    sources.show_as("DATABASE_URL", " ".join(f"{name}={parts[name]}" for name in _DSN_SHOWN if name in parts))
+    return url
+
+
+def _is_torn(parts: Mapping[str, str]) -> bool:
+    """Say whether an unescaped character of the password has ended it early, so that its rest is in another part."""
+    ports = parts.get("port", "").split(",")
+    named = (*parts.get("host", "").split(","), parts.get("dbname", ""))
+    return any(port and not port.isdigit() for port in ports) or any("@" in name[1:] for name in named)
+
+
+def _endpoint_rules(sources: Sources) -> EndpointRules:
+    hosts = _items(sources.text("ENDPOINT_ALLOWED_HOSTS") or "")
+    for number, host in enumerate(hosts, start=1):
+        if not _HOST.fullmatch(host) and not _is_ipv6(host):
+            sources.fault(
+                "ENDPOINT_ALLOWED_HOSTS", f"entry {number} must be host or host:port, without http:// or a path"
+            )
+    return EndpointRules.of(hosts)
+
+
+def _items(listed: str) -> list[str]:
+    return [item for part in listed.split(",") for item in part.split()]
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+def _hidden(secret: Secret) -> str:
+    del secret  # nothing of it is shown: the tail of a short one would be half of it
+    return "***"
