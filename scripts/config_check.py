@@ -1,0 +1,79 @@
+"""`config check`: the settings as a start would see them, where each comes from, and everything wrong with them.
+
+Promises: it reads and reports; it starts nothing, connects nowhere, and shows no secret.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scripts.exits import Exit, Stop
+from scripts.output import JsonOption, Table, print_json, print_table, say
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from keyledger.settings import Settings
+    from keyledger.settings_sources import Resolved
+
+app = typer.Typer(rich_markup_mode=None, help="The settings of the service.")
+
+
+@app.callback()
+def _group() -> None:
+    """The settings of the service."""
+
+
+@app.command("check")
+def check(as_json: JsonOption = False) -> None:
+    """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
+    from keyledger.settings import SettingsFault, load
+
+    try:
+        settings = load(os.environ, Path(".env"))
+        faults = _catalogue_faults(settings)
+    except SettingsFault as fault:
+        settings, faults = None, fault.faults
+    if as_json:
+        print_json(_report(settings, faults))
+    elif settings is not None:
+        print_table(Table(("setting", "value", "source"), [(s.name, s.shown, s.source) for s in _resolved(settings)]))
+    if settings is not None and not as_json:
+        for warning in settings.warnings:
+            say(f"warning: {warning}")
+    if faults:
+        raise Stop(Exit.FAULT_FOUND, *faults)
+    say("the settings are fit to start with")
+
+
+def _catalogue_faults(settings: "Settings") -> tuple[str, ...]:
+    from keyledger.ai_models import CatalogueFault, load_catalogue
+
+    try:
+        load_catalogue(settings.ai_models_file)
+    except CatalogueFault as fault:
+        return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults)
+    return ()
+
+
+def _resolved(settings: "Settings") -> list["Resolved"]:
+    """Return the settings as they may be shown, encryption keys by the key ids that lists and history name."""
+    from keyledger.keyring import EncryptionKey
+
+    keys = {
+        "ENCRYPTION_KEY": [settings.encryption_key] if settings.encryption_key else [],
+        "ENCRYPTION_KEY_PREVIOUS": list(settings.previous_encryption_keys),
+    }
+    ids = {name: ", ".join(EncryptionKey(key).key_id for key in listed) for name, listed in keys.items() if listed}
+    return [replace(one, shown=f"*** {ids[one.name]}") if one.name in ids else one for one in settings.resolved]
+
+
+def _report(settings: "Settings | None", faults: tuple[str, ...]) -> dict[str, object]:
+    resolved = _resolved(settings) if settings else []
+    return {
+        "ok": not faults,
+        "faults": list(faults),
+        "warnings": list(settings.warnings) if settings else [],
+        "settings": [{"name": one.name, "value": one.shown, "source": one.source} for one in resolved],
+    }

@@ -1,0 +1,108 @@
+"""The `keyledger` command: the groups of commands, and how every fault becomes one line and an exit code.
+
+Promises: nothing heavy is imported before a command needs it; no traceback and no secret reaches the terminal; the exit
+code is one of `scripts.exits`.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from domain.errors import CommandReused, ServiceError, StoreUnavailable, VersionConflict
+from scripts import config_check, credentials, database, keys, run, serve
+from scripts.exits import Exit, Stop
+from scripts.output import say
+
+app = typer.Typer(
+    name="keyledger",
+    help="Per-tenant API keys for LLM providers, kept in an append-only, encrypted, provable log.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its help takes twice as long to load
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.command("run")(run.run)
+app.command("generate-encryption-key")(keys.generate_encryption_key)
+app.add_typer(keys.api_keys, name="api-keys")
+app.add_typer(credentials.app, name="credentials")
+app.add_typer(database.app, name="database")
+app.add_typer(config_check.app, name="config")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit. `arguments` default to those of the process."""
+    try:
+        app(list(arguments) if arguments is not None else None, prog_name="keyledger")
+    except Exception as error:  # noqa: BLE001  the last place where a fault can become a line instead of a traceback
+        code, lines = _ending(error)
+        for line in lines:
+            say(f"keyledger: {line}")
+        sys.exit(code)
+    sys.exit(Exit.OK)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("keyledger"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
+    """Return the exit code for an error and what to say. Nothing of an error that is not ours is quoted."""
+    if isinstance(error, Stop):
+        return error.code, error.lines
+    if isinstance(error, StoreUnavailable):
+        return Exit.UNREACHABLE, [error.detail]
+    if isinstance(error, VersionConflict | CommandReused):
+        return Exit.CONFLICT, [error.detail]
+    if isinstance(error, ServiceError):
+        return Exit.REFUSED, [error.detail]
+    return _ending_at_start(error)
+
+
+def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
+    import psycopg
+
+    from keyledger.ai_models import CatalogueFault
+    from keyledger.embedded_postgres import EmbeddedPostgresError
+    from keyledger.settings import SettingsFault
+    from keyledger.start_checks import StartRefused
+
+    if isinstance(error, SettingsFault):
+        return Exit.REFUSED, error.faults
+    if isinstance(error, CatalogueFault):
+        return Exit.REFUSED, [f"{error.source}: {fault}" for fault in error.faults]
+    if isinstance(error, StartRefused):
+        return Exit.REFUSED, [str(error)]
+    if isinstance(error, EmbeddedPostgresError):
+        return Exit.UNREACHABLE, [str(error)]
+    if isinstance(error, psycopg.OperationalError):
+        return Exit.UNREACHABLE, ["the database does not answer"]
+    return Exit.FAULT_FOUND, [f"unexpected fault, {type(error).__name__} at {_place(error)}; please report it"]
+
+
+def _place(error: Exception) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    if frame is None:
+        return "an unknown place"
+    return f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}"
+
+
+if __name__ == "__main__":
+    main()

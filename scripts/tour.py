@@ -1,0 +1,293 @@
+"""The guided tour: the whole job in named steps over the REST API, each of which checks what it claims.
+
+Promises: a step that is shown as holding did hold; no answer of the service, and no table of the database, held one of
+the keys in clear, or the tour fails. Every run uses new tenants, so it can be repeated on one database.
+Refuses: to go on after a step that does not hold.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from domain.secret import Secret, mask
+from scripts.demo import MODELS, new_key
+from scripts.output import Table
+from scripts.service_client import credential_path
+from scripts.stand_in_provider import Received, StandInProvider
+
+if TYPE_CHECKING:  # loaded only when the tour runs
+    import httpx
+
+
+class DoesNotHold(Exception):
+    """A step's claim turned out false. The text says which part; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One claim, and the function that proves it and returns what a person wants to see."""
+
+    claim: str
+    prove: Callable[["Stage"], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step went. `fault` is None when its claim held."""
+
+    claim: str
+    seconds: float
+    table: Table | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant of the tour, with its own keys by provider."""
+
+    name: str
+    id: str
+    keys: dict[str, Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the steps share: the service over HTTP, the stand-in for all providers, the database, tenants and keys.
+
+    good, bad: keys that providers accept and refuse; both must stay secret.
+    """
+
+    http: "httpx.Client"
+    provider: StandInProvider
+    dsn: str
+    global_key: Secret
+    acme: Tenant
+    borealis: Tenant
+    replaced_key: Secret = field(default_factory=lambda: new_key("sk-acme-openai"))
+    refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
+
+    def send(self, method: str, path: str, body: object = None) -> "httpx.Response":
+        """Send a request as the administrator. Raises DoesNotHold when the answer shows a key in clear."""
+        response = self.http.request(method, path, json=body)
+        answer = response.content + str(response.headers).encode()
+        require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "an answer shows a key")
+        return response
+
+    def chat(self, tenant: Tenant, model: str) -> tuple["httpx.Response", list[Received]]:
+        """Ask a model as the tenant; return the answer and every request that reached a provider meanwhile."""
+        before = len(self.provider.requests)
+        body = {"model": model, "messages": [{"role": "user", "content": "What does the ledger say?"}]}
+        response = self.send("POST", f"/api/v1/tenants/{tenant.id}/openai/v1/chat/completions", body)
+        return response, self.provider.requests[before:]
+
+    def secrets(self) -> list[Secret]:
+        """Return every key of a provider that the tour uses."""
+        return [
+            *self.acme.keys.values(),
+            *self.borealis.keys.values(),
+            self.global_key,
+            self.replaced_key,
+            self.refused_key,
+        ]
+
+
+def new_stage(http: "httpx.Client", provider: StandInProvider, dsn: str, global_key: Secret) -> Stage:
+    """Return a stage with two new tenants; the provider accepts all their keys but the one that is to be refused."""
+    acme = Tenant("Acme", str(uuid4()), {name: new_key(f"sk-acme-{name}") for name in MODELS})
+    borealis = Tenant("Borealis", str(uuid4()), {"openai": new_key("sk-borealis-openai")})
+    stage = Stage(http, provider, dsn, global_key, acme, borealis)
+    provider.accepted = {secret.reveal() for secret in stage.secrets() if secret is not stage.refused_key}
+    return stage
+
+
+def tour(stage: Stage) -> Iterator[Outcome]:
+    """Take the steps one by one. Ends after the first whose claim does not hold."""
+    for step in STEPS:
+        started = time.monotonic()
+        try:
+            table, fault = step.prove(stage), None
+        except DoesNotHold as failure:
+            table, fault = None, str(failure)
+        yield Outcome(step.claim, time.monotonic() - started, table, fault)
+        if fault is not None:
+            return
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise DoesNotHold with `what` unless it holds."""
+    if not holds:
+        raise DoesNotHold(what)
+
+
+def _set_five_providers(stage: Stage) -> Table:
+    rows = []
+    for tenant in (stage.acme, stage.borealis):
+        for provider in tenant.keys:
+            answer = _set(stage, tenant, provider, tenant.keys[provider])
+            rows.append((tenant.name, provider, answer["masked_key"], str(answer["version"]), answer["message"]))
+    return Table(("tenant", "provider", "key", "version", "the service says"), rows)
+
+
+def _call_with_own_keys(stage: Stage) -> Table:
+    wanted = [(stage.acme, provider) for provider in MODELS] + [(stage.borealis, "openai")]
+    rows = [_served(stage, tenant, provider, tenant.keys[provider], "tenant") for tenant, provider in wanted]
+    return Table(_SERVED, rows)
+
+
+def _fall_back(stage: Stage) -> Table:
+    return Table(_SERVED, [_served(stage, stage.borealis, "mistral", stage.global_key, "global")])
+
+
+def _replace(stage: Stage) -> Table:
+    answer = _set(stage, stage.acme, "openai", stage.replaced_key)
+    require(answer["version"] == 2, "a replaced credential has version 2")
+    return Table(_SERVED, [_served(stage, stage.acme, "openai", stage.replaced_key, "tenant")])
+
+
+def _refuse_without_fallback(stage: Stage) -> Table:
+    _set(stage, stage.borealis, "mistral", stage.refused_key)
+    response, arrived = stage.chat(stage.borealis, MODELS["mistral"])
+    require(response.status_code == 424, f"a refused key gives 424, not {response.status_code}")
+    problem = response.json()
+    require(problem["code"] == "credential-rejected", f"the problem is credential-rejected, not {problem['code']}")
+    keys = [request.key for request in arrived]
+    require(keys == [stage.refused_key.reveal()], "the provider saw the tenant's key once, and no other key")
+    seen = ", ".join(mask(key) for key in keys if key)
+    answer = f"{response.status_code} {problem['code']}"
+    return Table(
+        ("tenant", "model", "keys the provider saw", "the global key", "answer", "in words"),
+        [("Borealis", MODELS["mistral"], seen, f"{stage.global_key.masked()} not tried", answer, problem["detail"])],
+    )
+
+
+def _delete(stage: Stage) -> Table:
+    response = stage.send("DELETE", credential_path(stage.borealis.id, "mistral"))
+    require(response.status_code == 200, f"DELETE answers 200, not {response.status_code}")
+    require(_status(stage, stage.borealis, "mistral") == 404, "a deleted credential is gone")
+    return Table(_SERVED, [_served(stage, stage.borealis, "mistral", stage.global_key, "global")])
+
+
+def _list(stage: Stage) -> Table:
+    rows: list[tuple[str, ...]] = []
+    expected = {"Acme": set(MODELS), "Borealis": {"openai"}}
+    for tenant in (stage.acme, stage.borealis):
+        listed = stage.send("GET", credential_path(tenant.id)).json()["credentials"]
+        require({one["provider"] for one in listed} == expected[tenant.name], f"{tenant.name} has what was set")
+        require(all(one["encryption_status"] == "encrypted" for one in listed), "every credential can be opened")
+        names = ("provider", "masked_key", "encryption_status", "version", "key_id", "configured_at")
+        rows += [(tenant.name, *(_cell(one[name]) for name in names)) for one in listed]
+    return Table(("tenant", "provider", "key", "status", "version", "sealed under", "set at"), rows)
+
+
+def _audit(stage: Stage) -> Table:
+    rows: list[tuple[str, ...]] = []
+    counts = {}
+    for tenant in (stage.acme, stage.borealis):
+        entries = stage.send("GET", f"/api/v1/audit/entries?tenant_id={tenant.id}").json()["entries"]
+        counts[tenant.name] = [entry["action"] for entry in entries]
+        names = ("position", "timestamp", "actor", "action", "provider", "version", "masked_key")
+        rows += [(tenant.name, *(_cell(entry[name]) for name in names)) for entry in entries]
+    require(counts["Acme"] == ["set"] * 5 + ["replaced"], "the trail has Acme's five settings and the replacement")
+    require(counts["Borealis"] == ["set", "set", "deleted"], "the trail has Borealis' settings and the deletion")
+    return Table(("tenant", "position", "when", "who", "did", "provider", "version", "key"), rows)
+
+
+def _scan_database(stage: Stage) -> Table:
+    import psycopg
+    from psycopg import sql
+
+    rows = []
+    with psycopg.connect(stage.dsn) as connection:
+        for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"):
+            statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(name))
+            with connection.cursor().copy(statement) as copy:
+                content = b"".join(bytes(block) for block in copy)
+            found = sum(secret.reveal().encode() in content for secret in stage.secrets())
+            require(found == 0, f"table {name} holds a key in clear")
+            rows.append((name, f"{len(content):,}", str(found)))
+        query = "SELECT left(token, 14) FROM current_credentials WHERE tenant_id = %s"
+        tokens = connection.execute(query, [stage.acme.id]).fetchall()
+    require(tokens == [("enc:fernet:v1:",)] * len(MODELS), "every stored token is marked as encrypted")
+    return Table(("table", "bytes searched", "keys found in clear"), rows)
+
+
+def _replay(stage: Stage) -> Table:
+    from projections.rebuild import VIEWS, rebuild
+
+    rows = []
+    for view in VIEWS:
+        before = _fingerprint(stage.dsn, view)
+        result = rebuild(stage.dsn, view)
+        after = _fingerprint(stage.dsn, view)
+        require(result.difference_count == 0, f"the replayed {view} equals the one it replaces")
+        require(before == after, f"{view} has the same fingerprint before and after")
+        rows.append((view, f"{result.rows:,}", before[:16], after[:16], "equal", f"{result.seconds:.2f} s"))
+    require(_status(stage, stage.acme, "openai") == 200, "the service reads the replayed view")
+    return Table(("view", "rows", "dropped", "replayed", "result", "time"), rows)
+
+
+STEPS: Sequence[Step] = (
+    Step("Two tenants set their own keys for five providers; only masked keys come back", _set_five_providers),
+    Step("Every call reaches its provider with the tenant's own key", _call_with_own_keys),
+    Step("A tenant without a key of its own is served with the global key", _fall_back),
+    Step("A replaced key is in use with the very next call", _replace),
+    Step("A tenant's invalid key is an error at once: no other key is tried", _refuse_without_fallback),
+    Step("After a delete no call carries the old key", _delete),
+    Step("The list shows what is in effect", _list),
+    Step("The audit trail shows who did what, and when", _audit),
+    Step("No table of the database holds a key in clear", _scan_database),
+    Step("The views are dropped, replayed from the log, and equal", _replay),
+)
+
+_TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}\.[0-9]+Z")
+_SERVED = ("tenant", "model", "served by", "came in header", "key that arrived", "expected")
+
+
+def _set(stage: Stage, tenant: Tenant, provider: str, secret: Secret) -> dict[str, Any]:
+    body = {"api_key": secret.reveal()} | _settings(stage.provider.url, provider)
+    response = stage.send("PUT", credential_path(tenant.id, provider), body)
+    require(response.status_code == 200, f"PUT for {provider} answers 200, not {response.status_code}")
+    answer: dict[str, Any] = response.json()
+    require(answer["masked_key"] == secret.masked(), "the answer shows the masked key")
+    return answer
+
+
+def _settings(provider_url: str, provider: str) -> dict[str, str]:
+    """Return what a credential needs besides the key, where there is no public address."""
+    if provider == "azure":
+        return {"endpoint": provider_url, "api_version": "2024-10-21", "deployment_name": MODELS["azure"]}
+    return {"endpoint": f"{provider_url}/vllm/v1"} if provider == "vllm" else {}
+
+
+def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, source: str) -> tuple[str, ...]:
+    """Make a call and return the row that shows whose key served it."""
+    response, arrived = stage.chat(tenant, MODELS[provider])
+    require(response.status_code == 200, f"the call to {provider} answers 200, not {response.status_code}")
+    told = response.headers.get("X-Credential-Source", "nobody")
+    require(told == source, f"the call to {provider} says it was served by {source}, not {told}")
+    require([request.key for request in arrived] == [expected.reveal()], f"{provider} saw one key, the right one")
+    key, header = arrived[0].key or "", arrived[0].key_header or ""
+    return (tenant.name, MODELS[provider], told, header, mask(key), expected.masked())
+
+
+def _status(stage: Stage, tenant: Tenant, provider: str) -> int:
+    return stage.send("GET", credential_path(tenant.id, provider)).status_code
+
+
+def _cell(value: object) -> str:
+    """Return a value of an answer as text; times to the second."""
+    text = "" if value is None else str(value)
+    return f"{text[:19]}Z" if _TIME.fullmatch(text) else text
+
+
+def _fingerprint(dsn: str, view: str) -> str:
+    import psycopg
+    from psycopg import sql
+
+    text = "SELECT md5(coalesce(string_agg(v::text, chr(10) ORDER BY v::text), '')) FROM {} AS v"
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(sql.SQL(text).format(sql.Identifier(view))).fetchone()
+    return row[0] if row else ""

@@ -1,0 +1,87 @@
+"""The command as a whole: what a start loads, and how every fault ends."""
+
+import subprocess
+import sys
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from domain.errors import (
+    CommandReused,
+    CredentialNotFound,
+    NoCredential,
+    StoreUnavailable,
+    VersionConflict,
+)
+from keyledger.ai_models import CatalogueFault
+from keyledger.embedded_postgres import EmbeddedPostgresError
+from keyledger.settings import SettingsFault
+from keyledger.start_checks import StartRefused
+from scripts.exits import Exit, Stop
+from scripts.main import _ending
+from tests.cli.process import REPOSITORY
+
+HEAVY = {"litellm", "fastapi", "pydantic", "uvicorn", "psycopg", "httpx", "cryptography", "yaml", "rich"}
+
+
+def test_a_start_loads_nothing_that_only_a_command_needs():
+    code = f"import sys, scripts.main; print({HEAVY!r} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "set()"
+
+
+def test_help_lists_the_commands(cli):
+    ended = cli("--help")
+    assert ended.code == Exit.OK
+    for command in ("serve", "run", "generate-encryption-key", "api-keys", "credentials", "database", "config"):
+        assert command in ended.out
+
+
+@pytest.mark.parametrize("arguments", [("nothing",), ("serve", "--port", "x"), ("credentials", "set")])
+def test_wrong_usage_ends_with_2_and_only_talk(cli, arguments):
+    ended = cli(*arguments)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert ended.err
+
+
+def test_the_version_is_data(cli):
+    ended = cli("--version")
+    assert ended.code == Exit.OK
+    assert ended.out.strip().count(".") == 2
+
+
+TENANT = str(uuid4())
+ENDINGS = [
+    pytest.param(Stop(Exit.USAGE, "so"), 2, ["so"], id="a command that knows how it ends"),
+    pytest.param(StoreUnavailable(), 3, None, id="a database that does not answer"),
+    pytest.param(
+        psycopg.OperationalError("canary"), 3, ["the database does not answer"], id="a driver without a connection"
+    ),
+    pytest.param(CatalogueFault("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
+    pytest.param(StartRefused("no key"), 4, ["no key"], id="a start that is refused"),
+    pytest.param(EmbeddedPostgresError("no build"), 3, ["no build"], id="an embedded server that does not start"),
+    pytest.param(VersionConflict(3, precondition=True), 5, None, id="a conflict"),
+    pytest.param(CommandReused(), 5, None, id="a command id used twice"),
+    pytest.param(CredentialNotFound(TENANT, "openai"), 4, None, id="a refusal"),
+    pytest.param(NoCredential(TENANT, "openai", "none"), 4, None, id="no key"),
+    pytest.param(SettingsFault(("A: x", "B: y")), 4, ["A: x", "B: y"], id="settings not fit to start with"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "lines"), ENDINGS)
+def test_every_fault_has_its_exit_code(error, code, lines):
+    found, said = _ending(error)
+    assert found == code
+    assert said
+    assert lines is None or list(said) == lines
+
+
+def test_an_unexpected_fault_is_a_line_with_its_place_and_without_its_text():
+    try:
+        raise RuntimeError("canary-of-a-driver")
+    except RuntimeError as error:
+        code, lines = _ending(error)
+    assert code == Exit.FAULT_FOUND
+    assert "RuntimeError at " in lines[0]
+    assert "canary" not in str(lines)
