@@ -1,12 +1,13 @@
 """The composition root: the one place that knows which part implements which contract.
 
-Promises: nothing outside reads the environment; once `app_from_environment` has read it, provider keys, encryption keys
+Promises: nothing outside reads the environment; once `service_from_environment` has read it, provider keys, encryption keys
 and passwords are gone from it, so nothing loaded later can pick them up.
 """
 
 import os
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,15 +46,38 @@ _OWN_SECRETS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Lifespan:
+    """What lives on the event loop of a served application."""
+
+    _pool: AsyncConnectionPool[BoundedAsyncConnection]
+    _background: BackgroundCatchUp
+    _gateway: Gateway
+
+    async def startup(self) -> None:
+        """Open connections, follow the log, load the LLM library beside."""
+        await self._pool.open(wait=False)
+        self._background.start()
+        self._gateway.warm_up_beside()
+
+    async def shutdown(self) -> None:
+        """Close what `startup` opened."""
+        await self._background.stop()
+        await self._gateway.aclose()
+        await self._pool.close()
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A built service: `prepare` it, serve `app`, `close` it."""
+    """A built service: `prepare` it, serve `app`, `close` it. Who uses `models` without `app` runs `lifespan` too."""
 
     app: FastAPI
     models: Gateway
+    lifespan: Lifespan
     _settings: Settings
     _dsn: str
     _pool: ConnectionPool[BoundedConnection]
     _keyring: Keyring | None
+    _resources: ExitStack
 
     def prepare(self) -> None:
         """Migrate the database and check what must hold before a start. Raises StartRefused, StoreUnavailable."""
@@ -63,12 +87,15 @@ class Service:
             require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
 
     def close(self) -> None:
-        """Close what `build` opened."""
-        self._pool.close()
+        """Close what was opened for it, the last first."""
+        self._resources.close()
 
 
-def build(settings: Settings, dsn: str) -> Service:
-    """Put the parts together. Opens a connection pool; raises CatalogueFault for a faulty model file."""
+def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> Service:
+    """Put the parts together. Opens a connection pool; raises CatalogueFault for a faulty model file.
+
+    resources: what is to be closed with the service.
+    """
     catalogue = load_catalogue(settings.ai_models_file)
     primary = settings.encryption_key
     keyring = Keyring(primary, settings.previous_encryption_keys) if primary else None
@@ -79,7 +106,7 @@ def build(settings: Settings, dsn: str) -> Service:
     pool = open_pool(dsn)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
     background = BackgroundCatchUp(follower, audit_trail.TABLE)
-    lifespan = _Lifespan(async_pool, background, gateway)
+    lifespan = Lifespan(async_pool, background, gateway)
     services = Services(
         credentials=CredentialService(CredentialLog(pool), PostgresCurrentCredentials(pool), sealer, _now),
         models=gateway,
@@ -92,49 +119,38 @@ def build(settings: Settings, dsn: str) -> Service:
         startup=lifespan.startup,
         shutdown=lifespan.shutdown,
     )
-    return Service(create_app(services), gateway, settings, dsn, pool, keyring)
+    closing = resources or ExitStack()
+    closing.callback(pool.close)
+    return Service(create_app(services), gateway, lifespan, settings, dsn, pool, keyring, closing)
 
 
-def app_from_environment(environ: MutableMapping[str, str] = os.environ) -> FastAPI:
-    """Return the application that the environment and `.env` describe, ready to serve.
+def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | None) -> Service:
+    """Return the service that the environment and a `.env` file describe, prepared.
 
     Raises SettingsFault, CatalogueFault, StartRefused and StoreUnavailable.
     """
-    settings = load(environ, Path(".env"))
+    settings = load(environ, dotenv)
     cleanse(environ)
     for name in _OWN_SECRETS:
         environ.pop(name, None)
     logs.configure(settings.log_level, settings.log_format)
-    service = build(settings, _dsn(settings))
-    service.prepare()
-    return service.app
+    with ExitStack() as opened:
+        service = build(settings, _dsn(settings, opened), opened)
+        service.prepare()
+        return replace(service, _resources=opened.pop_all())
 
 
-@dataclass(frozen=True, slots=True)
-class _Lifespan:
-    """What lives on the event loop of a served application."""
-
-    pool: AsyncConnectionPool[BoundedAsyncConnection]
-    background: BackgroundCatchUp
-    gateway: Gateway
-
-    async def startup(self) -> None:
-        await self.pool.open(wait=False)
-        self.background.start()
-        self.gateway.warm_up_beside()
-
-    async def shutdown(self) -> None:
-        await self.background.stop()
-        await self.gateway.aclose()
-        await self.pool.close()
+def app_from_environment() -> FastAPI:
+    """Return the application that `os.environ` and `.env` describe, ready to serve. Raises as above."""
+    return service_from_environment(os.environ, Path(".env")).app
 
 
-def _dsn(settings: Settings) -> str:
+def _dsn(settings: Settings, resources: ExitStack) -> str:
     if settings.database_url is not None:
         return settings.database_url.reveal()
     from keyledger.embedded_postgres import start  # not loaded where a server is given
 
-    return start(settings.data_dir).dsn()
+    return resources.enter_context(start(settings.data_dir)).dsn()
 
 
 def _now() -> datetime:

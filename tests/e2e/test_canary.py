@@ -140,7 +140,7 @@ def dump(database_url: str) -> bytes:
         ).fetchall()
         text = b""
         for (table,) in tables:
-            for (row,) in database.execute(f"SELECT t::text FROM {table} AS t"):  # type: ignore[call-overload]
+            for (row,) in database.execute(f"SELECT t::text FROM {table} AS t"):
                 text += row.encode() + b"\n"
         for (state,) in database.execute("SELECT state FROM keyledger_events"):
             text += bytes(state) + b"\n"

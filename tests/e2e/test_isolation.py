@@ -42,7 +42,7 @@ class Stage:
 
     def sql(self, statement: str, *values: object) -> None:
         with psycopg.connect(self.database_url, autocommit=True) as database:
-            changed = database.execute(statement, values)  # type: ignore[call-overload]
+            changed = database.execute(statement, values)
             assert changed.rowcount == 1
 
 
@@ -98,10 +98,9 @@ def deleted(stage: Stage, tenant: str, provider: str, key: str) -> None:
 def undecryptable(stage: Stage, tenant: str, provider: str, key: str) -> None:
     """Sealed for this very place, under a key that the service does not have."""
     stage.set(tenant, provider, key)
-    settings = (f"{stage.provider.url}/{provider}" if provider in {"azure", "vllm"} else None, None, None)
-    if provider == "azure":
-        settings = (settings[0], AZURE["api_version"], AZURE["deployment_name"])
-    place = SealContext(tenant, provider, stream_id(tenant, provider), 1, *settings)
+    endpoint = f"{stage.provider.url}/{provider}" if provider in {"azure", "vllm"} else None
+    azure = (AZURE["api_version"], AZURE["deployment_name"]) if provider == "azure" else (None, None)
+    place = SealContext(tenant, provider, stream_id(tenant, provider), 1, endpoint, *azure)
     sealed = Keyring(OTHER_ENCRYPTION_KEY).seal(Secret(key), place)
     _update(
         stage, tenant, provider, "token = %s, binding = %s, key_id = %s", sealed.token, sealed.binding, sealed.key_id

@@ -93,7 +93,7 @@ class ServiceProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scripts.main", "serve", "--port", "0", *self.arguments],
             cwd=self.folder,
-            env=inherited | {"PYTHONPATH": str(REPOSITORY)} | self.settings,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.settings},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

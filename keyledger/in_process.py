@@ -1,0 +1,60 @@
+"""The Python entry for backends that call models themselves instead of over HTTP.
+
+    async with in_process() as ledger:
+        answer = await ledger.complete(tenant_id, "gpt-4o", [{"role": "user", "content": "hello"}], temperature=0)
+
+Promises: the same settings, resolution, isolation and errors as the HTTP interface; nothing is kept between calls.
+Refuses: to share the process with provider keys in the environment. They are removed from it, as they are when the
+service starts, because the libraries below would use them behind our back.
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from domain.llm import Answer, AnswerStream
+from keyledger.compose import Service, service_from_environment
+
+Message = Mapping[str, object]
+
+
+class InProcess:
+    """Calls models as a tenant, on the event loop that opened it."""
+
+    def __init__(self, service: Service) -> None:
+        self._models = service.models
+
+    async def complete(
+        self, tenant_id: str, model: str, messages: Sequence[Message], **params: object
+    ) -> Answer | AnswerStream:
+        """Complete a chat with the tenant's key, or with the global one where the rules allow it.
+
+        tenant_id: canonical UUID. model: a name of the catalogue. messages and params: as in OpenAI's chat completions;
+        with stream=True the answer is a stream of chunks, to be closed with `aclose` when it is not read to its end.
+        Both carry a receipt that says whose key served. Raises the errors of `domain.errors`, all ServiceError.
+        """
+        return await self._models.complete(tenant_id, model, {"model": model, "messages": [*messages], **params})
+
+    async def embed(self, tenant_id: str, model: str, texts: Sequence[str], **params: object) -> Answer:
+        """Compute embeddings of `texts`. Arguments and errors as in `complete`."""
+        return await self._models.embed(tenant_id, model, {"model": model, "input": [*texts], **params})
+
+
+@asynccontextmanager
+async def in_process(
+    environ: MutableMapping[str, str] = os.environ, dotenv: Path | None = Path(".env")
+) -> AsyncIterator[InProcess]:
+    """Open the ledger that the settings describe, until the block ends.
+
+    Raises SettingsFault, CatalogueFault, StartRefused and StoreUnavailable.
+    """
+    service = service_from_environment(environ, dotenv)
+    try:
+        await service.lifespan.startup()
+        try:
+            yield InProcess(service)
+        finally:
+            await service.lifespan.shutdown()
+    finally:
+        service.close()
