@@ -23,7 +23,8 @@ _SECRETS = re.compile(
     | (?<![\w-]) (?:sk|pk|gsk|xai|key)-[\w-]{8,}           # keys of well-known providers
     | (?<![\w=-]) [\w-]{43}= (?![\w=])                     # Fernet keys
     | (?i: \b(?:bearer|basic) \s+ [^\s'",;]+ )
-    | (?i: ["']? \b (?:api[_-]?key|x-api-key|authorization|password) ["']? \s* [:=] \s* ["']? [^\s'",;}]+ )
+    | (?i: ["']? \b (?:api[_-]?key|x-api-key|authorization|password)
+             ["']? \s* [:=] \s* ["']? (?:bearer\s+|basic\s+)? [^\s'",;}]+ )
     | (?<=://) [^/\s:@]+ : [^/\s@]+ (?=@)                  # user and password in a URL
     """,
     re.VERBOSE,
@@ -53,6 +54,7 @@ def configure(level: str, form: Literal["auto", "json", "text"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.raiseExceptions = False  # else a line that cannot be formatted is printed with its arguments
     for name in _QUIET:  # at DEBUG these print requests with their headers
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
@@ -76,7 +78,7 @@ class SafeFormatter(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, renderer: structlog.typing.Processor) -> None:
         super().__init__(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _strike_members, renderer],
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
@@ -86,9 +88,20 @@ class SafeFormatter(structlog.stdlib.ProcessorFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with its exception reduced to places and everything struck out that looks like a secret."""
+        """Return the line, with its exception reduced to places."""
         kept = logging.makeLogRecord(record.__dict__)
         if kept.exc_info:
             kept.__dict__["error"] = places(kept.exc_info[1])
         kept.exc_info, kept.exc_text, kept.stack_info = None, None, None
-        return strike_out(super().format(kept))
+        return super().format(kept)
+
+
+def _strike_members(_logger: object, _method: str, members: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Strike out in every member before the line is rendered, so that it stays well-formed."""
+    return {name: _struck(value) for name, value in members.items()}
+
+
+def _struck(value: object) -> object:
+    if isinstance(value, str):
+        return strike_out(value)
+    return value if value is None or isinstance(value, bool | int | float) else strike_out(repr(value))

@@ -1,0 +1,63 @@
+"""`/readyz` tells what is wrong, by name, and `/livez` does not depend on any of it."""
+
+import psycopg
+
+from tests.support.service import client_of, environment, served
+from tests.support.store import open_store
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+
+
+def test_a_service_that_is_well_is_ready(database_url: str) -> None:
+    with served(database_url, environment()) as url, client_of(url) as client:
+        answer = client.http.get("/readyz")
+        assert answer.status_code == 200
+        checks = answer.json()["checks"]
+    assert {name for name, check in checks.items() if check["ok"]} == {
+        "database",
+        "schema",
+        "encryption_keys",
+        "audit_trail",
+    }
+
+
+def test_a_missing_encryption_key_is_named_with_how_many_need_it(database_url: str) -> None:
+    with served(database_url, environment()) as url, client_of(url) as client:
+        with open_store(database_url) as store:
+            store.set(TENANT, "openai", "sk-live-0123456789")
+        with psycopg.connect(database_url, autocommit=True) as database:
+            database.execute("UPDATE current_credentials SET key_id = 'k0123456789'")
+        answer = client.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["encryption_keys"] == {"ok": False, "text": "k0123456789 is missing for 1"}
+
+
+def test_an_event_that_stops_the_audit_trail_is_shown_with_its_position(database_url: str) -> None:
+    with served(database_url, environment()) as url, client_of(url) as client:
+        with psycopg.connect(database_url, autocommit=True) as database:
+            database.execute("INSERT INTO keyledger_events VALUES (gen_random_uuid(), 1, 'CredentialRenamed', '{}', 1)")
+        entries = client.http.get("/api/v1/audit/entries")
+        assert entries.status_code == 500
+        assert entries.json()["code"] == "credential-integrity"
+        shown: dict[str, object] = {}
+        while shown.get("ok", True):  # until the background has met it
+            shown = client.http.get("/readyz").json()["checks"]["audit_trail"]
+    assert "event-topic-unknown at position 1" in str(shown["text"])
+
+
+def test_an_outage_of_the_database_ends_readiness_and_not_life(database_url: str) -> None:
+    with served(database_url, environment()) as url, client_of(url) as client:
+        with psycopg.connect(database_url, autocommit=True) as database:
+            database.execute("UPDATE pg_database SET datallowconn = false WHERE datname = current_database()")
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert client.http.get("/livez").status_code == 200
+        assert client.http.get("/readyz").status_code == 503
+        refused = client.put(TENANT, "openai", api_key="sk-live-0123456789")
+        assert (refused.status_code, refused.json()["code"]) == (503, "store-unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+        assert client.chat(TENANT, "gpt-4o").json()["code"] == "store-unavailable", (
+            "no key is used, not even a global one"
+        )
