@@ -41,7 +41,8 @@ class Head:
 class Stored:
     """One row of the current view and the head of its stream, read together. Both None: never configured.
 
-    recorded: what the log says where the row is missing; to show that something is wrong, never to resolve a call.
+    recorded: the live credential of the log where the row shows none; to show that something is wrong, never to
+    resolve a call.
     """
 
     row: Credential | None
@@ -49,10 +50,9 @@ class Stored:
     recorded: Credential | None = None
 
     @property
-    def deleted(self) -> bool:
-        """Whether view and log agree that there is no live credential."""
-        gone = self.head is not None and self.head.topic == CredentialDeleted.TOPIC
-        return gone and (self.row is None or self.row.sealed is None)
+    def shown(self) -> Credential | None:
+        """What a list shows: a live credential, whether the row or only the log has it."""
+        return self.row if self.row is not None and self.row.sealed is not None else self.recorded
 
     def current(self) -> Credential | None:
         """Return the live credential, or None where the log says there is none.

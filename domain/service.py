@@ -100,7 +100,7 @@ class CredentialService:
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
         """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
-        listed = [(stored.row or stored.recorded, _intact(stored)) for stored in self._view.of_tenant(tenant_id)]
+        listed = [(stored.shown, _intact(stored)) for stored in self._view.of_tenant(tenant_id)]
         return [self._status(credential, intact=intact) for credential, intact in listed if credential is not None]
 
     def _status(self, credential: Credential, *, intact: bool) -> CredentialStatus:

@@ -41,7 +41,7 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
 
 _OF_TENANT = """
 SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
-       CASE WHEN c.tenant_id IS NULL THEN h.state END AS recorded
+       CASE WHEN c.token IS NULL AND h.topic <> 'CredentialDeleted' THEN h.state END AS recorded
   FROM unnest(%(providers)s::text[], %(streams)s::uuid[]) AS wanted (provider, stream)
   LEFT JOIN current_credentials AS c ON c.tenant_id = %(tenant)s AND c.provider = wanted.provider
   LEFT JOIN LATERAL (SELECT originator_version, topic, state FROM keyledger_events
@@ -97,7 +97,7 @@ class PostgresCurrentCredentials:
         with unavailable(), self._pool.connection() as connection:
             rows = connection.execute(_OF_TENANT, wanted).fetchall()
         found = [_stored(row) for row in rows]
-        return [stored for stored in found if not stored.deleted]
+        return [stored for stored in found if stored.shown is not None]
 
 
 class PostgresResolutionView:
@@ -123,9 +123,9 @@ def _stored(row: Row) -> Stored:
     head = Head(row["head_version"], row["head_topic"]) if row.get("head_version") is not None else None
     shown = _credential(row) if row.get("tenant_id") is not None else None
     state = row.get("recorded")
-    if shown is not None or head is None or state is None:
+    if head is None or state is None:
         return Stored(shown, head)
-    return Stored(None, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))))
+    return Stored(shown, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))))
 
 
 def _credential(row: Row) -> Credential:
