@@ -1,0 +1,103 @@
+"""The application, put together from built services.
+
+Promises: two applications in one process share nothing; whatever goes wrong leaves as a problem (see `problems`).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from api import audit, credentials, health, llm, resolution
+from api.envelope import Envelope
+from api.guard import Guard, Limits
+from api.metrics import Metrics
+from api.openapi import TITLE, VERSION, document
+from api.problems import HttpRefusal, internal_problem, problem_of, problem_response
+from api.services import Services
+from api.validation import request_faults
+from domain.errors import ServiceError
+
+_ROUTERS = (credentials.router, audit.router, resolution.router, llm.router, health.router)
+_DESCRIPTION = "API keys of tenants for LLM providers: administration, audit trail, and calls with the right key."
+
+
+def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
+    """Return the application. `limits`: how much of a request's body is read and for how long."""
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.services = services
+    app.state.metrics = Metrics(services.registry)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(ServiceError, _refused)
+    app.add_exception_handler(HttpRefusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _not_routed)
+    # The one added last is outermost.
+    app.add_middleware(
+        Guard,
+        authenticator=services.authenticator,
+        tenant_credentials=services.tenant_credentials,
+        limits=limits or Limits(),
+    )
+    app.add_middleware(Envelope, metrics=app.state.metrics)
+    app.openapi = partial(document, app)  # type: ignore[method-assign]  # the framework's documented way
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    await services.startup()
+    try:
+        yield
+    finally:
+        await services.shutdown()
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError | HttpRefusal)  # noqa: S101  registered for these
+    return problem_response(problem_of(error), request.scope)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this
+    return problem_response(problem_of(request_faults(error)), request.scope)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for this
+    allowed = _allowed_methods(request)
+    if error.status_code == 404:
+        refusal = HttpRefusal("not-found", "There is nothing at this address.")
+    elif error.status_code == 405:
+        refusal = HttpRefusal("method-not-allowed", f"Use {' or '.join(allowed)}.", {"Allow": ", ".join(allowed)})
+    elif error.status_code == 400:
+        refusal = HttpRefusal("malformed-json", "The body cannot be read.")
+    else:
+        return problem_response(internal_problem(), request.scope)
+    return problem_response(problem_of(refusal), request.scope)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return the methods of every route of the path; the router itself knows only the first that fits."""
+    methods: set[str] = set()
+    for router in _ROUTERS:
+        for route in router.routes:
+            match, _ = route.matches(request.scope)
+            known: Mapping[str, object] | set[str] = getattr(route, "methods", None) or set()
+            methods |= set(known) if match is not Match.NONE else set()
+    return sorted(methods)

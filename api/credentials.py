@@ -1,0 +1,182 @@
+"""Credentials of a tenant: set, list, show, delete, and their history.
+
+Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; what comes back shows a mask,
+never a key. Endpoints are plain functions because the store blocks; each runs in a thread of its own.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from api.audit import page_of
+from api.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
+from api.exchange import AUTHENTICATED
+from api.openapi import ADMIN, BODY, COMMAND, ETAG, answer, problems
+from api.paths import SYSADMIN
+from api.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
+from api.schemas import (
+    Absent,
+    After,
+    AuditPage,
+    CredentialBody,
+    CredentialDeletedAnswer,
+    CredentialList,
+    CredentialSetAnswer,
+    CredentialView,
+    Limit,
+    ProviderName,
+    SettingName,
+    TenantId,
+)
+from api.services import ServicesOf
+from api.validation import only_query
+from domain.audit import AuditFilter
+from domain.credential import DeleteCredential, SetCredential
+from domain.providers import CredentialConfig, check, provider_named
+from domain.service import CredentialStatus
+
+router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
+
+
+@router.put(
+    "/{provider}",
+    operation_id="setCredential",
+    summary="Set or replace a credential",
+    responses={200: answer(SET, ETAG), **problems(*ADMIN, *BODY, *COMMAND, "invalid-credential")},
+    dependencies=[only_query()],
+)
+def set_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    body: CredentialBody,
+    meta: CommandMetaOf,
+    precondition: PreconditionOf,
+    services: ServicesOf,
+    response: Response,
+) -> CredentialSetAnswer:
+    """Store the key and settings in place of whatever was there. Setting what is already set changes nothing."""
+    known = provider_named(provider)
+    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
+    secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    state = services.credentials.handle(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
+    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
+    response.headers["ETag"] = entity_tag(state.version)
+    return CredentialSetAnswer(
+        tenant_id=tenant_id,
+        provider=known.name,
+        masked_key=state.masked_key,
+        message=f"API credential for {known.name} set successfully",
+        set_at=state.set_at,
+        version=state.version,
+    )
+
+
+@router.get(
+    "",
+    operation_id="listCredentials",
+    summary="List the credentials of a tenant",
+    responses={200: answer(CREDENTIALS), **problems(*ADMIN)},
+    dependencies=[only_query()],
+)
+def list_credentials(tenant_id: TenantId, services: ServicesOf) -> CredentialList:
+    """List every live credential; an empty list for a tenant without any."""
+    return CredentialList(credentials=[_view(status) for status in services.credentials.of_tenant(tenant_id)])
+
+
+@router.get(
+    "/{provider}",
+    operation_id="getCredential",
+    summary="Show a credential",
+    response_model=CredentialView,
+    responses={
+        200: answer(CREDENTIAL, ETAG),
+        304: {"description": "Unchanged."},
+        **problems(*ADMIN, "malformed-header", "unknown-provider", "credential-not-found", "credential-integrity"),
+    },
+    dependencies=[only_query()],
+)
+def get_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    if_none_match: Annotated[
+        str | Absent, Header(alias="If-None-Match", description="304 when it is at this version."), TAGS
+    ] = None,
+) -> CredentialView | Response:
+    """Show one credential with its version as ETag."""
+    status = services.credentials.get(tenant_id, provider_named(provider).name)
+    tag = entity_tag(status.credential.version)
+    if matches_tag(request, status.credential.version):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return _view(status)
+
+
+@router.delete(
+    "/{provider}",
+    operation_id="deleteCredential",
+    summary="Delete a credential",
+    responses={200: answer(DELETED, ETAG), **problems(*ADMIN, *COMMAND, "credential-not-found")},
+    dependencies=[only_query()],
+)
+def delete_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    meta: CommandMetaOf,
+    precondition: PreconditionOf,
+    services: ServicesOf,
+    response: Response,
+) -> CredentialDeletedAnswer:
+    """Take a credential out of use. Once this is answered no node uses it."""
+    name = provider_named(provider).name
+    state = services.credentials.handle(DeleteCredential(tenant_id, name, meta, precondition))
+    response.headers["ETag"] = entity_tag(state.version)
+    message = f"API credential for {name} deleted successfully"
+    return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)
+
+
+@router.get(
+    "/{provider}/history",
+    operation_id="listCredentialHistory",
+    summary="Show what happened to a credential",
+    responses={200: answer(ENTRIES), **problems(*ADMIN, "unknown-provider")},
+    dependencies=[only_query("after", "limit")],
+)
+def list_credential_history(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    after: After = 0,
+    limit: Limit = 100,
+) -> AuditPage:
+    """Show who set, replaced and deleted the credential, oldest first; also after it is gone."""
+    name = provider_named(provider).name
+    return page_of(services.audit, AuditFilter(tenant_id, name, after=after, limit=limit), request, response)
+
+
+def _view(status: CredentialStatus) -> CredentialView:
+    credential = status.credential
+    sealed, masked, set_at = credential.sealed, credential.masked_key, credential.set_at
+    assert sealed is not None and masked is not None and set_at is not None  # noqa: S101  only live ones are shown
+    return CredentialView(
+        provider=credential.provider,
+        masked_key=masked,
+        encryption_status="encrypted" if status.readable else "unreadable",
+        configured_at=set_at,
+        config=_settings(credential.config),
+        version=credential.version,
+        key_id=sealed.key_id,
+    )
+
+
+def _settings(config: CredentialConfig) -> dict[SettingName, str]:
+    names: tuple[SettingName, ...] = ("endpoint", "api_version", "deployment_name")
+    return {name: value for name in names if (value := getattr(config, name)) is not None}

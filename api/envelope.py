@@ -1,0 +1,75 @@
+"""The outermost layer: what every answer has, whoever gives it.
+
+Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
+request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
+an error nobody foresaw becomes a 500 without detail, and the log gets its type and the request id only.
+A crash in the middle of an answer leaves it incomplete, so that a client cannot take it for a whole one.
+"""
+
+import logging
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.exchange import Exchange, open_exchange
+from api.faults import log_unexpected
+from api.metrics import Metrics
+from api.problems import internal_problem, problem_response
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_access_log = logging.getLogger("keyledger.access")
+
+
+class Envelope:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of any kind; only HTTP requests are looked at."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = open_exchange(scope, Headers(scope=scope).get("x-request-id"))
+        status: int | None = None
+        begun = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, exchange)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001  the last resort; the text of the error may hold anything
+            log_unexpected(error, exchange.request_id)
+            if status is None:
+                await problem_response(internal_problem(), scope)(scope, receive, send_with_headers)
+        finally:
+            self._record(scope, exchange, status, time.perf_counter() - begun)
+
+    def _record(self, scope: Scope, exchange: Exchange, status: int | None, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", "unrouted")
+        self._metrics.request(method, route, status, seconds)
+        fields = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "request_id": exchange.request_id,
+            "actor": exchange.actor.name if exchange.actor else None,
+        }
+        _access_log.info("request", extra=fields)
+
+
+def _add_headers(message: Message, exchange: Exchange) -> None:
+    headers = MutableHeaders(scope=message)
+    headers["X-Request-ID"] = exchange.request_id
+    headers["Cache-Control"] = "no-store"
+    headers["X-Content-Type-Options"] = "nosniff"

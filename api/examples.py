@@ -1,0 +1,50 @@
+"""Examples for /openapi.json: one tenant's credential and what happened to it."""
+
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+REQUEST_ID = "0b1d6f0e-2f0c-4f57-9d1e-3a8d9a1f6c55"
+_COMMAND = "7d1f0a52-4c77-4b0e-8f8f-1f1f3f6f2b10"
+
+CREDENTIAL = {
+    "provider": "openai",
+    "masked_key": "...xyz9",
+    "encryption_status": "encrypted",
+    "configured_at": "2026-01-31T12:00:00Z",
+    "config": {"endpoint": "https://llm.example.com/v1"},
+    "version": 3,
+    "key_id": "k0123456789",
+}
+CREDENTIALS = {"credentials": [CREDENTIAL]}
+SET = {
+    "tenant_id": TENANT,
+    "provider": "openai",
+    "masked_key": "...xyz9",
+    "message": "API credential for openai set successfully",
+    "set_at": "2026-01-31T12:00:00Z",
+    "version": 3,
+}
+DELETED = {"tenant_id": TENANT, "provider": "openai", "message": "API credential for openai deleted successfully"}
+_ENTRY = {
+    "position": 41,
+    "timestamp": "2026-01-31T12:00:00Z",
+    "action": "set",
+    "tenant_id": TENANT,
+    "provider": "openai",
+    "version": 1,
+    "actor": "alice",
+    "request_id": REQUEST_ID,
+    "command_id": _COMMAND,
+    "masked_key": "...xyz9",
+    "key_id": "k0123456789",
+}
+_DELETION = {**_ENTRY, "position": 42, "action": "deleted", "version": 2, "masked_key": None, "key_id": None}
+ENTRIES = {"entries": [_ENTRY, _DELETION], "next": 42}
+RESOLUTION = {
+    "model": "gpt-4o",
+    "adapter": "litellm",
+    "provider": "openai",
+    "source": "tenant",
+    "endpoint": "https://api.openai.com/v1",
+    "version": 3,
+    "key_id": "k0123456789",
+    "refusal": None,
+}

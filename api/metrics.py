@@ -1,0 +1,50 @@
+"""What is counted for Prometheus. No label holds a tenant, a key or anything a client chose."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from domain.resolution import Receipt
+
+
+class Metrics:
+    """The counters of one application, in its own registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the counters. Raises ValueError when the registry has them already."""
+        self._requests = Counter(
+            "keyledger_http_requests", "Answered requests.", ("method", "route", "status"), registry=registry
+        )
+        self._durations = Histogram(
+            "keyledger_http_request_duration_seconds",
+            "Time from the first byte of a request to the last of its answer.",
+            ("method", "route"),
+            registry=registry,
+        )
+        self._resolutions = Counter(
+            "keyledger_credential_resolutions",
+            "Calls to models by whose key served them and how it ended.",
+            ("provider", "source", "outcome"),
+            registry=registry,
+        )
+
+    def request(self, method: str, route: str, status: int | None, seconds: float) -> None:
+        """Count an answered request. `status` None: the connection ended before there was an answer."""
+        self._requests.labels(method, route, "none" if status is None else str(status)).inc()
+        self._durations.labels(method, route).observe(seconds)
+
+    def served(self, receipt: Receipt) -> None:
+        """Count a call that a key served."""
+        self._resolutions.labels(receipt.provider, receipt.source.value, "served").inc()
+
+    def failed(self, provider: str, code: str) -> None:
+        """Count a call that ended in an error with this code."""
+        self._resolutions.labels(provider, "none" if code == "no-credential" else "unknown", code).inc()
+
+
+async def _metrics(request: Request) -> Metrics:
+    return cast(Metrics, request.app.state.metrics)
+
+
+MetricsOf = Annotated[Metrics, Depends(_metrics)]

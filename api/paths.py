@@ -1,0 +1,37 @@
+"""The address space of the service, for the parts that decide before routing.
+
+Promises: the path looked at here is the path that routing matches, also behind a proxy prefix (`root_path`).
+"""
+
+import re
+
+from starlette.types import Scope
+
+SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
+AUDIT = "/api/v1/audit"
+OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
+
+_ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
+_SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
+
+
+def routed_path(scope: Scope) -> str:
+    """Return the decoded path below the prefix that a proxy in front may have added."""
+    path, prefix = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(prefix)
+    return below if prefix and (not below or below.startswith("/")) else path
+
+
+def is_guarded(path: str) -> bool:
+    """Say whether a path needs authentication: all of /api does, known or not."""
+    return path == "/api" or path.startswith("/api/")
+
+
+def is_about_credentials(path: str) -> bool:
+    """Say whether a path belongs to the feature that TENANT_CREDENTIALS_ENABLED switches."""
+    return path.startswith(_ABOUT_CREDENTIALS)
+
+
+def speaks_openai(path: str) -> bool:
+    """Say whether OpenAI clients call this path, so that errors must be in their form too."""
+    return _SPEAKS_OPENAI.fullmatch(path) is not None

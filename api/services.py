@@ -1,0 +1,64 @@
+"""What the HTTP interface is handed: every part built, none of them global.
+
+Promises: endpoints reach the parts only through `Services`, so two applications in one process share nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from api.auth import Authenticator
+from domain.endpoints import EndpointRules
+from domain.llm import LanguageModels
+from domain.ports import AuditTrail, Clock
+from domain.service import CredentialService
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one readiness check. `text` is shown to anybody: no secret, no address, no driver's words."""
+
+    ok: bool
+    text: str
+
+
+Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]
+Hook = Callable[[], Awaitable[None]]
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts behind the HTTP interface.
+
+    tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
+    readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
+    startup, shutdown: awaited once each, before the first request and after the last.
+    registry: where the metrics of this application live; others may register collectors of their own in it.
+    """
+
+    credentials: CredentialService
+    models: LanguageModels
+    audit: AuditTrail
+    authenticator: Authenticator
+    endpoint_rules: EndpointRules
+    tenant_credentials: bool
+    clock: Clock
+    readiness: Readiness
+    startup: Hook = _nothing
+    shutdown: Hook = _nothing
+    registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
+
+
+async def services_of(request: Request) -> Services:
+    """Return the services of the application that serves the request."""
+    return cast(Services, request.app.state.services)
+
+
+ServicesOf = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,74 @@
+"""What a caller hears about a request that does not fit its schema.
+
+Promises: an answer holds field names of ours, the place in the body and our own text. The validator's message, its
+input and its context never leave, and neither does the name of an unknown field: a key pasted in the wrong place is
+a name, too. Nothing of it is logged.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+
+from api.schemas import CredentialBody
+from domain.errors import FieldFault, InvalidRequest
+from domain.providers import PROVIDERS
+
+RULES: Mapping[str, str] = {
+    "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "
+    "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    "provider": f"must be one of {', '.join(PROVIDERS)}",
+    "api_key": "must be a string",
+    "endpoint": "must be a string or null",
+    "api_version": "must be a string or null",
+    "deployment_name": "must be a string or null",
+    "actor": "must be 1 to 128 printable ASCII characters without spaces",
+    "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "after": "must be a position of the log: an integer from 0 up",
+    "limit": "must be an integer from 1 to 1000",
+    "model": "must be the name of a model, at most 256 characters",
+}
+"""The rule that each known field breaks when its form is wrong."""
+
+_UNKNOWN = "an unknown field"
+_BODY_FIELDS = ", ".join(CredentialBody.model_fields)
+
+
+def request_faults(error: RequestValidationError) -> InvalidRequest:
+    """Return the error as the domain's, with one fault for each finding and every finding named once."""
+    faults = dict.fromkeys(_fault(finding) for finding in error.errors())
+    return InvalidRequest(list(faults))
+
+
+def only_query(*names: str) -> Any:
+    """Return a dependency that refuses query parameters other than `names`, and each of them given twice.
+
+    A filter that is misspelt would widen an answer; a key in a query would end in the logs of every proxy.
+    """
+    return Depends(_query_check(names))
+
+
+def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
+    rule = f"is not accepted; known query parameters: {', '.join(names)}" if names else "is not accepted here"
+
+    async def check(request: Request) -> None:
+        sent = [name for name, _ in request.query_params.multi_items()]
+        faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
+        if not set(sent) <= set(names):
+            faults.append(FieldFault("an unknown query parameter", rule))
+        if faults:
+            raise InvalidRequest(faults)
+
+    return check
+
+
+def _fault(finding: Mapping[str, Any]) -> FieldFault:
+    place, *names = finding["loc"]
+    if place == "body" and not names:
+        return FieldFault("the body", "is required: a JSON object")
+    name = names[0] if names else ""
+    if finding["type"] == "extra_forbidden" or name not in RULES:
+        return FieldFault(_UNKNOWN, f"is not accepted; known fields: {_BODY_FIELDS}")
+    return FieldFault(str(name), "is required" if finding["type"] == "missing" else RULES[name])

@@ -1,0 +1,88 @@
+"""The HTTP interface on ports in memory, with one key for each role."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.auth import Authenticator, Role, format_named_key, parse_named_key
+from api.guard import Limits
+from api.services import CheckResult, Services
+from domain.endpoints import EndpointRules
+from domain.secret import Secret
+from domain.service import CredentialService
+from tests.api.memory import MemoryStore, ScriptedModels, VaultSealer
+
+SUPER_KEY = "super-key-0123456789"
+KEYS = {role: f"{role.value}-key-0123456789" for role in Role}
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+OTHER_TENANT = "0e02b2c3-58cc-4372-a567-0e02b2c3d479"
+CREDENTIALS = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
+OPENAI = f"/api/v1/tenants/{TENANT}/openai/v1"
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+class Ticking:
+    """A clock that moves by one second whenever it is read."""
+
+    def __init__(self) -> None:
+        self._now = START - timedelta(seconds=1)
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        return self._now
+
+
+@dataclass
+class Harness:
+    """An application and the parts behind it."""
+
+    tenant_credentials: bool = True
+    limits: Limits = field(default_factory=lambda: Limits(linger_seconds=0.05))
+    checks: dict[str, CheckResult] = field(default_factory=lambda: {"store": CheckResult(True, "answers")})
+    life: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
+        clock = Ticking()
+        named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
+        self.services = Services(
+            credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
+            models=self.models,
+            audit=self.store,
+            authenticator=Authenticator(Secret(SUPER_KEY), named),
+            endpoint_rules=EndpointRules(),
+            tenant_credentials=self.tenant_credentials,
+            clock=clock,
+            readiness=self._readiness,
+            startup=lambda: self._lived("started"),
+            shutdown=lambda: self._lived("stopped"),
+        )
+        self.app = create_app(self.services, self.limits)
+        self.client = TestClient(self.app, headers={"X-API-Key": SUPER_KEY})
+
+    def put(self, provider: str = "openai", *, headers: Mapping[str, str] | None = None, **body: Any) -> Any:
+        """Set a credential of TENANT, by default with some key."""
+        return self.client.put(f"{CREDENTIALS}/{provider}", json={"api_key": "sk-0123456789", **body}, headers=headers)
+
+    async def _readiness(self) -> Mapping[str, CheckResult]:
+        return self.checks
+
+    async def _lived(self, event: str) -> None:
+        self.life.append(event)
+
+
+@pytest.fixture
+def harness() -> Iterator[Harness]:
+    """The application with tenant credentials switched on."""
+    yield Harness()
+
+
+@pytest.fixture
+def switched_off() -> Iterator[Harness]:
+    """The application with tenant credentials switched off."""
+    yield Harness(tenant_credentials=False)

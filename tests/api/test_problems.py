@@ -1,0 +1,192 @@
+"""The table of errors and the bodies it makes."""
+
+import logging
+
+import pytest
+
+from api.problems import HTTP_ROWS, SERVICE_ROWS, HttpRefusal, problem_of
+from domain import errors
+from domain.errors import FieldFault, ServiceError
+from tests.api.conftest import CREDENTIALS, OPENAI, TENANT
+
+GROUPS = {errors.Refused, errors.Unresolvable, errors.ProviderFailed}
+
+
+def descendants(kind):
+    return {kind} | {found for child in kind.__subclasses__() for found in descendants(child)}
+
+
+def test_every_error_has_exactly_one_row_and_every_row_an_error():
+    assert set(SERVICE_ROWS) == descendants(ServiceError) - {ServiceError} - GROUPS
+
+
+def test_every_code_is_one_word_for_one_thing():
+    codes = [error.code for error in SERVICE_ROWS] + list(HTTP_ROWS)
+    assert len(codes) == len(set(codes))
+
+
+GOLDEN = [
+    (errors.UnknownProvider(("a", "b")), 404, "unknown-provider", "There is no such provider. Known providers: a, b."),
+    (
+        errors.UnknownModel("models.yml"),
+        404,
+        "unknown-model",
+        "This model is not in the catalogue. Models come from models.yml; GET .../openai/v1/models lists them.",
+    ),
+    (errors.InvalidRequest([FieldFault("n", "is odd")]), 422, "invalid-request", "n: is odd"),
+    (errors.InvalidCredential([FieldFault("api_key", "is empty")]), 422, "invalid-credential", "api_key: is empty"),
+    (errors.CredentialNotFound("T", "openai"), 404, "credential-not-found", "Tenant T has no credential for openai."),
+    (
+        errors.VersionConflict(3, precondition=False),
+        409,
+        "version-conflict",
+        "The credential is at version 3; others change it at the same time. Read it again, then decide.",
+    ),
+    (
+        errors.VersionConflict(3, precondition=True),
+        412,
+        "version-conflict",
+        "The credential is at version 3; the stated precondition does not hold. Read it again, then decide.",
+    ),
+    (
+        errors.CommandReused(),
+        422,
+        "idempotency-key-reused",
+        "This Idempotency-Key was used for a different request. Use a fresh key for a new request.",
+    ),
+    (
+        errors.NoCredential("T", "openai", "none"),
+        424,
+        "no-credential",
+        "No API key for provider 'openai': none. Set one with PUT /api/v1/sysadmin/tenants/T/credentials/openai.",
+    ),
+    (
+        errors.UnreadableCredential("k1", "unknown-key"),
+        500,
+        "credential-unreadable",
+        "The stored credential cannot be opened (key k1: unknown-key). Set it again to replace it.",
+    ),
+    (
+        errors.CredentialIntegrityError("binding"),
+        500,
+        "credential-integrity",
+        "The stored credential failed its integrity check (binding) and was not used. An operator has to look.",
+    ),
+    (
+        errors.RejectedByProvider("openai", "tenant"),
+        424,
+        "credential-rejected",
+        "openai refused the tenant API key (401). No other key was tried; replace the key.",
+    ),
+    (
+        errors.ProviderRefused("openai", 422),
+        422,
+        "provider-refused",
+        "openai does not accept this request (it answered 422).",
+    ),
+    (
+        errors.RateLimited("openai", None),
+        429,
+        "provider-rate-limited",
+        "openai limits the rate of this key. Try again later.",
+    ),
+    (errors.ProviderTimeout("openai"), 504, "provider-timeout", "openai did not answer in time."),
+    (
+        errors.ProviderUnavailable("openai", "reset"),
+        502,
+        "provider-unavailable",
+        "openai cannot be used right now (reset).",
+    ),
+    (
+        errors.StoreUnavailable(),
+        503,
+        "store-unavailable",
+        "The store is not available. Try again; repeat a write with the same Idempotency-Key.",
+    ),
+]
+MEMBERS: dict[str, dict[str, object]] = {
+    "invalid-request": {"errors": [{"pointer": "/n", "field": "n", "detail": "is odd"}]},
+    "invalid-credential": {"errors": [{"pointer": "/api_key", "field": "api_key", "detail": "is empty"}]},
+    "version-conflict": {"current_version": 3},
+    "provider-refused": {"provider_status": 422},
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "detail"), GOLDEN, ids=[f"{type(row[0]).__name__} is {row[1]}" for row in GOLDEN]
+)
+def test_an_error_has_this_body(harness, error, status, code, detail):
+    def fail():
+        raise error
+
+    harness.models.outcome = fail
+    body = {"model": "gpt-4o", "messages": [{}]}
+    answer = harness.client.post(f"{OPENAI}/chat/completions", json=body, headers={"X-Request-ID": "req-1"})
+    shown = answer.json()
+    openai = shown.pop("error")
+    assert (answer.status_code, shown) == (
+        status,
+        {
+            "type": f"/problems/{code}",
+            "title": SERVICE_ROWS[type(error)].title,
+            "status": status,
+            "detail": detail,
+            "instance": "urn:request:req-1",
+            "code": code,
+            **MEMBERS.get(code, {}),
+        },
+    )
+    assert openai == {"message": detail, "type": openai["type"], "code": code, "param": None}
+
+
+def test_the_golden_table_is_whole():
+    assert {type(row[0]) for row in GOLDEN} == set(SERVICE_ROWS)
+
+
+def test_only_paths_that_openai_clients_call_have_their_error_member(harness):
+    assert "error" not in harness.client.get("/api/v1/nowhere").json()
+    assert "error" in harness.client.get(f"{OPENAI}/nowhere").json()
+    assert "error" in harness.client.get(f"{OPENAI}/models", headers={"X-API-Key": "wrong"}).json()
+    assert "error" in harness.client.get(f"{OPENAI.replace(TENANT, 'x')}/models").json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
+        ("PATCH", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
+        ("HEAD", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
+        ("BREW", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
+        ("PUT", CREDENTIALS, "GET"),
+        ("DELETE", f"{CREDENTIALS}/openai/history", "GET"),
+        ("POST", "/api/v1/audit/entries", "GET"),
+        ("GET", f"{OPENAI}/chat/completions", "POST"),
+        ("POST", f"{OPENAI}/models/gpt-4o", "GET"),
+        ("POST", "/metrics", "GET"),
+    ],
+)
+def test_a_method_that_a_path_has_not_is_405_with_all_that_it_has(harness, method, path, allowed):
+    answer = harness.client.request(method, path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/redoc", "/api/v1", f"{CREDENTIALS}/", f"{CREDENTIALS}/openai/x", "//api"]
+)
+def test_an_unknown_path_is_404_and_nothing_redirects(harness, path):
+    answer = harness.client.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+def test_an_error_nobody_foresaw_is_500_without_detail(harness, caplog):
+    harness.store.last = None
+    with caplog.at_level(logging.DEBUG):
+        answer = harness.put()
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert "NoneType" not in answer.text + caplog.text
+    assert "type=TypeError" in caplog.text and answer.headers["X-Request-ID"] in caplog.text
+
+
+def test_a_refusal_of_the_interface_keeps_its_headers():
+    problem = problem_of(HttpRefusal("request-timeout", "Too slow.", {"Connection": "close"}))
+    assert (problem.status, problem.title, problem.headers) == (408, "Request timeout", {"Connection": "close"})
