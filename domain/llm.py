@@ -13,6 +13,22 @@ from domain.resolution import Receipt, Route
 Json = Mapping[str, object]
 
 
+class Chunks(Protocol):
+    """The chunks of a streamed answer, one JSON object each."""
+
+    def __aiter__(self) -> AsyncIterator[Json]:
+        """Return the iterator over what has not been read yet."""
+        ...
+
+    async def __anext__(self) -> Json:
+        """Return the next chunk. Raises a ServiceError where the provider fails midway."""
+        ...
+
+    async def aclose(self) -> None:
+        """End the connection of an answer that is not wanted any more. Does nothing after the end."""
+        ...
+
+
 class ModelKind(StrEnum):
     """What a model is for."""
 
@@ -56,7 +72,7 @@ class AnswerStream:
     """An answer in chunks. Iterating raises a ServiceError where the provider fails midway; close it when done."""
 
     receipt: Receipt
-    chunks: AsyncIterator[Json]
+    chunks: "Chunks"
 
 
 class LanguageModels(Protocol):

@@ -1,7 +1,7 @@
 """The composition root: the one place that knows which part implements which contract.
 
-Promises: nothing outside reads the environment; once `service_from_environment` has read it, provider keys, encryption keys
-and passwords are gone from it, so nothing loaded later can pick them up.
+Promises: nothing outside reads the environment; once `service_from_environment` has read it, provider keys, encryption
+keys and passwords are gone from it, so nothing loaded later can pick them up.
 """
 
 import os

@@ -189,8 +189,9 @@ def _alone(connection: Connection, shadow: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
+        if not connection.closed:  # a lost connection leaves both to the server and to the next rebuild
             connection.execute(drop)
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [shadow])
 
 
 @contextmanager

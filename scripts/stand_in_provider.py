@@ -124,15 +124,21 @@ class StandInProvider:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (request := await _read(reader)) is not None:
-                with self._lock:
-                    self._requests.append(request)
-                if not await self._answer(request, writer):
-                    break
+            while await self._serve_one(reader, writer):
+                pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return  # the peer left, or the server stops
         finally:
             writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Read and answer one request; say whether another may come. Keeps nothing of it but the record."""
+        request = await _read(reader)
+        if request is None:
+            return False
+        with self._lock:
+            self._requests.append(request)
+        return await self._answer(request, writer)
 
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; say whether the connection stays usable."""

@@ -1,5 +1,7 @@
-"""No plaintext key anywhere but in the one request to its provider: a canary is sent through everything, then everything
-that was written, answered or said is searched for it."""
+"""No plaintext key anywhere but in the one request to its provider.
+
+A canary is sent through everything; then everything that was written, answered or said is searched for it.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -135,7 +137,7 @@ def live_through_everything(scene: Scene) -> None:
 
 
 def dump(database_url: str) -> bytes:
-    """A full dump as `pg_dump` writes it, with the states of the log and the statements the server remembers as text."""
+    """A full dump as `pg_dump` writes it, with the log and the statements the server remembers as text."""
     dumped = subprocess.run([programs() / "pg_dump", database_url], capture_output=True, check=True).stdout
     with psycopg.connect(database_url) as database:
         states = [bytes(state) for (state,) in database.execute("SELECT state FROM keyledger_events")]

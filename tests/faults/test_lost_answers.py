@@ -1,4 +1,4 @@
-"""Every statement of a command, broken before its effect and after it, then a restart and a check of the whole store."""
+"""Every statement of a command, broken before its effect and after it, then a restart and a whole check."""
 
 import pytest
 
@@ -23,10 +23,9 @@ def events(store: Store) -> int:
 
 @pytest.mark.parametrize("fault", LOST)
 def test_an_append_whose_connection_breaks_happens_once_and_is_answered(database_url: str, fault: Fault) -> None:
-    with faulty_link(database_url) as link:
-        with open_store(link.url) as store:
-            link.break_next("keyledger_append", fault)
-            assert store.set(TENANT, "openai", KEY).version == 1
+    with faulty_link(database_url) as link, open_store(link.url) as store:
+        link.break_next("keyledger_append", fault)
+        assert store.set(TENANT, "openai", KEY).version == 1
         assert link.faults_met == 1
     restart_and_check(database_url, 1)
 
@@ -36,12 +35,11 @@ def test_an_append_whose_connection_breaks_happens_once_and_is_answered(database
 def test_a_command_that_is_repeated_after_any_fault_happens_once(
     database_url: str, statement: str, fault: Fault
 ) -> None:
-    with faulty_link(database_url) as link:
-        with open_store(link.url) as store:
-            link.break_next(statement, fault)
-            _try(store, link)
-            assert link.faults_met == 1
-            assert store.set(TENANT, "openai", KEY, command_id="mine").version == 1
+    with faulty_link(database_url) as link, open_store(link.url) as store:
+        link.break_next(statement, fault)
+        _try(store, link)
+        assert link.faults_met == 1
+        assert store.set(TENANT, "openai", KEY, command_id="mine").version == 1
     restart_and_check(database_url, 1)
 
 

@@ -25,7 +25,7 @@ def fill(store: Store) -> None:
 
 def rows(store: Store, view: str) -> list[dict[str, object]]:
     with store.superuser() as database:
-        return database.execute(f"SELECT * FROM {view} ORDER BY 1, 2").fetchall()  # noqa: S608
+        return database.execute(f"SELECT * FROM {view} ORDER BY 1, 2").fetchall()
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -77,7 +77,7 @@ def test_what_somebody_changed_in_a_view_is_listed_and_mended(store: Store, view
     fill(store)
     store.audit()
     with store.superuser() as database:
-        database.execute(change)  # type: ignore[call-overload]
+        database.execute(change)
     found = compare(store.url, view)
     assert {difference.what for difference in found.differences} == {what}
     assert compare(store.url, view).difference_count == found.difference_count, "a comparison changes nothing"

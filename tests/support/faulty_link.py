@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Fault(StrEnum):
-    """What happens to the next request that holds the marked text. The connection is lost, or nothing moves any more."""
+    """What happens to the next request that holds the mark. The connection is lost, or nothing moves any more."""
 
     REQUEST_LOST = "the request is lost, before the effect"
     ANSWER_LOST = "the answer is lost, after the effect"

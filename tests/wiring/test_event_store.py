@@ -74,13 +74,16 @@ def test_events_come_back_by_command(store: Store) -> None:
     assert store.log.find(stream_id(TENANT, "openai"), "nobody's") is None
 
 
+UPSERT = """
+INSERT INTO keyledger_events TABLE keyledger_events
+    ON CONFLICT (originator_id, originator_version) DO UPDATE SET state = 'x'
+"""
 CHANGES = [
     "UPDATE keyledger_events SET state = 'x'",
     "UPDATE keyledger_events SET topic = topic WHERE false",
     "DELETE FROM keyledger_events",
     "TRUNCATE keyledger_events",
-    "INSERT INTO keyledger_events TABLE keyledger_events"
-    + " ON CONFLICT (originator_id, originator_version) DO UPDATE SET state = 'x'",
+    UPSERT,
 ]
 
 

@@ -1,0 +1,17 @@
+"""Calls to LLM providers with a tenant's or the platform's key. What the rest of the service uses is exported here.
+
+    Gateway        what applications call: `await gateway.complete(tenant_id, model, {"messages": [...]})`
+    Timeouts       its limits, in seconds
+    cleanse        takes provider settings out of the environment; call it once, after settings were read
+
+Inside, from the outside in: `gateway` resolves the key and maps failures; `parameters`, `members` and `shapes` say what
+may come in and what goes out; `adapter` (LiteLLM) and `legacy` speak to providers as `plans` says; `wire` adds the key
+that a `lease` holds, `dialling` checks addresses, `reading` and `scrubbing` keep the key out of answers, `seen` and
+`outcomes` turn what happened into our errors.
+"""
+
+from keyledger.llm.environment import cleanse
+from keyledger.llm.gateway import Gateway
+from keyledger.llm.wire import Timeouts
+
+__all__ = ["Gateway", "Timeouts", "cleanse"]

@@ -1,0 +1,198 @@
+"""Calls models through LiteLLM, which never sees a key. The only module that imports it.
+
+LiteLLM gets a placeholder for a key and `OUTLET` for a client; the wire behind that adds the real key. Whatever client
+LiteLLM makes on its own leads to the same outlet, so a way we do not know of ends in a refusal, not in a leak.
+Importing it takes seconds: `warm_up` does so in a thread and then calls canned answers, so that no tenant's call pays
+for it. `environment.cleanse` has to run before.
+Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`,
+`GLOBAL_LOGGING_WORKER`. A test holds each of them.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Coroutine
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn
+
+import httpx
+
+from domain.errors import FieldFault, InvalidRequest
+from keyledger.llm.canned import canned
+from keyledger.llm.environment import keep_offline
+from keyledger.llm.parameters import Request
+from keyledger.llm.plans import Client, Dialect, Plan
+from keyledger.llm.wire import OUTLET, CallFailed
+
+PLACEHOLDER = "keyledger-placeholder-no-key"
+CLIENTS_KEPT = 256
+
+_ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
+_LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
+
+
+class LiteLLMAdapter:
+    """LiteLLM, loaded by `warm_up`, which has to run before any call."""
+
+    _ready: ClassVar[bool] = False  # it is loaded once for the whole process
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def warm_up(self) -> None:
+        """Import LiteLLM and make its first calls. Does nothing when that is done."""
+        async with self._lock:
+            if not LiteLLMAdapter._ready:
+                await asyncio.to_thread(_load)
+                await _rehearse()
+                LiteLLMAdapter._ready = True
+
+    async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Complete a chat under the lease that is lent.
+
+        Raises InvalidRequest for what the provider has no words for, and whatever LiteLLM raises: that may hold text of
+        the provider and must not be passed on.
+        """
+        return _dumped(await _completion(plan, request))
+
+    async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
+        """Begin a chat answer in chunks; the request is sent when this returns. Raises as `chat` does, later too."""
+        answer = await _completion(plan, request)
+        return (_dumped(chunk) async for chunk in answer)
+
+    async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Compute embeddings under the lease that is lent. Raises as `chat` does."""
+        import litellm
+
+        members = _members(plan, request)
+        return _dumped(await litellm.aembedding(**_fixed(plan), **members))
+
+
+def blamed(error: Exception, request: Request) -> list[str]:
+    """Return the members of the request that LiteLLM names when it refuses one."""
+    text = str(error)
+    return [n for n in (*request.members, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
+
+
+async def _completion(plan: Plan, request: Request) -> Any:
+    import litellm
+
+    members = _members(plan, request)
+    return await litellm.acompletion(**_fixed(plan), **members, stream=request.streaming)
+
+
+def _fixed(plan: Plan) -> dict[str, Any]:
+    """Return what every call says. Each of these, left out, is looked for elsewhere."""
+    said: dict[str, Any] = {
+        "model": plan.litellm_model,
+        "api_base": plan.base_url,
+        "api_key": PLACEHOLDER,
+        "client": _client(plan.client, plan.client_url, plan.api_version),
+        "num_retries": 0,
+        "max_retries": 0,
+        "timeout": 86_400,  # the wire has the limits
+        "no-log": True,
+    }
+    return said if plan.api_version is None else {**said, "api_version": plan.api_version}
+
+
+def _members(plan: Plan, request: Request) -> dict[str, Any]:
+    """Return the caller's members in LiteLLM's words. Raises InvalidRequest."""
+    if plan.dialect is Dialect.OPENAI:
+        # The provider knows best what it takes, so nothing is refused on its behalf.
+        if "input" in request.members:
+            # An SDK that is not told the encoding asks for its own choice.
+            own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
+            rest = {name: value for name, value in request.members.items() if name not in own}
+            said = {name: value for name, value in request.members.items() if name in own}
+            return {**said, "extra_body": {**rest, **request.extras}}
+        passed = [name for name in request.members if name != "messages"]
+        return {**request.members, "extra_body": request.extras, "allowed_openai_params": passed}
+    import litellm
+
+    known = set(litellm.get_supported_openai_params(plan.litellm_model) or ()) | {"messages", "stream_options"}
+    refused = [name for name in request.members if name not in known]
+    refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
+    if refused:
+        raise InvalidRequest([FieldFault(name, f"is not supported by {plan.provider}") for name in refused])
+    return {**request.members, **request.extras}
+
+
+def _dumped(answer: Any) -> dict[str, Any]:
+    content: dict[str, Any] = answer.model_dump(exclude_none=True)
+    return content
+
+
+@lru_cache(maxsize=CLIENTS_KEPT)
+def _client(kind: Client, url: str, api_version: str | None) -> Any:
+    """Return the client for an address. It holds no key, so it may be kept and shared by all tenants."""
+    import openai
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    if kind is Client.PLAIN:
+        return AsyncHTTPHandler()
+    if kind is Client.AZURE:
+        return openai.AsyncAzureOpenAI(
+            api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=OUTLET, max_retries=0
+        )
+    return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=OUTLET, max_retries=0)
+
+
+def _load() -> None:
+    keep_offline(os.environ)  # read while it is imported
+    import litellm
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log may quote a provider
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
+    litellm.disable_token_counter = True  # it would load tokenizers, and fetch images that a prompt names
+    litellm.disable_streaming_logging = True
+    litellm.aclient_session = OUTLET
+    AsyncHTTPHandler.create_client = _outlet  # type: ignore[method-assign]
+    HTTPHandler.create_client = _no_way  # type: ignore[method-assign]
+    # It would keep every prompt in a queue, for callbacks that we do not have.
+    GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue = _discard  # type: ignore[method-assign]
+    for setting in ("api_key", "api_base", "headers", "callbacks", "success_callback", "failure_callback"):
+        if getattr(litellm, setting, None):
+            raise RuntimeError(f"litellm.{setting} is set; no other part of the process may configure it")
+
+
+def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:
+    return OUTLET
+
+
+def _no_way(*_args: object, **_options: object) -> NoReturn:
+    raise CallFailed("blocking-client")  # nothing of ours uses one
+
+
+def _discard(async_coroutine: Coroutine[Any, Any, object]) -> None:
+    async_coroutine.close()
+
+
+async def _rehearse() -> None:
+    """Call each kind of client once against canned answers, so that what LiteLLM loads late is loaded."""
+    import litellm
+    import openai
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    client_of_ours = httpx.AsyncClient(transport=httpx.MockTransport(canned), trust_env=False)
+    sdk = openai.AsyncOpenAI(
+        api_key=PLACEHOLDER, base_url="http://canned/v1", http_client=client_of_ours, max_retries=0
+    )
+    handler = AsyncHTTPHandler()
+    handler.client = client_of_ours
+    for model, client in (("openai/x", sdk), ("hosted_vllm/x", handler), ("anthropic/x", handler)):
+        said = {"model": model, "api_base": "http://canned/v1", "api_key": PLACEHOLDER, "client": client}
+        messages = [{"role": "user", "content": "hello"}]
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        _dumped(await litellm.acompletion(**said, messages=messages, tools=tools))
+        async for chunk in await litellm.acompletion(**said, messages=messages, stream=True):
+            _dumped(chunk)
+    await litellm.aembedding(
+        model="openai/x", input=["x"], api_base="http://canned/v1", api_key=PLACEHOLDER, client=sdk
+    )

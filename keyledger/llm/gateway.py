@@ -1,0 +1,224 @@
+"""Calls models as a tenant: catalogue, resolution and adapters put together.
+
+Promises: a call uses the key that was resolved for it at this moment, sends one request with it, and lets go of it when
+the request's answer begins; nothing is cached, repeated or tried with another key. Every failure is a ServiceError
+without text of a provider, and its traceback holds no key. What a client can send ends in such an error or is sent.
+A stream that is not read to its end has to be closed with `aclose`, which closes its connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from domain.endpoints import EndpointRules
+from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
+from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.resolution import Receipt, ResolvedCredential, Route
+from keyledger.ai_models import Catalogue
+from keyledger.llm.adapter import LiteLLMAdapter, blamed
+from keyledger.llm.dialling import Lookup, system_lookup
+from keyledger.llm.lease import Lease
+from keyledger.llm.legacy import LegacyAdapter
+from keyledger.llm.outcomes import outcome
+from keyledger.llm.parameters import Request, chat_request, embeddings_request
+from keyledger.llm.plans import Plan, plan
+from keyledger.llm.shapes import chat_shape, chunk_shape, embeddings_shape
+from keyledger.llm.wire import Timeouts, Wire
+
+_log = logging.getLogger("keyledger.llm")
+
+
+class Resolving(Protocol):
+    """Finds the key for a call, as `domain.resolution.Resolver` does."""
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        """Return the route a call would take."""
+        ...
+
+    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+        """Return the route with its key."""
+        ...
+
+
+class Gateway:
+    """The language models of one process, for one event loop.
+
+    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        resolver: Resolving,
+        rules: EndpointRules,
+        timeouts: Timeouts | None = None,
+        lookup: Lookup = system_lookup,
+    ) -> None:
+        self._catalogue = catalogue
+        self._resolver = resolver
+        self._wire = Wire(rules, timeouts, lookup)
+        self._adapters: dict[Adapter, LiteLLMAdapter | LegacyAdapter] = {
+            Adapter.LITELLM: LiteLLMAdapter(),
+            Adapter.LEGACY: LegacyAdapter(),
+        }
+        self._warming: asyncio.Task[None] | None = None
+
+    async def warm_up(self) -> None:
+        """Load what the first call would wait for; it takes seconds, in a thread of its own."""
+        for adapter in self._adapters.values():
+            await adapter.warm_up()
+
+    def warm_up_beside(self) -> None:
+        """Begin to warm up and return. A failure is logged, and met again by the calls that need what did not load."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(self._warm_up_or_log(), name="warm up the language models")
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._warming is not None:
+            self._warming.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._warming
+        await self._wire.aclose()
+
+    def models(self) -> Sequence[Model]:
+        """Return the catalogue."""
+        return self._catalogue.models
+
+    def model(self, name: str) -> Model:
+        """Return one model. Raises UnknownModel."""
+        return self._catalogue.model(name)
+
+    async def explain(self, tenant_id: str, model: str) -> Route:
+        """Return where a call would go and with whose credential. Decrypts nothing, sends nothing."""
+        entry = self.model(model)
+        return await self._resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+
+    async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
+        """Complete a chat. Raises what resolution raises, UnknownModel, InvalidRequest and ProviderFailed."""
+        entry = self._of_kind(model, ModelKind.COMPLETION)
+        return await self._call(tenant_id, entry, chat_request(params))
+
+    async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
+        """Compute embeddings. Raises as `complete` does."""
+        entry = self._of_kind(model, ModelKind.EMBEDDING)
+        if entry.provider == "anthropic":
+            raise InvalidRequest([FieldFault("model", "is anthropic's, which offers no embeddings")])
+        answer = await self._call(tenant_id, entry, embeddings_request(params))
+        assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
+        return answer
+
+    def _of_kind(self, name: str, kind: ModelKind) -> Model:
+        entry = self.model(name)
+        if entry.kind is not kind:
+            route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
+            raise InvalidRequest([FieldFault("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
+        return entry
+
+    async def _warm_up_or_log(self) -> None:
+        try:
+            await self.warm_up()
+        except Exception as error:  # noqa: BLE001  the calls will say it; here it must not end anything
+            _log.error("the adapter for language models did not load: %s", type(error).__name__)
+
+    async def _call(self, tenant_id: str, entry: Model, request: Request) -> Answer | AnswerStream:
+        adapter = self._adapters[entry.adapter]
+        await _loaded(adapter, entry.provider)  # before the key is read, so that it is not read long before it is used
+        resolved = await self._resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        route = resolved.route
+        way = plan(entry, route)
+        lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
+        del resolved
+        content = await self._attempt(adapter, way, entry, request, lease, route.receipt)
+        if request.streaming:
+            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name))
+        return Answer(route.receipt, content)
+
+    async def _attempt(
+        self,
+        adapter: LiteLLMAdapter | LegacyAdapter,
+        way: Plan,
+        entry: Model,
+        request: Request,
+        lease: Lease,
+        receipt: Receipt,
+    ) -> Any:
+        """Return the answer as it leaves, or the beginning of a stream. Raises ServiceError and nothing else."""
+        fault: ServiceError
+        reading = False
+        try:
+            with self._wire.lend(lease):
+                if request.streaming:
+                    stream = await adapter.stream(way, request)
+                    reading = True
+                    return stream
+                if entry.kind is ModelKind.EMBEDDING:
+                    return embeddings_shape(await adapter.embed(way, request), entry.name)
+                return chat_shape(await adapter.chat(way, request), entry.name)
+        except InvalidRequest as error:
+            fault = error
+        except Exception as error:  # noqa: BLE001  whatever it is, it may quote the provider
+            fault = outcome(lease.seen, receipt, request, blamed(error, request))
+        finally:
+            if not reading:
+                lease.drop_answer()
+        raise fault  # here, where no exception is being handled that it would drag along
+
+
+async def _loaded(adapter: LiteLLMAdapter | LegacyAdapter, provider: str) -> None:
+    fault: ProviderUnavailable | None = None
+    try:
+        await adapter.warm_up()
+    except Exception:  # noqa: BLE001  an installation can be broken in any way
+        fault = ProviderUnavailable(provider, "adapter-not-loaded")
+    if fault is not None:
+        raise fault
+
+
+class _Chunks(AsyncIterator[Json]):
+    """The chunks of one answer."""
+
+    def __init__(
+        self, chunks: AsyncIterator[dict[str, Any]], lease: Lease, receipt: Receipt, request: Request, model: str
+    ) -> None:
+        self._chunks = chunks
+        self._lease = lease
+        self._receipt = receipt
+        self._request = request
+        self._model = model
+        self._finished = False
+        self._closed = False
+
+    async def __anext__(self) -> Json:
+        if self._closed:
+            raise StopAsyncIteration
+        fault: ServiceError | None = None
+        ended = False
+        try:
+            chunk = chunk_shape(await anext(self._chunks), self._model)
+            self._finished = self._finished or any(choice["finish_reason"] for choice in chunk["choices"])
+            return chunk
+        except StopAsyncIteration:
+            ended = True
+        except Exception:  # noqa: BLE001  whatever it is, it may quote the provider
+            fault = outcome(self._lease.seen, self._receipt, self._request)
+        finally:
+            if ended or fault is not None:
+                await self.aclose()
+        if ended and not self._finished:
+            # Whatever ended it, it was not the model: each choice of a whole stream has its finish_reason.
+            fault = outcome(self._lease.seen, self._receipt, self._request)
+        if fault is not None:
+            raise fault
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close the connection of an answer that is not wanted any more. Does nothing after the end."""
+        self._closed = True
+        self._lease.drop_answer()
+        closing = getattr(self._chunks, "aclose", None)
+        if closing is not None:
+            with suppress(Exception):
+                await closing()

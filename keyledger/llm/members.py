@@ -1,0 +1,204 @@
+"""The closed tables of members that a request may have, each with its rule.
+
+Vendor extras are those of the servers that our providers run. What is not listed here does not pass: a new parameter is
+one line in one table.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def is_whole(value: Any) -> bool:
+    """Say whether a value is a whole number; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def is_objects(value: Any) -> bool:
+    """Say whether a value is a list of JSON objects."""
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_tools(value: Any) -> bool:
+    return is_objects(value) and all(_is_tool(tool) for tool in value)
+
+
+def _is_tool(tool: dict[str, Any]) -> bool:
+    if tool.get("type") != "function":
+        return isinstance(tool.get("type"), str)
+    function = tool.get("function")
+    return isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
+_NUMBER: Rule = (_is_number, "must be a number")
+_WHOLE: Rule = (is_whole, "must be a whole number")
+_COUNT: Rule = (lambda value: is_whole(value) and 1 <= value <= 10**9, "must be a whole number from 1")
+_BOOL: Rule = (lambda value: isinstance(value, bool), "must be true or false")
+_TEXT: Rule = (_is_text, "must be a string")
+_OBJECT: Rule = (_is_object, "must be an object")
+_TEXTS: Rule = (_is_texts, "must be a list of strings")
+_ANY: Rule = (lambda value: True, "")
+_TEXT_OR_OBJECT: Rule = (lambda value: _is_text(value) or _is_object(value), "must be a string or an object")
+_TEXT_OR_TEXTS: Rule = (lambda value: _is_text(value) or _is_texts(value), "must be a string or a list of strings")
+
+CHAT: Mapping[str, Rule] = {
+    "frequency_penalty": _NUMBER,
+    "function_call": _TEXT_OR_OBJECT,
+    "functions": (is_objects, "must be a list of objects"),
+    "logit_bias": (lambda value: _is_object(value) and all(map(_is_number, value.values())), "must map to numbers"),
+    "logprobs": _BOOL,
+    "max_completion_tokens": _COUNT,
+    "max_tokens": _COUNT,
+    "n": (lambda value: is_whole(value) and 1 <= value <= 128, "must be a whole number from 1 to 128"),
+    "parallel_tool_calls": _BOOL,
+    "presence_penalty": _NUMBER,
+    "reasoning_effort": _TEXT,
+    "response_format": (
+        lambda value: _is_object(value) and _is_text(value.get("type")),
+        "must be an object with a type",
+    ),
+    "seed": _WHOLE,
+    "stop": _TEXT_OR_TEXTS,
+    "stream_options": _OBJECT,
+    "temperature": _NUMBER,
+    "tool_choice": _TEXT_OR_OBJECT,
+    "tools": (_is_tools, "must be a list of objects with a type and, for functions, a function with a name"),
+    "top_logprobs": _WHOLE,
+    "top_p": _NUMBER,
+    "user": _TEXT,
+}
+"""What LiteLLM may translate for a provider."""
+
+CHAT_EXTRAS: Mapping[str, Rule] = {
+    # OpenAI's, but words that LiteLLM uses for itself or need no translation
+    "audio": _OBJECT,
+    "metadata": _OBJECT,
+    "modalities": _TEXTS,
+    "prediction": _OBJECT,
+    "prompt_cache_key": _TEXT,
+    "prompt_cache_retention": _TEXT,
+    "safety_identifier": _TEXT,
+    "service_tier": _TEXT,
+    "store": _BOOL,
+    "verbosity": _TEXT,
+    "web_search_options": _OBJECT,
+    # vLLM, OVHcloud, Berget
+    "add_generation_prompt": _BOOL,
+    "allowed_token_ids": _ANY,
+    "bad_words": _TEXTS,
+    "chat_template_kwargs": _OBJECT,
+    "continue_final_message": _BOOL,
+    "guided_choice": _TEXTS,
+    "guided_decoding_backend": _TEXT,
+    "guided_grammar": _TEXT,
+    "guided_json": _TEXT_OR_OBJECT,
+    "guided_regex": _TEXT,
+    "ignore_eos": _BOOL,
+    "include_reasoning": _BOOL,
+    "include_stop_str_in_output": _BOOL,
+    "length_penalty": _NUMBER,
+    "min_p": _NUMBER,
+    "min_tokens": _WHOLE,
+    "mm_processor_kwargs": _OBJECT,
+    "prompt_logprobs": _WHOLE,
+    "repetition_penalty": _NUMBER,
+    "skip_special_tokens": _BOOL,
+    "spaces_between_special_tokens": _BOOL,
+    "stop_token_ids": _ANY,
+    "structured_outputs": _OBJECT,
+    "top_k": _WHOLE,
+    "truncate_prompt_tokens": _WHOLE,
+    # Mistral
+    "prompt_mode": _TEXT,
+    "random_seed": _WHOLE,
+    "safe_prompt": _BOOL,
+    # reasoning models
+    "thinking": _OBJECT,
+}
+"""What goes to the provider as it is."""
+
+EMBEDDINGS: Mapping[str, Rule] = {
+    "dimensions": _COUNT,
+    "encoding_format": (lambda value: value in ("float", "base64"), "must be float or base64"),
+    "user": _TEXT,
+}
+EMBEDDING_EXTRAS: Mapping[str, Rule] = {
+    "input_type": _TEXT,
+    "output_dimension": _COUNT,
+    "output_dtype": _TEXT,
+    "truncate_prompt_tokens": _WHOLE,
+}
+
+CONTROL_WORDS = frozenset(
+    (
+        *("api_key", "api_base", "base_url", "api_version", "headers", "extra_headers", "extra_body", "extra_query"),
+        *(
+            "fallbacks",
+            "context_window_fallback_dict",
+            "mock_response",
+            "mock_tool_calls",
+            "mock_timeout",
+            "mock_delay",
+        ),
+        *(
+            "custom_llm_provider",
+            "litellm_credential_name",
+            "litellm_params",
+            "litellm_logging_obj",
+            "litellm_metadata",
+        ),
+        *(
+            "caching",
+            "cache",
+            "timeout",
+            "request_timeout",
+            "stream_timeout",
+            "num_retries",
+            "max_retries",
+            "callbacks",
+        ),
+        *("success_callback", "failure_callback", "client", "shared_session", "model_list", "deployment_id", "azure"),
+        *(
+            "azure_ad_token",
+            "azure_ad_token_provider",
+            "client_secret",
+            "organization",
+            "default_headers",
+            "hf_model_name",
+        ),
+        *(
+            "allowed_openai_params",
+            "additional_drop_params",
+            "drop_params",
+            "no-log",
+            "guardrails",
+            "prompt_id",
+            "tags",
+        ),
+        *(
+            "use_litellm_proxy",
+            "proxy_server_request",
+            "provider_specific_header",
+            "input_cost_per_token",
+            "base_model",
+        ),
+    )
+)
+"""Words that steer the adapter or carry keys elsewhere. None is accepted; a refusal may repeat them by name."""

@@ -1,0 +1,127 @@
+"""A gateway with its own small catalogue and a resolver that answers from a dictionary, against a stand-in provider."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from domain.endpoints import EndpointRules
+from domain.errors import NoCredential
+from domain.llm import Adapter, Answer, AnswerStream, Model, ModelKind
+from domain.resolution import Receipt, ResolvedCredential, Route, Source
+from domain.secret import Secret
+from keyledger.ai_models import Catalogue
+from keyledger.llm import Gateway, Timeouts
+from keyledger.llm.dialling import Lookup, system_lookup
+from scripts.stand_in_provider import StandInProvider
+
+T = TypeVar("T")
+
+PROVIDERS = ("openai", "anthropic", "mistral", "ovhcloud", "berget", "azure", "vllm")
+TENANT = "6a0e4e3c-50a5-4c2c-9c53-0c5c8d0a7e11"
+KEY = "sk-tenant-canary-5f3a9c"
+HELLO = [{"role": "user", "content": "hello"}]
+WEATHER = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather in a city",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+
+
+def catalogue() -> Catalogue:
+    """For each provider and adapter a model for chat and one for embeddings: `openai-litellm`, `openai-legacy-emb`."""
+    return Catalogue(
+        "test_models.yml",
+        tuple(
+            Model(f"{provider}-{adapter.value}{suffix}", kind, provider, adapter, f"up/{provider}-model")
+            for provider in PROVIDERS
+            for adapter in Adapter
+            for suffix, kind in (("", ModelKind.COMPLETION), ("-emb", ModelKind.EMBEDDING))
+        ),
+    )
+
+
+def base_path(provider: str) -> str:
+    """Where this provider lives on the stand-in, as an administrator would write it."""
+    return f"/{provider}" if provider in {"anthropic", "azure", "vllm"} else f"/{provider}/v1"
+
+
+@dataclass
+class Keys:
+    """A resolver whose answers the test chooses. `chosen_by_tenant` marks endpoints as tenants' own."""
+
+    url: str
+    keys: Mapping[str, str] = field(default_factory=lambda: {TENANT: KEY})
+    api_version: str = "2024-10-21"
+    chosen_by_tenant: bool = False
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        if tenant_id not in self.keys:
+            raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+        azure = provider == "azure"
+        receipt = (
+            Receipt(Source.TENANT, provider, 3, "k0123456789") if tenant_capable else Receipt(Source.GLOBAL, provider)
+        )
+        return Route(
+            receipt,
+            self.url + base_path(provider),
+            self.chosen_by_tenant,
+            self.api_version if azure else None,
+            "dep-1" if azure else None,
+            None,
+        )
+
+    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+        route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
+        return ResolvedCredential(route, Secret(self.keys[tenant_id]))
+
+
+def with_gateway(
+    resolver: Keys,
+    use: Callable[[Gateway], Awaitable[T]],
+    *,
+    allowed: tuple[str, ...] = (),
+    timeouts: Timeouts | None = None,
+    lookup: Lookup = system_lookup,
+) -> T:
+    """Run `use` with a gateway in an event loop of its own, and end with nothing open."""
+
+    async def run() -> T:
+        gateway = Gateway(
+            catalogue(), resolver, EndpointRules.of(allowed), timeouts or Timeouts(connect=5, answer=10), lookup
+        )
+        try:
+            return await use(gateway)
+        finally:
+            await gateway.aclose()
+
+    return asyncio.run(run())
+
+
+async def whole(gateway: Gateway, model: str, tenant: str = TENANT, **params: Any) -> Mapping[str, Any]:
+    """Complete a chat and return the answer's body."""
+    answer = await gateway.complete(tenant, model, {"messages": HELLO, **params})
+    assert isinstance(answer, Answer)
+    return answer.body
+
+
+async def chunks(gateway: Gateway, model: str, tenant: str = TENANT, **params: Any) -> list[Mapping[str, Any]]:
+    """Complete a chat as a stream and return its chunks."""
+    answer = await gateway.complete(tenant, model, {"messages": HELLO, "stream": True, **params})
+    assert isinstance(answer, AnswerStream)
+    return [chunk async for chunk in answer.chunks]
+
+
+def text_of(pieces: list[Mapping[str, Any]]) -> str:
+    """Return what a stream says."""
+    return "".join(c["delta"].get("content") or "" for piece in pieces for c in piece["choices"])
+
+
+def stand_in(*keys: str) -> StandInProvider:
+    """Return a provider that accepts these keys, the usual one where none are given."""
+    return StandInProvider(accepted=set(keys or (KEY,)))

@@ -1,0 +1,176 @@
+"""A tenant's endpoint is connected to at a checked address only, whatever its name resolves to in that moment."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from domain.errors import ProviderUnavailable
+from keyledger.llm.dialling import Lookup
+from tests.llm.rig import Keys, stand_in, whole, with_gateway
+
+NAME = "llm.example.com"
+
+
+def answering(*addresses: str) -> Lookup:
+    """Return a lookup that finds these addresses for every name."""
+
+    async def lookup(host: str, port: int) -> Sequence[str]:
+        return addresses
+
+    return lookup
+
+
+def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = ()) -> str:
+    with pytest.raises(ProviderUnavailable) as caught:
+        with_gateway(
+            Keys(url, chosen_by_tenant=True),
+            lambda gateway: whole(gateway, "openai-litellm"),
+            allowed=allowed,
+            lookup=lookup,
+        )
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        pytest.param(["127.0.0.1"], id="loopback"),
+        pytest.param(["10.0.0.5"], id="private"),
+        pytest.param(["::1"], id="loopback in IPv6"),
+        pytest.param(["::ffff:127.0.0.1"], id="IPv4 inside IPv6"),
+        pytest.param(["93.184.215.14", "127.0.0.1"], id="one of two"),
+    ],
+)
+def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(addresses):
+    with stand_in() as server:
+        port = urlsplit(server.url).port
+        assert _reason(f"http://{NAME}:{port}", answering(*addresses)) == "private-address"
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200"]
+)
+@pytest.mark.parametrize("allowed", [(), (NAME,)], ids=["not listed", "listed by the operator"])
+def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(address, allowed):
+    assert _reason(f"http://{NAME}", answering(address), allowed) == "link-local-or-metadata-address"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
+def test_an_endpoint_that_is_an_address_itself_is_checked_too(host):
+    assert _reason(f"http://{host}:9", answering()) == "private-address"
+
+
+def test_a_listed_private_host_is_reached_at_the_address_that_was_checked():
+    with stand_in() as server:
+        port = urlsplit(server.url).port
+        keys = Keys(f"http://{NAME}:{port}", chosen_by_tenant=True)
+        answer = with_gateway(
+            keys,
+            lambda gateway: whole(gateway, "openai-litellm"),
+            allowed=(f"{NAME}:{port}",),
+            lookup=answering("127.0.0.1"),
+        )
+        assert answer["choices"]
+        assert server.requests[0].headers["host"] == f"{NAME}:{port}"
+
+
+def test_a_name_that_changes_its_address_after_the_check_gains_nothing():
+    asked = []
+
+    async def rebinding(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        return ["93.184.215.14"] if len(asked) == 0 else ["127.0.0.1"]
+
+    with stand_in() as server:
+        assert _reason(f"http://{NAME}:{urlsplit(server.url).port}", rebinding) == "private-address"
+        assert asked == [NAME]
+        assert server.requests == []
+
+
+def test_an_unchecked_connection_for_the_platform_does_not_serve_a_tenants_endpoint():
+    with stand_in() as server:
+        keys = Keys(server.url)
+
+        async def use(gateway):
+            await whole(gateway, "openai-litellm")
+            keys.chosen_by_tenant = True
+            with pytest.raises(ProviderUnavailable, match="private-address"):
+                await whole(gateway, "openai-litellm")
+
+        with_gateway(keys, use)
+        assert len(server.requests) == 1
+
+
+def test_the_name_decides_which_certificate_is_accepted(tmp_path, monkeypatch):
+    certificate = _certificate(tmp_path, NAME)
+    with _tls_front(certificate) as port, monkeypatch.context() as patched:
+        url, allowed = f"https://{NAME}:{port}", (f"{NAME}:{port}", f"other.example.com:{port}")
+        assert _reason(url, answering("127.0.0.1"), allowed) == "certificate-not-trusted"
+        patched.setenv("SSL_CERT_FILE", str(certificate))
+        assert _reason(url, answering("127.0.0.1"), allowed) == "answered-503"
+        other = url.replace(NAME, "other.example.com")
+        assert _reason(other, answering("127.0.0.1"), allowed) == "certificate-not-trusted"
+
+
+def _certificate(folder: Path, name: str) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("192.0.2.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@contextmanager
+def _tls_front(certificate: Path) -> Iterator[int]:
+    """Serve TLS on loopback; every request is answered 503."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    loop = asyncio.new_event_loop()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0, ssl=context))
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        server.close()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()

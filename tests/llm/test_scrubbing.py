@@ -1,0 +1,60 @@
+"""The key is taken out of an answer wherever the network cuts it."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyledger.llm.scrubbing import REDACTED, Scrubber
+
+KEY = 'sk-a/b"c\\d&e+f=='
+FORMS = [
+    pytest.param(KEY, id="as it is"),
+    pytest.param(json.dumps(KEY)[1:-1], id="inside JSON"),
+    pytest.param(quote(KEY, safe=""), id="inside a URL"),
+    pytest.param(base64.b64encode(KEY.encode()).decode(), id="in base64"),
+    pytest.param("sk-a/b&quot;c\\d&amp;e+f==", id="inside HTML"),
+]
+
+
+def scrubbed(pieces: list[bytes], key: str = KEY) -> list[bytes]:
+    scrubber = Scrubber(key)
+    return [*(scrubber.feed(piece) for piece in pieces), scrubber.finish()]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_way_of_cutting_it_in_two_is_scrubbed(form):
+    text = f"before {form} after".encode()
+    for cut in range(len(text) + 1):
+        out = b"".join(scrubbed([text[:cut], text[cut:]]))
+        assert form.encode() not in out
+        assert REDACTED in out
+        assert out.startswith(b"before ")
+        assert out.rstrip(b"=").endswith(b" after")
+
+
+def test_every_way_of_cutting_it_into_bytes_is_scrubbed():
+    text = f"{KEY}{KEY}x{KEY}".encode()
+    out = b"".join(scrubbed([bytes([byte]) for byte in text]))
+    assert out == REDACTED * 2 + b"x" + REDACTED
+
+
+@given(st.lists(st.binary(max_size=12)))
+def test_an_answer_without_the_key_is_unchanged(pieces):
+    assert b"".join(scrubbed(pieces, "sk-never-in-there")) == b"".join(pieces)
+
+
+@given(st.text("ab", min_size=8, max_size=12), st.lists(st.text("ab", max_size=9)))
+def test_no_answer_holds_a_key_whatever_repeats_in_it(key, pieces):
+    out = b"".join(scrubbed([piece.encode() for piece in pieces], key))
+    assert key.encode() not in out
+
+
+def test_nothing_is_held_back_but_a_beginning_of_the_key():
+    scrubber = Scrubber("sk-secret-0123")
+    assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"
+    assert scrubber.feed(b"data: sk-sec") == b"data: "
+    assert scrubber.feed(b"ond\n\n") == b"sk-second\n\n"
