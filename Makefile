@@ -14,7 +14,7 @@ run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it d
 	@.venv/bin/keyledger run $(ARGS)
 
 test: .venv/.test  ## the whole test suite on a PostgreSQL of its own (ARGS=... goes to pytest)
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n auto $(ARGS)
 
 setup: .venv/.test  ## everything for development in .venv
 
@@ -23,7 +23,7 @@ check: .venv/.test  ## what has to pass before a change lands: format, lint, typ
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n auto $(ARGS)
 
 fmt: .venv/.test  ## format the code and mend what the linter can mend
 	.venv/bin/ruff format .

@@ -4,7 +4,7 @@ Promises: `[DONE]` is sent only after the last chunk of a whole answer; a failur
 `error` in our words; the source is closed when the stream ends, however it ends, and at once when the client leaves.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -15,6 +15,7 @@ from api.faults import log_unexpected
 from api.json_response import encode
 from api.problems import HttpRefusal, internal_problem, openai_error, problem_of
 from domain.errors import ServiceError
+from domain.llm import Chunks
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -23,7 +24,7 @@ class EventStream(StreamingResponse):
     """The chunks of a started answer. `first` was already taken from `chunks`; None when there was none."""
 
     def __init__(
-        self, first: Json | None, chunks: AsyncIterator[Json], headers: Mapping[str, str], request_id: str
+        self, first: Json | None, chunks: Chunks, headers: Mapping[str, str], request_id: str
     ) -> None:
         self._chunks = chunks
         self._events = _events(first, chunks, request_id)
@@ -38,7 +39,7 @@ class EventStream(StreamingResponse):
             pass  # nobody is there to be told
         finally:
             await self._events.aclose()
-            await close(self._chunks)
+            await self._chunks.aclose()
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -47,14 +48,7 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def close(chunks: AsyncIterator[Json]) -> None:
-    """Close a source of chunks; one that has nothing to close is left alone."""
-    aclose = getattr(chunks, "aclose", None)
-    if aclose is not None:
-        await aclose()
-
-
-async def _events(first: Json | None, chunks: AsyncIterator[Json], request_id: str) -> AsyncGenerator[bytes, None]:
+async def _events(first: Json | None, chunks: Chunks, request_id: str) -> AsyncGenerator[bytes, None]:
     try:
         if first is not None:
             yield _event(first)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fastapi import APIRouter, Request, Response
 
 from api.departure import until_client_leaves
-from api.event_stream import EventStream, close
+from api.event_stream import EventStream
 from api.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
 from api.json_response import json_response
 from api.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
@@ -75,7 +75,7 @@ async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | Answe
     try:
         return answer, await anext(answer.chunks, None)
     except BaseException:
-        await close(answer.chunks)
+        await answer.chunks.aclose()
         raise
 
 
