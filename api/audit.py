@@ -80,4 +80,5 @@ def _view(entry: AuditEntry) -> AuditEntryView:
         command_id=entry.command_id,
         masked_key=entry.masked_key,
         key_id=entry.key_id,
+        details=dict(entry.details),
     )

@@ -23,9 +23,7 @@ _DONE = b"data: [DONE]\n\n"
 class EventStream(StreamingResponse):
     """The chunks of a started answer. `first` was already taken from `chunks`; None when there was none."""
 
-    def __init__(
-        self, first: Json | None, chunks: Chunks, headers: Mapping[str, str], request_id: str
-    ) -> None:
+    def __init__(self, first: Json | None, chunks: Chunks, headers: Mapping[str, str], request_id: str) -> None:
         self._chunks = chunks
         self._events = _events(first, chunks, request_id)
         # Proxies that collect an answer before they pass it on would undo the stream.

@@ -35,6 +35,7 @@ _ENTRY = {
     "command_id": _COMMAND,
     "masked_key": "...xyz9",
     "key_id": "k0123456789",
+    "details": {},
 }
 _DELETION = {**_ENTRY, "position": 42, "action": "deleted", "version": 2, "masked_key": None, "key_id": None}
 ENTRIES = {"entries": [_ENTRY, _DELETION], "next": 42}

@@ -14,7 +14,8 @@ from pydantic import WithJsonSchema
 from api.exchange import ActorOf, ExchangeOf
 from api.problems import HttpRefusal
 from api.schemas import Absent
-from domain.credential import CommandMeta, Precondition
+from domain.credential import Precondition
+from domain.event import CommandMeta
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 # Possessive, so that a hostile list cannot make the match try every way to share out its blanks.

@@ -154,14 +154,15 @@ class AuditEntryView(BaseModel):
     position: int = Field(description="Place in the log, counted from 1.")
     timestamp: Moment
     action: Action
-    tenant_id: str
-    provider: str
+    tenant_id: str | None = Field(description="Null where the encryption keys are concerned.")
+    provider: str | None
     version: int
     actor: str
     request_id: str
     command_id: str
     masked_key: str | None
     key_id: str | None
+    details: dict[str, str | int | float] = Field(description="What belongs to this action alone, such as counts.")
 
 
 class AuditPage(BaseModel):

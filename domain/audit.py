@@ -1,36 +1,44 @@
 """The audit trail in the words of its readers: one entry for each event, in log order, without any secret."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What was done to a credential."""
+    """What was done to a credential, or to the encryption keys."""
 
     SET = "set"
     REPLACED = "replaced"
     DELETED = "deleted"
+    REENCRYPTED = "reencrypted"
+    KEY_INTRODUCED = "key-introduced"
+    ROTATION_STARTED = "rotation-started"
+    ROTATION_COMPLETED = "rotation-completed"
+    KEY_RETIRED = "key-retired"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to which credential, and when.
+    """Who did what, to which credential or to the encryption keys, and when.
 
-    position: place in the log. version: of the credential after it. masked_key and key_id are None for a deletion.
+    position: place in the log. version: of the stream after it. tenant_id and provider are None for what was done to
+    keys. masked_key and key_id are None for a deletion. details: numbers and ids that belong to the action alone.
     """
 
     position: int
     timestamp: datetime
     action: Action
-    tenant_id: str
-    provider: str
+    tenant_id: str | None
+    provider: str | None
     version: int
     actor: str
     request_id: str
     command_id: str
     masked_key: str | None
     key_id: str | None
+    details: Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True)

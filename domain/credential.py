@@ -14,6 +14,7 @@ from typing import ClassVar, TypedDict
 from uuid import UUID, uuid5
 
 from domain.errors import CredentialNotFound, ServiceError, VersionConflict
+from domain.event import CommandMeta, Event
 from domain.ports import Sealer
 from domain.providers import CredentialConfig
 from domain.secret import SealContext, SealedSecret, Secret
@@ -45,19 +46,6 @@ class Credential:
     def context(self) -> SealContext:
         """Where the sealed secret of this version may be used."""
         return _context(self.tenant_id, self.provider, self.version, self.config)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandMeta:
-    """Who asks, and which request it is. `command_id` makes the command happen once however often it is sent.
-
-    may_repeat: the caller chose the command id and may have sent it before.
-    """
-
-    actor: str
-    request_id: str
-    command_id: str
-    may_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +83,49 @@ class DeleteCredential:
     precondition: Precondition = Precondition()
 
 
-Command = SetCredential | DeleteCredential
+@dataclass(frozen=True, slots=True)
+class ReencryptCredential:
+    """Seal the tenant's credential anew under the primary key; nothing else about it changes."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialEvent:
-    """What every event of a credential carries. `originator_*` are the event store's words for stream and version."""
-
-    TOPIC: ClassVar[str]
-    originator_id: UUID
-    originator_version: int
     tenant_id: str
     provider: str
-    actor: str
-    request_id: str
-    command_id: str
-    timestamp: datetime
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+
+
+Command = SetCredential | DeleteCredential | ReencryptCredential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSet(CredentialEvent):
-    """A key was stored, for the first time or in place of another."""
+class CredentialEvent(Event):
+    """What every event of a credential carries."""
 
-    TOPIC: ClassVar[str] = "CredentialSet"
+    tenant_id: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSealed(CredentialEvent):
+    """An event that carries the whole state of a live credential."""
+
     sealed: SealedSecret
     masked_key: str
     config: CredentialConfig
     set_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSet(CredentialSealed):
+    """A key was stored, for the first time or in place of another."""
+
+    TOPIC: ClassVar[str] = "CredentialSet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialReencrypted(CredentialSealed):
+    """The same key was sealed under another encryption key."""
+
+    TOPIC: ClassVar[str] = "CredentialReencrypted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +135,12 @@ class CredentialDeleted(CredentialEvent):
     TOPIC: ClassVar[str] = "CredentialDeleted"
 
 
-def evolve(event: CredentialEvent) -> Credential:
-    """Return the state after `event`. The state before it is not needed: events carry the whole."""
-    if isinstance(event, CredentialSet):
+def evolve(event: Event) -> Credential:
+    """Return the state after `event`. The state before it is not needed: events carry the whole.
+
+    Raises TypeError for an event that is not about a credential.
+    """
+    if isinstance(event, CredentialSealed):
         return Credential(
             event.tenant_id,
             event.provider,
@@ -150,12 +157,11 @@ def evolve(event: CredentialEvent) -> Credential:
     raise TypeError(f"no rule for {type(event).__name__}")
 
 
-def decide(
-    state: Credential | None, command: Command, now: datetime, sealer: Sealer
-) -> Sequence[CredentialSet | CredentialDeleted]:
+def decide(state: Credential | None, command: Command, now: datetime, sealer: Sealer) -> Sequence[CredentialEvent]:
     """Return the events that `command` causes in `state` at `now` (UTC); none when nothing would change.
 
-    Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete.
+    Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete or
+    to re-encrypt, and what the sealer raises for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
     version = state.version if state is not None else 0
@@ -164,6 +170,8 @@ def decide(
         if not live:
             raise CredentialNotFound(command.tenant_id, command.provider)
         return [CredentialDeleted(**_envelope(command, version + 1, now))]
+    if isinstance(command, ReencryptCredential):
+        return _reencrypted(state, command, now, sealer)
     if state is not None and _same(state, command, sealer):
         return []
     context = _context(command.tenant_id, command.provider, version + 1, command.config)
@@ -174,6 +182,26 @@ def decide(
             masked_key=command.secret.masked(),
             config=command.config,
             set_at=now,
+        )
+    ]
+
+
+def _reencrypted(
+    state: Credential | None, command: ReencryptCredential, now: datetime, sealer: Sealer
+) -> Sequence[CredentialEvent]:
+    if state is None or state.sealed is None or state.masked_key is None or state.set_at is None:
+        raise CredentialNotFound(command.tenant_id, command.provider)
+    if state.sealed.key_id == sealer.primary_id:
+        return []
+    secret = sealer.open(state.sealed, state.context)
+    context = _context(state.tenant_id, state.provider, state.version + 1, state.config)
+    return [
+        CredentialReencrypted(
+            **_envelope(command, state.version + 1, now),
+            sealed=sealer.seal(secret, context),
+            masked_key=state.masked_key,
+            config=state.config,
+            set_at=state.set_at,
         )
     ]
 

@@ -9,6 +9,9 @@
     |  +- CredentialNotFound      the tenant has none for this provider
     |  +- VersionConflict         somebody else was faster, or a precondition does not hold
     |  +- CommandReused           an idempotency key came again with another request
+    |  +- RotationRefused         a rotation may not start
+    |  +- RotationNotFound        there is no such rotation
+    |  +- KeyNotRetirable         an encryption key is still needed
     +- Unresolvable             no key may serve this call; raised instead of falling back
     |  +- NoCredential            neither the tenant nor the platform has a key for it
     |  +- UnreadableCredential    sealed under a key this service does not have, or not openable
@@ -119,6 +122,31 @@ class CommandReused(Refused):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for a different request. Use a fresh key for a new request.")
+
+
+class RotationRefused(Refused):
+    """A rotation may not start. The text names what stands in its way."""
+
+    code = "rotation-refused"
+
+
+class RotationNotFound(Refused):
+    """No rotation has this id."""
+
+    code = "rotation-not-found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no rotation of this id.")
+
+
+class KeyNotRetirable(Refused):
+    """An encryption key is still needed, or is none. `reasons` say why, one by one."""
+
+    code = "key-not-retirable"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(f"The key cannot be retired: {'; '.join(reasons)}.")
+        self.reasons = tuple(reasons)
 
 
 class Unresolvable(ServiceError):

@@ -9,7 +9,7 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.audit import AuditEntry, AuditFilter
-    from domain.credential import CredentialEvent
+    from domain.event import Event
     from domain.resolution import Stored
 
 
@@ -21,6 +21,11 @@ class Clock(Protocol):
 
 class Sealer(Protocol):
     """Encrypts secrets and binds them to their place."""
+
+    @property
+    def primary_id(self) -> str:
+        """The key id that new tokens carry."""
+        ...
 
     def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
         """Seal under the primary encryption key."""
@@ -38,21 +43,29 @@ class Sealer(Protocol):
 class EventLog(Protocol):
     """The append-only log. Raises StoreUnavailable when the database does not answer."""
 
-    def last(self, stream: UUID) -> "CredentialEvent | None":
+    def last(self, stream: UUID) -> "Event | None":
         """Return the newest event of a stream."""
         ...
 
-    def find(self, stream: UUID, command_id: str) -> "CredentialEvent | None":
+    def find(self, stream: UUID, command_id: str) -> "Event | None":
         """Return the event of a stream that the command caused, if it caused one."""
         ...
 
-    def append(self, events: "Sequence[CredentialEvent]") -> None:
+    def append(self, events: "Sequence[Event]") -> None:
         """Store the events and the current view together, or nothing.
 
         Once it returns they survive a crash. Raises VersionConflict when a version is taken (also when the same
         command was stored and its answer lost: look for the command id) and StoreUnavailable when the outcome is
         unknown.
         """
+        ...
+
+
+class StreamLog(EventLog, Protocol):
+    """A log that also reads whole streams."""
+
+    def stream(self, stream: UUID) -> "Sequence[Event]":
+        """Return every event of a stream, oldest first."""
         ...
 
 

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from domain.credential import (
-    Command,
     Credential,
     CredentialDeleted,
-    CredentialEvent,
     CredentialSet,
     DeleteCredential,
     SetCredential,
@@ -24,8 +22,12 @@ from domain.credential import (
     stream_id,
 )
 from domain.errors import CommandReused, CredentialNotFound, ServiceError, StoreUnavailable, VersionConflict
+from domain.event import Event
 from domain.ports import Clock, CurrentCredentials, EventLog, Sealer
 from domain.resolution import Stored
+
+AdminCommand = SetCredential | DeleteCredential
+"""What an administrator may ask for."""
 
 ATTEMPTS = 8
 """Tries for a command that others outrun; with eight writers on one credential three are too few."""
@@ -59,7 +61,7 @@ class CredentialService:
         self._pause = pause
         self._spread = spread
 
-    def handle(self, command: Command) -> Credential:
+    def handle(self, command: AdminCommand) -> Credential:
         """Carry out a command and return the state after it.
 
         Raises VersionConflict, CredentialNotFound, CommandReused and StoreUnavailable.
@@ -108,7 +110,7 @@ class CredentialService:
         readable = intact and sealed is not None and self._sealer.is_readable(sealed, credential.context)
         return CredentialStatus(credential, readable)
 
-    def _repeated(self, earlier: CredentialEvent, command: Command) -> Credential:
+    def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
         """Answer a command that already happened, when it is the same command."""
         state = evolve(earlier)
         if isinstance(command, DeleteCredential):

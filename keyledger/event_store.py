@@ -9,7 +9,7 @@ synchronous standby did not confirm.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -34,10 +34,10 @@ from eventsourcing.utils import Environment
 from psycopg.errors import Diagnostic
 from psycopg_pool import ConnectionPool
 
-from domain.credential import CredentialEvent
 from domain.errors import StoreUnavailable, VersionConflict
+from domain.event import Event
 from domain.event_codec import decode, encode
-from projections.current_credentials import project_last
+from projections.current_credentials import last_of_each, project
 from projections.postgres import EVENTS_TABLE, BoundedConnection
 
 _APPEND = "SELECT keyledger_append(%s, %s, %s, %s, %s::jsonb) AS position"
@@ -51,7 +51,7 @@ class ClosedMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """Return the row of an event."""
-        if not isinstance(domain_event, CredentialEvent):
+        if not isinstance(domain_event, Event):
             raise TypeError(f"{type(domain_event).__name__} is not in the registry")
         return StoredEvent(
             domain_event.originator_id, domain_event.originator_version, domain_event.TOPIC, encode(domain_event)
@@ -68,7 +68,8 @@ class ProjectingEventStore(EventStore[UUID]):
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
         """Store the events together with the view rows they lead to."""
-        rows = project_last([event for event in domain_events if isinstance(event, CredentialEvent)])
+        events = [event for event in domain_events if isinstance(event, Event)]
+        rows = [project(event) for event in last_of_each(events)]
         return super().put(domain_events, view_rows=rows, **kwargs)
 
 
@@ -151,15 +152,19 @@ class CredentialLog(Application[UUID]):
         """Return the closed mapper, without cipher or compressor."""
         return ClosedMapper(JSONTranscoder())
 
-    def last(self, stream: UUID) -> CredentialEvent | None:
+    def last(self, stream: UUID) -> Event | None:
         """Return the newest event of a stream. Raises StoreUnavailable, CredentialIntegrityError."""
         return next(iter(self._read(stream, desc=True, limit=1)), None)
 
-    def find(self, stream: UUID, command_id: str) -> CredentialEvent | None:
+    def find(self, stream: UUID, command_id: str) -> Event | None:
         """Return the event that a command caused. Raises StoreUnavailable, CredentialIntegrityError."""
         return next((event for event in self._read(stream, desc=True) if event.command_id == command_id), None)
 
-    def append(self, events: Sequence[CredentialEvent]) -> None:
+    def stream(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
+        return self._read(stream)
+
+    def append(self, events: Sequence[Event]) -> None:
         """Store the events with the current view. Raises VersionConflict, StoreUnavailable."""
         try:
             self.save(*events)
@@ -168,9 +173,9 @@ class CredentialLog(Application[UUID]):
         except PersistenceError:
             raise StoreUnavailable from None
 
-    def _read(self, stream: UUID, **wanted: Any) -> Iterable[CredentialEvent]:
+    def _read(self, stream: UUID, **wanted: Any) -> Sequence[Event]:
         try:
-            return [event for event in self.events.get(stream, **wanted) if isinstance(event, CredentialEvent)]
+            return [event for event in self.events.get(stream, **wanted) if isinstance(event, Event)]
         except PersistenceError:
             raise StoreUnavailable from None
 

@@ -137,9 +137,11 @@ class Keyring:
 class NoKeyring:
     """The sealer of a service without an encryption key: it opens nothing and seals nothing."""
 
+    primary_id = "none"
+
     def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
         """Raise UnreadableCredential: there is no key to seal under."""
-        raise UnreadableCredential("none", "no-encryption-key")
+        raise UnreadableCredential(self.primary_id, "no-encryption-key")
 
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         """Raise UnreadableCredential."""

@@ -4,6 +4,7 @@ Promises: a reader sees every write that was acknowledged before he asked, becau
 never change place, so a page that starts after a position is the same whenever it is asked for.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +13,14 @@ from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from domain.audit import Action, AuditEntry, AuditFilter
-from domain.credential import CredentialDeleted, CredentialEvent, evolve
+from domain.credential import CredentialDeleted, CredentialEvent, CredentialReencrypted, CredentialSet, evolve
+from domain.encryption_keys import (
+    EncryptionKeyIntroduced,
+    EncryptionKeyRetired,
+    KeyRotationCompleted,
+    KeyRotationStarted,
+)
+from domain.event import Event
 from projections.catch_up import Appended, CatchUp
 from projections.postgres import BoundedConnection, Connection, Row, unavailable
 
@@ -30,36 +38,50 @@ COLUMNS = (
     "command_id",
     "masked_key",
     "key_id",
+    "details",
 )
 
-Previous = Mapping[UUID, Action]
-"""What happened last to each stream that a batch continues."""
+
+def action_of(event: Event, before: Action | None) -> Action:
+    """Return what `event` did to the stream to which `before` was done last. None: it is the stream's first."""
+    if isinstance(event, CredentialSet):
+        return Action.SET if before in {None, Action.DELETED} else Action.REPLACED
+    return ACTIONS[type(event)]
 
 
-def action_of(event: CredentialEvent, before: Action | None) -> Action:
-    """Return what `event` did to a credential to which `before` was done last. None: it is the stream's first."""
-    if isinstance(event, CredentialDeleted):
-        return Action.DELETED
-    return Action.SET if before in {None, Action.DELETED} else Action.REPLACED
+ACTIONS: Mapping[type[Event], Action] = {
+    CredentialDeleted: Action.DELETED,
+    CredentialReencrypted: Action.REENCRYPTED,
+    EncryptionKeyIntroduced: Action.KEY_INTRODUCED,
+    KeyRotationStarted: Action.ROTATION_STARTED,
+    KeyRotationCompleted: Action.ROTATION_COMPLETED,
+    EncryptionKeyRetired: Action.KEY_RETIRED,
+}
+"""What the events did whose action does not depend on what was before. A set is the one that does."""
+
+DETAILS = ("rotation_id", "credentials", "reencrypted", "skipped", "failed", "seconds", "unrecoverable")
+"""Members of events that the trail shows as details."""
 
 
 def project(appended: Appended, action: Action) -> tuple[object, ...]:
     """Return the row for one event, in the order of `COLUMNS`."""
     event = appended.event
-    state = evolve(event)
+    state = evolve(event) if isinstance(event, CredentialEvent) else None
+    details = {name: getattr(event, name) for name in DETAILS if hasattr(event, name)}
     return (
         appended.position,
         event.originator_id,
         event.originator_version,
         event.timestamp,
         action.value,
-        event.tenant_id,
-        event.provider,
+        state.tenant_id if state else None,
+        state.provider if state else None,
         event.actor,
         event.request_id,
         event.command_id,
-        state.masked_key,
-        state.sealed.key_id if state.sealed else None,
+        state.masked_key if state else None,
+        state.sealed.key_id if state and state.sealed else getattr(event, "key_id", None),
+        json.dumps(details, sort_keys=True),
     )
 
 
@@ -124,7 +146,7 @@ def _entry(row: Row) -> AuditEntry:
         position=row["position"],
         timestamp=row["recorded_at"],
         action=Action(row["action"]),
-        tenant_id=str(row["tenant_id"]),
+        tenant_id=str(row["tenant_id"]) if row["tenant_id"] else None,
         provider=row["provider"],
         version=row["version"],
         actor=row["actor"],
@@ -132,4 +154,5 @@ def _entry(row: Row) -> AuditEntry:
         command_id=row["command_id"],
         masked_key=row["masked_key"],
         key_id=row["key_id"],
+        details=row["details"],
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
 
-from domain.credential import CredentialEvent
 from domain.errors import CredentialIntegrityError
+from domain.event import Event
 from domain.event_codec import decode
 from projections.postgres import BoundedConnection, Connection, unavailable
 
@@ -29,7 +29,7 @@ class Appended:
     """An event and its position in the log."""
 
     position: int
-    event: CredentialEvent
+    event: Event
 
 
 Write = Callable[[Connection, Sequence[Appended]], None]

@@ -5,12 +5,13 @@ head of the stream, in the same statement and snapshot, so that a row somebody c
 A deleted credential keeps its row, without a token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
+from domain.event import Event
 from domain.event_codec import decode
 from domain.providers import PROVIDERS, CredentialConfig
 from domain.resolution import Head, Stored
@@ -29,6 +30,7 @@ COLUMNS = (
     "api_version",
     "deployment_name",
     "set_at",
+    "stream_id",
 )
 
 _READ = """
@@ -52,7 +54,7 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.
 
 
 def project(event: CredentialEvent) -> dict[str, object]:
-    """Return the row that shows the credential after `event`, by column."""
+    """Return the row that shows a credential after `event`, by column."""
     state = evolve(event)
     sealed, config = state.sealed, state.config
     return {
@@ -67,12 +69,14 @@ def project(event: CredentialEvent) -> dict[str, object]:
         "api_version": config.api_version,
         "deployment_name": config.deployment_name,
         "set_at": state.set_at,
+        "stream_id": event.originator_id,
     }
 
 
-def project_last(events: Sequence[CredentialEvent]) -> list[dict[str, object]]:
-    """Return the rows after all of `events`, one for each stream. They must be in the order of the log."""
-    return [project(event) for event in {event.originator_id: event for event in events}.values()]
+def last_of_each(events: Iterable[Event]) -> list[CredentialEvent]:
+    """Return the last event of each credential among `events`, which are in the order of the log."""
+    last = {event.originator_id: event for event in events if isinstance(event, CredentialEvent)}
+    return list(last.values())
 
 
 class PostgresCurrentCredentials:
@@ -113,6 +117,36 @@ class PostgresResolutionView:
                 cursor = await connection.execute(_READ, _wanted(tenant_id, provider), prepare=True)
                 row = await cursor.fetchone()
         return _stored(row or {})
+
+
+_UNDER_OTHER_KEYS = """
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
+  FROM (SELECT * FROM current_credentials
+         WHERE token IS NOT NULL AND key_id <> %(primary)s AND (tenant_id, provider) > (%(tenant)s, %(provider)s)
+         ORDER BY tenant_id, provider LIMIT %(limit)s) AS c
+  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
+                      WHERE originator_id = c.stream_id ORDER BY originator_version DESC LIMIT 1) AS h ON true
+ ORDER BY c.tenant_id, c.provider
+"""
+_BEFORE_ALL = ("00000000-0000-0000-0000-000000000000", "")
+
+
+def read_under_other_keys(
+    pool: ConnectionPool[BoundedConnection], primary_id: str, after: tuple[str, str] | None, limit: int
+) -> list[Stored]:
+    """Return live credentials that are not sealed under `primary_id`, by tenant and provider, each with its head.
+
+    after: tenant and provider of the last one that was seen. Raises StoreUnavailable.
+    """
+    tenant, provider = after or _BEFORE_ALL
+    wanted = {"primary": primary_id, "tenant": tenant, "provider": provider, "limit": limit}
+    with unavailable(), pool.connection() as connection:
+        rows = connection.execute(_UNDER_OTHER_KEYS, wanted).fetchall()
+    return [_stored(row) if row["stream_id"] == _stream_of(row) else Stored(_credential(row), None) for row in rows]
+
+
+def _stream_of(row: Row) -> UUID:
+    return stream_id(str(row["tenant_id"]), row["provider"])
 
 
 def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from domain.event import Event
 from domain.event_codec import decode
 from projections import audit_trail, current_credentials
 from projections.catch_up import Appended, lock, read_all, set_position
@@ -99,28 +100,28 @@ def _fill_current(connection: Connection, shadow: str, head: int, progress: Prog
     with connection.cursor(name="last_events") as cursor:
         cursor.execute(query, [head])
         while rows := cursor.fetchmany(BATCH):
-            _copy_current(connection, [_appended(row) for row in rows], shadow)
+            _copy_current(connection, [_event(row) for row in rows], shadow)
             done += len(rows)
             progress(done, total)
 
 
 def _extend_current(connection: Connection, batch: Sequence[Appended], shadow: str) -> None:
-    last = list({appended.event.originator_id: appended for appended in batch}.values())
+    last = current_credentials.last_of_each(appended.event for appended in batch)
     connection.execute(
         sql.SQL(
             "DELETE FROM {} USING unnest(%s::uuid[], %s::text[]) AS w (t, p) WHERE tenant_id = w.t AND provider = w.p"
         ).format(sql.Identifier(shadow)),
-        [[one.event.tenant_id for one in last], [one.event.provider for one in last]],
+        [[event.tenant_id for event in last], [event.provider for event in last]],
     )
     _copy_current(connection, last, shadow)
 
 
-def _copy_current(connection: Connection, batch: Sequence[Appended], shadow: str) -> None:
+def _copy_current(connection: Connection, events: Sequence[Event], shadow: str) -> None:
     columns = sql.SQL(", ").join(map(sql.Identifier, current_credentials.COLUMNS))
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(shadow), columns)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for appended in batch:
-            row = current_credentials.project(appended.event)
+        for event in current_credentials.last_of_each(events):
+            row = current_credentials.project(event)
             copy.write_row([row[column] for column in current_credentials.COLUMNS])
 
 
@@ -173,10 +174,40 @@ def _swap(connection: Connection, view: _View, projection: str, position: int) -
         if view.follows:
             lock(connection, projection)
         reached = _extend(connection, view, f"{projection}_shadow", position)
+        _copy_grants(connection, projection)
         connection.execute(_sql("DROP TABLE {live}", projection))
         connection.execute(_sql("ALTER TABLE {shadow} RENAME TO {live}", projection))
+        _rename_indexes(connection, projection)
         if view.follows:
             set_position(connection, projection, reached)
+
+
+def _copy_grants(connection: Connection, projection: str) -> None:
+    """Give the copy the rights that others have on the live view. PUBLIC is grantee 0."""
+    grants = connection.execute(
+        "SELECT CASE WHEN grantee = 0 THEN NULL ELSE pg_get_userbyid(grantee) END AS grantee, privilege_type,"
+        " is_grantable FROM pg_class, aclexplode(relacl) WHERE oid = %s::regclass AND grantee <> relowner",
+        [projection],
+    ).fetchall()
+    for grant in grants:
+        connection.execute(
+            sql.SQL("GRANT {} ON {} TO {}{}").format(
+                sql.SQL(grant["privilege_type"]),
+                sql.Identifier(f"{projection}_shadow"),
+                sql.Identifier(grant["grantee"]) if grant["grantee"] else sql.SQL("PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if grant["is_grantable"] else ""),
+            )
+        )
+
+
+def _rename_indexes(connection: Connection, projection: str) -> None:
+    prefix = f"{projection}_shadow"
+    rows = connection.execute(
+        "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = %s", [projection]
+    ).fetchall()
+    for name in (row["indexname"] for row in rows if row["indexname"].startswith(prefix)):
+        kept = sql.Identifier(projection + name.removeprefix(prefix))
+        connection.execute(sql.SQL("ALTER INDEX {} RENAME TO {}").format(sql.Identifier(name), kept))
 
 
 @contextmanager
@@ -221,9 +252,8 @@ def _count(connection: Connection, query: str | sql.Composed) -> int:
     return row["n"] if row else 0
 
 
-def _appended(row: Row) -> Appended:
-    event = decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
-    return Appended(row["notification_id"], event)
+def _event(row: Row) -> Event:
+    return decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
 
 
 def _sql(text: str, projection: str) -> sql.Composed:

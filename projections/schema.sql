@@ -1,4 +1,5 @@
 -- The whole store. Applied as one step by `projections.migration`; every statement may run again.
+-- Indexes have the names PostgreSQL would give them: a view that was replayed then has indexes of the same names.
 
 CREATE TABLE IF NOT EXISTS keyledger_schema (
     digest     text        PRIMARY KEY,          -- SHA-256 of this file
@@ -39,9 +40,11 @@ CREATE TABLE IF NOT EXISTS current_credentials (
     api_version     text,
     deployment_name text,
     set_at          timestamptz,                 -- when key or settings were last set; re-encryption keeps it
+    stream_id       uuid   NOT NULL,             -- originator_id of its events
     PRIMARY KEY (tenant_id, provider),
     CHECK (num_nulls(token, binding, key_id, masked_key, set_at) IN (0, 5))
 ) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS current_credentials_key_id_idx ON current_credentials (key_id) WHERE token IS NOT NULL;
 COMMENT ON TABLE current_credentials IS 'View of the log: one row for each credential; token NULL means deleted.';
 
 CREATE TABLE IF NOT EXISTS audit_trail (
@@ -50,17 +53,18 @@ CREATE TABLE IF NOT EXISTS audit_trail (
     version     bigint      NOT NULL,
     recorded_at timestamptz NOT NULL,
     action      text        NOT NULL,
-    tenant_id   uuid        NOT NULL,
-    provider    text        NOT NULL,
+    tenant_id   uuid,                            -- NULL: about encryption keys, not about a credential
+    provider    text,
     actor       text        NOT NULL,
     request_id  text        NOT NULL,
     command_id  text        NOT NULL,
     masked_key  text,
-    key_id      text
+    key_id      text,
+    details     jsonb       NOT NULL
 );
-CREATE UNIQUE INDEX IF NOT EXISTS audit_trail_stream_idx ON audit_trail (stream_id, version);
-CREATE INDEX IF NOT EXISTS audit_trail_tenant_idx ON audit_trail (tenant_id, provider, position);
-CREATE INDEX IF NOT EXISTS audit_trail_actor_idx ON audit_trail (actor, position);
+CREATE UNIQUE INDEX IF NOT EXISTS audit_trail_stream_id_version_idx ON audit_trail (stream_id, version);
+CREATE INDEX IF NOT EXISTS audit_trail_tenant_id_provider_position_idx ON audit_trail (tenant_id, provider, position);
+CREATE INDEX IF NOT EXISTS audit_trail_actor_position_idx ON audit_trail (actor, position);
 COMMENT ON TABLE audit_trail IS 'View of the log: one row for each event, without secrets.';
 
 CREATE TABLE IF NOT EXISTS projection_positions (
@@ -68,6 +72,33 @@ CREATE TABLE IF NOT EXISTS projection_positions (
     position   bigint NOT NULL                   -- the last position of the log that the view shows
 );
 COMMENT ON TABLE projection_positions IS 'How far each view that follows the log has come.';
+
+-- Which services run on this database and which encryption keys they know. A row that was not renewed for a while is of
+-- a service that ended.
+CREATE TABLE IF NOT EXISTS nodes (
+    node_id        uuid        PRIMARY KEY,
+    name           text        NOT NULL,
+    primary_key_id text        NOT NULL,
+    key_ids        text[]      NOT NULL,
+    seen_at        timestamptz NOT NULL DEFAULT now()
+);
+
+-- What a rotation tells those who watch it. The progress itself is the log: deleting these rows loses nothing.
+CREATE TABLE IF NOT EXISTS key_rotations (
+    rotation_id      uuid        PRIMARY KEY,
+    key_id           text        NOT NULL,
+    actor            text        NOT NULL,
+    state            text        NOT NULL,
+    total            bigint      NOT NULL,
+    reencrypted      bigint      NOT NULL DEFAULT 0,
+    skipped          bigint      NOT NULL DEFAULT 0,
+    failed           bigint      NOT NULL DEFAULT 0,
+    unopened         jsonb       NOT NULL DEFAULT '[]',
+    cancel_requested boolean     NOT NULL DEFAULT false,
+    started_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    finished_at      timestamptz
+);
 
 -- Appends events and writes the view rows they lead to, or does neither. One call, so no client can freeze while it
 -- holds the lock. The lock makes commit order and position order the same, which readers of the log rely on; it is
@@ -91,7 +122,7 @@ BEGIN
         ON CONFLICT (tenant_id, provider) DO UPDATE SET
             version = excluded.version, token = excluded.token, binding = excluded.binding, key_id = excluded.key_id,
             masked_key = excluded.masked_key, endpoint = excluded.endpoint, api_version = excluded.api_version,
-            deployment_name = excluded.deployment_name, set_at = excluded.set_at;
+            deployment_name = excluded.deployment_name, set_at = excluded.set_at, stream_id = excluded.stream_id;
 END $$;
 
 -- The writer lock: whoever holds it is the only one that can append until its transaction ends.

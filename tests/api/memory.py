@@ -6,7 +6,7 @@ from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import Action, AuditEntry, AuditFilter
-from domain.credential import Credential, CredentialEvent, CredentialSet, evolve, stream_id
+from domain.credential import Credential, CredentialSet, evolve, stream_id
 from domain.errors import (
     CredentialIntegrityError,
     FieldFault,
@@ -16,6 +16,7 @@ from domain.errors import (
     UnreadableCredential,
     VersionConflict,
 )
+from domain.event import Event
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.resolution import Head, Receipt, Route, Source, Stored
 from domain.secret import SealContext, SealedSecret, Secret
@@ -23,6 +24,8 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 class VaultSealer:
     """Seals by putting the secret away: its token is a random name, its binding is the place where it may be used."""
+
+    primary_id = "k0000000001"
 
     def __init__(self) -> None:
         self._vault: dict[str, Secret] = {}
@@ -51,20 +54,20 @@ class MemoryStore:
     """One list of events that is log, current view and audit trail."""
 
     def __init__(self) -> None:
-        self.events: list[CredentialEvent] = []
+        self.events: list[Event] = []
         self.down = False
         self._lock = Lock()
 
-    def last(self, stream: UUID) -> CredentialEvent | None:
+    def last(self, stream: UUID) -> Event | None:
         self._answer()
         return next((event for event in reversed(self.events) if event.originator_id == stream), None)
 
-    def find(self, stream: UUID, command_id: str) -> CredentialEvent | None:
+    def find(self, stream: UUID, command_id: str) -> Event | None:
         self._answer()
         own = (event for event in self.events if event.originator_id == stream)
         return next((event for event in own if event.command_id == command_id), None)
 
-    def append(self, events: Sequence[CredentialEvent]) -> None:
+    def append(self, events: Sequence[Event]) -> None:
         with self._lock:
             for event in events:
                 last = self.last(event.originator_id)
@@ -79,7 +82,7 @@ class MemoryStore:
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         self._answer()
-        providers = sorted({event.provider for event in self.events if event.tenant_id == tenant_id})
+        providers = sorted({state.provider for state in map(evolve, self.events) if state.tenant_id == tenant_id})
         found = [self.read(tenant_id, provider) for provider in providers]
         return [stored for stored in found if stored.row is not None and stored.row.sealed is not None]
 
@@ -88,23 +91,24 @@ class MemoryStore:
         rows = [self._entry(position, event) for position, event in enumerate(self.events, start=1)]
         return [row for row in rows if _fits(row, wanted)][: wanted.limit]
 
-    def _entry(self, position: int, event: CredentialEvent) -> AuditEntry:
+    def _entry(self, position: int, event: Event) -> AuditEntry:
         state = evolve(event)
         return AuditEntry(
             position,
             event.timestamp,
             self._action(position, event),
-            event.tenant_id,
-            event.provider,
+            state.tenant_id,
+            state.provider,
             event.originator_version,
             event.actor,
             event.request_id,
             event.command_id,
             state.masked_key,
             state.sealed.key_id if state.sealed else None,
+            {},
         )
 
-    def _action(self, position: int, event: CredentialEvent) -> Action:
+    def _action(self, position: int, event: Event) -> Action:
         if not isinstance(event, CredentialSet):
             return Action.DELETED
         earlier = [one for one in self.events[: position - 1] if one.originator_id == event.originator_id]

@@ -35,6 +35,7 @@ def test_an_entry_says_who_did_what_when(filled):
     assert shown["next"] is None
     first, second, third = shown["entries"]
     assert second == {
+        "details": {},
         "position": 2,
         "timestamp": "2026-01-31T12:00:01Z",
         "action": "replaced",

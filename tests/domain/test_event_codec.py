@@ -8,18 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credential import CredentialEvent, stream_id
+from domain.credential import stream_id
+from domain.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.errors import CredentialIntegrityError
+from domain.event import Event
 from domain.event_codec import REGISTRY, decode, encode
 from domain.providers import CredentialConfig
-from tests.support.scenario import TENANT, was_deleted, was_set
+from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events"
+BEGUN = start_rotation(Keys(1), "0b6ad4d4-7a3c-4f5e-9c2f-0a8f6a1f4b10", "k0000000002", 42, meta(), NOW)
 AZURE = CredentialConfig("https://res.openai.azure.com", "2024-10-21", "gpt-4o")
-SAMPLES: dict[str, CredentialEvent] = {
+SAMPLES: dict[str, Event] = {
     "credential_set_v1": was_set(1),
     "credential_set_azure_v1": was_set(7, "sk-azure-key-0001", AZURE),
     "credential_deleted_v1": was_deleted(2),
+    "credential_reencrypted_v1": was_reencrypted(8),
+    "encryption_key_introduced_v1": introduce(Keys(), ["k0000000001"], meta(), NOW)[0],
+    "key_rotation_started_v1": BEGUN,
+    "key_rotation_completed_v1": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), meta(), NOW),
+    "encryption_key_retired_v1": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, meta(), NOW),
 }
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from domain.credential import Command, Precondition
+from domain.credential import Precondition
 from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
 from domain.resolution import Stored
-from domain.service import ATTEMPTS, CredentialService
+from domain.service import ATTEMPTS, AdminCommand, CredentialService
 from tests.support.scenario import (
     KEY,
     NOW,
@@ -98,7 +98,7 @@ def test_a_repeated_delete_answers_as_the_first_time() -> None:
         pytest.param(delete_credential(command_id="again", may_repeat=True), id="a delete instead of a set"),
     ],
 )
-def test_a_command_id_used_for_something_else_is_refused(command: Command) -> None:
+def test_a_command_id_used_for_something_else_is_refused(command: AdminCommand) -> None:
     log = MemoryLog()
     service(log).handle(set_credential(command_id="again", may_repeat=True))
     with pytest.raises(CommandReused):

@@ -55,7 +55,11 @@ def test_a_row_that_no_event_accounts_for_is_not_listed_as_readable(store: Store
 
 def test_an_empty_row_that_no_event_accounts_for_is_not_listed(store: Store) -> None:
     with store.superuser() as database:
-        database.execute("INSERT INTO current_credentials VALUES (%s, 'openai', 1)", [TENANT])
+        database.execute(
+            "INSERT INTO current_credentials (tenant_id, provider, version, stream_id)"
+            " VALUES (%s, 'openai', 1, gen_random_uuid())",
+            [TENANT],
+        )
     assert listed(store) == []
 
 

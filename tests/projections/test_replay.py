@@ -63,7 +63,8 @@ CHANGES = [
     pytest.param("current_credentials", "DELETE FROM current_credentials", "missing", id="a row taken away"),
     pytest.param(
         "current_credentials",
-        "INSERT INTO current_credentials VALUES (gen_random_uuid(), 'openai', 1)",
+        "INSERT INTO current_credentials (tenant_id, provider, version, stream_id)"
+        " VALUES (gen_random_uuid(), 'openai', 1, gen_random_uuid())",
         "unexpected",
         id="a row put in",
     ),
@@ -143,3 +144,22 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
     with pytest.raises(ValueError, match="current_credentials, audit_trail"):
         rebuild(store.url, "nothing")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_replayed_view_keeps_its_indexes_and_the_rights_of_others(store: Store, view: str) -> None:
+    shape = (
+        "SELECT indexdef FROM pg_indexes WHERE tablename = %s ORDER BY 1",
+        "SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE table_name = %s ORDER BY 1, 2",
+    )
+    with store.superuser() as database:
+        role = f"reader_{view}"
+        database.execute(f"DROP ROLE IF EXISTS {role}")
+        database.execute(f"CREATE ROLE {role}")
+        database.execute(f"GRANT SELECT ON {view} TO {role} WITH GRANT OPTION; GRANT SELECT ON {view} TO PUBLIC")
+        before = [database.execute(query, [view]).fetchall() for query in shape]
+        for _ in range(2):
+            rebuild(store.url, view)
+        assert [database.execute(query, [view]).fetchall() for query in shape] == before
+        database.execute(f"DROP OWNED BY {role}")
+        database.execute(f"DROP ROLE {role}")

@@ -9,10 +9,10 @@ import pytest
 
 from domain.credential import (
     Command,
-    CommandMeta,
     Credential,
     CredentialDeleted,
     CredentialEvent,
+    CredentialReencrypted,
     CredentialSet,
     DeleteCredential,
     Precondition,
@@ -28,6 +28,7 @@ from domain.errors import (
     UnreadableCredential,
     VersionConflict,
 )
+from domain.event import CommandMeta, Event
 from domain.providers import CredentialConfig
 from domain.secret import SealContext, SealedSecret, Secret
 
@@ -42,6 +43,10 @@ class ClearSealer:
 
     def __init__(self, key_id: str = "k0000000001", known: Sequence[str] = ("k0000000001",)) -> None:
         self.key_id, self.known = key_id, frozenset(known)
+
+    @property
+    def primary_id(self) -> str:
+        return self.key_id
 
     def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
         return SealedSecret(f"clear:{secret.reveal()}", repr(context), self.key_id)
@@ -113,6 +118,24 @@ def was_set(
     )
 
 
+def was_reencrypted(version: int, key: str = KEY, key_id: str = "k0000000002") -> CredentialReencrypted:
+    sealed = was_set(version, key, sealer=ClearSealer(key_id)).sealed
+    return CredentialReencrypted(
+        originator_id=stream_id(TENANT, "openai"),
+        originator_version=version,
+        tenant_id=TENANT,
+        provider="openai",
+        actor="anna",
+        request_id="req-1",
+        command_id="c-1",
+        timestamp=NOW,
+        sealed=sealed,
+        masked_key=Secret(key).masked(),
+        config=CredentialConfig(),
+        set_at=NOW,
+    )
+
+
 def was_deleted(version: int) -> CredentialDeleted:
     return CredentialDeleted(
         originator_id=stream_id(TENANT, "openai"),
@@ -161,18 +184,18 @@ class MemoryLog:
     """The log in memory, with the conflict rule of the real one. Breaks on request, before or after the effect."""
 
     def __init__(self) -> None:
-        self.events: list[CredentialEvent] = []
+        self.events: list[Event] = []
         self.faults: list[str] = []
-        self.interlopers: list[CredentialEvent] = []
+        self.interlopers: list[Event] = []
 
-    def last(self, stream: UUID) -> CredentialEvent | None:
+    def last(self, stream: UUID) -> Event | None:
         return next((event for event in reversed(self.events) if event.originator_id == stream), None)
 
-    def find(self, stream: UUID, command_id: str) -> CredentialEvent | None:
+    def find(self, stream: UUID, command_id: str) -> Event | None:
         mine = (event for event in self.events if event.originator_id == stream)
         return next((event for event in mine if event.command_id == command_id), None)
 
-    def append(self, events: Sequence[CredentialEvent]) -> None:
+    def append(self, events: Sequence[Event]) -> None:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "outage before the effect":
             raise StoreUnavailable

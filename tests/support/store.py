@@ -11,10 +11,11 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from domain.audit import AuditEntry, AuditFilter
-from domain.credential import Command, CommandMeta, Credential, DeleteCredential, SetCredential
+from domain.credential import Credential, DeleteCredential, SetCredential
+from domain.event import CommandMeta
 from domain.providers import CredentialConfig
 from domain.secret import Secret
-from domain.service import CredentialService
+from domain.service import AdminCommand, CredentialService
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring
 from projections import audit_trail
@@ -50,7 +51,7 @@ class Store:
     def delete(self, tenant_id: str, provider: str) -> Credential:
         return self.handle(DeleteCredential(tenant_id, provider, _meta("")))
 
-    def handle(self, command: Command) -> Credential:
+    def handle(self, command: AdminCommand) -> Credential:
         return self.service.handle(command)
 
     def audit(self, **wanted: object) -> list[AuditEntry]:

@@ -1,0 +1,165 @@
+"""The life of encryption keys, as events on a stream of their own, so that auditors can read it.
+
+A key is introduced when a service first starts with it, becomes the target of rotations, and is retired at the end. The
+keys themselves are never here: a key id names each.
+Promises: a key is introduced once; a key is retired once, and only after it was introduced; a started rotation is
+completed at most once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, TypedDict
+from uuid import UUID
+
+from domain.errors import KeyNotRetirable
+from domain.event import CommandMeta, Event
+
+KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
+"""One stream for all keys of a ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyringEvent(Event):
+    """Something that happened to the encryption keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyIntroduced(KeyringEvent):
+    """A service started with a key that the log had not seen."""
+
+    TOPIC: ClassVar[str] = "EncryptionKeyIntroduced"
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotationStarted(KeyringEvent):
+    """Credentials under other keys began to be sealed under `key_id`. `credentials`: how many there were."""
+
+    TOPIC: ClassVar[str] = "KeyRotationStarted"
+    rotation_id: str
+    key_id: str
+    credentials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotationCompleted(KeyringEvent):
+    """No live credential that can be opened is left under another key.
+
+    reencrypted: sealed anew. skipped: changed or deleted meanwhile. failed: cannot be opened, left as they are.
+    """
+
+    TOPIC: ClassVar[str] = "KeyRotationCompleted"
+    rotation_id: str
+    key_id: str
+    reencrypted: int
+    skipped: int
+    failed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyRetired(KeyringEvent):
+    """A key may be destroyed. `unrecoverable`: secrets in history that become unreadable with it."""
+
+    TOPIC: ClassVar[str] = "EncryptionKeyRetired"
+    key_id: str
+    unrecoverable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the log knows about encryption keys at one version of their stream."""
+
+    version: int = 0
+    introduced: dict[str, datetime] = field(default_factory=dict)
+    retired: dict[str, datetime] = field(default_factory=dict)
+
+
+class _Envelope(TypedDict):
+    originator_id: UUID
+    originator_version: int
+    actor: str
+    request_id: str
+    command_id: str
+    timestamp: datetime
+
+
+def replay(events: Iterable[Event]) -> Keys:
+    """Return what the events of the keyring's stream lead to."""
+    version, introduced, retired = 0, dict[str, datetime](), dict[str, datetime]()
+    for event in events:
+        version = event.originator_version
+        if isinstance(event, EncryptionKeyIntroduced):
+            introduced[event.key_id] = event.timestamp
+            retired.pop(event.key_id, None)
+        elif isinstance(event, EncryptionKeyRetired):
+            retired[event.key_id] = event.timestamp
+    return Keys(version, introduced, retired)
+
+
+def introduce(keys: Keys, key_ids: Sequence[str], meta: CommandMeta, now: datetime) -> list[EncryptionKeyIntroduced]:
+    """Return an event for each key the log has not seen."""
+    unknown = [key_id for key_id in key_ids if key_id not in keys.introduced]
+    return [
+        EncryptionKeyIntroduced(**_next(keys.version + nth, meta, now), key_id=key_id)
+        for nth, key_id in enumerate(unknown, start=1)
+    ]
+
+
+def start_rotation(
+    keys: Keys, rotation_id: str, key_id: str, credentials: int, meta: CommandMeta, now: datetime
+) -> KeyRotationStarted:
+    """Return the event that begins a rotation to `key_id`."""
+    return KeyRotationStarted(
+        **_next(keys.version + 1, meta, now), rotation_id=rotation_id, key_id=key_id, credentials=credentials
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RotationCounts:
+    """What a rotation did, in credentials."""
+
+    reencrypted: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many were looked at."""
+        return self.reencrypted + self.skipped + self.failed
+
+
+def complete_rotation(
+    keys: Keys, begun: KeyRotationStarted, counts: RotationCounts, meta: CommandMeta, now: datetime
+) -> KeyRotationCompleted:
+    """Return the event that ends a rotation."""
+    return KeyRotationCompleted(
+        **_next(keys.version + 1, meta, now),
+        rotation_id=begun.rotation_id,
+        key_id=begun.key_id,
+        reencrypted=counts.reencrypted,
+        skipped=counts.skipped,
+        failed=counts.failed,
+        seconds=round((now - begun.timestamp).total_seconds(), 3),
+    )
+
+
+def retire(keys: Keys, key_id: str, unrecoverable: int, meta: CommandMeta, now: datetime) -> EncryptionKeyRetired:
+    """Return the event that retires a key. Raises KeyNotRetirable for one that is unknown or retired already."""
+    if key_id not in keys.introduced:
+        raise KeyNotRetirable(["the log does not know a key of this id"])
+    if key_id in keys.retired:
+        raise KeyNotRetirable(["it is retired already"])
+    return EncryptionKeyRetired(**_next(keys.version + 1, meta, now), key_id=key_id, unrecoverable=unrecoverable)
+
+
+def _next(version: int, meta: CommandMeta, now: datetime) -> _Envelope:
+    return {
+        "originator_id": KEYRING_STREAM,
+        "originator_version": version,
+        "actor": meta.actor,
+        "request_id": meta.request_id,
+        "command_id": meta.command_id,
+        "timestamp": now,
+    }
