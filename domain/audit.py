@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What was done to a credential, or to the encryption keys."""
+    """What was done to a credential, to the encryption keys, or to the whole log."""
 
     SET = "set"
     REPLACED = "replaced"
@@ -17,14 +17,16 @@ class Action(StrEnum):
     ROTATION_STARTED = "rotation-started"
     ROTATION_COMPLETED = "rotation-completed"
     KEY_RETIRED = "key-retired"
+    RESTORE_ACCEPTED = "restore-accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, to which credential or to the encryption keys, and when.
+    """Who did what, to which credential, to the encryption keys or to the whole log, and when.
 
-    position: place in the log. version: of the stream after it. tenant_id and provider are None for what was done to
-    keys. masked_key and key_id are None for a deletion. details: numbers and ids that belong to the action alone.
+    position: place in the log. version: of the stream after it. tenant_id and provider are None for what was not done
+    to a credential. masked_key and key_id are None for a deletion. details: numbers and ids that belong to the action
+    alone.
     """
 
     position: int

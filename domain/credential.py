@@ -10,6 +10,7 @@ Refuses: a command whose precondition does not hold, the deletion of what is not
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar, TypedDict
 from uuid import UUID, uuid5
 
@@ -22,6 +23,7 @@ from domain.secret import SealContext, SealedSecret, Secret
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
 
 
+@lru_cache(maxsize=8192)
 def stream_id(tenant_id: str, provider: str) -> UUID:
     """Return the id of the stream that holds the credential of a tenant for a provider."""
     return uuid5(_STREAMS, f"{tenant_id}/{provider}")
@@ -157,8 +159,12 @@ def evolve(event: Event) -> Credential:
     raise TypeError(f"no rule for {type(event).__name__}")
 
 
-def decide(state: Credential | None, command: Command, now: datetime, sealer: Sealer) -> Sequence[CredentialEvent]:
+def decide(
+    state: Credential | None, command: Command, now: datetime, sealer: Sealer, *, mend: bool = False
+) -> Sequence[CredentialEvent]:
     """Return the events that `command` causes in `state` at `now` (UTC); none when nothing would change.
+
+    mend: what readers see is not `state`, so a set is stored although it says the same.
 
     Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete or
     to re-encrypt, and what the sealer raises for a credential that cannot be opened.
@@ -172,7 +178,7 @@ def decide(state: Credential | None, command: Command, now: datetime, sealer: Se
         return [CredentialDeleted(**_envelope(command, version + 1, now))]
     if isinstance(command, ReencryptCredential):
         return _reencrypted(state, command, now, sealer)
-    if state is not None and _same(state, command, sealer):
+    if state is not None and not mend and _same(state, command, sealer):
         return []
     context = _context(command.tenant_id, command.provider, version + 1, command.config)
     return [

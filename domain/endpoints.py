@@ -25,6 +25,15 @@ _METADATA_ADDRESSES = frozenset(
     ipaddress.ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("192.88.99.0/24", "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24"),
+        *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+"""Special blocks of the IANA registries that Python's own table, which differs between versions, may call global."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,7 @@ def endpoint_fault(endpoint: str, rules: EndpointRules) -> str | None:
         return None
     if url.scheme != "https":
         return "must use https; an operator can list a host in ENDPOINT_ALLOWED_HOSTS to allow http"
-    private = not address.is_global if address is not None else _is_private_name(host)
-    if private:
+    if not _is_public(address) if address is not None else _is_private_name(host):
         return "names a private or loopback host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
     return None
 
@@ -74,7 +82,7 @@ def address_fault(address: str, host: str, port: int, rules: EndpointRules) -> s
     resolved = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
     if _never(resolved):
         return "link-local-or-metadata-address"
-    if not resolved.is_global and not rules.allows(host.lower(), port):
+    if not _is_public(resolved) and not rules.allows(host.lower(), port):
         return "private-address"
     return None
 
@@ -126,6 +134,13 @@ def _unwrap(address: Address) -> Address:
     if inner is None and address in _NAT64:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return inner or address
+
+
+def _is_public(address: Address) -> bool:
+    """Say whether an address is one of the public internet, by an own table: IPv6 is public in one block only."""
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return address.is_global and not any(address.version == net.version and address in net for net in _NOT_PUBLIC)
 
 
 def _never(address: Address) -> bool:

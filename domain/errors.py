@@ -12,6 +12,9 @@
     |  +- RotationRefused         a rotation may not start
     |  +- RotationNotFound        there is no such rotation
     |  +- KeyNotRetirable         an encryption key is still needed
+    |  +- UnknownProjection       there is no such view
+    |  +- ReplayConflict          a view cannot be replayed or swapped right now
+    |  +- ReplayNotFound          there is no such replay
     +- Unresolvable             no key may serve this call; raised instead of falling back
     |  +- NoCredential            neither the tenant nor the platform has a key for it
     |  +- UnreadableCredential    sealed under a key this service does not have, or not openable
@@ -149,6 +152,30 @@ class KeyNotRetirable(Refused):
         self.reasons = tuple(reasons)
 
 
+class UnknownProjection(Refused):
+    """There is no view of this name."""
+
+    code = "unknown-projection"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__(f"There is no such projection. Known projections: {', '.join(known)}.")
+
+
+class ReplayConflict(Refused):
+    """A view cannot be replayed or swapped right now. The text says what is in the way; the live view is as it was."""
+
+    code = "replay-conflict"
+
+
+class ReplayNotFound(Refused):
+    """No replay of the view has this id."""
+
+    code = "replay-not-found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no replay of this id.")
+
+
 class Unresolvable(ServiceError):
     """No key may serve this call. The answer to it is never another key."""
 
@@ -158,11 +185,10 @@ class NoCredential(Unresolvable):
 
     code = "no-credential"
 
-    def __init__(self, tenant_id: str, provider: str, reason: str) -> None:
-        super().__init__(
-            f"No API key for provider '{provider}': {reason}. "
-            f"Set one with PUT /api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}."
-        )
+    def __init__(self, tenant_id: str, provider: str, reason: str, *, remedy: str | None = None) -> None:
+        """remedy: what would mend it, where setting the tenant's credential would not."""
+        by_default = f"Set one with PUT /api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}"
+        super().__init__(f"No API key for provider '{provider}': {reason}. {remedy or by_default}.")
         self.provider = provider
 
 

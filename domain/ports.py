@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.audit import AuditEntry, AuditFilter
     from domain.event import Event
     from domain.resolution import Stored
+    from domain.service import CredentialStatus
 
 
 class Clock(Protocol):
@@ -35,8 +36,8 @@ class Sealer(Protocol):
         """Return the plaintext. Raises UnreadableCredential or CredentialIntegrityError; never guesses another key."""
         ...
 
-    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
-        """Say whether `open` would accept it, without decrypting."""
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise what `open` would raise, without decrypting."""
         ...
 
 
@@ -78,6 +79,14 @@ class CurrentCredentials(Protocol):
 
     def of_tenant(self, tenant_id: str) -> "Sequence[Stored]":
         """Return every credential of a tenant that is not deleted, by provider; damaged ones too."""
+        ...
+
+
+class PastCredentials(Protocol):
+    """What was in effect at a time, from the log."""
+
+    def of_tenant(self, tenant_id: str, at: datetime) -> "Sequence[CredentialStatus]":
+        """Return the credentials that a tenant had at a time, by provider, and whether each can be opened now."""
         ...
 
 

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from domain.credential import Credential, CredentialDeleted
+from domain.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, NoCredential
+from domain.event import Event
 from domain.ports import ResolutionView, Sealer
 from domain.providers import provider_named
 from domain.secret import Secret
@@ -48,6 +49,11 @@ class Stored:
     row: Credential | None
     head: Head | None
     recorded: Credential | None = None
+
+    @classmethod
+    def of(cls, last: Event | None) -> "Stored":
+        """Return what a view in order shows after the last event of a stream."""
+        return cls(evolve(last), Head(last.originator_version, last.TOPIC)) if last else cls(None, None)
 
     @property
     def shown(self) -> Credential | None:
@@ -147,7 +153,15 @@ def choose(
         return _tenant_route(credential, policy)
     if consulted and not policy.fallback_allowed:
         raise NoCredential(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
-    return _global_route(tenant_id, provider, policy)
+    route = _global_route(provider, policy)
+    if route is not None:
+        return route
+    if consulted:
+        raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+    why = "tenants' own keys are switched off" if tenant_capable else "only the platform's key serves this model"
+    for_tenants = "" if tenant_capable else ", or give the model a litellm_model_name to let tenants' keys serve it"
+    remedy = f"An operator has to configure the platform's key for {provider}{for_tenants}"
+    raise NoCredential(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
 
 
 def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
@@ -168,11 +182,11 @@ def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
     )
 
 
-def _global_route(tenant_id: str, provider: str, policy: ResolutionPolicy) -> Route:
+def _global_route(provider: str, policy: ResolutionPolicy) -> Route | None:
     found = policy.global_credentials.get(provider)
     base_url = found and (found.endpoint or policy.base_urls.get(provider) or provider_named(provider).base_url)
     if not found or not base_url:
-        raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+        return None
     receipt = Receipt(Source.GLOBAL, provider)
     return Route(receipt, base_url, False, found.api_version, found.deployment_name, None)
 
@@ -190,14 +204,20 @@ class Resolver:
         self._policy = policy
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
-        """Return the route a call would take. Decrypts nothing."""
+        """Return the route a call would take. Decrypts nothing; raises what the call would raise before it is sent."""
+        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+        if route.credential is not None and route.credential.sealed is not None:
+            self._sealer.check(route.credential.sealed, route.credential.context)
+        return route
+
+    async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         consulted = self._policy.tenant_credentials and tenant_capable
         stored = await self._view.read(tenant_id, provider) if consulted else None
         return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
         """Return the route with its key, read now: nothing is cached."""
-        route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
+        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
         if route.credential is not None and route.credential.sealed is not None:
             secret = self._sealer.open(route.credential.sealed, route.credential.context)
         else:

@@ -79,7 +79,9 @@ class CredentialService:
             state = evolve(last) if last else None
             events = decide(state, command, self._clock(), self._sealer)
             if state is not None and not events:
-                return state
+                if self._view.read(command.tenant_id, command.provider) == Stored.of(last):
+                    return state
+                events = decide(state, command, self._clock(), self._sealer, mend=True)
             try:
                 self._log.append(events)
             except VersionConflict as conflict:
@@ -107,8 +109,13 @@ class CredentialService:
 
     def _status(self, credential: Credential, *, intact: bool) -> CredentialStatus:
         sealed = credential.sealed
-        readable = intact and sealed is not None and self._sealer.is_readable(sealed, credential.context)
-        return CredentialStatus(credential, readable)
+        if not intact or sealed is None:
+            return CredentialStatus(credential, readable=False)
+        try:
+            self._sealer.check(sealed, credential.context)
+        except ServiceError:
+            return CredentialStatus(credential, readable=False)
+        return CredentialStatus(credential, readable=True)
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
         """Answer a command that already happened, when it is the same command."""

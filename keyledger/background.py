@@ -26,7 +26,7 @@ class BackgroundCatchUp:
         self._follower = follower
         self._name = name
         self._task: asyncio.Task[None] | None = None
-        self._fault: ServiceError | None = None
+        self._fault: str | None = None
 
     def start(self) -> None:
         """Begin, on the running event loop."""
@@ -44,7 +44,7 @@ class BackgroundCatchUp:
         lag = self._follower.lag()
         where = f"at position {lag.position} of {lag.head}"
         if self._fault is not None:
-            return CheckResult(False, f"stopped {where}: {self._fault.detail}")
+            return CheckResult(False, f"stopped {where}: {self._fault}")
         return CheckResult(True, where)
 
     async def _run(self) -> None:
@@ -55,9 +55,9 @@ class BackgroundCatchUp:
     async def _follow(self) -> None:
         try:
             await asyncio.to_thread(self._follower.run)
-        except ServiceError as fault:
+        except Exception as fault:  # noqa: BLE001  whatever it is, it must be shown and tried again, not end the task
             if self._fault is None:
-                _log.error("view %s stands still: %s", self._name, fault.code)
-            self._fault = fault
+                _log.error("view %s stands still: %s", self._name, type(fault).__name__)
+            self._fault = fault.detail if isinstance(fault, ServiceError) else "an unexpected fault; see the log"
         else:
             self._fault = None

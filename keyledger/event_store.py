@@ -38,9 +38,16 @@ from domain.errors import StoreUnavailable, VersionConflict
 from domain.event import Event
 from domain.event_codec import decode, encode
 from projections.current_credentials import last_of_each, project
-from projections.postgres import EVENTS_TABLE, BoundedConnection
+from projections.postgres import EVENTS_TABLE, BoundedConnection, unavailable
 
 _APPEND = "SELECT keyledger_append(%s, %s, %s, %s, %s::jsonb) AS position"
+
+
+_FIND = """
+SELECT originator_version, topic, state FROM keyledger_events
+ WHERE originator_id = %s AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = %s
+ ORDER BY originator_version LIMIT 1
+"""
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -158,7 +165,9 @@ class CredentialLog(Application[UUID]):
 
     def find(self, stream: UUID, command_id: str) -> Event | None:
         """Return the event that a command caused. Raises StoreUnavailable, CredentialIntegrityError."""
-        return next((event for event in self._read(stream, desc=True) if event.command_id == command_id), None)
+        with unavailable(), self._pool.connection() as connection:
+            row = connection.execute(_FIND, [stream, command_id]).fetchone()
+        return decode(stream, row["originator_version"], row["topic"], bytes(row["state"])) if row else None
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""

@@ -114,13 +114,9 @@ class Keyring:
         """
         return self._checked(sealed, context).decrypt(sealed.token)
 
-    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
-        """Say whether the key is here and the binding holds. A binding that holds was made with its token."""
-        try:
-            self._checked(sealed, context)
-        except (UnreadableCredential, CredentialIntegrityError):
-            return False
-        return True
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise as `open` does, without decrypting. A binding that holds was made together with its token."""
+        self._checked(sealed, context)
 
     def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
         key = self._keys.get(sealed.key_id)
@@ -147,9 +143,9 @@ class NoKeyring:
         """Raise UnreadableCredential."""
         raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
 
-    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
-        """Say no."""
-        return False
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise UnreadableCredential."""
+        self.open(sealed, context)
 
 
 def _shown(key_id: str) -> str:

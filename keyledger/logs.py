@@ -98,7 +98,7 @@ class SafeFormatter(structlog.stdlib.ProcessorFormatter):
 
 def _strike_members(_logger: object, _method: str, members: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Strike out in every member before the line is rendered, so that it stays well-formed."""
-    return {name: _struck(value) for name, value in members.items()}
+    return {name: _struck(value) for name, value in members.items() if name != "color_message"}
 
 
 def _struck(value: object) -> object:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from api.auth import NamedKey, parse_named_key
-from domain.endpoints import EndpointRules
+from domain.endpoints import EndpointRules, endpoint_fault
 from domain.resolution import ResolutionPolicy
 from domain.secret import Secret
 from keyledger.settings_providers import read_base_urls, read_global_credentials
@@ -108,6 +108,15 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
 def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
     """Return only DATA_DIR, for commands that work beside settings that are not fit to start with."""
     return _data_dir(Sources(environ, dotenv))
+
+
+def load_database(environ: Mapping[str, str], dotenv: Path | None) -> tuple[Secret | None, Path]:
+    """Return only DATABASE_URL and DATA_DIR, for commands that need no key. Raises SettingsFault."""
+    sources = Sources(environ, dotenv)
+    found = _database_url(sources), _data_dir(sources)
+    if sources.faults:
+        raise SettingsFault(tuple(sources.faults))
+    return found
 
 
 def _data_dir(sources: Sources) -> Path:
@@ -212,6 +221,8 @@ def _endpoint_rules(sources: Sources) -> EndpointRules:
             sources.fault(
                 "ENDPOINT_ALLOWED_HOSTS", f"entry {number} must be host or host:port, without http:// or a path"
             )
+        elif endpoint_fault(f"https://{host}" if not _is_ipv6(host) else f"https://[{host}]", EndpointRules.of(hosts)):
+            sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} can never be allowed: it is no host to call")
     return EndpointRules.of(hosts)
 
 

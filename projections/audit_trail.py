@@ -4,23 +4,32 @@ Promises: a reader sees every write that was acknowledged before he asked, becau
 never change place, so a page that starts after a position is the same whenever it is asked for.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from domain.audit import Action, AuditEntry, AuditFilter
-from domain.credential import CredentialDeleted, CredentialEvent, CredentialReencrypted, CredentialSet, evolve
+from domain.credential import (
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialReencrypted,
+    CredentialSealed,
+    CredentialSet,
+)
 from domain.encryption_keys import (
     EncryptionKeyIntroduced,
     EncryptionKeyRetired,
     KeyRotationCompleted,
     KeyRotationStarted,
 )
+from domain.errors import CredentialIntegrityError
 from domain.event import Event
+from domain.restore import RestoreAccepted
 from projections.catch_up import Appended, CatchUp
 from projections.postgres import BoundedConnection, Connection, Row, unavailable
 
@@ -40,12 +49,23 @@ COLUMNS = (
     "key_id",
     "details",
 )
+_TYPES = ("int8", "uuid", "int8", "timestamptz", "text", "uuid", *["text"] * 6, "jsonb")
+_NO_DETAILS = Jsonb({}, dumps=lambda _: "{}")
+_uuid = lru_cache(1 << 16)(UUID)
+_TOPICS = """
+SELECT originator_id, topic FROM keyledger_events
+  JOIN unnest(%s::uuid[], %s::bigint[]) AS w (originator_id, originator_version)
+ USING (originator_id, originator_version)
+"""
+
+Topics = MutableMapping[int, str]
+"""By stream, as a number that is cheap to look up, the topic of its last event so far."""
 
 
-def action_of(event: Event, before: Action | None) -> Action:
-    """Return what `event` did to the stream to which `before` was done last. None: it is the stream's first."""
+def action_of(event: Event, before: str | None) -> Action:
+    """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
     if isinstance(event, CredentialSet):
-        return Action.SET if before in {None, Action.DELETED} else Action.REPLACED
+        return Action.SET if before in {None, CredentialDeleted.TOPIC} else Action.REPLACED
     return ACTIONS[type(event)]
 
 
@@ -56,46 +76,63 @@ ACTIONS: Mapping[type[Event], Action] = {
     KeyRotationStarted: Action.ROTATION_STARTED,
     KeyRotationCompleted: Action.ROTATION_COMPLETED,
     EncryptionKeyRetired: Action.KEY_RETIRED,
+    RestoreAccepted: Action.RESTORE_ACCEPTED,
 }
 """What the events did whose action does not depend on what was before. A set is the one that does."""
 
-DETAILS = ("rotation_id", "credentials", "reencrypted", "skipped", "failed", "seconds", "unrecoverable")
+DETAILS = (
+    "rotation_id",
+    "credentials",
+    "reencrypted",
+    "skipped",
+    "failed",
+    "seconds",
+    "unrecoverable",
+    "from_position",
+    "to_position",
+)
 """Members of events that the trail shows as details."""
 
 
 def project(appended: Appended, action: Action) -> tuple[object, ...]:
     """Return the row for one event, in the order of `COLUMNS`."""
     event = appended.event
-    state = evolve(event) if isinstance(event, CredentialEvent) else None
-    details = {name: getattr(event, name) for name in DETAILS if hasattr(event, name)}
+    about = event if isinstance(event, CredentialEvent) else None
+    live = event if isinstance(event, CredentialSealed) else None
     return (
         appended.position,
         event.originator_id,
         event.originator_version,
         event.timestamp,
         action.value,
-        state.tenant_id if state else None,
-        state.provider if state else None,
+        _tenant(about.tenant_id, appended.position) if about else None,
+        about.provider if about else None,
         event.actor,
         event.request_id,
         event.command_id,
-        state.masked_key if state else None,
-        state.sealed.key_id if state and state.sealed else getattr(event, "key_id", None),
-        json.dumps(details, sort_keys=True),
+        live.masked_key if live else None,
+        live.sealed.key_id if live else getattr(event, "key_id", None),
+        _NO_DETAILS if about else Jsonb({name: getattr(event, name) for name in DETAILS if hasattr(event, name)}),
     )
 
 
-def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE) -> None:
-    """Add the entries of a batch, inside the caller's transaction."""
-    last = dict(_previous(connection, batch, table))
-    copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
+def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE, last: Topics | None = None) -> None:
+    """Add the entries of a batch, inside the caller's transaction.
+
+    last: what is known of streams from batches before, and what this one adds to it.
+    """
+    last = {} if last is None else last
+    last.update(_topics_before(connection, batch, last))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     )
     with connection.cursor() as cursor, cursor.copy(copy) as rows:
+        rows.set_types(_TYPES)
         for appended in batch:
-            stream = appended.event.originator_id
-            last[stream] = action_of(appended.event, last.get(stream))
-            rows.write_row(project(appended, last[stream]))
+            event = appended.event
+            stream = event.originator_id.int
+            rows.write_row(project(appended, action_of(event, last.get(stream))))
+            last[stream] = event.TOPIC
 
 
 class PostgresAuditTrail:
@@ -117,15 +154,16 @@ class PostgresAuditTrail:
         return [_entry(row) for row in rows]
 
 
-def _previous(connection: Connection, batch: Sequence[Appended], table: str) -> Iterable[tuple[UUID, Action]]:
-    first = {appended.event.originator_id: appended.event.originator_version for appended in reversed(batch)}
-    continued = {stream: version - 1 for stream, version in first.items() if version > 1}
-    query = sql.SQL(
-        "SELECT t.stream_id, t.action FROM {} AS t"
-        " JOIN unnest(%s::uuid[], %s::bigint[]) AS w (stream_id, version) USING (stream_id, version)"
-    ).format(sql.Identifier(table))
-    rows = connection.execute(query, [list(continued), list(continued.values())]) if continued else ()
-    return [(row["stream_id"], Action(row["action"])) for row in rows]
+def _topics_before(connection: Connection, batch: Sequence[Appended], known: Topics) -> Iterable[tuple[int, str]]:
+    """Return the topic before the batch of each stream that continues in it and is not known. Read from the log."""
+    first: dict[int, Event] = {}
+    for appended in batch:
+        first.setdefault(appended.event.originator_id.int, appended.event)
+    continued = [event for stream, event in first.items() if event.originator_version > 1 and stream not in known]
+    if not continued:
+        return ()
+    wanted = [[event.originator_id for event in continued], [event.originator_version - 1 for event in continued]]
+    return [(row["originator_id"].int, row["topic"]) for row in connection.execute(_TOPICS, wanted)]
 
 
 def _conditions(wanted: AuditFilter) -> tuple[list[str], list[str | int | datetime]]:
@@ -145,7 +183,7 @@ def _entry(row: Row) -> AuditEntry:
     return AuditEntry(
         position=row["position"],
         timestamp=row["recorded_at"],
-        action=Action(row["action"]),
+        action=_action(row["action"]),
         tenant_id=str(row["tenant_id"]) if row["tenant_id"] else None,
         provider=row["provider"],
         version=row["version"],
@@ -156,3 +194,17 @@ def _entry(row: Row) -> AuditEntry:
         key_id=row["key_id"],
         details=row["details"],
     )
+
+
+def _tenant(tenant_id: str, position: int) -> UUID:
+    try:
+        return _uuid(tenant_id)
+    except ValueError:
+        raise CredentialIntegrityError(f"event-malformed at position {position}") from None
+
+
+def _action(stored: str) -> Action:
+    try:
+        return Action(stored)
+    except ValueError:
+        raise CredentialIntegrityError("audit-action-unknown") from None

@@ -5,6 +5,7 @@ every failure of the database leaves here as StoreUnavailable, without the drive
 """
 
 import logging
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,6 +74,7 @@ def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
         max_size=MAX_CONNECTIONS,
         timeout=DEADLINE,
         reconnect_timeout=DEADLINE,
+        check=_check,
         name="keyledger",
         open=True,
     )
@@ -88,6 +90,7 @@ def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
         max_size=MAX_CONNECTIONS,
         timeout=DEADLINE,
         reconnect_timeout=DEADLINE,
+        check=_check_async,
         name="keyledger-async",
         open=False,
     )
@@ -109,6 +112,27 @@ def unavailable() -> Iterator[None]:
         raise StoreUnavailable from None
 
 
+def _check(connection: BoundedConnection) -> None:
+    """Let the pool replace a connection whose server went away while it was idle."""
+    if _has_something_to_say(connection.fileno()):
+        ConnectionPool.check_connection(connection)
+
+
+async def _check_async(connection: BoundedAsyncConnection) -> None:
+    if _has_something_to_say(connection.fileno()):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+def _has_something_to_say(socket: int) -> bool:
+    """An idle server is silent: what can be read is the end of the connection, or a notice before it.
+
+    One system call, where asking the server would cost every request a round trip.
+    """
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _request_conninfo(dsn: str) -> str:
     statement_limit = f"-c statement_timeout={int(DEADLINE * 1000)} -c idle_in_transaction_session_timeout=5000"
     given = psycopg.conninfo.conninfo_to_dict(dsn).get("options") or ""
@@ -116,6 +140,11 @@ def _request_conninfo(dsn: str) -> str:
 
 
 def _reachable_conninfo(dsn: str) -> str:
-    """Add what makes a lost server known soon, unless the operator's DSN says otherwise."""
+    """Add what makes a lost server known soon, unless the operator's DSN says otherwise.
+
+    Of several hosts only the one that takes writes will do, for reads too: on a standby that is behind, the view and
+    the log would agree on what is no longer true.
+    """
     limits: dict[str, Any] = {"connect_timeout": 2, "tcp_user_timeout": 3000, "keepalives_idle": 5}
+    limits["target_session_attrs"] = "read-write"
     return make_conninfo(dsn, **(limits | {"application_name": "keyledger"} | psycopg.conninfo.conninfo_to_dict(dsn)))

@@ -2,7 +2,7 @@
 -- Indexes have the names PostgreSQL would give them: a view that was replayed then has indexes of the same names.
 
 CREATE TABLE IF NOT EXISTS keyledger_schema (
-    digest     text        PRIMARY KEY,          -- SHA-256 of this file
+    version    bigint      PRIMARY KEY,          -- of this file; a later version is a step of its own
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -27,6 +27,17 @@ CREATE OR REPLACE TRIGGER keyledger_events_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON keyledger_events
     FOR EACH STATEMENT EXECUTE FUNCTION keyledger_refuse_change();
 ALTER TABLE keyledger_events ENABLE ALWAYS TRIGGER keyledger_events_append_only;
+
+-- Which ledger this is: the same after a dump and a restore, another one in a database that was made anew.
+CREATE TABLE IF NOT EXISTS keyledger_ledger (
+    ledger_id uuid    NOT NULL DEFAULT gen_random_uuid(),
+    the_only  boolean PRIMARY KEY DEFAULT true CHECK (the_only)
+);
+INSERT INTO keyledger_ledger DEFAULT VALUES ON CONFLICT DO NOTHING;
+CREATE OR REPLACE TRIGGER keyledger_ledger_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON keyledger_ledger
+    FOR EACH STATEMENT EXECUTE FUNCTION keyledger_refuse_change();
+ALTER TABLE keyledger_ledger ENABLE ALWAYS TRIGGER keyledger_ledger_append_only;
 
 CREATE TABLE IF NOT EXISTS current_credentials (
     tenant_id       uuid   NOT NULL,
@@ -53,7 +64,7 @@ CREATE TABLE IF NOT EXISTS audit_trail (
     version     bigint      NOT NULL,
     recorded_at timestamptz NOT NULL,
     action      text        NOT NULL,
-    tenant_id   uuid,                            -- NULL: about encryption keys, not about a credential
+    tenant_id   uuid,                            -- NULL: not about a credential
     provider    text,
     actor       text        NOT NULL,
     request_id  text        NOT NULL,
@@ -100,6 +111,22 @@ CREATE TABLE IF NOT EXISTS key_rotations (
     finished_at      timestamptz
 );
 
+-- What a replay that a service runs tells those who watch it. Deleting these rows loses nothing.
+CREATE TABLE IF NOT EXISTS projection_replays (
+    replay_id   uuid        PRIMARY KEY,
+    projection  text        NOT NULL,
+    actor       text        NOT NULL,
+    swap        text        NOT NULL,
+    state       text        NOT NULL,
+    done        bigint      NOT NULL DEFAULT 0,
+    total       bigint      NOT NULL DEFAULT 0,
+    result      jsonb,                           -- what it found, once it is completed
+    failure     text,
+    started_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
+
 -- Appends events and writes the view rows they lead to, or does neither. One call, so no client can freeze while it
 -- holds the lock. The lock makes commit order and position order the same, which readers of the log rely on; it is
 -- advisory, so VACUUM never waits for it. Positions come from the log itself, not from a sequence: a refused append
@@ -110,6 +137,10 @@ CREATE OR REPLACE FUNCTION keyledger_append(
 DECLARE
     head bigint;
 BEGIN
+    -- An acknowledged command survives a crash, whatever the server's default is. Stricter settings stay.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        SET LOCAL synchronous_commit = on;
+    END IF;
     PERFORM keyledger_lock_log();
     SELECT coalesce(max(notification_id), 0) INTO head FROM keyledger_events;
     RETURN QUERY

@@ -1,6 +1,7 @@
 """Events as stored bytes: the same for ever, and refused when they are not what they seem."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain import event_codec
 from domain.credential import stream_id
 from domain.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_codec import REGISTRY, decode, encode
 from domain.providers import CredentialConfig
+from domain.restore import accept_restore
 from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events"
@@ -28,6 +31,7 @@ SAMPLES: dict[str, Event] = {
     "key_rotation_started_v1": BEGUN,
     "key_rotation_completed_v1": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), meta(), NOW),
     "encryption_key_retired_v1": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, meta(), NOW),
+    "restore_accepted_v1": accept_restore(None, 120, 100, meta(), NOW),
 }
 
 
@@ -77,6 +81,43 @@ def test_a_damaged_event_is_refused_with_a_reason(topic: str, state: object, rea
 def test_an_event_in_a_stream_of_another_credential_is_refused() -> None:
     with pytest.raises(CredentialIntegrityError, match="event-in-wrong-stream"):
         decode(uuid4(), 1, "CredentialSet", encode(was_set(1)))
+
+
+def _with_actor(members: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in members.items() if name != "who"} | {"actor": members["who"]}
+
+
+def _with_command(members: dict[str, object]) -> dict[str, object]:
+    return {"command_id": "before-there-were-any", **members}
+
+
+OLD = {name: value for name, value in STATE.items() if name not in {"actor", "command_id"}}
+OLDER = [
+    pytest.param({**OLD, "who": "anna"}, "before-there-were-any", id="version 1, which carried no number"),
+    pytest.param({**OLD, "who": "anna", "class_version": 1}, "before-there-were-any", id="version 1"),
+    pytest.param({**OLD, "actor": "anna", "class_version": 2}, "before-there-were-any", id="version 2"),
+    pytest.param({**STATE, "class_version": 3}, "c-1", id="version 3, the present one"),
+]
+
+
+@pytest.mark.parametrize(("state", "command_id"), OLDER)
+def test_an_older_shape_is_read_as_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, state: dict[str, object], command_id: str
+) -> None:
+    monkeypatch.setattr(event_codec, "UPCASTERS", {"CredentialSet": (_with_actor, _with_command)})
+    event = decode(stream_id(TENANT, "openai"), 1, "CredentialSet", json.dumps(state).encode())
+    assert event == replace(was_set(1), command_id=command_id)
+    again = encode(event)
+    assert json.loads(again)["class_version"] == 3
+    assert decode(stream_id(TENANT, "openai"), 1, "CredentialSet", again) == event
+
+
+@pytest.mark.parametrize("version", [0, 4, -1, "2", None, 2.0, True])
+def test_a_shape_that_no_upcaster_knows_is_refused(monkeypatch: pytest.MonkeyPatch, version: object) -> None:
+    monkeypatch.setattr(event_codec, "UPCASTERS", {"CredentialSet": (_with_actor, _with_command)})
+    state = {**STATE, "class_version": version}
+    with pytest.raises(CredentialIntegrityError, match="event-malformed"):
+        decode(stream_id(TENANT, "openai"), 1, "CredentialSet", json.dumps(state).encode())
 
 
 @given(st.binary(max_size=64))

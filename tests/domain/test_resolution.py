@@ -173,3 +173,24 @@ def test_what_cannot_be_resolved_is_an_error_and_never_the_global_key(
 
 def test_the_store_is_not_asked_while_the_feature_is_off() -> None:
     assert resolve(StoreUnavailable(), enabled=False) == "sk-global-openai"
+
+
+def test_the_dry_run_refuses_what_the_call_would_refuse() -> None:
+    resolver = Resolver(View(Stored(LIVE, HEAD_SET)), ClearSealer(known=[]), ResolutionPolicy(True, True, GLOBAL))
+    with pytest.raises(UnreadableCredential):
+        asyncio.run(resolver.explain(TENANT, "openai", tenant_capable=True))
+
+
+REMEDIES = [
+    pytest.param(True, True, "PUT /api/v1/sysadmin", id="a tenant's own key would help"),
+    pytest.param(True, False, "litellm_model_name", id="a legacy model takes the platform's key only"),
+    pytest.param(False, True, "configure the platform's key", id="tenants' keys are switched off"),
+]
+
+
+@pytest.mark.parametrize(("enabled", "tenant_capable", "remedy"), REMEDIES)
+def test_the_remedy_for_no_key_would_help(enabled: bool, tenant_capable: bool, remedy: str) -> None:
+    with pytest.raises(NoCredential) as refusal:
+        choose(TENANT, "openai", NEVER, ResolutionPolicy(enabled, True), tenant_capable=tenant_capable)
+    assert remedy in refusal.value.detail
+    assert ("PUT" in refusal.value.detail) == (remedy.startswith("PUT"))

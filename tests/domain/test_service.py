@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.credential import Precondition
+from domain.credential import Precondition, stream_id
 from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
 from domain.resolution import Stored
 from domain.service import ATTEMPTS, AdminCommand, CredentialService
@@ -18,16 +18,23 @@ from tests.support.scenario import (
 )
 
 
-class NoView:
+class View:
+    """The view in order, unless it is told that somebody took its rows away."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.log = log
+        self.emptied = False
+
     def read(self, tenant_id: str, provider: str) -> Stored:
-        return Stored(None, None)
+        stored = Stored.of(self.log.last(stream_id(tenant_id, provider)))
+        return Stored(None, stored.head) if self.emptied else stored
 
     def of_tenant(self, tenant_id: str) -> list[Stored]:
         return []
 
 
 def service(log: MemoryLog) -> CredentialService:
-    return CredentialService(log, NoView(), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
+    return CredentialService(log, View(log), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
 
 
 FAULTS = ["outage before the effect", "outage after the effect", "conflict after the effect"]
@@ -108,7 +115,7 @@ def test_a_command_id_used_for_something_else_is_refused(command: AdminCommand) 
 def test_a_repeated_set_is_recognised_after_its_encryption_key_was_retired() -> None:
     log = MemoryLog()
     service(log).handle(set_credential(command_id="again", may_repeat=True))
-    later = CredentialService(log, NoView(), ClearSealer("k0000000002", []), lambda: NOW, pause=lambda seconds: None)
+    later = CredentialService(log, View(log), ClearSealer("k0000000002", []), lambda: NOW, pause=lambda seconds: None)
     assert later.handle(set_credential(KEY, command_id="again", may_repeat=True)).version == 1
 
 
@@ -117,3 +124,19 @@ def test_deleting_nothing_is_refused_and_records_nothing() -> None:
     with pytest.raises(CredentialNotFound):
         service(log).handle(delete_credential())
     assert log.events == []
+
+
+def test_a_set_that_changes_nothing_makes_no_event() -> None:
+    log = MemoryLog()
+    for number in range(3):
+        assert service(log).handle(set_credential(command_id=f"c-{number}")).version == 1
+    assert len(log.events) == 1
+
+
+def test_a_set_that_changes_nothing_mends_a_view_that_lost_its_row() -> None:
+    log = MemoryLog()
+    service(log).handle(set_credential())
+    damaged = View(log)
+    damaged.emptied = True
+    later = CredentialService(log, damaged, ClearSealer(), lambda: NOW, pause=lambda seconds: None)
+    assert later.handle(set_credential(command_id="c-2")).version == 2

@@ -71,6 +71,16 @@ def test_setting_it_again_mends_a_damaged_row(store: Store) -> None:
     assert listed(store) == [("openai", "...yz92", True)]
 
 
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_setting_the_same_again_mends_a_damaged_row(store: Store, damage: str) -> None:
+    store.set(TENANT, "openai", KEY)
+    with store.superuser() as database:
+        database.execute(damage)
+    assert store.set(TENANT, "openai", KEY).version == 2
+    assert listed(store) == [("openai", "...xyz9", True)]
+    assert store.service.get(TENANT, "openai").readable
+
+
 def test_a_deleted_credential_is_not_found(store: Store) -> None:
     store.set(TENANT, "openai", KEY)
     store.delete(TENANT, "openai")

@@ -58,8 +58,8 @@ class ClearSealer:
             raise CredentialIntegrityError("binding")
         return Secret(sealed.token.removeprefix("clear:"))
 
-    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
-        return sealed.key_id in self.known and sealed.binding == repr(context)
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        self.open(sealed, context)
 
 
 def meta(command_id: str = "c-1", *, may_repeat: bool = False) -> CommandMeta:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,14 +68,15 @@ def client_of(url: str, key: str = ADMIN_KEY) -> Iterator[Client]:
 
 @contextmanager
 def served(database_url: str, settings: Mapping[str, str]) -> Iterator[str]:
-    """A service in this process, on a free port; gives its URL."""
-    service = build(load(settings, None), database_url)
-    try:
-        service.prepare()
-        with listen("127.0.0.1", 0) as listener, served_beside(service.app, listener) as url:
-            yield url
-    finally:
-        service.close()
+    """A service in this process, on a free port, with a DATA_DIR of its own unless one is set; gives its URL."""
+    with tempfile.TemporaryDirectory() as data_dir:
+        service = build(load({"DATA_DIR": data_dir, **settings}, None), database_url)
+        try:
+            service.prepare()
+            with listen("127.0.0.1", 0) as listener, served_beside(service.app, listener) as url:
+                yield url
+        finally:
+            service.close()
 
 
 @dataclass

@@ -16,6 +16,7 @@ def test_a_service_that_is_well_is_ready(database_url: str) -> None:
     assert {name for name, check in checks.items() if check["ok"]} == {
         "database",
         "schema",
+        "log",
         "encryption_keys",
         "audit_trail",
     }
@@ -35,14 +36,17 @@ def test_a_missing_encryption_key_is_named_with_how_many_need_it(database_url: s
 def test_an_event_that_stops_the_audit_trail_is_shown_with_its_position(database_url: str) -> None:
     with served(database_url, environment()) as url, client_of(url) as client:
         with psycopg.connect(database_url, autocommit=True) as database:
-            database.execute("INSERT INTO keyledger_events VALUES (gen_random_uuid(), 1, 'CredentialRenamed', '{}', 1)")
+            database.execute(
+                "INSERT INTO keyledger_events SELECT gen_random_uuid(), 1, 'CredentialRenamed', '{}',"
+                " max(notification_id) + 1 FROM keyledger_events"
+            )
         entries = client.http.get("/api/v1/audit/entries")
         assert entries.status_code == 500
         assert entries.json()["code"] == "credential-integrity"
         shown: dict[str, object] = {}
         while shown.get("ok", True):  # until the background has met it
             shown = client.http.get("/readyz").json()["checks"]["audit_trail"]
-    assert "event-topic-unknown at position 1" in str(shown["text"])
+    assert "event-topic-unknown at position 2" in str(shown["text"])
 
 
 def test_an_outage_of_the_database_ends_readiness_and_not_life(database_url: str) -> None:

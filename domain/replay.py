@@ -1,0 +1,118 @@
+"""Replay of the views, in the words of those who ask for it and watch it.
+
+Nothing here is the log or a view. A replay that was interrupted leaves the live view as it was; start another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from domain.event import CommandMeta
+
+
+class Swap(StrEnum):
+    """When the copy takes the place of the live view."""
+
+    IF_EQUAL = "if-equal"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row in which the live view and the copy differ. `what` is missing, unexpected or changed.
+
+    tenant_id and provider are None where the row is not about a credential.
+    """
+
+    what: str
+    tenant_id: str | None
+    provider: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildResult:
+    """What a replay found. `differences` are counted in full, and the first of them listed.
+
+    position: the copy shows the log up to here. events: how many were replayed. rows: of the copy. swapped: whether the
+    copy is the live view now.
+    """
+
+    projection: str
+    position: int
+    events: int
+    rows: int
+    difference_count: int
+    differences: tuple[Difference, ...]
+    swapped: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionStatus:
+    """A view and how far it is behind the log. rows: estimated by the database where there are millions.
+
+    stopped: why it stands still, None while it is live.
+    """
+
+    name: str
+    position: int
+    head: int
+    rows: int
+    stopped: str | None
+
+    @property
+    def lag(self) -> int:
+        """Events that the view does not show yet."""
+        return max(0, self.head - self.position)
+
+
+class ReplayState(StrEnum):
+    """Where a replay is. Interrupted: whoever ran it stopped telling; the live view is as it was."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStatus:
+    """One replay that a service runs or ran. `done` of `total` events; `result` once it is completed.
+
+    failure: why it failed, in our words.
+    """
+
+    replay_id: str
+    projection: str
+    actor: str
+    swap: Swap
+    state: ReplayState
+    done: int
+    total: int
+    result: RebuildResult | None
+    failure: str | None
+    started_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+class Projections(Protocol):
+    """What an operator does with views through a running service."""
+
+    def list(self) -> Sequence[ProjectionStatus]:
+        """Return every view."""
+        ...
+
+    def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
+        """Begin a replay in the background, or return the one that the same command began.
+
+        Raises UnknownProjection, ReplayConflict.
+        """
+        ...
+
+    def replay(self, projection: str, replay_id: str) -> ReplayStatus:
+        """Return one replay, whichever node runs it. Raises UnknownProjection, ReplayNotFound."""
+        ...

@@ -1,0 +1,43 @@
+"""A restored older backup, accepted by an operator: an event on a stream of its own, so that auditors can read it.
+
+The log forgets what the backup did not have; this event is what remains of the fact that there was more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from domain.event import CommandMeta, Event
+
+RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
+"""One stream for all restores of a ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreAccepted(Event):
+    """An operator accepted a log that contradicts what was recorded outside the database.
+
+    from_position: the last position that was recorded. to_position: where the log ended when it was accepted, which is
+    beyond `from_position` where more was written after the restore.
+    """
+
+    TOPIC: ClassVar[str] = "RestoreAccepted"
+    from_position: int
+    to_position: int
+
+
+def accept_restore(
+    last: Event | None, from_position: int, to_position: int, meta: CommandMeta, now: datetime
+) -> RestoreAccepted:
+    """Return the event that accepts a restore. last: the newest event of `RESTORE_STREAM`, None when it has none."""
+    return RestoreAccepted(
+        originator_id=RESTORE_STREAM,
+        originator_version=last.originator_version + 1 if last else 1,
+        actor=meta.actor,
+        request_id=meta.request_id,
+        command_id=meta.command_id,
+        timestamp=now,
+        from_position=from_position,
+        to_position=to_position,
+    )

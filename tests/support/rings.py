@@ -1,0 +1,77 @@
+"""Two encryption keys in the rings that a rotation goes through, and credentials to rotate."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from domain.credential import CredentialEvent, SetCredential, decide, evolve, stream_id
+from domain.event import CommandMeta
+from domain.providers import CredentialConfig
+from domain.secret import Secret
+from keyledger.key_introduction import introduce_keys
+from keyledger.key_status import KeyStatuses
+from keyledger.keyring import Keyring
+from keyledger.rotation import Rotator
+from keyledger.rotation_records import RotationRecords
+from keyledger.rotations import Rotations
+from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
+
+OLD = Keyring(ENCRYPTION_KEY)
+BOTH = Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
+NEW = Keyring(OTHER_ENCRYPTION_KEY)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def meta(command_id: str = "", *, may_repeat: bool = False) -> CommandMeta:
+    return CommandMeta("olga", "req-keys", command_id or str(uuid4()), may_repeat)
+
+
+def tenants(count: int) -> list[str]:
+    return [str(UUID(int=number, version=4)) for number in range(1, count + 1)]
+
+
+def set_all(store: Store, everyone: list[str], key: str, ring: Keyring = OLD) -> None:
+    """Set the openai credential of every tenant to `key` and its own id, in few transactions."""
+    for start in range(0, len(everyone), 500):
+        events: list[CredentialEvent] = []
+        for tenant in everyone[start : start + 500]:
+            last = store.log.last(stream_id(tenant, "openai"))
+            command = SetCredential(tenant, "openai", Secret(f"{key}-{tenant}"), CredentialConfig(), meta())
+            events += decide(evolve(last) if last else None, command, now(), ring)
+        store.log.append(events)
+
+
+def fill(database_url: str, count: int) -> None:
+    """Credentials under the old key, which a service introduced."""
+    with open_store(database_url, OLD) as store:
+        introduce_keys(store.log, OLD, CommandMeta("service", "req-start", str(uuid4())), now)
+        set_all(store, tenants(count), "sk-first")
+
+
+def under_keys(store: Store) -> dict[str, int]:
+    with store.superuser() as database:
+        rows = database.execute(
+            "SELECT key_id, count(*) AS n FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id"
+        ).fetchall()
+    return {row["key_id"]: row["n"] for row in rows}
+
+
+def statuses(store: Store, ring: Keyring = BOTH) -> KeyStatuses:
+    return KeyStatuses(store.pool, store.log, ring, store.follower)
+
+
+def rotator(store: Store, ring: Keyring = BOTH) -> Rotator:
+    return Rotator(store.pool, store.log, ring, now)
+
+
+def rotations(store: Store, ring: Keyring = BOTH) -> Rotations:
+    return Rotations(statuses(store, ring), rotator(store, ring), RotationRecords(store.pool), store.log)
+
+
+def rotate(store: Store, ring: Keyring = BOTH) -> None:
+    """Rotate to the end, as a service whose keys are introduced does."""
+    introduce_keys(store.log, ring, meta(), now)
+    one, by = rotator(store, ring), meta()
+    one.run(one.begin(by), by, lambda progress: True)

@@ -1,0 +1,70 @@
+"""A service that runs is known with its keys; one that ended is not."""
+
+import asyncio
+import logging
+
+import pytest
+
+from domain.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
+from domain.errors import StoreUnavailable
+from keyledger import heartbeat
+from keyledger.heartbeat import Heartbeat
+from keyledger.nodes import Presence, live_nodes
+from tests.support.rings import BOTH, NEW, OLD
+from tests.support.service import environment, served
+from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
+
+
+def test_a_service_is_known_with_its_keys_while_it_serves_and_gone_afterwards(database_url: str) -> None:
+    settings = environment(ENCRYPTION_KEY_PREVIOUS=OTHER_ENCRYPTION_KEY.reveal())
+    with open_store(database_url) as store:
+        with served(database_url, settings), served(database_url, settings):
+            nodes = live_nodes(store.pool)
+            assert [(node.primary_id, node.key_ids) for node in nodes] == [(OLD.primary_id, BOTH.key_ids)] * 2
+        assert live_nodes(store.pool) == []
+        introduced = store.log.stream(KEYRING_STREAM)
+    assert [(event.actor, event.key_id) for event in introduced if isinstance(event, EncryptionKeyIntroduced)] == [
+        ("service", NEW.primary_id),
+        ("service", OLD.primary_id),
+    ]
+
+
+def test_a_service_without_the_feature_has_no_keys_to_tell_of(database_url: str) -> None:
+    with open_store(database_url) as store, served(database_url, environment(TENANT_CREDENTIALS_ENABLED="false")):
+        assert live_nodes(store.pool) == []
+        assert store.log.stream(KEYRING_STREAM) == []
+
+
+class Faltering(Presence):
+    """Fails at its first beats, and tells when it has done enough."""
+
+    failures = 3
+    beats = 0
+
+    def beat(self) -> None:
+        self.beats += 1
+        if self.beats <= self.failures:
+            raise StoreUnavailable
+        super().beat()
+
+
+def test_a_heart_that_faltered_says_so_once_and_beats_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0)
+    presence = Faltering(store.pool, OLD)
+
+    async def live() -> None:
+        heart = Heartbeat(presence)
+        await heart.start()
+        while not await asyncio.to_thread(live_nodes, store.pool):
+            pass
+        await heart.stop()
+
+    with caplog.at_level(logging.WARNING, "keyledger.nodes"):
+        asyncio.run(live())
+    assert presence.beats > presence.failures
+    assert [record.getMessage() for record in caplog.records] == [
+        "this node cannot tell that it runs: store-unavailable"
+    ]
+    assert live_nodes(store.pool) == []
