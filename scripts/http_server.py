@@ -1,7 +1,8 @@
 """The HTTP server as every command runs it: one set of limits, our own socket, an orderly end.
 
-Promises: it writes no log line about requests (the application does, without query strings), names no software, trusts
-no forwarding header; SIGTERM and Ctrl-C let running requests end and then everything around the server clean up.
+Promises: what a stranger can make it hold is bounded (`scripts.bounded_http`); it writes no log line about requests
+(the application does, without query strings), names no software, trusts no forwarding header; SIGTERM and Ctrl-C let
+running requests end and then everything around the server clean up.
 """
 
 import signal
@@ -51,14 +52,17 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def configuration(app: "Application | str", *, workers: int = 1) -> "uvicorn.Config":
-    """Return the server's configuration for an application, or for the name of a function that makes one."""
+def configuration(app: Application, *, factory: bool = False, workers: int = 1) -> "uvicorn.Config":
+    """Return the server's configuration. factory: `app` is not the application but makes it, in each process."""
     import uvicorn
+
+    from scripts.bounded_http import BoundedHttp
 
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
+        factory=factory,
         workers=workers,
+        http=BoundedHttp,
         lifespan="on",
         ws="none",
         log_config=None,

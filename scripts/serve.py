@@ -1,7 +1,7 @@
 """`serve`: the service, with the embedded PostgreSQL where DATABASE_URL names no other.
 
 Promises: every fault of the settings is listed before anything is opened; whoever stops the service last stops the
-embedded server too; SIGTERM ends it in order.
+embedded server too; SIGTERM ends it in order; no worker outlives this process.
 """
 
 import os
@@ -18,8 +18,6 @@ if TYPE_CHECKING:  # loaded only when the command runs
     import socket
 
     from keyledger.settings import Settings
-
-_FACTORY = "keyledger.compose:app_from_environment"
 
 
 def serve(
@@ -59,6 +57,7 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
     from keyledger import logs
     from keyledger.compose import build
     from scripts.http_server import address_of, configuration
+    from scripts.serve_worker import Worker
 
     # What is refused is refused here, once: a worker that cannot start would be started again and again.
     logs.configure(settings.log_level, settings.log_format)
@@ -68,7 +67,8 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
     finally:
         service.close()
     say(f"serving on {address_of(listener)} with {workers} processes")
-    Multiprocess(configuration(_FACTORY, workers=workers), sockets=[listener]).run()
+    worker = Worker(settings.data_dir if settings.database_url is None else None)
+    Multiprocess(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
 
 
 @contextmanager

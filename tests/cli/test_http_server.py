@@ -1,12 +1,18 @@
 """The HTTP server around an application: its socket, its start, its end."""
 
 import os
+import resource
 import signal
 import socket
+import threading
+from contextlib import contextmanager
 
+import anyio.to_thread
 import httpx
 import pytest
 
+from scripts import bounded_http
+from scripts.bounded_http import BoundedHttp, most_connections
 from scripts.exits import Exit, Stop
 from scripts.http_server import address_of, listen, listen_near, orderly_end, serve_here, served_beside
 
@@ -91,3 +97,169 @@ def test_a_termination_leaves_the_block_as_an_orderly_end():
             cleaned.append(True)
     assert ended.value.code == Exit.OK
     assert cleaned
+
+
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
+GONE = (BrokenPipeError, ConnectionResetError)
+TARGETS = {"one header": b"GET / HTTP/1.1\r\nX: ", "the path": b"GET /", "many headers": GET}
+PIECES = {"one header": b"x" * 1000, "the path": b"x" * 1000, "many headers": b"X: %s\r\n" % (b"x" * 995)}
+
+
+@contextmanager
+def served(app):
+    """Serve an application; gives a function that connects to it."""
+    with listen("127.0.0.1", 0) as listener, served_beside(app, listener):
+        yield lambda: socket.create_connection(listener.getsockname()[:2], timeout=60)
+
+
+def until_closed(connection):
+    received = b""
+    while more := connection.recv(65536):
+        received += more
+    return received
+
+
+def answer_of(connection):
+    received = b""
+    while b"\r\n\r\nok" not in received:
+        more = connection.recv(65536)
+        assert more, received
+        received += more
+    return received
+
+
+@pytest.mark.parametrize("where", TARGETS)
+def test_a_head_that_is_too_large_is_refused_before_it_is_complete(where):
+    app, _ = application()
+    with served(app) as connect, connect() as client:
+        client.sendall(TARGETS[where])
+        for _ in range(70):
+            client.sendall(PIECES[where])
+        assert until_closed(client).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_client_that_sends_on_is_cut_off():
+    app, _ = application()
+    with served(app) as connect, connect() as client:
+        client.sendall(TARGETS["one header"])
+        with pytest.raises(GONE):
+            for _ in range(100_000):
+                client.sendall(PIECES["one header"] * 10)
+
+
+def test_a_head_of_sixty_kilobytes_is_served_and_so_is_the_next_on_the_same_connection():
+    app, _ = application()
+    with served(app) as connect, connect() as client:
+        for _ in range(3):
+            client.sendall(GET + b"X: %s\r\n" % (b"x" * 990) * 60 + b"\r\n")
+            assert answer_of(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_trailers_and_chunk_extensions_are_bounded_like_a_head():
+    app, _ = application()
+    with served(app) as connect:
+        for endless in (b"0\r\nX: ", b"1;x="):
+            with connect() as client, pytest.raises(GONE):
+                client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n" + endless)
+                for _ in range(100_000):
+                    client.sendall(b"x" * 10_000)
+
+
+def test_a_body_may_be_as_large_as_the_application_lets_it():
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message["body"]), message["more_body"]
+        body = str(size).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    app_with_life, _ = application()
+
+    async def both(scope, receive, send):
+        await (app_with_life if scope["type"] == "lifespan" else app)(scope, receive, send)
+
+    with listen("127.0.0.1", 0) as listener, served_beside(both, listener) as url:
+        plain = httpx.post(url, content=b"x" * 2_000_000, trust_env=False)
+        chunked = httpx.post(url, content=iter([b"x" * 100_000] * 20), trust_env=False)
+        asked = httpx.post(url, content=b"x" * 200_000, headers={"Expect": "100-continue"}, trust_env=False)
+    assert (plain.text, chunked.text, asked.text) == ("2000000", "2000000", "200000")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\r\n", id="an empty line"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: he", id="half a head"),
+        pytest.param(GET + b"\r\n" + b"GET", id="a request and a piece of the next"),
+    ],
+)
+def test_a_connection_whose_head_does_not_come_is_closed(sent, monkeypatch):
+    monkeypatch.setattr(BoundedHttp, "HEAD_SECONDS", 0.2)
+    app, _ = application()
+    with served(app) as connect, connect() as client:
+        client.sendall(sent)
+        assert until_closed(client).count(b"HTTP/1.1 200 ") == sent.count(b"Host: here\r\n\r\n")
+
+
+@pytest.mark.parametrize("sent", [GET, b"\r\n"], ids=["half a head", "an empty line"])
+def test_the_next_head_may_come_slowly_only_until_the_deadline(sent, monkeypatch):
+    monkeypatch.setattr(BoundedHttp, "HEAD_SECONDS", 0.2)
+    app, _ = application()
+    with served(app) as connect, connect() as client:
+        client.sendall(GET + b"\r\n")
+        answer_of(client)
+        client.sendall(sent)
+        assert until_closed(client) == b""
+
+
+def test_an_answer_that_takes_longer_than_a_head_may_is_not_cut_nor_is_the_request_behind_it(monkeypatch):
+    monkeypatch.setattr(BoundedHttp, "HEAD_SECONDS", 0.2)
+    begun, may_end = threading.Event(), threading.Event()
+    plain, _ = application()
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http" and scope["path"] == "/slow":
+            begun.set()
+            await anyio.to_thread.run_sync(may_end.wait)
+        await plain(scope, receive, send)
+
+    with served(app) as connect, connect() as patient, connect() as hanging:
+        patient.sendall(GET.replace(b"/ ", b"/slow ", 1) + b"\r\n" + GET + b"\r\n" + GET)
+        assert begun.wait(60)
+        hanging.sendall(GET)
+        assert until_closed(hanging) == b"", "the deadline of the other connection is over as well"
+        may_end.set()
+        patient.sendall(b"\r\n")
+        received = b""
+        while received.count(b"\r\n\r\nok") < 3:
+            more = patient.recv(65536)
+            assert more, received
+            received += more
+
+
+def test_connections_past_the_limit_are_told_so_and_a_free_place_is_taken_again(monkeypatch):
+    monkeypatch.setattr(bounded_http, "most_connections", lambda: 2)
+    app, _ = application()
+    with served(app) as connect, connect() as first, connect() as second:
+        for client in (first, second):
+            client.sendall(GET + b"\r\n")
+            answer_of(client)
+        with connect() as third:
+            assert until_closed(third).startswith(b"HTTP/1.1 503 ")
+        first.sendall(GET + b"Connection: close\r\n\r\n")
+        until_closed(first)
+        with connect() as fourth:
+            fourth.sendall(GET + b"\r\n")
+            assert answer_of(fourth).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_limit_of_connections_leaves_descriptors_for_the_calls_and_the_database(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
+    assert most_connections() == 480
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert most_connections() == 1000

@@ -2,13 +2,18 @@
 
 import base64
 import json
+import os
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
 from keyledger.embedded_postgres import status
 from scripts.exits import Exit
-from tests.cli.process import running
+from tests.cli.process import PATIENCE_S, running
 
 TENANT = "0a1b2c3d-0000-4000-8000-000000000001"
 SUPER = "super-key-of-the-test"
@@ -94,3 +99,45 @@ def test_a_busy_port_is_said_before_a_database_is_started(folder):
         assert f"port {port}" in second.told[-1]
         assert not (folder / "other").exists()
         assert first.terminate() == Exit.OK
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs the process files of Linux")
+def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_embedded_database(folder):
+    with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV) as service:
+        url = service.wait_for(SERVING)
+        assert httpx.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
+        workers = [os.pidfd_open(pid) for pid in workers_of(service.popen.pid)]
+        assert len(workers) == 2
+        try:
+            service.popen.kill()
+            for worker in workers:
+                assert select.select([worker], [], [], PATIENCE_S)[0], "the worker ended"
+        finally:
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(worker, signal.SIGKILL)
+                os.close(worker)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/livez", trust_env=False)
+    assert status(folder / ".data") == "stopped"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs the process files of Linux")
+def test_a_database_that_workers_still_use_is_not_stopped_by_whoever_else_leaves(folder):
+    with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV) as service:
+        url = service.wait_for(SERVING)
+        assert httpx.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
+        users = [pid for pid in workers_of(service.popen.pid) if uses(pid, folder / ".data" / "postgres.users")]
+        assert users, "a worker that serves is a user of the server by itself"
+        assert service.terminate() == Exit.OK
+    assert status(folder / ".data") == "stopped"
+
+
+def workers_of(parent):
+    """The processes that `serve` started to serve: not the database, nor what the interpreter starts for itself."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def uses(pid, file):
+    return any(handle.resolve() == file.resolve() for handle in Path(f"/proc/{pid}/fd").iterdir())
