@@ -1,0 +1,167 @@
+"""The last state of the log, recorded outside the database: DATA_DIR/log-anchor.json.
+
+    ledger_id   which ledger; made with the tables, and the same after a dump and a restore
+    position    of the last event that was seen
+    event       SHA-256 over that event's stored row; null while the log is empty
+
+Promises: the file is whole after a crash at any point, old or new; only its owner can read it; it never names an event
+that was not committed, so a crash of ours or of the database contradicts nothing. A log that ends before the recorded
+position, or has another event there, is told apart from one that merely grew.
+Does not see: events before the recorded one that were exchanged while that one was left as it is.
+"""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import StoreUnavailable
+from projections.postgres import BoundedConnection, Row, unavailable
+
+FILE_NAME = "log-anchor.json"
+
+# One statement, so that all of it is of one moment.
+_LOOK = """
+SELECT ledger.ledger_id, event.*
+  FROM keyledger_ledger AS ledger
+  LEFT JOIN keyledger_events AS event
+    ON event.notification_id = ANY (ARRAY[%s::bigint, (SELECT max(notification_id) FROM keyledger_events)])
+ ORDER BY event.notification_id
+"""
+
+
+class AnchorUnreadable(Exception):
+    """The file is there and is not an anchor, or may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """One state of the log."""
+
+    ledger_id: str
+    position: int
+    event: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """How the log contradicts what was recorded. `head`: where the log ends now."""
+
+    recorded: int
+    head: int
+    same_ledger: bool
+
+    @property
+    def detail(self) -> str:
+        """What was found, for people."""
+        if not self.same_ledger:
+            return "this database is not the one that DATA_DIR was used with before"
+        if self.head < self.recorded:
+            return (
+                f"the log ends at position {self.head}, but position {self.recorded} was recorded outside the database:"
+                " an older backup was restored, or events were removed"
+            )
+        return (
+            f"the event at position {self.recorded} is not the one that was recorded outside the database, and the log"
+            f" goes on to position {self.head}: an older backup was restored and written to, or the log was rewritten"
+        )
+
+
+class AnchorFile:
+    """The anchor of one DATA_DIR. Several processes may share it; the last one to write wins."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """data_dir: made when the first anchor is written."""
+        self.path = data_dir / FILE_NAME
+
+    def read(self) -> Anchor | None:
+        """Return the anchor, None where there is none. Raises AnchorUnreadable."""
+        try:
+            stored = json.loads(self.path.read_bytes())
+            event = stored["event"]
+            return Anchor(
+                str(UUID(stored["ledger_id"])), int(stored["position"]), None if event is None else str(event)
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise AnchorUnreadable from None
+
+    def write(self, anchor: Anchor) -> None:
+        """Put the anchor in the place of the one before. Raises OSError; the one before then stays."""
+        folder = self.path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=folder)  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(json.dumps(asdict(anchor), indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                Path(draft).unlink()
+            raise
+        _sync_folder(folder)
+
+
+def look(pool: ConnectionPool[BoundedConnection], recorded: Anchor | None) -> tuple[Anchor, Contradiction | None]:
+    """Return the state of the log now, and how it contradicts `recorded`. Raises StoreUnavailable."""
+    with unavailable(), pool.connection() as connection:
+        rows = connection.execute(_LOOK, [recorded.position if recorded else None], binary=True).fetchall()
+    if not rows:
+        raise StoreUnavailable  # the ledger's id is made with the tables and cannot be removed
+    now, found = _anchor(rows[-1]), _anchor(rows[0])
+    same_ledger = recorded is None or recorded.ledger_id == now.ledger_id
+    if same_ledger and (recorded is None or recorded.position == 0 or recorded == found):
+        return now, None
+    return now, Contradiction(recorded.position if recorded else 0, now.position, same_ledger)
+
+
+def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
+    """Bring an anchor that is there to the end of the log, unless they contradict each other or something fails.
+
+    For commands that append without a service; the next service would do it, too.
+    """
+    with suppress(AnchorUnreadable, StoreUnavailable, OSError):
+        recorded = file.read()
+        if recorded is None:
+            return
+        now, contradiction = look(pool, recorded)
+        if contradiction is None and now != recorded:
+            file.write(now)
+
+
+def _anchor(row: Row) -> Anchor:
+    if row["notification_id"] is None:
+        return Anchor(str(row["ledger_id"]), 0, None)
+    return Anchor(str(row["ledger_id"]), row["notification_id"], _digest(row))
+
+
+def _digest(row: Row) -> str:
+    """Return the digest of a stored row, each part behind its length, so that no two rows read the same."""
+    parts = (
+        row["originator_id"].bytes,
+        str(row["originator_version"]).encode(),
+        row["topic"].encode(),
+        bytes(row["state"]),
+        str(row["notification_id"]).encode(),
+    )
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"sha256:{sha256(framed).hexdigest()}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name survive a crash of the machine, where the system lets a folder be synced."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

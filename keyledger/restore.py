@@ -1,0 +1,44 @@
+"""What an operator does about a log that contradicts its anchor: look, and accept.
+
+Promises: accepting is recorded in the log before the anchor is renewed, so a crash between the two leaves the start
+refused and the operator accepts again.
+Refuses: another ledger. That is a mistake of configuration, not a restore.
+"""
+
+from psycopg_pool import ConnectionPool
+
+from domain.event import CommandMeta
+from domain.ports import Clock, EventLog
+from domain.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
+from keyledger.log_anchor import AnchorFile, Contradiction, look
+from keyledger.start_checks import contradiction_of
+from projections.postgres import BoundedConnection
+
+
+class Restore:
+    """The restore that a log and the anchor of one DATA_DIR tell of."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection], log: EventLog, file: AnchorFile, clock: Clock) -> None:
+        self._pool = pool
+        self._log = log
+        self._file = file
+        self._clock = clock
+
+    def found(self) -> Contradiction | None:
+        """Return what a start would be refused for and an operator may accept, None when the log is as recorded.
+
+        Raises StartRefused for what cannot be accepted, StoreUnavailable.
+        """
+        return contradiction_of(self._pool, self._file)
+
+    def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
+        """Record that the log is accepted as it is, and renew the anchor.
+
+        Raises VersionConflict when somebody else accepted meanwhile, StoreUnavailable, OSError when DATA_DIR cannot be
+        written.
+        """
+        last = self._log.last(RESTORE_STREAM)
+        event = accept_restore(last, found.recorded, found.head, meta, self._clock())
+        self._log.append([event])
+        self._file.write(look(self._pool, None)[0])
+        return event
