@@ -1,0 +1,127 @@
+"""The parts that a command about encryption keys works with, on the database itself and without a service.
+
+Promises: the same settings and the same database as `serve` finds; a log that contradicts what was recorded of it is
+not written to; neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
+"""
+
+import getpass
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from psycopg_pool import ConnectionPool
+
+from domain.event import CommandMeta
+from domain.secret import Secret
+from keyledger.event_store import CredentialLog
+from keyledger.key_introduction import introduce_keys
+from keyledger.key_retirement import Retirer
+from keyledger.key_status import KeyStatuses
+from keyledger.key_verification import Verification, Watch, verify
+from keyledger.keyring import Keyring
+from keyledger.log_anchor import AnchorFile, renew
+from keyledger.rotation import Rotator
+from keyledger.rotation_records import RotationRecords
+from keyledger.rotations import RecordedRun
+from keyledger.settings import Settings, load
+from keyledger.start_checks import StartRefused, require_same_log
+from projections import audit_trail
+from projections.catch_up import CatchUp
+from projections.migration import migrate
+from projections.postgres import BoundedConnection, open_pool
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOperation:
+    """The parts, ready. meta: who runs the command, for the log."""
+
+    statuses: KeyStatuses
+    rotator: Rotator
+    records: RotationRecords
+    retirer: Retirer
+    meta: CommandMeta
+    _dsn: str
+    _pool: ConnectionPool[BoundedConnection]
+    _log: CredentialLog
+    _ring: Keyring
+    _alone: Keyring
+
+    def introduce_keys(self) -> None:
+        """Record the configured keys in the log where it has not seen them. Raises StoreUnavailable."""
+        introduce_keys(self._log, self._ring, self.meta, _now)
+
+    def recorded_run(self) -> RecordedRun:
+        """Return a rotation that can be run and stopped, and that every node can be asked about."""
+        return RecordedRun(self.rotator, self.records)
+
+    def verify(self, watch: Watch) -> Verification:
+        """Prove that the primary key is enough. Raises as `keyledger.key_verification.verify` does."""
+        return verify(self._dsn, self._pool, self._alone, watch)
+
+
+@contextmanager
+def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
+    """Open the database that the settings name, or the embedded one, and give the parts while the block lasts.
+
+    Raises SettingsFault, StartRefused, EmbeddedPostgresError, StoreUnavailable.
+    """
+    settings = load(environ, dotenv)
+    primary = settings.encryption_key
+    if primary is None:
+        raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
+    with ExitStack() as opened:
+        dsn = _dsn(settings, opened)
+        migrate(dsn)
+        pool = open_pool(dsn)
+        opened.callback(pool.close)
+        anchor = AnchorFile(settings.data_dir)
+        require_same_log(pool, anchor)
+        opened.callback(renew, pool, anchor)
+        yield _parts(dsn, pool, primary, settings.previous_encryption_keys)
+
+
+def _parts(
+    dsn: str, pool: ConnectionPool[BoundedConnection], primary: Secret, previous: tuple[Secret, ...]
+) -> KeyOperation:
+    ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
+    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    statuses = KeyStatuses(pool, log, ring, follower)
+    return KeyOperation(
+        statuses=statuses,
+        rotator=Rotator(pool, log, ring, _now),
+        records=RotationRecords(pool),
+        retirer=Retirer(dsn, pool, log, alone, statuses, _now),
+        meta=CommandMeta(_actor(), str(uuid4()), str(uuid4())),
+        _dsn=dsn,
+        _pool=pool,
+        _log=log,
+        _ring=ring,
+        _alone=alone,
+    )
+
+
+def _dsn(settings: Settings, resources: ExitStack) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.reveal()
+    from keyledger.embedded_postgres import start  # not loaded where a server is given
+
+    return resources.enter_context(start(settings.data_dir)).dsn()
+
+
+def _actor() -> str:
+    """Return who runs the command, as far as the system tells: the name of the account."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in many containers
+        return "cli"
+    return f"cli:{name}" if _PLAIN_NAME.fullmatch(name) else "cli"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,73 @@
+"""How far a long command is: a bar on a terminal, a plain line now and then elsewhere; always on stderr.
+
+Promises: a line at the start of each step, after each twentieth of it, and at least every `EVERY_S` seconds while there
+is news, so that a log neither floods nor falls silent; what a command prints as data is not touched.
+"""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from scripts.output import say
+
+if TYPE_CHECKING:  # loaded only on a terminal
+    from rich.progress import Progress, TaskID
+
+EVERY_S = 5.0
+_PARTS = 20
+
+
+class ProgressDisplay:
+    """Shows the steps of one command. Use it as a context manager around the work."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = _bar() if sys.stderr.isatty() else None
+        self._task: TaskID | None = None
+        self._step = ""
+        self._begun = self._said_at = 0.0
+        self._said_part = 0
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, step: str, done: int, total: int, failed: int = 0) -> None:
+        """Show that `done` of `total` are through in `step`."""
+        if step != self._step:
+            self._step, self._begun, self._said_part = step, time.monotonic(), -1
+            self._task = self._bar.add_task(step, total=total, note="") if self._bar is not None else None
+        seconds = time.monotonic() - self._begun
+        rate = done / seconds if done and seconds else 0.0
+        note = f"{failed:,} failed, {rate:,.0f}/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, note=note)
+        elif self._is_due(done, total):
+            left = f", about {max(0, total - done) / rate:,.0f} s left" if rate else ""
+            say(f"{step}: {done:,} of {total:,}, {note}{left}")
+
+    def _is_due(self, done: int, total: int) -> bool:
+        part, now = _PARTS * done // max(1, total), time.monotonic()
+        if part == self._said_part and now - self._said_at < EVERY_S:
+            return False
+        self._said_part, self._said_at = part, now
+        return True
+
+
+def _bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

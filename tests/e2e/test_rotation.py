@@ -1,0 +1,233 @@
+"""A rotation from end to end: killed a hundred times it still ends, and afterwards the new key alone serves every
+provider."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from domain.audit import Action
+from keyledger.rotation_records import RotationRecords
+from keyledger.start_checks import StartRefused
+from projections.rebuild import VIEWS, rebuild
+from scripts.stand_in_provider import StandInProvider
+from tests.support.checker import check
+from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
+from tests.support.service import REPOSITORY, Client, client_of, environment, served
+from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
+
+KILLS = 100
+AT_ONCE = 2
+CREDENTIALS = 3_000
+AMID = {"ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(), "ENCRYPTION_KEY_PREVIOUS": ENCRYPTION_KEY.reveal()}
+AFTER = {"ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal()}
+PROVIDERS = ("openai", "anthropic", "mistral", "ovhcloud", "berget", "azure", "vllm")
+TENANT = tenants(1)[0]
+KEYS = "/api/v1/sysadmin/encryption-keys"
+
+
+LAUNCHER = """
+import os, sys
+import keyledger.key_operation, scripts.http_server
+from scripts.main import main
+for fifo in sys.stdin:
+    if (child := os.fork()) == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(fifo.strip(), os.O_WRONLY), 2)
+        main(["keys", "rotate", "--yes"])
+    print(child, flush=True)
+    sys.stdin.readline()  # until then the process keeps its number, dead or alive, so that no other one is killed
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+"""Runs the command in a process of its own for each line it reads, without loading Python a hundred times."""
+
+
+def process_of(folder: Path, database_url: str, *arguments: str) -> "subprocess.Popen[str]":
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**inherited, "PYTHONPATH": str(REPOSITORY), **environment(DATABASE_URL=database_url, **AMID)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended_well(folder: Path, database_url: str, *arguments: str) -> None:
+    process = process_of(folder, database_url, "-m", "scripts.main", "keys", *arguments)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
+class Launcher:
+    """Starts rotations one after the other, each as a process, and kills each with -9."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self._fifo = folder / "stderr"
+        folder.mkdir()
+        os.mkfifo(self._fifo)
+        self._process = process_of(folder, database_url, "-c", LAUNCHER)
+
+    def kill_at_line(self, line_number: int) -> bool:
+        """Rotate until it told of its progress so often, then kill it; say whether it still lived."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{self._fifo}\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        with self._fifo.open(encoding="utf-8") as said:
+            told = (line for line in said if line.startswith("rotating to "))
+            for _ in zip(range(line_number), told, strict=False):
+                pass
+            os.kill(pid, signal.SIGKILL)
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+            return os.WIFSIGNALED(int(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+def test_a_hundred_kills_during_a_rotation_converge(database_url: str, tmp_path: Path) -> None:
+    chance, kills, rounds = random.Random(3), 0, 0
+    everyone = tenants(CREDENTIALS)
+    latest = {tenant: f"sk-first-{tenant}" for tenant in everyone}
+    fill(database_url, CREDENTIALS)
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(database_url, OLD))
+        threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        launchers = [Launcher(tmp_path / str(number), database_url) for number in range(AT_ONCE)]
+        for launcher in launchers:
+            stack.callback(launcher.close)
+        while kills < KILLS:
+            rounds += 1
+            lines = [chance.randint(1, 4) for _ in launchers]
+            kills += sum(threads.map(Launcher.kill_at_line, launchers, lines))
+            if under_keys(store).get(OLD.primary_id, 0) < CREDENTIALS // 4:  # a service with the former primary goes on
+                again = chance.sample(everyone, CREDENTIALS // 2)
+                set_all(store, again, f"sk-round{rounds}")
+                latest |= {tenant: f"sk-round{rounds}-{tenant}" for tenant in again}
+
+    ended_well(tmp_path, database_url, "rotate", "--yes")
+    with open_store(database_url, NEW) as store:
+        assert under_keys(store) == {NEW.primary_id: CREDENTIALS}
+        for tenant, key in latest.items():
+            current = store.view.read(tenant, "openai").current()
+            assert current is not None
+            assert current.sealed is not None
+            assert NEW.open(current.sealed, current.context).reveal() == key
+        check(store)
+        assert store.audit(limit=1_000_000)[-1].action is Action.ROTATION_COMPLETED
+        assert RotationRecords(store.pool).latest()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where services are started one after the other, each with its keys, over one database and one provider."""
+
+    provider: StandInProvider
+    database_url: str
+    settings: dict[str, str]
+
+    @contextmanager
+    def service(self, **settings: str) -> Iterator[Client]:
+        with served(self.database_url, self.settings | settings) as url, client_of(url) as client:
+            yield client
+
+    def calls(self, client: Client) -> dict[str, object]:
+        """Call a model of every provider; give the key that arrived there, or the code of the error."""
+        found: dict[str, object] = {}
+        for provider in PROVIDERS:
+            self.provider.forget()
+            answer = client.chat(TENANT, f"{provider}-model")
+            arrived = [request.key for request in self.provider.requests]
+            assert len(arrived) == (answer.status_code == 200), (provider, answer.text)
+            found[provider] = arrived[0] if arrived else answer.json()["code"]
+        return found
+
+
+@pytest.fixture
+def stage(database_url: str, tmp_path: Path) -> Iterator[Stage]:
+    models = tmp_path / "ai_models.yml"
+    entries = [{"name": f"{name}-model", "family": name, "litellm_model_name": f"{name}/m"} for name in PROVIDERS]
+    models.write_text(yaml.safe_dump({"completion_models": entries, "embedding_models": []}), encoding="utf-8")
+    with StandInProvider(accepted=lambda key: True) as provider:
+        bases = {f"{name.upper()}_API_BASE": f"{provider.url}/{name}" for name in PROVIDERS[:5]}
+        allowed = {"ENDPOINT_ALLOWED_HOSTS": urlsplit(provider.url).netloc}
+        yield Stage(provider, database_url, environment(AI_MODELS_FILE=str(models), **bases, **allowed))
+
+
+def follow(client: Client, location: str) -> dict[str, object]:
+    """Follow a rotation to its last event and return it."""
+    names: list[str] = []
+    last: dict[str, object] = {}
+    with client.http.stream("GET", f"{location}/events") as answer:
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                names.append(value)
+            elif name == "data":
+                last = json.loads(value)
+    assert names[-1] == "done"
+    assert set(names[:-1]) <= {"progress"}
+    return last
+
+
+def key_states(client: Client) -> dict[str, tuple[object, ...]]:
+    listed = client.http.get(KEYS).json()["keys"]
+    return {one["key_id"]: (one["state"], one["live"], one["superseded"], one["safe_to_remove"]) for one in listed}
+
+
+def test_set_rotate_retire_restart_replay_and_call_works_for_every_provider(stage: Stage, tmp_path: Path) -> None:
+    expected = {provider: f"sk-{provider}-0123456789" for provider in PROVIDERS}
+    with stage.service() as client:
+        for provider, key in expected.items():
+            more = {"endpoint": f"{stage.provider.url}/{provider}"} if provider in {"azure", "vllm"} else {}
+            if provider == "azure":
+                more |= {"api_version": "2024-10-21", "deployment_name": "gpt-4o"}
+            assert client.put(TENANT, provider, api_key=key, **more).status_code == 200
+        assert stage.calls(client) == expected
+
+    with stage.service(**AMID) as client:
+        assert stage.calls(client) == expected
+        begun = client.http.post(f"{KEYS}/rotations")
+        assert begun.status_code == 202, begun.text
+        done = follow(client, begun.headers["Location"])
+        assert (done["state"], done["reencrypted"], done["failed"]) == ("completed", len(PROVIDERS), 0)
+        assert key_states(client) == {
+            NEW.primary_id: ("primary", len(PROVIDERS), 0, False),
+            OLD.primary_id: ("previous", 0, len(PROVIDERS), True),
+        }
+        assert stage.calls(client) == expected
+        ended_well(tmp_path, stage.database_url, "retire", OLD.primary_id, "--yes")
+        assert key_states(client)[OLD.primary_id] == ("retired", 0, len(PROVIDERS), True)
+
+    with stage.service(**AFTER) as client:
+        assert all(rebuild(stage.database_url, view).difference_count == 0 for view in VIEWS)
+        assert stage.calls(client) == expected
+        actions = [one["action"] for one in client.http.get("/api/v1/audit/entries").json()["entries"]]
+    assert [action for action in actions if "key" in action or "rotation" in action] == [
+        "key-introduced",
+        "key-introduced",
+        "rotation-started",
+        "rotation-completed",
+        "key-retired",
+    ]
+
+    with pytest.raises(StartRefused, match="7 credentials"), stage.service():
+        pass
+    with stage.service(ALLOW_UNREADABLE_CREDENTIALS="true") as client:
+        assert set(stage.calls(client).values()) == {"credential-unreadable"}
