@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api import audit, credentials, health, llm, resolution
+from api import audit, credentials, encryption_keys, health, llm, projections, resolution
 from api.envelope import Envelope
 from api.guard import Guard, Limits
 from api.metrics import Metrics
@@ -22,7 +22,15 @@ from api.services import Services
 from api.validation import request_faults
 from domain.errors import ServiceError
 
-_ROUTERS = (credentials.router, audit.router, resolution.router, llm.router, health.router)
+_ROUTERS = (
+    credentials.router,
+    audit.router,
+    encryption_keys.router,
+    projections.router,
+    resolution.router,
+    llm.router,
+    health.router,
+)
 _DESCRIPTION = "API keys of tenants for LLM providers: administration, audit trail, and calls with the right key."
 
 
@@ -75,7 +83,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this
-    return problem_response(problem_of(request_faults(error)), request.scope)
+    return problem_response(problem_of(request_faults(error, request.scope.get("route"))), request.scope)
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:

@@ -22,7 +22,7 @@ _FORM = "name:role:sha256:<64 hexadecimal digits>"
 
 
 class Role(StrEnum):
-    """What a key is for. Only sysadmin may change anything."""
+    """What a key is for. Only sysadmin may change credentials; an operator looks after keys and views."""
 
     SYSADMIN = "sysadmin"
     AUDITOR = "auditor"
@@ -57,10 +57,16 @@ class Grant:
 
 
 _TENANT = "/api/v1/sysadmin/tenants/[^/]+"
+_KEYS = "/api/v1/sysadmin/encryption-keys"
+_VIEWS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials/[^/]+/history"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile(f"{_TENANT}/resolution"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_KEYS}(/rotations(/[^/]+(/events)?)?)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_KEYS}/rotations(/[^/]+/cancel)?"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_VIEWS}(/[^/]+/replays/[^/]+)?"), READ, frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_VIEWS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
 )

@@ -17,6 +17,7 @@ from api.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, m
 from api.schemas import (
     Absent,
     After,
+    AsOf,
     AuditPage,
     CredentialBody,
     CredentialDeletedAnswer,
@@ -76,12 +77,19 @@ def set_credential(
     "",
     operation_id="listCredentials",
     summary="List the credentials of a tenant",
-    responses={200: answer(CREDENTIALS), **problems(*ADMIN)},
-    dependencies=[only_query()],
+    responses={200: answer(CREDENTIALS), **problems(*ADMIN, "credential-integrity")},
+    dependencies=[only_query("as_of")],
 )
-def list_credentials(tenant_id: TenantId, services: ServicesOf) -> CredentialList:
-    """List every live credential; an empty list for a tenant without any."""
-    return CredentialList(credentials=[_view(status) for status in services.credentials.of_tenant(tenant_id)])
+def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
+    """List every live credential; an empty list for a tenant without any.
+
+    With `as_of` the log is asked what was in effect then; `encryption_status` still says what can be opened now.
+    """
+    if as_of is None:
+        found = services.credentials.of_tenant(tenant_id)
+    else:
+        found = list(services.past.of_tenant(tenant_id, as_of))
+    return CredentialList(credentials=[_view(status) for status in found])
 
 
 @router.get(

@@ -6,6 +6,7 @@ an error nobody foresaw becomes a 500 without detail, and the log gets its type 
 A crash in the middle of an answer leaves it incomplete, so that a client cannot take it for a whole one.
 """
 
+import asyncio
 import logging
 import time
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.exchange import Exchange, open_exchange
 from api.faults import log_unexpected
 from api.metrics import Metrics
-from api.problems import internal_problem, problem_response
+from api.problems import internal_problem, problem_response, shutdown_problem
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _access_log = logging.getLogger("keyledger.access")
@@ -46,6 +47,9 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends and waits no longer
+            if status is None:
+                await problem_response(shutdown_problem(), scope)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001  the last resort; the text of the error may hold anything
             log_unexpected(error, exchange.request_id)
             if status is None:
@@ -64,8 +68,10 @@ class Envelope:
             "duration_ms": round(seconds * 1000, 2),
             "request_id": exchange.request_id,
             "actor": exchange.actor.name if exchange.actor else None,
+            "code": exchange.refusal,
         }
-        _access_log.info("request", extra=fields)
+        level = logging.WARNING if status is None or status >= 500 else logging.INFO
+        _access_log.log(level, "request", extra=fields)
 
 
 def _add_headers(message: Message, exchange: Exchange) -> None:

@@ -23,11 +23,13 @@ class Exchange:
 
     request_id: the caller's `X-Request-ID` where it is a plain token, else a new one.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
+    refusal: the code of the problem that it was answered with.
     """
 
     request_id: str
     actor: Actor | None = None
     body: Json | None = None
+    refusal: str | None = None
 
 
 def open_exchange(scope: Scope, wanted_id: str | None) -> Exchange:

@@ -9,6 +9,8 @@ from starlette.types import Scope
 
 SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
 AUDIT = "/api/v1/audit"
+ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
+PROJECTIONS = "/api/v1/sysadmin/projections"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 
 _ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")

@@ -28,11 +28,14 @@ from domain.errors import (
     ProviderUnavailable,
     RateLimited,
     RejectedByProvider,
+    ReplayConflict,
+    ReplayNotFound,
     RotationNotFound,
     RotationRefused,
     ServiceError,
     StoreUnavailable,
     UnknownModel,
+    UnknownProjection,
     UnknownProvider,
     UnreadableCredential,
     VersionConflict,
@@ -60,6 +63,9 @@ SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
     RotationRefused: Row(409, "Rotation refused"),
     RotationNotFound: Row(404, "No such rotation"),
     KeyNotRetirable: Row(409, "Key not retirable"),
+    UnknownProjection: Row(404, "Unknown projection"),
+    ReplayConflict: Row(409, "Replay conflict"),
+    ReplayNotFound: Row(404, "No such replay"),
     NoCredential: Row(424, "No credential"),
     UnreadableCredential: Row(500, "Unreadable credential"),
     CredentialIntegrityError: Row(500, "Credential integrity"),
@@ -85,6 +91,7 @@ HTTP_ROWS: Mapping[str, Row] = {
     "unsupported-media-type": Row(415, "Unsupported media type"),
     "client-left": Row(499, "Client left"),
     "internal-error": Row(500, "Internal error"),
+    "shutting-down": Row(503, "Shutting down"),
 }
 """What the HTTP interface itself refuses, by code."""
 
@@ -136,8 +143,15 @@ def internal_problem() -> Problem:
     return problem_of(HttpRefusal("internal-error", "Something went wrong here. The request id finds it in the log."))
 
 
+def shutdown_problem() -> Problem:
+    """Return what is said to a call that the service cannot wait for any more because it ends."""
+    detail = "The service is shutting down and could not finish this. Try again; another node may answer."
+    return problem_of(HttpRefusal("shutting-down", detail, {"Retry-After": "5"}))
+
+
 def problem_response(problem: Problem, scope: Scope) -> Response:
     """Return the problem as the answer to the request of `scope`."""
+    exchange_of(scope).refusal = problem.code
     body: dict[str, object] = {
         "type": f"/problems/{problem.code}",
         "title": problem.title,

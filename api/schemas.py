@@ -75,6 +75,9 @@ Instant = Annotated[
 ]
 Since = Annotated[Instant | Absent, Query(description="Only entries at or after this time; RFC 3339 with an offset.")]
 Until = Annotated[Instant | Absent, Query(description="Only entries before this time; RFC 3339 with an offset.")]
+AsOf = Annotated[
+    Instant | Absent, Query(description="What was in effect at this time instead of now; RFC 3339 with an offset.")
+]
 After = Annotated[int, Query(ge=0, le=POSITION_MAX, description="Only entries after this position of the log.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many entries.")]
 ModelName = Annotated[str, Query(min_length=1, max_length=256, description="Name of a model in the catalogue.")]

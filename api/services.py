@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from api.auth import Authenticator
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
-from domain.ports import AuditTrail, Clock
+from domain.ports import AuditTrail, Clock, PastCredentials
+from domain.replay import Projections
+from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
 
 
@@ -38,6 +40,7 @@ class Services:
     """The parts behind the HTTP interface.
 
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
+    encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
     startup, shutdown: awaited once each, before the first request and after the last.
     registry: where the metrics of this application live; others may register collectors of their own in it.
@@ -46,6 +49,9 @@ class Services:
     credentials: CredentialService
     models: LanguageModels
     audit: AuditTrail
+    encryption_keys: EncryptionKeys | None
+    projections: Projections
+    past: PastCredentials
     authenticator: Authenticator
     endpoint_rules: EndpointRules
     tenant_credentials: bool

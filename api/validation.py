@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
-from api.schemas import CredentialBody
 from domain.errors import FieldFault, InvalidRequest
 from domain.providers import PROVIDERS
 
@@ -19,6 +18,11 @@ RULES: Mapping[str, str] = {
     "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "
     "7c9e6679-7425-40de-944b-e07fc1f90ae7",
     "provider": f"must be one of {', '.join(PROVIDERS)}",
+    "replay_id": "must be a UUID in its canonical spelling: lower case with hyphens",
+    "compare_only": "must be true or false",
+    "swap_when_different": "must be true or false",
+    "as_of": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "rotation_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "api_key": "must be a string",
     "endpoint": "must be a string or null",
     "api_version": "must be a string or null",
@@ -33,12 +37,15 @@ RULES: Mapping[str, str] = {
 """The rule that each known field breaks when its form is wrong."""
 
 _UNKNOWN = "an unknown field"
-_BODY_FIELDS = ", ".join(CredentialBody.model_fields)
 
 
-def request_faults(error: RequestValidationError) -> InvalidRequest:
-    """Return the error as the domain's, with one fault for each finding and every finding named once."""
-    faults = dict.fromkeys(_fault(finding) for finding in error.errors())
+def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequest:
+    """Return the error as the domain's, with one fault for each finding and every finding named once.
+
+    route: what the request was for, so that the fields named as known are those of its body.
+    """
+    known = ", ".join(_body_fields(route))
+    faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
     return InvalidRequest(list(faults))
 
 
@@ -64,11 +71,16 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
     return check
 
 
-def _fault(finding: Mapping[str, Any]) -> FieldFault:
+def _body_fields(route: object) -> Sequence[str]:
+    body = getattr(getattr(route, "body_field", None), "field_info", None)
+    return list(getattr(getattr(body, "annotation", None), "model_fields", ()))
+
+
+def _fault(finding: Mapping[str, Any], known: str) -> FieldFault:
     place, *names = finding["loc"]
     if place == "body" and not names:
         return FieldFault("the body", "is required: a JSON object")
     name = names[0] if names else ""
     if finding["type"] == "extra_forbidden" or name not in RULES:
-        return FieldFault(_UNKNOWN, f"is not accepted; known fields: {_BODY_FIELDS}")
+        return FieldFault(_UNKNOWN, f"is not accepted; known fields: {known}")
     return FieldFault(str(name), "is required" if finding["type"] == "missing" else RULES[name])

@@ -4,12 +4,14 @@ Promises: nothing outside reads the environment; once `service_from_environment`
 keys and passwords are gone from it, so nothing loaded later can pick them up.
 """
 
+import asyncio
 import os
 from collections.abc import MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -17,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from api.app import create_app
 from api.auth import Authenticator
 from api.services import Services
+from domain.event import CommandMeta
 from domain.ports import Sealer
 from domain.resolution import Resolver
 from domain.service import CredentialService
@@ -24,12 +27,23 @@ from keyledger import logs
 from keyledger.ai_models import load_catalogue
 from keyledger.background import BackgroundCatchUp
 from keyledger.event_store import CredentialLog
+from keyledger.heartbeat import Heartbeat
+from keyledger.key_introduction import introduce_keys
+from keyledger.key_status import KeyStatuses
 from keyledger.keyring import Keyring, NoKeyring
 from keyledger.llm import Gateway, cleanse
+from keyledger.log_anchor import AnchorFile
+from keyledger.log_watch import LogWatch
+from keyledger.nodes import Presence
 from keyledger.readiness import Readiness
+from keyledger.replays import Replays
+from keyledger.rotation import Rotator
+from keyledger.rotation_records import RotationRecords
+from keyledger.rotations import Rotations
 from keyledger.settings import Settings, load
-from keyledger.start_checks import require_keys, require_own_packages
+from keyledger.start_checks import require_keys, require_own_packages, require_same_log
 from projections import audit_trail
+from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
@@ -52,16 +66,29 @@ class Lifespan:
     _pool: AsyncConnectionPool[BoundedAsyncConnection]
     _background: BackgroundCatchUp
     _gateway: Gateway
+    _watch: LogWatch
+    _heartbeat: Heartbeat | None
+    _rotations: Rotations | None
+    _replays: Replays
 
     async def startup(self) -> None:
         """Open connections, follow the log, load the LLM library beside."""
         await self._pool.open(wait=False)
+        if self._heartbeat is not None:
+            await self._heartbeat.start()
         self._background.start()
+        self._watch.start()
         self._gateway.warm_up_beside()
 
     async def shutdown(self) -> None:
         """Close what `startup` opened."""
+        if self._rotations is not None:
+            await asyncio.to_thread(self._rotations.stop)
+        await asyncio.to_thread(self._replays.stop)
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
         await self._background.stop()
+        await self._watch.stop()
         await self._gateway.aclose()
         await self._pool.close()
 
@@ -80,11 +107,18 @@ class Service:
     _resources: ExitStack
 
     def prepare(self) -> None:
-        """Migrate the database and check what must hold before a start. Raises StartRefused, StoreUnavailable."""
+        """Migrate the database, check what must hold before a start, and record keys that are new to the log.
+
+        Raises StartRefused, StoreUnavailable.
+        """
         require_own_packages()
         migrate(self._dsn)
+        require_same_log(self._pool, AnchorFile(self._settings.data_dir))
         if self._settings.policy.tenant_credentials:
             require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
+        if self._keyring is not None:
+            meta = CommandMeta("service", str(uuid4()), str(uuid4()))
+            introduce_keys(CredentialLog(self._pool), self._keyring, meta, _now)
 
     def close(self) -> None:
         """Close what was opened for it, the last first."""
@@ -106,22 +140,37 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     pool = open_pool(dsn)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
     background = BackgroundCatchUp(follower, audit_trail.TABLE)
-    lifespan = Lifespan(async_pool, background, gateway)
+    watch = LogWatch(pool, AnchorFile(settings.data_dir))
+    log = CredentialLog(pool)
+    rotations = _rotations(pool, log, keyring, follower) if keyring else None
+    heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
+    replays = Replays(pool, dsn)
+    lifespan = Lifespan(async_pool, background, gateway, watch, heartbeat, rotations, replays)
     services = Services(
-        credentials=CredentialService(CredentialLog(pool), PostgresCurrentCredentials(pool), sealer, _now),
+        credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
         models=gateway,
         audit=PostgresAuditTrail(pool, follower),
+        encryption_keys=rotations,
+        projections=replays,
+        past=PostgresPastCredentials(pool, sealer),
         authenticator=Authenticator(settings.super_key, settings.named_keys),
         endpoint_rules=settings.endpoint_rules,
         tenant_credentials=settings.policy.tenant_credentials,
         clock=_now,
-        readiness=Readiness(settings, pool, keyring, background),
+        readiness=Readiness(settings, pool, keyring, background, watch),
         startup=lifespan.startup,
         shutdown=lifespan.shutdown,
     )
     closing = resources or ExitStack()
     closing.callback(pool.close)
     return Service(create_app(services), gateway, lifespan, settings, dsn, pool, keyring, closing)
+
+
+def _rotations(
+    pool: ConnectionPool[BoundedConnection], log: CredentialLog, keyring: Keyring, follower: CatchUp
+) -> Rotations:
+    statuses = KeyStatuses(pool, log, keyring, follower)
+    return Rotations(statuses, Rotator(pool, log, keyring, _now), RotationRecords(pool), log)
 
 
 def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | None) -> Service:

@@ -1,8 +1,10 @@
-"""The last state of the log, recorded outside the database: DATA_DIR/log-anchor.json.
+"""The last state of the log, recorded outside the database: DATA_DIR/log-anchor.json, an object with, by ledger id,
 
-    ledger_id   which ledger; made with the tables, and the same after a dump and a restore
     position    of the last event that was seen
     event       SHA-256 over that event's stored row; null while the log is empty
+
+The id of a ledger is made with its tables and is the same after a dump and a restore. A folder may serve several
+databases; what is known of one says nothing of another.
 
 Promises: the file is whole after a crash at any point, old or new; only its owner can read it; it never names an event
 that was not committed, so a crash of ours or of the database contradicts nothing. A log that ends before the recorded
@@ -13,10 +15,12 @@ Does not see: events before the recorded one that were exchanged while that one 
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from psycopg_pool import ConnectionPool
@@ -55,13 +59,10 @@ class Contradiction:
 
     recorded: int
     head: int
-    same_ledger: bool
 
     @property
     def detail(self) -> str:
         """What was found, for people."""
-        if not self.same_ledger:
-            return "this database is not the one that DATA_DIR was used with before"
         if self.head < self.recorded:
             return (
                 f"the log ends at position {self.head}, but position {self.recorded} was recorded outside the database:"
@@ -74,33 +75,35 @@ class Contradiction:
 
 
 class AnchorFile:
-    """The anchor of one DATA_DIR. Several processes may share it; the last one to write wins."""
+    """The anchors of one DATA_DIR. Processes may share it; what one overwrites of another's, that one writes again."""
 
     def __init__(self, data_dir: Path) -> None:
         """data_dir: made when the first anchor is written."""
         self.path = data_dir / FILE_NAME
 
-    def read(self) -> Anchor | None:
-        """Return the anchor, None where there is none. Raises AnchorUnreadable."""
+    def read(self) -> dict[str, Anchor]:
+        """Return the anchors by ledger id, none where there is no file. Raises AnchorUnreadable."""
         try:
             stored = json.loads(self.path.read_bytes())
-            event = stored["event"]
-            return Anchor(
-                str(UUID(stored["ledger_id"])), int(stored["position"]), None if event is None else str(event)
-            )
+            return {ledger_id: _read(ledger_id, members) for ledger_id, members in stored.items()}
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise AnchorUnreadable from None
 
     def write(self, anchor: Anchor) -> None:
-        """Put the anchor in the place of the one before. Raises OSError; the one before then stays."""
+        """Put the anchor in the place of the one before of its ledger.
+
+        Raises OSError, and AnchorUnreadable; the ones before then stay.
+        """
         folder = self.path.parent
+        anchors = {**self.read(), anchor.ledger_id: anchor}
+        content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=folder)  # mode 0600
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(json.dumps(asdict(anchor), indent=2) + "\n")
+                file.write(json.dumps(content, indent=2) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(draft).replace(self.path)
@@ -111,17 +114,18 @@ class AnchorFile:
         _sync_folder(folder)
 
 
-def look(pool: ConnectionPool[BoundedConnection], recorded: Anchor | None) -> tuple[Anchor, Contradiction | None]:
-    """Return the state of the log now, and how it contradicts `recorded`. Raises StoreUnavailable."""
+def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -> tuple[Anchor, Contradiction | None]:
+    """Return the state of the log now, and how it contradicts what is `known` of it. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
+        ledger = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
+        recorded = known.get(ledger["ledger_id"]) if ledger else None
         rows = connection.execute(_LOOK, [recorded.position if recorded else None], binary=True).fetchall()
     if not rows:
         raise StoreUnavailable  # the ledger's id is made with the tables and cannot be removed
     now, found = _anchor(rows[-1]), _anchor(rows[0])
-    same_ledger = recorded is None or recorded.ledger_id == now.ledger_id
-    if same_ledger and (recorded is None or recorded.position == 0 or recorded == found):
+    if recorded is None or recorded.position == 0 or recorded == found:
         return now, None
-    return now, Contradiction(recorded.position if recorded else 0, now.position, same_ledger)
+    return now, Contradiction(recorded.position, now.position)
 
 
 def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
@@ -130,12 +134,15 @@ def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
     For commands that append without a service; the next service would do it, too.
     """
     with suppress(AnchorUnreadable, StoreUnavailable, OSError):
-        recorded = file.read()
-        if recorded is None:
-            return
-        now, contradiction = look(pool, recorded)
-        if contradiction is None and now != recorded:
+        known = file.read()
+        now, contradiction = look(pool, known)
+        if contradiction is None and now.ledger_id in known and now != known[now.ledger_id]:
             file.write(now)
+
+
+def _read(ledger_id: str, members: Mapping[str, Any]) -> Anchor:
+    event = members["event"]
+    return Anchor(str(UUID(ledger_id)), int(members["position"]), None if event is None else str(event))
 
 
 def _anchor(row: Row) -> Anchor:

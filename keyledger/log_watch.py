@@ -9,6 +9,7 @@ Where DATA_DIR cannot be written, the watch goes on in memory for as long as the
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 
 from psycopg_pool import ConnectionPool
 
@@ -29,8 +30,8 @@ class LogWatch:
     def __init__(self, pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
         self._pool = pool
         self._file = file
-        self._on_file: Anchor | None = None
-        self._seen: Anchor | None = None
+        self._on_file: Mapping[str, Anchor] = {}
+        self._seen: Mapping[str, Anchor] = {}
         self._unwritable = False
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
@@ -58,8 +59,8 @@ class LogWatch:
             return
         self._note(contradiction.detail if contradiction else "")
         if contradiction is None:
-            self._seen = now
-            if now != self._on_file:
+            self._seen = {**self._seen, now.ledger_id: now}
+            if now != self._on_file.get(now.ledger_id):
                 self._write(now)
 
     def check(self) -> CheckResult:
@@ -78,12 +79,12 @@ class LogWatch:
             await asyncio.to_thread(self.record)
             await asyncio.sleep(TICK_S)
 
-    def _known(self) -> Anchor | None:
+    def _known(self) -> Mapping[str, Anchor]:
         """Return the last state that is known: of the file where somebody else wrote it, of memory otherwise."""
         on_file = self._file.read()
         if on_file != self._on_file:
             self._on_file = on_file
-            self._seen = on_file or self._seen
+            self._seen = {**self._seen, **on_file}
         return self._seen
 
     def _write(self, anchor: Anchor) -> None:
@@ -94,7 +95,7 @@ class LogWatch:
                 _log.warning("DATA_DIR cannot be written: the end of the log is not recorded outside the database")
             self._unwritable = True
         else:
-            self._on_file, self._unwritable = anchor, False
+            self._on_file, self._unwritable = {**self._on_file, anchor.ledger_id: anchor}, False
 
     def _note(self, fault: str) -> None:
         if fault and fault != self._fault:
@@ -104,7 +105,5 @@ class LogWatch:
 
 def _short(found: Contradiction) -> str:
     """Say what was found in words for anybody."""
-    if not found.same_ledger:
-        return "another database"
     how = "went back" if found.head < found.recorded else "was rewritten"
     return f"{how}: position {found.recorded} was recorded, the end is at {found.head}; an operator has to look"

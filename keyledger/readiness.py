@@ -13,6 +13,7 @@ from api.services import CheckResult
 from domain.errors import ServiceError
 from keyledger.background import BackgroundCatchUp
 from keyledger.keyring import Keyring
+from keyledger.log_watch import LogWatch
 from keyledger.settings import Settings
 from keyledger.start_checks import missing_keys
 from projections.migration import is_current
@@ -28,11 +29,13 @@ class Readiness:
         pool: ConnectionPool[BoundedConnection],
         keyring: Keyring | None,
         audit_trail: BackgroundCatchUp,
+        log: LogWatch,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._keyring = keyring
         self._audit_trail = audit_trail
+        self._log = log
 
     async def __call__(self) -> Mapping[str, CheckResult]:
         """Return every check by name."""
@@ -43,6 +46,7 @@ class Readiness:
             return {
                 "database": CheckResult(True, "answers"),
                 "schema": self._schema(),
+                "log": self._log.check(),
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
             }

@@ -2,7 +2,7 @@
 
 Promises: accepting is recorded in the log before the anchor is renewed, so a crash between the two leaves the start
 refused and the operator accepts again.
-Refuses: another ledger. That is a mistake of configuration, not a restore.
+Refuses: nothing of its own; what is found is for an operator to judge.
 """
 
 from psycopg_pool import ConnectionPool
@@ -40,5 +40,5 @@ class Restore:
         last = self._log.last(RESTORE_STREAM)
         event = accept_restore(last, found.recorded, found.head, meta, self._clock())
         self._log.append([event])
-        self._file.write(look(self._pool, None)[0])
+        self._file.write(look(self._pool, {})[0])
         return event

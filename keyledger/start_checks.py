@@ -1,8 +1,8 @@
-"""What must hold before the service starts: our own packages, and the key of every live credential.
+"""What must hold before the service starts: our own packages, a log that only grew, the key of every live credential.
 
 Refuses: to start when `domain`, `projections` or `api` come from another distribution (their names are generic, and
-another package of the same name would win silently), and when a live credential is sealed under a key that is not in
-the ring, unless the operator says that the key is lost.
+another package of the same name would win silently), when the log contradicts what was recorded of it in DATA_DIR, and
+when a live credential is sealed under a key that is not in the ring, unless the operator says that the key is lost.
 """
 
 import importlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from keyledger.keyring import Keyring
+from keyledger.log_anchor import AnchorFile, AnchorUnreadable, Contradiction, look
 from projections.postgres import BoundedConnection, unavailable
 
 _PACKAGES = ("domain", "projections", "api", "scripts")
@@ -31,6 +32,28 @@ def require_own_packages() -> None:
             f"the packages {', '.join(foreign)} come from another distribution; install KeyLedger in an environment"
             " of its own"
         )
+
+
+def require_same_log(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
+    """Raise StartRefused when the log went backwards or was rewritten. Raises StoreUnavailable."""
+    found = contradiction_of(pool, file)
+    if found is not None:
+        raise StartRefused(
+            f"{found.detail}. What was written since is gone: restore a newer backup, or accept the log as it is with:"
+            " keyledger restore accept"
+        )
+
+
+def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> Contradiction | None:
+    """Return how the log contradicts its anchor where an operator may accept that; raise StartRefused where not."""
+    try:
+        _, found = look(pool, file.read())
+    except AnchorUnreadable:
+        raise StartRefused(
+            f"{file.path} holds the last known state of the log and cannot be read. Put it back, or make it readable;"
+            " if you know what became of it, delete it: the next start writes another"
+        ) from None
+    return found
 
 
 def require_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None, *, allow_unreadable: bool) -> None:

@@ -5,9 +5,12 @@ once; after `run` returned, the view shows every event that was in the log when 
 Refuses: to skip. An event it does not understand stops the view where it is, and every reader of it is told.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
@@ -20,8 +23,14 @@ BATCH = 1000
 
 _AFTER = """
 SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
- WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+ WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
 """
+_TOPIC = re.compile("[A-Za-z]{1,64}")
+END = 2**63 - 1
+"""A position after every other."""
+
+StoredRow = tuple[int, UUID, int, str, bytes]
+"""Position, stream, version, topic and members of an event, as the log has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +52,33 @@ class Lag:
     head: int
 
 
-def read_after(connection: Connection, position: int, limit: int) -> list[Appended]:
-    """Return the next events after `position`, up to the first that cannot be read.
+def read_row(row: StoredRow) -> Appended:
+    """Return the event of a row. Raises CredentialIntegrityError that names the position, and the topic if it is one.
 
-    Raises CredentialIntegrityError, with the position, when the very next one cannot be read.
+    What stands where the topic should be is repeated only when it has the form of one.
+    """
+    position, stream, version, topic, state = row
+    try:
+        return Appended(position, decode(stream, version, topic, state))
+    except CredentialIntegrityError as fault:
+        named = f", topic {topic}" if _TOPIC.fullmatch(topic) else ""
+        raise CredentialIntegrityError(f"{fault.reason} at position {position}{named}") from None
+
+
+def read_after(connection: Connection, position: int, limit: int, upto: int = END) -> list[Appended]:
+    """Return the next events after `position` and not after `upto`, up to the first that cannot be read.
+
+    Raises CredentialIntegrityError, with position and topic, when the very next one cannot be read.
     """
     events: list[Appended] = []
-    for row in connection.execute(_AFTER, [position, limit], binary=True):
-        try:
-            event = decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
-        except CredentialIntegrityError as fault:
-            if events:
-                break
-            raise CredentialIntegrityError(f"{fault.reason} at position {row['notification_id']}") from None
-        events.append(Appended(row["notification_id"], event))
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        for row in cursor.execute(_AFTER, [position, upto, limit]):
+            try:
+                events.append(read_row(row))
+            except CredentialIntegrityError:
+                if events:
+                    break
+                raise
     return events
 
 
@@ -68,6 +90,12 @@ def lock(connection: Connection, projection: str) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [projection])
 
 
+def position_of(connection: Connection, projection: str) -> int:
+    """Return how far a view that follows the log has come."""
+    row = connection.execute("SELECT position FROM projection_positions WHERE projection = %s", [projection]).fetchone()
+    return row["position"] if row else 0
+
+
 def set_position(connection: Connection, projection: str, position: int) -> None:
     """Record, inside the caller's transaction, how far a view has come."""
     connection.execute(
@@ -77,9 +105,9 @@ def set_position(connection: Connection, projection: str, position: int) -> None
     )
 
 
-def read_all(connection: Connection, position: int, batch: int) -> Iterator[list[Appended]]:
-    """Yield everything after `position` in batches, until the log has no more."""
-    while events := read_after(connection, position, batch):
+def read_all(connection: Connection, position: int, batch: int, upto: int = END) -> Iterator[list[Appended]]:
+    """Yield everything after `position` and not after `upto` in batches. Raises as `read_after` does."""
+    while position < upto and (events := read_after(connection, position, batch, upto)):
         yield events
         position = events[-1].position
 

@@ -1,261 +1,120 @@
 """Replay: compute a view again from the log beside the live one, compare the two, and put the new one in its place.
 
 Promises: reads and writes go on meanwhile and never see a half-built view; no token is opened, so it works without any
-encryption key; the comparison is exact, made in one snapshot. A crash at any point leaves the live view as it was; the
-next rebuild removes what is left of an unfinished copy.
-Refuses: two rebuilds at once, an event it does not understand.
+encryption key; the comparison is exact, made in one snapshot. A copy that differs does not become the live view unless
+that was asked for. A crash at any point leaves the live view as it was; the next replay removes what is left of an
+unfinished copy.
+Refuses: two replays of one view at once, an event it does not understand.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import datetime
 
-from psycopg import sql
+import psycopg
 
-from domain.event import Event
-from domain.event_codec import decode
-from projections import audit_trail, current_credentials
-from projections.catch_up import Appended, lock, read_all, set_position
-from projections.postgres import Connection, Row, connect, unavailable
+from domain.replay import Difference, RebuildResult, Swap
+from projections import shadow
+from projections.catch_up import END, lock, position_of, set_position
+from projections.comparison import SHOWN_DIFFERENCES, differences
+from projections.postgres import Connection, connect, unavailable
+from projections.until import position_at
+from projections.views import BATCH, VIEWS, Progress, View, extend, view_named
 
-BATCH = 5_000
-SHOWN_DIFFERENCES = 20
+__all__ = ["SHOWN_DIFFERENCES", "VIEWS", "Difference", "Progress", "RebuildResult", "Swap", "compare", "rebuild"]
 
-Progress = Callable[[int, int], None]
-"""Told how many events of how many were replayed."""
+_ROUNDS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One row in which the live view and the replayed one differ. `what` is missing, unexpected or changed."""
+def rebuild(
+    dsn: str,
+    projection: str,
+    progress: Progress = lambda done, total: None,
+    *,
+    swap: Swap = Swap.IF_EQUAL,
+    until: int | datetime | None = None,
+) -> RebuildResult:
+    """Replay a view, compare it with the live one, and put it in its place where `swap` says so.
 
-    what: str
-    tenant_id: str
-    provider: str
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildResult:
-    """What a replay found. `differences` are counted in full and listed up to `SHOWN_DIFFERENCES`."""
-
-    projection: str
-    rows: int
-    difference_count: int
-    differences: tuple[Difference, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    key: tuple[str, ...]
-    fill: Callable[[Connection, str, int, Progress], None]
-    extend: Callable[[Connection, Sequence[Appended], str], None]
-    follows: bool
-
-
-def rebuild(dsn: str, projection: str, progress: Progress = lambda done, total: None) -> RebuildResult:
-    """Replay a view, compare it with the live one and put it in its place, also when they differ.
-
-    Raises ValueError for an unknown projection, StoreUnavailable, CredentialIntegrityError.
+    until: replay only up to this position, or to the last event of this time, to see how it differs from now. Such a
+    copy is never swapped.
+    Raises UnknownProjection, ReplayConflict, StoreUnavailable, CredentialIntegrityError; what `progress` raises ends
+    the replay.
     """
-    return _replay(dsn, projection, progress, swap=True)
+    view = view_named(projection)
+    started = time.monotonic()
+    with connect(dsn) as connection, unavailable(), shadow.new_shadow(connection, projection) as table:
+        upto = _end(connection, until)
+        events = view.fill(dsn, connection, table, upto, progress)
+        with connection.transaction():
+            shadow.add_indexes(connection, projection)
+        if view.follows and until is None:
+            _follow_live(connection, view, upto)
+        position, count, shown = _compare(connection, view, table, upto, until is not None)
+        row = connection.execute(f"SELECT count(*) AS n FROM {table}".encode()).fetchone()  # noqa: S608  a name of ours
+        swaps = until is None and (swap is Swap.ALWAYS or (swap is Swap.IF_EQUAL and count == 0))
+        if swaps:
+            _swap(connection, view, table, position)
+    rows = row["n"] if row else 0
+    return RebuildResult(projection, position, events, rows, count, shown, swaps, time.monotonic() - started)
 
 
 def compare(dsn: str, projection: str, progress: Progress = lambda done, total: None) -> RebuildResult:
     """Replay a view beside the live one, compare them and throw the copy away. Raises as `rebuild` does."""
-    return _replay(dsn, projection, progress, swap=False)
+    return rebuild(dsn, projection, progress, swap=Swap.NEVER)
 
 
-def _replay(dsn: str, projection: str, progress: Progress, *, swap: bool) -> RebuildResult:
-    if projection not in VIEWS:
-        raise ValueError(f"unknown projection; known: {', '.join(VIEWS)}")
-    started = time.monotonic()
-    view, shadow = VIEWS[projection], f"{projection}_shadow"
-    with connect(dsn) as connection, unavailable(), _alone(connection, shadow):
-        connection.execute(_sql("CREATE TABLE {shadow} (LIKE {live} INCLUDING ALL)", projection))
-        with _snapshot(connection):
-            position = _head(connection)
-            view.fill(connection, shadow, position, progress)
-        with _only_follower(connection, projection), _snapshot(connection):
-            if view.follows:
-                _follow_live(connection, projection)
-            position = _extend(connection, view, shadow, position)
-            count, differences = _differences(connection, projection, view)
-        rows = connection.execute(_sql("SELECT count(*) AS n FROM {shadow}", projection)).fetchone()
-        if swap:
-            _swap(connection, view, projection, position)
-    shown = tuple(differences)
-    return RebuildResult(projection, rows["n"] if rows else 0, count, shown, time.monotonic() - started)
+def _end(connection: Connection, until: int | datetime | None) -> int:
+    row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
+    head = row["head"] if row else 0
+    if isinstance(until, datetime):
+        return position_at(connection, head, until)
+    return head if until is None else min(until, head)
 
 
-def _fill_current(connection: Connection, shadow: str, head: int, progress: Progress) -> None:
-    """Write one row for each stream, from its last event: events carry the whole state."""
-    query = (
-        "SELECT DISTINCT ON (originator_id) originator_id, originator_version, topic, state, notification_id"
-        " FROM keyledger_events WHERE notification_id <= %s ORDER BY originator_id, originator_version DESC"
-    )
-    total = _count(connection, "SELECT count(DISTINCT originator_id) AS n FROM keyledger_events")
-    done = 0
-    with connection.cursor(name="last_events") as cursor:
-        cursor.execute(query, [head])
-        while rows := cursor.fetchmany(BATCH):
-            _copy_current(connection, [_event(row) for row in rows], shadow)
-            done += len(rows)
-            progress(done, total)
+def _follow_live(connection: Connection, view: View, upto: int) -> None:
+    """Bring a live view that follows the log at least to `upto`, so that being late is no difference."""
+    reached = -1
+    while reached < upto:
+        try:
+            with connection.transaction():
+                lock(connection, view.name)
+                before = position_of(connection, view.name)
+                reached = extend(connection, view, view.name, before, min(before + BATCH, upto))
+                set_position(connection, view.name, max(reached, before))
+        except psycopg.IntegrityError:
+            return  # its position is not that of its rows; the comparison tells
+        if reached <= before:
+            return
 
 
-def _extend_current(connection: Connection, batch: Sequence[Appended], shadow: str) -> None:
-    last = current_credentials.last_of_each(appended.event for appended in batch)
-    connection.execute(
-        sql.SQL(
-            "DELETE FROM {} USING unnest(%s::uuid[], %s::text[]) AS w (t, p) WHERE tenant_id = w.t AND provider = w.p"
-        ).format(sql.Identifier(shadow)),
-        [[event.tenant_id for event in last], [event.provider for event in last]],
-    )
-    _copy_current(connection, last, shadow)
-
-
-def _copy_current(connection: Connection, events: Sequence[Event], shadow: str) -> None:
-    columns = sql.SQL(", ").join(map(sql.Identifier, current_credentials.COLUMNS))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(shadow), columns)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for event in current_credentials.last_of_each(events):
-            row = current_credentials.project(event)
-            copy.write_row([row[column] for column in current_credentials.COLUMNS])
-
-
-def _fill_audit(connection: Connection, shadow: str, head: int, progress: Progress) -> None:
-    for batch in read_all(connection, 0, BATCH):
-        audit_trail.write(connection, batch, shadow)
-        progress(batch[-1].position, head)
-
-
-VIEWS: Mapping[str, _View] = {
-    "current_credentials": _View(("tenant_id", "provider"), _fill_current, _extend_current, follows=False),
-    "audit_trail": _View(("position",), _fill_audit, audit_trail.write, follows=True),
-}
-"""What can be replayed, by the name of the view and its table."""
-
-
-def _extend(connection: Connection, view: _View, shadow: str, position: int) -> int:
-    for batch in read_all(connection, position, BATCH):
-        view.extend(connection, batch, shadow)
-        position = batch[-1].position
-    return position
-
-
-def _follow_live(connection: Connection, projection: str) -> None:
-    """Bring a live view that follows the log to the head of this snapshot, so that being late is no difference."""
-    lock(connection, projection)
-    row = connection.execute("SELECT position FROM projection_positions WHERE projection = %s", [projection]).fetchone()
-    reached = _extend(connection, VIEWS[projection], projection, row["position"] if row else 0)
-    set_position(connection, projection, reached)
-
-
-def _differences(connection: Connection, projection: str, view: _View) -> tuple[int, list[Difference]]:
-    joined = (
-        "FROM {live} AS l FULL JOIN {shadow} AS s USING (" + ", ".join(view.key) + ") WHERE l.* IS DISTINCT FROM s.*"
-    )
-    count = _count(connection, _sql("SELECT count(*) AS n " + joined, projection))
-    query = (
-        "SELECT coalesce(l.tenant_id, s.tenant_id) AS tenant_id, coalesce(l.provider, s.provider) AS provider,"
-        " CASE WHEN l.tenant_id IS NULL THEN 'missing' WHEN s.tenant_id IS NULL THEN 'unexpected' ELSE 'changed' END"
-        " AS what " + joined + " ORDER BY 1, 2 LIMIT " + str(SHOWN_DIFFERENCES)
-    )
-    rows = connection.execute(_sql(query, projection)).fetchall()
-    return count, [Difference(row["what"], str(row["tenant_id"]), row["provider"]) for row in rows]
-
-
-def _swap(connection: Connection, view: _View, projection: str, position: int) -> None:
-    """Rename under the writer lock: writers wait for the length of the last catch-up and two renames."""
-    with connection.transaction():
-        connection.execute("SELECT keyledger_lock_log()")
-        if view.follows:
-            lock(connection, projection)
-        reached = _extend(connection, view, f"{projection}_shadow", position)
-        _copy_grants(connection, projection)
-        connection.execute(_sql("DROP TABLE {live}", projection))
-        connection.execute(_sql("ALTER TABLE {shadow} RENAME TO {live}", projection))
-        _rename_indexes(connection, projection)
-        if view.follows:
-            set_position(connection, projection, reached)
-
-
-def _copy_grants(connection: Connection, projection: str) -> None:
-    """Give the copy the rights that others have on the live view. PUBLIC is grantee 0."""
-    grants = connection.execute(
-        "SELECT CASE WHEN grantee = 0 THEN NULL ELSE pg_get_userbyid(grantee) END AS grantee, privilege_type,"
-        " is_grantable FROM pg_class, aclexplode(relacl) WHERE oid = %s::regclass AND grantee <> relowner",
-        [projection],
-    ).fetchall()
-    for grant in grants:
-        connection.execute(
-            sql.SQL("GRANT {} ON {} TO {}{}").format(
-                sql.SQL(grant["privilege_type"]),
-                sql.Identifier(f"{projection}_shadow"),
-                sql.Identifier(grant["grantee"]) if grant["grantee"] else sql.SQL("PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if grant["is_grantable"] else ""),
-            )
-        )
-
-
-def _rename_indexes(connection: Connection, projection: str) -> None:
-    prefix = f"{projection}_shadow"
-    rows = connection.execute(
-        "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = %s", [projection]
-    ).fetchall()
-    for name in (row["indexname"] for row in rows if row["indexname"].startswith(prefix)):
-        kept = sql.Identifier(projection + name.removeprefix(prefix))
-        connection.execute(sql.SQL("ALTER INDEX {} RENAME TO {}").format(sql.Identifier(name), kept))
-
-
-@contextmanager
-def _alone(connection: Connection, shadow: str) -> Iterator[None]:
-    row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS got", [shadow]).fetchone()
-    if not row or not row["got"]:
-        raise ValueError("a rebuild of this projection is running already")
-    drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(shadow))
-    connection.execute(drop)
-    try:
-        yield
-    finally:
-        if not connection.closed:  # a lost connection leaves both to the server and to the next rebuild
-            connection.execute(drop)
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [shadow])
-
-
-@contextmanager
-def _only_follower(connection: Connection, projection: str) -> Iterator[None]:
-    """Keep other followers of the live view away. Taken before the snapshot, which must see their last work."""
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [projection])
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [projection])
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
+def _compare(
+    connection: Connection, view: View, table: str, position: int, only_until: bool
+) -> tuple[int, int, tuple[Difference, ...]]:
+    """Compare at the position that the live view has in one snapshot, to which the copy is brought first."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
+        if not only_until:
+            upto = position_of(connection, view.name) if view.follows else END
+            position = extend(connection, view, table, position, upto)
+        return position, *differences(connection, view.name, table, view.key, view.columns)
 
 
-def _head(connection: Connection) -> int:
-    return _count(connection, "SELECT coalesce(max(notification_id), 0) AS n FROM keyledger_events")
+def _swap(connection: Connection, view: View, table: str, position: int) -> None:
+    """Bring the copy near the head while others work, then to the head while they wait, and exchange the tables."""
+    for _ in range(_ROUNDS):
+        with connection.transaction():
+            reached = extend(connection, view, table, position, END)
+        moved, position = reached - position, reached
+        if moved < BATCH // 50:
+            break
 
+    def complete() -> None:
+        if view.follows:
+            lock(connection, view.name)
+        else:
+            connection.execute("SELECT keyledger_lock_log()")
+        reached = extend(connection, view, table, position, END)
+        if view.follows:
+            set_position(connection, view.name, reached)
 
-def _count(connection: Connection, query: str | sql.Composed) -> int:
-    row = connection.execute(query.encode() if isinstance(query, str) else query).fetchone()
-    return row["n"] if row else 0
-
-
-def _event(row: Row) -> Event:
-    return decode(row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
-
-
-def _sql(text: str, projection: str) -> sql.Composed:
-    live, shadow = sql.Identifier(projection), sql.Identifier(f"{projection}_shadow")
-    return sql.SQL(text).format(live=live, shadow=shadow)  # parts come from this module
+    shadow.swap(connection, view.name, complete)

@@ -9,6 +9,7 @@ import sys
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated, cast
+from urllib.parse import quote
 
 import typer
 
@@ -69,16 +70,27 @@ def set_credential(
 
 @app.command("list")
 def list_credentials(
-    tenant_id: Tenant, url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = None, as_json: JsonOption = False
+    *,
+    tenant_id: Tenant,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="What was in effect then, such as 2026-01-31T12:00:00Z.", show_default=False
+        ),
+    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List a tenant's credentials; keys are masked."""
+    then = "" if as_of is None else f"?as_of={quote(as_of, safe='')}"
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        answer = service.call("GET", credential_path(tenant_id))
+        answer = service.call("GET", credential_path(tenant_id) + then)
     credentials = cast("list[dict[str, object]]", answer["credentials"])
     if as_json:
         print_json(answer)
     elif not credentials:
-        say("the tenant has no credentials")
+        say("the tenant has no credentials" if as_of is None else "the tenant had no credentials then")
     else:
         _print_credentials(credentials)
 

@@ -1,13 +1,14 @@
 """What the demo stands on: keys of its own, settings of its own, a catalogue of its own, providers that are stand-ins.
 
 Promises: no setting or key of the person who runs it is used, and nothing it makes is used by `serve`; the encryption
-key lies in DATA_DIR/demo, readable by its owner only, and is the same on the next run, or the demo's database would be
-unreadable. The admin key is new on every run and stored nowhere.
+keys lie in DATA_DIR/demo, readable by their owner only, and are the same on the next run, or the demo's database would
+be unreadable. The admin key is new on every run and stored nowhere.
 """
 
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,11 +40,13 @@ def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, globa
     return {
         "TENANT_CREDENTIALS_ENABLED": "true",
         "ENCRYPTION_KEY": _encryption_key(folder / "encryption-key").reveal(),
+        # As on several nodes: the new key is known everywhere before one seals under it.
+        "ENCRYPTION_KEY_PREVIOUS": _encryption_key(folder / "encryption-key-next").reveal(),
         # A lost key of the demo must not end the demo: what it sealed is shown as unreadable.
         "ALLOW_UNREADABLE_CREDENTIALS": "true",
         "SUPER_API_KEY": admin_key.reveal(),
         "AI_MODELS_FILE": str(_catalogue(folder / "ai_models.yml")),
-        "DATA_DIR": str(data_dir),
+        "DATA_DIR": str(folder),  # its database is not that of `serve`
         "MISTRAL_API_KEY": global_key.reveal(),
         "OPENAI_API_BASE": f"{provider_url}/openai/v1",
         "ANTHROPIC_API_BASE": f"{provider_url}/anthropic",
@@ -53,6 +56,12 @@ def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, globa
         "ENDPOINT_ALLOWED_HOSTS": urlsplit(provider_url).netloc,
         "LOG_LEVEL": "error",
     }
+
+
+def promoted(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings after the next encryption key became the primary one."""
+    old, new = environment["ENCRYPTION_KEY"], environment["ENCRYPTION_KEY_PREVIOUS"]
+    return {**environment, "ENCRYPTION_KEY": new, "ENCRYPTION_KEY_PREVIOUS": old}
 
 
 def _encryption_key(path: Path) -> Secret:

@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from domain.errors import CommandReused, ServiceError, StoreUnavailable, VersionConflict
-from scripts import config_check, credentials, database, keys, run, serve
+from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
+from scripts import backup, config_check, credentials, database, encryption_keys, keys, projections, restore, run, serve
 from scripts.exits import Exit, Stop
 from scripts.output import say
 
@@ -28,7 +28,12 @@ app.command("run")(run.run)
 app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(encryption_keys.app, name="keys")
 app.add_typer(database.app, name="database")
+app.command("backup")(backup.backup)
+app.add_typer(restore.app, name="restore")
+app.add_typer(projections.app, name="projections")
+app.command("replay")(projections.replay)
 app.add_typer(config_check.app, name="config")
 
 
@@ -67,7 +72,7 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
         return error.code, error.lines
     if isinstance(error, StoreUnavailable):
         return Exit.UNREACHABLE, [error.detail]
-    if isinstance(error, VersionConflict | CommandReused):
+    if isinstance(error, VersionConflict | CommandReused | ReplayConflict):
         return Exit.CONFLICT, [error.detail]
     if isinstance(error, ServiceError):
         return Exit.REFUSED, [error.detail]

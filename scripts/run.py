@@ -7,8 +7,8 @@ those of `serve` alone, whatever the environment says.
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,8 @@ from scripts.exits import Exit, Stop
 from scripts.output import JsonOption, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
+    import socket
+
     from domain.secret import Secret
     from scripts.tour import Outcome, Stage
 
@@ -64,13 +66,11 @@ def _demo(port: int) -> Iterator[_Demo]:
     """Bring everything up. The service loads its LLM library, which takes seconds, beside the tour's first step."""
     import httpx
 
-    from keyledger import logs
-    from keyledger.compose import build
     from keyledger.embedded_postgres import start
     from keyledger.llm import cleanse
-    from keyledger.settings import load, load_data_dir
-    from scripts.demo import DATABASE, demo_environment, new_key
-    from scripts.http_server import listen_near, served_beside
+    from keyledger.settings import load_data_dir
+    from scripts.demo import DATABASE, demo_environment, new_key, promoted
+    from scripts.http_server import listen, listen_near
     from scripts.stand_in_provider import StandInProvider
     from scripts.tour import new_stage
 
@@ -81,22 +81,38 @@ def _demo(port: int) -> Iterator[_Demo]:
         StandInProvider(accepted=()) as provider,
         start(data_dir) as server,
         listen_near("127.0.0.1", port) as listener,
+        ExitStack() as running,
     ):
-        dsn = server.dsn(DATABASE)
-        settings = load(demo_environment(data_dir, provider.url, admin_key, global_key), None)
-        logs.configure(settings.log_level, settings.log_format)
-        service = build(settings, dsn)
-        try:
-            service.prepare()
-            with (
-                served_beside(service.app, listener) as url,
-                httpx.Client(
-                    base_url=url, headers={"X-API-Key": admin_key.reveal()}, timeout=30, trust_env=False
-                ) as http,
-            ):
-                yield _Demo(new_stage(http, provider, dsn, global_key), url, admin_key, data_dir)
-        finally:
-            service.close()
+        dsn, kept_port = server.dsn(DATABASE), listener.getsockname()[1]
+        environment = demo_environment(data_dir, provider.url, admin_key, global_key)
+        url = running.enter_context(_service(environment, dsn, listener))
+
+        def promote() -> None:
+            running.close()
+            running.enter_context(_service(promoted(environment), dsn, listen("127.0.0.1", kept_port)))
+
+        headers = {"X-API-Key": admin_key.reveal()}
+        with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+            yield _Demo(new_stage(http, provider, dsn, global_key, promote), url, admin_key, data_dir)
+
+
+@contextmanager
+def _service(environment: Mapping[str, str], dsn: str, listener: "socket.socket") -> Iterator[str]:
+    """Serve with these settings while the block lasts; gives the URL."""
+    from keyledger import logs
+    from keyledger.compose import build
+    from keyledger.settings import load
+    from scripts.http_server import served_beside
+
+    settings = load(environment, None)
+    logs.configure(settings.log_level, settings.log_format)
+    service = build(settings, dsn)
+    try:
+        service.prepare()
+        with served_beside(service.app, listener) as url:
+            yield url
+    finally:
+        service.close()
 
 
 def _take_tour(demo: _Demo, *, as_json: bool) -> list["Outcome"]:
@@ -125,8 +141,9 @@ def _play(demo: _Demo, *, quiet: bool) -> None:
     if not quiet:
         print_line(f"The demo serves on    {demo.url}", style="bold")
         print_line(f"one-time admin key    {demo.admin_key.reveal()}", style="bold")
-        print_line(f"for example           export KEYLEDGER_URL={demo.url} KEYLEDGER_API_KEY=<the key above>")
-        print_line(f"                      keyledger credentials list {tenant}")
+        print_line("in another terminal, for example:")
+        print_line(f"  export KEYLEDGER_URL={demo.url} KEYLEDGER_API_KEY={demo.admin_key.reveal()}")
+        print_line(f"  .venv/bin/keyledger credentials list {tenant}")
     say(f"demo keys and data lie in {demo.data_dir}; never use them in production. Ctrl-C ends the demo.")
     try:
         threading.Event().wait()

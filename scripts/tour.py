@@ -5,6 +5,7 @@ the keys in clear, or the tour fails. Every run uses new tenants, so it can be r
 Refuses: to go on after a step that does not hold.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ class Tenant:
 class Stage:
     """What the steps share: the service over HTTP, the stand-in for all providers, the database, tenants and keys.
 
-    good, bad: keys that providers accept and refuse; both must stay secret.
+    promote: restarts the service with the next encryption key as its primary.
     """
 
     http: "httpx.Client"
@@ -66,6 +67,7 @@ class Stage:
     global_key: Secret
     acme: Tenant
     borealis: Tenant
+    promote: Callable[[], None]
     replaced_key: Secret = field(default_factory=lambda: new_key("sk-acme-openai"))
     refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
 
@@ -94,11 +96,17 @@ class Stage:
         ]
 
 
-def new_stage(http: "httpx.Client", provider: StandInProvider, dsn: str, global_key: Secret) -> Stage:
+def new_stage(
+    http: "httpx.Client",
+    provider: StandInProvider,
+    dsn: str,
+    global_key: Secret,
+    promote: Callable[[], None] = lambda: None,
+) -> Stage:
     """Return a stage with two new tenants; the provider accepts all their keys but the one that is to be refused."""
     acme = Tenant("Acme", str(uuid4()), {name: new_key(f"sk-acme-{name}") for name in MODELS})
     borealis = Tenant("Borealis", str(uuid4()), {"openai": new_key("sk-borealis-openai")})
-    stage = Stage(http, provider, dsn, global_key, acme, borealis)
+    stage = Stage(http, provider, dsn, global_key, acme, borealis, promote)
     provider.accepted = {secret.reveal() for secret in stage.secrets() if secret is not stage.refused_key}
     return stage
 
@@ -195,6 +203,29 @@ def _audit(stage: Stage) -> Table:
     return Table(("tenant", "position", "when", "who", "did", "provider", "version", "key"), rows)
 
 
+def _rotate(stage: Stage) -> Table:
+    keys = "/api/v1/sysadmin/encryption-keys"
+    stage.promote()
+    old = stage.send("GET", keys).json()["keys"][1]
+    require(old["live"] >= len(MODELS) + 1 and not old["safe_to_remove"], "the old key is needed before the rotation")
+    rows = [_key_row("before", old)]
+    begun = stage.send("POST", f"{keys}/rotations")
+    require(begun.status_code == 202, f"a rotation begins with 202, not {begun.status_code}")
+    followed = stage.send("GET", f"{begun.headers['Location']}/events").text
+    told = [json.loads(line.removeprefix("data: ")) for line in followed.splitlines() if line.startswith("data: ")]
+    require(told[-1]["state"] == "completed" and told[-1]["failed"] == 0, "the rotation ends, and nothing failed")
+    rows += [
+        (event["state"], event["key_id"], "", f"{event['done']} of {event['total']} sealed anew", "", "")
+        for event in (begun.json(), *told)
+    ]
+    found = stage.send("GET", keys).json()["keys"]
+    rows += [_key_row("after", key) for key in found]
+    after = next(key for key in found if key["key_id"] == old["key_id"])
+    require(after["live"] == 0 and after["safe_to_remove"], "afterwards no live credential needs the old key")
+    _served(stage, stage.acme, "openai", stage.replaced_key, "tenant")
+    return Table(("", "encryption key", "state", "live credentials", "safe to remove", "why"), rows)
+
+
 def _scan_database(stage: Stage) -> Table:
     import psycopg
     from psycopg import sql
@@ -238,6 +269,7 @@ STEPS: Sequence[Step] = (
     Step("After a delete no call carries the old key", _delete),
     Step("The list shows what is in effect", _list),
     Step("The audit trail shows who did what, and when", _audit),
+    Step("The encryption key is rotated while the service runs, and the old one may go", _rotate),
     Step("No table of the database holds a key in clear", _scan_database),
     Step("The views are dropped, replayed from the log, and equal", _replay),
 )
@@ -275,6 +307,11 @@ def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, sourc
 
 def _status(stage: Stage, tenant: Tenant, provider: str) -> int:
     return stage.send("GET", credential_path(tenant.id, provider)).status_code
+
+
+def _key_row(when: str, key: dict[str, Any]) -> tuple[str, ...]:
+    safe = "yes" if key["safe_to_remove"] else "no"
+    return (when, key["key_id"], key["state"], str(key["live"]), safe, key["reason"])
 
 
 def _cell(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from domain.service import CredentialService
-from tests.api.memory import MemoryStore, ScriptedModels, VaultSealer
+from tests.api.memory import START, MemoryKeys, MemoryPast, MemoryProjections, MemoryStore, ScriptedModels, VaultSealer
 
 SUPER_KEY = "super-key-0123456789"
 KEYS = {role: f"{role.value}-key-0123456789" for role in Role}
@@ -23,7 +23,6 @@ TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 OTHER_TENANT = "0e02b2c3-58cc-4372-a567-0e02b2c3d479"
 CREDENTIALS = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
 OPENAI = f"/api/v1/tenants/{TENANT}/openai/v1"
-START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Ticking:
@@ -49,11 +48,16 @@ class Harness:
     def __post_init__(self) -> None:
         self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
         clock = Ticking()
+        self.keys = MemoryKeys(Ticking())
+        self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         self.services = Services(
             credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
             models=self.models,
             audit=self.store,
+            encryption_keys=self.keys,
+            projections=self.projections,
+            past=MemoryPast(self.store, self.sealer),
             authenticator=Authenticator(Secret(SUPER_KEY), named),
             endpoint_rules=EndpointRules(),
             tenant_credentials=self.tenant_credentials,

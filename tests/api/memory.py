@@ -1,25 +1,38 @@
 """The domain's ports in memory, for tests of the HTTP interface alone. They keep the ports' promises and check them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import Action, AuditEntry, AuditFilter
 from domain.credential import Credential, CredentialSet, evolve, stream_id
+from domain.encryption_keys import RotationCounts
 from domain.errors import (
     CredentialIntegrityError,
     FieldFault,
     InvalidRequest,
+    ReplayConflict,
+    ReplayNotFound,
+    RotationNotFound,
+    RotationRefused,
     StoreUnavailable,
     UnknownModel,
+    UnknownProjection,
     UnreadableCredential,
     VersionConflict,
 )
-from domain.event import Event
+from domain.event import CommandMeta, Event
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.ports import Clock
+from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
 from domain.resolution import Head, Receipt, Route, Source, Stored
+from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
 from domain.secret import SealContext, SealedSecret, Secret
+from domain.service import CredentialService, CredentialStatus
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class VaultSealer:
@@ -42,8 +55,8 @@ class VaultSealer:
             raise UnreadableCredential(sealed.key_id, "unknown-key")
         return self._vault[sealed.token]
 
-    def is_readable(self, sealed: SealedSecret, context: SealContext) -> bool:
-        return sealed.binding == repr(context) and sealed.token in self._vault
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        self.open(sealed, context)
 
     def lose_all(self) -> None:
         """Forget every secret, as if the encryption key were gone."""
@@ -128,6 +141,108 @@ def _fits(row: AuditEntry, wanted: AuditFilter) -> bool:
         and (wanted.since is None or row.timestamp >= wanted.since)
         and (wanted.until is None or row.timestamp < wanted.until)
     )
+
+
+class MemoryKeys:
+    """Two encryption keys, and rotations that are over as soon as they begin, unless a test holds them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.held = False
+        self.obstacle = ""
+        self.found: dict[str, RotationStatus] = {}
+
+    def keys(self) -> Sequence[KeyStatus]:
+        old = KeyStatus("k0000000002", KeyState.PREVIOUS, START, None, 0, 3, True, "no live credential needs it")
+        return [
+            KeyStatus("k0000000001", KeyState.PRIMARY, START, None, 2, 0, False, "new ones are sealed under it"),
+            old,
+        ]
+
+    def start(self, meta: CommandMeta) -> RotationStatus:
+        if self.obstacle:
+            raise RotationRefused(self.obstacle)
+        now = self._clock()
+        begun = RotationStatus(
+            str(uuid4()), "k0000000001", meta.actor, RotationState.RUNNING, 2, RotationCounts(), (), now, now, None
+        )
+        self.found[begun.rotation_id] = begun
+        return begun if self.held else self.end(begun.rotation_id, RotationState.COMPLETED)
+
+    def end(self, rotation_id: str, state: RotationState) -> RotationStatus:
+        now, before = self._clock(), self.rotation(rotation_id)
+        unopened = (Unopened(str(uuid4()), "openai", "binding"),)
+        self.found[rotation_id] = replace(
+            before, state=state, counts=RotationCounts(1, 0, 1), unopened=unopened, updated_at=now, finished_at=now
+        )
+        return self.found[rotation_id]
+
+    def rotations(self) -> Sequence[RotationStatus]:
+        return list(reversed(self.found.values()))
+
+    def rotation(self, rotation_id: str) -> RotationStatus:
+        if rotation_id not in self.found:
+            raise RotationNotFound
+        return self.found[rotation_id]
+
+    def cancel(self, rotation_id: str) -> RotationStatus:
+        found = self.rotation(rotation_id)
+        return self.end(rotation_id, RotationState.CANCELLED) if found.state is RotationState.RUNNING else found
+
+
+class MemoryProjections:
+    """Two views, and replays that are over as soon as they begin, unless a test holds them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.held = False
+        self.stopped: str | None = None
+        self.differences: tuple[Difference, ...] = ()
+        self.found: dict[str, ReplayStatus] = {}
+
+    def list(self) -> Sequence[ProjectionStatus]:
+        return [
+            ProjectionStatus("current_credentials", 5, 5, 2, None),
+            ProjectionStatus("audit_trail", 3, 5, 3, self.stopped),
+        ]
+
+    def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
+        self._require(projection)
+        if any(one.state is ReplayState.RUNNING for one in self.found.values()):
+            raise ReplayConflict("A replay is running.")
+        now, replay_id, count = self._clock(), str(uuid4()), len(self.differences)
+        begun = ReplayStatus(
+            replay_id, projection, meta.actor, swap, ReplayState.RUNNING, 2, 5, None, None, now, now, None
+        )
+        swapped = swap is Swap.ALWAYS or (swap is Swap.IF_EQUAL and not count)
+        result = RebuildResult(projection, 5, 5, 2, count, self.differences, swapped, 0.5)
+        ended = replace(begun, state=ReplayState.COMPLETED, done=5, result=result, finished_at=now)
+        self.found[replay_id] = begun if self.held else ended
+        return self.found[replay_id]
+
+    def replay(self, projection: str, replay_id: str) -> ReplayStatus:
+        self._require(projection)
+        if replay_id not in self.found or self.found[replay_id].projection != projection:
+            raise ReplayNotFound
+        return self.found[replay_id]
+
+    def _require(self, projection: str) -> None:
+        known = [status.name for status in self.list()]
+        if projection not in known:
+            raise UnknownProjection(known)
+
+
+class MemoryPast:
+    """What the list of events says was in effect at a time."""
+
+    def __init__(self, store: MemoryStore, sealer: VaultSealer) -> None:
+        self._store = store
+        self._sealer = sealer
+
+    def of_tenant(self, tenant_id: str, at: datetime) -> Sequence[CredentialStatus]:
+        past = MemoryStore()
+        past.events = [event for event in self._store.events if event.timestamp <= at]
+        return CredentialService(past, past, self._sealer, lambda: at).of_tenant(tenant_id)
 
 
 GPT = Model("gpt-4o", ModelKind.COMPLETION, "openai", Adapter.LITELLM, "gpt-4o")

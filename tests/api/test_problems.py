@@ -54,6 +54,22 @@ GOLDEN = [
         "idempotency-key-reused",
         "This Idempotency-Key was used for a different request. Use a fresh key for a new request.",
     ),
+    (errors.RotationRefused("A node is behind."), 409, "rotation-refused", "A node is behind."),
+    (errors.RotationNotFound(), 404, "rotation-not-found", "There is no rotation of this id."),
+    (
+        errors.KeyNotRetirable(["it is the primary key", "a rotation is running"]),
+        409,
+        "key-not-retirable",
+        "The key cannot be retired: it is the primary key; a rotation is running.",
+    ),
+    (
+        errors.UnknownProjection(["a", "b"]),
+        404,
+        "unknown-projection",
+        "There is no such projection. Known projections: a, b.",
+    ),
+    (errors.ReplayConflict("A replay is running."), 409, "replay-conflict", "A replay is running."),
+    (errors.ReplayNotFound(), 404, "replay-not-found", "There is no replay of this id."),
     (
         errors.NoCredential("T", "openai", "none"),
         424,

@@ -1,5 +1,6 @@
 """The commands of the documents run as written, in a folder of their own, in the order they stand there."""
 
+import json
 import os
 import re
 import shutil
@@ -7,14 +8,20 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from scripts.exits import Exit
 from tests.support.postgres import programs
+from tests.support.store import open_store
 
 REPOSITORY = Path(__file__).parents[2]
+KEYLEDGER = ".venv/bin/keyledger"
+FIRST = "11111111-1111-4111-8111-111111111111"
+SECOND = "22222222-2222-4222-8222-222222222222"
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -54,8 +61,16 @@ def run(script: str, folder: Path) -> str:
 @pytest.fixture
 def served(folder: Path) -> Iterator[int]:
     """What the first two blocks of the README do, the second in another terminal, on a free port."""
-    configure, serve, *_ = blocks("README.md", "A service of your own")
+    configure, *_ = blocks("README.md", "A service of your own")
     assert "ENCRYPTION_KEY" in run(configure, folder)
+    with serving(folder) as port:
+        yield port
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """A service on a free port, started in the folder as the README says."""
+    _, serve, *_ = blocks("README.md", "A service of your own")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
@@ -67,13 +82,19 @@ def served(folder: Path) -> Iterator[int]:
         text=True,
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if "serving on" in line:
-            break
-    _wait(port)
-    yield port
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    try:
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "serving on" in line:
+                break
+        else:
+            pytest.fail(said)
+        _wait(port)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
 
 
 def _wait(port: int) -> None:
@@ -98,17 +119,104 @@ def test_the_readme_leads_to_a_first_credential(folder: Path, served: int) -> No
     assert "sk-a-new-key" not in said
 
 
-def test_the_backup_of_the_embedded_server_is_a_dump(folder: Path, served: int) -> None:
-    (backup,) = blocks("docs/operations.md", "Backup and restore")
-    run(f"PATH={programs()}:$PATH\n{backup}", folder)
-    assert "CREATE TABLE public.keyledger_events" in (folder / "backup.sql").read_text(encoding="utf-8")
+def set_key(folder: Path, port: int, tenant: str) -> None:
+    command = f"credentials set {tenant} openai --stdin --url http://127.0.0.1:{port}"
+    run(f'echo "sk-of-{tenant}" | SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)
+
+
+def listed(folder: Path, port: int, tenant: str) -> list[tuple[str, str]]:
+    command = f"credentials list {tenant} --json --url http://127.0.0.1:{port}"
+    said = run(f'SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)
+    return [(one["encryption_status"], one["key_id"]) for one in json.loads(said)["credentials"]]
+
+
+def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:
+    backup, restore, accept = blocks("docs/operations.md", "Backup and restore")
+    tools = f"export PATH={programs()}:$PATH\n"
+    run(blocks("README.md", "A service of your own")[0], folder)
+    with serving(folder) as port:
+        set_key(folder, port, FIRST)
+        run(tools + backup, folder)
+        set_key(folder, port, SECOND)
+    try:
+        run(tools + restore, folder)
+        refused = subprocess.run(
+            [folder / KEYLEDGER, "serve", "--port", "0"],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert refused.returncode == Exit.REFUSED
+        assert "keyledger restore accept" in refused.stderr
+        run(accept, folder)
+        with serving(folder) as port:
+            assert [status for status, _ in listed(folder, port, FIRST)] == ["encrypted"]
+            assert listed(folder, port, SECOND) == []
+    finally:
+        run(f"{KEYLEDGER} database stop", folder)
+
+
+def test_the_key_is_rotated_on_two_nodes_without_a_moment_at_which_one_cannot_read(
+    folder: Path, database_url: str
+) -> None:
+    make, widen, swap, rotate, retire, narrow = blocks("docs/operations.md", "Rotating ENCRYPTION_KEY on several nodes")
+    nodes = [folder / name for name in ("a", "b")]
+    for node in nodes:
+        node.mkdir()
+        (node / ".venv").symlink_to(REPOSITORY / ".venv")
+        (node / "ai_models.yml").symlink_to(REPOSITORY / "ai_models.yml")
+    run(blocks("README.md", "A service of your own")[0], nodes[0])
+    run(f"echo \"DATABASE_URL='{database_url}'\" >> .env", nodes[0])
+    run(make, nodes[0])
+    for name in (".env", "new-encryption-key"):
+        shutil.copy(nodes[0] / name, nodes[1] / name)
+
+    def restart_with(change: str, stack: dict[Path, ExitStack]) -> None:
+        """One node after the other: at every moment one of them serves what both can read."""
+        for node in nodes:
+            run(change, node)
+            if node in stack:
+                stack[node].close()
+            stack[node] = ExitStack()
+            ports[node] = stack[node].enter_context(serving(node))
+            for other in stack:
+                assert [status for status, _ in listed(other, ports[other], FIRST)] in ([], ["encrypted"])
+
+    ports: dict[Path, int] = {}
+    running: dict[Path, ExitStack] = {}
+    try:
+        restart_with(widen, running)
+        set_key(nodes[0], ports[nodes[0]], FIRST)  # still under the old key
+        restart_with(swap, running)
+        before = listed(nodes[1], ports[nodes[1]], FIRST)
+        said = run(rotate, nodes[1])
+        assert "safe to remove" in said
+        run(retire, nodes[1])
+        restart_with(narrow, running)
+        after = listed(nodes[0], ports[nodes[0]], FIRST)
+        assert [status for status, _ in before + after] == ["encrypted", "encrypted"]
+        assert before != after, "another key id"
+    finally:
+        for one in running.values():
+            one.close()
+    assert all(not (node / "new-encryption-key").exists() for node in nodes)
+    assert all((node / ".env").stat().st_mode & 0o077 == 0 for node in nodes)
 
 
 def test_views_are_replayed_as_the_document_says(database_url: str, folder: Path) -> None:
-    (replay,) = blocks("docs/operations.md", "Replay")
-    said = run(f"export DATABASE_URL='{database_url}'\n{replay}", folder)
-    assert "RebuildResult(projection='current_credentials'" in said
-    assert "RebuildResult(projection='audit_trail'" in said
+    settings = f"export DATABASE_URL='{database_url}'\n"
+    with open_store(database_url) as store:
+        store.set(FIRST, "openai", "sk-live-0123456789")
+        store.audit()
+    replay, mend, past = blocks("docs/operations.md", "Replay")
+    said = run(settings + replay, folder)
+    assert re.search(r"audit_trail +1 +1 +0 +1 +live", said)
+    assert re.search(r"current_credentials +1 +1 +0 +yes", said)
+    assert "yes" in run(settings + mend, folder)
+    assert re.search(r"current_credentials +0 +0 +1 +no", run(settings + past, folder))
 
 
 def test_links_between_documents_lead_somewhere() -> None:

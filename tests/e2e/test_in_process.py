@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -23,9 +24,10 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 @asynccontextmanager
-async def ledger(database_url: str, provider: StandInProvider) -> AsyncIterator[InProcess]:
+async def ledger(database_url: str, data_dir: str, provider: StandInProvider) -> AsyncIterator[InProcess]:
     settings = environment(
         DATABASE_URL=database_url,
+        DATA_DIR=data_dir,
         OPENAI_API_BASE=provider.url,
         ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
         OPENAI_API_KEY="sk-global-openai-0001",
@@ -36,9 +38,9 @@ async def ledger(database_url: str, provider: StandInProvider) -> AsyncIterator[
         yield opened
 
 
-def test_a_backend_completes_streams_and_embeds_as_a_tenant(database_url: str) -> None:
+def test_a_backend_completes_streams_and_embeds_as_a_tenant(database_url: str, tmp_path: Path) -> None:
     async def use(provider: StandInProvider) -> None:
-        async with ledger(database_url, provider) as opened:
+        async with ledger(database_url, str(tmp_path), provider) as opened:
             answer = await opened.complete(TENANT, "gpt-4o", HELLO, temperature=0)
             assert isinstance(answer, Answer)
             assert answer.receipt.source is Source.TENANT
@@ -56,9 +58,9 @@ def test_a_backend_completes_streams_and_embeds_as_a_tenant(database_url: str) -
     assert [request.key for request in provider.requests] == [KEY, KEY, KEY, "sk-global-openai-0001"]
 
 
-def test_what_goes_wrong_is_one_of_our_errors(database_url: str) -> None:
+def test_what_goes_wrong_is_one_of_our_errors(database_url: str, tmp_path: Path) -> None:
     async def use(provider: StandInProvider) -> None:
-        async with ledger(database_url, provider) as opened:
+        async with ledger(database_url, str(tmp_path), provider) as opened:
             with pytest.raises(UnknownModel):
                 await opened.complete(TENANT, "nothing", HELLO)
             with pytest.raises(NoCredential):

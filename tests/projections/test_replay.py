@@ -1,13 +1,20 @@
 """A view can always be computed again, and what somebody changed in it is found."""
 
 import threading
+from datetime import timedelta
 
+import psycopg
 import pytest
+from psycopg import sql
 
-from domain.errors import CredentialIntegrityError
+from domain.errors import CredentialIntegrityError, ReplayConflict, UnknownProjection
+from domain.replay import Difference, Swap
 from domain.resolution import Stored
 from keyledger.keyring import Keyring
+from projections import shadow
+from projections.postgres import connect
 from projections.rebuild import VIEWS, compare, rebuild
+from projections.standing import standing
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
@@ -35,7 +42,7 @@ def test_a_dropped_view_comes_back_as_it_was(store: Store, view: str) -> None:
     before = rows(store, view)
     with store.superuser() as database:
         database.execute(f"TRUNCATE {view}")
-    lost = rebuild(store.url, view)
+    lost = rebuild(store.url, view, swap=Swap.ALWAYS)
     assert lost.difference_count == len(before) == lost.rows
     assert rows(store, view) == before
     check(store)
@@ -44,7 +51,8 @@ def test_a_dropped_view_comes_back_as_it_was(store: Store, view: str) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_replay_of_an_untouched_view_finds_no_difference(store: Store, view: str) -> None:
     fill(store)
-    assert rebuild(store.url, view).difference_count == 0
+    found = rebuild(store.url, view)
+    assert (found.difference_count, found.swapped) == (0, True)
     check(store)
 
 
@@ -82,7 +90,10 @@ def test_what_somebody_changed_in_a_view_is_listed_and_mended(store: Store, view
     found = compare(store.url, view)
     assert {difference.what for difference in found.differences} == {what}
     assert compare(store.url, view).difference_count == found.difference_count, "a comparison changes nothing"
-    assert rebuild(store.url, view).difference_count == found.difference_count
+    left = rebuild(store.url, view)
+    assert (left.difference_count, left.swapped) == (found.difference_count, False), "what differs is not swapped"
+    mended = rebuild(store.url, view, swap=Swap.ALWAYS)
+    assert (mended.difference_count, mended.swapped) == (found.difference_count, True)
     check(store)
 
 
@@ -112,7 +123,7 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
     with store.superuser() as database:
         database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with pytest.raises(ValueError, match="running already"):
+        with pytest.raises(ReplayConflict, match="running already"):
             rebuild(store.url, "audit_trail")
 
 
@@ -136,13 +147,13 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
             "INSERT INTO keyledger_events SELECT gen_random_uuid(), 1, 'CredentialRenamed', '{}',"
             " max(notification_id) + 1 FROM keyledger_events"
         )
-    with pytest.raises(CredentialIntegrityError, match="event-topic-unknown"):
+    with pytest.raises(CredentialIntegrityError, match="event-topic-unknown at position 11, topic CredentialRenamed"):
         rebuild(store.url, view)
     assert rows(store, view) == before
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(ValueError, match="current_credentials, audit_trail"):
+    with pytest.raises(UnknownProjection, match="current_credentials, audit_trail"):
         rebuild(store.url, "nothing")
 
 
@@ -163,3 +174,156 @@ def test_a_replayed_view_keeps_its_indexes_and_the_rights_of_others(store: Store
         assert [database.execute(query, [view]).fetchall() for query in shape] == before
         database.execute(f"DROP OWNED BY {role}")
         database.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_replayed_view_keeps_its_owner_its_options_and_its_comment(store: Store, view: str) -> None:
+    looks = (
+        "SELECT pg_get_userbyid(relowner) AS owner, reloptions, obj_description(oid, 'pg_class') AS comment"
+        " FROM pg_class WHERE oid = %s::regclass"
+    )
+    with store.superuser() as database:
+        role = sql.Identifier(f"owner_{view}")
+        database.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+        database.execute(sql.SQL("CREATE ROLE {}").format(role))
+        database.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(view), role))
+        before = database.execute(looks, [view]).fetchone()
+        rebuild(store.url, view)
+        assert database.execute(looks, [view]).fetchone() == before
+        assert before is not None
+        assert before["owner"] == f"owner_{view}"
+        database.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
+        database.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_copy_up_to_a_position_is_what_the_log_had_then_and_never_becomes_the_view(store: Store, view: str) -> None:
+    fill(store)
+    store.audit()
+    before = rows(store, view)
+    whole = rebuild(store.url, view, until=10**12, swap=Swap.ALWAYS)
+    assert (whole.position, whole.difference_count, whole.swapped) == (10, 0, False)
+    half = rebuild(store.url, view, until=5, swap=Swap.ALWAYS)
+    assert (half.position, half.swapped) == (5, False)
+    assert half.rows == {"current_credentials": 3, "audit_trail": 5}[view]
+    assert half.difference_count > 0
+    assert rebuild(store.url, view, until=0).rows == 0
+    assert rows(store, view) == before
+
+
+def test_a_time_means_everything_up_to_its_last_event(store: Store) -> None:
+    fill(store)
+    times = [entry.timestamp for entry in store.audit()]
+    assert rebuild(store.url, "audit_trail", until=times[4]).position == 5
+    assert rebuild(store.url, "audit_trail", until=times[4] - timedelta(microseconds=1)).position == 4
+    assert rebuild(store.url, "audit_trail", until=times[0] - timedelta(days=1)).rows == 0
+    assert rebuild(store.url, "audit_trail", until=times[-1] + timedelta(days=1)).difference_count == 0
+
+
+def test_a_view_whose_position_was_put_back_is_mended_by_a_replay(store: Store) -> None:
+    fill(store)
+    store.audit()
+    with store.superuser() as database:
+        database.execute("UPDATE projection_positions SET position = 2")
+    assert rebuild(store.url, "audit_trail", swap=Swap.ALWAYS).swapped
+    assert len(store.audit()) == 10
+    check(store)
+
+
+def test_a_view_that_is_late_is_not_a_view_that_differs(store: Store) -> None:
+    fill(store)
+    assert rows(store, "audit_trail") == []
+    assert rebuild(store.url, "audit_trail").difference_count == 0
+    assert len(rows(store, "audit_trail")) == 10
+
+
+def test_a_difference_that_is_not_about_a_credential_has_no_tenant(store: Store) -> None:
+    with store.superuser() as database:
+        database.execute(
+            "INSERT INTO audit_trail VALUES (1, gen_random_uuid(), 1, now(), 'key-introduced', NULL, NULL, 'x', 'x',"
+            " 'x', NULL, NULL, '{}')"
+        )
+    assert compare(store.url, "audit_trail").differences == (Difference("unexpected", None, None),)
+
+
+def test_a_view_that_a_long_transaction_reads_is_left_and_the_others_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "SWAP_TRIES", 2)
+    fill(store)
+    with psycopg.connect(store.url) as dump:
+        dump.execute("SELECT count(*) FROM current_credentials")
+        with pytest.raises(ReplayConflict, match="long transaction"):
+            rebuild(store.url, "current_credentials")
+        store.set(TENANT, "openai", f"{KEY}-3")
+    assert rebuild(store.url, "current_credentials").swapped
+    check(store)
+
+
+def test_a_role_that_does_not_own_a_view_is_told_so(store: Store) -> None:
+    with store.superuser() as database:
+        database.execute("DROP ROLE IF EXISTS guest_of_views")
+        database.execute("CREATE ROLE guest_of_views LOGIN")
+        url = psycopg.conninfo.make_conninfo(store.url, user="guest_of_views")
+        with pytest.raises(ReplayConflict, match="owns audit_trail"):
+            rebuild(url, "audit_trail")
+        database.execute("DROP ROLE guest_of_views")
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C is."""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_interruption_leaves_the_live_view_and_nothing_else(store: Store, view: str) -> None:
+    fill(store)
+    store.audit()
+    before = rows(store, view)
+
+    def interrupt(done: int, total: int) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        rebuild(store.url, view, interrupt, swap=Swap.ALWAYS)
+    assert rows(store, view) == before
+    with store.superuser() as database:
+        left = database.execute("SELECT to_regclass(%s) AS shadow", [f"{view}_shadow"]).fetchone()
+    assert left == {"shadow": None}
+    assert rebuild(store.url, view).swapped
+
+
+def test_progress_ends_with_all_events(store: Store) -> None:
+    fill(store)
+    for view in VIEWS:
+        told: list[tuple[int, int]] = []
+        rebuild(store.url, view, lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
+        assert told[-1] == (10, 10)
+
+
+def test_a_view_stands_where_it_is_until_somebody_follows(store: Store) -> None:
+    fill(store)
+    with connect(store.url) as connection:
+        current, trail = standing(connection)
+        assert (current.position, current.head, current.lag, current.rows, current.stopped) == (10, 10, 0, 6, None)
+        assert (trail.position, trail.head, trail.lag, trail.rows, trail.stopped) == (0, 10, 10, 0, None)
+        store.audit()
+        assert standing(connection)[1].lag == 0
+
+
+NAMED = [
+    pytest.param("CredentialRenamed", "event-topic-unknown at position 11, topic CredentialRenamed", id="a topic"),
+    pytest.param("os:system(1)", "event-topic-unknown at position 11", id="what is no topic"),
+    pytest.param("x" * 65, "event-topic-unknown at position 11", id="what is too long for one"),
+]
+
+
+@pytest.mark.parametrize(("topic", "said"), NAMED)
+def test_a_view_that_is_stopped_says_where_and_by_what(store: Store, topic: str, said: str) -> None:
+    fill(store)
+    store.audit()
+    with store.superuser() as database:
+        database.execute("INSERT INTO keyledger_events VALUES (gen_random_uuid(), 1, %s, '{}', 11)", [topic])
+    with pytest.raises(CredentialIntegrityError, match=said.split(",", maxsplit=1)[0]):
+        store.audit()
+    with connect(store.url) as connection:
+        assert standing(connection)[1].stopped == said

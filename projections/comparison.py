@@ -1,0 +1,52 @@
+"""How a live view differs from a copy of it: exact, row by row, named by tenant and provider, never by content.
+
+Promises: the caller's snapshot is what is compared, and it is read once where nothing differs.
+"""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from domain.replay import Difference
+from projections.postgres import Connection
+
+SHOWN_DIFFERENCES = 20
+
+_SAME = "SELECT NOT EXISTS (SELECT 1 FROM {live} AS l FULL JOIN {copy} AS c USING ({key}) WHERE {differs}) AS same"
+_DIFFERENT = """
+SELECT coalesce(l.tenant_id, c.tenant_id) AS tenant_id, coalesce(l.provider, c.provider) AS provider,
+       CASE WHEN {no_live} THEN 'missing' WHEN {no_copy} THEN 'unexpected' ELSE 'changed' END AS what,
+       count(*) OVER () AS n
+  FROM {live} AS l FULL JOIN {copy} AS c USING ({key})
+ WHERE {differs}
+ ORDER BY tenant_id, provider LIMIT {limit}
+"""
+
+
+def differences(
+    connection: Connection, live: str, copy: str, key: Sequence[str], columns: Sequence[str]
+) -> tuple[int, tuple[Difference, ...]]:
+    """Return how many rows differ, and the first `SHOWN_DIFFERENCES` of them."""
+    parts = {
+        "live": sql.Identifier(live),
+        "copy": sql.Identifier(copy),
+        "key": sql.SQL(", ").join(map(sql.Identifier, key)),
+        "differs": sql.SQL("({}) IS DISTINCT FROM ({})").format(_listed("l", columns), _listed("c", columns)),
+        "no_live": sql.SQL("{} IS NULL").format(sql.Identifier("l", key[0])),
+        "no_copy": sql.SQL("{} IS NULL").format(sql.Identifier("c", key[0])),
+        "limit": sql.Literal(SHOWN_DIFFERENCES),
+    }
+    same = connection.execute(sql.SQL(_SAME).format(**parts)).fetchone()
+    if same and same["same"]:
+        return 0, ()
+    rows = connection.execute(sql.SQL(_DIFFERENT).format(**parts)).fetchall()
+    shown = (Difference(row["what"], _text(row["tenant_id"]), row["provider"]) for row in rows)
+    return rows[0]["n"] if rows else 0, tuple(shown)
+
+
+def _listed(table: str, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table, column) for column in columns)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
