@@ -9,6 +9,7 @@ Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `
 """
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -21,12 +22,14 @@ import httpx
 from domain.errors import FieldFault, InvalidRequest
 from keyledger.llm.canned import canned
 from keyledger.llm.environment import keep_offline
+from keyledger.llm.lease import Lease
 from keyledger.llm.parameters import Request
 from keyledger.llm.plans import Client, Dialect, Plan
 from keyledger.llm.wire import OUTLET, CallFailed
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
 CLIENTS_KEPT = 256
+CHUNKS_KEPT = 32
 
 _ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
 _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
@@ -46,6 +49,7 @@ class LiteLLMAdapter:
             if not LiteLLMAdapter._ready:
                 await asyncio.to_thread(_load)
                 await _rehearse()
+                _settle()
                 LiteLLMAdapter._ready = True
 
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
@@ -59,7 +63,7 @@ class LiteLLMAdapter:
     async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
         """Begin a chat answer in chunks; the request is sent when this returns. Raises as `chat` does, later too."""
         answer = await _completion(plan, request)
-        return (_dumped(chunk) async for chunk in answer)
+        return _chunks(answer)
 
     async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
         """Compute embeddings under the lease that is lent. Raises as `chat` does."""
@@ -80,6 +84,18 @@ async def _completion(plan: Plan, request: Request) -> Any:
 
     members = _members(plan, request)
     return await litellm.acompletion(**_fixed(plan), **members, stream=request.streaming)
+
+
+async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
+    """Yield chunks. LiteLLM keeps them all and builds the whole answer of them at the end, on the event loop.
+
+    Usage is in the first or the last ones, and nothing else is made of them.
+    """
+    async for chunk in answer:
+        if len(answer.chunks) > 2 * CHUNKS_KEPT:
+            del answer.chunks[CHUNKS_KEPT:-CHUNKS_KEPT]
+        answer.response_uptil_now = ""
+        yield _dumped(chunk)
 
 
 def _fixed(plan: Plan) -> dict[str, Any]:
@@ -160,6 +176,16 @@ def _load() -> None:
     for setting in ("api_key", "api_base", "headers", "callbacks", "success_callback", "failure_callback"):
         if getattr(litellm, setting, None):
             raise RuntimeError(f"litellm.{setting} is set; no other part of the process may configure it")
+
+
+def _settle() -> None:
+    """Take what stays, a million objects, out of the search for garbage, which holds everything up.
+
+    Not while a call is under way: what it holds might then never be found.
+    """
+    gc.collect()
+    if not any(isinstance(value, Lease) for value in gc.get_objects()):
+        gc.freeze()
 
 
 def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:

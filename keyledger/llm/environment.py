@@ -26,6 +26,9 @@ _SET = {
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_OFFLINE_MODE": "true",
+    # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large answer. It
+    # has no key, and its log is switched off.
+    "LITELLM_DISABLE_REDACT_SECRETS": "true",
     "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # otherwise it fetches images that a prompt names, from our network
 }
 

@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from domain.endpoints import EndpointRules
+from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.resolution import Receipt, ResolvedCredential, Route
 from keyledger.ai_models import Catalogue
 from keyledger.llm.adapter import LiteLLMAdapter, blamed
-from keyledger.llm.dialling import Lookup, system_lookup
+from keyledger.llm.bounds import chat_bounds, embeddings_bounds
+from keyledger.llm.dialling import Lookup
 from keyledger.llm.lease import Lease
 from keyledger.llm.legacy import LegacyAdapter
 from keyledger.llm.outcomes import outcome
@@ -45,7 +46,8 @@ class Resolving(Protocol):
 class Gateway:
     """The language models of one process, for one event loop.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved.
+    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
+    left out.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class Gateway:
         resolver: Resolving,
         rules: EndpointRules,
         timeouts: Timeouts | None = None,
-        lookup: Lookup = system_lookup,
+        lookup: Lookup | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._resolver = resolver
+        self._rules = rules
         self._wire = Wire(rules, timeouts, lookup)
         self._adapters: dict[Adapter, LiteLLMAdapter | LegacyAdapter] = {
             Adapter.LITELLM: LiteLLMAdapter(),
@@ -128,8 +131,12 @@ class Gateway:
         await _loaded(adapter, entry.provider)  # before the key is read, so that it is not read long before it is used
         resolved = await self._resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
+        # The rules may have become stricter since the endpoint was stored.
+        if route.tenant_endpoint and endpoint_fault(route.base_url, self._rules):
+            raise ProviderUnavailable(entry.provider, "endpoint-not-allowed")
         way = plan(entry, route)
         lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
+        lease.bounds = embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request)
         del resolved
         content = await self._attempt(adapter, way, entry, request, lease, route.receipt)
         if request.streaming:
@@ -155,8 +162,10 @@ class Gateway:
                     reading = True
                     return stream
                 if entry.kind is ModelKind.EMBEDDING:
-                    return embeddings_shape(await adapter.embed(way, request), entry.name)
-                return chat_shape(await adapter.chat(way, request), entry.name)
+                    content = await adapter.embed(way, request)
+                    return embeddings_shape(lease.aside.put_back(content), entry.name)
+                content = await adapter.chat(way, request)
+                return chat_shape(lease.aside.put_back(content), entry.name)
         except InvalidRequest as error:
             fault = error
         except Exception as error:  # noqa: BLE001  whatever it is, it may quote the provider

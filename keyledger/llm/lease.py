@@ -8,6 +8,8 @@ Refuses: everything else, by saying why (`Lease.refusal`).
 from dataclasses import dataclass, field
 
 from domain.secret import Secret
+from keyledger.llm.answers import Aside
+from keyledger.llm.bounds import Bounds
 from keyledger.llm.reading import Reading
 from keyledger.llm.seen import Seen
 
@@ -37,7 +39,8 @@ class Lease:
     """One call's right to a key.
 
     checked: a tenant chose the address, so what it resolves to is checked. streaming: the answer comes in pieces, each
-    with its own time limit; otherwise the limit covers the whole.
+    with its own time limit; otherwise the limit covers the whole. bounds: of the answer. aside: what of it goes
+    past the libraries.
     """
 
     origin: Origin
@@ -47,6 +50,8 @@ class Lease:
     secret: Secret | None = field(repr=False)
     seen: Seen = field(default_factory=Seen)
     answer: Reading | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    aside: Aside = field(default_factory=Aside)
 
     def refusal(self, origin: Origin) -> str | None:
         """Return why a request to `origin` must not be sent under this lease, as a reason code, or None."""

@@ -11,6 +11,7 @@ import aiohttp
 
 from keyledger.llm.scrubbing import Scrubber
 from keyledger.llm.seen import Seen, note_failure
+from keyledger.llm.structure import TOO_LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Reading:
             raise cancelled
         self._size += len(piece)
         if self._size > self._limits.size:
-            self._seen.failure = "answer-too-long"
+            self._seen.failure = TOO_LARGE
             self.broken = True
         return piece
 

@@ -2,8 +2,9 @@
 
 Promises: no request leaves without a lease, to another origin than the lease's, twice under one lease, or with a header
 that is not ours; redirects are not followed, proxies and cookies not used. A tenant's endpoint is connected to at a
-checked address only. Callers see an answer with status 2xx, scrubbed of the key and of the provider's headers, or
-`CallFailed`; what happened is in the lease's `seen`. No exception that leaves here, nor its traceback, holds a key.
+checked address only. Callers see an answer with status 2xx, scrubbed of the key and of the provider's headers, checked
+and written anew (`answers`), or `CallFailed`; what happened is in the lease's `seen`. Between two events of a stream
+other tasks have their turn. No exception that leaves here, nor its traceback, holds a key.
 """
 
 import asyncio
@@ -18,13 +19,19 @@ import httpx
 from yarl import URL
 
 from domain.endpoints import EndpointRules, address_fault
-from keyledger.llm.dialling import AddressRefused, CheckedResolver, Lookup, system_lookup
+from keyledger.llm.answers import checked_chat, checked_embeddings, checked_event
+from keyledger.llm.bounds import EVENT_MAX, STREAM_EVENTS_MAX
+from keyledger.llm.dialling import AddressRefused, CheckedResolver, Lookup, SystemLookup
+from keyledger.llm.events import DONE, event_texts
 from keyledger.llm.lease import Lease, Origin
 from keyledger.llm.reading import Limits, Reading
 from keyledger.llm.scrubbing import Scrubber
 from keyledger.llm.seen import note_answer, note_failure
+from keyledger.llm.structure import TOO_LARGE, AnswerRefused
 
-ANSWER_MAX = 64 * 1024 * 1024
+AT_ONCE_MAX = 64 * 1024
+"""Bytes of an answer that is checked in less time than another thread takes to begin."""
+PIECE_MAX = 16 * 1024
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept: less than servers keep theirs (uvicorn, under vLLM, 5), because a request that
 meets a closing connection fails and is not repeated."""
@@ -48,20 +55,19 @@ class Timeouts:
 class Wire:
     """The connection pools of one event loop, and the right to use them.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved.
+    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
+    left out.
     """
 
     def __init__(
         self,
         rules: EndpointRules,
         timeouts: Timeouts | None = None,
-        lookup: Lookup = system_lookup,
-        answer_max: int = ANSWER_MAX,
+        lookup: Lookup | None = None,
     ) -> None:
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
-        self._lookup = lookup
-        self._answer_max = answer_max
+        self._lookup = lookup or SystemLookup()
         # Apart: a connection opened unchecked for the operator's address must not serve a tenant's.
         self._pools: dict[bool, aiohttp.ClientSession] = {}
 
@@ -89,8 +95,11 @@ class Wire:
         await self._send(lease, request, content)
         if lease.answer is None:
             raise CallFailed("no-answer")
-        media_type = "text/event-stream" if lease.streaming else "application/json"
-        return httpx.Response(200, headers={"content-type": media_type}, stream=_Body(lease.answer))
+        if lease.streaming:
+            stream = _Events(lease.answer, lease)
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+        whole = httpx.ByteStream(await _whole(lease.answer, lease))
+        return httpx.Response(200, headers={"content-type": "application/json"}, stream=whole)
 
     async def aclose(self) -> None:
         """Close the pools."""
@@ -118,7 +127,7 @@ class Wire:
                 )
             note_answer(lease.seen, answer, streaming=lease.streaming)
             if lease.seen.accepted and lease.secret is not None:
-                limits = Limits(self._answer_max, self._timeouts.answer, None if lease.streaming else deadline)
+                limits = Limits(lease.bounds.size, self._timeouts.answer, None if lease.streaming else deadline)
                 lease.answer = Reading(answer, lease.seen, Scrubber(lease.secret.reveal()), limits)
             else:
                 answer.release()
@@ -183,17 +192,54 @@ OUTLET = _LastingClient(transport=_Outlet(), follow_redirects=False, trust_env=F
 limits are the wire's; those of httpx do not reach it."""
 
 
-class _Body(httpx.AsyncByteStream):
-    """The answer as httpx reads it."""
+async def _whole(reading: Reading, lease: Lease) -> bytes:
+    """Return a whole answer as libraries may see it, and leave in the lease what they may not. Raises CallFailed."""
+    pieces = [piece async for piece in _pieces(reading)]
+    text, check = b"".join(pieces), checked_embeddings if lease.bounds.items else checked_chat
+    try:
+        if len(text) <= AT_ONCE_MAX:
+            passed, lease.aside = check(text, lease.bounds)
+        else:
+            passed, lease.aside = await asyncio.to_thread(check, text, lease.bounds)
+    except AnswerRefused as error:
+        lease.seen.failure = error.reason
+    else:
+        return passed
+    raise CallFailed("answer-refused")
 
-    def __init__(self, reading: Reading) -> None:
+
+async def _pieces(reading: Reading) -> AsyncIterator[bytes]:
+    """Yield an answer as it comes. Raises CallFailed where it breaks off."""
+    while (piece := await reading.next()) is not None:
+        for start in range(0, len(piece), PIECE_MAX):
+            yield piece[start : start + PIECE_MAX]
+            await asyncio.sleep(0)  # what came already is read without waiting, and others want their turn
+    if reading.broken:
+        raise CallFailed("answer-broken")
+
+
+class _Events(httpx.AsyncByteStream):
+    """The events of a stream as httpx reads them, one at a time."""
+
+    def __init__(self, reading: Reading, lease: Lease) -> None:
         self._reading = reading
+        self._lease = lease
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (piece := await self._reading.next()) is not None:
-            yield piece
-        if self._reading.broken:
-            raise CallFailed("answer-broken")
+        count = 0
+        try:
+            async for text in event_texts(_pieces(self._reading), EVENT_MAX):
+                count += 1
+                if count > STREAM_EVENTS_MAX:
+                    raise AnswerRefused(TOO_LARGE)
+                yield b"data: %s\n\n" % (DONE if text == DONE else checked_event(text, self._lease.bounds))
+                await asyncio.sleep(0)
+        except AnswerRefused as error:
+            self._lease.seen.failure = error.reason
+            self._reading.drop()
+        else:
+            return
+        raise CallFailed("answer-refused")
 
     async def aclose(self) -> None:
         self._reading.drop()

@@ -12,7 +12,7 @@ from domain.resolution import Receipt, ResolvedCredential, Route, Source
 from domain.secret import Secret
 from keyledger.ai_models import Catalogue
 from keyledger.llm import Gateway, Timeouts
-from keyledger.llm.dialling import Lookup, system_lookup
+from keyledger.llm.dialling import Lookup
 from scripts.stand_in_provider import StandInProvider
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def with_gateway(
     *,
     allowed: tuple[str, ...] = (),
     timeouts: Timeouts | None = None,
-    lookup: Lookup = system_lookup,
+    lookup: Lookup | None = None,
 ) -> T:
     """Run `use` with a gateway in an event loop of its own, and end with nothing open."""
 

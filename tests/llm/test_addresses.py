@@ -10,15 +10,20 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from domain.endpoints import EndpointRules
 from domain.errors import ProviderUnavailable
+from domain.secret import Secret
 from keyledger.llm.dialling import Lookup
-from tests.llm.rig import Keys, stand_in, whole, with_gateway
+from keyledger.llm.lease import BEARER, Lease
+from keyledger.llm.wire import OUTLET, CallFailed, Wire, origin_of
+from tests.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 
 NAME = "llm.example.com"
 
@@ -56,7 +61,7 @@ def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = ()) -> str:
 def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(addresses):
     with stand_in() as server:
         port = urlsplit(server.url).port
-        assert _reason(f"http://{NAME}:{port}", answering(*addresses)) == "private-address"
+        assert _reason(f"https://{NAME}:{port}", answering(*addresses)) == "private-address"
         assert server.requests == []
 
 
@@ -65,12 +70,50 @@ def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(addresses):
 )
 @pytest.mark.parametrize("allowed", [(), (NAME,)], ids=["not listed", "listed by the operator"])
 def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(address, allowed):
-    assert _reason(f"http://{NAME}", answering(address), allowed) == "link-local-or-metadata-address"
+    assert _reason(f"https://{NAME}", answering(address), allowed) == "link-local-or-metadata-address"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
-def test_an_endpoint_that_is_an_address_itself_is_checked_too(host):
-    assert _reason(f"http://{host}:9", answering()) == "private-address"
+def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host):
+    lease = Lease(origin_of(httpx.URL(f"https://{host}:9")), BEARER, True, False, Secret("sk-canary"))
+
+    async def run() -> None:
+        wire = Wire(EndpointRules(), lookup=answering())
+        with wire.lend(lease), pytest.raises(CallFailed):
+            await OUTLET.get(f"https://{host}:9/")
+        await wire.aclose()
+
+    asyncio.run(run())
+    assert lease.seen.failure == "private-address"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        pytest.param("http://api.example.com", id="no TLS"),
+        pytest.param("https://10.1.2.3", id="a private address"),
+        pytest.param("https://vllm.internal", id="a private name"),
+        pytest.param("https://api.example.com?to=elsewhere", id="a query"),
+        pytest.param("https://user@api.example.com", id="a user name"),
+    ],
+)
+@pytest.mark.parametrize("model", ["openai-litellm", "azure-litellm", "openai-litellm-emb"])
+def test_a_stored_endpoint_that_the_rules_do_not_allow_any_more_is_not_called(endpoint, model):
+    looked_up = []
+
+    async def lookup(host: str, port: int) -> Sequence[str]:
+        looked_up.append(host)
+        return ["127.0.0.1"]
+
+    async def use(gateway):
+        if model.endswith("emb"):
+            return await gateway.embed(TENANT, model, {"input": "hello"})
+        return await whole(gateway, model)
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        with_gateway(Keys(endpoint, chosen_by_tenant=True), use, lookup=lookup)
+    assert caught.value.reason == "endpoint-not-allowed"
+    assert looked_up == []
 
 
 def test_a_listed_private_host_is_reached_at_the_address_that_was_checked():
@@ -95,7 +138,7 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing():
         return ["93.184.215.14"] if len(asked) == 0 else ["127.0.0.1"]
 
     with stand_in() as server:
-        assert _reason(f"http://{NAME}:{urlsplit(server.url).port}", rebinding) == "private-address"
+        assert _reason(f"https://{NAME}:{urlsplit(server.url).port}", rebinding) == "private-address"
         assert asked == [NAME]
         assert server.requests == []
 
@@ -107,10 +150,14 @@ def test_an_unchecked_connection_for_the_platform_does_not_serve_a_tenants_endpo
         async def use(gateway):
             await whole(gateway, "openai-litellm")
             keys.chosen_by_tenant = True
+            keys.url = server.url.replace("http:", "https:")
+            with pytest.raises(ProviderUnavailable, match="endpoint-not-allowed"):
+                await whole(gateway, "openai-litellm")
+            keys.url = f"https://{NAME}:{urlsplit(server.url).port}"
             with pytest.raises(ProviderUnavailable, match="private-address"):
                 await whole(gateway, "openai-litellm")
 
-        with_gateway(keys, use)
+        with_gateway(keys, use, lookup=answering("127.0.0.1"))
         assert len(server.requests) == 1
 
 

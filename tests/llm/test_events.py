@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from keyledger.llm.events import json_events
+from keyledger.llm.events import event_texts, json_events
+from keyledger.llm.structure import AnswerRefused
 
 
 def read(*pieces: bytes) -> list:
@@ -53,3 +54,24 @@ def test_line_separators_inside_a_text_do_not_end_a_line():
 def test_what_is_no_event_of_an_answer_is_refused(event):
     with pytest.raises(ValueError, match="an event"):
         read(event)
+
+
+@pytest.mark.parametrize("size", [1, 64, 10_000])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"data: " + b"x" * 200, id="a line without an end"),
+        pytest.param(b"data: x\n" * 40, id="an event of many lines"),
+        pytest.param(b": x\n" * 80, id="comments without an end"),
+    ],
+)
+def test_an_event_without_measure_is_refused(stream, size):
+    async def source() -> AsyncIterator[bytes]:
+        for at in range(0, len(stream), size):
+            yield stream[at : at + size]
+
+    async def run() -> list:
+        return [text async for text in event_texts(source(), 100)]
+
+    with pytest.raises(AnswerRefused, match="answer-too-large"):
+        asyncio.run(run())

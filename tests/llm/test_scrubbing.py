@@ -53,6 +53,39 @@ def test_no_answer_holds_a_key_whatever_repeats_in_it(key, pieces):
     assert key.encode() not in out
 
 
+def _escaped(key: str, which: set[int], *, upper: bool) -> str:
+    """Return the key as JSON might write it, with the characters at these places as escapes."""
+    digits = "{:04X}" if upper else "{:04x}"
+    usual = [json.dumps(character)[1:-1] for character in key]
+    return "".join("\\u" + digits.format(ord(c)) if at in which else usual[at] for at, c in enumerate(key))
+
+
+ESCAPED = [
+    *({at} for at in range(len(KEY))),
+    set(range(len(KEY))),
+    set(range(0, len(KEY), 2)),
+]
+
+
+@pytest.mark.parametrize("upper", [False, True], ids=["lower case", "upper case"])
+@pytest.mark.parametrize("which", ESCAPED, ids=str)
+def test_a_key_whose_characters_are_escaped_is_scrubbed_wherever_it_is_cut(which, upper):
+    text = f'{{"a": "before {_escaped(KEY, which, upper=upper)} after"}}'
+    assert KEY in json.loads(text)["a"]
+    for cut in range(len(text) + 1):
+        out = b"".join(scrubbed([text[:cut].encode(), text[cut:].encode()]))
+        assert json.loads(out) == {"a": "before [redacted] after"}
+    out = b"".join(scrubbed([bytes([byte]) for byte in text.encode()]))
+    assert json.loads(out) == {"a": "before [redacted] after"}
+
+
+@given(st.text('sk-\\/"u0073\u00e9\u4e2d', max_size=30), st.booleans(), st.integers(0, 60))
+def test_json_without_the_key_says_the_same_wherever_it_is_cut(said, ascii_only, cut):
+    text = json.dumps({"a": said}, ensure_ascii=ascii_only).replace("s", "\\u0073").encode()
+    out = b"".join(scrubbed([text[:cut], text[cut:]], "sk-/u0073-never"))
+    assert json.loads(out) == json.loads(text)
+
+
 def test_nothing_is_held_back_but_a_beginning_of_the_key():
     scrubber = Scrubber("sk-secret-0123")
     assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"

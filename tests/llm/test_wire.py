@@ -8,6 +8,7 @@ import pytest
 
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
+from keyledger.llm.bounds import Bounds
 from keyledger.llm.lease import BEARER, Lease
 from keyledger.llm.wire import OUTLET, CallFailed, Timeouts, Wire, origin_of
 from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
@@ -97,9 +98,10 @@ def test_headers_of_the_provider_do_not_reach_the_caller(server):
 
 def test_an_answer_that_is_too_long_is_not_read(server):
     lease = lease_for(server)
+    lease.bounds = Bounds(size=10)
     with pytest.raises(CallFailed):
-        get(lease, f"{server.url}/v1/models", wire=Wire(EndpointRules(), answer_max=10))
-    assert lease.seen.failure == "answer-too-long"
+        get(lease, f"{server.url}/v1/models")
+    assert lease.seen.failure == "answer-too-large"
 
 
 def test_cookies_are_not_kept(server):
