@@ -13,7 +13,9 @@ import gc
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Coroutine
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar, NoReturn
 
@@ -47,7 +49,7 @@ class LiteLLMAdapter:
         """Import LiteLLM and make its first calls. Does nothing when that is done."""
         async with self._lock:
             if not LiteLLMAdapter._ready:
-                await asyncio.to_thread(_load)
+                await _beside(_load)
                 await _rehearse()
                 _settle()
                 LiteLLMAdapter._ready = True
@@ -153,6 +155,28 @@ def _client(kind: Client, url: str, api_version: str | None) -> Any:
             api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=OUTLET, max_retries=0
         )
     return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=OUTLET, max_retries=0)
+
+
+async def _beside(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that the end of the process does not wait for: a service that is told to stop, stops."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def settle(fault: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if fault is None else done.set_exception(fault)
+
+    def run() -> None:
+        fault: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+            fault = error
+        with suppress(RuntimeError):  # the loop ended first
+            loop.call_soon_threadsafe(settle, fault)
+
+    threading.Thread(target=run, name="load LiteLLM", daemon=True).start()
+    await done
 
 
 def _load() -> None:
