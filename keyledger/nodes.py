@@ -1,13 +1,15 @@
 """Which services run on the database, and which encryption keys they know.
 
 Promises: a service that runs has renewed its row within `LIVE_S` seconds; a rotation can therefore see a node that
-would not be able to read what it writes. Rows of services that ended disappear by themselves.
+would not be able to read what it writes. Rows of services that ended disappear by themselves; one that was killed on
+the machine of whoever looks is known to be gone at once, elsewhere after `LIVE_S` seconds.
 """
 
 import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
@@ -42,11 +44,12 @@ class Presence:
         """Renew this service's row and forget those that ended. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute(
-                "INSERT INTO nodes (node_id, name, primary_key_id, key_ids) VALUES (%s, %s, %s, %s)"
+                "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT (node_id) DO UPDATE SET seen_at = now()",
                 [
                     self._id,
                     f"{socket.gethostname()}:{os.getpid()}",
+                    _process(os.getpid()),
                     self._keyring.primary_id,
                     sorted(self._keyring.key_ids),
                 ],
@@ -63,8 +66,33 @@ def live_nodes(pool: ConnectionPool[BoundedConnection]) -> Sequence[Node]:
     """Return the services that run now. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(
-            "SELECT name, primary_key_id, key_ids FROM nodes"
+            "SELECT name, process, primary_key_id, key_ids FROM nodes"
             " WHERE seen_at > now() - make_interval(secs => %s) ORDER BY name",
             [LIVE_S],
         ).fetchall()
-    return [Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"])) for row in rows]
+    return [
+        Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]))
+        for row in rows
+        if not _is_known_to_be_gone(row["process"])
+    ]
+
+
+def _process(number: int) -> str:
+    """Name a process so that no other one, on any machine or in any container, has the same name; "" where unknown.
+
+    The kernel's boot, the namespace of process numbers, the number, and when it started (Linux, proc(5)).
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        started = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}/{number}/{started}"
+    except (OSError, IndexError, UnicodeError):
+        return ""
+
+
+def _is_known_to_be_gone(process: str) -> bool:
+    """Say whether a process ran where this one runs and does not run any more."""
+    here, mine = process.split("/"), _process(os.getpid()).split("/")
+    if len(here) != len(mine) or len(mine) < 2 or here[:2] != mine[:2]:
+        return False
+    return _process(int(here[2])) != process

@@ -89,6 +89,7 @@ COMMENT ON TABLE projection_positions IS 'How far each view that follows the log
 CREATE TABLE IF NOT EXISTS nodes (
     node_id        uuid        PRIMARY KEY,
     name           text        NOT NULL,
+    process        text        NOT NULL,         -- machine and process, so that its neighbours see whether it died
     primary_key_id text        NOT NULL,
     key_ids        text[]      NOT NULL,
     seen_at        timestamptz NOT NULL DEFAULT now()

@@ -15,6 +15,10 @@ from scripts import backup, config_check, credentials, database, encryption_keys
 from scripts.exits import Exit, Stop
 from scripts.output import say
 
+_NO_DATABASE = (
+    "the database does not answer, or refuses this role: check DATABASE_URL, or that the embedded server in DATA_DIR runs"
+)
+
 app = typer.Typer(
     name="keyledger",
     help="Per-tenant API keys for LLM providers, kept in an append-only, encrypted, provable log.",
@@ -71,7 +75,7 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
     if isinstance(error, Stop):
         return error.code, error.lines
     if isinstance(error, StoreUnavailable):
-        return Exit.UNREACHABLE, [error.detail]
+        return Exit.UNREACHABLE, [_NO_DATABASE]
     if isinstance(error, VersionConflict | CommandReused | ReplayConflict):
         return Exit.CONFLICT, [error.detail]
     if isinstance(error, ServiceError):

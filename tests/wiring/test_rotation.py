@@ -1,6 +1,7 @@
 """Rotation on a real database: it finishes, whoever writes, dies or rotates beside it."""
 
 import itertools
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -265,3 +266,29 @@ def test_a_row_that_somebody_pointed_at_another_stream_is_not_rotated(database_u
             database.execute("UPDATE current_credentials SET stream_id = gen_random_uuid() WHERE tenant_id = %s", [one])
         result = rotate(store)
         assert [unopened.reason for unopened in result.unopened] == ["stream-missing"]
+
+
+def test_a_service_that_was_killed_on_this_machine_stands_in_no_way(database_url: str) -> None:
+    fill(database_url, 1)
+    with open_store(database_url, BOTH) as store:
+        killed = os.fork()
+        if killed == 0:
+            with open_store(database_url, OLD) as own:
+                Presence(own.pool, OLD).beat()
+            os._exit(0)
+        os.waitpid(killed, 0)
+        with store.superuser() as database:
+            assert database.execute("SELECT count(*) AS n FROM nodes").fetchone() == {"n": 1}
+        assert rotate(store).counts.reencrypted == 1
+
+
+def test_a_service_on_another_machine_counts_until_it_was_silent_for_a_while(database_url: str) -> None:
+    fill(database_url, 1)
+    with open_store(database_url, BOTH) as store:
+        Presence(store.pool, OLD).beat()
+        with store.superuser() as database:
+            database.execute("UPDATE nodes SET process = 'another-boot/1/2/3'")
+        assert rotator(store).plan().obstacles
+        with store.superuser() as database:
+            database.execute("UPDATE nodes SET seen_at = now() - interval '1 minute'")
+        assert not rotator(store).plan().obstacles
