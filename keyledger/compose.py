@@ -26,6 +26,7 @@ from domain.service import CredentialService
 from keyledger import logs
 from keyledger.ai_models import load_catalogue
 from keyledger.background import BackgroundCatchUp
+from keyledger.direct_access import database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
 from keyledger.key_introduction import introduce_keys
@@ -184,7 +185,7 @@ def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | N
         environ.pop(name, None)
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
-        service = build(settings, _dsn(settings, opened), opened)
+        service = build(settings, database_of(settings, opened), opened)
         service.prepare()
         return replace(service, _resources=opened.pop_all())
 
@@ -192,14 +193,6 @@ def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | N
 def app_from_environment() -> FastAPI:
     """Return the application that `os.environ` and `.env` describe, ready to serve. Raises as above."""
     return service_from_environment(os.environ, Path(".env")).app
-
-
-def _dsn(settings: Settings, resources: ExitStack) -> str:
-    if settings.database_url is not None:
-        return settings.database_url.reveal()
-    from keyledger.embedded_postgres import start  # not loaded where a server is given
-
-    return resources.enter_context(start(settings.data_dir)).dsn()
 
 
 def _now() -> datetime:

@@ -4,19 +4,17 @@ Promises: the same settings and the same database as `serve` finds; a log that c
 not written to; neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
 """
 
-import getpass
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta
 from domain.secret import Secret
+from keyledger.direct_access import command_meta, database_of
 from keyledger.event_store import CredentialLog
 from keyledger.key_introduction import introduce_keys
 from keyledger.key_retirement import Retirer
@@ -27,14 +25,12 @@ from keyledger.log_anchor import AnchorFile, renew
 from keyledger.rotation import Rotator
 from keyledger.rotation_records import RotationRecords
 from keyledger.rotations import RecordedRun
-from keyledger.settings import Settings, load
+from keyledger.settings import load
 from keyledger.start_checks import StartRefused, require_same_log
 from projections import audit_trail
 from projections.catch_up import CatchUp
 from projections.migration import migrate
 from projections.postgres import BoundedConnection, open_pool
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,7 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
     if primary is None:
         raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     with ExitStack() as opened:
-        dsn = _dsn(settings, opened)
+        dsn = database_of(settings, opened)
         migrate(dsn)
         pool = open_pool(dsn)
         opened.callback(pool.close)
@@ -97,30 +93,13 @@ def _parts(
         rotator=Rotator(pool, log, ring, _now),
         records=RotationRecords(pool),
         retirer=Retirer(dsn, pool, log, alone, statuses, _now),
-        meta=CommandMeta(_actor(), str(uuid4()), str(uuid4())),
+        meta=command_meta(),
         _dsn=dsn,
         _pool=pool,
         _log=log,
         _ring=ring,
         _alone=alone,
     )
-
-
-def _dsn(settings: Settings, resources: ExitStack) -> str:
-    if settings.database_url is not None:
-        return settings.database_url.reveal()
-    from keyledger.embedded_postgres import start  # not loaded where a server is given
-
-    return resources.enter_context(start(settings.data_dir)).dsn()
-
-
-def _actor() -> str:
-    """Return who runs the command, as far as the system tells: the name of the account."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in many containers
-        return "cli"
-    return f"cli:{name}" if _PLAIN_NAME.fullmatch(name) else "cli"
 
 
 def _now() -> datetime:

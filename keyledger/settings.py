@@ -98,7 +98,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
         resolved=tuple(sources.resolved),
-        warnings=tuple(sources.warnings),
+        warnings=_warnings(sources),
     )
     if sources.faults:
         raise SettingsFault(tuple(sources.faults))
@@ -117,6 +117,11 @@ def load_database(environ: Mapping[str, str], dotenv: Path | None) -> tuple[Secr
     if sources.faults:
         raise SettingsFault(tuple(sources.faults))
     return found
+
+
+def _warnings(sources: Sources) -> tuple[str, ...]:
+    sources.warn_of_misspelt()
+    return tuple(sources.warnings)
 
 
 def _data_dir(sources: Sources) -> Path:

@@ -10,6 +10,7 @@ that mean nothing. No fault repeats a value: what was mistyped may be a secret.
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv.parser import parse_stream
@@ -19,6 +20,9 @@ from domain.secret import Secret
 FILE_MAX = 64 * 1024
 NOT_SET = "not set"
 DEFAULT = "default"
+_NEARLY = 0.92
+"""How alike two names are when one is taken for a slip of the other, from 0 to 1."""
+
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
@@ -95,6 +99,15 @@ class Sources:
     def warn(self, name: str, text: str) -> None:
         """Record what a person should know about a setting that is not wrong."""
         self.warnings.append(f"{name}: {text}")
+
+    def warn_of_misspelt(self) -> None:
+        """Warn of names that are nearly those of settings. Call it when every setting was read."""
+        known = {one.name for one in self.resolved}
+        accepted = known | {f"{name}_FILE" for name in known}
+        for source, layer in self._layers:
+            for name in sorted(set(layer) - accepted):
+                if meant := get_close_matches(name, known, 1, _NEARLY):
+                    self.warn(name, f"in {source} is not a setting; did you mean {meant[0]}?")
 
     def show_as(self, name: str, shown: str) -> None:
         """Change how a setting is shown, once it is understood."""

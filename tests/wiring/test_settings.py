@@ -239,3 +239,22 @@ def test_neither_the_settings_nor_what_they_show_hold_a_secret():
     assert values["OPENAI_API_KEY"] == "...enai"
     assert values["ENCRYPTION_KEY"] == "***"
     assert values["DATABASE_URL"] == "host=db dbname=ledger user=app"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        pytest.param("GLOBAL_FALBACK", "GLOBAL_FALLBACK", id="a letter too few"),
+        pytest.param("TENANT_CREDENTIAL_ENABLED", "TENANT_CREDENTIALS_ENABLED", id="a missing plural"),
+    ],
+)
+def test_a_name_that_is_nearly_a_setting_is_warned_of(name: str, meant: str) -> None:
+    warnings = load({name: "deny"}, None).warnings
+    assert [warning for warning in warnings if warning.startswith(name)] == [
+        f"{name}: in environment is not a setting; did you mean {meant}?"
+    ]
+
+
+def test_other_programs_names_are_left_alone() -> None:
+    names = {"PATH": "/bin", "DATABASE_HOST": "x", "HOME": "/", "OPENAI_ORGANIZATION": "x", "LOG_DIR": "x"}
+    assert not any(warning.partition(":")[0] in names for warning in load(names, None).warnings)
