@@ -15,7 +15,9 @@ from scripts import backup, config_check, credentials, database, encryption_keys
 from scripts.exits import Exit, Stop
 from scripts.output import say
 
-_NO_DATABASE = "the database does not answer, or refuses this role: check DATABASE_URL, or that the embedded server in DATA_DIR runs"
+_NO_DATABASE = (
+    "the database does not answer, or refuses this role: check DATABASE_URL, or the embedded server in DATA_DIR"
+)
 
 app = typer.Typer(
     name="keyledger",
