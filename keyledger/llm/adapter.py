@@ -44,15 +44,22 @@ class LiteLLMAdapter:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
+        self._rehearsal: asyncio.Task[None] | None = None
 
     async def warm_up(self) -> None:
         """Import LiteLLM and make its first calls. Does nothing when that is done."""
         async with self._lock:
             if not LiteLLMAdapter._ready:
                 await _beside(_load)
-                await _rehearse()
+                self._rehearsal = asyncio.create_task(_rehearse())
+                await asyncio.shield(self._rehearsal)
                 _settle()
                 LiteLLMAdapter._ready = True
+
+    async def aclose(self) -> None:
+        """Let a rehearsal that has begun come to its end: cut short, LiteLLM leaves half-begun calls behind."""
+        if self._rehearsal is not None:
+            await asyncio.wait([self._rehearsal])
 
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
         """Complete a chat under the lease that is lent.

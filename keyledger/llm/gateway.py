@@ -84,6 +84,8 @@ class Gateway:
             self._warming.cancel()
             with suppress(asyncio.CancelledError):
                 await self._warming
+        for adapter in self._adapters.values():
+            await adapter.aclose()
         await self._wire.aclose()
 
     def models(self) -> Sequence[Model]:

@@ -26,6 +26,9 @@ class LegacyAdapter:
     async def warm_up(self) -> None:
         """Nothing to load."""
 
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
         """Complete a chat under the lease that is lent."""
         answer = _object((await _post(plan, _chat_body(plan, request))).json())
