@@ -57,11 +57,6 @@ class Precondition:
     versions: frozenset[int] | None = None
     exists: bool | None = None
 
-    @property
-    def stated(self) -> bool:
-        """Whether there is anything to hold."""
-        return self.versions is not None or self.exists is not None
-
 
 @dataclass(frozen=True, slots=True)
 class SetCredential:

@@ -9,12 +9,9 @@ import logging
 import re
 import sys
 import traceback
-from types import TracebackType
 from typing import Literal
 
 import structlog
-
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 _SECRETS = re.compile(
     r"""
