@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 from uuid import UUID, uuid5
 
 from domain.errors import CredentialNotFound, ServiceError, VersionConflict
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta, Event, EventEnvelope, envelope
 from domain.ports import Sealer
 from domain.providers import CredentialConfig
 from domain.secret import SealContext, SealedSecret, Secret
@@ -103,12 +103,17 @@ class CredentialEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSealed(CredentialEvent):
-    """An event that carries the whole state of a live credential."""
+    """An event that carries the whole state of a live credential.
+
+    fingerprint: the same for the same key under the same encryption key, whoever has it; see `Sealer.fingerprint`.
+    None in events from before it was recorded.
+    """
 
     sealed: SealedSecret
     masked_key: str
     config: CredentialConfig
     set_at: datetime
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +188,7 @@ def decide(
             masked_key=command.secret.masked(),
             config=command.config,
             set_at=now,
+            fingerprint=sealer.fingerprint(command.secret),
         )
     ]
 
@@ -203,6 +209,7 @@ def _reencrypted(
             masked_key=state.masked_key,
             config=state.config,
             set_at=state.set_at,
+            fingerprint=sealer.fingerprint(secret),
         )
     ]
 
@@ -223,27 +230,17 @@ def _same(state: Credential, command: SetCredential, sealer: Sealer) -> bool:
         return False  # what cannot be opened is replaced: setting it again is the way out
 
 
-class _Envelope(TypedDict):
-    originator_id: UUID
-    originator_version: int
+class _CredentialEnvelope(EventEnvelope):
     tenant_id: str
     provider: str
-    actor: str
-    request_id: str
-    command_id: str
-    timestamp: datetime
 
 
-def _envelope(command: Command, version: int, now: datetime) -> _Envelope:
+def _envelope(command: Command, version: int, now: datetime) -> _CredentialEnvelope:
+    stream = stream_id(command.tenant_id, command.provider)
     return {
-        "originator_id": stream_id(command.tenant_id, command.provider),
-        "originator_version": version,
+        **envelope(stream, version, command.meta, now),
         "tenant_id": command.tenant_id,
         "provider": command.provider,
-        "actor": command.meta.actor,
-        "request_id": command.meta.request_id,
-        "command_id": command.meta.command_id,
-        "timestamp": now,
     }
 
 

@@ -9,11 +9,11 @@ completed at most once.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 from uuid import UUID
 
 from domain.errors import KeyNotRetirable
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta, Event, EventEnvelope, envelope
 
 KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
 """One stream for all keys of a ledger."""
@@ -74,15 +74,6 @@ class Keys:
     version: int = 0
     introduced: dict[str, datetime] = field(default_factory=dict)
     retired: dict[str, datetime] = field(default_factory=dict)
-
-
-class _Envelope(TypedDict):
-    originator_id: UUID
-    originator_version: int
-    actor: str
-    request_id: str
-    command_id: str
-    timestamp: datetime
 
 
 def replay(events: Iterable[Event]) -> Keys:
@@ -154,12 +145,5 @@ def retire(keys: Keys, key_id: str, unrecoverable: int, meta: CommandMeta, now: 
     return EncryptionKeyRetired(**_next(keys.version + 1, meta, now), key_id=key_id, unrecoverable=unrecoverable)
 
 
-def _next(version: int, meta: CommandMeta, now: datetime) -> _Envelope:
-    return {
-        "originator_id": KEYRING_STREAM,
-        "originator_version": version,
-        "actor": meta.actor,
-        "request_id": meta.request_id,
-        "command_id": meta.command_id,
-        "timestamp": now,
-    }
+def _next(version: int, meta: CommandMeta, now: datetime) -> EventEnvelope:
+    return envelope(KEYRING_STREAM, version, meta, now)

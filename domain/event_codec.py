@@ -7,12 +7,25 @@ an event that is not in its own stream. The reason is a code; stored values are 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
 
+from domain.audit_records import (
+    POLICY_STREAM,
+    AcceptanceEvent,
+    AuditExported,
+    AuditRead,
+    CredentialRecovered,
+    CredentialRejected,
+    PolicyChanged,
+    ProjectionReplayed,
+    RequestRefused,
+    acceptance_stream,
+    record_stream,
+)
 from domain.credential import (
     CredentialDeleted,
     CredentialEvent,
@@ -25,6 +38,7 @@ from domain.encryption_keys import (
     KEYRING_STREAM,
     EncryptionKeyIntroduced,
     EncryptionKeyRetired,
+    KeyringEvent,
     KeyRotationCompleted,
     KeyRotationStarted,
 )
@@ -33,15 +47,12 @@ from domain.event import Event
 from domain.providers import CONFIG_FIELDS, CredentialConfig
 from domain.restore import RESTORE_STREAM, RestoreAccepted
 from domain.secret import SealedSecret
-
-Members = dict[str, object]
-Upcaster = Callable[[Members], Members]
+from domain.upcasting import UPCASTERS, Members
 
 CLASS_VERSION = "class_version"
-UPCASTERS: Mapping[str, tuple[Upcaster, ...]] = {}
-"""By topic, what turns the members of class version 1 into those of 2, of 2 into 3, and so on."""
 
-_ENVELOPE = ("actor", "request_id", "command_id")
+_ENVELOPE = ("actor", "role", "source", "request_id", "command_id")
+_ENVELOPE_OPTIONAL = ("client_address", "reason")
 _PLACE = ("tenant_id", "provider")
 _SEALED = ("token", "binding", "key_id")
 
@@ -54,6 +65,7 @@ class _Shape:
     texts: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     seconds: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 REGISTRY: Mapping[str, _Shape] = {
@@ -67,6 +79,13 @@ REGISTRY: Mapping[str, _Shape] = {
         _Shape(KeyRotationCompleted, ("rotation_id", "key_id"), ("reencrypted", "skipped", "failed"), ("seconds",)),
         _Shape(EncryptionKeyRetired, ("key_id",), ("unrecoverable",)),
         _Shape(RestoreAccepted, counts=("from_position", "to_position")),
+        _Shape(RequestRefused, ("outcome", "method", "route", "code"), ("status", "count"), optional=_PLACE),
+        _Shape(AuditRead, ("view",), ("count",), optional=("query",)),
+        _Shape(AuditExported, ("format",), optional=("query",)),
+        _Shape(CredentialRejected, _PLACE, ("credential_version",)),
+        _Shape(CredentialRecovered, _PLACE, ("credential_version",)),
+        _Shape(ProjectionReplayed, ("projection", "result"), ("replayed_to", "rows", "differences")),
+        _Shape(PolicyChanged, ("tenant_credentials", "global_fallback")),
     )
 }
 
@@ -78,10 +97,24 @@ def _texts_of(shape: _Shape) -> tuple[str, ...]:
 
 _WITH_SECRET = frozenset(topic for topic, shape in REGISTRY.items() if issubclass(shape.event, CredentialSealed))
 _TEXT_ONLY = {str}
+_TEXT_OR_NONE = ({str}, {type(None)}, {str, type(None)})
 _TEXTS: Mapping[str, tuple[str, ...]] = {topic: _texts_of(shape) for topic, shape in REGISTRY.items()}
 """By topic, the members that are texts and may not be empty."""
+_OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    topic: (*_ENVELOPE_OPTIONAL, *shape.optional, *(("fingerprint",) if topic in _WITH_SECRET else ()))
+    for topic, shape in REGISTRY.items()
+}
+"""By topic, the members that are such texts or null."""
 _MEMBERS: Mapping[str, frozenset[str]] = {
-    topic: frozenset((*_TEXTS[topic], *shape.counts, *shape.seconds, *(CONFIG_FIELDS if topic in _WITH_SECRET else ())))
+    topic: frozenset(
+        (
+            *_TEXTS[topic],
+            *_OPTIONAL[topic],
+            *shape.counts,
+            *shape.seconds,
+            *(CONFIG_FIELDS if topic in _WITH_SECRET else ()),
+        )
+    )
     for topic, shape in REGISTRY.items()
 }
 """By topic, the names of all members an event has."""
@@ -95,7 +128,7 @@ _stream_of = lru_cache(STREAMS_KEPT)(stream_id)
 def encode(event: Event) -> bytes:
     """Return the members of an event as canonical JSON in UTF-8: sorted, without white space."""
     shape = REGISTRY[event.TOPIC]
-    names = (*_ENVELOPE, *shape.texts, *shape.counts, *shape.seconds)
+    names = (*_ENVELOPE, *shape.texts, *shape.counts, *shape.seconds, *_OPTIONAL[event.TOPIC])
     members: Members = {name: getattr(event, name) for name in names}
     members["timestamp"] = _time_text(event.timestamp)
     if isinstance(event, CredentialSealed):
@@ -130,10 +163,17 @@ def _parse(state: bytes) -> Members:
     return members
 
 
+_SINGLE_STREAMS: Mapping[type[Event], UUID] = {RestoreAccepted: RESTORE_STREAM, PolicyChanged: POLICY_STREAM}
+
+
 def _own_stream(event: Event) -> UUID:
     if isinstance(event, CredentialEvent):
         return _stream_of(event.tenant_id, event.provider)
-    return RESTORE_STREAM if isinstance(event, RestoreAccepted) else KEYRING_STREAM
+    if isinstance(event, KeyringEvent):
+        return KEYRING_STREAM
+    if isinstance(event, AcceptanceEvent):
+        return acceptance_stream(event.tenant_id, event.provider)
+    return _SINGLE_STREAMS.get(type(event)) or record_stream(event.command_id)
 
 
 def _upcast(topic: str, members: Members) -> Members:
@@ -158,6 +198,11 @@ def _build(shape: _Shape, members: Members, originator_id: UUID, originator_vers
     if set(map(type, texts)) != _TEXT_ONLY or "" in texts:
         raise TypeError("text expected")
     values: dict[str, object] = dict(zip(names, texts, strict=True))
+    optional = _OPTIONAL[topic]
+    rest = [members[name] for name in optional]
+    if set(map(type, rest)) not in _TEXT_OR_NONE or "" in rest:
+        raise TypeError("text or null expected")
+    values.update(zip(optional, rest, strict=True))
     for name in shape.counts:
         values[name] = _count(members[name])
     for name in shape.seconds:

@@ -40,6 +40,10 @@ class Sealer(Protocol):
         """Raise what `open` would raise, without decrypting."""
         ...
 
+    def fingerprint(self, secret: Secret) -> str:
+        """Return what is the same for equal secrets under the primary encryption key and tells nothing without it."""
+        ...
+
 
 class EventLog(Protocol):
     """The append-only log. Raises StoreUnavailable when the database does not answer."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta, Event, envelope
 
 RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
 """One stream for all restores of a ledger."""
@@ -32,12 +32,7 @@ def accept_restore(
 ) -> RestoreAccepted:
     """Return the event that accepts a restore. last: the newest event of `RESTORE_STREAM`, None when it has none."""
     return RestoreAccepted(
-        originator_id=RESTORE_STREAM,
-        originator_version=last.originator_version + 1 if last else 1,
-        actor=meta.actor,
-        request_id=meta.request_id,
-        command_id=meta.command_id,
-        timestamp=now,
+        **envelope(RESTORE_STREAM, last.originator_version + 1 if last else 1, meta, now),
         from_position=from_position,
         to_position=to_position,
     )

@@ -5,9 +5,11 @@
     binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
              parts, each behind its length as four bytes: tenant_id, provider, stream id, version,
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
+    fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/fingerprint"), api_key)
 
 Promises: a token opens only under the key its key id names, and only in the place it was sealed for. The binding is
-checked, in constant time, before anything is decrypted.
+checked, in constant time, before anything is decrypted. A fingerprint compares keys within one encryption key only: it
+finds the same key at two tenants, and without the encryption key nobody can try keys against it.
 Refuses: guessing among keys, a missing or foreign binding, an unknown prefix. Errors carry the key id and a code.
 Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
 """
@@ -37,7 +39,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key with what is derived from it. Shows its key id, nothing else."""
 
-    __slots__ = ("_binding_key", "_fernet", "key_id")
+    __slots__ = ("_binding_key", "_fernet", "_fingerprint_key", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
@@ -47,6 +49,7 @@ class EncryptionKey:
         except ValueError:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
         self._binding_key = _derive(raw, "binding", 32)
+        self._fingerprint_key = _derive(raw, "fingerprint", 32)
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
 
     def __repr__(self) -> str:
@@ -62,6 +65,10 @@ class EncryptionKey:
             return Secret(self._fernet.decrypt(token.removeprefix(TOKEN_PREFIX).encode()).decode())
         except (InvalidToken, UnicodeError):
             raise UnreadableCredential(self.key_id, "token-does-not-open") from None
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Return the fingerprint of a secret."""
+        return "f" + hmac.digest(self._fingerprint_key, secret.reveal().encode(), sha256)[:8].hex()
 
     def bind(self, token: str, context: SealContext) -> str:
         """Return the binding of a token to its place."""
@@ -118,6 +125,10 @@ class Keyring:
         """Raise as `open` does, without decrypting. A binding that holds was made together with its token."""
         self._checked(sealed, context)
 
+    def fingerprint(self, secret: Secret) -> str:
+        """Return the fingerprint of a secret under the primary key."""
+        return self._primary.fingerprint(secret)
+
     def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
         key = self._keys.get(sealed.key_id)
         if key is None:
@@ -146,6 +157,10 @@ class NoKeyring:
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
         """Raise UnreadableCredential."""
         self.open(sealed, context)
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Raise UnreadableCredential: a fingerprint is keyed."""
+        raise UnreadableCredential(self.primary_id, "no-encryption-key")
 
 
 def _shown(key_id: str) -> str:

@@ -4,8 +4,7 @@ Promises: a reader sees every write that was acknowledged before he asked, becau
 never change place, so a page that starts after a position is the same whenever it is asked for.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from uuid import UUID
 
@@ -13,23 +12,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from domain.audit import Action, AuditEntry, AuditFilter
-from domain.credential import (
-    CredentialDeleted,
-    CredentialEvent,
-    CredentialReencrypted,
-    CredentialSealed,
-    CredentialSet,
-)
-from domain.encryption_keys import (
-    EncryptionKeyIntroduced,
-    EncryptionKeyRetired,
-    KeyRotationCompleted,
-    KeyRotationStarted,
-)
+from domain.audit import OF_A_CREDENTIAL, Action, AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit_records import Outcome
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
-from domain.restore import RestoreAccepted
 from projections.catch_up import Appended, CatchUp
 from projections.postgres import BoundedConnection, Connection, Row, unavailable
 
@@ -40,16 +26,22 @@ COLUMNS = (
     "version",
     "recorded_at",
     "action",
+    "outcome",
     "tenant_id",
     "provider",
     "actor",
+    "role",
+    "source",
+    "client_address",
+    "reason",
     "request_id",
     "command_id",
     "masked_key",
     "key_id",
+    "fingerprint",
     "details",
 )
-_TYPES = ("int8", "uuid", "int8", "timestamptz", "text", "uuid", *["text"] * 6, "jsonb")
+_TYPES = ("int8", "uuid", "int8", "timestamptz", "text", "text", "uuid", *["text"] * 11, "jsonb")
 _NO_DETAILS = Jsonb({}, dumps=lambda _: "{}")
 _uuid = lru_cache(1 << 16)(UUID)
 _TOPICS = """
@@ -58,61 +50,39 @@ SELECT originator_id, topic FROM keyledger_events
  USING (originator_id, originator_version)
 """
 
+_TEXTS = (
+    "concat_ws(' ', action, actor, role, source, client_address, reason, request_id, command_id, tenant_id::text, provider,"
+    " masked_key, key_id, fingerprint, details::text)"
+)
+
 Topics = MutableMapping[int, str]
 """By stream, as a number that is cheap to look up, the topic of its last event so far."""
-
-
-def action_of(event: Event, before: str | None) -> Action:
-    """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
-    if isinstance(event, CredentialSet):
-        return Action.SET if before in {None, CredentialDeleted.TOPIC} else Action.REPLACED
-    return ACTIONS[type(event)]
-
-
-ACTIONS: Mapping[type[Event], Action] = {
-    CredentialDeleted: Action.DELETED,
-    CredentialReencrypted: Action.REENCRYPTED,
-    EncryptionKeyIntroduced: Action.KEY_INTRODUCED,
-    KeyRotationStarted: Action.ROTATION_STARTED,
-    KeyRotationCompleted: Action.ROTATION_COMPLETED,
-    EncryptionKeyRetired: Action.KEY_RETIRED,
-    RestoreAccepted: Action.RESTORE_ACCEPTED,
-}
-"""What the events did whose action does not depend on what was before. A set is the one that does."""
-
-DETAILS = (
-    "rotation_id",
-    "credentials",
-    "reencrypted",
-    "skipped",
-    "failed",
-    "seconds",
-    "unrecoverable",
-    "from_position",
-    "to_position",
-)
-"""Members of events that the trail shows as details."""
 
 
 def project(appended: Appended, action: Action) -> tuple[object, ...]:
     """Return the row for one event, in the order of `COLUMNS`."""
     event = appended.event
-    about = event if isinstance(event, CredentialEvent) else None
-    live = event if isinstance(event, CredentialSealed) else None
+    facts = facts_of(event)
     return (
         appended.position,
         event.originator_id,
         event.originator_version,
         event.timestamp,
         action.value,
-        _tenant(about.tenant_id, appended.position) if about else None,
-        about.provider if about else None,
+        facts.outcome,
+        _tenant(facts.tenant_id, appended.position) if facts.tenant_id else None,
+        facts.provider,
         event.actor,
+        event.role,
+        event.source,
+        event.client_address,
+        event.reason,
         event.request_id,
         event.command_id,
-        live.masked_key if live else None,
-        live.sealed.key_id if live else getattr(event, "key_id", None),
-        _NO_DETAILS if about else Jsonb({name: getattr(event, name) for name in DETAILS if hasattr(event, name)}),
+        facts.masked_key,
+        facts.key_id,
+        facts.fingerprint,
+        Jsonb(facts.details) if facts.details else _NO_DETAILS,
     )
 
 
@@ -143,11 +113,11 @@ class PostgresAuditTrail:
         self._catch_up = catch_up
 
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that fit, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the entries that fit, in the order that is wanted. Raises StoreUnavailable, CredentialIntegrityError."""
         self._catch_up.run()
         conditions, values = _conditions(wanted)
-        query = sql.SQL("SELECT * FROM audit_trail WHERE {} ORDER BY position LIMIT %s").format(
-            sql.SQL(" AND ").join(map(sql.SQL, conditions))
+        query = sql.SQL("SELECT * FROM audit_trail WHERE {} ORDER BY position {} LIMIT %s").format(
+            sql.SQL(" AND ").join(map(sql.SQL, conditions)), sql.SQL("DESC" if wanted.newest_first else "ASC")
         )
         with unavailable(), self._pool.connection() as connection:
             rows = connection.execute(query, [*values, wanted.limit]).fetchall()
@@ -166,17 +136,29 @@ def _topics_before(connection: Connection, batch: Sequence[Appended], known: Top
     return [(row["originator_id"].int, row["topic"]) for row in connection.execute(_TOPICS, wanted)]
 
 
-def _conditions(wanted: AuditFilter) -> tuple[list[str], list[str | int | datetime]]:
-    tests = (
+def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
+    tests: Sequence[tuple[str, object]] = (
         ("position > %s", wanted.after),
+        ("position < %s", wanted.before),
         ("tenant_id = %s", wanted.tenant_id),
         ("provider = %s", wanted.provider),
+        ("action = %s", wanted.action),
+        ("action = ANY (%s)", list(OF_A_CREDENTIAL) if wanted.of_credential else None),
+        ("outcome = %s", wanted.outcome),
         ("actor = %s", wanted.actor),
+        ("key_id = %s", wanted.key_id),
+        ("fingerprint = %s", wanted.fingerprint),
         ("recorded_at >= %s", wanted.since),
         ("recorded_at < %s", wanted.until),
+        (f"{_TEXTS} ILIKE %s", _containing(wanted.text) if wanted.text else None),
     )
     stated = [(test, value) for test, value in tests if value is not None]
     return [test for test, _ in stated], [value for _, value in stated]
+
+
+def _containing(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 def _entry(row: Row) -> AuditEntry:
@@ -184,14 +166,20 @@ def _entry(row: Row) -> AuditEntry:
         position=row["position"],
         timestamp=row["recorded_at"],
         action=_action(row["action"]),
+        outcome=_outcome(row["outcome"]),
         tenant_id=str(row["tenant_id"]) if row["tenant_id"] else None,
         provider=row["provider"],
         version=row["version"],
         actor=row["actor"],
+        role=row["role"],
+        source=row["source"],
+        client_address=row["client_address"],
+        reason=row["reason"],
         request_id=row["request_id"],
         command_id=row["command_id"],
         masked_key=row["masked_key"],
         key_id=row["key_id"],
+        fingerprint=row["fingerprint"],
         details=row["details"],
     )
 
@@ -208,3 +196,10 @@ def _action(stored: str) -> Action:
         return Action(stored)
     except ValueError:
         raise CredentialIntegrityError("audit-action-unknown") from None
+
+
+def _outcome(stored: str) -> Outcome:
+    try:
+        return Outcome(stored)
+    except ValueError:
+        raise CredentialIntegrityError("audit-outcome-unknown") from None

@@ -35,10 +35,11 @@ StoredRow = tuple[int, UUID, int, str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """An event and its position in the log."""
+    """An event, its position in the log, and its members as they are stored."""
 
     position: int
     event: Event
+    state: bytes
 
 
 Write = Callable[[Connection, Sequence[Appended]], None]
@@ -59,7 +60,7 @@ def read_row(row: StoredRow) -> Appended:
     """
     position, stream, version, topic, state = row
     try:
-        return Appended(position, decode(stream, version, topic, state))
+        return Appended(position, decode(stream, version, topic, state), state)
     except CredentialIntegrityError as fault:
         named = f", topic {topic}" if _TOPIC.fullmatch(topic) else ""
         raise CredentialIntegrityError(f"{fault.reason} at position {position}{named}") from None

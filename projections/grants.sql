@@ -9,7 +9,7 @@ DO $$ BEGIN
 END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, audit_trail,
-    projection_positions, nodes, key_rotations, projection_replays FROM "APPLICATION_ROLE";
+    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage FROM "APPLICATION_ROLE";
 
 -- Which schema and which ledger this is.
 GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
@@ -22,7 +22,11 @@ GRANT EXECUTE ON FUNCTION keyledger_lock_log() TO "APPLICATION_ROLE";
 -- Its views, and how far they have come. Rows of the trail are only ever added; a credential that was deleted is a row.
 GRANT SELECT, INSERT, UPDATE ON current_credentials TO "APPLICATION_ROLE";
 GRANT SELECT, INSERT ON audit_trail TO "APPLICATION_ROLE";
+GRANT SELECT, INSERT, UPDATE ON transparency_log TO "APPLICATION_ROLE"; -- the last tile of each level grows
 GRANT SELECT, INSERT, UPDATE ON projection_positions TO "APPLICATION_ROLE";
+
+-- Who used a credential.
+GRANT SELECT, INSERT, UPDATE ON credential_usage TO "APPLICATION_ROLE";
 
 -- What running services tell each other. A replay is only told here: the tables it makes are made by the owner.
 GRANT SELECT, INSERT, UPDATE, DELETE ON nodes TO "APPLICATION_ROLE";

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from threading import Lock
 from uuid import UUID, uuid4
 
-from domain.audit import Action, AuditEntry, AuditFilter
-from domain.credential import Credential, CredentialSet, evolve, stream_id
+from domain.audit import AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit_records import Outcome
+from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.encryption_keys import RotationCounts
 from domain.errors import (
     CredentialIntegrityError,
@@ -58,6 +59,9 @@ class VaultSealer:
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
         self.open(sealed, context)
 
+    def fingerprint(self, secret: Secret) -> str:
+        return "f0123456789abcdef"
+
     def lose_all(self) -> None:
         """Forget every secret, as if the encryption key were gone."""
         self._vault.clear()
@@ -95,7 +99,8 @@ class MemoryStore:
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         self._answer()
-        providers = sorted({state.provider for state in map(evolve, self.events) if state.tenant_id == tenant_id})
+        own = (event for event in self.events if isinstance(event, CredentialEvent) and event.tenant_id == tenant_id)
+        providers = sorted({event.provider for event in own})
         found = [self.read(tenant_id, provider) for provider in providers]
         return [stored for stored in found if stored.row is not None and stored.row.sealed is not None]
 
@@ -105,27 +110,28 @@ class MemoryStore:
         return [row for row in rows if _fits(row, wanted)][: wanted.limit]
 
     def _entry(self, position: int, event: Event) -> AuditEntry:
-        state = evolve(event)
-        return AuditEntry(
-            position,
-            event.timestamp,
-            self._action(position, event),
-            state.tenant_id,
-            state.provider,
-            event.originator_version,
-            event.actor,
-            event.request_id,
-            event.command_id,
-            state.masked_key,
-            state.sealed.key_id if state.sealed else None,
-            {},
-        )
-
-    def _action(self, position: int, event: Event) -> Action:
-        if not isinstance(event, CredentialSet):
-            return Action.DELETED
+        facts = facts_of(event)
         earlier = [one for one in self.events[: position - 1] if one.originator_id == event.originator_id]
-        return Action.REPLACED if earlier and isinstance(earlier[-1], CredentialSet) else Action.SET
+        return AuditEntry(
+            position=position,
+            timestamp=event.timestamp,
+            action=action_of(event, earlier[-1].TOPIC if earlier else None),
+            outcome=Outcome(facts.outcome),
+            tenant_id=facts.tenant_id,
+            provider=facts.provider,
+            version=event.originator_version,
+            actor=event.actor,
+            role=event.role,
+            source=event.source,
+            client_address=event.client_address,
+            reason=event.reason,
+            request_id=event.request_id,
+            command_id=event.command_id,
+            masked_key=facts.masked_key,
+            key_id=facts.key_id,
+            fingerprint=facts.fingerprint,
+            details=facts.details,
+        )
 
     def _answer(self) -> None:
         if self.down:

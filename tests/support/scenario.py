@@ -61,6 +61,9 @@ class ClearSealer:
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
         self.open(sealed, context)
 
+    def fingerprint(self, secret: Secret) -> str:
+        return f"fingerprint under {self.key_id} of {secret.reveal()}"
+
 
 def meta(command_id: str = "c-1", *, may_repeat: bool = False) -> CommandMeta:
     return CommandMeta("anna", "req-1", command_id, may_repeat)
@@ -115,6 +118,7 @@ def was_set(
         masked_key=Secret(key).masked(),
         config=config,
         set_at=NOW,
+        fingerprint=(sealer or ClearSealer()).fingerprint(Secret(key)),
     )
 
 
@@ -133,6 +137,7 @@ def was_reencrypted(version: int, key: str = KEY, key_id: str = "k0000000002") -
         masked_key=Secret(key).masked(),
         config=CredentialConfig(),
         set_at=NOW,
+        fingerprint=ClearSealer(key_id).fingerprint(Secret(key)),
     )
 
 
