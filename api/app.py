@@ -18,6 +18,7 @@ from api.guard import Guard, Limits
 from api.metrics import Metrics
 from api.openapi import TITLE, VERSION, document
 from api.problems import HttpRefusal, internal_problem, problem_of, problem_response
+from api.refusals import RouteNames
 from api.services import Services
 from api.validation import request_faults
 from domain.errors import ServiceError
@@ -59,9 +60,12 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
         Guard,
         authenticator=services.authenticator,
         tenant_credentials=services.tenant_credentials,
+        reason_required=services.reason_required,
         limits=limits or Limits(),
     )
-    app.add_middleware(Envelope, metrics=app.state.metrics)
+    app.add_middleware(
+        Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), recorder=services.audit_recorder
+    )
     app.openapi = partial(document, app)  # type: ignore[method-assign]  # the framework's documented way
     return app
 

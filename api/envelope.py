@@ -2,7 +2,8 @@
 
 Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
 request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
-an error nobody foresaw becomes a 500 without detail, and the log gets its type and the request id only.
+a refusal that belongs into the audit is noted there; an error nobody foresaw becomes a 500 without detail, and the log
+gets its type and the request id only.
 A crash in the middle of an answer leaves it incomplete, so that a client cannot take it for a whole one.
 """
 
@@ -10,31 +11,34 @@ import asyncio
 import logging
 import time
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.exchange import Exchange, open_exchange
 from api.faults import log_unexpected
 from api.metrics import Metrics
 from api.problems import internal_problem, problem_response, shutdown_problem
+from api.refusals import RouteNames, method_of, note_refusal
+from domain.ports import AuditRecorder
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _access_log = logging.getLogger("keyledger.access")
 
 
 class Envelope:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames, recorder: AuditRecorder) -> None:
         self._app = app
         self._metrics = metrics
+        self._routes = routes
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of any kind; only HTTP requests are looked at."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = open_exchange(scope, Headers(scope=scope).get("x-request-id"))
+        exchange = open_exchange(scope)
         status: int | None = None
         begun = time.perf_counter()
 
@@ -58,9 +62,10 @@ class Envelope:
             self._record(scope, exchange, status, time.perf_counter() - begun)
 
     def _record(self, scope: Scope, exchange: Exchange, status: int | None, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "unrouted")
+        method, route = method_of(scope), self._routes.of(scope)
         self._metrics.request(method, route, status, seconds)
+        if status is not None:
+            note_refusal(self._recorder, scope, exchange, route, status)
         fields = {
             "method": method,
             "route": route,

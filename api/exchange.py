@@ -7,14 +7,20 @@ from typing import Annotated, cast
 from uuid import uuid4
 
 from fastapi import Depends, Request
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.auth import Actor
+from domain.event import CommandMeta, CommandSource
 
 Json = Mapping[str, object]
 
 _KEY = "keyledger.exchange"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+CLI_AGENT = "keyledger-cli"
+"""What the command line calls itself as a user agent. Its word is taken for it: it decides about nothing."""
+ANONYMOUS = "anonymous"
+"""The actor of requests without a valid key, and their role."""
 
 
 @dataclass(slots=True)
@@ -22,20 +28,46 @@ class Exchange:
     """What is known about a request so far.
 
     request_id: the caller's `X-Request-ID` where it is a plain token, else a new one.
+    client_address: of the peer, as the server knows it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
     refusal: the code of the problem that it was answered with.
     """
 
     request_id: str
+    source: CommandSource = CommandSource.API
+    client_address: str | None = None
+    reason: str | None = None
     actor: Actor | None = None
     body: Json | None = None
     refusal: str | None = None
 
+    def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
+        """Return who asks, in which role, from where and why, for a command of this request."""
+        name, role = (self.actor.name, self.actor.role.value) if self.actor else (ANONYMOUS, ANONYMOUS)
+        return CommandMeta(
+            name,
+            self.request_id,
+            command_id,
+            may_repeat,
+            role=role,
+            source=self.source.value,
+            client_address=self.client_address,
+            reason=self.reason,
+        )
 
-def open_exchange(scope: Scope, wanted_id: str | None) -> Exchange:
-    """Start the exchange of a request. `wanted_id` is whatever the caller sent as its id."""
+
+def open_exchange(scope: Scope) -> Exchange:
+    """Start the exchange of a request, from what the server and the headers say about it."""
+    headers = Headers(scope=scope)
+    wanted_id = headers.get("x-request-id")
     valid = wanted_id is not None and _REQUEST_ID.fullmatch(wanted_id)
-    exchange = Exchange(str(wanted_id) if valid else str(uuid4()))
+    by_cli = headers.get("user-agent", "").startswith(f"{CLI_AGENT}/")
+    peer = scope.get("client")
+    exchange = Exchange(
+        str(wanted_id) if valid else str(uuid4()),
+        CommandSource.CLI if by_cli else CommandSource.API,
+        str(peer[0])[:64] or None if peer else None,
+    )
     scope[_KEY] = exchange
     return exchange
 

@@ -1,4 +1,4 @@
-"""What every request under /api passes before routing, in this order: key, role, feature switch, body.
+"""What every request under /api passes before routing, in this order: key, role, feature switch, reason, body.
 
 Promises: nothing of a request but its headers is looked at before its key is known to be valid; no endpoint runs for a
 role that was not granted it; what endpoints get as body is one strictly parsed JSON object that arrived in time and
@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import Actor, Authenticator, may
+from api.auth import READ, Actor, Authenticator, may
 from api.exchange import Json, exchange_of
 from api.paths import is_about_credentials, is_guarded, routed_path, speaks_openai
 from api.problems import HttpRefusal, problem_of, problem_response
@@ -24,6 +24,8 @@ from domain.errors import FieldFault, InvalidRequest
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 _PARSED_INLINE_MAX = 256 * 1024
 _CLOSE = {"Connection": "close"}
+REASON_MAX = 500
+"""Characters of a reason: a sentence or two and a ticket's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,19 @@ class Limits:
 class Guard:
     """ASGI middleware in front of routing."""
 
-    def __init__(self, app: ASGIApp, *, authenticator: Authenticator, tenant_credentials: bool, limits: Limits) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Authenticator,
+        tenant_credentials: bool,
+        limits: Limits,
+        reason_required: bool = False,
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._tenant_credentials = tenant_credentials
+        self._reason_required = reason_required
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +68,9 @@ class Guard:
             return
         exchange, headers = exchange_of(scope), Headers(scope=scope)
         try:
-            exchange.actor = self._admit(scope["method"], path, headers)
+            exchange.actor = self._authenticate(headers)
+            self._admit(exchange.actor, scope["method"], path, headers)
+            exchange.reason = self._reason(scope["method"], path, headers)
             text = await self._body(scope["method"], path, headers, receive)
             exchange.body = await _object_of(text) if text else None
         except (HttpRefusal, InvalidRequest) as refusal:
@@ -69,19 +82,41 @@ class Guard:
             return
         await self._app(scope, _replay(text, receive), send)
 
-    def _admit(self, method: str, path: str, headers: Headers) -> Actor:
+    def _authenticate(self, headers: Headers) -> Actor:
         presented = _presented(headers)
         actor = self._authenticator.authenticate(presented) if presented is not None else None
-        closing = _CLOSE if _announces_body(headers) else {}
         if actor is None:
             detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys are none."
-            raise HttpRefusal("unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="keyledger"', **closing})
+            challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
+            raise HttpRefusal("unauthenticated", detail, challenge | _closing(headers))
+        return actor
+
+    def _admit(self, actor: Actor, method: str, path: str, headers: Headers) -> None:
+        closing = _closing(headers)
         if not may(actor.role, method, path):
             raise HttpRefusal("forbidden", f"The role {actor.role.value} may not do this.", closing)
         if is_about_credentials(path) and not self._tenant_credentials:
             detail = "Tenant credentials are switched off. An operator can set TENANT_CREDENTIALS_ENABLED=true."
             raise HttpRefusal("feature_disabled", detail, closing)
-        return actor
+
+    def _reason(self, method: str, path: str, headers: Headers) -> str | None:
+        """Return why the caller does this, in its own words. Raises HttpRefusal."""
+        if not is_about_credentials(path):
+            return None
+        sent = headers.getlist("x-audit-reason")
+        if not sent:
+            if self._reason_required and method not in READ:
+                detail = "Say why in the header X-Audit-Reason: this service records the reason of every change."
+                raise HttpRefusal("reason-required", detail, _closing(headers))
+            return None
+        try:
+            reason = sent[0].encode("latin-1").decode().strip()
+        except UnicodeDecodeError:
+            reason = ""
+        if len(sent) > 1 or not 1 <= len(reason) <= REASON_MAX or not reason.isprintable():
+            detail = f"X-Audit-Reason must be one text of 1 to {REASON_MAX} printable characters in UTF-8."
+            raise HttpRefusal("malformed-header", detail, _closing(headers))
+        return reason
 
     async def _body(self, method: str, path: str, headers: Headers, receive: Receive) -> bytes:
         """Return the body, empty where the method has none. Raises HttpRefusal."""
@@ -108,6 +143,10 @@ def _presented(headers: Headers) -> bytes | None:
         if scheme.lower() == "bearer":
             keys.add(token.strip())
     return keys.pop().encode("latin-1") if len(keys) == 1 else None
+
+
+def _closing(headers: Headers) -> dict[str, str]:
+    return _CLOSE if _announces_body(headers) else {}
 
 
 def _announces_body(headers: Headers) -> bool:

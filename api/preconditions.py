@@ -11,7 +11,7 @@ from uuid import uuid4
 from fastapi import Depends, Header, Request
 from pydantic import WithJsonSchema
 
-from api.exchange import ActorOf, ExchangeOf
+from api.exchange import ExchangeOf
 from api.problems import HttpRefusal
 from api.schemas import Absent
 from domain.credential import Precondition
@@ -65,7 +65,6 @@ async def _precondition(
 
 async def _command_meta(
     request: Request,
-    actor: ActorOf,
     exchange: ExchangeOf,
     idempotency_key: Annotated[
         str | Absent, Header(alias="Idempotency-Key", description="Makes the command happen once."), _IDEMPOTENCY_KEY
@@ -74,13 +73,13 @@ async def _command_meta(
     """Return who asks and which command it is."""
     sent = request.headers.getlist("idempotency-key")
     if not sent:
-        return CommandMeta(actor.name, exchange.request_id, str(uuid4()))
+        return exchange.meta(str(uuid4()))
     key = sent[0].strip()
     if len(key) > 1 and key[0] == key[-1] == '"':  # the string form of RFC 8941
         key = key[1:-1]
     if len(sent) > 1 or not _COMMAND.fullmatch(key):
         raise HttpRefusal("malformed-header", "Idempotency-Key must be one value of 1 to 255 ASCII characters.")
-    return CommandMeta(actor.name, exchange.request_id, key, may_repeat=True)
+    return exchange.meta(key, may_repeat=True)
 
 
 PreconditionOf = Annotated[Precondition, Depends(_precondition)]

@@ -81,6 +81,7 @@ SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
 HTTP_ROWS: Mapping[str, Row] = {
     "malformed-json": Row(400, "Malformed JSON"),
     "malformed-header": Row(400, "Malformed header"),
+    "reason-required": Row(400, "Reason required"),
     "unauthenticated": Row(401, "Unauthenticated"),
     "forbidden": Row(403, "Forbidden"),
     "not-found": Row(404, "Not found"),

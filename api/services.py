@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from api.auth import Authenticator
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
-from domain.ports import AuditTrail, Clock, PastCredentials
+from domain.ports import AuditRecorder, AuditTrail, Clock, PastCredentials
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
@@ -40,6 +40,7 @@ class Services:
     """The parts behind the HTTP interface.
 
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
+    audit_recorder: hears of what happens besides changes. reason_required: changes need an X-Audit-Reason.
     encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
     startup, shutdown: awaited once each, before the first request and after the last.
@@ -49,6 +50,7 @@ class Services:
     credentials: CredentialService
     models: LanguageModels
     audit: AuditTrail
+    audit_recorder: AuditRecorder
     encryption_keys: EncryptionKeys | None
     projections: Projections
     past: PastCredentials
@@ -57,6 +59,7 @@ class Services:
     tenant_credentials: bool
     clock: Clock
     readiness: Readiness
+    reason_required: bool = False
     startup: Hook = _nothing
     shutdown: Hook = _nothing
     registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))

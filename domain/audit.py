@@ -152,8 +152,8 @@ class AuditEntry:
     """Who did what, to which credential, to the encryption keys or to the whole log, when, from where and why.
 
     position: place in the log. version: of the stream after it. tenant_id and provider are None for what was not done
-    to a credential. masked_key, key_id and fingerprint are None where no key is concerned. details: numbers and ids that
-    belong to the action alone.
+    to a credential. masked_key, key_id and fingerprint are None where no key is concerned. details: numbers and ids
+    that belong to the action alone.
     """
 
     position: int
@@ -180,8 +180,8 @@ class AuditEntry:
 class AuditFilter:
     """Which entries a reader wants. `since` is included, `until` is not.
 
-    after, before: positions, neither included. newest_first: the order; oldest come first without it. text: is in one of
-    the entry's texts, whatever the case. of_credential: only what happens to credentials.
+    after, before: positions, neither included. newest_first: the order; oldest come first without it. text: is in one
+    of the entry's texts, whatever the case. of_credential: only what happens to credentials.
     """
 
     tenant_id: str | None = None

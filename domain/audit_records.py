@@ -1,4 +1,4 @@
-"""What the log keeps besides changes: requests that were refused, reads of the audit, providers' refusals, replays, policy.
+"""What the log keeps besides changes: refused requests, reads of the audit, providers' refusals, replays, policy.
 
 They are events of the same log, so positions, append-only storage and proofs cover them too. A record that stands alone
 has a stream of its own, named by its command id: recording never conflicts with anything, and a record that is sent

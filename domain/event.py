@@ -11,7 +11,7 @@ UNKNOWN = "unknown"
 
 
 class CommandSource(StrEnum):
-    """Which door a command came through. `rotation`: a rotation of the encryption key, `service`: a service by itself."""
+    """Which door a command came through. `rotation`: an encryption key is rotated. `service`: a service by itself."""
 
     API = "api"
     CLI = "cli"

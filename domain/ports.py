@@ -9,7 +9,8 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.audit import AuditEntry, AuditFilter
-    from domain.event import Event
+    from domain.audit_records import Outcome
+    from domain.event import CommandMeta, Event
     from domain.resolution import Stored
     from domain.service import CredentialStatus
 
@@ -99,6 +100,37 @@ class ResolutionView(Protocol):
 
     async def read(self, tenant_id: str, provider: str) -> "Stored":
         """Return the row and the head of the stream, read in one statement."""
+        ...
+
+
+class AuditRecorder(Protocol):
+    """Records what happened besides changes. Alike things in a row are counted, so nobody can flood it."""
+
+    def refused(
+        self,
+        meta: "CommandMeta",
+        outcome: "Outcome",
+        *,
+        method: str,
+        route: str,
+        status: int,
+        code: str,
+        tenant_id: str | None,
+        provider: str | None,
+    ) -> None:
+        """Note a refused request. Never blocks; it is stored within about a second."""
+        ...
+
+    def read(self, meta: "CommandMeta", view: str, query: str | None) -> None:
+        """Record a read of the audit: the first of its kind at once, more are counted. Raises StoreUnavailable."""
+        ...
+
+    def exported(self, meta: "CommandMeta", form: str, query: str | None) -> None:
+        """Record an export before it is given. Raises StoreUnavailable."""
+        ...
+
+    def flush(self) -> None:
+        """Store what was noted. Raises StoreUnavailable; what could not be stored is kept."""
         ...
 
 

@@ -1,7 +1,7 @@
 """What brings the stored members of an older event to their present shape, one function for each step.
 
-Promises: the log is never rewritten; an event of any released shape is read as if it had been stored today. Golden files
-hold the bytes of each shape.
+Promises: the log is never rewritten; an event of any released shape is read as if it had been stored today. Golden
+files hold the bytes of each shape.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,12 +19,13 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from api.app import create_app
 from api.auth import Authenticator
 from api.services import Services
-from domain.event import CommandMeta
+from domain.event import CommandMeta, CommandSource
 from domain.ports import Sealer
 from domain.resolution import Resolver
 from domain.service import CredentialService
 from keyledger import logs
 from keyledger.ai_models import load_catalogue
+from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
 from keyledger.direct_access import database_of
 from keyledger.event_store import CredentialLog
@@ -36,6 +37,7 @@ from keyledger.llm import Gateway, cleanse
 from keyledger.log_anchor import AnchorFile
 from keyledger.log_watch import LogWatch
 from keyledger.nodes import Presence
+from keyledger.policy_record import record_policy
 from keyledger.readiness import Readiness
 from keyledger.replays import Replays
 from keyledger.rotation import Rotator
@@ -71,6 +73,7 @@ class Lifespan:
     _heartbeat: Heartbeat | None
     _rotations: Rotations | None
     _replays: Replays
+    _recorder: AuditRecorder
 
     async def startup(self) -> None:
         """Open connections, follow the log, load the LLM library beside."""
@@ -78,6 +81,7 @@ class Lifespan:
         if self._heartbeat is not None:
             await self._heartbeat.start()
         self._background.start()
+        self._recorder.start()
         self._watch.start()
         self._gateway.warm_up_beside()
 
@@ -88,6 +92,7 @@ class Lifespan:
         await asyncio.to_thread(self._replays.stop)
         if self._heartbeat is not None:
             await self._heartbeat.stop()
+        await self._recorder.stop()
         await self._background.stop()
         await self._watch.stop()
         await self._gateway.aclose()
@@ -117,9 +122,11 @@ class Service:
         require_same_log(self._pool, AnchorFile(self._settings.data_dir))
         if self._settings.policy.tenant_credentials:
             require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
+        log = CredentialLog(self._pool)
+        meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
+        record_policy(log, self._settings.policy, meta, _now)
         if self._keyring is not None:
-            meta = CommandMeta("service", str(uuid4()), str(uuid4()))
-            introduce_keys(CredentialLog(self._pool), self._keyring, meta, _now)
+            introduce_keys(log, self._keyring, meta, _now)
 
     def close(self) -> None:
         """Close what was opened for it, the last first."""
@@ -146,11 +153,14 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     rotations = _rotations(pool, log, keyring, follower) if keyring else None
     heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
     replays = Replays(pool, dsn)
-    lifespan = Lifespan(async_pool, background, gateway, watch, heartbeat, rotations, replays)
+    recorder = AuditRecorder(log, _now)
+    lifespan = Lifespan(async_pool, background, gateway, watch, heartbeat, rotations, replays, recorder)
     services = Services(
         credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
         models=gateway,
         audit=PostgresAuditTrail(pool, follower),
+        audit_recorder=recorder,
+        reason_required=settings.reason_required,
         encryption_keys=rotations,
         projections=replays,
         past=PostgresPastCredentials(pool, sealer),

@@ -8,7 +8,7 @@ import re
 from contextlib import ExitStack
 from uuid import uuid4
 
-from domain.event import CommandMeta
+from domain.event import CommandMeta, CommandSource
 from keyledger.settings import Settings
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -28,7 +28,7 @@ def database_of(settings: Settings, resources: ExitStack) -> str:
 
 def command_meta() -> CommandMeta:
     """Return who runs this command, as the log keeps it: the account's name, as far as the system tells."""
-    return CommandMeta(_actor(), str(uuid4()), str(uuid4()))
+    return CommandMeta(_actor(), str(uuid4()), str(uuid4()), role="operator", source=CommandSource.CLI.value)
 
 
 def _actor() -> str:

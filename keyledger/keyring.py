@@ -5,7 +5,8 @@
     binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
              parts, each behind its length as four bytes: tenant_id, provider, stream id, version,
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
-    fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/fingerprint"), api_key)
+    fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
+             HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
 
 Promises: a token opens only under the key its key id names, and only in the place it was sealed for. The binding is
 checked, in constant time, before anything is decrypted. A fingerprint compares keys within one encryption key only: it

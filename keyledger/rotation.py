@@ -33,7 +33,7 @@ from domain.errors import (
     UnreadableCredential,
     VersionConflict,
 )
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta, CommandSource, Event
 from domain.ports import Clock, StreamLog
 from domain.rotation import Unopened
 from keyledger.keyring import Keyring
@@ -170,7 +170,11 @@ class Rotator:
     def _reencrypted(self, state: Credential | None, meta: CommandMeta) -> Sequence[CredentialEvent]:
         if state is None:
             raise CredentialNotFound("", "")
-        command = ReencryptCredential(state.tenant_id, state.provider, replace(meta, command_id=str(uuid4())))
+        command = ReencryptCredential(
+            state.tenant_id,
+            state.provider,
+            replace(meta, command_id=str(uuid4()), source=CommandSource.ROTATION.value),
+        )
         return decide(state, command, self._clock(), self._keyring)
 
     def _write(self, progress: RotationProgress, batch: _Batch, meta: CommandMeta) -> RotationProgress:

@@ -61,6 +61,7 @@ class Settings:
     data_dir: Path
     ai_models_file: Path
     allow_unreadable: bool
+    reason_required: bool
     log_level: LogLevel
     log_format: LogFormat
     resolved: tuple[Resolved, ...]
@@ -95,6 +96,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         data_dir=_data_dir(sources),
         ai_models_file=Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or ""),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
+        reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
         log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
         resolved=tuple(sources.resolved),

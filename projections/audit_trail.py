@@ -51,8 +51,8 @@ SELECT originator_id, topic FROM keyledger_events
 """
 
 _TEXTS = (
-    "concat_ws(' ', action, actor, role, source, client_address, reason, request_id, command_id, tenant_id::text, provider,"
-    " masked_key, key_id, fingerprint, details::text)"
+    "concat_ws(' ', action, actor, role, source, client_address, reason, request_id, command_id, tenant_id::text,"
+    " provider, masked_key, key_id, fingerprint, details::text)"
 )
 
 Topics = MutableMapping[int, str]
@@ -113,7 +113,7 @@ class PostgresAuditTrail:
         self._catch_up = catch_up
 
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that fit, in the order that is wanted. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the entries that fit, in the wanted order. Raises StoreUnavailable, CredentialIntegrityError."""
         self._catch_up.run()
         conditions, values = _conditions(wanted)
         query = sql.SQL("SELECT * FROM audit_trail WHERE {} ORDER BY position {} LIMIT %s").format(

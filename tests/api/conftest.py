@@ -15,6 +15,7 @@ from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from domain.service import CredentialService
+from keyledger.audit_recorder import AuditRecorder
 from tests.api.memory import START, MemoryKeys, MemoryPast, MemoryProjections, MemoryStore, ScriptedModels, VaultSealer
 
 SUPER_KEY = "super-key-0123456789"
@@ -41,6 +42,7 @@ class Harness:
     """An application and the parts behind it."""
 
     tenant_credentials: bool = True
+    reason_required: bool = False
     limits: Limits = field(default_factory=lambda: Limits(linger_seconds=0.05))
     checks: dict[str, CheckResult] = field(default_factory=lambda: {"store": CheckResult(True, "answers")})
     life: list[str] = field(default_factory=list)
@@ -49,12 +51,15 @@ class Harness:
         self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
         clock = Ticking()
         self.keys = MemoryKeys(Ticking())
+        self.recorder = AuditRecorder(self.store, clock)
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         self.services = Services(
             credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
             models=self.models,
             audit=self.store,
+            audit_recorder=self.recorder,
+            reason_required=self.reason_required,
             encryption_keys=self.keys,
             projections=self.projections,
             past=MemoryPast(self.store, self.sealer),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,14 +44,19 @@ FIRST_SHAPES: dict[str, Event] = {
     "restore_accepted": accept_restore(None, 120, 100, meta(), NOW),
 }
 """What is true of the events of version 1: role and source were not recorded, nor a fingerprint."""
-WHENCE = {"role": "sysadmin", "source": "api", "client_address": "192.0.2.7", "reason": "ticket 4711"}
+WHENCE: dict[str, Any] = {
+    "role": "sysadmin",
+    "source": "api",
+    "client_address": "192.0.2.7",
+    "reason": "ticket 4711",
+}
 WHO = replace(meta(), **WHENCE)
 
 
 def _today(event: Event) -> Event:
     """Return the event as it is recorded today."""
     more = {"fingerprint": "f0123456789abcdef"} if isinstance(event, CredentialSealed) else {}
-    return replace(event, **WHENCE, **more)  # type: ignore[arg-type]
+    return replace(event, **WHENCE, **more)  # type: ignore[arg-type]  # sealed events have one
 
 
 def _accepted(*, rejected: bool) -> Event:
