@@ -38,6 +38,8 @@ GRANTED = {
     "nodes": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "key_rotations": {"SELECT", "INSERT", "UPDATE"},
     "projection_replays": {"SELECT", "INSERT", "UPDATE"},
+    "transparency_log": {"SELECT", "INSERT", "UPDATE"},
+    "credential_usage": {"SELECT", "INSERT", "UPDATE"},
 }
 
 
