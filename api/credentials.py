@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from api.audit import page_of
 from api.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
-from api.exchange import AUTHENTICATED
+from api.exchange import AUTHENTICATED, ExchangeOf
 from api.openapi import ADMIN, BODY, COMMAND, ETAG, answer, problems
 from api.paths import SYSADMIN
 from api.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
@@ -33,6 +33,7 @@ from api.services import ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.credential import DeleteCredential, SetCredential
+from domain.errors import FieldFault, InvalidRequest
 from domain.providers import CredentialConfig, check, provider_named
 from domain.service import CredentialStatus
 
@@ -60,6 +61,8 @@ def set_credential(
     known = provider_named(provider)
     config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
     secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    if secret.reveal() in (meta.reason or ""):
+        raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
     state = services.credentials.handle(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     response.headers["ETag"] = entity_tag(state.version)
@@ -160,6 +163,7 @@ def list_credential_history(
     tenant_id: TenantId,
     provider: ProviderName,
     services: ServicesOf,
+    exchange: ExchangeOf,
     request: Request,
     response: Response,
     after: After = 0,
@@ -167,7 +171,8 @@ def list_credential_history(
 ) -> AuditPage:
     """Show who set, replaced and deleted the credential, oldest first; also after it is gone."""
     name = provider_named(provider).name
-    return page_of(services.audit, AuditFilter(tenant_id, name, after=after, limit=limit), request, response)
+    wanted = AuditFilter(tenant_id, name, after=after, limit=limit, of_credential=True)
+    return page_of(services, exchange, wanted, "history", request, response)
 
 
 def _view(status: CredentialStatus) -> CredentialView:

@@ -23,22 +23,36 @@ SET = {
     "version": 3,
 }
 DELETED = {"tenant_id": TENANT, "provider": "openai", "message": "API credential for openai deleted successfully"}
-_ENTRY = {
+ENTRY = {
     "position": 41,
     "timestamp": "2026-01-31T12:00:00Z",
     "action": "set",
+    "outcome": "success",
     "tenant_id": TENANT,
     "provider": "openai",
     "version": 1,
     "actor": "alice",
+    "role": "sysadmin",
+    "source": "api",
+    "client_address": "192.0.2.7",
+    "reason": "ticket 4711",
     "request_id": REQUEST_ID,
     "command_id": _COMMAND,
     "masked_key": "...xyz9",
     "key_id": "k0123456789",
+    "fingerprint": "f0123456789abcdef",
     "details": {},
 }
-_DELETION = {**_ENTRY, "position": 42, "action": "deleted", "version": 2, "masked_key": None, "key_id": None}
-ENTRIES = {"entries": [_ENTRY, _DELETION], "next": 42}
+_DELETION = {
+    **ENTRY,
+    "position": 42,
+    "action": "deleted",
+    "version": 2,
+    "masked_key": None,
+    "key_id": None,
+    "fingerprint": None,
+}
+ENTRIES = {"entries": [ENTRY, _DELETION], "next": 42}
 RESOLUTION = {
     "model": "gpt-4o",
     "adapter": "litellm",

@@ -25,6 +25,9 @@ _VERSION = re.compile(r"v([1-9][0-9]{0,17})")
 TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|"v[1-9][0-9]{0,17}")$', "examples": ['"v3"']})
 _IF_NONE_MATCH = WithJsonSchema({"type": "string", "pattern": r"^\*$", "examples": ["*"]})
 _IDEMPOTENCY_KEY = WithJsonSchema({"type": "string", "pattern": r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"})
+_REASON = WithJsonSchema(
+    {"type": "string", "minLength": 1, "maxLength": 500, "pattern": r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"}
+)
 _COMMAND = re.compile(r"[\x20-\x7e]{1,255}")
 
 
@@ -69,8 +72,13 @@ async def _command_meta(
     idempotency_key: Annotated[
         str | Absent, Header(alias="Idempotency-Key", description="Makes the command happen once."), _IDEMPOTENCY_KEY
     ] = None,
+    audit_reason: Annotated[
+        str | Absent,
+        Header(alias="X-Audit-Reason", description="Why; kept for auditors. UTF-8; a service can require it."),
+        _REASON,
+    ] = None,
 ) -> CommandMeta:
-    """Return who asks and which command it is."""
+    """Return who asks, why, and which command it is. The guard has read the reason; here it is documented."""
     sent = request.headers.getlist("idempotency-key")
     if not sent:
         return exchange.meta(str(uuid4()))

@@ -15,6 +15,7 @@ from api.exchange import exchange_of
 from api.json_response import encode
 from api.paths import routed_path, speaks_openai
 from domain.errors import (
+    AuditEntryNotFound,
     CommandReused,
     CredentialIntegrityError,
     CredentialNotFound,
@@ -60,6 +61,7 @@ SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
     CredentialNotFound: Row(404, "No such credential"),
     VersionConflict: Row(409, "Version conflict"),
     CommandReused: Row(422, "Idempotency key reused"),
+    AuditEntryNotFound: Row(404, "No such audit entry"),
     RotationRefused: Row(409, "Rotation refused"),
     RotationNotFound: Row(404, "No such rotation"),
     KeyNotRetirable: Row(409, "Key not retirable"),

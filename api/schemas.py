@@ -24,6 +24,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from api.examples import TENANT
 from domain.audit import Action
+from domain.audit_records import Outcome
 from domain.llm import Adapter
 from domain.providers import KEY_MAX, KEY_MIN, PROVIDERS
 from domain.resolution import Source
@@ -157,14 +158,22 @@ class AuditEntryView(BaseModel):
     position: int = Field(description="Place in the log, counted from 1.")
     timestamp: Moment
     action: Action
-    tenant_id: str | None = Field(description="Null where the encryption keys are concerned.")
+    outcome: Outcome
+    tenant_id: str | None = Field(description="Null where no credential is concerned.")
     provider: str | None
     version: int
-    actor: str
+    actor: str = Field(description="Name of the key that was used; `anonymous` without a valid one.")
+    role: str
+    source: str = Field(description="api, cli, console, rotation or service.")
+    client_address: str | None
+    reason: str | None = Field(description="What the caller said in X-Audit-Reason.")
     request_id: str
     command_id: str
     masked_key: str | None
     key_id: str | None
+    fingerprint: str | None = Field(
+        description="The same for the same API key under the same encryption key, whichever tenant has it."
+    )
     details: dict[str, str | int | float] = Field(description="What belongs to this action alone, such as counts.")
 
 

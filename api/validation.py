@@ -11,6 +11,9 @@ from typing import Any
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
+from domain.audit import Action
+from domain.audit_query import QUERY_MAX
+from domain.audit_records import Outcome
 from domain.errors import FieldFault, InvalidRequest
 from domain.providers import PROVIDERS
 
@@ -31,6 +34,15 @@ RULES: Mapping[str, str] = {
     "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "after": "must be a position of the log: an integer from 0 up",
+    "before": "must be a position of the log: an integer from 1 up",
+    "position": "must be a position of the log: an integer from 1 up",
+    "order": "must be oldest or newest",
+    "q": f"must be a filter of at most {QUERY_MAX} characters",
+    "action": f"must be one of {', '.join(Action)}",
+    "outcome": f"must be one of {', '.join(Outcome)}",
+    "key_id": "must be 1 to 128 printable ASCII characters without spaces",
+    "fingerprint": "must be 1 to 128 printable ASCII characters without spaces",
+    "text": "must be a text of 1 to 200 characters",
     "limit": "must be an integer from 1 to 1000",
     "model": "must be the name of a model, at most 256 characters",
 }

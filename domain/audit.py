@@ -180,8 +180,8 @@ class AuditEntry:
 class AuditFilter:
     """Which entries a reader wants. `since` is included, `until` is not.
 
-    after, before: positions, neither included. newest_first: the order; oldest come first without it. text: is in one
-    of the entry's texts, whatever the case. of_credential: only what happens to credentials.
+    after, before: positions, neither included. newest_first: the order; oldest come first without it. texts: each is
+    somewhere in the entry, whatever the case. of_credential: only what happens to credentials.
     """
 
     tenant_id: str | None = None
@@ -195,7 +195,7 @@ class AuditFilter:
     outcome: Outcome | None = None
     key_id: str | None = None
     fingerprint: str | None = None
-    text: str | None = None
+    texts: tuple[str, ...] = ()
     before: int | None = None
     newest_first: bool = False
     of_credential: bool = False

@@ -3,8 +3,8 @@
     tenant:8b0f6c1e-3d52-4a71-9e0c-5f2d7a64b913 action:deleted since:24h "ticket 4711"
 
 Terms are separated by blanks and all of them must hold. `name:value` looks at one member; anything else is text that
-an entry must contain. Values with blanks stand in double quotes. Times are RFC 3339, a day (2026-01-31, from midnight
-UTC), or how long ago: 90m, 24h, 7d.
+an entry must contain somewhere. Values with blanks stand in double quotes. Times are RFC 3339, a day (2026-01-31, from
+midnight UTC), or how long ago: 90m, 24h, 7d.
 Promises: `parse` and `format_query` are each other's inverse; a fault names the term by its name, never by its value.
 """
 
@@ -21,6 +21,7 @@ from domain.providers import PROVIDERS
 
 QUERY_MAX = 1000
 _TERM = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"]+))(?=\s|$)')
+_NO_VALUE = re.compile(r"[a-z_]+:")
 _AGO = re.compile(r"([0-9]{1,5})([mhd])")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
@@ -36,10 +37,10 @@ def parse(text: str, now: datetime) -> AuditFilter:
     """
     wanted: dict[str, object] = {}
     faults: list[FieldFault] = []
-    words: list[str] = []
+    texts: list[str] = []
     for name, value in _terms(text, faults):
-        if name is None:
-            words.append(value)
+        if name is None or (name == "text" and value):
+            texts.append(value)
         elif name not in _READERS:
             faults.append(FieldFault("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
         elif _MEMBER[name] in wanted:
@@ -49,21 +50,16 @@ def parse(text: str, now: datetime) -> AuditFilter:
                 wanted[_MEMBER[name]] = _READERS[name](value, now)
             except ValueError as fault:  # its text is ours
                 faults.append(FieldFault(name, str(fault)))
-    if words:
-        wanted["text"] = " ".join(([str(wanted["text"])] if "text" in wanted else []) + words)
     if faults:
         raise InvalidRequest(faults)
-    return replace(AuditFilter(), **wanted)  # type: ignore[arg-type]  # each was read by its reader
+    return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each was read by its reader
 
 
 def format_query(wanted: AuditFilter) -> str | None:
     """Return the filter in canonical form, without its place in the pages; None when it wants everything."""
-    terms = [
-        f"{name}:{_quoted(_written(value))}"
-        for name, member in _MEMBER.items()
-        if (value := getattr(wanted, member)) is not None
-    ]
-    return " ".join(terms) or None
+    stated = [(name, getattr(wanted, member)) for name, member in _MEMBER.items() if member != "texts"]
+    named = [(name, value) for name, value in stated if value is not None] + [("text", text) for text in wanted.texts]
+    return " ".join(f"{name}:{_quoted(_written(value))}" for name, value in named) or None
 
 
 def _terms(text: str, faults: list[FieldFault]) -> list[tuple[str | None, str]]:
@@ -77,7 +73,7 @@ def _terms(text: str, faults: list[FieldFault]) -> list[tuple[str | None, str]]:
             at += 1
             continue
         term = _TERM.match(text, at)
-        if term is None:
+        if term is None or (term["plain"] and term["name"] is None and _NO_VALUE.fullmatch(term["plain"])):
             faults.append(FieldFault("query", "has a quotation that does not end, or a name without a value"))
             return []
         quoted, plain = term["quoted"], term["plain"]
@@ -143,7 +139,8 @@ _READERS: Mapping[str, Callable[[str, datetime], object]] = {
 }
 """By the name of a term, what reads its value. Raises ValueError with a text of ours."""
 
-_MEMBER: Mapping[str, str] = {name: {"tenant": "tenant_id", "key": "key_id"}.get(name, name) for name in _READERS}
+_RENAMED = {"tenant": "tenant_id", "key": "key_id", "text": "texts"}
+_MEMBER: Mapping[str, str] = {name: _RENAMED.get(name, name) for name in _READERS}
 NAMES = tuple(_READERS)
 """Every name that a term may have."""
 

@@ -9,6 +9,7 @@
     |  +- CredentialNotFound      the tenant has none for this provider
     |  +- VersionConflict         somebody else was faster, or a precondition does not hold
     |  +- CommandReused           an idempotency key came again with another request
+    |  +- AuditEntryNotFound      the log has no such position
     |  +- RotationRefused         a rotation may not start
     |  +- RotationNotFound        there is no such rotation
     |  +- KeyNotRetirable         an encryption key is still needed
@@ -125,6 +126,15 @@ class CommandReused(Refused):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for a different request. Use a fresh key for a new request.")
+
+
+class AuditEntryNotFound(Refused):
+    """The log has no event at this position."""
+
+    code = "audit-entry-not-found"
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"There is no audit entry at position {position}.")
 
 
 class RotationRefused(Refused):

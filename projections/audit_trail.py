@@ -150,7 +150,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
         ("fingerprint = %s", wanted.fingerprint),
         ("recorded_at >= %s", wanted.since),
         ("recorded_at < %s", wanted.until),
-        (f"{_TEXTS} ILIKE %s", _containing(wanted.text) if wanted.text else None),
+        *((f"{_TEXTS} ILIKE %s", _containing(text)) for text in wanted.texts),
     )
     stated = [(test, value) for test, value in tests if value is not None]
     return [test for test, _ in stated], [value for _, value in stated]

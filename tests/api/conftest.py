@@ -36,6 +36,10 @@ class Ticking:
         self._now += timedelta(seconds=1)
         return self._now
 
+    def pass_by(self, span: timedelta) -> None:
+        """Move on without being asked for the time."""
+        self._now += span
+
 
 @dataclass
 class Harness:
@@ -49,7 +53,7 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
-        clock = Ticking()
+        self.clock = clock = Ticking()
         self.keys = MemoryKeys(Ticking())
         self.recorder = AuditRecorder(self.store, clock)
         self.projections = MemoryProjections(Ticking())
@@ -73,6 +77,10 @@ class Harness:
         )
         self.app = create_app(self.services, self.limits)
         self.client = TestClient(self.app, headers={"X-API-Key": SUPER_KEY})
+
+    def later(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.pass_by(timedelta(seconds=seconds))
 
     def put(self, provider: str = "openai", *, headers: Mapping[str, str] | None = None, **body: Any) -> Any:
         """Set a credential of TENANT, by default with some key."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from uuid import UUID, uuid4
 
-from domain.audit import AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
 from domain.audit_records import Outcome
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.encryption_keys import RotationCounts
@@ -107,7 +107,8 @@ class MemoryStore:
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
         self._answer()
         rows = [self._entry(position, event) for position, event in enumerate(self.events, start=1)]
-        return [row for row in rows if _fits(row, wanted)][: wanted.limit]
+        fitting = [row for row in rows if _fits(row, wanted)]
+        return (fitting[::-1] if wanted.newest_first else fitting)[: wanted.limit]
 
     def _entry(self, position: int, event: Event) -> AuditEntry:
         facts = facts_of(event)
@@ -141,6 +142,13 @@ class MemoryStore:
 def _fits(row: AuditEntry, wanted: AuditFilter) -> bool:
     return (
         row.position > wanted.after
+        and (wanted.before is None or row.position < wanted.before)
+        and wanted.action in {None, row.action}
+        and wanted.outcome in {None, row.outcome}
+        and wanted.key_id in {None, row.key_id}
+        and wanted.fingerprint in {None, row.fingerprint}
+        and (not wanted.of_credential or row.action in OF_A_CREDENTIAL)
+        and all(text.lower() in str(row).lower() for text in wanted.texts)
         and wanted.tenant_id in {None, row.tenant_id}
         and wanted.provider in {None, row.provider}
         and wanted.actor in {None, row.actor}

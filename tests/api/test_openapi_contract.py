@@ -26,6 +26,11 @@ CONFIG = SchemathesisConfig.from_dict(
                 "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}},
             },
             {
+                # What a filter says as text, and twice, is more than a schema can say.
+                "include-operation-id": "listAuditEntries",
+                "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}},
+            },
+            {
                 # JSON allows integers of any length; the service takes those of up to 64 bits.
                 "include-tag": "models",
                 "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400"]}},

@@ -1,0 +1,86 @@
+"""The filter of the audit as query parameters: one parameter for each member, or all of them in `q`, or both.
+
+Promises: every endpoint that takes a filter takes the same one; a member that is given twice is refused, also when one
+of the two is in `q`.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import StringConstraints
+
+from api.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter, Until
+from api.services import ServicesOf
+from domain.audit import Action, AuditFilter
+from domain.audit_query import NAMES, QUERY_MAX, parse
+from domain.audit_records import Outcome
+from domain.errors import FieldFault, InvalidRequest
+
+FILTER_NAMES = (
+    "q",
+    "tenant_id",
+    "provider",
+    "action",
+    "outcome",
+    "actor",
+    "key_id",
+    "fingerprint",
+    "since",
+    "until",
+    "text",
+)
+"""The query parameters of a filter, for `only_query`."""
+
+_TOKEN = StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")
+_TEXT_MAX = 200
+
+
+async def _filter(
+    *,
+    services: ServicesOf,
+    q: Annotated[
+        Annotated[str, StringConstraints(max_length=QUERY_MAX)] | Absent,
+        Query(
+            description=f"A filter as text: `name:value` terms ({', '.join(NAMES)}) and words an entry must contain.",
+            examples=["action:deleted since:24h"],
+        ),
+    ] = None,
+    tenant_id: TenantFilter = None,
+    provider: ProviderFilter = None,
+    action: Annotated[Action | Absent, Query(description="Only this action.")] = None,
+    outcome: Annotated[Outcome | Absent, Query(description="Only what ended so.")] = None,
+    actor: ActorFilter = None,
+    key_id: Annotated[Annotated[str, _TOKEN] | Absent, Query(description="Only about this encryption key.")] = None,
+    fingerprint: Annotated[
+        Annotated[str, _TOKEN] | Absent, Query(description="Only about the API key with this fingerprint.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    text: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+        Query(description="Only entries that contain this text, whatever the case."),
+    ] = None,
+) -> AuditFilter:
+    """Return the filter that the query parameters describe."""
+    wanted = parse(q or "", services.clock())
+    given = {
+        "tenant_id": tenant_id,
+        "provider": provider,
+        "action": action,
+        "outcome": outcome,
+        "actor": actor,
+        "key_id": key_id,
+        "fingerprint": fingerprint,
+        "since": since,
+        "until": until,
+    }
+    stated = {name: value for name, value in given.items() if value is not None}
+    twice = [name for name in stated if getattr(wanted, name) is not None]
+    if twice:
+        raise InvalidRequest([FieldFault(name, "is given twice: here and in q") for name in twice])
+    texts = wanted.texts if text is None else (*wanted.texts, text)
+    return replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
+
+
+FilterOf = Annotated[AuditFilter, Depends(_filter)]

@@ -1,0 +1,97 @@
+"""The filter language: every term, every fault, and that what is written reads back as the same filter."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.audit import Action, AuditFilter
+from domain.audit_query import NAMES, format_query, parse
+from domain.audit_records import Outcome
+from domain.errors import InvalidRequest
+from domain.providers import PROVIDERS
+from tests.support.scenario import NOW, TENANT
+
+UNDERSTOOD = [
+    pytest.param("", AuditFilter(), id="nothing: everything"),
+    pytest.param(f"tenant:{TENANT}", AuditFilter(tenant_id=TENANT), id="a tenant"),
+    pytest.param(
+        "provider:openai  action:set outcome:success",
+        AuditFilter(provider="openai", action=Action.SET, outcome=Outcome.SUCCESS),
+        id="several",
+    ),
+    pytest.param(
+        "actor:anna key:k01 fingerprint:f01", AuditFilter(actor="anna", key_id="k01", fingerprint="f01"), id="ids"
+    ),
+    pytest.param("since:90m", AuditFilter(since=NOW - timedelta(minutes=90)), id="minutes ago"),
+    pytest.param("since:7d", AuditFilter(since=NOW - timedelta(days=7)), id="days ago"),
+    pytest.param("until:2026-01-31", AuditFilter(until=datetime(2026, 1, 31, tzinfo=UTC)), id="a day"),
+    pytest.param(
+        "since:2026-01-31T12:00:00+02:00", AuditFilter(since=datetime(2026, 1, 31, 10, tzinfo=UTC)), id="another offset"
+    ),
+    pytest.param("ticket 4711", AuditFilter(texts=("ticket", "4711")), id="words"),
+    pytest.param('"tenant:x" 12:30', AuditFilter(texts=("tenant:x", "12:30")), id="words that look like terms"),
+    pytest.param('text:"a \\"b\\" c"', AuditFilter(texts=('a "b" c',)), id="quotation marks in a quotation"),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), UNDERSTOOD)
+def test_a_filter_is_read(text: str, wanted: AuditFilter) -> None:
+    assert parse(text, NOW) == wanted
+
+
+REFUSED = [
+    pytest.param("tenant:acme", "tenant", id="a tenant that is no UUID"),
+    pytest.param("provider:acme", "provider", id="a provider nobody knows"),
+    pytest.param("action:burned", "action", id="an action nobody knows"),
+    pytest.param("since:yesterday", "since", id="a time in words"),
+    pytest.param("since:99999d", None, id="very long ago is a time"),
+    pytest.param("since:2026-02-30", "since", id="a day that is not"),
+    pytest.param("actor:anna actor:bert", "actor", id="a member twice"),
+    pytest.param("colour:red", "query", id="a name nobody knows"),
+    pytest.param("actor:", "query", id="a name without a value"),
+    pytest.param('text:"open', "query", id="a quotation that does not end"),
+    pytest.param("a\x00b", "query", id="a control character"),
+    pytest.param("x" * 1001, "query", id="too long"),
+]
+
+
+@pytest.mark.parametrize(("text", "field"), REFUSED)
+def test_a_filter_that_means_nothing_is_refused_by_the_name_of_the_term(text: str, field: str | None) -> None:
+    if field is None:
+        assert parse(text, NOW).since is not None
+        return
+    with pytest.raises(InvalidRequest) as refusal:
+        parse(text, NOW)
+    assert [fault.field for fault in refusal.value.faults] == [field]
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse("tenant:acme since:soon", NOW)
+    assert [fault.field for fault in refusal.value.faults] == ["tenant", "since"]
+    assert "acme" not in refusal.value.detail
+
+
+_MEMBERS = {
+    "tenant_id": st.uuids().map(str),
+    "provider": st.sampled_from(sorted(PROVIDERS)),
+    "action": st.sampled_from(Action),
+    "outcome": st.sampled_from(Outcome),
+    "actor": st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20),
+    "since": st.datetimes(timezones=st.just(UTC)),
+    "texts": st.lists(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20), max_size=3).map(
+        tuple
+    ),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=_MEMBERS))
+def test_what_is_written_reads_back_as_the_same_filter(members: dict[str, object]) -> None:
+    wanted = AuditFilter(**members)  # type: ignore[arg-type]
+    assert parse(format_query(wanted) or "", NOW) == wanted
+
+
+def test_every_member_has_a_name() -> None:
+    assert len(NAMES) == len(set(NAMES)) == 10
