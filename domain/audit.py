@@ -28,6 +28,7 @@ from domain.encryption_keys import (
     KeyRotationStarted,
 )
 from domain.event import Event
+from domain.providers import CONFIG_FIELDS, CredentialConfig
 from domain.restore import RestoreAccepted
 
 
@@ -105,6 +106,7 @@ _DETAILS: Mapping[type[Event], tuple[str, ...]] = {
 
 Details = Mapping[str, str | int | float]
 _NONE: Details = {}
+_NO_SETTINGS = CredentialConfig()
 _SUCCESS = Outcome.SUCCESS.value
 
 
@@ -130,7 +132,7 @@ def facts_of(event: Event) -> Facts:
             event.masked_key,
             event.sealed.key_id,
             event.fingerprint,
-            _NONE,
+            _NONE if event.config == _NO_SETTINGS else _settings(event.config),
         )
     if isinstance(event, CredentialEvent):
         return Facts(_SUCCESS, event.tenant_id, event.provider, None, None, None, _NONE)
@@ -145,6 +147,12 @@ def facts_of(event: Event) -> Facts:
         None,
         {name: value for name, value in named if value is not None},
     )
+
+
+def _settings(config: CredentialConfig) -> Details:
+    """Return the settings that are set: where a key was sent from then on is as important as the key."""
+    named = ((name, getattr(config, name)) for name in CONFIG_FIELDS)
+    return {name: value for name, value in named if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ class AuditRecorder:
         """Record a read of the audit. Raises StoreUnavailable."""
         key = (meta.actor, meta.client_address, view, query)
         kind = _Kind(meta, lambda who, now, count: audit_read(who, now, view, query, count))
-        if self._note(key, kind, ("others", view), replace(kind, meta=replace(meta, request_id="-"))):
+        first = self._note(key, kind, ("others", view), replace(kind, meta=replace(meta, request_id="-")))
+        if first or self._unconfirmed:
             self.flush()
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:

@@ -8,20 +8,21 @@ Refuses: a second replay of a view while one runs anywhere, and a second one in 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4, uuid5
 
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ReplayConflict, ReplayNotFound, ServiceError, StoreUnavailable
 from domain.event import CommandMeta
+from domain.ports import Clock, EventLog
 from domain.replay import ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from keyledger.recorded_replay import recorded_replay
 from keyledger.replay_records import ReplayRecords
 from projections.postgres import BoundedConnection, unavailable
-from projections.rebuild import rebuild
 from projections.shadow import is_replayed
 from projections.standing import standing
-from projections.views import view_named
+from projections.views import Progress, view_named
 
 RENEW_S = 1.0
 _STOP_S = 5.0
@@ -42,10 +43,10 @@ class _Run:
     total: int = 0
     outcome: RebuildResult | Exception | None = None
 
-    def carry_out(self, dsn: str, name: str, swap: Swap) -> None:
+    def carry_out(self, replay: Callable[[Progress], RebuildResult]) -> None:
         """Replay the view and keep what came of it."""
         try:
-            self.outcome = rebuild(dsn, name, self.progress, swap=swap)
+            self.outcome = replay(self.progress)
         except Exception as fault:  # noqa: BLE001  whoever waits for the outcome tells it from others
             self.outcome = fault
 
@@ -59,10 +60,12 @@ class _Run:
 class Replays:
     """Implements `domain.replay.Projections` for one running service."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], dsn: str) -> None:
+    def __init__(self, pool: ConnectionPool[BoundedConnection], dsn: str, log: EventLog, clock: Clock) -> None:
         """dsn: where a replay opens a connection of its own, without the deadline of requests."""
         self._pool = pool
         self._dsn = dsn
+        self._log = log
+        self._clock = clock
         self._records = ReplayRecords(pool)
         self._starting = threading.Lock()
         self._run: _Run | None = None
@@ -86,7 +89,7 @@ class Replays:
                 return known
             self._require_none_runs(name)
             if self._records.open(replay_id, name, swap, meta.actor):
-                self._run_beside(replay_id, name, swap)
+                self._run_beside(replay_id, name, swap, replace(meta, command_id=replay_id))
             return self._records.one(replay_id)
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
@@ -117,12 +120,16 @@ class Replays:
             if is_replayed(connection, name):
                 raise ReplayConflict(f"A replay of {name} is running already. Wait for its end.")
 
-    def _run_beside(self, replay_id: str, name: str, swap: Swap) -> None:
+    def _run_beside(self, replay_id: str, name: str, swap: Swap, meta: CommandMeta) -> None:
         self._run = run = _Run()
-        self._thread = _beside(lambda: self._carry_out(replay_id, name, swap, run))
 
-    def _carry_out(self, replay_id: str, name: str, swap: Swap, run: _Run) -> None:
-        work = _beside(lambda: run.carry_out(self._dsn, name, swap))
+        def replay(progress: Progress) -> RebuildResult:
+            return recorded_replay(self._dsn, self._log, name, progress, swap=swap, meta=meta, clock=self._clock)
+
+        self._thread = _beside(lambda: self._carry_out(replay_id, replay, run))
+
+    def _carry_out(self, replay_id: str, replay: Callable[[Progress], RebuildResult], run: _Run) -> None:
+        work = _beside(lambda: run.carry_out(replay))
         while work.is_alive():
             work.join(RENEW_S)
             self._note(lambda: self._records.renew(replay_id, run.done, run.total))

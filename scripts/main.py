@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
-from scripts import backup, config_check, credentials, database, encryption_keys, keys, projections, restore, run, serve
+from scripts import (
+    audit,
+    backup,
+    config_check,
+    credentials,
+    database,
+    encryption_keys,
+    keys,
+    projections,
+    restore,
+    run,
+    serve,
+)
 from scripts.exits import Exit, Stop
 from scripts.output import say
 
@@ -32,6 +44,8 @@ app.command("run")(run.run)
 app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(audit.app, name="audit")
+app.command("history")(audit.history)
 app.add_typer(encryption_keys.app, name="keys")
 app.add_typer(database.app, name="database")
 app.command("backup")(backup.backup)

@@ -85,18 +85,14 @@ def replay(
 
 
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[RebuildResult]":
-    from keyledger.keyless_access import keyless_database
-    from projections.rebuild import rebuild
+    from keyledger.keyless_access import keyless_replay
     from projections.views import VIEWS, view_named
 
     names = list(VIEWS) if projection is None else [view_named(projection).name]
-    with keyless_database(os.environ, Path(".env")) as dsn:
+    with keyless_replay(os.environ, Path(".env")) as replay:
         try:
             with ProgressDisplay() as display:
-                return [
-                    rebuild(dsn, name, partial(display.tell, f"replaying {name}"), swap=swap, until=end)
-                    for name in names
-                ]
+                return [replay(name, partial(display.tell, f"replaying {name}"), swap, end) for name in names]
         except KeyboardInterrupt:
             raise Stop(Exit.REFUSED, "interrupted; a view that was not swapped yet is as it was") from None
 

@@ -51,7 +51,7 @@ def test_a_replay_runs_without_any_key_also_where_a_start_would_be_refused(cli: 
     assert ended.code == Exit.OK, ended.err
     assert "current_credentials" in ended.out
     assert "audit_trail" in ended.out
-    assert "replaying audit_trail: 5 of 5" in ended.err
+    assert "replaying audit_trail: 6 of 6" in ended.err, "the first replay is an event too"
     with open_store(filled) as store:
         check(store)
 

@@ -1,6 +1,7 @@
 """Replays that a running service carries out, asked for over HTTP."""
 
 import threading
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
@@ -19,6 +20,10 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 KEY = "sk-live-0123456789"
 VIEWS = "/api/v1/sysadmin/projections"
 META = CommandMeta("olga", "req-1", "cmd-1")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def ended(client: Client, begun: httpx.Response) -> dict[str, object]:
@@ -99,7 +104,7 @@ def wait_for_end(operator: Replays, begun: ReplayStatus) -> ReplayStatus:
 
 
 def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store: Store) -> None:
-    here = Replays(store.pool, store.url)
+    here = Replays(store.pool, store.url, store.log, now)
     with store.superuser() as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
         with pytest.raises(ReplayConflict, match="audit_trail is running"):
@@ -107,7 +112,7 @@ def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store:
         elsewhere.execute("SELECT pg_advisory_unlock_all()")
     begun = here.start("audit_trail", Swap.IF_EQUAL, META)
     with open_store(store.url) as another:
-        assert wait_for_end(Replays(another.pool, another.url), begun).state is ReplayState.COMPLETED
+        assert wait_for_end(Replays(another.pool, another.url, another.log, now), begun).state is ReplayState.COMPLETED
 
 
 def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
@@ -123,7 +128,7 @@ def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
         told(run, done, total)
 
     monkeypatch.setattr(replays._Run, "progress", held)
-    operator = Replays(store.pool, store.url)
+    operator = Replays(store.pool, store.url, store.log, now)
     begun = operator.start("audit_trail", Swap.ALWAYS, META)
     at_work.wait()
     with pytest.raises(ReplayConflict, match="already"):
@@ -140,7 +145,7 @@ def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
 
 
 def test_a_replay_whose_service_was_killed_reads_as_interrupted(store: Store) -> None:
-    operator, replay_id = Replays(store.pool, store.url), str(uuid4())
+    operator, replay_id = Replays(store.pool, store.url, store.log, now), str(uuid4())
     with store.superuser() as database:
         database.execute(
             "INSERT INTO projection_replays (replay_id, projection, actor, swap, state, updated_at)"
