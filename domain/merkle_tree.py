@@ -1,0 +1,224 @@
+"""The Merkle tree over the log: hashes, roots, proofs, and their verification.
+
+    leaf hash    SHA-256(0x00 || leaf)
+    node hash    SHA-256(0x01 || left || right)
+    root         of no leaves SHA-256(""); of one its leaf hash; else the node hash of the first 2^k leaves, 2^k being
+                 the largest power of two below the count, and of the rest
+
+Promises: appending to a frontier costs O(log n) and never looks back; a proof asks for its hashes once, all together; a
+verification accepts exactly the proof that the standard prescribes, neither longer nor shorter.
+Refuses: a proof that does not hold, with `InvalidProof`; questions that make no sense, with ValueError.
+Standards: RFC 6962, 2.1, for hashes and proofs; RFC 9162, 2.1.3.2 and 2.1.4.2, for verifying them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+HASH_SIZE = 32
+EMPTY_ROOT = sha256(b"").digest()
+
+
+class InvalidProof(Exception):
+    """A proof does not show what it is said to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A subtree without a gap: of the leaves from `index << height` on, 2^height in number."""
+
+    height: int
+    index: int
+
+
+class HashReader(Protocol):
+    """Where proofs get their hashes from."""
+
+    def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
+        """Return the hash of each node, in the order of `nodes`. Called once for a proof."""
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Return the hash of a leaf."""
+    return sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of the node over two hashes."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """The right edge of a tree: the hashes of its largest subtrees, left to right; all that appending needs."""
+
+    __slots__ = ("_hashes", "_size")
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        """size: leaves so far. hashes: one for each bit set in `size`, the largest subtree first.
+
+        Raises ValueError when the two do not fit each other.
+        """
+        if size < 0 or len(hashes) != size.bit_count() or any(len(one) != HASH_SIZE for one in hashes):
+            raise ValueError("a frontier has one hash of 32 bytes for each bit set in its size")
+        self._size = size
+        self._hashes = list(hashes)
+
+    @property
+    def size(self) -> int:
+        """How many leaves the tree has."""
+        return self._size
+
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """What `Frontier(size, hashes)` takes to go on from here."""
+        return tuple(self._hashes)
+
+    def append(self, leaf: bytes) -> None:
+        """Add the hash of the next leaf."""
+        below, self._size = self._size, self._size + 1
+        while below & 1:
+            leaf = node_hash(self._hashes.pop(), leaf)
+            below >>= 1
+        self._hashes.append(leaf)
+
+    def root(self) -> bytes:
+        """Return the root of the tree as it is now."""
+        return _fold(self._hashes) if self._hashes else EMPTY_ROOT
+
+
+def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
+    """Return the root over leaf hashes."""
+    frontier = Frontier()
+    for one in leaf_hashes:
+        frontier.append(one)
+    return frontier.root()
+
+
+def inclusion_proof(index: int, size: int, reader: HashReader) -> tuple[bytes, ...]:
+    """Return what shows that the leaf at `index`, from 0, is in the tree of `size` leaves. RFC 6962, 2.1.1."""
+    if not 0 <= index < size:
+        raise ValueError("no such leaf in a tree of this size")
+    ranges, low, high = list[range](), 0, size
+    while high - low > 1:
+        middle = _split(low, high)
+        if index < middle:
+            ranges.append(range(middle, high))
+            high = middle
+        else:
+            ranges.append(range(low, middle))
+            low = middle
+    return _hashes_of(ranges[::-1], reader)
+
+
+def consistency_proof(older: int, size: int, reader: HashReader) -> tuple[bytes, ...]:
+    """Return what shows that the tree of `size` leaves begins with the one of `older` leaves. RFC 6962, 2.1.2."""
+    if not 0 <= older <= size:
+        raise ValueError("the older tree is not larger than the newer one")
+    if older in {0, size}:
+        return ()
+    ranges, low, high = list[range](), 0, size
+    while older < high:
+        middle = _split(low, high)
+        if older <= middle:
+            ranges.append(range(middle, high))
+            high = middle
+        else:
+            ranges.append(range(low, middle))
+            low = middle
+    if low:  # else it is the older root, which the verifier has
+        ranges.append(range(low, high))
+    return _hashes_of(ranges[::-1], reader)
+
+
+def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
+    """Check that the leaf with hash `leaf` is at `index`, from 0, in the tree of `size` leaves under `root`.
+
+    Raises InvalidProof.
+    """
+    _require_hashes((leaf, root, *proof))
+    if not 0 <= index < size:
+        raise InvalidProof("there is no such leaf in a tree of this size")
+    place, last, computed = index, size - 1, leaf
+    for one in proof:
+        if not last:
+            raise InvalidProof("the proof is too long")
+        if place & 1 or place == last:
+            computed = node_hash(one, computed)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            computed = node_hash(computed, one)
+        place, last = place >> 1, last >> 1
+    if last:
+        raise InvalidProof("the proof is too short")
+    if computed != root:
+        raise InvalidProof("the proof leads to another root")
+
+
+def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root: bytes, root: bytes) -> None:
+    """Check that the tree of `size` leaves under `root` begins with the one of `older` leaves under `older_root`.
+
+    Raises InvalidProof.
+    """
+    _require_hashes((older_root, root, *proof))
+    if not 0 <= older <= size:
+        raise InvalidProof("the older tree is larger than the newer one")
+    if older in {0, size}:
+        if proof or older_root != (root if older else EMPTY_ROOT):
+            raise InvalidProof("the roots of the two trees do not fit each other")
+        return
+    path = list(proof) if older & (older - 1) else [older_root, *proof]
+    if not path:
+        raise InvalidProof("the proof is too short")
+    place, last = older - 1, size - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    before = after = path[0]
+    for one in path[1:]:
+        if not last:
+            raise InvalidProof("the proof is too long")
+        if place & 1 or place == last:
+            before, after = node_hash(one, before), node_hash(one, after)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            after = node_hash(after, one)
+        place, last = place >> 1, last >> 1
+    if last:
+        raise InvalidProof("the proof is too short")
+    if before != older_root or after != root:
+        raise InvalidProof("the proof leads to other roots")
+
+
+def _split(low: int, high: int) -> int:
+    """Return where the tree over two leaves or more divides."""
+    return low + (1 << (high - low - 1).bit_length() - 1)
+
+
+def _subtrees(leaves: range) -> Iterator[Node]:
+    """Yield the largest subtrees without a gap that make up the leaves, left to right."""
+    low = leaves.start
+    while low < leaves.stop:
+        height = (leaves.stop - low).bit_length() - 1
+        yield Node(height, low >> height)
+        low += 1 << height
+
+
+def _hashes_of(ranges: Sequence[range], reader: HashReader) -> tuple[bytes, ...]:
+    parts = [list(_subtrees(leaves)) for leaves in ranges]
+    found = iter(reader.subtrees([node for part in parts for node in part]))
+    return tuple(_fold([next(found) for _ in part]) for part in parts)
+
+
+def _fold(hashes: Sequence[bytes]) -> bytes:
+    """Return the hash over subtrees that stand side by side, the largest first."""
+    folded = hashes[-1]
+    for one in hashes[-2::-1]:
+        folded = node_hash(one, folded)
+    return folded
+
+
+def _require_hashes(hashes: Iterable[bytes]) -> None:
+    if any(len(one) != HASH_SIZE for one in hashes):
+        raise InvalidProof("a hash has 32 bytes")
