@@ -16,6 +16,7 @@ from api.json_response import encode
 from api.paths import routed_path, speaks_openai
 from domain.errors import (
     AuditEntryNotFound,
+    CheckpointRefused,
     CommandReused,
     CredentialIntegrityError,
     CredentialNotFound,
@@ -24,6 +25,7 @@ from domain.errors import (
     InvalidRequest,
     KeyNotRetirable,
     NoCredential,
+    NoSuchProof,
     ProviderRefused,
     ProviderTimeout,
     ProviderUnavailable,
@@ -34,6 +36,7 @@ from domain.errors import (
     RotationNotFound,
     RotationRefused,
     ServiceError,
+    SigningOff,
     StoreUnavailable,
     UnknownModel,
     UnknownProjection,
@@ -62,6 +65,9 @@ SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
     VersionConflict: Row(409, "Version conflict"),
     CommandReused: Row(422, "Idempotency key reused"),
     AuditEntryNotFound: Row(404, "No such audit entry"),
+    NoSuchProof: Row(404, "No such proof"),
+    SigningOff: Row(404, "Signing is off"),
+    CheckpointRefused: Row(500, "Checkpoint refused"),
     RotationRefused: Row(409, "Rotation refused"),
     RotationNotFound: Row(404, "No such rotation"),
     KeyNotRetirable: Row(409, "Key not retirable"),

@@ -1,5 +1,6 @@
 """The shapes of requests and answers about views and their replay, with the examples that document them."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import Path
@@ -84,13 +85,12 @@ class DifferenceView(BaseModel):
     what: Literal["missing", "unexpected", "changed"]
     tenant_id: str | None
     provider: str | None
+    position: int | None = Field(description="The first position of the log that the row shows, where it shows any.")
 
     @classmethod
     def of(cls, difference: Difference) -> "DifferenceView":
         """Return what is shown of a difference."""
-        return cls.model_validate(
-            {"what": difference.what, "tenant_id": difference.tenant_id, "provider": difference.provider}
-        )
+        return cls.model_validate(asdict(difference))
 
 
 class ReplayResultView(BaseModel):

@@ -17,6 +17,7 @@ from domain.ports import AuditRecorder, AuditTrail, Clock, PastCredentials
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
+from domain.transparency import TransparencyLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ async def _nothing() -> None:
     return None
 
 
+def new_registry() -> CollectorRegistry:
+    """Return an empty registry of metrics, for one application."""
+    return CollectorRegistry(auto_describe=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts behind the HTTP interface.
@@ -51,6 +57,7 @@ class Services:
     models: LanguageModels
     audit: AuditTrail
     audit_recorder: AuditRecorder
+    transparency: TransparencyLog
     encryption_keys: EncryptionKeys | None
     projections: Projections
     past: PastCredentials
@@ -62,7 +69,7 @@ class Services:
     reason_required: bool = False
     startup: Hook = _nothing
     shutdown: Hook = _nothing
-    registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
+    registry: CollectorRegistry = field(default_factory=new_registry)
 
 
 async def services_of(request: Request) -> Services:

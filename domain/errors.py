@@ -10,6 +10,8 @@
     |  +- VersionConflict         somebody else was faster, or a precondition does not hold
     |  +- CommandReused           an idempotency key came again with another request
     |  +- AuditEntryNotFound      the log has no such position
+    |  +- NoSuchProof             what is to be proven is not in the log
+    |  +- SigningOff              the service has no key to sign checkpoints with
     |  +- RotationRefused         a rotation may not start
     |  +- RotationNotFound        there is no such rotation
     |  +- KeyNotRetirable         an encryption key is still needed
@@ -26,6 +28,7 @@
     |  +- RateLimited             the provider's own limit, with its Retry-After
     |  +- ProviderTimeout         no answer in time
     |  +- ProviderUnavailable     not reachable, or answered with a fault of its own
+    +- CheckpointRefused        the log contradicts the last checkpoint; nothing is signed
     +- StoreUnavailable         the database does not answer; the outcome of a write may be unknown
 
 Promises: a message holds no secret, no stored value and no text from a provider, a driver or a cipher.
@@ -135,6 +138,27 @@ class AuditEntryNotFound(Refused):
 
     def __init__(self, position: int) -> None:
         super().__init__(f"There is no audit entry at position {position}.")
+
+
+class NoSuchProof(Refused):
+    """What is to be proven is not in the log."""
+
+    code = "no-such-proof"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such proof: {what}.")
+
+
+class SigningOff(Refused):
+    """The service has no key to sign checkpoints with."""
+
+    code = "signing-off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
+            " keyledger audit generate-signing-key"
+        )
 
 
 class RotationRefused(Refused):
@@ -278,6 +302,15 @@ class ProviderUnavailable(ProviderFailed):
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(f"{provider} cannot be used right now ({reason}).")
         self.reason = reason
+
+
+class CheckpointRefused(ServiceError):
+    """The log does not continue the last checkpoint that was kept, so nothing is signed."""
+
+    code = "checkpoint-refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"No checkpoint is signed: {why}. An operator has to look.")
 
 
 class StoreUnavailable(ServiceError):

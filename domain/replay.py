@@ -24,12 +24,14 @@ class Swap(StrEnum):
 class Difference:
     """One row in which the live view and the copy differ. `what` is missing, unexpected or changed.
 
-    tenant_id and provider are None where the row is not about a credential.
+    tenant_id and provider are None where the row is not about a credential. position: the first one of the log that the
+    row shows; None where it shows a state and not positions.
     """
 
     what: str
     tenant_id: str | None
     provider: str | None
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

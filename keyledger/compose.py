@@ -6,7 +6,7 @@ keys and passwords are gone from it, so nothing loaded later can pick them up.
 
 import asyncio
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,15 +18,17 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from api.app import create_app
 from api.auth import Authenticator
-from api.services import Services
+from api.services import Services, new_registry
 from domain.event import CommandMeta, CommandSource
 from domain.ports import Sealer
 from domain.resolution import Resolver
 from domain.service import CredentialService
 from keyledger import logs
 from keyledger.ai_models import load_catalogue
+from keyledger.audit_keys import LogSigner
 from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
+from keyledger.checkpointing import Checkpointing
 from keyledger.direct_access import database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
@@ -45,7 +47,8 @@ from keyledger.rotation_records import RotationRecords
 from keyledger.rotations import Rotations
 from keyledger.settings import Settings, load
 from keyledger.start_checks import require_keys, require_own_packages, require_same_log
-from projections import audit_trail
+from keyledger.transparency import Transparency
+from projections import audit_trail, transparency_log
 from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
@@ -59,6 +62,7 @@ _OWN_SECRETS = (
     "SUPER_API_KEY",
     "INTRIC_SUPER_API_KEY",
     "DATABASE_URL",
+    "AUDIT_SIGNING_KEY",
 )
 
 
@@ -67,7 +71,8 @@ class Lifespan:
     """What lives on the event loop of a served application."""
 
     _pool: AsyncConnectionPool[BoundedAsyncConnection]
-    _background: BackgroundCatchUp
+    _followers: Sequence[BackgroundCatchUp]
+    _checkpointing: Checkpointing
     _gateway: Gateway
     _watch: LogWatch
     _heartbeat: Heartbeat | None
@@ -80,7 +85,9 @@ class Lifespan:
         await self._pool.open(wait=False)
         if self._heartbeat is not None:
             await self._heartbeat.start()
-        self._background.start()
+        for follower in self._followers:
+            follower.start()
+        self._checkpointing.start()
         self._recorder.start()
         self._watch.start()
         self._gateway.warm_up_beside()
@@ -93,7 +100,9 @@ class Lifespan:
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         await self._recorder.stop()
-        await self._background.stop()
+        for follower in self._followers:
+            await follower.stop()
+        await self._checkpointing.stop()
         await self._watch.stop()
         await self._gateway.aclose()
         await self._pool.close()
@@ -147,19 +156,28 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     gateway = Gateway(catalogue, resolver, settings.endpoint_rules)
     pool = open_pool(dsn)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
-    background = BackgroundCatchUp(follower, audit_trail.TABLE)
+    trail = BackgroundCatchUp(follower, audit_trail.TABLE)
+    tree_follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
+    tree = BackgroundCatchUp(tree_follower, transparency_log.TABLE)
+    signer = LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
+    transparency = Transparency(pool, dsn, tree_follower, signer, settings.data_dir, _now)
+    registry = new_registry()
+    checkpointing = Checkpointing(transparency, tree, _now, registry)
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
     log = CredentialLog(pool)
     rotations = _rotations(pool, log, keyring, follower) if keyring else None
     heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
     replays = Replays(pool, dsn, log, _now)
     recorder = AuditRecorder(log, _now)
-    lifespan = Lifespan(async_pool, background, gateway, watch, heartbeat, rotations, replays, recorder)
+    lifespan = Lifespan(
+        async_pool, (trail, tree), checkpointing, gateway, watch, heartbeat, rotations, replays, recorder
+    )
     services = Services(
         credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
         models=gateway,
         audit=PostgresAuditTrail(pool, follower),
         audit_recorder=recorder,
+        transparency=transparency,
         reason_required=settings.reason_required,
         encryption_keys=rotations,
         projections=replays,
@@ -168,7 +186,8 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         endpoint_rules=settings.endpoint_rules,
         tenant_credentials=settings.policy.tenant_credentials,
         clock=_now,
-        readiness=Readiness(settings, pool, keyring, background, watch),
+        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch),
+        registry=registry,
         startup=lifespan.startup,
         shutdown=lifespan.shutdown,
     )

@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from psycopg_pool import ConnectionPool
 
+from domain.audit_leaf import row_digest
 from domain.errors import StoreUnavailable
 from projections.postgres import BoundedConnection, Row, unavailable
 
@@ -148,20 +148,9 @@ def _read(ledger_id: str, members: Mapping[str, Any]) -> Anchor:
 def _anchor(row: Row) -> Anchor:
     if row["notification_id"] is None:
         return Anchor(str(row["ledger_id"]), 0, None)
-    return Anchor(str(row["ledger_id"]), row["notification_id"], _digest(row))
-
-
-def _digest(row: Row) -> str:
-    """Return the digest of a stored row, each part behind its length, so that no two rows read the same."""
-    parts = (
-        row["originator_id"].bytes,
-        str(row["originator_version"]).encode(),
-        row["topic"].encode(),
-        bytes(row["state"]),
-        str(row["notification_id"]).encode(),
-    )
-    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return f"sha256:{sha256(framed).hexdigest()}"
+    position = row["notification_id"]
+    digest = row_digest(position, row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
+    return Anchor(str(row["ledger_id"]), position, digest)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from psycopg_pool import ConnectionPool
 from api.services import CheckResult
 from domain.errors import ServiceError
 from keyledger.background import BackgroundCatchUp
+from keyledger.checkpointing import Checkpointing
 from keyledger.keyring import Keyring
 from keyledger.log_watch import LogWatch
 from keyledger.settings import Settings
@@ -29,12 +30,14 @@ class Readiness:
         pool: ConnectionPool[BoundedConnection],
         keyring: Keyring | None,
         audit_trail: BackgroundCatchUp,
+        transparency_log: Checkpointing,
         log: LogWatch,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._keyring = keyring
         self._audit_trail = audit_trail
+        self._transparency_log = transparency_log
         self._log = log
 
     async def __call__(self) -> Mapping[str, CheckResult]:
@@ -49,6 +52,7 @@ class Readiness:
                 "log": self._log.check(),
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
+                "transparency_log": self._transparency_log.check(),
             }
         except ServiceError as error:
             return {"database": CheckResult(False, error.code)}

@@ -47,6 +47,7 @@ class SettingsFault(Exception):
 class Settings:
     """Everything an operator chose.
 
+    audit_signing_key: signs checkpoints of the log, None where nothing is signed. reason_required: changes need one.
     encryption_key: None while tenant credentials are off. database_url: a libpq URL or parameter list, None for the
     embedded PostgreSQL in `data_dir`. resolved: every setting as it may be shown. warnings: not wrong, worth knowing.
     """
@@ -62,6 +63,7 @@ class Settings:
     ai_models_file: Path
     allow_unreadable: bool
     reason_required: bool
+    audit_signing_key: Secret | None
     log_level: LogLevel
     log_format: LogFormat
     resolved: tuple[Resolved, ...]
@@ -97,6 +99,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         ai_models_file=Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or ""),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
+        audit_signing_key=_audit_signing_key(sources),
         log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
         resolved=tuple(sources.resolved),
@@ -166,6 +169,22 @@ def _super_key(sources: Sources) -> Secret | None:
         sources.warn(
             "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
         )
+    return key
+
+
+def _audit_signing_key(sources: Sources) -> Secret | None:
+    key = sources.secret("AUDIT_SIGNING_KEY", shown=_hidden)
+    if key is None:
+        return None
+    from domain.signed_note import MalformedNote
+    from keyledger.audit_keys import LogSigner  # who signs nothing need not load it
+
+    try:
+        signer = LogSigner(key)
+    except MalformedNote as fault:  # its text is ours and names the rule
+        sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
+        return None
+    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
     return key
 
 

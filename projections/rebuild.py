@@ -96,7 +96,7 @@ def _compare(
         if not only_until:
             upto = position_of(connection, view.name) if view.follows else END
             position = extend(connection, view, table, position, upto)
-        return position, *differences(connection, view.name, table, view.key, view.columns)
+        return position, *differences(connection, view.name, table, view.key, view.columns, view.naming)
 
 
 def _swap(connection: Connection, view: View, table: str, position: int) -> None:

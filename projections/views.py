@@ -14,8 +14,9 @@ from psycopg.rows import tuple_row
 
 from domain.errors import UnknownProjection
 from domain.event import Event
-from projections import audit_trail, current_credentials, side_by_side
+from projections import audit_trail, current_credentials, side_by_side, transparency_log
 from projections.catch_up import Appended, read_all, read_row
+from projections.comparison import BY_CREDENTIAL, Naming
 from projections.postgres import Connection
 
 BATCH = 5_000
@@ -38,6 +39,7 @@ class View:
     fill: Callable[[str, Connection, str, int, Progress], int]
     extend: Callable[[Connection, Sequence[Appended], str], None]
     follows: bool
+    naming: Naming = BY_CREDENTIAL
 
 
 def view_named(name: str) -> View:
@@ -119,6 +121,14 @@ def _copy_current(connection: Connection, events: Sequence[Event], table: str) -
             copy.write_row([row[column] for column in current_credentials.COLUMNS])
 
 
+def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+    """Write the tiles of the tree over the events up to a position."""
+    del dsn  # hashing in several processes would need ranges that end with tiles; one is fast enough
+    batches = read_all(connection, 0, BATCH, upto)
+    with connection.transaction():
+        return transparency_log.fill(connection, batches, table, lambda done: progress(done, upto))
+
+
 VIEWS: Mapping[str, View] = {
     view.name: view
     for view in (
@@ -130,7 +140,24 @@ VIEWS: Mapping[str, View] = {
             _extend_current,
             follows=False,
         ),
-        View(audit_trail.TABLE, ("position",), audit_trail.COLUMNS, side_by_side.fill, audit_trail.write, follows=True),
+        View(
+            audit_trail.TABLE,
+            ("position",),
+            audit_trail.COLUMNS,
+            side_by_side.fill,
+            audit_trail.write,
+            follows=True,
+            naming=Naming(position="position"),
+        ),
+        View(
+            transparency_log.TABLE,
+            ("level", "tile"),
+            transparency_log.COLUMNS,
+            _fill_tree,
+            transparency_log.write,
+            follows=True,
+            naming=Naming("NULL::uuid", "NULL::text", "CASE WHEN level = 0 THEN tile * 256 + 1 END"),
+        ),
     )
 }
 """What can be replayed, by the name of the view and its table."""

@@ -16,7 +16,16 @@ from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from domain.service import CredentialService
 from keyledger.audit_recorder import AuditRecorder
-from tests.api.memory import START, MemoryKeys, MemoryPast, MemoryProjections, MemoryStore, ScriptedModels, VaultSealer
+from tests.api.memory import (
+    START,
+    MemoryKeys,
+    MemoryPast,
+    MemoryProjections,
+    MemoryStore,
+    MemoryTransparency,
+    ScriptedModels,
+    VaultSealer,
+)
 
 SUPER_KEY = "super-key-0123456789"
 KEYS = {role: f"{role.value}-key-0123456789" for role in Role}
@@ -56,6 +65,7 @@ class Harness:
         self.clock = clock = Ticking()
         self.keys = MemoryKeys(Ticking())
         self.recorder = AuditRecorder(self.store, clock)
+        self.transparency = MemoryTransparency(self.store, clock)
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         self.services = Services(
@@ -63,6 +73,7 @@ class Harness:
             models=self.models,
             audit=self.store,
             audit_recorder=self.recorder,
+            transparency=self.transparency,
             reason_required=self.reason_required,
             encryption_keys=self.keys,
             projections=self.projections,

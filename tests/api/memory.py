@@ -1,23 +1,28 @@
 """The domain's ports in memory, for tests of the HTTP interface alone. They keep the ports' promises and check them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit_leaf import leaf_of
 from domain.audit_records import Outcome
+from domain.checkpoint import Checkpoint
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.encryption_keys import RotationCounts
 from domain.errors import (
     CredentialIntegrityError,
     FieldFault,
     InvalidRequest,
+    NoSuchProof,
     ReplayConflict,
     ReplayNotFound,
     RotationNotFound,
     RotationRefused,
+    ServiceError,
     StoreUnavailable,
     UnknownModel,
     UnknownProjection,
@@ -25,13 +30,16 @@ from domain.errors import (
     VersionConflict,
 )
 from domain.event import CommandMeta, Event
+from domain.event_codec import encode
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
 from domain.ports import Clock
 from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
 from domain.resolution import Head, Receipt, Route, Source, Stored
 from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
 from domain.secret import SealContext, SealedSecret, Secret
 from domain.service import CredentialService, CredentialStatus
+from domain.transparency import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -257,6 +265,60 @@ class MemoryPast:
         past = MemoryStore()
         past.events = [event for event in self._store.events if event.timestamp <= at]
         return CredentialService(past, past, self._sealer, lambda: at).of_tenant(tenant_id)
+
+
+class MemoryTransparency:
+    """The tree over the list of events, hashed anew for each question."""
+
+    def __init__(self, store: MemoryStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self.refusal: ServiceError | None = None
+
+    def checkpoint(self) -> SignedCheckpoint:
+        if self.refusal is not None:
+            raise self.refusal
+        size, root = len(self._store.events), root_of(map(leaf_hash, self._leaves()))
+        text = Checkpoint("memory", size, root).text
+        return SignedCheckpoint(f"{text}\n\N{EM DASH} memory AAAAAAA=\n", "memory", size, root, self._clock())
+
+    def inclusion(self, position: int, size: int | None) -> Inclusion:
+        leaves = self._leaves(size)
+        if position > len(leaves):
+            raise NoSuchProof(f"no position {position}")
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        proof = inclusion_proof(position - 1, len(leaves), _Hashes(hashes))
+        text = leaves[position - 1].decode()
+        return Inclusion(position, len(leaves), text, hashes[position - 1], proof, root_of(hashes))
+
+    def consistency(self, older: int, size: int | None) -> Consistency:
+        hashes = [leaf_hash(leaf) for leaf in self._leaves(size)]
+        if older > len(hashes):
+            raise NoSuchProof(f"no tree of {older}")
+        proof = consistency_proof(older, len(hashes), _Hashes(hashes))
+        return Consistency(older, len(hashes), root_of(hashes[:older]), root_of(hashes), proof)
+
+    def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
+        for position, leaf in enumerate(self._leaves(size), start=1):
+            if tenant_id in {None, json.loads(leaf)["tenant_id"]}:
+                proof = () if tenant_id is None else self.inclusion(position, size).proof
+                yield ProvenLeaf(position, leaf.decode(), leaf_hash(leaf), proof)
+
+    def _leaves(self, size: int | None = None) -> list[bytes]:
+        if size is not None and size > len(self._store.events):
+            raise NoSuchProof(f"no tree of {size}")
+        events = enumerate(self._store.events[:size], start=1)
+        return [leaf_of(position, event, encode(event)) for position, event in events]
+
+
+@dataclass
+class _Hashes:
+    """Hashes of subtrees, each computed from the leaves."""
+
+    leaves: Sequence[bytes]
+
+    def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
+        return [root_of(self.leaves[node.index << node.height : (node.index + 1) << node.height]) for node in nodes]
 
 
 GPT = Model("gpt-4o", ModelKind.COMPLETION, "openai", Adapter.LITELLM, "gpt-4o")

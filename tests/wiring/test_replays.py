@@ -18,6 +18,7 @@ from tests.support.store import Store, open_store
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 KEY = "sk-live-0123456789"
+VIEW_NAMES = ["current_credentials", "audit_trail", "transparency_log"]
 VIEWS = "/api/v1/sysadmin/projections"
 META = CommandMeta("olga", "req-1", "cmd-1")
 
@@ -38,7 +39,7 @@ def ended(client: Client, begun: httpx.Response) -> dict[str, object]:
 def test_a_service_replays_both_views_while_it_serves(database_url: str) -> None:
     with served(database_url, environment()) as url, client_of(url) as client:
         client.put(TENANT, "openai", api_key=KEY)
-        for view in ("current_credentials", "audit_trail"):
+        for view in VIEW_NAMES:
             found = ended(client, client.http.post(f"{VIEWS}/{view}/replays"))
             assert (found["state"], found["failure"], found["actor"]) == ("completed", None, "super")
             result = found["result"]
@@ -46,8 +47,8 @@ def test_a_service_replays_both_views_while_it_serves(database_url: str) -> None
             assert (result["difference_count"], result["swapped"]) == (0, True)
         assert client.put(TENANT, "openai", api_key=KEY + "2").json()["version"] == 2
         listed = client.http.get(VIEWS).json()["projections"]
-    assert [one["name"] for one in listed] == ["current_credentials", "audit_trail"]
-    assert [one["state"] for one in listed] == ["live", "live"]
+    assert [one["name"] for one in listed] == VIEW_NAMES
+    assert {one["state"] for one in listed} == {"live"}
 
 
 def test_a_view_that_differs_is_named_and_put_right_only_when_told(database_url: str) -> None:

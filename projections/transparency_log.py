@@ -1,0 +1,124 @@
+"""The hash tree over the log, kept as tiles, from which anybody can prove what the log holds and that it only grew.
+
+Promises: the hash at position n is that of the leaf of the event at position n (`domain.audit_leaf`); a tile that is
+full never changes; whoever follows and whoever replays get to the same tiles. Nothing is decrypted.
+Refuses: a log whose positions have a gap, and tiles that do not fit the position they are said to be at.
+Standards: RFC 6962, C2SP tlog-tiles.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from psycopg import sql
+
+from domain.audit_leaf import leaf_of
+from domain.errors import CredentialIntegrityError
+from domain.merkle_tree import leaf_hash
+from domain.tiles import TILE_HEIGHT, Tile, TileBuilder, TileFault, TileHashes, TileRow, levels, partial_width
+from projections.catch_up import Appended
+from projections.postgres import Connection
+
+TABLE = "transparency_log"
+COLUMNS = ("level", "tile", "hashes")
+
+_TILES = """
+SELECT t.level, t.tile, t.hashes
+  FROM {table} AS t JOIN unnest(%s::smallint[], %s::bigint[]) AS w (level, tile) USING (level, tile)
+"""
+_STORE = """
+INSERT INTO {table} (level, tile, hashes) SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])
+    ON CONFLICT (level, tile) DO UPDATE SET hashes = excluded.hashes
+"""
+
+
+def hash_of(appended: Appended) -> bytes:
+    """Return the leaf hash of an event."""
+    return leaf_hash(leaf_of(appended.position, appended.event, appended.state))
+
+
+def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE) -> None:
+    """Add the leaves of a batch, inside the caller's transaction. Raises CredentialIntegrityError."""
+    size = batch[0].position - 1
+    builder = builder_at(connection, size, table)
+    store(connection, builder.append(_hashes(batch, size)), table)
+
+
+def fill(connection: Connection, batches: Iterable[Sequence[Appended]], table: str, told: Callable[[int], None]) -> int:
+    """Write the tiles of all batches, from the first position on, into an empty table without indexes.
+
+    told: hears how many leaves were hashed. Returns how many there are. Raises CredentialIntegrityError.
+    """
+    builder = TileBuilder()
+    for batch in batches:
+        _copy(connection, builder.complete(_hashes(batch, builder.size)), table)
+        told(builder.size)
+    _copy(connection, builder.partial(), table)
+    return builder.size
+
+
+def _hashes(batch: Sequence[Appended], size: int) -> Iterator[bytes]:
+    """Yield the leaf hashes of a batch that goes on after `size` leaves. Raises CredentialIntegrityError."""
+    for place, appended in enumerate(batch, start=size + 1):
+        if appended.position != place:
+            raise CredentialIntegrityError(f"event-missing at position {place}")
+        yield hash_of(appended)
+
+
+def _copy(connection: Connection, rows: Iterable[TileRow], table: str) -> None:
+    statement = sql.SQL("COPY {} (level, tile, hashes) FROM STDIN (FORMAT binary)").format(sql.Identifier(table))
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(("int2", "int8", "bytea"))
+        for row in rows:
+            copy.write_row((row.tile.level, row.tile.index, row.hashes))
+
+
+def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBuilder:
+    """Return what appends to the tree of `size` leaves. Raises CredentialIntegrityError."""
+    edge = [
+        Tile(level, size >> TILE_HEIGHT * (level + 1), width)
+        for level in levels(size)
+        if (width := partial_width(level, size))
+    ]
+    found = read_tiles(connection, edge, table)
+    try:
+        return TileBuilder(size, {tile.level: found.get(tile, b"") for tile in edge})
+    except TileFault:
+        raise CredentialIntegrityError(f"transparency-log-damaged before position {size + 1}") from None
+
+
+def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHashes:
+    """Return what proofs about the tree of `size` leaves are computed from. It raises TileFault for missing tiles."""
+
+    def fetch(tiles: Sequence[Tile]) -> list[bytes]:
+        found = read_tiles(connection, tiles, table)
+        return [found.get(tile, b"") for tile in tiles]
+
+    return TileHashes(size, fetch)
+
+
+def read_tiles(connection: Connection, tiles: Sequence[Tile], table: str = TABLE) -> Mapping[Tile, bytes]:
+    """Return the hashes of those tiles that are there. A tile that grew meanwhile has the hashes of its width here."""
+    if not tiles:
+        return {}
+    rows = connection.execute(
+        sql.SQL(_TILES).format(table=sql.Identifier(table)),
+        [[tile.level for tile in tiles], [tile.index for tile in tiles]],
+        prepare=True,
+        binary=True,
+    ).fetchall()
+    stored = {(row["level"], row["tile"]): bytes(row["hashes"]) for row in rows}
+    return {
+        tile: stored[tile.level, tile.index][: tile.width * 32] for tile in tiles if (tile.level, tile.index) in stored
+    }
+
+
+def store(connection: Connection, rows: Iterable[TileRow], table: str = TABLE) -> None:
+    """Write tiles, inside the caller's transaction."""
+    listed = list(rows)
+    connection.execute(
+        sql.SQL(_STORE).format(table=sql.Identifier(table)),
+        [
+            [row.tile.level for row in listed],
+            [row.tile.index for row in listed],
+            [row.hashes for row in listed],
+        ],
+    )
