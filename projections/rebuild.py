@@ -12,6 +12,7 @@ from datetime import datetime
 
 import psycopg
 
+from domain.errors import CredentialIntegrityError
 from domain.replay import Difference, RebuildResult, Swap
 from projections import shadow
 from projections.catch_up import END, lock, position_of, set_position
@@ -47,8 +48,8 @@ def rebuild(
         events = view.fill(dsn, connection, table, upto, progress)
         with connection.transaction():
             shadow.add_indexes(connection, projection)
-        if view.follows and until is None:
-            _follow_live(connection, view, upto)
+        if view.follows:
+            _follow_live(connection, view, _end(connection, None))
         position, count, shown = _compare(connection, view, table, upto, until is not None)
         row = connection.execute(f"SELECT count(*) AS n FROM {table}".encode()).fetchone()  # noqa: S608  a name of ours
         swaps = until is None and (swap is Swap.ALWAYS or (swap is Swap.IF_EQUAL and count == 0))
@@ -81,8 +82,8 @@ def _follow_live(connection: Connection, view: View, upto: int) -> None:
                 before = position_of(connection, view.name)
                 reached = extend(connection, view, view.name, before, min(before + BATCH, upto))
                 set_position(connection, view.name, max(reached, before))
-        except psycopg.IntegrityError:
-            return  # its position is not that of its rows; the comparison tells
+        except (psycopg.IntegrityError, CredentialIntegrityError):
+            return  # its position is not that of its rows, or they are damaged; the comparison tells
         if reached <= before:
             return
 

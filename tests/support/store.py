@@ -18,7 +18,7 @@ from domain.secret import Secret
 from domain.service import AdminCommand, CredentialService
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring
-from projections import audit_trail
+from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
@@ -36,6 +36,7 @@ class Store:
     log: CredentialLog
     view: PostgresCurrentCredentials
     follower: CatchUp
+    tree_follower: CatchUp
     service: CredentialService
 
     def set(
@@ -57,6 +58,11 @@ class Store:
     def audit(self, **wanted: object) -> list[AuditEntry]:
         return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
 
+    def follow(self) -> None:
+        """Bring every view that follows to the head of the log."""
+        self.follower.run()
+        self.tree_follower.run()
+
     @contextmanager
     def superuser(self) -> Iterator[Connection]:
         """A connection of a database administrator, who reaches past the service."""
@@ -73,8 +79,9 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
     try:
         log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
         follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+        tree = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
         service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
-        yield Store(url, pool, ring, log, view, follower, service)
+        yield Store(url, pool, ring, log, view, follower, tree, service)
     finally:
         pool.close()
 

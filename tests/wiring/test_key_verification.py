@@ -24,7 +24,7 @@ def test_after_a_rotation_it_holds(rotated: str) -> None:
         found = verified(store)
     assert found.holds
     assert (found.key_id, found.live, found.on_other_keys, found.unopened) == (NEW.primary_id, 4, 0, ())
-    assert [view.projection for view in found.views] == ["current_credentials", "audit_trail"]
+    assert [view.projection for view in found.views] == ["current_credentials", "audit_trail", "transparency_log"]
 
 
 def test_a_credential_under_another_key_breaks_it(rotated: str) -> None:
@@ -61,6 +61,7 @@ def test_a_view_that_somebody_edited_breaks_it(rotated: str, statement: str, uno
     assert [(view.projection, view.difference_count) for view in found.views] == [
         ("current_credentials", 1),
         ("audit_trail", 0),
+        ("transparency_log", 0),
     ]
     assert not found.holds
     assert any("differs from its replay" in reason for reason in found.reasons)
@@ -77,4 +78,5 @@ def test_it_tells_how_far_it_is(database_url: str) -> None:
         "opening credentials",
         "replaying current_credentials",
         "replaying audit_trail",
+        "replaying transparency_log",
     }

@@ -19,6 +19,7 @@ def test_a_service_that_is_well_is_ready(database_url: str) -> None:
         "log",
         "encryption_keys",
         "audit_trail",
+        "transparency_log",
     }
 
 
