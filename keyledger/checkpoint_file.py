@@ -4,13 +4,12 @@ Promises: the file is whole after a crash at any point, old or new; a checkpoint
 checkpoint that an operator gave up by accepting an older backup stays beside it, with its size as suffix.
 """
 
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from domain.checkpoint import Checkpoint, parse_checkpoint
 from domain.signed_note import MalformedNote, SignedNote, parse_note
+from keyledger.durable_file import replace_file
 
 FOLDER = "checkpoints"
 
@@ -38,19 +37,7 @@ class CheckpointFile:
 
     def write(self, note: SignedNote) -> None:
         """Keep a checkpoint in place of the one before. Raises OSError; the one before then stays."""
-        folder = self.path.parent
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(note.render())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                Path(draft).unlink()
-            raise
+        replace_file(self.path, note.render())
 
     def give_up(self) -> None:
         """Put the last checkpoint aside, after an operator accepted a log that contradicts it. Raises OSError."""

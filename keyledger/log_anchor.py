@@ -13,8 +13,6 @@ Does not see: events before the recorded one that were exchanged while that one 
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit_leaf import row_digest
 from domain.errors import StoreUnavailable
+from keyledger.durable_file import replace_file
 from projections.postgres import BoundedConnection, Row, unavailable
 
 FILE_NAME = "log-anchor.json"
@@ -96,22 +95,9 @@ class AnchorFile:
 
         Raises OSError, and AnchorUnreadable; the ones before then stay.
         """
-        folder = self.path.parent
         anchors = {**self.read(), anchor.ledger_id: anchor}
         content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=folder)  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(json.dumps(content, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                Path(draft).unlink()
-            raise
-        _sync_folder(folder)
+        replace_file(self.path, f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -> tuple[Anchor, Contradiction | None]:
@@ -151,13 +137,3 @@ def _anchor(row: Row) -> Anchor:
     position = row["notification_id"]
     digest = row_digest(position, row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
     return Anchor(str(row["ledger_id"]), position, digest)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a crash of the machine, where the system lets a folder be synced."""
-    with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
