@@ -25,7 +25,6 @@ from domain.signed_note import (
     COSIGNATURE_V1,
     ED25519,
     MalformedNote,
-    NoteVerifier,
     Signature,
     VerifierKey,
     decode_base64,
@@ -159,7 +158,7 @@ class Ed25519Verifier:
         return True
 
 
-def verifier_of(vkey: str) -> NoteVerifier:
+def verifier_of(vkey: str) -> Ed25519Verifier:
     """Return the verifier of a log's or a witness's verifier key. Raises MalformedNote."""
     return Ed25519Verifier(parse_verifier_key(vkey))
 

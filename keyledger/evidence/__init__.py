@@ -1,0 +1,26 @@
+"""Evidence for auditors: what the audit log holds, in folders that anybody can check offline.
+
+    FullBundleWriter     the whole log, as static tiles
+    TenantBundleWriter   one tenant's records with their inclusion proofs
+    verify_bundle        checks either kind, without service, database or `ENCRYPTION_KEY`
+    Witness              remembers the last checkpoint it saw and cosigns those that go on from it
+
+Nothing here imports the service: `domain`, `keyledger.audit_keys` and `keyledger.durable_file` are all it needs.
+"""
+
+from keyledger.evidence.fault import EvidenceFault, FolderInUse
+from keyledger.evidence.full_bundle import FullBundleWriter
+from keyledger.evidence.tenant_bundle import ProvenLeaf, TenantBundleWriter
+from keyledger.evidence.verification import Verdict, verify_bundle
+from keyledger.evidence.witness import Witness
+
+__all__ = [
+    "EvidenceFault",
+    "FolderInUse",
+    "FullBundleWriter",
+    "ProvenLeaf",
+    "TenantBundleWriter",
+    "Verdict",
+    "Witness",
+    "verify_bundle",
+]

@@ -1,0 +1,175 @@
+"""What the records say, one after the other: whether a log that works as it should could have written them.
+
+Checked of every record      canonical form; positions without a gap; versions of each stream from 1 without a gap
+  of a credential            in the stream of its own tenant and provider; set first; re-encrypted and deleted only
+                             while there is one; after its deletion only set
+  of the encryption keys     introduced once until it is retired, and retired only then; a rotation starts towards a
+                             key in use, and ends once
+Noted, not a fault           time that goes back (clocks of several machines), types that are not interpreted
+
+Promises: the same verdict for the same records, whoever asks; some 150 bytes of memory for each stream.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from domain.audit_record import AuditRecord, MalformedRecord, Outcome, decode_record
+from domain.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
+from domain.encryption_keys import (
+    KEYRING_STREAM,
+    EncryptionKeyIntroduced,
+    EncryptionKeyRetired,
+    KeyRotationCompleted,
+    KeyRotationStarted,
+)
+from keyledger.evidence.fault import EvidenceFault
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+
+_CREDENTIAL = frozenset(event.TOPIC for event in (CredentialSet, CredentialDeleted, CredentialReencrypted))
+_KEYRING = frozenset(
+    event.TOPIC for event in (EncryptionKeyIntroduced, EncryptionKeyRetired, KeyRotationStarted, KeyRotationCompleted)
+)
+_stream_of = lru_cache(1 << 16)(stream_id)
+
+
+class History:
+    """The records of a log, or of one tenant, told in order. The first that cannot be is an EvidenceFault."""
+
+    def __init__(self, *, whole: bool, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
+        """whole: every record of the log is told. tolerance: how far time may go back before it is noted."""
+        self._whole = whole
+        self._tolerance = tolerance
+        # By stream: its version, doubled, and one if it is a credential that is live. Numbers, because there are many.
+        self._streams = dict[bytes, int]()
+        self._keys = set[str]()
+        self._rotations = dict[str, bool]()
+        self._latest: datetime | None = None
+        self.position = 0
+        self.types = Counter[str]()
+        self.steps_back = 0
+        self.largest_step = timedelta()
+        self.first_step: int | None = None
+
+    @property
+    def streams(self) -> int:
+        """How many streams there were."""
+        return len(self._streams)
+
+    @property
+    def not_interpreted(self) -> dict[str, int]:
+        """How many records there were of each type whose meaning was not checked."""
+        return {kind: count for kind, count in self.types.items() if kind not in _CREDENTIAL | _KEYRING}
+
+    def tell_leaf(self, position: int, leaf: bytes) -> None:
+        """Check the leaf at `position`. Raises EvidenceFault."""
+        try:
+            record = decode_record(leaf)
+        except MalformedRecord as fault:
+            raise EvidenceFault(f"it is not an audit record ({fault}).", position) from None
+        if record.position != position:
+            raise EvidenceFault(
+                f"it says that it is record {record.position}: a record was removed, inserted or moved.", position
+            )
+        self.tell(record)
+
+    def tell(self, record: AuditRecord) -> None:
+        """Check the next record. Raises EvidenceFault."""
+        if self._whole and record.position != self.position + 1:
+            raise EvidenceFault(f"it follows record {self.position}: records are missing.", record.position)
+        self.position = record.position
+        self._time(record)
+        live = self._version(record)
+        if record.type in _CREDENTIAL:
+            live = _credential(record, live)
+        elif record.type in _KEYRING:
+            self._keyring(record)
+        self._streams[record.stream.bytes] = record.version * 2 + live
+        self.types[record.type] += 1
+
+    def _time(self, record: AuditRecord) -> None:
+        if self._latest is None or record.time >= self._latest:
+            self._latest = record.time
+            return
+        step = self._latest - record.time
+        if step > self._tolerance:
+            self.steps_back += 1
+            self.largest_step = max(self.largest_step, step)
+            self.first_step = self.first_step or record.position
+
+    def _version(self, record: AuditRecord) -> bool:
+        """Check that the record is the next of its stream; return whether the stream is a credential that is live."""
+        known = self._streams.get(record.stream.bytes, 0)
+        version, live = known >> 1, bool(known & 1)
+        # A tenant's bundle has all of its credentials' streams, but only its own records of streams that it shares.
+        gapless = self._whole or _own_stream(record)
+        if record.version == version + 1 or (not gapless and record.version > version):
+            return live
+        before = f"the one before it has version {version}" if version else "it is the first one"
+        what = "a record of the stream is missing" if record.version > version else "the stream has two histories"
+        raise EvidenceFault(
+            f"it has version {record.version} of stream {record.stream}, but {before}: {what}.", record.position
+        )
+
+    def _keyring(self, record: AuditRecord) -> None:
+        key_id, rotation = record.key_id, record.details.get("rotation_id")
+        if record.stream != KEYRING_STREAM:
+            raise EvidenceFault("it is about an encryption key, but not in the stream of the keys.", record.position)
+        _require_success(record)
+        fault = None
+        if key_id is None:
+            fault = "it does not name its encryption key"
+        elif record.type == EncryptionKeyIntroduced.TOPIC:
+            fault = (
+                f"key {key_id} is introduced a second time, without having been retired"
+                if key_id in self._keys
+                else None
+            )
+            self._keys.add(key_id)
+        elif record.type == EncryptionKeyRetired.TOPIC:
+            fault = f"key {key_id} is retired, but is not in use" if key_id not in self._keys else None
+            self._keys.discard(key_id)
+        elif not isinstance(rotation, str):
+            fault = "it does not name its rotation"
+        elif record.type == KeyRotationStarted.TOPIC:
+            if key_id not in self._keys:
+                fault = f"a rotation starts towards key {key_id}, which is not in use"
+            elif rotation in self._rotations:
+                fault = "a rotation starts a second time"
+            self._rotations[rotation] = False
+        else:
+            if self._rotations.get(rotation) is not False:
+                fault = "a rotation ends that is not under way"
+            self._rotations[rotation] = True
+        if fault:
+            raise EvidenceFault(f"{fault}.", record.position)
+
+
+def _own_stream(record: AuditRecord) -> bool:
+    """Return whether the record is in the stream of the credential that it names."""
+    named = record.tenant_id is not None and record.provider is not None
+    return named and record.stream == _stream_of(record.tenant_id, record.provider)
+
+
+def _credential(record: AuditRecord, live: bool) -> bool:
+    """Check a step in the life of a credential; return whether it is live afterwards."""
+    if record.tenant_id is None or record.provider is None:
+        raise EvidenceFault("it is about a credential, but does not name the tenant and the provider.", record.position)
+    if not _own_stream(record):
+        raise EvidenceFault(
+            "it is about a credential, but in the stream of another one: tenant, provider or stream were exchanged.",
+            record.position,
+        )
+    _require_success(record)
+    if record.type == CredentialSet.TOPIC:
+        return True
+    if not live:
+        done = "deleted" if record.type == CredentialDeleted.TOPIC else "re-encrypted"
+        raise EvidenceFault(f"a credential is {done} that is not there.", record.position)
+    return record.type == CredentialReencrypted.TOPIC
+
+
+def _require_success(record: AuditRecord) -> None:
+    if record.outcome is not Outcome.SUCCESS:
+        raise EvidenceFault(f"a change of type {record.type} is said to have been {record.outcome}.", record.position)

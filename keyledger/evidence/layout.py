@@ -1,0 +1,124 @@
+"""The folder of an evidence bundle: names, and how it is written and read.
+
+    checkpoint        signed note, the state of the log that the bundle is about; written last
+    README.txt        what this is and how to check it; the same words in every bundle of the format
+  full bundle
+    tile/             tiles and entry bundles, as C2SP tlog-tiles names them
+  bundle of one tenant
+    tenant.json       {"format", "tenant_id", "tree_size"}
+    records.jsonl     a record a line: {"leaf", "position", "proof"}
+
+Promises: a bundle appears under its name only when it is whole; an interrupted one stays beside it under a name that
+begins with a dot, without its checkpoint. It can be made again, so nothing is forced to disk: after a crash of the
+machine the verification says whether it arrived.
+Refuses: a folder that is not empty. Readers take regular files of a bounded size alone.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from domain.signed_note import MAX_NOTE_SIZE
+from keyledger.evidence.fault import EvidenceFault, FolderInUse
+
+CHECKPOINT, README, TENANT, RECORDS, TILES = "checkpoint", "README.txt", "tenant.json", "records.jsonl", "tile"
+FORMAT = "keyledger-tenant-evidence/v1"
+
+README_TEXT = """\
+KeyLedger evidence bundle
+=========================
+
+This folder shows what is in the audit log of a KeyLedger service, in a form that can be checked without the service,
+without its database and without any secret. It holds no API key.
+
+What you need besides the folder
+    The verifier key of the log, a line of the form name+hash+base64. Get it from the operator by another way than this
+    folder, and keep it. Keep the file "checkpoint" of every bundle that you check, too: it is what later bundles are
+    held against.
+
+How to check it
+    Any installation of KeyLedger can do it offline, see "evidence" in its documentation. For a bundle with a folder
+    "tile", any other tool for tiled transparency logs (C2SP tlog-tiles) can do it as well.
+
+What a check shows
+    - The checkpoint was signed by the owner of the key: origin of the log, number of records, root of its Merkle tree.
+    - Every record is in that tree, in its place, unchanged since it was signed.
+    - With a checkpoint that you kept: nothing before it was changed, removed or inserted since.
+    - What the records say is possible: numbers without gaps, and no step that the life of a credential or of an
+      encryption key does not have.
+
+What it does not show
+    That every act was recorded; that what was recorded is true; for a bundle of one tenant (with a file "tenant.json"),
+    that no record of the tenant was left out.
+
+The formats
+    checkpoint      C2SP signed-note and tlog-checkpoint
+    tile/           C2SP tlog-tiles; hashes as in RFC 6962; each record is canonical JSON
+    records.jsonl   in a bundle of one tenant: record, position from 1, and inclusion proof as in RFC 6962
+"""
+
+
+@contextmanager
+def bundle_folder(folder: Path) -> Iterator[Path]:
+    """Give a draft folder, and put it under the name `folder` at the end.
+
+    Raises FolderInUse, OSError. Whatever is raised inside removes the draft.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FolderInUse
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield draft
+        try:
+            draft.replace(folder)
+        except OSError:
+            if folder.is_dir() and any(folder.iterdir()):
+                raise FolderInUse from None
+            raise
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def finish(draft: Path, checkpoint: bytes) -> None:
+    """Write what every bundle has; the checkpoint last."""
+    (draft / README).write_text(README_TEXT, encoding="utf-8")
+    (draft / CHECKPOINT).write_bytes(checkpoint)
+
+
+def read(folder: Path, name: str, limit: int, position: int | None = None) -> bytes:
+    """Return a file of a bundle. position: of the first record it concerns. Raises EvidenceFault.
+
+    Whoever made the bundle may not be trusted: what is no regular file is not waited for, and no more than `limit`
+    bytes are read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(folder / name, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise EvidenceFault(f"{name} is not a file.", position)
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise EvidenceFault(f"{name} is missing from the bundle.", position) from None
+    except OSError as failure:
+        raise EvidenceFault(f"{name} cannot be read ({failure.strerror}).", position) from None
+    if len(content) > limit:
+        raise EvidenceFault(f"{name} is larger than a file of its kind can be.", position)
+    return content
+
+
+def read_checkpoint(folder: Path) -> bytes:
+    """Return the signed checkpoint of a bundle, not verified. Raises EvidenceFault."""
+    return read(folder, CHECKPOINT, MAX_NOTE_SIZE)
+
+
+def require_readme(folder: Path) -> None:
+    """Raise EvidenceFault unless README.txt says what this format says: somebody may act on it."""
+    text = README_TEXT.encode()
+    if read(folder, README, len(text)) != text:
+        raise EvidenceFault(f"{README} is not the one of this format. Do not follow what it says.")

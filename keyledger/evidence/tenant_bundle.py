@@ -1,0 +1,159 @@
+"""A bundle of one tenant: its records, each with the proof that it is in the log, and nothing of anybody else.
+
+Promises: what is written verifies, or is not published; memory is bounded by one record. Every byte of the two files
+has one spelling, so a change is found wherever it is.
+Refuses: a record of another tenant, a record without a proof that holds.
+Does not show: that no record was left out; only the full log can.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.audit_record import AuditRecord, MalformedRecord, decode_record
+from domain.checkpoint import Checkpoint, parse_checkpoint
+from domain.merkle_tree import InvalidProof, leaf_hash, verify_inclusion
+from domain.signed_note import MalformedNote, decode_base64, parse_note
+from domain.tiles import MAX_ENTRY_SIZE
+from keyledger.evidence import layout
+from keyledger.evidence.fault import EvidenceFault
+
+_MAX_HEAD = 4096
+# A leaf whose every byte is escaped, and the longest proof there can be.
+_MAX_LINE = 6 * MAX_ENTRY_SIZE + 64 * 64 + 256
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenLeaf:
+    """A leaf and its inclusion proof under the bundle's checkpoint."""
+
+    leaf: bytes
+    proof: Sequence[bytes]
+
+
+class TenantBundleWriter:
+    """Writes one bundle of one tenant."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: does not exist yet, or is empty."""
+        self._folder = folder
+
+    def write(self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes) -> None:
+        """Write the records of a tenant, in the order of the log, under a signed checkpoint.
+
+        Raises FolderInUse; MalformedNote; EvidenceFault when a record is another tenant's, out of order or not proven;
+        OSError. Nothing is left behind then.
+        """
+        signed = parse_checkpoint(parse_note(checkpoint).text)
+        head = {"format": layout.FORMAT, "tenant_id": tenant_id, "tree_size": signed.size}
+        with layout.bundle_folder(self._folder) as draft:
+            (draft / layout.TENANT).write_bytes(_line(head))
+            with (draft / layout.RECORDS).open("wb") as file:
+                previous = 0
+                for proven in records:
+                    record = _checked(proven, tenant_id, signed, previous)
+                    previous = record.position
+                    file.write(_line(_members(proven, previous)))
+            layout.finish(draft, checkpoint)
+
+
+def is_tenant_bundle(folder: Path) -> bool:
+    """Return whether the folder says that it is a bundle of one tenant."""
+    return (folder / layout.TENANT).exists()
+
+
+def read_tenant(folder: Path, checkpoint: Checkpoint) -> str:
+    """Return which tenant a bundle is about. Raises EvidenceFault."""
+    content = layout.read(folder, layout.TENANT, _MAX_HEAD)
+    head = _parse(content, {"format": str, "tenant_id": str, "tree_size": int})
+    if head is None or head["format"] != layout.FORMAT:
+        raise EvidenceFault(f"{layout.TENANT} is not that of a bundle in the format {layout.FORMAT}.")
+    if head["tree_size"] != checkpoint.size:
+        raise EvidenceFault(
+            f"{layout.TENANT} speaks of {head['tree_size']} records, the checkpoint of {checkpoint.size}."
+        )
+    return str(head["tenant_id"])
+
+
+def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: Callable[[AuditRecord], None]) -> int:
+    """Verify the proof of every record in a bundle; return how many there are.
+
+    look: is given each record, in order, once its proof holds. Raises EvidenceFault.
+    """
+    count = previous = 0
+    for line in _lines(folder):
+        members = _parse(line, {"leaf": str, "position": int, "proof": list})
+        after = f"after record {previous}" if previous else "at the beginning"
+        if members is None:
+            raise EvidenceFault(f"{layout.RECORDS} has a line {after} that is not a record of this format.")
+        position = members["position"]
+        try:
+            proven = ProvenLeaf(members["leaf"].encode(), [decode_base64(one) for one in members["proof"]])
+        except (MalformedNote, TypeError, AttributeError, UnicodeEncodeError):
+            raise EvidenceFault("its proof is not a list of hashes in base64.", position) from None
+        record = _checked(proven, tenant_id, checkpoint, previous, position)
+        look(record)
+        count, previous = count + 1, position
+    return count
+
+
+def _checked(
+    proven: ProvenLeaf, tenant_id: str, checkpoint: Checkpoint, previous: int, position: int | None = None
+) -> AuditRecord:
+    """Return the record, which is the tenant's, comes after `previous` and is proven under the checkpoint."""
+    try:
+        record = decode_record(proven.leaf)
+    except MalformedRecord as fault:
+        raise EvidenceFault(f"it is not an audit record ({fault}).", position or previous + 1) from None
+    if position is None:
+        position = record.position
+    try:
+        verify_inclusion(position - 1, checkpoint.size, leaf_hash(proven.leaf), tuple(proven.proof), checkpoint.root)
+    except InvalidProof as fault:
+        raise EvidenceFault(
+            f"it is not proven to be in the log ({fault}): the record was changed after it was signed, or moved, or"
+            " never was there.",
+            position,
+        ) from None
+    if record.position != position:
+        raise EvidenceFault(f"it says that it is record {record.position}.", position)
+    if position <= previous:
+        raise EvidenceFault(f"it comes after record {previous}: records are repeated or out of order.", position)
+    if record.tenant_id != tenant_id:
+        raise EvidenceFault("it is not a record of this tenant.", position)
+    return record
+
+
+def _lines(folder: Path) -> Iterator[bytes]:
+    """Yield the lines of the records; one that is cut off or too long as far as it goes, so that it does not parse."""
+    try:
+        if not (folder / layout.RECORDS).is_file():
+            raise EvidenceFault(f"{layout.RECORDS} is missing from the bundle.")
+        with (folder / layout.RECORDS).open("rb") as file:
+            while line := file.readline(_MAX_LINE):
+                yield line
+    except OSError as failure:
+        raise EvidenceFault(f"{layout.RECORDS} cannot be read ({failure.strerror}).") from None
+
+
+def _members(proven: ProvenLeaf, position: int) -> dict[str, Any]:
+    proof = [base64.b64encode(one).decode() for one in proven.proof]
+    return {"leaf": proven.leaf.decode(), "position": position, "proof": proof}
+
+
+def _line(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes, types: dict[str, type]) -> dict[str, Any] | None:
+    """Return the members of a line that was written by `_line`, None for anything else."""
+    try:
+        members = json.loads(line)
+        if type(members) is not dict or {name: type(value) for name, value in members.items()} != types:
+            return None
+        return members if _line(members) == line else None
+    except (ValueError, RecursionError):
+        return None

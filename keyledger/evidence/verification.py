@@ -1,0 +1,259 @@
+"""Verification of an evidence bundle: from the auditor's key to what the records mean, offline.
+
+In this order: the signatures of the checkpoint; every hash up to its root, or every proof; the auditor's older
+checkpoint; what the records say. Tampering is told before its consequences: that a record is not what was signed says
+more than that its version does not fit.
+Promises: only the given keys are trusted, nothing in the folder is; one pass, bounded memory; a verdict for any content
+of the folder, however broken.
+Standards: RFC 6962, C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from domain.audit_record import AuditRecord
+from domain.checkpoint import Checkpoint, parse_checkpoint
+from domain.signed_note import COSIGNATURE_V1, ED25519, MalformedNote, UntrustedNote, open_note
+from keyledger.audit_keys import Ed25519Verifier, cosigned_at, verifier_of
+from keyledger.evidence import full_bundle, layout, tenant_bundle
+from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.full_bundle import Progress, silent
+from keyledger.evidence.history import CLOCK_TOLERANCE, History
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found.
+
+    proven: statements that hold, in the order they were shown. notes: what an auditor should know besides.
+    not_interpreted: by type, how many records had a meaning that was not checked. fault: the first thing that is wrong;
+    None when nothing is. checkpoint: what was verified, once its signature was. tenant_id: whose bundle it is, None for
+    a full one.
+    """
+
+    proven: Sequence[str]
+    notes: Sequence[str]
+    not_interpreted: Mapping[str, int]
+    fault: EvidenceFault | None
+    checkpoint: Checkpoint | None
+    tenant_id: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bundle shows what a bundle of its kind can show."""
+        return self.fault is None
+
+    def report(self) -> str:
+        """Return the verdict as lines of text."""
+        lines = [f"proven  {statement}" for statement in self.proven]
+        lines += [f"note    {note}" for note in self.notes]
+        lines.append("The evidence holds." if self.fault is None else f"FAILED  {self.fault}")
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is known so far."""
+
+    checkpoint: Checkpoint | None = None
+    tenant_id: str | None = None
+    proven: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    history: History | None = None
+
+
+def verify_bundle(
+    folder: Path,
+    vkey: str,
+    *,
+    since: str | None = None,
+    witnesses: Sequence[str] = (),
+    progress: Progress = silent,
+    tolerance: timedelta = CLOCK_TOLERANCE,
+) -> Verdict:
+    """Verify a full bundle, or that of one tenant.
+
+    vkey: the verifier key of the log. since: a signed checkpoint that the auditor kept. witnesses: verifier keys of
+    witnesses, who all have to have cosigned. progress: told of records done and in all,
+    for a full bundle. tolerance: how far time may go
+    back from one record to another before it is noted.
+
+    Raises MalformedNote when one of the verifier keys is none; whatever is wrong with the evidence is in the verdict.
+    """
+    log = _verifier(vkey, ED25519, "of a log")
+    cosigners = [_verifier(witness, COSIGNATURE_V1, "of a witness") for witness in witnesses]
+    found, fault = _Findings(), None
+    try:
+        _verify(folder, log, cosigners, since, progress, tolerance, found)
+    except EvidenceFault as raised:
+        fault = raised
+    not_interpreted = found.history.not_interpreted if found.history else {}
+    return Verdict(tuple(found.proven), tuple(found.notes), not_interpreted, fault, found.checkpoint, found.tenant_id)
+
+
+def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed25519Verifier] = ()) -> Checkpoint:
+    """Return the checkpoint that a log signed, under its own name, and all cosigners. Raises EvidenceFault."""
+    try:
+        note, verified = open_note(data, [log, *cosigners])
+        checkpoint = parse_checkpoint(note.text)
+    except (MalformedNote, UntrustedNote) as fault:
+        raise EvidenceFault(f"The checkpoint is not to be trusted: {fault}.") from None
+    signers = {(signature.name, signature.key_id) for signature in verified}
+    for key in (log, *cosigners):
+        if (key.name, key.key_id) not in signers:
+            raise EvidenceFault(f"The checkpoint is not signed by {key.name}.")
+    if checkpoint.origin != log.name:
+        raise EvidenceFault("The checkpoint is of another log than the key is: its origin is not the name of the key.")
+    return checkpoint
+
+
+def _verify(
+    folder: Path,
+    log: Ed25519Verifier,
+    cosigners: Sequence[Ed25519Verifier],
+    since: str | None,
+    progress: Progress,
+    tolerance: timedelta,
+    found: _Findings,
+) -> None:
+    data = layout.read_checkpoint(folder)
+    checkpoint = found.checkpoint = open_checkpoint(data, log, cosigners)
+    found.proven.append(
+        f"The checkpoint over {_many(checkpoint.size, 'record')} is signed by {log.name} (key {log.key_id.hex()})."
+    )
+    found.proven += _cosigned(data, log, cosigners)
+    older = _older(since, log, checkpoint) if since is not None else None
+    layout.require_readme(folder)
+    if tenant_bundle.is_tenant_bundle(folder):
+        _verify_tenant(folder, checkpoint, older, tolerance, found)
+    else:
+        _verify_full(folder, checkpoint, older, progress, tolerance, found)
+
+
+def _verify_full(
+    folder: Path,
+    checkpoint: Checkpoint,
+    older: Checkpoint | None,
+    progress: Progress,
+    tolerance: timedelta,
+    found: _Findings,
+) -> None:
+    history = found.history = History(whole=True, tolerance=tolerance)
+    faults = list[EvidenceFault]()
+
+    def look(position: int, leaf: bytes) -> None:
+        if not faults:  # what follows one that cannot be means nothing, but its hash still counts
+            try:
+                history.tell_leaf(position, leaf)
+            except EvidenceFault as fault:
+                faults.append(fault)
+
+    tiles = full_bundle.recompute(folder, checkpoint, older, look, progress)
+    found.proven.append(
+        f"All {_many(checkpoint.size, 'record')}, {_many(tiles, 'tile')} and the root were recomputed and are what was"
+        " signed."
+    )
+    if older is not None:
+        found.proven.append(
+            f"The first {_many(older.size, 'record')} are those of the older checkpoint: none was changed, removed or"
+            " inserted since."
+        )
+    if faults:
+        raise faults[0]
+    found.proven.append(
+        f"Positions run from 1 to {checkpoint.size}, and versions from 1 in each of {_many(history.streams, 'stream')},"
+        " without a gap."
+    )
+    _conclude(history, found)
+
+
+def _verify_tenant(
+    folder: Path, checkpoint: Checkpoint, older: Checkpoint | None, tolerance: timedelta, found: _Findings
+) -> None:
+    tenant_id = found.tenant_id = tenant_bundle.read_tenant(folder, checkpoint)
+    if older is not None and older.size < checkpoint.size:
+        raise EvidenceFault(
+            "A bundle of one tenant cannot show that the log goes on from the older checkpoint. Verify it without that,"
+            " and a full bundle with it."
+        )
+    history = found.history = History(whole=False, tolerance=tolerance)
+    faults = list[EvidenceFault]()
+
+    def look(record: AuditRecord) -> None:
+        if not faults:
+            try:
+                history.tell(record)
+            except EvidenceFault as fault:
+                faults.append(fault)
+
+    count = tenant_bundle.verify_records(folder, tenant_id, checkpoint, look)
+    found.proven.append(
+        f"{_many(count, 'record')} of tenant {tenant_id}: each is in the log, in its place, as it was signed."
+    )
+    found.notes.append("A bundle of one tenant does not show that no record was left out; a full bundle does.")
+    if faults:
+        raise faults[0]
+    _conclude(history, found)
+
+
+def _conclude(history: History, found: _Findings) -> None:
+    interpreted = sum(history.types.values()) - sum(history.not_interpreted.values())
+    found.proven.append(
+        f"{_many(interpreted, 'change')} of credentials and encryption keys: each is a possible step after the one"
+        " before."
+    )
+    if history.not_interpreted:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(history.not_interpreted.items()))
+        found.notes.append(f"Not interpreted, but in their place: {kinds}.")
+    if history.first_step is not None:
+        found.notes.append(
+            f"Time goes back {_many(history.steps_back, 'time')}, by {history.largest_step.total_seconds():.3f} s at"
+            f" most, first at record {history.first_step}."
+        )
+
+
+def _older(since: str, log: Ed25519Verifier, checkpoint: Checkpoint) -> Checkpoint:
+    """Return the auditor's older checkpoint, which the new one may go on from."""
+    try:
+        older = open_checkpoint(since.encode(), log)
+    except (EvidenceFault, UnicodeEncodeError):
+        raise EvidenceFault("The older checkpoint is not one that this key signed.") from None
+    if older.size > checkpoint.size:
+        raise EvidenceFault(
+            f"The older checkpoint is over {older.size} records, this one over {checkpoint.size}: records were removed,"
+            " or the two were exchanged."
+        )
+    if older.size == checkpoint.size and older.root != checkpoint.root:
+        raise EvidenceFault(
+            f"The older checkpoint is over {older.size} records, too, but over other ones: the log was rewritten."
+        )
+    return older
+
+
+def _cosigned(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed25519Verifier]) -> list[str]:
+    _, verified = open_note(data, [log, *cosigners])
+    times = {(one.name, one.key_id): one for one in verified}
+    return [
+        f"{key.name} (key {key.key_id.hex()}) cosigned it on {_day(cosigned_at(times[key.name, key.key_id]))}."
+        for key in cosigners
+    ]
+
+
+def _day(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds}"
+
+
+def _verifier(vkey: str, kind: int, whose: str) -> Ed25519Verifier:
+    verifier = verifier_of(vkey)
+    if verifier.key.kind != kind:
+        raise MalformedNote(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
+    return verifier
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

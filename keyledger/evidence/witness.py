@@ -1,0 +1,109 @@
+"""A witness: an auditor's machine that remembers the last checkpoint of a log, and cosigns those that go on from it.
+
+A log that shows different histories to different people, or takes one back, needs a cosignature for both; a witness
+gives it to one. The state is a file that holds the last checkpoint, as the log signed it.
+
+Promises: the new checkpoint is on disk before it is cosigned; after a crash at any point the file holds the old or the
+new one, and asking again gives the cosignature. Several processes may share the file.
+Refuses, and changes nothing: a checkpoint that is not the log's, is smaller, or does not go on from the last one.
+The first checkpoint is taken on trust. Standards: C2SP tlog-cosignature, RFC 6962, 2.1.2.
+"""
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from domain.checkpoint import Checkpoint
+from domain.merkle_tree import InvalidProof, consistency_proof, verify_consistency
+from domain.signed_note import parse_note
+from domain.tiles import TileFault, TileHashes
+from keyledger.audit_keys import WitnessSigner, verifier_of
+from keyledger.durable_file import replace_file
+from keyledger.evidence import layout
+from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.full_bundle import tile_files
+from keyledger.evidence.verification import open_checkpoint
+
+
+class Witness:
+    """A witness of one log."""
+
+    def __init__(self, state_file: Path, log_vkey: str, signer: WitnessSigner) -> None:
+        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises MalformedNote."""
+        self._file = state_file
+        self._log = verifier_of(log_vkey)
+        self._signer = signer
+
+    def last(self) -> Checkpoint | None:
+        """Return the last checkpoint that was cosigned, None before the first. Raises EvidenceFault, OSError."""
+        try:
+            data = self._file.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return open_checkpoint(data, self._log)
+        except EvidenceFault as fault:
+            raise EvidenceFault(f"{self._file} is not the last checkpoint of this log. {fault.meaning}") from None
+
+    def observe(self, checkpoint: bytes, proof: Sequence[bytes] = ()) -> bytes:
+        """Return the checkpoint with the witness's cosignature, once it is remembered.
+
+        proof: that it goes on from the last one (RFC 6962, 2.1.2); empty for the first and for the same one again.
+
+        Raises EvidenceFault, OSError.
+        """
+        new = open_checkpoint(checkpoint, self._log)
+        with self._alone():
+            last = self.last()
+            if last is not None:
+                _require_not_smaller(new, last)
+                _require_consistent(new, last, proof)
+            if last != new:
+                replace_file(self._file, checkpoint)
+        return parse_note(checkpoint).signed_by(self._signer).render()
+
+    def observe_bundle(self, folder: Path) -> bytes:
+        """Return the checkpoint of a full bundle with the witness's cosignature, once it is remembered.
+
+        The proof is computed from the bundle's tiles. Its records are not looked at: that is `verify_bundle`.
+
+        Raises EvidenceFault, OSError.
+        """
+        checkpoint = layout.read_checkpoint(folder)
+        new, last = open_checkpoint(checkpoint, self._log), self.last()
+        proof: Sequence[bytes] = ()
+        if last is not None:
+            _require_not_smaller(new, last)
+            try:
+                proof = consistency_proof(last.size, new.size, TileHashes(new.size, partial(tile_files, folder)))
+            except TileFault as fault:
+                raise EvidenceFault(f"{fault}.") from None
+        return self.observe(checkpoint, proof)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes out: two that each follow another history must not both find it new."""
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._file.with_name(f"{self._file.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
+    if new.size < last.size:
+        raise EvidenceFault(
+            f"The checkpoint is over {new.size} records, but one over {last.size} was seen before: records were"
+            " removed, or this is an old one. Nothing was cosigned."
+        )
+
+
+def _require_consistent(new: Checkpoint, last: Checkpoint, proof: Sequence[bytes]) -> None:
+    try:
+        verify_consistency(last.size, new.size, tuple(proof), last.root, new.root)
+    except InvalidProof as fault:
+        raise EvidenceFault(
+            f"The checkpoint over {new.size} records is not shown to go on from the one over {last.size} that was seen"
+            f" before ({fault}): the log was rewritten, or the proof is another's. Nothing was cosigned."
+        ) from None
