@@ -42,7 +42,7 @@ class History:
         self._whole = whole
         self._tolerance = tolerance
         # By stream: its version, doubled, and one if it is a credential that is live. Numbers, because there are many.
-        self._streams = dict[bytes, int]()
+        self._streams = dict[int, int]()
         self._keys = set[str]()
         self._rotations = dict[str, bool]()
         self._latest: datetime | None = None
@@ -85,7 +85,7 @@ class History:
             live = _credential(record, live)
         elif record.type in _KEYRING:
             self._keyring(record)
-        self._streams[record.stream.bytes] = record.version * 2 + live
+        self._streams[record.stream.int] = record.version * 2 + live
         self.types[record.type] += 1
 
     def _time(self, record: AuditRecord) -> None:
@@ -100,7 +100,7 @@ class History:
 
     def _version(self, record: AuditRecord) -> bool:
         """Check that the record is the next of its stream; return whether the stream is a credential that is live."""
-        known = self._streams.get(record.stream.bytes, 0)
+        known = self._streams.get(record.stream.int, 0)
         version, live = known >> 1, bool(known & 1)
         # A tenant's bundle has all of its credentials' streams, but only its own records of streams that it shares.
         gapless = self._whole or _own_stream(record)
