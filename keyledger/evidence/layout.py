@@ -9,8 +9,8 @@
     records.jsonl     a record a line: {"leaf", "position", "proof"}
 
 Promises: a bundle appears under its name only when it is whole; an interrupted one stays beside it under a name that
-begins with a dot, without its checkpoint. It can be made again, so nothing is forced to disk: after a crash of the
-machine the verification says whether it arrived.
+begins with a dot, without its checkpoint. Only its owner can enter the folder. It can be made again, so nothing is
+forced to disk: after a crash of the machine the verification says whether it arrived.
 Refuses: a folder that is not empty. Readers take regular files of a bounded size alone.
 """
 

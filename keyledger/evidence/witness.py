@@ -9,9 +9,8 @@ Refuses, and changes nothing: a checkpoint that is not the log's, is smaller, or
 The first checkpoint is taken on trust. Standards: C2SP tlog-cosignature, RFC 6962, 2.1.2.
 """
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +86,10 @@ class Witness:
         """Keep other processes out: two that each follow another history must not both find it new."""
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._file.with_name(f"{self._file.name}.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(ImportError):  # Windows has none: there the file is for one process at a time
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
