@@ -224,3 +224,12 @@ def test_a_proof_holds_for_its_own_leaf_alone(data):
         verify_inclusion(index, size, LEAVES[other], proof, root)
     with pytest.raises(InvalidProof):
         verify_inclusion(other, size, LEAVES[index], proof, root)
+
+
+@pytest.mark.parametrize("older", range(1, 13))
+def test_a_consistency_proof_holds_for_its_own_two_roots_alone(older):
+    size, other = 13, sha256(b"other").digest()
+    proof = consistency_proof(older, size, Recomputed())
+    for roots in ((other, mth(LEAVES[:size])), (mth(LEAVES[:older]), other)):
+        with pytest.raises(InvalidProof):
+            verify_consistency(older, size, proof, *roots)
