@@ -13,8 +13,8 @@ from pydantic import StringConstraints
 from api.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter, Until
 from api.services import ServicesOf
 from domain.audit import Action, AuditFilter
+from domain.audit_events import Outcome
 from domain.audit_query import NAMES, QUERY_MAX, parse
-from domain.audit_records import Outcome
 from domain.errors import FieldFault, InvalidRequest
 
 FILTER_NAMES = (

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from api.exchange import Exchange
 from api.paths import is_about_credentials, is_guarded, routed_path
-from domain.audit_records import Outcome
+from domain.audit_events import Outcome
 from domain.ports import AuditRecorder
 from domain.providers import PROVIDERS
 

@@ -24,7 +24,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from api.examples import TENANT
 from domain.audit import Action
-from domain.audit_records import Outcome
+from domain.audit_events import Outcome
 from domain.llm import Adapter
 from domain.providers import KEY_MAX, KEY_MIN, PROVIDERS
 from domain.resolution import Source

@@ -12,8 +12,8 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from domain.audit import Action
+from domain.audit_events import Outcome
 from domain.audit_query import QUERY_MAX
-from domain.audit_records import Outcome
 from domain.errors import FieldFault, InvalidRequest
 from domain.providers import PROVIDERS
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from domain.audit_records import (
+from domain.audit_events import (
     AuditExported,
     AuditRead,
     CredentialRecovered,

@@ -1,21 +1,17 @@
-"""The leaf of one event in the tree over the log: canonical JSON of what an auditor is told, and a digest of the row.
-
-    {"actor":"anna",...,"event":"sha256:<digest of the stored row>",...,"position":41,...,"type":"CredentialSet",...}
+"""The leaf of one event in the tree over the log: the audit record of the event, with a digest of its row.
 
 Promises: a leaf is a pure function of a stored row, the same on every machine and for ever; any changed byte of the row
 changes it. It holds no secret, and no digest of one that anybody could try: the digest covers a sealed token, which is
-random. Members: see `leaf_of`.
+random. The members are those of `domain.audit_record`.
 """
 
-import json
 from datetime import UTC
 from hashlib import sha256
 from uuid import UUID
 
 from domain.audit import facts_of
+from domain.audit_record import spell
 from domain.event import Event
-
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def row_digest(position: int, stream: UUID, version: int, topic: str, state: bytes) -> str:
@@ -28,7 +24,7 @@ def row_digest(position: int, stream: UUID, version: int, topic: str, state: byt
 def leaf_of(position: int, event: Event, state: bytes) -> bytes:
     """Return the leaf of an event. position: in the log, from 1. state: its members as they are stored."""
     facts = facts_of(event)
-    return _encode(
+    return spell(
         {
             "position": position,
             "stream": str(event.originator_id),
@@ -51,4 +47,4 @@ def leaf_of(position: int, event: Event, state: bytes) -> bytes:
             "fingerprint": facts.fingerprint,
             "details": facts.details,
         }
-    ).encode()
+    )

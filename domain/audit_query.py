@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from domain.audit import Action, AuditFilter
-from domain.audit_records import Outcome
+from domain.audit_events import Outcome
 from domain.errors import FieldFault, InvalidRequest
 from domain.providers import PROVIDERS
 

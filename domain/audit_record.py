@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.audit_events import Outcome
 from domain.tiles import MAX_ENTRY_SIZE
 
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}\+00:00")
@@ -26,14 +26,6 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
 
 class MalformedRecord(ValueError):
     """A leaf is not an audit record. The text says what is wrong with it and repeats nothing of it."""
-
-
-class Outcome(StrEnum):
-    """How what was tried ended."""
-
-    SUCCESS = "success"
-    DENIED = "denied"
-    FAILED = "failed"
 
 
 class AuditRecord(NamedTuple):
@@ -76,6 +68,11 @@ _NUMBERS = frozenset({"position", "version"})
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
+def spell(members: Mapping[str, Any]) -> bytes:
+    """Return members in the one spelling of records. Whoever spells them knows that they are right."""
+    return _ENCODER.encode(members).encode()
+
+
 def encode_record(record: AuditRecord) -> bytes:
     """Return the leaf of a record. Raises MalformedRecord for one that would not be read back, or is too long."""
     members = {name: getattr(record, name) for name in _MEMBERS}
@@ -85,7 +82,7 @@ def encode_record(record: AuditRecord) -> bytes:
     members["time"] = record.time.isoformat(timespec="microseconds")
     members["outcome"] = str(record.outcome)
     try:
-        leaf = _ENCODER.encode(members).encode()
+        leaf = spell(members)
     except (ValueError, TypeError, RecursionError):
         raise MalformedRecord("details: JSON expected") from None
     decode_record(leaf)
@@ -98,7 +95,7 @@ def decode_record(leaf: bytes) -> AuditRecord:
         raise MalformedRecord(f"a record has at most {MAX_ENTRY_SIZE} bytes")
     try:
         members = _DECODER.decode(leaf.decode())
-        canonical = _ENCODER.encode(members).encode() == leaf
+        canonical = spell(members) == leaf
     except (ValueError, RecursionError):
         raise MalformedRecord("not JSON") from None
     if type(members) is not dict or members.keys() != _NAMES:

@@ -89,9 +89,13 @@ def replay(events: Iterable[Event]) -> Keys:
     return Keys(version, introduced, retired)
 
 
-def introduce(keys: Keys, key_ids: Sequence[str], meta: CommandMeta, now: datetime) -> list[EncryptionKeyIntroduced]:
-    """Return an event for each key the log has not seen."""
-    unknown = [key_id for key_id in key_ids if key_id not in keys.introduced]
+def introduce(
+    keys: Keys, key_ids: Sequence[str], meta: CommandMeta, now: datetime, primary: str | None = None
+) -> list[EncryptionKeyIntroduced]:
+    """Return an event for each key the log has not seen, and for a `primary` that was retired and is in use again."""
+    unknown = [
+        key_id for key_id in key_ids if key_id not in keys.introduced or (key_id == primary and key_id in keys.retired)
+    ]
     return [
         EncryptionKeyIntroduced(**_next(keys.version + nth, meta, now), key_id=key_id)
         for nth, key_id in enumerate(unknown, start=1)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
 
-from domain.audit_records import (
+from domain.audit_events import (
     POLICY_STREAM,
     AcceptanceEvent,
     AuditExported,

@@ -9,7 +9,7 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.audit import AuditEntry, AuditFilter
-    from domain.audit_records import Outcome
+    from domain.audit_events import Outcome
     from domain.event import CommandMeta, Event
     from domain.resolution import Stored
     from domain.service import CredentialStatus

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from domain.audit_records import Outcome, audit_exported, audit_read, request_refused
+from domain.audit_events import Outcome, audit_exported, audit_read, request_refused
 from domain.errors import ServiceError, VersionConflict
 from domain.event import CommandMeta, Event
 from domain.ports import Clock, EventLog

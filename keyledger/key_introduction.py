@@ -18,7 +18,7 @@ def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: C
         known = replay(log.stream(KEYRING_STREAM))
         # The primary last: the ring's older keys came before it.
         ordered = sorted(keyring.key_ids, key=lambda key_id: (key_id == keyring.primary_id, key_id))
-        events = introduce(known, ordered, meta, clock())
+        events = introduce(known, ordered, meta, clock(), keyring.primary_id)
         if not events:
             return
         try:

@@ -3,7 +3,7 @@
 Promises: a change of who may use the global keys is recorded before the service answers anybody.
 """
 
-from domain.audit_records import POLICY_STREAM, change_policy
+from domain.audit_events import POLICY_STREAM, change_policy
 from domain.errors import VersionConflict
 from domain.event import CommandMeta
 from domain.ports import Clock, EventLog

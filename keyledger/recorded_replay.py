@@ -6,7 +6,7 @@ that only compares changes nothing and is not recorded. The event needs no encry
 
 from datetime import datetime
 
-from domain.audit_records import projection_replayed
+from domain.audit_events import projection_replayed
 from domain.event import CommandMeta
 from domain.ports import Clock, EventLog
 from domain.replay import RebuildResult, Swap

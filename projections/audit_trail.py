@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from domain.audit import OF_A_CREDENTIAL, Action, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit_records import Outcome
+from domain.audit_events import Outcome
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from projections.catch_up import Appended, CatchUp

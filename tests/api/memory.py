@@ -8,8 +8,8 @@ from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit_events import Outcome
 from domain.audit_leaf import leaf_of
-from domain.audit_records import Outcome
 from domain.checkpoint import Checkpoint
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.encryption_keys import RotationCounts

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.audit import Action, AuditFilter
+from domain.audit_events import Outcome
 from domain.audit_query import NAMES, format_query, parse
-from domain.audit_records import Outcome
 from domain.errors import InvalidRequest
 from domain.providers import PROVIDERS
 from tests.support.scenario import NOW, TENANT

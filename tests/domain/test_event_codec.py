@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import event_codec
-from domain.audit_records import (
+from domain.audit_events import (
     Outcome,
     accept_or_reject,
     audit_exported,

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from domain.audit_record import AuditRecord, Outcome, encode_record
+from domain.audit_events import Outcome
+from domain.audit_record import AuditRecord, encode_record
 from domain.credential import stream_id
 from domain.encryption_keys import KEYRING_STREAM
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.audit_records import AuditExported, AuditRead, Outcome, RequestRefused
+from domain.audit_events import AuditExported, AuditRead, Outcome, RequestRefused
 from domain.errors import StoreUnavailable
 from domain.event import CommandMeta
 from keyledger.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder

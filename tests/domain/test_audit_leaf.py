@@ -1,0 +1,61 @@
+"""Every kind of event has a leaf that an auditor's verification reads, and any change of its row shows in it."""
+
+import pytest
+
+from domain.audit_leaf import leaf_of, row_digest
+from domain.audit_record import decode_record
+from domain.event import Event
+from domain.event_codec import encode
+from tests.domain.test_event_codec import FIRST_SHAPES, SAMPLES
+from tests.support.scenario import KEY, was_set
+
+EVENTS = [*SAMPLES.items(), *FIRST_SHAPES.items()]
+
+
+@pytest.mark.parametrize("event", [event for _, event in EVENTS], ids=[name for name, _ in EVENTS])
+def test_the_leaf_of_an_event_is_a_record_that_says_the_same(event: Event) -> None:
+    record = decode_record(leaf_of(7, event, encode(event)))
+    assert (record.position, record.stream, record.version, record.type) == (
+        7,
+        event.originator_id,
+        event.originator_version,
+        event.TOPIC,
+    )
+    assert (record.actor, record.role, record.source, record.reason) == (
+        event.actor,
+        event.role,
+        event.source,
+        event.reason,
+    )
+    assert record.time == event.timestamp
+
+
+def test_a_leaf_holds_neither_the_key_nor_its_token() -> None:
+    event = was_set(1)
+    leaf = leaf_of(1, event, encode(event)).decode()
+    assert KEY not in leaf
+    assert event.sealed.token not in leaf
+    assert event.sealed.binding not in leaf
+
+
+CHANGES = [
+    pytest.param(lambda row: {**row, "position": 8}, id="the position"),
+    pytest.param(lambda row: {**row, "version": 2}, id="the version"),
+    pytest.param(lambda row: {**row, "topic": "CredentialReencrypted"}, id="the topic"),
+    pytest.param(lambda row: {**row, "stream": was_set(1).originator_id.__class__(int=5)}, id="the stream"),
+    pytest.param(lambda row: {**row, "state": row["state"] + b" "}, id="a blank at the end"),
+    pytest.param(lambda row: {**row, "state": row["state"].replace(b"clear", b"CLEAR")}, id="a byte of the token"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_any_change_of_a_row_changes_its_digest(change) -> None:
+    event = was_set(1)
+    row = {
+        "position": 7,
+        "stream": event.originator_id,
+        "version": 1,
+        "topic": event.TOPIC,
+        "state": encode(event),
+    }
+    assert row_digest(**change(row)) != row_digest(**row)
