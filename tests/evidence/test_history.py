@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from domain.audit_events import Outcome
-from domain.audit_record import 
 from domain.credential import stream_id
 from domain.encryption_keys import KEYRING_STREAM
 from keyledger.evidence.fault import EvidenceFault

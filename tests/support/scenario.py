@@ -62,7 +62,7 @@ class ClearSealer:
         self.open(sealed, context)
 
     def fingerprint(self, secret: Secret) -> str:
-        return f"fingerprint under {self.key_id} of {secret.reveal()}"
+        return f"f-{self.key_id}-{sum(secret.reveal().encode()):x}"
 
 
 def meta(command_id: str = "c-1", *, may_repeat: bool = False) -> CommandMeta:
