@@ -12,7 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api import audit, credentials, encryption_keys, health, llm, projections, resolution, transparency
+from api import (
+    audit,
+    audit_export,
+    credentials,
+    encryption_keys,
+    health,
+    llm,
+    projections,
+    resolution,
+    transparency,
+)
 from api.envelope import Envelope
 from api.guard import Guard, Limits
 from api.metrics import Metrics
@@ -26,6 +36,7 @@ from domain.errors import ServiceError
 _ROUTERS = (
     credentials.router,
     audit.router,
+    audit_export.router,
     transparency.router,
     encryption_keys.router,
     projections.router,

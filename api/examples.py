@@ -53,6 +53,11 @@ _DELETION = {
     "fingerprint": None,
 }
 ENTRIES = {"entries": [ENTRY, _DELETION], "next": 42}
+EXPORTED = {
+    "csv": "position,timestamp,action,outcome\r\n41,2026-01-31T12:00:00Z,set,success\r\n",
+    "jsonl": '{"position":41,"timestamp":"2026-01-31T12:00:00Z","action":"set","outcome":"success"}\n',
+}
+"""The first members of an exported entry, by format."""
 RESOLUTION = {
     "model": "gpt-4o",
     "adapter": "litellm",

@@ -11,14 +11,13 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.auth import Actor
+from api.cli_agent import CLI_AGENT
 from domain.event import CommandMeta, CommandSource
 
 Json = Mapping[str, object]
 
 _KEY = "keyledger.exchange"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-CLI_AGENT = "keyledger-cli"
-"""What the command line calls itself as a user agent. Its word is taken for it: it decides about nothing."""
 ANONYMOUS = "anonymous"
 """The actor of requests without a valid key, and their role."""
 

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 
 from domain.audit import Action
 from domain.audit_events import Outcome
+from domain.audit_formats import ExportFormat
 from domain.audit_query import QUERY_MAX
 from domain.errors import FieldFault, InvalidRequest
 from domain.providers import PROVIDERS
@@ -47,6 +48,7 @@ RULES: Mapping[str, str] = {
     "fingerprint": "must be 1 to 128 printable ASCII characters without spaces",
     "text": "must be a text of 1 to 200 characters",
     "limit": "must be an integer from 1 to 1000",
+    "format": f"must be one of {', '.join(ExportFormat)}",
     "model": "must be the name of a model, at most 256 characters",
 }
 """The rule that each known field breaks when its form is wrong."""

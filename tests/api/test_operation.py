@@ -116,6 +116,8 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "listCredentials",
         "listCredentialHistory",
         "listAuditEntries",
+        "getAuditEntry",
+        "exportAudit",
         "listEncryptionKeys",
         "startKeyRotation",
         "listKeyRotations",

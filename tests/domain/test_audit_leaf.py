@@ -1,5 +1,7 @@
 """Every kind of event has a leaf that an auditor's verification reads, and any change of its row shows in it."""
 
+from typing import Any
+
 import pytest
 
 from domain.audit_leaf import leaf_of, row_digest
@@ -51,7 +53,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_any_change_of_a_row_changes_its_digest(change) -> None:
     event = was_set(1)
-    row = {
+    row: dict[str, Any] = {
         "position": 7,
         "stream": event.originator_id,
         "version": 1,

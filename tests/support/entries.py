@@ -1,0 +1,127 @@
+"""Audit entries as data: one for each action, and any that the log could hold."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import strategies as st
+
+from domain.audit import OF_A_CREDENTIAL, Action, AuditEntry
+from domain.audit_events import Outcome
+
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+SET = AuditEntry(
+    position=41,
+    timestamp=datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC),
+    action=Action.SET,
+    outcome=Outcome.SUCCESS,
+    tenant_id=TENANT,
+    provider="openai",
+    version=1,
+    actor="alice",
+    role="sysadmin",
+    source="api",
+    client_address="192.0.2.7",
+    reason="ticket 4711",
+    request_id="req-1",
+    command_id="cmd-1",
+    masked_key="...xyz9",
+    key_id="k0123456789",
+    fingerprint="f0123456789abcdef",
+    details={},
+)
+_BARE = replace(SET, tenant_id=None, provider=None, masked_key=None, key_id=None, fingerprint=None, reason=None)
+_KEYLESS = replace(SET, masked_key=None, key_id=None, fingerprint=None, reason=None)
+REFUSED = replace(
+    _BARE,
+    action=Action.REQUEST_REFUSED,
+    outcome=Outcome.FAILED,
+    tenant_id=TENANT,
+    provider="openai",
+    details={
+        "method": "PUT",
+        "route": "/api/v1/x/{tenant_id}",
+        "status": 422,
+        "code": "invalid-credential",
+        "count": 3,
+    },
+)
+UNAUTHENTICATED = replace(
+    REFUSED,
+    outcome=Outcome.DENIED,
+    tenant_id=None,
+    provider=None,
+    actor="anonymous",
+    role="anonymous",
+    details={"method": "GET", "route": "unrouted", "status": 401, "code": "unauthenticated", "count": 1},
+)
+SEVERAL = replace(
+    REFUSED,
+    client_address=None,
+    actor="others",
+    request_id="-",
+    details={"method": "other", "route": "several", "status": 403, "code": "several", "count": 900},
+)
+ENTRIES = [
+    SET,
+    replace(SET, action=Action.REPLACED, version=2),
+    replace(_KEYLESS, action=Action.DELETED, version=3),
+    replace(SET, action=Action.REENCRYPTED, source="rotation", client_address=None),
+    replace(
+        _KEYLESS,
+        action=Action.CREDENTIAL_REJECTED,
+        outcome=Outcome.FAILED,
+        client_address="2001:db8::7",
+        details={"credential_version": 2},
+    ),
+    replace(_KEYLESS, action=Action.CREDENTIAL_RECOVERED, details={"credential_version": 2}),
+    replace(_BARE, action=Action.KEY_INTRODUCED, key_id="k0123456789", source="service", client_address=None),
+    replace(
+        _BARE, action=Action.ROTATION_STARTED, key_id="k0123456789", details={"rotation_id": "r", "credentials": 2}
+    ),
+    replace(
+        _BARE,
+        action=Action.ROTATION_COMPLETED,
+        key_id="k0123456789",
+        details={"rotation_id": "r", "reencrypted": 2, "skipped": 0, "failed": 0, "seconds": 0.5},
+    ),
+    replace(_BARE, action=Action.KEY_RETIRED, key_id="k0123456789", details={"unrecoverable": 0}),
+    replace(
+        _BARE,
+        action=Action.PROJECTION_REPLAYED,
+        details={"projection": "audit_trail", "result": "swapped", "replayed_to": 9, "rows": 9, "differences": 0},
+    ),
+    replace(_BARE, action=Action.RESTORE_ACCEPTED, details={"from_position": 9, "to_position": 7}),
+    replace(_BARE, action=Action.POLICY_CHANGED, details={"tenant_credentials": "on", "global_fallback": "deny"}),
+    REFUSED,
+    UNAUTHENTICATED,
+    SEVERAL,
+    replace(_BARE, action=Action.AUDIT_READ, details={"view": "entries", "query": "actor:bob", "count": 2}),
+    replace(_BARE, action=Action.AUDIT_EXPORTED, details={"format": "csv"}, source="cli"),
+]
+"""What the log can tell, one of each action, and refusals of every kind."""
+
+_TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "'=1", "'", "＝1", "a\r\nb", 'a"b,c', "", "\0"]
+)
+_ADDRESSES = st.ip_addresses().map(str) | st.sampled_from(["testclient", "fe80::1%eth0", "::ffff:192.0.2.7"])
+_TIMES = st.datetimes(timezones=st.just(UTC))
+
+
+@st.composite
+def any_entries(draw: st.DrawFn) -> AuditEntry:
+    """An entry of some action with any texts in it, of any time."""
+    entry = draw(st.sampled_from(ENTRIES))
+    texts = {name: draw(_TEXTS) for name in ("actor", "role", "source", "request_id", "command_id")}
+    if entry.action not in OF_A_CREDENTIAL:
+        texts["key_id"] = draw(_TEXTS)
+    return replace(
+        entry,
+        **texts,  # type: ignore[arg-type]  # members that are text
+        position=draw(st.integers(1, 2**63 - 1)),
+        version=draw(st.integers(1, 2**63 - 1)),
+        timestamp=draw(_TIMES),
+        outcome=draw(st.sampled_from(Outcome)),
+        client_address=draw(st.none() | _ADDRESSES),
+        reason=draw(st.none() | _TEXTS),
+        details={**entry.details, "query": draw(_TEXTS)},
+    )
