@@ -13,6 +13,7 @@ import typer
 from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
 from scripts import (
     audit,
+    audit_export,
     backup,
     config_check,
     credentials,
@@ -44,6 +45,7 @@ app.command("run")(run.run)
 app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")
 app.add_typer(credentials.app, name="credentials")
+audit.app.command("export")(audit_export.export)
 app.add_typer(audit.app, name="audit")
 app.command("history")(audit.history)
 app.add_typer(encryption_keys.app, name="keys")

@@ -8,13 +8,16 @@ Refuses: answers that are not the service's.
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, cast
 from urllib.parse import quote, urlsplit
 
 import typer
 
+from api.cli_agent import CLI_AGENT
 from domain.secret import Secret
 from scripts.exits import Exit, Stop
 from scripts.output import say
@@ -47,7 +50,7 @@ class ServiceClient:
         context = ssl.create_default_context() if self._url.startswith("https:") else False
         self._http = httpx.Client(
             base_url=self._url,
-            headers={"X-API-Key": key.reveal()},
+            headers={"X-API-Key": key.reveal(), "User-Agent": f"{CLI_AGENT}/{version('keyledger')}"},
             timeout=_TIMEOUT_S,
             trust_env=False,
             verify=context,
@@ -73,6 +76,21 @@ class ServiceClient:
         if response.is_success and document is not None:
             return document
         raise _refusal(response.status_code, document)
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Ask for a file and give it piece by piece. Raises Stop for a refusal, and when the answer breaks off."""
+        import httpx
+
+        try:
+            with self._http.stream("GET", path) as response:
+                if not response.is_success or "content-disposition" not in response.headers:
+                    response.read()
+                    raise _refusal(response.status_code, _object(response))
+                yield response.iter_bytes()
+        except httpx.HTTPError as problem:
+            lost = f"the answer from {self._url} is not whole ({type(problem).__name__})"
+            raise Stop(Exit.UNREACHABLE, lost) from None
 
 
 def credential_path(tenant_id: str, provider: str | None = None) -> str:
