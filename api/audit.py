@@ -20,7 +20,7 @@ from api.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditPage, 
 from api.services import Services, ServicesOf
 from api.validation import only_query
 from domain.audit import AuditEntry, AuditFilter
-from domain.audit_query import format_query
+from domain.audit_query import recorded_query
 from domain.errors import AuditEntryNotFound
 
 router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
@@ -82,7 +82,7 @@ def page_of(
     """Return one page and record that it was read. A full page names the next one, which may turn out to be empty."""
     services.audit_recorder.flush()
     entries = services.audit.entries(wanted)
-    services.audit_recorder.read(exchange.meta(""), view, format_query(wanted))
+    services.audit_recorder.read(exchange.meta(""), view, recorded_query(wanted))
     following = entries[-1].position if len(entries) >= wanted.limit else None
     if following is not None:
         # Only parameters of ours get this far, each with a checked value.

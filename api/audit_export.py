@@ -24,7 +24,7 @@ from api.services import ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.audit_formats import ExportFormat
-from domain.audit_query import format_query
+from domain.audit_query import recorded_query
 from domain.errors import ServiceError
 from domain.ports import AuditTrail
 
@@ -71,7 +71,7 @@ def export_audit(
     Give the position of the last entry as `after` to get only what is newer.
     """
     services.audit_recorder.flush()
-    services.audit_recorder.exported(exchange.meta(""), form.value, format_query(wanted))
+    services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
     written = FORMATS[form]
     pages = _Pages(services.audit, replace(wanted, after=after), written, _head(services.audit))
     first = pages.next()  # what does not work at all is a problem, not a broken answer

@@ -17,9 +17,12 @@ from uuid import UUID
 from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
 from domain.errors import FieldFault, InvalidRequest
-from domain.providers import PROVIDERS
+from domain.providers import KEY_MIN, PROVIDERS
+from domain.secret import mask
 
 QUERY_MAX = 1000
+_NAME_KEPT = 24
+"""Characters from which on the name of an actor, a key id or a fingerprint could as well be an API key."""
 _TERM = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"]+))(?=\s|$)')
 _NO_VALUE = re.compile(r"[a-z_]+:")
 _AGO = re.compile(r"([0-9]{1,5})([mhd])")
@@ -60,6 +63,27 @@ def format_query(wanted: AuditFilter) -> str | None:
     stated = [(name, getattr(wanted, member)) for name, member in _MEMBER.items() if member != "texts"]
     named = [(name, value) for name, value in stated if value is not None] + [("text", text) for text in wanted.texts]
     return " ".join(f"{name}:{_quoted(_written(value))}" for name, value in named) or None
+
+
+def recorded_query(wanted: AuditFilter) -> str | None:
+    """Return the filter as the log keeps it for ever: canonical, with the mask alone of what could be an API key.
+
+    Somebody may look for a key by the key itself. Names shorter than `_NAME_KEPT` are kept: whose entries were looked
+    for is what the record is about.
+    """
+    texts = tuple(" ".join(_masked(word, KEY_MIN) for word in text.split()) for text in wanted.texts)
+    names = {
+        member: _masked(value, _NAME_KEPT)
+        for member in ("actor", "key_id", "fingerprint")
+        if (value := getattr(wanted, member)) is not None
+    }
+    kept = replace(wanted, texts=tuple(filter(None, texts)), **names)  # type: ignore[arg-type]  # members that are text
+    return format_query(kept)
+
+
+def _masked(word: str, length: int) -> str:
+    """Return a word, or its mask where it has that many characters or more."""
+    return word if len(word) < length else mask(word)
 
 
 def _terms(text: str, faults: list[FieldFault]) -> list[tuple[str | None, str]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
-from domain.audit_query import NAMES, format_query, parse
+from domain.audit_query import NAMES, format_query, parse, recorded_query
 from domain.errors import InvalidRequest
 from domain.providers import PROVIDERS
 from tests.support.scenario import NOW, TENANT
@@ -95,3 +95,27 @@ def test_what_is_written_reads_back_as_the_same_filter(members: dict[str, object
 
 def test_every_member_has_a_name() -> None:
     assert len(NAMES) == len(set(NAMES)) == 10
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("", None),
+        ("actor:alice action:set ticket 4711", "action:set actor:alice text:ticket text:4711"),
+        ("sk-0123456789", "text:...6789"),
+        ('"key sk-0123456789 of alice"', 'text:"key ...6789 of alice"'),
+        ("text:sk-0123456789", "text:...6789"),
+        ("actor:sk-0123456789-0123456789", "actor:...6789"),
+        ("key:k0123456789 fingerprint:f0123456789abcdef", "key:k0123456789 fingerprint:f0123456789abcdef"),
+        ("key:sk-0123456789-0123456789", "key:...6789"),
+    ],
+)
+def test_what_the_log_keeps_of_a_query_is_no_api_key(query, kept):
+    assert recorded_query(parse(query, NOW)) == kept
+
+
+@given(words=st.lists(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=8), min_size=1))
+def test_no_word_that_could_be_an_api_key_is_kept_whole(words):
+    kept = recorded_query(AuditFilter(texts=(" ".join(words),)))
+    assert kept is not None
+    assert len(kept) <= len('text:""') + 14 * len(words) + len(words)
