@@ -1,0 +1,93 @@
+"""Exports of the audit of a whole service: no secret in any encoding, and the same from the command line."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import pytest
+
+from domain.audit_formats import ExportFormat
+from scripts.exits import Exit
+from tests.cli.conftest import bare_environment, cli
+from tests.support.canary import leaks
+from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
+from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
+
+__all__ = ["bare_environment", "cli"]
+
+TENANTS = [str(uuid4()) for _ in range(100)]
+CANARIES = {tenant: f"sk-CANARY{number:03d}{uuid4().hex}" for number, tenant in enumerate(TENANTS)}
+EXPORT = "/api/v1/audit/export"
+
+
+@pytest.fixture
+def client(database_url: str) -> Iterator[Client]:
+    """A service in which 100 tenants set, replaced, deleted and mistook their keys."""
+    with ExitStack() as stack:
+        client = stack.enter_context(client_of(stack.enter_context(served(database_url, environment()))))
+        for number, (tenant, canary) in enumerate(CANARIES.items()):
+            assert client.put(tenant, "openai", api_key=canary).status_code == 200
+            client.http.headers["X-Audit-Reason"] = f"=ticket {number}"
+            if number % 3 == 0:
+                client.put(tenant, "openai", api_key=canary + "-next")
+            if number % 5 == 0:
+                client.delete(tenant, "openai")
+            if number % 7 == 0:
+                client.http.put(f"/api/v1/sysadmin/tenants/{canary}/credentials/openai", json={"api_key": canary})
+                client.http.get("/api/v1/audit/entries", params={"q": f"{canary} x", "actor": canary})
+                client.http.get(EXPORT, params={"format": "csv", "key_id": canary, "fingerprint": canary})
+                client.http.get(EXPORT, headers={"X-API-Key": canary})
+        yield client
+
+
+def exported(client: Client, form: ExportFormat) -> bytes:
+    answer = client.http.get(EXPORT, params={"format": form.value})
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_an_export_of_100_tenants_holds_no_secret_in_any_encoding(client: Client, form: ExportFormat) -> None:
+    found = exported(client, form)
+    assert all(tenant.encode() in found for tenant in TENANTS)
+    assert found.count(b"\n") > 150
+    keys = [key.reveal() for key in (ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY)]
+    secrets = [*CANARIES.values(), ADMIN_KEY, *keys, *(base64.urlsafe_b64decode(key).decode() for key in keys)]
+    assert leaks(found, secrets) == set()
+    assert b"enc:fernet" not in found and b"hmac-sha256" not in found
+
+
+def test_every_format_tells_of_the_same_entries(client: Client) -> None:
+    told = {form: exported(client, form) for form in ExportFormat}
+    entries = [json.loads(line) for line in told[ExportFormat.JSONL].splitlines()]
+    positions = [entry["position"] for entry in entries]
+    assert positions == sorted(set(positions))
+    of_csv = [int(found) for found in re.findall(rb"^(\d+),", told[ExportFormat.CSV], re.MULTILINE)]
+    of_ocsf = [json.loads(line)["metadata"]["sequence"] for line in told[ExportFormat.OCSF].splitlines()]
+    of_events = [json.loads(line)["data"] for line in told[ExportFormat.CLOUDEVENTS].splitlines()]
+    # Each export is the last entry of its own, and was made after the one before.
+    assert of_csv == positions[:-1]
+    assert of_ocsf[: len(positions)] == positions
+    assert of_events[: len(entries)] == entries
+    assert {entry["action"] for entry in entries} >= {"set", "replaced", "deleted", "request-refused", "audit-exported"}
+
+
+def test_a_reason_is_no_formula_in_a_spreadsheet(client: Client) -> None:
+    found = exported(client, ExportFormat.CSV)
+    assert b",'=ticket 3," in found
+    assert b",=" not in found
+
+
+def test_the_command_line_writes_what_the_service_gives(client: Client, cli, bare_environment) -> None:
+    env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
+    ended = cli("audit", "export", "--format", "jsonl", "-o", "trail.jsonl", "action:deleted", env=env)
+    assert ended.code == Exit.OK, ended.err
+    lines = [json.loads(line) for line in (bare_environment / "trail.jsonl").read_text().splitlines()]
+    assert len(lines) == 20 and {line["action"] for line in lines} == {"deleted"}
+    *_, last = [json.loads(line) for line in cli("audit", "export", "--format", "jsonl", env=env).out.splitlines()]
+    assert (last["action"], last["source"], last["details"]) == ("audit-exported", "cli", {"format": "jsonl"})
+    recorded = client.http.get("/api/v1/audit/entries", params={"q": "action:audit-exported", "order": "newest"})
+    assert recorded.json()["entries"][1]["details"] == {"format": "jsonl", "query": "action:deleted"}
