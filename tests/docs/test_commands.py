@@ -219,6 +219,16 @@ def test_views_are_replayed_as_the_document_says(database_url: str, folder: Path
     assert re.search(r"current_credentials +0 +0 +1 +no", run(settings + past, folder))
 
 
+def test_exports_are_taken_as_the_document_says(folder: Path, served: int) -> None:
+    (taking,) = blocks("docs/exports.md", "Taking one")
+    set_key(folder, served, FIRST)
+    admin = 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
+    run(admin + taking.replace("8000", str(served)), folder)
+    assert b",set,success," in (folder / "trail.csv").read_bytes()
+    assert (folder / "deleted.jsonl").read_bytes() == b""
+    assert (folder / "newer.jsonl").exists()
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
