@@ -22,6 +22,7 @@ from api import (
     projections,
     resolution,
     transparency,
+    usage,
 )
 from api.envelope import Envelope
 from api.guard import Guard, Limits
@@ -38,6 +39,7 @@ _ROUTERS = (
     audit.router,
     audit_export.router,
     transparency.router,
+    usage.router,
     encryption_keys.router,
     projections.router,
     resolution.router,

@@ -88,6 +88,7 @@ def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = No
 
     With `as_of` the log is asked what was in effect then; `encryption_status` still says what can be opened now.
     """
+    services.usage_meter.flush()  # so that a refusal that this node saw is shown
     if as_of is None:
         found = services.credentials.of_tenant(tenant_id)
     else:
@@ -118,8 +119,10 @@ def get_credential(
         str | Absent, Header(alias="If-None-Match", description="304 when it is at this version."), TAGS
     ] = None,
 ) -> CredentialView | Response:
-    """Show one credential with its version as ETag."""
-    status = services.credentials.get(tenant_id, provider_named(provider).name)
+    """Show one credential with its version as ETag. `state` may change without it."""
+    name = provider_named(provider).name
+    services.usage_meter.flush()  # so that a refusal that this node saw is shown
+    status = services.credentials.get(tenant_id, name)
     tag = entity_tag(status.credential.version)
     if matches_tag(request, status.credential.version):
         return Response(status_code=304, headers={"ETag": tag})
@@ -183,6 +186,7 @@ def _view(status: CredentialStatus) -> CredentialView:
         provider=credential.provider,
         masked_key=masked,
         encryption_status="encrypted" if status.readable else "unreadable",
+        state=status.state,
         configured_at=set_at,
         config=_settings(credential.config),
         version=credential.version,

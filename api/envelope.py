@@ -20,6 +20,7 @@ from api.metrics import Metrics
 from api.problems import internal_problem, problem_response, shutdown_problem
 from api.refusals import RouteNames, method_of, note_refusal
 from domain.ports import AuditRecorder
+from domain.request_context import REQUEST_ID
 
 _access_log = logging.getLogger("keyledger.access")
 
@@ -39,6 +40,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         exchange = open_exchange(scope)
+        REQUEST_ID.set(exchange.request_id)  # the server runs each request in a task of its own
         status: int | None = None
         begun = time.perf_counter()
 

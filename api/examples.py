@@ -8,6 +8,7 @@ CREDENTIAL = {
     "provider": "openai",
     "masked_key": "...xyz9",
     "encryption_status": "encrypted",
+    "state": "in-order",
     "configured_at": "2026-01-31T12:00:00Z",
     "config": {"endpoint": "https://llm.example.com/v1"},
     "version": 3,
@@ -58,6 +59,20 @@ EXPORTED = {
     "jsonl": '{"position":41,"timestamp":"2026-01-31T12:00:00Z","action":"set","outcome":"success"}\n',
 }
 """The first members of an exported entry, by format."""
+USAGE = {
+    "usage": [
+        {
+            "hour": "2026-01-31T12:00:00Z",
+            "tenant_id": TENANT,
+            "provider": "openai",
+            "version": 3,
+            "calls": 120,
+            "failures": 2,
+            "last_used_at": "2026-01-31T12:59:31Z",
+        }
+    ],
+    "next": f"491628.{TENANT}.openai.3",
+}
 RESOLUTION = {
     "model": "gpt-4o",
     "adapter": "litellm",

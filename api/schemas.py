@@ -28,6 +28,7 @@ from domain.audit_events import Outcome
 from domain.llm import Adapter
 from domain.providers import KEY_MAX, KEY_MIN, PROVIDERS
 from domain.resolution import Source
+from domain.service import CredentialState
 
 POSITION_MAX = 2**63 - 1
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -140,6 +141,10 @@ class CredentialView(BaseModel):
     provider: str
     masked_key: str
     encryption_status: Literal["encrypted", "unreadable"]
+    state: CredentialState = Field(
+        description="`credential-rejected`: the provider refused this version and has not taken it since; it is still "
+        "tried. `unreadable`: it cannot be opened."
+    )
     configured_at: Moment = Field(description="When key or settings were last set; rotation does not move it.")
     config: dict[SettingName, str] = Field(description="The settings as they were set; others are absent.")
     version: int

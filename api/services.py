@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from api.auth import Authenticator
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
-from domain.ports import AuditRecorder, AuditTrail, Clock, PastCredentials
+from domain.ports import AuditRecorder, AuditTrail, Clock, CredentialUsage, PastCredentials, UsageMeter
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
@@ -46,7 +46,8 @@ class Services:
     """The parts behind the HTTP interface.
 
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
-    audit_recorder: hears of what happens besides changes. reason_required: changes need an X-Audit-Reason.
+    audit_recorder: hears of what happens besides changes. usage: who used a credential; usage_meter: what of it is not
+    stored yet. reason_required: changes need an X-Audit-Reason.
     encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
     startup, shutdown: awaited once each, before the first request and after the last.
@@ -58,6 +59,8 @@ class Services:
     audit: AuditTrail
     audit_recorder: AuditRecorder
     transparency: TransparencyLog
+    usage: CredentialUsage
+    usage_meter: UsageMeter
     encryption_keys: EncryptionKeys | None
     projections: Projections
     past: PastCredentials

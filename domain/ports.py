@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.event import CommandMeta, Event
     from domain.resolution import Stored
     from domain.service import CredentialStatus
+    from domain.usage import UsageFilter, UsageRecord
 
 
 class Clock(Protocol):
@@ -131,6 +132,39 @@ class AuditRecorder(Protocol):
 
     def flush(self) -> None:
         """Store what was noted. Raises StoreUnavailable; what could not be stored is kept."""
+        ...
+
+
+class UsageMeter(Protocol):
+    """Counts who used a credential, and notices when a provider begins or ceases to refuse one."""
+
+    def used(
+        self,
+        tenant_id: str,
+        provider: str,
+        version: int,
+        *,
+        failed: bool,
+        rejected: bool,
+        request_id: str | None = None,
+    ) -> None:
+        """Count a call with a tenant's credential that ended. Never blocks, never raises; any thread may call it.
+
+        version: of the credential. failed: it got no right answer. rejected: the provider refused the key as invalid.
+        request_id: of whoever caused the call, where it is known.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Store what was counted and noticed. Blocks; raises StoreUnavailable, and then everything is kept."""
+        ...
+
+
+class CredentialUsage(Protocol):
+    """The records of who used a credential."""
+
+    def page(self, wanted: "UsageFilter") -> "Sequence[UsageRecord]":
+        """Return the records that fit, oldest hour first. Raises StoreUnavailable."""
         ...
 
 

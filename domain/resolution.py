@@ -43,12 +43,14 @@ class Stored:
     """One row of the current view and the head of its stream, read together. Both None: never configured.
 
     recorded: the live credential of the log where the row shows none; to show that something is wrong, never to
-    resolve a call.
+    resolve a call. rejected: the provider refused it at this version; it does not belong to the credential's own state
+    and a resolution does not ask for it.
     """
 
     row: Credential | None
     head: Head | None
     recorded: Credential | None = None
+    rejected: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, last: Event | None) -> "Stored":

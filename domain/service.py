@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from domain.credential import (
     Credential,
@@ -33,12 +34,28 @@ ATTEMPTS = 8
 """Tries for a command that others outrun; with eight writers on one credential three are too few."""
 
 
+class CredentialState(StrEnum):
+    """Whether a credential works, as far as is known. One that was rejected is still tried: the provider decides."""
+
+    IN_ORDER = "in-order"
+    REJECTED = "credential-rejected"
+    UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """A live credential and whether it can be opened."""
+    """A live credential, whether it can be opened, and whether the provider refused it at this version."""
 
     credential: Credential
     readable: bool
+    rejected: bool = False
+
+    @property
+    def state(self) -> CredentialState:
+        """What a list says of it in one word."""
+        if not self.readable:
+            return CredentialState.UNREADABLE
+        return CredentialState.REJECTED if self.rejected else CredentialState.IN_ORDER
 
 
 class CredentialService:
@@ -97,25 +114,26 @@ class CredentialService:
 
     def get(self, tenant_id: str, provider: str) -> CredentialStatus:
         """Return a live credential. Raises CredentialNotFound, CredentialIntegrityError."""
-        credential = self._view.read(tenant_id, provider).current()
+        stored = self._view.read(tenant_id, provider)
+        credential = stored.current()
         if credential is None:
             raise CredentialNotFound(tenant_id, provider)
-        return self._status(credential, intact=True)
+        return self._status(credential, stored, intact=True)
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
         """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
-        listed = [(stored.shown, _intact(stored)) for stored in self._view.of_tenant(tenant_id)]
-        return [self._status(credential, intact=intact) for credential, intact in listed if credential is not None]
+        found = self._view.of_tenant(tenant_id)
+        return [self._status(one.shown, one, intact=_intact(one)) for one in found if one.shown is not None]
 
-    def _status(self, credential: Credential, *, intact: bool) -> CredentialStatus:
+    def _status(self, credential: Credential, stored: Stored, *, intact: bool) -> CredentialStatus:
         sealed = credential.sealed
         if not intact or sealed is None:
-            return CredentialStatus(credential, readable=False)
+            return CredentialStatus(credential, readable=False, rejected=stored.rejected)
         try:
             self._sealer.check(sealed, credential.context)
         except ServiceError:
-            return CredentialStatus(credential, readable=False)
-        return CredentialStatus(credential, readable=True)
+            return CredentialStatus(credential, readable=False, rejected=stored.rejected)
+        return CredentialStatus(credential, readable=True, rejected=stored.rejected)
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
         """Answer a command that already happened, when it is the same command."""

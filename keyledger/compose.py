@@ -24,6 +24,7 @@ from domain.ports import Sealer
 from domain.resolution import Resolver
 from domain.service import CredentialService
 from keyledger import logs
+from keyledger.acceptance_records import AcceptanceRecords
 from keyledger.ai_models import load_catalogue
 from keyledger.audit_keys import LogSigner
 from keyledger.audit_recorder import AuditRecorder
@@ -48,10 +49,13 @@ from keyledger.rotations import Rotations
 from keyledger.settings import Settings, load
 from keyledger.start_checks import require_keys, require_own_packages, require_same_log
 from keyledger.transparency import Transparency
+from keyledger.usage_meter import UsageMeter
 from projections import audit_trail, transparency_log
+from projections.acceptances import PostgresAcceptances
 from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
+from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
 from projections.migration import migrate
 from projections.postgres import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
@@ -79,6 +83,7 @@ class Lifespan:
     _rotations: Rotations | None
     _replays: Replays
     _recorder: AuditRecorder
+    _meter: UsageMeter
 
     async def startup(self) -> None:
         """Open connections, follow the log, load the LLM library beside."""
@@ -89,6 +94,7 @@ class Lifespan:
             follower.start()
         self._checkpointing.start()
         self._recorder.start()
+        self._meter.start()
         self._watch.start()
         self._gateway.warm_up_beside()
 
@@ -99,6 +105,7 @@ class Lifespan:
         await asyncio.to_thread(self._replays.stop)
         if self._heartbeat is not None:
             await self._heartbeat.stop()
+        await self._meter.stop()
         await self._recorder.stop()
         for follower in self._followers:
             await follower.stop()
@@ -153,8 +160,11 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     sealer: Sealer = keyring or NoKeyring()
     async_pool = make_async_pool(dsn)
     resolver = Resolver(PostgresResolutionView(async_pool), sealer, settings.policy)
-    gateway = Gateway(catalogue, resolver, settings.endpoint_rules)
     pool = open_pool(dsn)
+    log = CredentialLog(pool)
+    usage = PostgresCredentialUsage(pool)
+    meter = UsageMeter(usage, AcceptanceRecords(log, PostgresAcceptances(pool), _now), _now)
+    gateway = Gateway(catalogue, resolver, settings.endpoint_rules, meter=meter)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
     trail = BackgroundCatchUp(follower, audit_trail.TABLE)
     tree_follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
@@ -164,13 +174,12 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     registry = new_registry()
     checkpointing = Checkpointing(transparency, tree, _now, registry)
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
-    log = CredentialLog(pool)
     rotations = _rotations(pool, log, keyring, follower) if keyring else None
     heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
     replays = Replays(pool, dsn, log, _now)
     recorder = AuditRecorder(log, _now)
     lifespan = Lifespan(
-        async_pool, (trail, tree), checkpointing, gateway, watch, heartbeat, rotations, replays, recorder
+        async_pool, (trail, tree), checkpointing, gateway, watch, heartbeat, rotations, replays, recorder, meter
     )
     services = Services(
         credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
@@ -178,6 +187,8 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         audit=PostgresAuditTrail(pool, follower),
         audit_recorder=recorder,
         transparency=transparency,
+        usage=usage,
+        usage_meter=meter,
         reason_required=settings.reason_required,
         encryption_keys=rotations,
         projections=replays,

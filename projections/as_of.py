@@ -12,8 +12,10 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
+from domain.audit_events import CredentialRejected, acceptance_stream
 from domain.credential import Credential, evolve, stream_id
 from domain.errors import ServiceError
+from domain.event import Event
 from domain.ports import Sealer
 from domain.providers import PROVIDERS
 from domain.service import CredentialStatus
@@ -41,8 +43,8 @@ class PostgresPastCredentials:
         """
         with unavailable(), self._pool.connection() as connection:
             found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(PROVIDERS)]
-        live = [state for state in found if state is not None and state.sealed is not None]
-        return [CredentialStatus(state, self._opens(state)) for state in live]
+            live = [state for state in found if state is not None and state.sealed is not None]
+            return [CredentialStatus(state, self._opens(state), _rejected_at(connection, state, at)) for state in live]
 
     def _opens(self, state: Credential) -> bool:
         try:
@@ -54,12 +56,23 @@ class PostgresPastCredentials:
 
 
 def _state_at(connection: Connection, stream: UUID, at: datetime) -> Credential | None:
+    last = _last_at(connection, stream, at)
+    return evolve(last) if last is not None else None
+
+
+def _rejected_at(connection: Connection, state: Credential, at: datetime) -> bool:
+    """Say whether the provider had refused the credential at this version by then, and not taken it again."""
+    last = _last_at(connection, acceptance_stream(state.tenant_id, state.provider), at)
+    return isinstance(last, CredentialRejected) and last.credential_version == state.version
+
+
+def _last_at(connection: Connection, stream: UUID, at: datetime) -> Event | None:
     version = END
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         while rows := cursor.execute(_DOWN, [stream, version, _PAGE]).fetchall():
             for row in rows:
                 event = read_row(row).event
                 if event.timestamp <= at:
-                    return evolve(event)
+                    return event
             version = rows[-1][2]
     return None

@@ -6,10 +6,12 @@ A deleted credential keeps its row, without a token.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from domain.audit_events import acceptance_stream
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.event import Event
 from domain.event_codec import decode
@@ -41,13 +43,19 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
                       WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
+# For administrators only: what a call is resolved from does not ask what the provider said last.
 _OF_TENANT = """
 SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
-       CASE WHEN c.token IS NULL AND h.topic <> 'CredentialDeleted' THEN h.state END AS recorded
-  FROM unnest(%(providers)s::text[], %(streams)s::uuid[]) AS wanted (provider, stream)
+       CASE WHEN c.token IS NULL AND h.topic <> 'CredentialDeleted' THEN h.state END AS recorded,
+       coalesce(a.topic = 'CredentialRejected' AND h.originator_version =
+                (convert_from(a.state, 'UTF8')::jsonb ->> 'credential_version')::bigint, false) AS rejected
+  FROM unnest(%(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
+       AS wanted (provider, stream, acceptance)
   LEFT JOIN current_credentials AS c ON c.tenant_id = %(tenant)s AND c.provider = wanted.provider
   LEFT JOIN LATERAL (SELECT originator_version, topic, state FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
+  LEFT JOIN LATERAL (SELECT topic, state FROM keyledger_events
+                      WHERE originator_id = wanted.acceptance ORDER BY originator_version DESC LIMIT 1) AS a ON true
  WHERE c.tenant_id IS NOT NULL OR h.topic IS NOT NULL
  ORDER BY wanted.provider
 """
@@ -87,21 +95,23 @@ class PostgresCurrentCredentials:
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
-        with unavailable(), self._pool.connection() as connection:
-            row = connection.execute(_READ, _wanted(tenant_id, provider)).fetchone()
-        return _stored(row or {})
+        found = self._read(tenant_id, [provider])
+        return replace(found[0], recorded=None) if found else Stored(None, None)
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
+        return [stored for stored in self._read(tenant_id, list(PROVIDERS)) if stored.shown is not None]
+
+    def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
         wanted = {
             "tenant": tenant_id,
-            "providers": list(PROVIDERS),
-            "streams": [stream_id(tenant_id, provider) for provider in PROVIDERS],
+            "providers": providers,
+            "streams": [stream_id(tenant_id, provider) for provider in providers],
+            "acceptances": [acceptance_stream(tenant_id, provider) for provider in providers],
         }
         with unavailable(), self._pool.connection() as connection:
             rows = connection.execute(_OF_TENANT, wanted).fetchall()
-        found = [_stored(row) for row in rows]
-        return [stored for stored in found if stored.shown is not None]
+        return [_stored(row) for row in rows]
 
 
 class PostgresResolutionView:
@@ -157,9 +167,10 @@ def _stored(row: Row) -> Stored:
     head = Head(row["head_version"], row["head_topic"]) if row.get("head_version") is not None else None
     shown = _credential(row) if row.get("tenant_id") is not None else None
     state = row.get("recorded")
+    rejected = bool(row.get("rejected"))
     if head is None or state is None:
-        return Stored(shown, head)
-    return Stored(shown, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))))
+        return Stored(shown, head, rejected=rejected)
+    return Stored(shown, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))), rejected)
 
 
 def _credential(row: Row) -> Credential:

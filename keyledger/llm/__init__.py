@@ -7,7 +7,8 @@
 Inside, from the outside in: `gateway` resolves the key and maps failures; `parameters`, `members` and `shapes` say what
 may come in and what goes out; `adapter` (LiteLLM) and `legacy` speak to providers as `plans` says; `wire` adds the key
 that a `lease` holds, `dialling` checks addresses, `reading` and `scrubbing` keep the key out of answers, `answers` and
-what it uses write those anew within `bounds`, `seen` and `outcomes` turn what happened into our errors.
+what it uses write those anew within `bounds`, `seen` and `outcomes` turn what happened into our errors, and `metering`
+counts the call.
 """
 
 from keyledger.llm.environment import cleanse

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.ports import UsageMeter
 from domain.resolution import Receipt, ResolvedCredential, Route
 from keyledger.ai_models import Catalogue
 from keyledger.llm.adapter import LiteLLMAdapter, blamed
@@ -22,6 +23,7 @@ from keyledger.llm.bounds import chat_bounds, embeddings_bounds
 from keyledger.llm.dialling import Lookup
 from keyledger.llm.lease import Lease
 from keyledger.llm.legacy import LegacyAdapter
+from keyledger.llm.metering import Use
 from keyledger.llm.outcomes import outcome
 from keyledger.llm.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.plans import Plan, plan
@@ -47,7 +49,7 @@ class Gateway:
     """The language models of one process, for one event loop.
 
     rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out.
+    left out. meter: counts the calls that tenants' own credentials serve.
     """
 
     def __init__(
@@ -57,8 +59,11 @@ class Gateway:
         rules: EndpointRules,
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
+        *,
+        meter: UsageMeter,
     ) -> None:
         self._catalogue = catalogue
+        self._meter = meter
         self._resolver = resolver
         self._rules = rules
         self._wire = Wire(rules, timeouts, lookup)
@@ -140,9 +145,12 @@ class Gateway:
         lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
         lease.bounds = embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request)
         del resolved
-        content = await self._attempt(adapter, way, entry, request, lease, route.receipt)
+        use = Use(self._meter, tenant_id, route.receipt, lease.seen)
+        with use:
+            content = await self._attempt(adapter, way, entry, request, lease, route.receipt)
         if request.streaming:
-            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name))
+            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name, use))
+        use.ended()
         return Answer(route.receipt, content)
 
     async def _attempt(
@@ -192,13 +200,20 @@ class _Chunks(AsyncIterator[Json]):
     """The chunks of one answer."""
 
     def __init__(
-        self, chunks: AsyncIterator[dict[str, Any]], lease: Lease, receipt: Receipt, request: Request, model: str
+        self,
+        chunks: AsyncIterator[dict[str, Any]],
+        lease: Lease,
+        receipt: Receipt,
+        request: Request,
+        model: str,
+        use: Use,
     ) -> None:
         self._chunks = chunks
         self._lease = lease
         self._receipt = receipt
         self._request = request
         self._model = model
+        self._use = use
         self._finished = False
         self._closed = False
 
@@ -217,9 +232,10 @@ class _Chunks(AsyncIterator[Json]):
             fault = outcome(self._lease.seen, self._receipt, self._request)
         finally:
             if ended or fault is not None:
+                # Whatever ended it, it was not the model: each choice of a whole stream has its finish_reason.
+                self._use.ended(failed=fault is not None or not self._finished)
                 await self.aclose()
         if ended and not self._finished:
-            # Whatever ended it, it was not the model: each choice of a whole stream has its finish_reason.
             fault = outcome(self._lease.seen, self._receipt, self._request)
         if fault is not None:
             raise fault
@@ -228,6 +244,7 @@ class _Chunks(AsyncIterator[Json]):
     async def aclose(self) -> None:
         """Close the connection of an answer that is not wanted any more. Does nothing after the end."""
         self._closed = True
+        self._use.ended()
         self._lease.drop_answer()
         closing = getattr(self._chunks, "aclose", None)
         if closing is not None:

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 from domain.endpoints import EndpointRules
 from domain.errors import NoCredential
 from domain.llm import Adapter, Answer, AnswerStream, Model, ModelKind
+from domain.ports import UsageMeter
 from domain.resolution import Receipt, ResolvedCredential, Route, Source
 from domain.secret import Secret
 from keyledger.ai_models import Catalogue
 from keyledger.llm import Gateway, Timeouts
 from keyledger.llm.dialling import Lookup
 from scripts.stand_in_provider import StandInProvider
+from tests.support.meter import ListeningMeter
 
 T = TypeVar("T")
 
@@ -88,12 +90,18 @@ def with_gateway(
     allowed: tuple[str, ...] = (),
     timeouts: Timeouts | None = None,
     lookup: Lookup | None = None,
+    meter: UsageMeter | None = None,
 ) -> T:
     """Run `use` with a gateway in an event loop of its own, and end with nothing open."""
 
     async def run() -> T:
         gateway = Gateway(
-            catalogue(), resolver, EndpointRules.of(allowed), timeouts or Timeouts(connect=5, answer=10), lookup
+            catalogue(),
+            resolver,
+            EndpointRules.of(allowed),
+            timeouts or Timeouts(connect=5, answer=10),
+            lookup,
+            meter=meter or ListeningMeter(),
         )
         try:
             return await use(gateway)

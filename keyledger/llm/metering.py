@@ -1,0 +1,50 @@
+"""Tells the meter of a call that used a tenant's credential: the one place for every way in which providers are called.
+
+Promises: a call counts once, when it ended, and only if a request was sent with the tenant's own credential or tried to
+be. A stream counts at its end, which is also where it is closed before its end.
+A call failed when the provider did not answer with success, or what came was no right and whole answer; who leaves
+before there was any answer leaves a failed call. It was rejected when the provider said 401, and nothing else.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from domain.ports import UsageMeter
+from domain.request_context import REQUEST_ID
+from domain.resolution import Receipt, Source
+from keyledger.llm.seen import Seen
+
+
+class Use:
+    """One call with a credential. As a context manager it ends, failed, with the exception that leaves the block."""
+
+    def __init__(self, meter: UsageMeter, tenant_id: str, receipt: Receipt, seen: Seen) -> None:
+        """receipt: whose credential it is. seen: what the wire sees of the call, up to its end."""
+        self._meter: UsageMeter | None = meter
+        self._tenant_id = tenant_id
+        self._receipt = receipt
+        self._seen = seen
+
+    def ended(self, *, failed: bool = False) -> None:
+        """Count the call. `failed`: though the wire saw a success. Does nothing for a call that has ended already."""
+        meter, self._meter = self._meter, None
+        receipt, seen = self._receipt, self._seen
+        if meter is None or not seen.sent or receipt.source is not Source.TENANT or receipt.version is None:
+            return
+        meter.used(
+            self._tenant_id,
+            receipt.provider,
+            receipt.version,
+            failed=failed or not seen.accepted,
+            rejected=seen.status == 401,
+            request_id=REQUEST_ID.get(None),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.ended(failed=issubclass(kind, Exception))

@@ -1,0 +1,104 @@
+"""Who used a credential, by the hour: counts that are added up in the database, and pages of them.
+
+Promises: what is added counts once. A commit whose answer was lost is looked up by its transaction id (PostgreSQL's
+`pg_xact_status`), never guessed; several nodes add to the same record without waiting for each other for longer than
+one statement, and without a deadlock, because each takes the records in the same order.
+"""
+
+from collections.abc import Sequence
+
+from psycopg import errors, sql
+from psycopg_pool import ConnectionPool
+
+from domain.errors import StoreUnavailable
+from domain.usage import UsageFilter, UsagePlace, UsageRecord
+from projections.postgres import BoundedConnection, Row, unavailable
+
+BATCH = 5000
+"""Records for one statement: some tens of milliseconds, far inside the deadline of a request."""
+
+_BEGUN = "SELECT pg_current_xact_id()::text AS transaction"
+_ADD = """
+INSERT INTO credential_usage AS known (hour, tenant_id, provider, version, calls, failures, last_used_at)
+SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+                     %s::timestamptz[]) AS added (hour, tenant_id, provider, version, calls, failures, last_used_at)
+ ORDER BY hour, tenant_id, provider, version
+    ON CONFLICT (tenant_id, provider, version, hour) DO UPDATE SET
+       calls = known.calls + excluded.calls, failures = known.failures + excluded.failures,
+       last_used_at = greatest(known.last_used_at, excluded.last_used_at)
+"""
+_BECAME = "SELECT pg_xact_status(%s::xid8) AS became"
+
+
+class AdditionUnknown(StoreUnavailable):
+    """The database went away while it added: `transaction` tells later whether it did."""
+
+    def __init__(self, transaction: str) -> None:
+        super().__init__()
+        self.transaction = transaction
+
+
+class PostgresCredentialUsage:
+    """Adds to the records and reads them. Implements `domain.ports.CredentialUsage`."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+
+    def add(self, records: Sequence[UsageRecord]) -> None:
+        """Add calls and failures up, and keep the latest time, for all records or none; at most `BATCH` of them.
+
+        Raises AdditionUnknown when the outcome has to be asked for with `was_added`, and StoreUnavailable when nothing
+        was added.
+        """
+        transaction: str | None = None
+        try:
+            with unavailable(), self._pool.connection() as connection, connection.transaction():
+                begun = connection.execute(_BEGUN).fetchone()
+                transaction = begun["transaction"] if begun else None
+                connection.execute(_ADD, _columns(records))
+        except StoreUnavailable:
+            if transaction is None:
+                raise
+            raise AdditionUnknown(transaction) from None
+
+    def was_added(self, transaction: str) -> bool:
+        """Say whether an addition took effect. Raises StoreUnavailable while nobody can know."""
+        with unavailable(), self._pool.connection() as connection:
+            try:
+                row = connection.execute(_BECAME, [transaction]).fetchone()
+            except errors.InvalidParameterValue:
+                return False  # this server never came that far: it took over before the transaction reached it
+        became = row["became"] if row else None
+        if became == "in progress":
+            raise StoreUnavailable
+        return bool(became != "aborted")
+
+    def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
+        """Return the records that fit, oldest hour first. Raises StoreUnavailable."""
+        tests: Sequence[tuple[str, object]] = (
+            ("tenant_id = %s", wanted.tenant_id),
+            ("provider = %s", wanted.provider),
+            ("hour >= %s", wanted.since),
+            ("hour < %s", wanted.until),
+            # The hour once more, by itself: it is what the index is on.
+            ("hour >= %s", wanted.after.hour if wanted.after else None),
+            ("(hour, tenant_id, provider, version) > (%s, %s::uuid, %s, %s)", wanted.after),
+        )
+        stated = [(test, value) for test, value in tests if value is not None]
+        query = sql.SQL(
+            "SELECT * FROM credential_usage WHERE {} ORDER BY hour, tenant_id, provider, version LIMIT %s"
+        ).format(sql.SQL(" AND ").join([sql.SQL("true"), *(sql.SQL(test) for test, _ in stated)]))
+        values = [one for _, value in stated for one in (value if isinstance(value, UsagePlace) else (value,))]
+        with unavailable(), self._pool.connection() as connection:
+            rows = connection.execute(query, [*values, wanted.limit]).fetchall()
+        return [_record(row) for row in rows]
+
+
+def _columns(records: Sequence[UsageRecord]) -> list[list[object]]:
+    rows = [[*record.place, record.calls, record.failures, record.last_used_at] for record in records]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _record(row: Row) -> UsageRecord:
+    place = UsagePlace(row["hour"], str(row["tenant_id"]), row["provider"], row["version"])
+    return UsageRecord(place, row["calls"], row["failures"], row["last_used_at"])

@@ -1,0 +1,33 @@
+"""A meter that keeps what it is told, for tests of those who tell it."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Told(NamedTuple):
+    tenant_id: str
+    provider: str
+    version: int
+    failed: bool
+    rejected: bool
+    request_id: str | None
+
+
+@dataclass
+class ListeningMeter:
+    told: list[Told] = field(default_factory=list)
+
+    def used(
+        self,
+        tenant_id: str,
+        provider: str,
+        version: int,
+        *,
+        failed: bool,
+        rejected: bool,
+        request_id: str | None = None,
+    ) -> None:
+        self.told.append(Told(tenant_id, provider, version, failed, rejected, request_id))
+
+    def flush(self) -> None:
+        """Nothing waits."""

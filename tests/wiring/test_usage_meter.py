@@ -1,0 +1,430 @@
+"""The meter on a real database: hours, threads, nodes and outages; what providers say of credentials, told once."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.audit_events import CredentialRecovered, CredentialRejected, acceptance_stream
+from domain.errors import StoreUnavailable
+from domain.event import Event
+from domain.ports import EventLog
+from domain.usage import UsageFilter, UsagePlace, UsageRecord
+from keyledger import usage_meter
+from keyledger.acceptance_records import AcceptanceRecords
+from keyledger.usage_meter import UsageMeter
+from projections.acceptances import PostgresAcceptances
+from projections.credential_usage import BATCH, AdditionUnknown, PostgresCredentialUsage
+from tests.support.checker import check
+from tests.support.faulty_link import Fault, faulty_link
+from tests.support.scenario import OTHER_TENANT, TENANT
+from tests.support.store import Store, open_store
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LOST = [pytest.param(fault, id=fault.value) for fault in (Fault.REQUEST_LOST, Fault.ANSWER_LOST)]
+
+
+@dataclass
+class Hands:
+    """A clock that a test sets."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Node:
+    """One service's meter."""
+
+    meter: UsageMeter
+    usage: PostgresCredentialUsage
+    hands: Hands
+
+    def call(self, version: int = 1, *, status: int = 200, provider: str = "openai", request_id: str = "") -> None:
+        self.meter.used(
+            TENANT, provider, version, failed=status != 200, rejected=status == 401, request_id=request_id or None
+        )
+
+
+def node(store: Store, log: EventLog | None = None) -> Node:
+    hands, usage = Hands(), PostgresCredentialUsage(store.pool)
+    acceptances = AcceptanceRecords(log or store.log, PostgresAcceptances(store.pool), hands)
+    return Node(UsageMeter(usage, acceptances, hands), usage, hands)
+
+
+@contextmanager
+def elsewhere(database_url: str) -> Iterator[tuple[PostgresCredentialUsage, Store]]:
+    """The same database over a connection that nothing breaks."""
+    with open_store(database_url) as store:
+        yield PostgresCredentialUsage(store.pool), store
+
+
+def records(usage: PostgresCredentialUsage, **wanted: object) -> list[tuple[int, str, int, int, int]]:
+    """Hour of the day, provider, version, calls and failures."""
+    found = usage.page(UsageFilter(**wanted))  # type: ignore[arg-type]
+    return [(one.place.hour.hour, *one.place[2:], one.calls, one.failures) for one in found]
+
+
+def told(store: Store, provider: str = "openai") -> list[tuple[str, int]]:
+    events = store.log.stream(acceptance_stream(TENANT, provider))
+    return [
+        (type(event).__name__, event.credential_version) for event in events if hasattr(event, "credential_version")
+    ]
+
+
+class TestCounts:
+    def test_calls_add_up_by_version_and_provider(self, store: Store) -> None:
+        one = node(store)
+        for status in (200, 500, 401, 200):
+            one.call(status=status)
+        one.call(2)
+        one.call(provider="mistral")
+        one.meter.flush()
+        one.call()
+        one.meter.flush()
+        assert records(one.usage) == [(12, "mistral", 1, 1, 0), (12, "openai", 1, 5, 2), (12, "openai", 2, 1, 0)]
+
+    def test_nothing_is_written_before_a_flush_nor_by_one_that_has_nothing_to_write(self, store: Store) -> None:
+        one = node(store)
+        one.meter.flush()
+        one.call()
+        assert records(one.usage) == []
+
+    @pytest.mark.parametrize(
+        ("moments", "expected"),
+        [
+            pytest.param(["12:59:59.999999", "13:00:00"], [(12, 1), (13, 1)], id="the last moment and the first"),
+            pytest.param(["12:00:00", "12:59:59.999999"], [(12, 2)], id="both ends of one hour"),
+            pytest.param(["13:00:00", "12:30:00", "15:00:00"], [(12, 1), (13, 1), (15, 1)], id="a clock set back"),
+        ],
+    )
+    def test_a_call_belongs_to_the_hour_it_ended_in(
+        self, store: Store, moments: list[str], expected: list[tuple[int, int]]
+    ) -> None:
+        one = node(store)
+        for moment in moments:
+            one.hands.now = datetime.fromisoformat(f"2026-03-01T{moment}+00:00")
+            one.call()
+        one.meter.flush()
+        assert [(hour, calls) for hour, _, _, calls, _ in records(one.usage)] == expected
+
+    def test_the_last_use_is_the_latest_of_all_nodes(self, store: Store) -> None:
+        early, late = node(store), node(store)
+        early.hands.now, late.hands.now = NOON + timedelta(minutes=5), NOON + timedelta(minutes=50)
+        for one in (late, early):
+            one.call()
+            one.meter.flush()
+        assert [one.last_used_at for one in early.usage.page(UsageFilter())] == [NOON + timedelta(minutes=50)]
+
+    def test_many_threads_and_nodes_lose_and_double_nothing(self, store: Store) -> None:
+        nodes = [node(store) for _ in range(3)]
+
+        def work(number: int) -> None:
+            for turn in range(100):
+                one = nodes[number % 3]
+                one.call(1 + turn % 4, status=200 if turn % 5 else 500)
+                if turn % 20 == 0:
+                    one.meter.flush()
+
+        with ThreadPoolExecutor(9) as threads:
+            list(threads.map(work, range(9)))
+        for one in nodes:
+            one.meter.flush()
+        found = records(nodes[0].usage)
+        assert [(version, calls) for _, _, version, calls, _ in found] == [(n, 225) for n in (1, 2, 3, 4)]
+        assert sum(failures for *_, failures in found) == 180
+
+    def test_more_than_one_statement_takes_is_written_all_the_same(self, store: Store) -> None:
+        one = node(store)
+        for version in range(BATCH + 1):
+            one.call(version)
+        one.meter.flush()
+        with store.superuser() as database:
+            assert database.execute("SELECT sum(calls) AS n FROM credential_usage").fetchone() == {"n": BATCH + 1}
+
+    def test_an_orderly_end_writes_what_was_counted(self, store: Store) -> None:
+        one = node(store)
+
+        async def live() -> None:
+            one.meter.start()
+            one.call()
+            await one.meter.stop()
+
+        asyncio.run(live())
+        assert records(one.usage) == [(12, "openai", 1, 1, 0)]
+
+
+class TestOutage:
+    @pytest.mark.parametrize("fault", LOST)
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            pytest.param("pg_current_xact_id", id="beginning"),
+            pytest.param("INTO credential_usage", id="adding"),
+            pytest.param("COMMIT", id="committing"),
+        ],
+    )
+    def test_counts_of_a_broken_flush_are_added_once(self, database_url: str, statement: str, fault: Fault) -> None:
+        with faulty_link(database_url) as link, open_store(link.url) as store:
+            one = node(store)
+            one.call()
+            link.break_next(statement, fault)
+            with pytest.raises(StoreUnavailable):
+                one.meter.flush()
+            one.call(status=500)
+            one.meter.flush()
+            assert link.faults_met == 1
+            assert records(one.usage) == [(12, "openai", 1, 2, 1)]
+
+    def test_an_addition_that_still_runs_is_waited_for(self, store: Store) -> None:
+        usage = PostgresCredentialUsage(store.pool)
+        with store.superuser() as database, database.transaction():
+            row = database.execute("SELECT pg_current_xact_id()::text AS id").fetchone()
+            assert row is not None
+            with pytest.raises(StoreUnavailable):
+                usage.was_added(str(row["id"]))
+        assert usage.was_added(str(row["id"]))
+
+    def test_an_addition_that_this_server_has_never_seen_did_not_happen(self, store: Store) -> None:
+        assert not PostgresCredentialUsage(store.pool).was_added("999999999999")
+
+    def test_what_a_refused_statement_was_to_add_is_known_not_to_be_there(self, store: Store) -> None:
+        usage = PostgresCredentialUsage(store.pool)
+        with pytest.raises(AdditionUnknown) as unknown:
+            usage.add([UsageRecord(UsagePlace(NOON, TENANT, "openai", 2**70), 1, 0, NOON)])
+        assert not usage.was_added(unknown.value.transaction)
+
+    @pytest.mark.parametrize("fault", LOST)
+    @pytest.mark.parametrize("statement", ["acceptance", "keyledger_append"])
+    def test_a_refusal_is_told_once_whatever_breaks(self, database_url: str, statement: str, fault: Fault) -> None:
+        with faulty_link(database_url) as link, open_store(link.url) as store:
+            one = node(store)
+            one.call(status=401)
+            one.call(status=200)
+            link.break_next("wanted (stream)" if statement == "acceptance" else statement, fault)
+            with pytest.raises(StoreUnavailable):
+                one.meter.flush()
+            one.meter.flush()
+            assert link.faults_met == 1
+            assert told(store) == [("CredentialRejected", 1), ("CredentialRecovered", 1)]
+            assert records(one.usage) == [(12, "openai", 1, 2, 1)]
+
+    def test_memory_is_bounded_and_what_is_beyond_is_said(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(usage_meter, "ENTRIES", 3)
+        one = node(store)
+        for version in (1, 2, 3, 4, 5, 1):
+            one.call(version)
+        one.meter.flush()
+        assert [(version, calls) for _, _, version, calls, _ in records(one.usage)] == [(1, 2), (2, 1), (3, 1)]
+        assert "2 calls were not counted" in caplog.text
+
+
+class TestAcceptance:
+    def test_a_hundred_refusals_are_one_event_with_the_first_ones_request(self, store: Store) -> None:
+        one = node(store)
+        for number in range(100):
+            one.call(status=401, request_id=f"req-{number}")
+            if number % 10 == 0:
+                one.meter.flush()
+        one.meter.flush()
+        assert told(store) == [("CredentialRejected", 1)]
+        event = store.log.last(acceptance_stream(TENANT, "openai"))
+        assert event is not None
+        assert (event.request_id, event.actor, event.role, event.source) == ("req-0", "service", "service", "service")
+
+    def test_a_hundred_successes_are_no_event(self, store: Store) -> None:
+        one = node(store)
+        for _ in range(100):
+            one.call()
+            one.meter.flush()
+        assert told(store) == []
+
+    @pytest.mark.parametrize("status", [403, 429, 500])
+    def test_other_failures_say_nothing_about_the_key(self, store: Store, status: int) -> None:
+        one = node(store)
+        one.call(status=status)
+        one.meter.flush()
+        assert told(store) == []
+        one.call(status=401)
+        one.call(status=status)
+        one.meter.flush()
+        assert told(store) == [("CredentialRejected", 1)]
+
+    def test_recovery_is_told_once_also_by_a_node_that_saw_no_refusal(self, store: Store) -> None:
+        refused, other = node(store), node(store)
+        refused.call(status=401)
+        refused.meter.flush()
+        for _ in range(3):
+            for one in (other, refused):
+                one.call()
+                one.meter.flush()
+        assert told(store) == [("CredentialRejected", 1), ("CredentialRecovered", 1)]
+
+    def test_a_replaced_credential_starts_in_order_and_late_answers_to_the_old_one_say_nothing(
+        self, store: Store
+    ) -> None:
+        one = node(store)
+        store.set(TENANT, "openai", "sk-first-0123456789")
+        one.call(1, status=401)
+        one.meter.flush()
+        assert [status.rejected for status in store.service.of_tenant(TENANT)] == [True]
+        store.set(TENANT, "openai", "sk-second-0123456789")
+        assert [status.rejected for status in store.service.of_tenant(TENANT)] == [False]
+        one.call(2)
+        one.meter.flush()
+        assert told(store) == [("CredentialRejected", 1)], "a new version needs no recovery"
+        one.call(2, status=401)
+        one.call(1, status=401)
+        one.meter.flush()
+        one.call(1)
+        one.meter.flush()
+        assert told(store) == [("CredentialRejected", 1), ("CredentialRejected", 2)]
+        assert store.service.get(TENANT, "openai").rejected
+        one.call(2)
+        one.meter.flush()
+        assert told(store)[2:] == [("CredentialRecovered", 2)]
+        assert not store.service.get(TENANT, "openai").rejected
+
+    def test_the_past_shows_what_was_refused_then(self, store: Store) -> None:
+        from projections.as_of import PostgresPastCredentials
+
+        store.set(TENANT, "openai", "sk-first-0123456789")
+        one = node(store)
+        one.hands.now = datetime.now(UTC)
+        one.call(1, status=401)
+        one.meter.flush()
+        refused_at, one.hands.now = one.hands.now, one.hands.now + timedelta(minutes=1)
+        one.call(1)
+        one.meter.flush()
+        past = PostgresPastCredentials(store.pool, store.keyring)
+        moments = (refused_at - timedelta(microseconds=1), refused_at, one.hands.now)
+        assert [[status.rejected for status in past.of_tenant(TENANT, at)] for at in moments] == [
+            [False],
+            [True],
+            [False],
+        ]
+
+    def test_nodes_that_see_the_first_refusal_at_once_tell_it_once(self, store: Store) -> None:
+        nodes = [node(store) for _ in range(4)]
+        for one in nodes:
+            for provider in ("openai", "mistral", "anthropic"):
+                one.call(status=401, provider=provider)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda one: one.meter.flush(), nodes))
+        for provider in ("openai", "mistral", "anthropic"):
+            assert told(store, provider) == [("CredentialRejected", 1)]
+        check(store)
+
+    def test_a_rival_between_the_look_and_the_append_is_looked_at_again(self, store: Store) -> None:
+        rival = node(store)
+        rival.call(status=401)
+
+        class Outrun:
+            """A log whose first append comes after a rival's."""
+
+            last, find = store.log.last, store.log.find
+
+            def append(self, events: list[Event]) -> None:
+                rival.meter.flush()
+                store.log.append(events)
+
+        slow = node(store, Outrun())  # type: ignore[arg-type]  # its append takes lists, as the meter gives them
+        slow.call(status=401)
+        slow.meter.flush()
+        assert told(store) == [("CredentialRejected", 1)]
+
+    @given(st.lists(st.lists(st.sampled_from([200, 401, 500]), max_size=6), max_size=6))
+    def test_the_log_tells_refusal_and_recovery_in_turn_and_ends_with_the_last_word(
+        self, flushes: list[list[int]]
+    ) -> None:
+        log = _InMemory()
+        acceptances = AcceptanceRecords(log, log, Hands())
+        meter = UsageMeter(_Nowhere(), acceptances, Hands())
+        for statuses in flushes:
+            for status in statuses:
+                meter.used(TENANT, "openai", 1, failed=status != 200, rejected=status == 401)
+            meter.flush()
+        kinds = [type(event) for event in log.events]
+        assert kinds == [CredentialRejected if n % 2 == 0 else CredentialRecovered for n in range(len(kinds))]
+        words = [status for statuses in flushes for status in statuses if status != 500]
+        assert bool(kinds) is (401 in words)
+        if kinds:
+            assert (kinds[-1] is CredentialRejected) is (words[-1] == 401)
+
+
+class _InMemory:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def last(self, stream: object) -> Event | None:
+        return self.events[-1] if self.events else None
+
+    def find(self, stream: object, command_id: str) -> Event | None:
+        raise AssertionError
+
+    def append(self, events: object) -> None:
+        assert isinstance(events, list)
+        self.events += events
+
+    def newest(self, streams: object) -> dict:
+        return {event.originator_id: event for event in self.events[-1:]}
+
+
+class _Nowhere:
+    def add(self, records: object) -> None:
+        pass
+
+    def was_added(self, transaction: str) -> bool:
+        raise AssertionError
+
+
+class TestPages:
+    def test_pages_are_in_order_and_hold_every_record_once(self, store: Store) -> None:
+        one = node(store)
+        for hours in (2, 0, 1):
+            one.hands.now = NOON + timedelta(hours=hours)
+            for provider in ("openai", "azure"):
+                for version in (10, 9):
+                    one.call(version, provider=provider)
+            one.meter.used(OTHER_TENANT, "openai", 1, failed=False, rejected=False)
+        one.meter.flush()
+        whole = [record.place for record in one.usage.page(UsageFilter())]
+        assert whole == sorted(whole)
+        assert len(whole) == 15
+        paged: list[UsagePlace] = []
+        after = None
+        while page := one.usage.page(UsageFilter(after=after, limit=4)):
+            paged += [record.place for record in page]
+            after = UsagePlace.read(paged[-1].cursor())
+            assert after == paged[-1]
+        assert paged == whole
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            pytest.param({"tenant_id": TENANT}, [12, 13], id="a tenant"),
+            pytest.param({"tenant_id": OTHER_TENANT}, [], id="a tenant without any"),
+            pytest.param({"provider": "openai"}, [12, 13], id="a provider"),
+            pytest.param({"provider": "azure"}, [], id="a provider without any"),
+            pytest.param({"since": NOON + timedelta(hours=1)}, [13], id="since, included"),
+            pytest.param({"until": NOON + timedelta(hours=1)}, [12], id="until, not included"),
+            pytest.param({"limit": 1}, [12], id="no more than asked for"),
+        ],
+    )
+    def test_a_reader_gets_what_fits(self, store: Store, wanted: dict[str, object], expected: list[int]) -> None:
+        one = node(store)
+        for hours in (0, 1):
+            one.hands.now = NOON + timedelta(hours=hours)
+            one.call()
+        one.meter.flush()
+        assert [hour for hour, *_ in records(one.usage, **wanted)] == expected
