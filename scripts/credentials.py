@@ -139,7 +139,8 @@ _SET_CELLS = ("provider", "masked_key", "version", "set_at")
 _LISTED = {
     "provider": "provider",
     "masked_key": "key",
-    "encryption_status": "status",
+    "encryption_status": "encryption",
+    "state": "state",
     "version": "version",
     "key_id": "sealed under",
     "configured_at": "set at",

@@ -14,6 +14,7 @@ from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnav
 from scripts import (
     audit,
     audit_export,
+    audit_usage,
     backup,
     config_check,
     credentials,
@@ -46,6 +47,7 @@ app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")
 app.add_typer(credentials.app, name="credentials")
 audit.app.command("export")(audit_export.export)
+audit.app.command("usage")(audit_usage.usage)
 app.add_typer(audit.app, name="audit")
 app.command("history")(audit.history)
 app.add_typer(encryption_keys.app, name="keys")

@@ -15,7 +15,9 @@ from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from domain.service import CredentialService
+from keyledger.acceptance_records import AcceptanceRecords
 from keyledger.audit_recorder import AuditRecorder
+from keyledger.usage_meter import UsageMeter
 from tests.api.memory import (
     START,
     MemoryKeys,
@@ -23,6 +25,7 @@ from tests.api.memory import (
     MemoryProjections,
     MemoryStore,
     MemoryTransparency,
+    MemoryUsage,
     ScriptedModels,
     VaultSealer,
 )
@@ -66,6 +69,8 @@ class Harness:
         self.keys = MemoryKeys(Ticking())
         self.recorder = AuditRecorder(self.store, clock)
         self.transparency = MemoryTransparency(self.store, clock)
+        self.usage = MemoryUsage()
+        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.store, self.store, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         self.services = Services(
@@ -74,6 +79,8 @@ class Harness:
             audit=self.store,
             audit_recorder=self.recorder,
             transparency=self.transparency,
+            usage=self.usage,
+            usage_meter=self.meter,
             reason_required=self.reason_required,
             encryption_keys=self.keys,
             projections=self.projections,

@@ -1,14 +1,15 @@
 """The domain's ports in memory, for tests of the HTTP interface alone. They keep the ports' promises and check them."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit_events import Outcome
+from domain.audit_events import CredentialRejected, Outcome, acceptance_stream
 from domain.audit_leaf import leaf_of
 from domain.checkpoint import Checkpoint
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
@@ -40,6 +41,7 @@ from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, 
 from domain.secret import SealContext, SealedSecret, Secret
 from domain.service import CredentialService, CredentialStatus
 from domain.transparency import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
+from domain.usage import UsageFilter, UsagePlace, UsageRecord
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -103,7 +105,15 @@ class MemoryStore:
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         last = self.last(stream_id(tenant_id, provider))
-        return Stored(evolve(last), Head(last.originator_version, last.TOPIC)) if last else Stored(None, None)
+        if last is None:
+            return Stored(None, None)
+        said = self.last(acceptance_stream(tenant_id, provider))
+        rejected = isinstance(said, CredentialRejected) and said.credential_version == last.originator_version
+        return Stored(evolve(last), Head(last.originator_version, last.TOPIC), rejected=rejected)
+
+    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
+        found = {stream: self.last(stream) for stream in streams}
+        return {stream: event for stream, event in found.items() if event is not None}
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         self._answer()
@@ -163,6 +173,43 @@ def _fits(row: AuditEntry, wanted: AuditFilter) -> bool:
         and (wanted.since is None or row.timestamp >= wanted.since)
         and (wanted.until is None or row.timestamp < wanted.until)
     )
+
+
+class MemoryUsage:
+    """Records of usage in a dictionary. `was_added` is never needed: what is down adds nothing."""
+
+    def __init__(self) -> None:
+        self.records: dict[UsagePlace, UsageRecord] = {}
+        self.down = False
+
+    def add(self, records: Sequence[UsageRecord]) -> None:
+        self._answer()
+        for one in records:
+            known = self.records.get(one.place, UsageRecord(one.place, 0, 0, one.last_used_at))
+            last = max(known.last_used_at, one.last_used_at)
+            self.records[one.place] = UsageRecord(
+                one.place, known.calls + one.calls, known.failures + one.failures, last
+            )
+
+    def was_added(self, transaction: str) -> bool:
+        raise AssertionError(transaction)
+
+    def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
+        self._answer()
+        fitting = (
+            place
+            for place in sorted(self.records)
+            if wanted.tenant_id in {None, place.tenant_id}
+            and wanted.provider in {None, place.provider}
+            and (wanted.since is None or place.hour >= wanted.since)
+            and (wanted.until is None or place.hour < wanted.until)
+            and (wanted.after is None or place > wanted.after)
+        )
+        return [self.records[place] for place in islice(fitting, wanted.limit)]
+
+    def _answer(self) -> None:
+        if self.down:
+            raise StoreUnavailable
 
 
 class MemoryKeys:

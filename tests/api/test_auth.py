@@ -10,6 +10,7 @@ from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, SUPER_KEY, TENANT
 
 RESOLUTION = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"
 AUDIT = "/api/v1/audit/entries"
+USAGE = "/api/v1/audit/usage"
 PROTECTED = [
     ("GET", CREDENTIALS),
     ("GET", f"{CREDENTIALS}/openai"),
@@ -17,6 +18,7 @@ PROTECTED = [
     ("DELETE", f"{CREDENTIALS}/openai"),
     ("GET", f"{CREDENTIALS}/openai/history"),
     ("GET", AUDIT),
+    ("GET", USAGE),
     ("GET", RESOLUTION),
     ("POST", f"{OPENAI}/chat/completions"),
     ("POST", f"{OPENAI}/embeddings"),
@@ -84,6 +86,7 @@ ALLOWED = {
         ("GET", f"{CREDENTIALS}/openai"),
         ("GET", f"{CREDENTIALS}/openai/history"),
         ("GET", AUDIT),
+        ("GET", USAGE),
         ("GET", RESOLUTION),
     },
     Role.OPERATOR: {("GET", CREDENTIALS), ("GET", f"{CREDENTIALS}/openai"), ("GET", RESOLUTION)},

@@ -39,6 +39,7 @@ def test_the_list_shows_every_live_credential_of_this_tenant_with_the_settings_t
     harness.client.delete(f"{CREDENTIALS}/mistral")
     harness.client.put(URL.replace(TENANT, OTHER_TENANT), json={"api_key": "sk-0123456789"})
     common = {"masked_key": "...6789", "encryption_status": "encrypted", "version": 1, "key_id": "k0123456789"}
+    common["state"] = "in-order"
     assert harness.client.get(CREDENTIALS).json() == {
         "credentials": [
             {"provider": "azure", "configured_at": "2026-01-31T12:00:01Z", "config": AZURE, **common},
@@ -51,7 +52,37 @@ def test_a_credential_that_cannot_be_opened_is_shown_as_unreadable(harness):
     harness.put()
     harness.sealer.lose_all()
     assert harness.client.get(URL).json()["encryption_status"] == "unreadable"
-    assert harness.client.get(CREDENTIALS).json()["credentials"][0]["encryption_status"] == "unreadable"
+    listed = harness.client.get(CREDENTIALS).json()["credentials"][0]
+    assert (listed["encryption_status"], listed["state"]) == ("unreadable", "unreadable")
+
+
+def test_a_credential_that_the_provider_refuses_is_shown_at_once_until_it_takes_it_or_it_is_replaced(harness):
+    def shown():
+        listed = harness.client.get(CREDENTIALS).json()["credentials"][0]
+        assert listed == harness.client.get(URL).json()
+        return listed["encryption_status"], listed["state"]
+
+    harness.put()
+    harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
+    assert shown() == ("encrypted", "credential-rejected")
+    harness.meter.used(TENANT, "openai", 1, failed=False, rejected=False)
+    assert shown() == ("encrypted", "in-order")
+    harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
+    harness.put(api_key="sk-another-key")
+    assert shown() == ("encrypted", "in-order")
+    harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
+    assert shown() == ("encrypted", "in-order"), "a late answer to a call with the key before"
+    harness.sealer.lose_all()
+    harness.meter.used(TENANT, "openai", 2, failed=True, rejected=True)
+    assert shown() == ("unreadable", "unreadable")
+
+
+def test_setting_a_rejected_credential_again_as_it_is_does_not_make_it_accepted(harness):
+    harness.put()
+    harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
+    assert harness.client.get(URL).json()["state"] == "credential-rejected"
+    assert harness.put().json()["version"] == 1
+    assert harness.client.get(URL).json()["state"] == "credential-rejected"
 
 
 def test_one_is_shown_with_its_version_as_etag(harness):
