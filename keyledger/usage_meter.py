@@ -1,6 +1,6 @@
 """Counts who used a credential, and writes the counts once a second: never one row or event for a call.
 
-Promises: `used` costs about a microsecond and does not wait for a database; a call that was counted is added to its
+Promises: `used` costs a microsecond or two and does not wait for a database; a call that was counted is added to its
 hour once, in as many nodes as there are, also when the database was away in between or the answer of a commit was lost.
 A provider's first refusal of a credential, and its recovery, are in the log with the same flush.
 Refuses: to grow. At most `ENTRIES` records wait for the database; while they do, calls of others are not counted, and
@@ -71,6 +71,7 @@ class UsageMeter:
         self._room = ENTRIES
         self._uncounted = 0
         self._hour = hour_of(clock())
+        self._next_hour = self._hour + HOUR
         self._flushing = threading.Lock()
         self._unwritten: dict[_Key, _Count] = {}
         self._doubtful: tuple[str, Sequence[UsageRecord]] | None = None
@@ -89,8 +90,9 @@ class UsageMeter:
         """Count a call that ended."""
         now = self._clock()
         with self._lock:
-            if not self._hour <= now < self._hour + HOUR:
+            if not self._hour <= now < self._next_hour:
                 self._hour = hour_of(now)
+                self._next_hour = self._hour + HOUR
             key = (self._hour, tenant_id, provider, version)
             count = self._counts.get(key)
             if count is None:
@@ -100,7 +102,8 @@ class UsageMeter:
                 count = self._counts[key] = _Count(now)
             count.calls += 1
             count.failures += failed
-            count.last_used_at = max(count.last_used_at, now)
+            if now > count.last_used_at:  # noqa: PLR1730  on every call, where `max` would cost a tenth of it
+                count.last_used_at = now
             if rejected or not failed:
                 count.heard.hear(rejected=rejected, request_id=request_id)
 
