@@ -82,10 +82,13 @@ ACTIONS: Mapping[type[Event], Action] = {
 """What the events did whose action does not depend on what was before. A set is the one that does."""
 
 
+_NOTHING_SET = frozenset({None, CredentialDeleted.TOPIC})
+
+
 def action_of(event: Event, before: str | None) -> Action:
     """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
     if isinstance(event, CredentialSet):
-        return Action.SET if before in {None, CredentialDeleted.TOPIC} else Action.REPLACED
+        return Action.SET if before in _NOTHING_SET else Action.REPLACED
     return ACTIONS[type(event)]
 
 

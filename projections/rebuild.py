@@ -8,6 +8,7 @@ Refuses: two replays of one view at once, an event it does not understand.
 """
 
 import time
+from contextlib import nullcontext
 from datetime import datetime
 
 import psycopg
@@ -47,12 +48,16 @@ def rebuild(
         upto = _end(connection, until)
         events = view.fill(dsn, connection, table, upto, progress)
         with connection.transaction():
-            shadow.add_indexes(connection, projection)
-        if view.follows:
-            _follow_live(connection, view, _end(connection, None))
-        position, count, shown = _compare(connection, view, table, upto, until is not None)
-        row = connection.execute(f"SELECT count(*) AS n FROM {table}".encode()).fetchone()  # noqa: S608  a name of ours
-        swaps = until is None and (swap is Swap.ALWAYS or (swap is Swap.IF_EQUAL and count == 0))
+            shadow.add_key(connection, projection)
+        may_swap = until is None and swap is not Swap.NEVER
+        with shadow.other_indexes(dsn, connection, projection) if may_swap else nullcontext() as indexed:
+            if view.follows:
+                _follow_live(connection, view, _end(connection, None))
+            position, count, shown = _compare(connection, view, table, upto, until is not None)
+            row = connection.execute(f"SELECT count(*) AS n FROM {table}".encode()).fetchone()  # noqa: S608  ours
+            swaps = may_swap and (swap is Swap.ALWAYS or count == 0)
+            if indexed is not None and swaps:
+                indexed()
         if swaps:
             _swap(connection, view, table, position)
     rows = row["n"] if row else 0

@@ -6,18 +6,20 @@ one transaction: readers see the old table or the new one, with the same indexes
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import sql
 
 from domain.errors import ReplayConflict
-from projections.postgres import Connection, Row
+from projections.postgres import Connection, Row, connect, unavailable
 
 LOCK_WAIT_MS = 300
 SWAP_TRIES = 20
 _PAUSE_S = 0.25
+_BUILT_AT_ONCE = 2
 
 _INDEXES = """
 SELECT c.relname AS name, i.indisprimary, i.indisunique, pg_get_indexdef(i.indexrelid) AS definition
@@ -77,22 +79,61 @@ def is_replayed(connection: Connection, projection: str) -> bool:
     return False
 
 
-def add_indexes(connection: Connection, projection: str) -> None:
-    """Give the filled copy the indexes of the live view: sorted once, they cost a third of row by row."""
+def add_key(connection: Connection, projection: str) -> None:
+    """Give the filled copy the primary key of the live view: sorted once, it costs a third of row by row."""
     shadow = sql.Identifier(shadow_of(projection))
     for index in connection.execute(_INDEXES, [projection]).fetchall():
-        name = sql.Identifier(_shadow_name(projection, index))
-        connection.execute(
-            sql.SQL("CREATE {} INDEX {} ON {} USING {}").format(
-                sql.SQL("UNIQUE" if index["indisunique"] else ""),
-                name,
-                shadow,
-                sql.SQL(index["definition"].partition(" USING ")[2]),
-            )
-        )
         if index["indisprimary"]:
+            name = sql.Identifier(_shadow_name(projection, index))
+            connection.execute(_creation(projection, index))
             connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY USING INDEX {}").format(shadow, name))
     connection.execute(sql.SQL("ANALYZE {}").format(shadow))
+
+
+@contextmanager
+def other_indexes(dsn: str, connection: Connection, projection: str) -> Iterator[Callable[[], None]]:
+    """Give the copy the other indexes of the live view while the caller goes on reading both.
+
+    Gives what waits for them and raises what went wrong. Who leaves without having waited abandons them: those that
+    are being built are cancelled, so that the copy can be dropped at once.
+    """
+    indexes = connection.execute(_INDEXES, [projection]).fetchall()
+    others = [_creation(projection, index) for index in indexes if not index["indisprimary"]]
+    at_work: set[Connection] = set()
+
+    def build(creation: sql.Composed) -> None:
+        with connect(dsn) as own, unavailable():
+            at_work.add(own)
+            try:
+                own.execute(creation)
+            finally:
+                at_work.discard(own)
+
+    with ThreadPoolExecutor(_BUILT_AT_ONCE, "indexes") as pool:
+        building = [pool.submit(build, creation) for creation in others]
+        try:
+            yield lambda: _require_all(building)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(one.done() for one in building):
+                for own in at_work.copy():
+                    with suppress(psycopg.Error):  # it is done, or gone
+                        own.cancel_safe()
+                wait(building, _PAUSE_S)  # again, then: what had not begun was not cancelled
+
+
+def _require_all(building: Sequence[Future[None]]) -> None:
+    for one in building:
+        one.result()
+
+
+def _creation(projection: str, index: Row) -> sql.Composed:
+    return sql.SQL("CREATE {} INDEX {} ON {} USING {}").format(
+        sql.SQL("UNIQUE" if index["indisunique"] else ""),
+        sql.Identifier(_shadow_name(projection, index)),
+        sql.Identifier(shadow_of(projection)),
+        sql.SQL(index["definition"].partition(" USING ")[2]),
+    )
 
 
 def swap(connection: Connection, projection: str, complete: Callable[[], None]) -> None:

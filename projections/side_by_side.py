@@ -1,4 +1,4 @@
-"""Filling a copy of the audit trail by several processes, each with a range of positions.
+"""Filling a copy of a view that follows the log by several processes, each with a range of positions.
 
 Promises: the rows are those one process would write; each range is a transaction of its own, into a table that nobody
 else reads; memory is bounded by a batch in each process. A process that is lost makes the whole fill be done again by
@@ -9,7 +9,7 @@ import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
@@ -17,11 +17,11 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import ClassVar
 
 from domain.errors import CredentialIntegrityError
-from projections import audit_trail
-from projections.catch_up import read_all
+from projections.catch_up import Appended, read_all
 from projections.postgres import Connection, connect, unavailable
 
-BATCH = 5_000
+BATCH = 2_000
+"""Events at once: few enough that they are still in the processor's cache when they are written."""
 STREAMS_REMEMBERED = 100_000
 WORKERS = min(4, os.cpu_count() or 1)
 WORTHWHILE = 50_000
@@ -30,16 +30,21 @@ WORTHWHILE = 50_000
 _LOOK_S = 0.2
 
 Progress = Callable[[int, int], None]
+Write = Callable[[Connection, Sequence[Appended], str, MutableMapping[int, str] | None], None]
+"""write(connection, batch, table, last): adds the rows of a batch. last: topics by stream, see `audit_trail.write`.
+
+A function of a module: other processes have to find it.
+"""
 
 
-def fill(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
-    """Write the entries up to a position into an empty table and return how many there are.
+def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+    """Write the rows of the events up to a position into an empty table and return how many events there are.
 
     Raises CredentialIntegrityError, StoreUnavailable, and what `progress` raises.
     """
     if upto >= WORTHWHILE and WORKERS > 1:
         try:
-            return _by_several(dsn, table, upto, progress)
+            return _by_several(write, dsn, table, upto, progress)
         except BrokenProcessPool:
             connection.execute(b"TRUNCATE " + table.encode())  # what finished ranges wrote; a name of ours
     done = 0
@@ -50,16 +55,16 @@ def fill(dsn: str, connection: Connection, table: str, upto: int, progress: Prog
         progress(done, upto)
 
     with connection.transaction():
-        _write_range(connection, table, 0, upto, advance)
+        _write_range(write, connection, table, 0, upto, advance)
     return done
 
 
-def _by_several(dsn: str, table: str, upto: int, progress: Progress) -> int:
+def _by_several(write: Write, dsn: str, table: str, upto: int, progress: Progress) -> int:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     ends = [upto * nth // WORKERS for nth in range(WORKERS + 1)]
     with ProcessPoolExecutor(WORKERS, context, _Worker.begin, (counter, os.getpid())) as pool:
-        running = {pool.submit(_Worker.write, dsn, table, after, end) for after, end in pairwise(ends)}
+        running = {pool.submit(_Worker.fill, write, dsn, table, after, end) for after, end in pairwise(ends)}
         try:
             while running:
                 finished, running = wait(running, _LOOK_S)
@@ -73,12 +78,14 @@ def _by_several(dsn: str, table: str, upto: int, progress: Progress) -> int:
     return int(counter.value)
 
 
-def _write_range(connection: Connection, table: str, after: int, upto: int, advance: Callable[[int], None]) -> None:
+def _write_range(
+    write: Write, connection: Connection, table: str, after: int, upto: int, advance: Callable[[int], None]
+) -> None:
     last: dict[int, str] = {}
     for batch in read_all(connection, after, BATCH, upto):
         if len(last) > STREAMS_REMEMBERED:
             last.clear()
-        audit_trail.write(connection, batch, table, last)
+        write(connection, batch, table, last)
         advance(len(batch))
 
 
@@ -102,11 +109,11 @@ class _Worker:
         cls.counter, cls.asked_by = counter, asked_by
 
     @classmethod
-    def write(cls, dsn: str, table: str, after: int, upto: int) -> str | None:
+    def fill(cls, write: Write, dsn: str, table: str, after: int, upto: int) -> str | None:
         """Write one range. Return the reason when an event is not understood: errors of ours do not travel whole."""
         try:
             with connect(dsn) as connection, unavailable(), connection.transaction():
-                _write_range(connection, table, after, upto, cls._advance)
+                _write_range(write, connection, table, after, upto, cls._advance)
         except CredentialIntegrityError as fault:
             return fault.reason
         except _Abandoned:

@@ -7,6 +7,7 @@ Refuses: an event that is not understood.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from psycopg import sql
@@ -144,7 +145,7 @@ VIEWS: Mapping[str, View] = {
             audit_trail.TABLE,
             ("position",),
             audit_trail.COLUMNS,
-            side_by_side.fill,
+            partial(side_by_side.fill, audit_trail.write),
             audit_trail.write,
             follows=True,
             naming=Naming(position="position"),

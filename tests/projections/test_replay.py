@@ -7,12 +7,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from domain.errors import CredentialIntegrityError, ReplayConflict, UnknownProjection
+from domain.errors import CredentialIntegrityError, ReplayConflict, StoreUnavailable, UnknownProjection
 from domain.replay import Difference, Swap
 from domain.resolution import Stored
 from keyledger.keyring import Keyring
 from projections import shadow
-from projections.postgres import connect
+from projections.postgres import Row, connect
 from projections.rebuild import VIEWS, compare, rebuild
 from projections.standing import standing
 from tests.support.checker import check
@@ -328,3 +328,51 @@ def test_a_view_that_is_stopped_says_where_and_by_what(store: Store, topic: str,
         store.audit()
     with connect(store.url) as connection:
         assert standing(connection)[1].stopped == said
+
+
+def other_indexes_are(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    """Let all but the primary key be this."""
+    creation = shadow._creation
+
+    def replaced(projection: str, index: Row) -> sql.Composed:
+        return creation(projection, index) if index["indisprimary"] else sql.SQL(statement).format()
+
+    monkeypatch.setattr(shadow, "_creation", replaced)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_index_that_cannot_be_built_leaves_the_live_view(
+    store: Store, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    fill(store)
+    store.audit()
+    before = rows(store, view)
+    with monkeypatch.context() as patched:
+        other_indexes_are(patched, "SELECT 1/0")
+        with pytest.raises(StoreUnavailable):
+            rebuild(store.url, view)
+    assert rows(store, view) == before
+    assert rebuild(store.url, view).swapped
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
+    store: Store, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    fill(store)
+    store.audit()
+    with store.superuser() as database:
+        database.execute(f"DELETE FROM {view}")
+    other_indexes_are(monkeypatch, "SELECT pg_sleep(3600)")
+    assert not rebuild(store.url, view).swapped
+    with store.superuser() as database:
+        waiting = database.execute("SELECT count(*) AS n FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'")
+        assert waiting.fetchone() == {"n": 0}
+
+
+def test_a_comparison_builds_no_index_but_the_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store)
+    other_indexes_are(monkeypatch, "SELECT 1/0")
+    for view in VIEWS:
+        assert compare(store.url, view).difference_count == 0
+        assert rebuild(store.url, view, until=5).position == 5

@@ -38,8 +38,8 @@ def test_a_lost_process_makes_one_do_it_all(store: Store, monkeypatch: pytest.Mo
     fill(store)
     several = side_by_side._by_several
 
-    def lost(dsn: str, table: str, upto: int, progress: Progress) -> int:
-        several(dsn, table, upto, progress)
+    def lost(write: side_by_side.Write, dsn: str, table: str, upto: int, progress: Progress) -> int:
+        several(write, dsn, table, upto, progress)
         raise BrokenProcessPool
 
     monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
