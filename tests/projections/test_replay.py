@@ -345,7 +345,7 @@ def test_an_index_that_cannot_be_built_leaves_the_live_view(
     store: Store, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
     fill(store)
-    store.audit()
+    store.follow()
     before = rows(store, view)
     with monkeypatch.context() as patched:
         other_indexes_are(patched, "SELECT 1/0")
@@ -360,7 +360,7 @@ def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
     store: Store, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
     fill(store)
-    store.audit()
+    store.follow()
     with store.superuser() as database:
         database.execute(f"DELETE FROM {view}")
     other_indexes_are(monkeypatch, "SELECT pg_sleep(3600)")

@@ -61,7 +61,7 @@ def test_a_view_that_differs_is_named_and_put_right_only_when_told(database_url:
         assert isinstance(found, dict)
         assert (found["swapped"], found["differences"]) == (
             False,
-            [{"what": "changed", "tenant_id": TENANT, "provider": "openai"}],
+            [{"what": "changed", "tenant_id": TENANT, "provider": "openai", "position": None}],
         )
         assert client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials/openai").json()["config"] != {}
         found = ended(client, client.http.post(replaying, json={"swap_when_different": True}))["result"]
