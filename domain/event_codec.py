@@ -170,6 +170,7 @@ def _writers(event: type[Event], names: Iterable[str]) -> tuple[Callable[[Event,
 
 
 _PLANS: Mapping[str, _Plan] = {topic: _Plan(shape) for topic, shape in REGISTRY.items()}
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 STREAMS_KEPT = 1 << 16
 _stream_of = lru_cache(STREAMS_KEPT)(stream_id)
 """A stream's id costs as much to compute as the rest of the check; a replay meets each stream many times."""
@@ -193,7 +194,7 @@ def encode(event: Event) -> bytes:
         }
     if upcasters := UPCASTERS.get(event.TOPIC):
         members[CLASS_VERSION] = len(upcasters) + 1
-    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _CANONICAL(members).encode()
 
 
 def decode(originator_id: UUID, originator_version: int, topic: str, state: bytes) -> Event:
@@ -275,4 +276,4 @@ def _time(value: object) -> datetime:
 
 
 def _time_text(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")

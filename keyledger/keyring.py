@@ -19,10 +19,11 @@ import base64
 import hmac
 import json
 from collections.abc import Iterable
-from hashlib import sha256
+from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.errors import CredentialIntegrityError, UnreadableCredential
@@ -40,7 +41,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key with what is derived from it. Shows its key id, nothing else."""
 
-    __slots__ = ("_binding_key", "_fernet", "_fingerprint_key", "key_id")
+    __slots__ = ("_fernet", "_fingerprint_key", "_mac", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
@@ -49,7 +50,7 @@ class EncryptionKey:
             self._fernet = Fernet(key.reveal().encode())
         except ValueError:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
-        self._binding_key = _derive(raw, "binding", 32)
+        self._mac = HMAC(_derive(raw, "binding", 32), SHA256())  # never finished itself, only copies of it
         self._fingerprint_key = _derive(raw, "fingerprint", 32)
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
 
@@ -73,22 +74,19 @@ class EncryptionKey:
 
     def bind(self, token: str, context: SealContext) -> str:
         """Return the binding of a token to its place."""
-        settings = {
-            "api_version": context.api_version,
-            "deployment_name": context.deployment_name,
-            "endpoint": context.endpoint,
-        }
         parts = (
             context.tenant_id,
             context.provider,
             str(context.stream_id),
             str(context.version),
-            json.dumps(settings, sort_keys=True, separators=(",", ":")),
+            _settings_text(context.endpoint, context.api_version, context.deployment_name),
             self.key_id,
             token,
         )
-        framed = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
-        return BINDING_PREFIX + base64.urlsafe_b64encode(hmac.digest(self._binding_key, framed, sha256)).decode()
+        framed = b"".join([len(part).to_bytes(4, "big") + part for part in map(str.encode, parts)])
+        mac = self._mac.copy()
+        mac.update(framed)
+        return BINDING_PREFIX + base64.urlsafe_b64encode(mac.finalize()).decode()
 
 
 class Keyring:
@@ -162,6 +160,13 @@ class NoKeyring:
     def fingerprint(self, secret: Secret) -> str:
         """Raise UnreadableCredential: a fingerprint is keyed."""
         raise UnreadableCredential(self.primary_id, "no-encryption-key")
+
+
+@lru_cache(1024)
+def _settings_text(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> str:
+    """Return the canonical JSON of the settings. Most credentials share theirs with many others."""
+    settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
 
 def _shown(key_id: str) -> str:

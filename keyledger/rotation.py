@@ -170,11 +170,16 @@ class Rotator:
     def _reencrypted(self, state: Credential | None, meta: CommandMeta) -> Sequence[CredentialEvent]:
         if state is None:
             raise CredentialNotFound("", "")
-        command = ReencryptCredential(
-            state.tenant_id,
-            state.provider,
-            replace(meta, command_id=str(uuid4()), source=CommandSource.ROTATION.value),
+        own = CommandMeta(
+            meta.actor,
+            meta.request_id,
+            str(uuid4()),
+            role=meta.role,
+            source=CommandSource.ROTATION.value,
+            client_address=meta.client_address,
+            reason=meta.reason,
         )
+        command = ReencryptCredential(state.tenant_id, state.provider, own)
         return decide(state, command, self._clock(), self._keyring)
 
     def _write(self, progress: RotationProgress, batch: _Batch, meta: CommandMeta) -> RotationProgress:

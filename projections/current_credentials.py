@@ -151,7 +151,7 @@ def read_under_other_keys(
     tenant, provider = after or _BEFORE_ALL
     wanted = {"primary": primary_id, "tenant": tenant, "provider": provider, "limit": limit}
     with unavailable(), pool.connection() as connection:
-        rows = connection.execute(_UNDER_OTHER_KEYS, wanted).fetchall()
+        rows = connection.execute(_UNDER_OTHER_KEYS, wanted, binary=True).fetchall()
     return [_stored(row) if row["stream_id"] == _stream_of(row) else Stored(_credential(row), None) for row in rows]
 
 
