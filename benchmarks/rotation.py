@@ -36,7 +36,8 @@ from domain.service import CredentialService
 from keyledger import embedded_postgres
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
-from keyledger.rotation import BATCH, RotationProgress, Rotator
+from keyledger.rotation import RotationProgress, Rotator
+from keyledger.sealing import BATCH
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView, project
 from projections.migration import migrate
 from projections.postgres import make_async_pool, open_pool

@@ -46,6 +46,8 @@ from keyledger.replays import Replays
 from keyledger.rotation import Rotator
 from keyledger.rotation_records import RotationRecords
 from keyledger.rotations import Rotations
+from keyledger.sealing import Sealing
+from keyledger.sealing_process import SealingProcess
 from keyledger.settings import Settings, load
 from keyledger.start_checks import require_keys, require_own_packages, require_same_log
 from keyledger.transparency import Transparency
@@ -174,7 +176,10 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     registry = new_registry()
     checkpointing = Checkpointing(transparency, tree, _now, registry)
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
-    rotations = _rotations(pool, log, keyring, follower) if keyring else None
+    rotations = None
+    if primary is not None and keyring is not None:
+        sealing = SealingProcess(dsn, primary, settings.previous_encryption_keys)
+        rotations = _rotations(pool, log, keyring, follower, sealing)
     heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
     replays = Replays(pool, dsn, log, _now)
     recorder = AuditRecorder(log, _now)
@@ -208,10 +213,14 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
 
 
 def _rotations(
-    pool: ConnectionPool[BoundedConnection], log: CredentialLog, keyring: Keyring, follower: CatchUp
+    pool: ConnectionPool[BoundedConnection],
+    log: CredentialLog,
+    keyring: Keyring,
+    follower: CatchUp,
+    sealing: Sealing,
 ) -> Rotations:
     statuses = KeyStatuses(pool, log, keyring, follower)
-    return Rotations(statuses, Rotator(pool, log, keyring, _now), RotationRecords(pool), log)
+    return Rotations(statuses, Rotator(pool, log, keyring, _now, sealing), RotationRecords(pool), log)
 
 
 def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | None) -> Service:

@@ -20,6 +20,7 @@ import hmac
 import json
 from collections.abc import Iterable
 from functools import lru_cache
+from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -41,7 +42,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key with what is derived from it. Shows its key id, nothing else."""
 
-    __slots__ = ("_fernet", "_fingerprint_key", "_mac", "key_id")
+    __slots__ = ("_fernet", "_fingerprint_key", "_framed_id", "_mac", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
@@ -53,6 +54,7 @@ class EncryptionKey:
         self._mac = HMAC(_derive(raw, "binding", 32), SHA256())  # never finished itself, only copies of it
         self._fingerprint_key = _derive(raw, "fingerprint", 32)
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
+        self._framed_id = _framed(self.key_id)
 
     def __repr__(self) -> str:
         return f"<encryption key {self.key_id}>"
@@ -70,22 +72,18 @@ class EncryptionKey:
 
     def fingerprint(self, secret: Secret) -> str:
         """Return the fingerprint of a secret."""
-        return "f" + hmac.digest(self._fingerprint_key, secret.reveal().encode(), sha256)[:8].hex()
+        return "f" + hmac.digest(self._fingerprint_key, secret.reveal().encode(), "sha256")[:8].hex()
 
     def bind(self, token: str, context: SealContext) -> str:
         """Return the binding of a token to its place."""
-        parts = (
-            context.tenant_id,
-            context.provider,
-            str(context.stream_id),
-            str(context.version),
-            _settings_text(context.endpoint, context.api_version, context.deployment_name),
-            self.key_id,
-            token,
-        )
-        framed = b"".join([len(part).to_bytes(4, "big") + part for part in map(str.encode, parts)])
         mac = self._mac.copy()
-        mac.update(framed)
+        mac.update(
+            _place(context.tenant_id, context.provider, context.stream_id)
+            + _framed(str(context.version))
+            + _settings(context.endpoint, context.api_version, context.deployment_name)
+            + self._framed_id
+            + _framed(token)
+        )
         return BINDING_PREFIX + base64.urlsafe_b64encode(mac.finalize()).decode()
 
 
@@ -162,11 +160,22 @@ class NoKeyring:
         raise UnreadableCredential(self.primary_id, "no-encryption-key")
 
 
+def _framed(part: str) -> bytes:
+    encoded = part.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
 @lru_cache(1024)
-def _settings_text(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> str:
-    """Return the canonical JSON of the settings. Most credentials share theirs with many others."""
+def _place(tenant_id: str, provider: str, stream: UUID) -> bytes:
+    """Return the framed parts that all versions of a credential share: one is opened just before the next is sealed."""
+    return _framed(tenant_id) + _framed(provider) + _framed(str(stream))
+
+
+@lru_cache(1024)
+def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> bytes:
+    """Return the framed canonical JSON of the settings. Most credentials share theirs with many others."""
     settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return _framed(json.dumps(settings, sort_keys=True, separators=(",", ":")))
 
 
 def _shown(key_id: str) -> str:

@@ -1,22 +1,20 @@
 """Rotation: every live credential sealed under the primary key, while everything else goes on.
 
 Promises: nothing but the log is the progress. The work list is what is still under another key, so a rotation that was
-killed at any point is run again and ends with the same result; several at once do no harm. Each credential's event
-expects the version it was read at: whoever sets or deletes meanwhile wins, and is not overwritten. A batch is one
-transaction, so nobody waits longer than a batch.
+killed at any point is run again and ends with the same result; several at once do no harm. How a batch is sealed and
+stored: `keyledger.sealing`. Every event of a rotation carries the rotation's id as its command id.
 Refuses: to start while a running service does not know the primary key. A credential that cannot be opened is reported
 and left as it is; the rest goes on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
-from domain.credential import Credential, CredentialEvent, ReencryptCredential, decide, evolve, stream_id
 from domain.encryption_keys import (
     KEYRING_STREAM,
     KeyRotationStarted,
@@ -26,23 +24,15 @@ from domain.encryption_keys import (
     replay,
     start_rotation,
 )
-from domain.errors import (
-    CredentialIntegrityError,
-    CredentialNotFound,
-    RotationRefused,
-    UnreadableCredential,
-    VersionConflict,
-)
+from domain.errors import RotationRefused, VersionConflict
 from domain.event import CommandMeta, CommandSource, Event
 from domain.ports import Clock, StreamLog
 from domain.rotation import Unopened
 from keyledger.keyring import Keyring
 from keyledger.nodes import live_nodes
-from projections.current_credentials import read_under_other_keys
+from keyledger.sealing import LocalSealing, Sealed, Sealing
 from projections.postgres import BoundedConnection, unavailable
 
-BATCH = 100
-"""Credentials for one transaction: nearly full speed, and other writers wait some milliseconds."""
 _TRIES = 8
 SHOWN_UNOPENED = 100
 
@@ -70,28 +60,26 @@ class RotationProgress:
 Watch = Callable[[RotationProgress], bool]
 """Told of each batch; answers whether to go on."""
 
-_Place = tuple[str, str]
 E = TypeVar("E", bound=Event)
-
-
-@dataclass
-class _Batch:
-    """What was computed for one batch before it is written."""
-
-    events: list[CredentialEvent] = field(default_factory=list)
-    unopened: list[Unopened] = field(default_factory=list)
-    gone: int = 0
-    last: _Place | None = None
 
 
 class Rotator:
     """Seals live credentials under the primary key of a ring."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], log: StreamLog, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        log: StreamLog,
+        keyring: Keyring,
+        clock: Clock,
+        sealing: Sealing | None = None,
+    ) -> None:
+        """sealing: who seals; this process, as fast as it can, unless said otherwise."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
         self._clock = clock
+        self._sealing = sealing or LocalSealing(pool, log, keyring, clock)
 
     def plan(self) -> RotationPlan:
         """Say what a rotation would do. Raises StoreUnavailable."""
@@ -122,99 +110,29 @@ class Rotator:
     def run(self, begun: KeyRotationStarted, meta: CommandMeta, watch: Watch) -> RotationProgress:
         """Carry out a rotation that began, until nothing is left or `watch` says stop.
 
-        Raises StoreUnavailable; what was sealed until then stays.
+        Raises StoreUnavailable and what the sealing raises; what was sealed until then stays.
         """
         progress = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
-        going = watch(progress)
-        while going:
-            before = progress.counts
-            for batch in self._batches(meta):
-                progress = self._write(progress, batch, meta)
-                going = watch(progress)
-                if not going:
+        if not watch(progress):
+            return progress
+        own = replace(meta, command_id=begun.rotation_id, source=CommandSource.ROTATION.value)
+        with closing(self._sealing(own)) as batches:
+            for done in batches:
+                progress = _after(progress, done)
+                if not done.again and not watch(progress):
                     return progress
-            # Services with the former primary may have sealed more meanwhile: go through again until nothing moves.
-            moved = replace(progress.counts, failed=0) != replace(before, failed=0)
-            if not moved:
-                break
-            progress = replace(progress, counts=replace(progress.counts, failed=0), unopened=())
-        if going:
-            append_to_keyring(
-                self._log, lambda keys: complete_rotation(keys, begun, progress.counts, meta, self._clock())
-            )
+        append_to_keyring(self._log, lambda keys: complete_rotation(keys, begun, progress.counts, meta, self._clock()))
         return progress
 
-    def _batches(self, meta: CommandMeta) -> Iterator[_Batch]:
-        """Yield batches; the next one is computed while the last one is written."""
-        with ThreadPoolExecutor(1, "rotation") as ahead:
-            coming = ahead.submit(self._prepare, None, meta)
-            while (batch := coming.result()).last is not None:
-                coming = ahead.submit(self._prepare, batch.last, meta)
-                yield batch
 
-    def _prepare(self, after: _Place | None, meta: CommandMeta) -> _Batch:
-        batch = _Batch()
-        for stored in read_under_other_keys(self._pool, self._keyring.primary_id, after, BATCH):
-            row = stored.row
-            if row is None:
-                continue
-            batch.last = (row.tenant_id, row.provider)
-            try:
-                batch.events += self._reencrypted(stored.current(), meta)
-            except CredentialNotFound:
-                batch.gone += 1
-            except (CredentialIntegrityError, UnreadableCredential) as fault:
-                batch.unopened.append(Unopened(row.tenant_id, row.provider, fault.reason))
-        return batch
-
-    def _reencrypted(self, state: Credential | None, meta: CommandMeta) -> Sequence[CredentialEvent]:
-        if state is None:
-            raise CredentialNotFound("", "")
-        own = CommandMeta(
-            meta.actor,
-            meta.request_id,
-            str(uuid4()),
-            role=meta.role,
-            source=CommandSource.ROTATION.value,
-            client_address=meta.client_address,
-            reason=meta.reason,
-        )
-        command = ReencryptCredential(state.tenant_id, state.provider, own)
-        return decide(state, command, self._clock(), self._keyring)
-
-    def _write(self, progress: RotationProgress, batch: _Batch, meta: CommandMeta) -> RotationProgress:
-        counts = progress.counts
-        unopened = list(batch.unopened)
-        done, skipped = len(batch.events), batch.gone
-        try:
-            if batch.events:
-                self._log.append(batch.events)
-        except VersionConflict:
-            # Somebody was faster with one of them, so none was stored. Look at each again, on its own.
-            results = [self._one(event.tenant_id, event.provider, meta) for event in batch.events]
-            done = sum(result is True for result in results)
-            skipped += sum(result is False for result in results)
-            unopened += [result for result in results if isinstance(result, Unopened)]
-        counts = RotationCounts(counts.reencrypted + done, counts.skipped + skipped, counts.failed + len(unopened))
-        return replace(progress, counts=counts, unopened=(*progress.unopened, *unopened)[:SHOWN_UNOPENED])
-
-    def _one(self, tenant_id: str, provider: str, meta: CommandMeta) -> bool | Unopened:
-        """Seal one credential from the log. True: done. False: deleted or sealed by somebody else meanwhile."""
-        for _ in range(_TRIES):
-            last = self._log.last(stream_id(tenant_id, provider))
-            try:
-                events = self._reencrypted(evolve(last) if last else None, meta)
-                if not events:
-                    return False
-                self._log.append(events)
-            except VersionConflict:
-                continue
-            except CredentialNotFound:
-                return False
-            except (CredentialIntegrityError, UnreadableCredential) as fault:
-                return Unopened(tenant_id, provider, fault.reason)
-            return True
-        return False  # changed all the time; the next pass meets it again
+def _after(progress: RotationProgress, done: Sealed) -> RotationProgress:
+    if done.again:
+        return replace(progress, counts=replace(progress.counts, failed=0), unopened=())
+    before, more = progress.counts, done.counts
+    counts = RotationCounts(
+        before.reencrypted + more.reencrypted, before.skipped + more.skipped, before.failed + more.failed
+    )
+    return replace(progress, counts=counts, unopened=(*progress.unopened, *done.unopened)[:SHOWN_UNOPENED])
 
 
 def append_to_keyring(log: StreamLog, decide_next: Callable[[Keys], E]) -> E:

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from domain.rotation import RotationState
-from keyledger.rotation import BATCH
 from keyledger.rotation_records import RotationRecords
+from keyledger.sealing import BATCH
 from scripts.exits import Exit
 from scripts.progress import ProgressDisplay
 from tests.cli.process import REPOSITORY, running

@@ -18,7 +18,8 @@ from domain.providers import CredentialConfig
 from domain.secret import Secret
 from keyledger.keyring import Keyring
 from keyledger.nodes import Presence
-from keyledger.rotation import BATCH, RotationProgress, Rotator
+from keyledger.rotation import RotationProgress, Rotator
+from keyledger.sealing import BATCH
 from tests.support.checker import check
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 

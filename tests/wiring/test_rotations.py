@@ -11,9 +11,10 @@ from domain.errors import RotationNotFound, RotationRefused, StoreUnavailable
 from domain.event import CommandMeta
 from domain.rotation import RotationState, RotationStatus
 from keyledger.nodes import Presence
-from keyledger.rotation import BATCH, RotationProgress, Rotator
+from keyledger.rotation import RotationProgress, Rotator
 from keyledger.rotation_records import SILENT_S, RotationRecords
 from keyledger.rotations import RecordedRun, Rotations
+from keyledger.sealing import BATCH
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
 from tests.support.store import Store, open_store
