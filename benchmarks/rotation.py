@@ -3,10 +3,13 @@
     python -m benchmarks.rotation [--credentials 20000] [--rounds 3]
 
 In one run, in turn, on an embedded PostgreSQL with fsync on:
-    bare loop       writes the very same event rows and view rows, already computed, in the same batches
+    plain loop      writes the same event rows and view rows, already computed, in the same batches: two prepared
+                    statements with `executemany` (psycopg pipelines them) in one transaction for each batch
+    one-call loop   the same rows through the append of the log, one call for each batch: the stricter of the two
     plain Fernet    decrypts and encrypts as many keys, in memory
-    rotation        reads, opens, seals, encodes and writes
-and beside a rotation: how long other tenants' writes wait, and the p99 of resolutions with and without it.
+    rotation        as the command line does it: reads, opens, seals, encodes, writes and notes its progress
+and beside a rotation, as a service and as the command line do it: how long other tenants' writes wait, and the p99 of
+resolutions with and without it.
 """
 
 import argparse
@@ -24,6 +27,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from cryptography.fernet import Fernet
+from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
@@ -37,10 +41,13 @@ from keyledger import embedded_postgres
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from keyledger.rotation import RotationProgress, Rotator
+from keyledger.rotation_records import RotationRecords
+from keyledger.rotations import RecordedRun
 from keyledger.sealing import BATCH
+from keyledger.sealing_process import REST, SealingProcess
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView, project
 from projections.migration import migrate
-from projections.postgres import make_async_pool, open_pool
+from projections.postgres import BoundedConnection, make_async_pool, open_pool
 
 META = CommandMeta("benchmark", "benchmark", "benchmark")
 
@@ -53,12 +60,13 @@ def main() -> None:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, embedded_postgres.start(Path(folder)) as server:
         rounds = [_round(server.dsn(f"round_{nth}"), chosen.credentials) for nth in range(chosen.rounds)]
-        felt = _felt(server.dsn("felt"), chosen.credentials)
-    _print(chosen.credentials, rounds, felt)
+        _print_speed(chosen.credentials, rounds)
+        _print_felt("in a service", _felt(server.dsn("felt"), chosen.credentials, REST))
+        _print_felt("at full speed", _felt(server.dsn("felt_full"), chosen.credentials, 0.0))
 
 
 def _round(dsn: str, count: int) -> dict[str, float]:
-    """Return the seconds of the three contestants on one fresh database each way."""
+    """Return the seconds of the contestants, on one fresh database."""
     old, new = generate_encryption_key(), generate_encryption_key()
     migrate(dsn)
     pool = open_pool(dsn)
@@ -67,35 +75,73 @@ def _round(dsn: str, count: int) -> dict[str, float]:
         events = _fill(log, Keyring(old), count)
         both = Keyring(new, [old])
         fernet = _seconds(lambda: _plain_fernet(events, old, new))
-        rotation = _seconds(lambda: _rotate(Rotator(pool, log, both, _now)))
+        rotation = _seconds(lambda: _rotate(pool, log, Rotator(pool, log, both, _now)))
+        with pool.connection() as connection:
+            one_call = _one_call_loop(connection, _batches(events, both, 3))
+            plain = _plain_loop(connection, _batches(events, both, 4))
     finally:
         pool.close()
-    return {"rotation": rotation, "fernet": fernet, "bare": _bare(f"{dsn}", events, both)}
+    return {"rotation": rotation, "fernet": fernet, "one-call": one_call, "plain": plain}
 
 
-def _bare(dsn: str, events: Sequence[CredentialEvent], ring: Keyring) -> float:
-    """Write what the rotation wrote once more, one version later, from rows that are ready."""
+def _batches(events: Sequence[CredentialEvent], ring: Keyring, version: int) -> list[list[CredentialEvent]]:
+    """Return what the rotation wrote once more, as another version, ready to be written."""
     again: list[CredentialEvent] = []
     for event in events:
-        state = replace(evolve(event))
+        state = evolve(event)
         command = ReencryptCredential(state.tenant_id, state.provider, META)
         (sealed,) = decide(state, command, _now(), ring)
-        again.append(replace(sealed, originator_version=3))
-    batches = [_rows(again[start : start + BATCH]) for start in range(0, len(again), BATCH)]
-    pool = open_pool(dsn)
-    try:
-        with pool.connection() as connection:
-
-            def write() -> None:
-                for batch in batches:
-                    connection.execute("SELECT keyledger_append(%s, %s, %s, %s, %s::jsonb)", batch, prepare=True)
-
-            return _seconds(write)
-    finally:
-        pool.close()
+        again.append(replace(sealed, originator_version=version))
+    return [again[start : start + BATCH] for start in range(0, len(again), BATCH)]
 
 
-def _rows(events: Sequence[CredentialEvent]) -> list[object]:
+def _one_call_loop(connection: BoundedConnection, batches: Sequence[Sequence[CredentialEvent]]) -> float:
+    ready = [_columns(batch) for batch in batches]
+
+    def write() -> None:
+        for columns in ready:
+            connection.execute("SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb)", columns, prepare=True)
+
+    return _seconds(write)
+
+
+_INSERT = """
+INSERT INTO keyledger_events (originator_id, originator_version, topic, state, notification_id)
+VALUES (%s, %s, %s, %s, %s)
+"""
+_UPSERT = """
+INSERT INTO current_credentials (tenant_id, provider, version, token, binding, key_id, masked_key, endpoint,
+        api_version, deployment_name, set_at, stream_id)
+VALUES (%(tenant_id)s, %(provider)s, %(version)s, %(token)s, %(binding)s, %(key_id)s, %(masked_key)s, %(endpoint)s,
+        %(api_version)s, %(deployment_name)s, %(set_at)s, %(stream_id)s)
+    ON CONFLICT (tenant_id, provider) DO UPDATE SET
+       version = excluded.version, token = excluded.token, binding = excluded.binding, key_id = excluded.key_id,
+       masked_key = excluded.masked_key, endpoint = excluded.endpoint, api_version = excluded.api_version,
+       deployment_name = excluded.deployment_name, set_at = excluded.set_at, stream_id = excluded.stream_id
+"""
+
+
+def _plain_loop(connection: BoundedConnection, batches: Sequence[Sequence[CredentialEvent]]) -> float:
+    head = connection.execute("SELECT max(notification_id) AS head FROM keyledger_events").fetchone()
+    position = itertools.count((head or {"head": 0})["head"] + 1)
+    ready = [
+        (
+            [(e.originator_id, e.originator_version, e.TOPIC, encode(e), next(position)) for e in batch],
+            [project(e) for e in batch],
+        )
+        for batch in batches
+    ]
+
+    def write() -> None:
+        for event_rows, view_rows in ready:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(_INSERT, event_rows)
+                cursor.executemany(_UPSERT, view_rows)
+
+    return _seconds(write)
+
+
+def _columns(events: Sequence[CredentialEvent]) -> list[object]:
     return [
         [event.originator_id for event in events],
         [event.originator_version for event in events],
@@ -105,8 +151,8 @@ def _rows(events: Sequence[CredentialEvent]) -> list[object]:
     ]
 
 
-def _felt(dsn: str, count: int) -> dict[str, float]:
-    """Return what other writers and resolutions feel, in milliseconds: before a rotation and beside it."""
+def _felt(dsn: str, count: int, rest: float) -> dict[str, float]:
+    """Return what other writers and resolutions feel, in milliseconds: without a rotation and beside it."""
     old, new = generate_encryption_key(), generate_encryption_key()
     migrate(dsn)
     pool = open_pool(dsn)
@@ -115,22 +161,25 @@ def _felt(dsn: str, count: int) -> dict[str, float]:
         _fill(log, Keyring(old), count)
         both = Keyring(new, [old])
         service = CredentialService(log, PostgresCurrentCredentials(pool), both, _now)
-        alone_write = _latencies(lambda nth: _write(service, nth), lambda: time.sleep(3))
-        alone_read = asyncio.run(_read_beside(dsn, both, lambda: time.sleep(3)))
-        rotator = Rotator(pool, log, both, _now)
+        alone_write = _latencies(lambda nth: _write(service, nth), lambda: time.sleep(5))
+        alone_read = asyncio.run(_read_beside(dsn, both, lambda: time.sleep(5)))
+        rotator = Rotator(pool, log, both, _now, SealingProcess(dsn, new, [old], rest))
         begun = rotator.begin(META)
-        half = count // 2
+        started = time.perf_counter()
         beside_write = _latencies(
             lambda nth: _write(service, nth),
-            lambda: rotator.run(begun, META, lambda progress: progress.counts.done < half),
+            lambda: rotator.run(begun, META, lambda progress: progress.counts.done < count // 2),
         )
         beside_read = asyncio.run(_read_beside(dsn, both, lambda: rotator.run(begun, META, _go_on)))
+        seconds = time.perf_counter() - started
     finally:
         pool.close()
     return {
+        "rate": count / seconds,
         "write p50 alone": _quantile(alone_write, 50),
         "write max alone": max(alone_write),
         "write p50 beside": _quantile(beside_write, 50),
+        "write p99 beside": _quantile(beside_write, 99),
         "write max beside": max(beside_write),
         "read p99 alone": _quantile(alone_read, 99),
         "read p99 beside": _quantile(beside_read, 99),
@@ -194,8 +243,11 @@ def _fill(log: CredentialLog, ring: Keyring, count: int) -> list[CredentialEvent
     return events
 
 
-def _rotate(rotator: Rotator) -> None:
-    rotator.run(rotator.begin(META), META, _go_on)
+def _rotate(pool: ConnectionPool[BoundedConnection], log: CredentialLog, rotator: Rotator) -> None:
+    records = RotationRecords(pool)
+    begun = rotator.begin(META)
+    records.open(begun)
+    RecordedRun(rotator, records).run(begun, META)
 
 
 def _go_on(_: RotationProgress) -> bool:
@@ -209,28 +261,34 @@ def _plain_fernet(events: Sequence[CredentialEvent], old: Secret, new: Secret) -
             sealer.encrypt(opener.decrypt(event.sealed.token.removeprefix(TOKEN_PREFIX).encode()))
 
 
-def _print(count: int, rounds: Sequence[dict[str, float]], felt: dict[str, float]) -> None:
-    ratios = [one["bare"] / one["rotation"] for one in rounds]
-    against_fernet = [one["fernet"] / one["rotation"] for one in rounds]
-    rates = [count / one["rotation"] for one in rounds]
+def _print_speed(count: int, rounds: Sequence[dict[str, float]]) -> None:
     table = Table("what", "result", "goal", title=f"rotation of {count} credentials, {len(rounds)} rounds")
-    table.add_row("credentials/s, median", f"{statistics.median(rates):.0f}", "about 6000 is the measured limit")
-    table.add_row("speed of the bare loop that is reached", _spread(ratios), "0.70")
-    table.add_row("speed of plain Fernet that is reached", _spread(against_fernet), "reported")
-    table.add_row(
-        "other writes: longest wait, ms", f"{felt['write max beside']:.1f}", "one batch, about 12 more than alone"
-    )
-    table.add_row(
-        "other writes alone: longest, p50, ms", f"{felt['write max alone']:.1f}, {felt['write p50 alone']:.1f}", ""
-    )
-    table.add_row("other writes beside: p50, ms", f"{felt['write p50 beside']:.1f}", "")
-    ratio = felt["read p99 beside"] / felt["read p99 alone"]
-    table.add_row("resolutions: p99 beside / alone", f"{ratio:.2f} ({felt['read p99 beside']:.2f} ms)", "2.0")
+    for name in ("rotation", "plain", "one-call", "fernet"):
+        table.add_row(f"{name}: credentials/s", _spread([count / one[name] for one in rounds], 0), "")
+    for name, goal in (("plain", "0.70"), ("one-call", "the stricter"), ("fernet", "reported")):
+        ratios = [one[name] / one["rotation"] for one in rounds]
+        table.add_row(f"speed of {name} that is reached", _spread(ratios), goal)
     Console().print(table)
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+def _print_felt(name: str, felt: dict[str, float]) -> None:
+    table = Table("what others feel", "result", "goal", title=f"beside a rotation {name}: {felt['rate']:.0f}/s")
+    table.add_row("writes alone: p50, longest, ms", _numbers(felt, "write p50 alone", "write max alone"), "")
+    beside = _numbers(felt, "write p50 beside", "write p99 beside", "write max beside")
+    table.add_row("writes beside: p50, p99, longest, ms", beside, "about 12 more than alone")
+    ratio = felt["read p99 beside"] / felt["read p99 alone"]
+    p99s = _numbers(felt, "read p99 alone", "read p99 beside")
+    table.add_row("resolutions: p99 alone, beside, ms", p99s, "")
+    table.add_row("resolutions: p99 beside / alone", f"{ratio:.2f}", "2.0")
+    Console().print(table)
+
+
+def _numbers(felt: dict[str, float], *names: str) -> str:
+    return ", ".join(f"{felt[name]:.1f}" for name in names)
+
+
+def _spread(values: Sequence[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def _quantile(values: Sequence[float], percent: int) -> float:

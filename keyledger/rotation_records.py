@@ -27,8 +27,10 @@ _WRITE = """
 UPDATE key_rotations SET state = %(state)s, reencrypted = %(reencrypted)s, skipped = %(skipped)s, failed = %(failed)s,
        unopened = %(unopened)s::jsonb, updated_at = now(),
        finished_at = CASE WHEN %(state)s <> 'running' THEN now() END
- WHERE rotation_id = %(rotation_id)s RETURNING cancel_requested
+ WHERE rotation_id = %(rotation_id)s AND set_config('synchronous_commit', %(commit)s, true) IS NOT NULL
+RETURNING cancel_requested
 """
+"""What is said between batches does not wait for the disk: no batch waits for talk, and a crash ends the talk anyway."""
 _READ = """
 SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %(silent)s) AS silent FROM key_rotations
 """
@@ -54,6 +56,7 @@ class RotationRecords:
             "reencrypted": progress.counts.reencrypted,
             "skipped": progress.counts.skipped,
             "failed": progress.counts.failed,
+            "commit": "off" if state is RotationState.RUNNING else "on",
             "unopened": json.dumps([[one.tenant_id, one.provider, one.reason] for one in progress.unopened]),
         }
         with unavailable(), self._pool.connection() as connection:
