@@ -30,7 +30,7 @@ UPDATE key_rotations SET state = %(state)s, reencrypted = %(reencrypted)s, skipp
  WHERE rotation_id = %(rotation_id)s AND set_config('synchronous_commit', %(commit)s, true) IS NOT NULL
 RETURNING cancel_requested
 """
-"""What is said between batches does not wait for the disk: no batch waits for talk, and a crash ends the talk anyway."""
+"""What is said between batches does not wait for the disk: no batch waits for talk, and a crash ends it anyway."""
 _READ = """
 SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %(silent)s) AS silent FROM key_rotations
 """

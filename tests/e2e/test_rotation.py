@@ -4,12 +4,13 @@ provider."""
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from projections.rebuild import VIEWS, rebuild
 from scripts.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
-from tests.support.service import REPOSITORY, Client, client_of, environment, served
+from tests.support.service import REPOSITORY, Client, ServiceProcess, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 KILLS = 100
@@ -132,6 +133,66 @@ def test_a_hundred_kills_during_a_rotation_converge(database_url: str, tmp_path:
         check(store)
         assert store.audit(limit=1_000_000)[-1].action is Action.ROTATION_COMPLETED
         assert RotationRecords(store.pool).latest()
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started and that still run."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent = (one / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(one.name))
+    return found
+
+
+def sealing_process_of(service: ServiceProcess, client: Client) -> int:
+    """Begin a rotation in a service and, once it told of a batch, give the process that seals."""
+    begun = client.http.post(f"{KEYS}/rotations")
+    assert begun.status_code == 202, begun.text
+    while client.http.get(begun.headers["Location"]).json()["reencrypted"] == 0:
+        pass
+    (sealing,) = [one for one in children_of(service.pid) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return sealing
+
+
+def test_a_service_that_is_killed_takes_its_sealing_process_along_and_shows_it_no_key(
+    database_url: str, tmp_path: Path
+) -> None:
+    fill(database_url, CREDENTIALS)
+    with (
+        ServiceProcess(environment(DATABASE_URL=database_url, **AMID), tmp_path) as service,
+        client_of(service.url) as client,
+    ):
+        sealing = sealing_process_of(service, client)
+        for name in ("cmdline", "environ"):
+            shown = Path(f"/proc/{sealing}/{name}").read_bytes()
+            assert not [key for key in AMID.values() if key.encode() in shown]
+        ended = os.pidfd_open(sealing)
+        service.kill()
+        assert select.select([ended], [], [], 60)[0], "the process ends after its batch"
+        os.close(ended)
+    with open_store(database_url, NEW) as store:
+        assert under_keys(store)[OLD.primary_id] > 0, "it was killed in the midst"
+    ended_well(tmp_path, database_url, "rotate", "--yes")
+    with open_store(database_url, NEW) as store:
+        assert under_keys(store) == {NEW.primary_id: CREDENTIALS}
+        check(store)
+
+
+def test_a_service_whose_sealing_process_is_killed_says_so_and_rotates_again(database_url: str, tmp_path: Path) -> None:
+    fill(database_url, CREDENTIALS)
+    settings = environment(DATABASE_URL=database_url, **AMID)
+    with ServiceProcess(settings, tmp_path) as service, client_of(service.url) as client:
+        os.kill(sealing_process_of(service, client), signal.SIGKILL)
+        (listed,) = client.http.get(f"{KEYS}/rotations").json()["rotations"]
+        assert follow(client, f"{KEYS}/rotations/{listed['rotation_id']}")["state"] == "failed"
+        again = client.http.post(f"{KEYS}/rotations")
+        assert follow(client, again.headers["Location"])["state"] == "completed"
+        with open_store(database_url, NEW) as store:
+            assert under_keys(store) == {NEW.primary_id: CREDENTIALS}
+            check(store)
+    assert "failed: SealingProcessLost" in service.log
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,12 @@ class ServiceProcess:
         self._process = None
         raise AssertionError(f"the service ended: {self.log}")
 
+    @property
+    def pid(self) -> int:
+        """The process id, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it as a crash does."""
         self._end(signal.SIGKILL)
