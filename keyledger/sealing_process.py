@@ -4,8 +4,8 @@ Promises: the calls of tenants do not wait for the interpreter that seals, and t
 and sealing happen in the same process; what comes back is counts, and the places and reasons of what could not be
 opened. Keys and the database's address reach it through a pipe, never on its command line, in its environment or in a
 file. Each batch waits for a word from whoever asked, so a process that nobody waits for ends after its batch; Ctrl-C
-reaches only the one that asked. A process that is lost ends the rotation with `SealingProcessLost`; what was sealed
-until then is in the log, and the next rotation goes on from there.
+reaches only the one that asked. A process that is lost, or silent for `PATIENCE_S`, ends the rotation with
+`SealingProcessLost`; what was sealed until then is in the log, and the next rotation goes on from there.
 """
 
 import json
@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from domain.encryption_keys import RotationCounts
 from domain.errors import StoreUnavailable
@@ -32,6 +33,8 @@ GIVES_WAY = 10
 """How much lower than its service the process stands with the scheduler, as in `nice`."""
 REST = 1.0
 """Half of the time is left to others."""
+PATIENCE_S = 60
+"""Seconds without a word after which the process is given up: far longer than a batch beside any load."""
 _GO_ON = b"go on"
 
 
@@ -65,8 +68,7 @@ class SealingProcess:
                 raise SealingProcessLost("it ended without a word") from None
             finally:
                 ours.close()
-                process.join()
-                process.close()
+                _end(process)
 
     def _order(self, meta: CommandMeta) -> bytes:
         order = {
@@ -78,12 +80,21 @@ class SealingProcess:
         return json.dumps(order).encode()
 
 
+def _end(process: SpawnProcess) -> None:
+    process.join(PATIENCE_S)
+    process.kill()
+    process.join()
+    process.close()
+
+
 def _send(connection: Connection, message: bytes) -> None:
     connection.send_bytes(message)
 
 
 def _received(connection: Connection) -> Sealed | None:
     """Return what a batch came to, None at the end. Raises EOFError, OSError, and what the process met with."""
+    if not connection.poll(PATIENCE_S):
+        raise EOFError
     message = json.loads(connection.recv_bytes())
     if message["fault"] == StoreUnavailable.code:
         raise StoreUnavailable

@@ -152,11 +152,14 @@ def read_under_other_keys(
     wanted = {"primary": primary_id, "tenant": tenant, "provider": provider, "limit": limit}
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(_UNDER_OTHER_KEYS, wanted, binary=True).fetchall()
-    return [_stored(row) if row["stream_id"] == _stream_of(row) else Stored(_credential(row), None) for row in rows]
+    return [_stored_where_it_says(row) for row in rows]
 
 
-def _stream_of(row: Row) -> UUID:
-    return stream_id(str(row["tenant_id"]), row["provider"])
+def _stored_where_it_says(row: Row) -> Stored:
+    """Return a row with the head of the stream it names, which counts only if it is the credential's own."""
+    shown = _credential(row)
+    own = row["stream_id"] == stream_id(shown.tenant_id, shown.provider)
+    return Stored(shown, Head(row["head_version"], row["head_topic"]) if own and row["head_version"] else None)
 
 
 def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:
