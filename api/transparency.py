@@ -168,7 +168,8 @@ def get_evidence(services: ServicesOf, exchange: ExchangeOf, tenant_id: TenantFi
     services.audit_recorder.exported(exchange.meta(""), "evidence", f"tenant:{tenant_id}" if tenant_id else None)
     checkpoint = services.transparency.checkpoint()
     leaves = services.transparency.evidence(checkpoint.size, tenant_id)
-    return StreamingResponse(_lines(checkpoint, tenant_id, leaves), media_type="application/jsonl")
+    headers = {"Content-Disposition": 'attachment; filename="keyledger-evidence.jsonl"'}
+    return StreamingResponse(_lines(checkpoint, tenant_id, leaves), 200, headers, "application/jsonl")
 
 
 def _lines(checkpoint: SignedCheckpoint, tenant_id: str | None, leaves: Iterator[ProvenLeaf]) -> Iterator[bytes]:

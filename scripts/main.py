@@ -14,6 +14,7 @@ from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnav
 from scripts import (
     audit,
     audit_export,
+    audit_proof,
     audit_usage,
     backup,
     config_check,
@@ -48,6 +49,11 @@ app.add_typer(keys.api_keys, name="api-keys")
 app.add_typer(credentials.app, name="credentials")
 audit.app.command("export")(audit_export.export)
 audit.app.command("usage")(audit_usage.usage)
+audit.app.command("generate-signing-key")(audit_proof.generate_signing_key)
+audit.app.command("public-key")(audit_proof.public_key)
+audit.app.command("bundle")(audit_proof.bundle)
+audit.app.command("verify")(audit_proof.verify)
+audit.app.command("witness")(audit_proof.witness)
 app.add_typer(audit.app, name="audit")
 app.command("history")(audit.history)
 app.add_typer(encryption_keys.app, name="keys")

@@ -77,6 +77,18 @@ class ServiceClient:
             return document
         raise _refusal(response.status_code, document)
 
+    def text(self, path: str) -> str:
+        """Ask for a text. Raises Stop for every answer that is none."""
+        import httpx
+
+        try:
+            response = self._http.get(path)
+        except httpx.HTTPError as problem:
+            raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+        if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
+            return response.text
+        raise _refusal(response.status_code, _object(response))
+
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
         """Ask for a file and give it piece by piece. Raises Stop for a refusal, and when the answer breaks off."""
