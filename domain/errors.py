@@ -6,6 +6,7 @@
     |  +- UnknownModel            no such model in the catalogue
     |  +- InvalidCredential       fields of the request, each with the rule it breaks
     |  +- InvalidRequest          the same for requests that are not about a credential
+    |  +- InvalidPath             a path that may not be put behind a provider's address
     |  +- CredentialNotFound      the tenant has none for this provider
     |  +- VersionConflict         somebody else was faster, or a precondition does not hold
     |  +- CommandReused           an idempotency key came again with another request
@@ -95,6 +96,15 @@ class InvalidCredential(InvalidRequest):
     """Fields of a credential break rules of its provider."""
 
     code = "invalid-credential"
+
+
+class InvalidPath(Refused):
+    """A path or query for a provider's own API breaks a rule. `rule` says which, and repeats nothing of it."""
+
+    code = "invalid-path"
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"The path behind the provider's name {rule}.")
 
 
 class CredentialNotFound(Refused):

@@ -11,8 +11,8 @@ what it uses write those anew within `bounds`, `seen` and `outcomes` turn what h
 counts the call.
 """
 
+from keyledger.llm.dispatch import Timeouts
 from keyledger.llm.environment import cleanse
 from keyledger.llm.gateway import Gateway
-from keyledger.llm.wire import Timeouts
 
 __all__ = ["Gateway", "Timeouts", "cleanse"]

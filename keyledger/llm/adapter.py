@@ -23,11 +23,12 @@ import httpx
 
 from domain.errors import FieldFault, InvalidRequest
 from keyledger.llm.canned import canned
+from keyledger.llm.dispatch import CallFailed
 from keyledger.llm.environment import keep_offline
 from keyledger.llm.lease import Lease
 from keyledger.llm.parameters import Request
 from keyledger.llm.plans import Client, Dialect, Plan
-from keyledger.llm.wire import OUTLET, CallFailed
+from keyledger.llm.wire import OUTLET
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
 CLIENTS_KEPT = 256

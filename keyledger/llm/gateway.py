@@ -21,6 +21,7 @@ from keyledger.ai_models import Catalogue
 from keyledger.llm.adapter import LiteLLMAdapter, blamed
 from keyledger.llm.bounds import chat_bounds, embeddings_bounds
 from keyledger.llm.dialling import Lookup
+from keyledger.llm.dispatch import Timeouts
 from keyledger.llm.lease import Lease
 from keyledger.llm.legacy import LegacyAdapter
 from keyledger.llm.metering import Use
@@ -28,7 +29,7 @@ from keyledger.llm.outcomes import outcome
 from keyledger.llm.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.plans import Plan, plan
 from keyledger.llm.shapes import chat_shape, chunk_shape, embeddings_shape
-from keyledger.llm.wire import Timeouts, Wire
+from keyledger.llm.wire import Wire
 
 _log = logging.getLogger("keyledger.llm")
 

@@ -7,6 +7,8 @@ Refuses: everything else, by saying why (`Lease.refusal`).
 
 from dataclasses import dataclass, field
 
+from yarl import URL
+
 from domain.secret import Secret
 from keyledger.llm.answers import Aside
 from keyledger.llm.bounds import Bounds
@@ -21,6 +23,11 @@ class Origin:
     scheme: str
     host: str
     port: int
+
+
+def origin_of(url: URL) -> Origin:
+    """Return where a URL leads."""
+    return Origin(url.scheme, (url.raw_host or "").lower(), url.port or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from keyledger.llm.anthropic_dialect import chunks_from_anthropic, from_anthropi
 from keyledger.llm.events import json_events
 from keyledger.llm.parameters import Request
 from keyledger.llm.plans import Dialect, Plan
+from keyledger.llm.reach import ANTHROPIC_VERSION
 from keyledger.llm.wire import OUTLET
 
-_ANTHROPIC_VERSION = {"anthropic-version": "2023-06-01"}
+_ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
 
 
 class LegacyAdapter:

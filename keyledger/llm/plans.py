@@ -1,20 +1,15 @@
-"""How each provider is reached: address, path, header of the key, and what LiteLLM calls it.
+"""What LiteLLM calls each provider, and where a call to a model goes.
 
-A plan is computed from the resolved route alone and holds no key. Promises: the addresses it names all lie at the
-origin of the route's base URL, in the form the provider expects, whether or not the base URL was written with `/v1`.
+A plan is computed from the model and the resolved route alone and holds no key. Its addresses are those of `reach`.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-import httpx
-
-from domain.errors import ProviderUnavailable
 from domain.llm import Model, ModelKind
 from domain.resolution import Route
-from keyledger.llm.lease import BEARER, KeyHeader, Origin
-from keyledger.llm.wire import origin_of
+from keyledger.llm.lease import KeyHeader, Origin
+from keyledger.llm.reach import Reach, reach_of
 
 
 class Dialect(StrEnum):
@@ -73,8 +68,6 @@ _SHAPES = {
     "azure": _Shape("azure", Client.AZURE, Client.AZURE),
     "vllm": _Shape("hosted_vllm", Client.PLAIN, Client.PLAIN),
 }
-_VERSIONLESS_AZURE = frozenset({"v1", "latest", "preview"})
-_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def dialect_of(provider: str) -> Dialect:
@@ -84,56 +77,44 @@ def dialect_of(provider: str) -> Dialect:
 
 def plan(model: Model, route: Route) -> Plan:
     """Return how to call `model` by `route`. Raises ProviderUnavailable where the route lacks something."""
-    base = route.base_url.rstrip("/")
+    reach = reach_of(model.provider, route, deployment=model.upstream_name)
     if model.provider == "azure":
-        return _azure(model, route, base)
+        return _azure(model, route, reach)
     if model.provider == "anthropic":
-        root = base.removesuffix("/v1")
-        return _plan(model, root, f"{root}/v1/messages", KeyHeader("x-api-key"), Dialect.ANTHROPIC)
-    if model.provider == "vllm" and not base.endswith("/v1"):
-        base = f"{base}/v1"
-    return _plan(model, base, f"{base}/{_path(model)}", BEARER, Dialect.OPENAI)
+        return _plan(model, reach, reach.base.removesuffix("/v1"), "messages")
+    return _plan(model, reach, reach.base, _path(model))
 
 
-def _plan(model: Model, base: str, url: str, header: KeyHeader, dialect: Dialect) -> Plan:
+def _plan(model: Model, reach: Reach, base_url: str, path: str) -> Plan:
     shape = _SHAPES[model.provider]
     return Plan(
         provider=model.provider,
-        dialect=dialect,
-        origin=origin_of(httpx.URL(base)),
-        header=header,
-        base_url=base,
-        client_url=base,
-        url=url,
+        dialect=dialect_of(model.provider),
+        origin=reach.origin,
+        header=reach.header,
+        base_url=base_url,
+        client_url=base_url,
+        url=reach.url(path, ""),
         litellm_model=f"{shape.prefix}/{model.upstream_name}",
         upstream_model=model.upstream_name,
         client=shape.embeddings if model.kind is ModelKind.EMBEDDING else shape.chat,
     )
 
 
-def _azure(model: Model, route: Route, base: str) -> Plan:
-    root = base.removesuffix("/v1").removesuffix("/openai")
-    deployment = route.deployment_name or model.upstream_name
-    if route.api_version is None:
-        raise ProviderUnavailable(model.provider, "no-api-version-configured")
-    # Other names would steer LiteLLM's routing or change the path.
-    if not _DEPLOYMENT.fullmatch(deployment):
-        raise ProviderUnavailable(model.provider, "deployment-name-not-usable")
-    versionless = route.api_version in _VERSIONLESS_AZURE
-    if versionless:
-        url = f"{root}/openai/v1/{_path(model)}"
-    else:
-        url = f"{root}/openai/deployments/{deployment}/{_path(model)}?api-version={route.api_version}"
+def _azure(model: Model, route: Route, reach: Reach) -> Plan:
+    assert reach.deployment is not None  # noqa: S101  what reaches Azure has one
+    root = reach.base.removesuffix("/v1").removesuffix("/openai")
+    versionless = reach.api_version is None
     return Plan(
         provider=model.provider,
         dialect=Dialect.OPENAI,
-        origin=origin_of(httpx.URL(root)),
-        header=BEARER if versionless else KeyHeader("api-key"),
+        origin=reach.origin,
+        header=reach.header,
         base_url=root,
-        client_url=f"{root}/openai/v1" if versionless else root,
-        url=url,
-        litellm_model=f"azure/{deployment}",
-        upstream_model=deployment,
+        client_url=reach.base if versionless else root,
+        url=reach.url(_path(model), ""),
+        litellm_model=f"azure/{reach.deployment}",
+        upstream_model=reach.deployment,
         # Without a version in the path, Azure speaks plain OpenAI.
         client=Client.OPENAI if versionless else Client.AZURE,
         api_version=route.api_version,

@@ -1,59 +1,40 @@
-"""The one way out to providers: an HTTP client without keys, and the wire that adds the leased key.
+"""The one way out for libraries: an HTTP client without keys, before the dispatcher that adds the leased key.
 
-Promises: no request leaves without a lease, to another origin than the lease's, twice under one lease, or with a header
-that is not ours; redirects are not followed, proxies and cookies not used. A tenant's endpoint is connected to at a
-checked address only. Callers see an answer with status 2xx, scrubbed of the key and of the provider's headers, checked
-and written anew (`answers`), or `CallFailed`; what happened is in the lease's `seen`. Between two events of a stream
-other tasks have their turn. No exception that leaves here, nor its traceback, holds a key.
+Promises: no request leaves without a lease, or with a header that is not ours; for the rest see `dispatch`. Libraries
+see an answer with status 2xx, scrubbed of the key and of the provider's headers, checked and written anew (`answers`),
+or `CallFailed`; what happened is in the lease's `seen`. Between two events of a stream other tasks have their turn. No
+exception that leaves here, nor its traceback, holds a key.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
-import aiohttp
 import httpx
 from yarl import URL
 
-from domain.endpoints import EndpointRules, address_fault
+from domain.endpoints import EndpointRules
 from keyledger.llm.answers import checked_chat, checked_embeddings, checked_event
 from keyledger.llm.bounds import EVENT_MAX, STREAM_EVENTS_MAX
-from keyledger.llm.dialling import AddressRefused, CheckedResolver, Lookup, SystemLookup
+from keyledger.llm.dialling import Lookup
+from keyledger.llm.dispatch import CallFailed, Dispatcher, Timeouts
 from keyledger.llm.events import DONE, event_texts
-from keyledger.llm.lease import Lease, Origin
+from keyledger.llm.lease import Lease
 from keyledger.llm.reading import Limits, Reading
 from keyledger.llm.scrubbing import Scrubber
-from keyledger.llm.seen import note_answer, note_failure
+from keyledger.llm.seen import note_answer
 from keyledger.llm.structure import TOO_LARGE, AnswerRefused
 
 AT_ONCE_MAX = 64 * 1024
 """Bytes of an answer that is checked in less time than another thread takes to begin."""
 PIECE_MAX = 16 * 1024
-KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept: less than servers keep theirs (uvicorn, under vLLM, 5), because a request that
-meets a closing connection fails and is not repeated."""
 
 _PASSED_ON = ("accept", "anthropic-beta", "anthropic-version", "content-type")
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-
-
-class CallFailed(Exception):
-    """The request was not sent, or not answered with 2xx. The lease's `seen` says what happened."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Limits in seconds. `answer` covers a whole answer, or in a stream the wait for each piece."""
-
-    connect: float = 5.0
-    answer: float = 600.0
 
 
 class Wire:
-    """The connection pools of one event loop, and the right to use them.
+    """The way out of one event loop, and the right to use it.
 
     rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
     left out.
@@ -65,11 +46,7 @@ class Wire:
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
     ) -> None:
-        self._rules = rules
-        self._timeouts = timeouts or Timeouts()
-        self._lookup = lookup or SystemLookup()
-        # Apart: a connection opened unchecked for the operator's address must not serve a tenant's.
-        self._pools: dict[bool, aiohttp.ClientSession] = {}
+        self._dispatcher = Dispatcher(rules, timeouts, lookup)
 
     @contextmanager
     def lend(self, lease: Lease) -> Iterator[None]:
@@ -86,13 +63,8 @@ class Wire:
 
     async def send(self, lease: Lease, request: httpx.Request) -> httpx.Response:
         """Send a request under a lease. Raises CallFailed."""
-        if reason := lease.refusal(origin_of(request.url)):
-            if not lease.seen.sent:
-                lease.seen.failure = reason
-            raise CallFailed(reason)
-        lease.seen.sent = True
-        content = await request.aread()
-        await self._send(lease, request, content)
+        content, deadline = await request.aread(), self._dispatcher.deadline()
+        await self._begin(lease, request, content, deadline)
         if lease.answer is None:
             raise CallFailed("no-answer")
         if lease.streaming:
@@ -101,69 +73,27 @@ class Wire:
         whole = httpx.ByteStream(await _whole(lease.answer, lease))
         return httpx.Response(200, headers={"content-type": "application/json"}, stream=whole)
 
-    async def aclose(self) -> None:
-        """Close the pools."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.close()
-
-    async def _send(self, lease: Lease, request: httpx.Request, content: bytes) -> None:
+    async def _begin(self, lease: Lease, request: httpx.Request, content: bytes, deadline: float) -> None:
         """Send, note what came back, and leave an answer that can be read in the lease.
 
-        Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
+        Nothing is raised here with an answer at hand: its request has the key.
         """
-        cancelled: asyncio.CancelledError | None = None
-        try:
-            if lease.checked:
-                self._check_literal(lease.origin)
-            deadline = asyncio.get_running_loop().time() + self._timeouts.answer
-            async with asyncio.timeout_at(deadline):
-                answer = await self._pool(checked=lease.checked).request(
-                    request.method,
-                    URL(str(request.url), encoded=True),
-                    data=content,
-                    headers=_headers(request, lease),
-                    allow_redirects=False,
-                )
-            note_answer(lease.seen, answer, streaming=lease.streaming)
-            if lease.seen.accepted and lease.secret is not None:
-                limits = Limits(lease.bounds.size, self._timeouts.answer, None if lease.streaming else deadline)
-                lease.answer = Reading(answer, lease.seen, Scrubber(lease.secret.reveal()), limits)
-            else:
-                answer.release()
-        except asyncio.CancelledError as error:
-            cancelled = asyncio.CancelledError(*error.args)
-        except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
-            note_failure(lease.seen, error)
-        if cancelled is not None:
-            raise cancelled
-
-    def _check_literal(self, origin: Origin) -> None:
-        """Check an endpoint that is an address itself: resolvers are not asked about those."""
-        try:
-            ipaddress.ip_address(origin.host)
-        except ValueError:
+        headers = [(name, request.headers[name]) for name in _PASSED_ON if name in request.headers]
+        headers += [("accept-encoding", "identity"), ("user-agent", "keyledger")]
+        url = URL(str(request.url), encoded=True)
+        answer = await self._dispatcher.send(lease, request.method, url, headers, content, deadline)
+        if answer is None:
             return
-        if fault := address_fault(origin.host, origin.host, origin.port, self._rules):
-            raise AddressRefused(fault)
+        note_answer(lease.seen, answer, streaming=lease.streaming)
+        if lease.seen.accepted and lease.secret is not None:
+            limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
+            lease.answer = Reading(answer, lease.seen, Scrubber(lease.secret.reveal()), limits)
+        else:
+            answer.release()
 
-    def _pool(self, *, checked: bool) -> aiohttp.ClientSession:
-        if checked not in self._pools:
-            resolver = CheckedResolver(self._rules, self._lookup) if checked else None
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=KEEP_ALIVE,
-                resolver=resolver,
-                use_dns_cache=not checked,
-                ssl=httpx.create_ssl_context(),
-            )
-            self._pools[checked] = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-                trust_env=False,
-            )
-        return self._pools[checked]
+    async def aclose(self) -> None:
+        """Close the pools."""
+        await self._dispatcher.aclose()
 
 
 _LENT: ContextVar[tuple[Wire, Lease]] = ContextVar("keyledger_lent")
@@ -243,18 +173,3 @@ class _Events(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._reading.drop()
-
-
-def origin_of(url: httpx.URL) -> Origin:
-    """Return where a URL leads."""
-    return Origin(url.scheme, url.host, url.port or _DEFAULT_PORTS.get(url.scheme, 0))
-
-
-def _headers(request: httpx.Request, lease: Lease) -> dict[str, str]:
-    """Return headers for the wire: those of ours that every provider may see, and the key."""
-    assert lease.secret is not None  # noqa: S101  a closed lease was refused
-    headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-    headers["accept-encoding"] = "identity"
-    headers["user-agent"] = "keyledger"
-    headers[lease.header.name] = lease.header.prefix + lease.secret.reveal()
-    return headers

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from keyledger.llm.adapter import LiteLLMAdapter, blamed
+from keyledger.llm.dispatch import CallFailed
 from keyledger.llm.environment import cleanse
 from keyledger.llm.parameters import Request
-from keyledger.llm.wire import OUTLET, CallFailed
+from keyledger.llm.wire import OUTLET
 from tests.llm.rig import HELLO, PROVIDERS, Keys, stand_in, whole, with_gateway
 
 

@@ -10,19 +10,20 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from yarl import URL
 
 from domain.endpoints import EndpointRules
 from domain.errors import ProviderUnavailable
 from domain.secret import Secret
 from keyledger.llm.dialling import Lookup
-from keyledger.llm.lease import BEARER, Lease
-from keyledger.llm.wire import OUTLET, CallFailed, Wire, origin_of
+from keyledger.llm.dispatch import CallFailed
+from keyledger.llm.lease import BEARER, Lease, origin_of
+from keyledger.llm.wire import OUTLET, Wire
 from tests.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 
 NAME = "llm.example.com"
@@ -75,7 +76,7 @@ def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(add
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
 def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host):
-    lease = Lease(origin_of(httpx.URL(f"https://{host}:9")), BEARER, True, False, Secret("sk-canary"))
+    lease = Lease(origin_of(URL(f"https://{host}:9")), BEARER, True, False, Secret("sk-canary"))
 
     async def run() -> None:
         wire = Wire(EndpointRules(), lookup=answering())

@@ -6,17 +6,18 @@ import json
 from array import array
 from typing import Any
 
-import httpx
 import pytest
+from yarl import URL
 
 from domain.endpoints import EndpointRules
 from domain.errors import ProviderUnavailable
 from domain.llm import Answer, AnswerStream
 from domain.secret import Secret
 from keyledger.llm.bounds import CHAT_MAX, EVENT_MAX, Bounds, chat_bounds, embeddings_bounds
-from keyledger.llm.lease import BEARER, Lease
+from keyledger.llm.dispatch import CallFailed
+from keyledger.llm.lease import BEARER, Lease, origin_of
 from keyledger.llm.parameters import chat_request, embeddings_request
-from keyledger.llm.wire import OUTLET, CallFailed, Wire, origin_of
+from keyledger.llm.wire import OUTLET, Wire
 from tests.llm.raw_server import STREAM, answering
 from tests.llm.rig import HELLO, KEY, TENANT, Keys, with_gateway
 
@@ -63,7 +64,7 @@ def asked_embeddings(inputs: Any, **more: Any) -> Bounds:
 async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Lease, bytes]:
     """Return what a library would be given of this answer."""
     async with answering(body, STREAM if streaming else "application/json") as url:
-        lease = Lease(origin_of(httpx.URL(url)), BEARER, False, streaming, Secret(KEY), bounds=bounds)
+        lease = Lease(origin_of(URL(url)), BEARER, False, streaming, Secret(KEY), bounds=bounds)
         wire = Wire(EndpointRules())
         given = b""
         try:

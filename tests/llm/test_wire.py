@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from yarl import URL
 
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from keyledger.llm.bounds import Bounds
-from keyledger.llm.lease import BEARER, Lease
-from keyledger.llm.wire import OUTLET, CallFailed, Timeouts, Wire, origin_of
+from keyledger.llm.dispatch import CallFailed, Timeouts
+from keyledger.llm.lease import BEARER, Lease, origin_of
+from keyledger.llm.wire import OUTLET, Wire
 from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.llm.rig import KEY, stand_in
 
@@ -22,7 +24,7 @@ def server() -> Iterator[StandInProvider]:
 
 
 def lease_for(server: StandInProvider, *, streaming: bool = False) -> Lease:
-    return Lease(origin_of(httpx.URL(server.url)), BEARER, False, streaming, Secret(KEY))
+    return Lease(origin_of(URL(server.url)), BEARER, False, streaming, Secret(KEY))
 
 
 def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.Response:
@@ -121,11 +123,11 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
             writer.close()
 
         listener = await asyncio.start_server(trickle, "127.0.0.1", 0)
-        url = httpx.URL(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/")
+        url = URL(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/")
         lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
         wire = Wire(EndpointRules(), Timeouts(connect=1, answer=0.2))
         with wire.lend(lease), pytest.raises(CallFailed):
-            await OUTLET.get(url)
+            await OUTLET.get(str(url))
         released.set()
         await wire.aclose()
         listener.close()

@@ -1,0 +1,68 @@
+"""Paths and queries that callers give for a provider's own API, in the one form that may go on.
+
+Promises: a path that passed stays below the base path it is put behind, whoever reads it: also a server that decodes
+escapes once more, that takes an escaped slash for a slash, or that strips parameters behind a semicolon. Each segment
+is written anew, so equal paths are equal texts; an escaped slash stays escaped.
+Refuses: dot segments and empty segments in any spelling, escapes of escapes, backslashes, control characters, anything
+outside ASCII. The texts repeat nothing of the path.
+Standards: RFC 3986, sections 3.3, 5.2.4 and 6.2.2.
+"""
+
+import re
+from functools import lru_cache
+from urllib.parse import quote, unquote_to_bytes
+
+from domain.errors import InvalidPath
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*)*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_QUERY = re.compile(r"[\x21\x22\x24-\x7e]*")
+_KEPT = ":@!$&'()*+,;=~-._"
+_NO_PART = frozenset({b"", b".", b".."})
+_KEYS = frozenset({"api-key", "api_key", "access_token", "subscription-key"})
+
+
+def normalised_path(raw: str) -> str:
+    """Return a path, without a slash at its beginning, as it may be put behind a base path.
+
+    raw: as it was sent, with its escapes. A slash at the end stays. Raises InvalidPath.
+    """
+    if _PLAIN.fullmatch(raw):
+        return raw
+    *segments, last = raw.split("/")
+    if not segments and not last:
+        raise InvalidPath("is empty; name a path of the provider's API, such as v1/models")
+    return "/".join([*map(_segment, segments), _segment(last) if last else ""])
+
+
+def normalised_query(raw: str, *dropped: str) -> str:
+    """Return a query without the parameters `dropped`, and without those that providers take keys from.
+
+    Raises InvalidPath.
+    """
+    if not raw:
+        return ""
+    if not _QUERY.fullmatch(raw):
+        raise InvalidPath("must have a query of printable ASCII characters, without # and spaces")
+    unwanted = _KEYS.union(dropped)
+    return "&".join(part for part in raw.split("&") if _name(part) not in unwanted)
+
+
+@lru_cache(maxsize=256)
+def _name(part: str) -> str:
+    return unquote_to_bytes(part.partition("=")[0]).decode("latin-1").strip().lower()
+
+
+def _segment(raw: str) -> str:
+    if not raw.isascii() or _BAD_ESCAPE.search(raw):
+        raise InvalidPath("must be ASCII, with % only before two hexadecimal digits")
+    text = unquote_to_bytes(raw)
+    if _ESCAPE.search(text):
+        raise InvalidPath("holds an escape of an escape, such as %252e; escape each character once")
+    if b"\\" in text or not _PRINTABLE.fullmatch(text):
+        raise InvalidPath("must not hold backslashes, control characters or characters outside ASCII")
+    if any(part.partition(b";")[0].strip() in _NO_PART for part in text.split(b"/")):
+        raise InvalidPath("must not hold empty segments or the segments . and .., in any spelling")
+    return quote(text, safe=_KEPT)
