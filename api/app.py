@@ -24,10 +24,14 @@ from api import (
     transparency,
     usage,
 )
+from api.bodies import Limits
 from api.envelope import Envelope
-from api.guard import Guard, Limits
+from api.guard import Guard
 from api.metrics import Metrics
+from api.native import Native
+from api.native_document import native_operations
 from api.openapi import TITLE, VERSION, document
+from api.paths import NATIVE
 from api.problems import HttpRefusal, internal_problem, problem_of, problem_response
 from api.refusals import RouteNames
 from api.services import Services
@@ -69,18 +73,20 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(HttpRefusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_routed)
+    limits = limits or Limits()
     # The one added last is outermost.
+    app.add_middleware(Native, apis=services.native, metrics=app.state.metrics, limits=limits)
     app.add_middleware(
         Guard,
         authenticator=services.authenticator,
         tenant_credentials=services.tenant_credentials,
         reason_required=services.reason_required,
-        limits=limits or Limits(),
+        limits=limits,
     )
     app.add_middleware(
         Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), recorder=services.audit_recorder
     )
-    app.openapi = partial(document, app)  # type: ignore[method-assign]  # the framework's documented way
+    app.openapi = partial(document, app, {NATIVE: native_operations()})  # type: ignore[method-assign]  # the documented way
     return app
 
 

@@ -69,6 +69,7 @@ GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_VIEWS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile("/api/v1/tenants/[^/]+/providers/.*"), None, frozenset({Role.RUNTIME})),
 )
 """Everything that a role other than sysadmin may do."""
 

@@ -16,11 +16,11 @@ from api.json_response import json_response
 from api.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
 from api.metrics import Metrics, MetricsOf
 from api.paths import OPENAI
+from api.receipts import receipt_headers
 from api.schemas import TenantId
 from api.services import ServicesOf
 from domain.errors import FieldFault, InvalidRequest, ServiceError
 from domain.llm import Answer, AnswerStream, Model
-from domain.resolution import Receipt
 
 router = APIRouter(prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
 
@@ -36,7 +36,7 @@ async def create_chat_completion(
         call = _begun(services.models.complete(tenant_id, model.name, params))
         answer, first = await until_client_leaves(request.receive, call)
     metrics.served(answer.receipt)
-    headers = _receipt_headers(answer.receipt)
+    headers = receipt_headers(answer.receipt)
     if isinstance(answer, AnswerStream):
         return EventStream(first, answer.chunks, headers, exchange.request_id)
     return json_response(answer.body, headers)
@@ -52,7 +52,7 @@ async def create_embeddings(
     with _counted(metrics, model):
         answer = await until_client_leaves(request.receive, services.models.embed(tenant_id, model.name, params))
     metrics.served(answer.receipt)
-    return json_response(answer.body, _receipt_headers(answer.receipt))
+    return json_response(answer.body, receipt_headers(answer.receipt))
 
 
 @router.get("/models", operation_id="listModels", summary="List the models", **MODELS)
@@ -96,15 +96,6 @@ def _counted(metrics: Metrics, model: Model) -> Iterator[None]:
     except ServiceError as error:
         metrics.failed(model.provider, error.code)
         raise
-
-
-def _receipt_headers(receipt: Receipt) -> dict[str, str]:
-    headers = {"X-Credential-Source": receipt.source.value}
-    if receipt.version is not None:
-        headers["X-Credential-Version"] = str(receipt.version)
-    if receipt.key_id is not None:
-        headers["X-Credential-Key-Id"] = receipt.key_id
-    return headers
 
 
 def _model_view(model: Model) -> Mapping[str, object]:

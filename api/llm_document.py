@@ -7,14 +7,9 @@ from typing import Any
 
 from fastapi import Response
 
-from api.openapi import CALL, CATALOGUE, answer, problems
+from api.openapi import CALL, CATALOGUE, RECEIPT, answer, problems
 
 _STRING = {"type": "string"}
-_RECEIPT = {
-    "X-Credential-Source": {"description": "Whose key served it.", "schema": {"enum": ["tenant", "global"]}},
-    "X-Credential-Version": {"description": "Of the tenant's credential.", "schema": {"type": "integer"}},
-    "X-Credential-Key-Id": {"description": "Of the tenant's credential.", "schema": _STRING},
-}
 _MODEL_VIEW = {"id": "gpt-4o", "object": "model", "created": 0, "owned_by": "openai"}
 _MODEL_SCHEMA = {
     "type": "object",
@@ -60,7 +55,7 @@ def _answer(example: dict[str, Any], schema: dict[str, Any], headers: dict[str, 
 
 
 _OBJECT = {"type": "object"}
-_CHAT_200 = _answer(_CHAT_ANSWER, _OBJECT, _RECEIPT)
+_CHAT_200 = _answer(_CHAT_ANSWER, _OBJECT, dict(RECEIPT))
 _CHAT_200["content"]["text/event-stream"] = {"schema": _STRING, "example": _CHAT_EVENTS}
 
 CHAT = _operation(
@@ -71,7 +66,7 @@ CHAT = _operation(
     ),
 )
 EMBEDDINGS = _operation(
-    {200: _answer(_EMBEDDINGS_ANSWER, _OBJECT, _RECEIPT), **problems(*CALL)},
+    {200: _answer(_EMBEDDINGS_ANSWER, _OBJECT, dict(RECEIPT)), **problems(*CALL)},
     openapi_extra=_request(
         {"input": {"anyOf": [_STRING, {"type": "array"}]}}, {"model": "text-embedding-3-small", "input": "Hello"}
     ),

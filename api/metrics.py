@@ -5,6 +5,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from domain.errors import ProviderRefused, ProviderUnavailable, RateLimited
 from domain.resolution import Receipt
 
 
@@ -38,9 +39,22 @@ class Metrics:
         """Count a call that a key served."""
         self._resolutions.labels(receipt.provider, receipt.source.value, "served").inc()
 
+    def native(self, receipt: Receipt, status: int) -> None:
+        """Count a native call that the provider answered with `status`."""
+        if status < 400:
+            self.served(receipt)
+        else:
+            self._resolutions.labels(receipt.provider, receipt.source.value, _refusal(status)).inc()
+
     def failed(self, provider: str, code: str) -> None:
         """Count a call that ended in an error with this code."""
         self._resolutions.labels(provider, "none" if code == "no-credential" else "unknown", code).inc()
+
+
+def _refusal(status: int) -> str:
+    if status == 429:
+        return RateLimited.code
+    return ProviderRefused.code if status < 500 else ProviderUnavailable.code
 
 
 async def _metrics(request: Request) -> Metrics:

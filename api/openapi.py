@@ -36,6 +36,28 @@ CALL = (
     "store-unavailable",
 )
 
+NATIVE_CALL = (
+    *_ALWAYS,
+    "unknown-provider",
+    "invalid-path",
+    "malformed-header",
+    "upgrade-refused",
+    "body-too-large",
+    "request-timeout",
+    "no-credential",
+    "credential-unreadable",
+    "credential-integrity",
+    "credential-rejected",
+    "provider-timeout",
+    "provider-unavailable",
+    "store-unavailable",
+)
+RECEIPT: Mapping[str, Any] = {
+    "X-Credential-Source": {"description": "Whose key served it.", "schema": {"enum": ["tenant", "global"]}},
+    "X-Credential-Version": {"description": "Of the tenant's credential.", "schema": {"type": "integer"}},
+    "X-Credential-Key-Id": {"description": "Of the tenant's credential.", "schema": {"type": "string"}},
+}
+
 _CODES: Mapping[str, Row] = {**{error.code: row for error, row in SERVICE_ROWS.items()}, **HTTP_ROWS}
 _STRING = {"type": "string"}
 _PROBLEM_SCHEMA: Mapping[str, Any] = {
@@ -89,10 +111,11 @@ def answer(example: object, headers: Mapping[str, Any] | None = None, descriptio
     return {**shown, "headers": dict(headers)} if headers else shown
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the application, built once."""
+def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the application, built once. beside: path items that no route stands for."""
     if not app.openapi_schema:
         built = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        built["paths"].update({path: dict(item) for path, item in beside.items()})
         components = built.setdefault("components", {})
         components["securitySchemes"] = dict(_SECURITY_SCHEMES)
         components.setdefault("schemas", {})["Problem"] = dict(_PROBLEM_SCHEMA)

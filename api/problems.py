@@ -2,7 +2,8 @@
 
 Promises: every refusal is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
 is ours or the domain's, never a value that was sent, stored or received from a provider. A leaf of the error tree
-without a row is a fault that a test finds. On the OpenAI-compatible paths the same body has OpenAI's `error` member.
+without a row is a fault that a test finds. On the paths that providers' clients call the same body has the `error`
+member that they look for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from starlette.types import Scope
 
 from api.exchange import exchange_of
 from api.json_response import encode
-from api.paths import routed_path, speaks_openai
+from api.paths import is_native, routed_path, speaks_openai
 from domain.errors import (
     AuditEntryNotFound,
     CheckpointRefused,
@@ -173,7 +174,8 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
         "code": problem.code,
         **problem.members,
     }
-    if speaks_openai(routed_path(scope)):
+    path = routed_path(scope)
+    if speaks_openai(path) or is_native(path):
         body["error"] = openai_error(problem)
     return Response(encode(body), problem.status, dict(problem.headers), MEDIA_TYPE)
 

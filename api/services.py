@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from api.auth import Authenticator
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
+from domain.native import NativeApis
 from domain.ports import AuditRecorder, AuditTrail, Clock, CredentialUsage, PastCredentials, UsageMeter
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
@@ -56,6 +57,7 @@ class Services:
 
     credentials: CredentialService
     models: LanguageModels
+    native: NativeApis
     audit: AuditTrail
     audit_recorder: AuditRecorder
     transparency: TransparencyLog

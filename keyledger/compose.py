@@ -36,7 +36,7 @@ from keyledger.heartbeat import Heartbeat
 from keyledger.key_introduction import introduce_keys
 from keyledger.key_status import KeyStatuses
 from keyledger.keyring import Keyring, NoKeyring
-from keyledger.llm import Gateway, cleanse
+from keyledger.llm import Gateway, PassThrough, cleanse
 from keyledger.log_anchor import AnchorFile
 from keyledger.log_watch import LogWatch
 from keyledger.nodes import Presence
@@ -80,6 +80,7 @@ class Lifespan:
     _followers: Sequence[BackgroundCatchUp]
     _checkpointing: Checkpointing
     _gateway: Gateway
+    _pass_through: PassThrough
     _watch: LogWatch
     _heartbeat: Heartbeat | None
     _rotations: Rotations | None
@@ -114,6 +115,7 @@ class Lifespan:
         await self._checkpointing.stop()
         await self._watch.stop()
         await self._gateway.aclose()
+        await self._pass_through.aclose()
         await self._pool.close()
 
 
@@ -162,6 +164,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     sealer: Sealer = keyring or NoKeyring()
     async_pool = make_async_pool(dsn)
     resolver = Resolver(PostgresResolutionView(async_pool), sealer, settings.policy)
+    pass_through = PassThrough(resolver, settings.endpoint_rules)
     pool = open_pool(dsn)
     log = CredentialLog(pool)
     usage = PostgresCredentialUsage(pool)
@@ -184,11 +187,22 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     replays = Replays(pool, dsn, log, _now)
     recorder = AuditRecorder(log, _now)
     lifespan = Lifespan(
-        async_pool, (trail, tree), checkpointing, gateway, watch, heartbeat, rotations, replays, recorder, meter
+        async_pool,
+        (trail, tree),
+        checkpointing,
+        gateway,
+        pass_through,
+        watch,
+        heartbeat,
+        rotations,
+        replays,
+        recorder,
+        meter,
     )
     services = Services(
         credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
         models=gateway,
+        native=pass_through,
         audit=PostgresAuditTrail(pool, follower),
         audit_recorder=recorder,
         transparency=transparency,

@@ -32,6 +32,20 @@ def outcome(seen: Seen, receipt: Receipt, request: Request, blamed: Sequence[str
     return _seen_fault(seen, receipt) or _unseen_fault(seen, receipt, request, blamed)
 
 
+def native_outcome(seen: Seen, receipt: Receipt) -> ServiceError | None:
+    """Return the error for a native call, or None for an answer that is passed on, also where it is a refusal.
+
+    A redirect is none: whoever follows it takes the call elsewhere. What is said about 401 must not differ from other
+    calls, and a caller must not take it for an answer to its own key.
+    """
+    status = seen.status
+    if status is None or seen.failure is not None or seen.timed_out or status == 401:
+        return _seen_fault(seen, receipt) or ProviderUnavailable(receipt.provider, "no-answer")
+    if status < 200 or (300 <= status < 400 and status != 304):
+        return _by_class(receipt.provider, status)
+    return None
+
+
 def _seen_fault(seen: Seen, receipt: Receipt) -> ServiceError | None:
     provider, status = receipt.provider, seen.status
     fault: ServiceError | None = None

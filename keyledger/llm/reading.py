@@ -48,6 +48,17 @@ class Reading:
                 return scrubbed
         return None
 
+    def rest_at_hand(self) -> bytes | None:
+        """Return the rest of the answer where all of it has arrived, or None. Waits for nothing."""
+        answer = self._answer
+        if answer is None or not answer.content.is_eof() or answer.content.exception() is not None:
+            return None
+        rest = answer.content.read_nowait(-1)
+        if len(rest) > self._limits.size:
+            return None
+        self._answer = None
+        return self._scrubber.feed(rest) + self._scrubber.finish()
+
     def drop(self) -> None:
         """Stop reading and close the connection."""
         answer, self._answer = self._answer, None

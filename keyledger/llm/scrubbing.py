@@ -23,12 +23,21 @@ _ESCAPE_MAX = 6
 
 
 class Scrubber:
-    """Scrubs one answer, piece by piece. Holds the key until `finish`."""
+    """Scrubs one answer, piece by piece. Holds the key until `finish`.
 
-    def __init__(self, key: str) -> None:
+    text: False for what is no text, where a backslash begins no escape: then every byte stays but those of the key.
+    """
+
+    def __init__(self, key: str, *, text: bool = True) -> None:
         self._forms = _forms(key)
-        self._escapes = _escapes(key)
+        self._key = key
+        self._text = text
+        self._escapes: tuple[tuple[bytes, bytes], ...] | None = None  # not computed where nothing is escaped
         self._held = b""
+
+    def found_in(self, text: bytes) -> bool:
+        """Say whether `text`, as it stands or with other letter case, holds the key."""
+        return any(form in text for form in self._forms) or self._key.lower().encode() in text.lower()
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the answer so far may be passed on."""
@@ -42,7 +51,7 @@ class Scrubber:
 
     def finish(self) -> bytes:
         """Return the rest and forget the key."""
-        rest, self._held, self._forms, self._escapes = self._held, b"", (), ()
+        rest, self._held, self._forms, self._escapes, self._key = self._held, b"", (), (), ""
         return rest
 
     def _unescaped(self, text: bytes) -> tuple[bytes, bytes]:
@@ -50,13 +59,15 @@ class Scrubber:
 
         Only whole replacements over the whole text: their cost does not depend on what a provider wrote.
         """
-        if b"\\" not in text or _SET_ASIDE in text:
+        if not self._text or b"\\" not in text or _SET_ASIDE in text:
             return text, b""
         text = text.replace(_BACKSLASHES, _SET_ASIDE)  # what follows an escaped backslash is no escape
         cut = _CUT_ESCAPE.search(text, max(0, len(text) - _ESCAPE_MAX))
         cut_escape = cut[0] if cut else b""
         text = text[: len(text) - len(cut_escape)]
         if b"\\/" in text or b"\\u00" in text:
+            if self._escapes is None:
+                self._escapes = _escapes(self._key)
             for escape, character in self._escapes:
                 text = text.replace(escape, character)
         return text.replace(_SET_ASIDE, _BACKSLASHES), cut_escape

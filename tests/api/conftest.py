@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.auth import Authenticator, Role, format_named_key, parse_named_key
-from api.guard import Limits
+from api.bodies import Limits
 from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
 from domain.secret import Secret
@@ -26,6 +26,7 @@ from tests.api.memory import (
     MemoryStore,
     MemoryTransparency,
     MemoryUsage,
+    ScriptedApis,
     ScriptedModels,
     VaultSealer,
 )
@@ -36,6 +37,7 @@ TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 OTHER_TENANT = "0e02b2c3-58cc-4372-a567-0e02b2c3d479"
 CREDENTIALS = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
 OPENAI = f"/api/v1/tenants/{TENANT}/openai/v1"
+NATIVE = f"/api/v1/tenants/{TENANT}/providers"
 
 
 class Ticking:
@@ -65,6 +67,7 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
+        self.native = ScriptedApis()
         self.clock = clock = Ticking()
         self.keys = MemoryKeys(Ticking())
         self.recorder = AuditRecorder(self.store, clock)
@@ -76,6 +79,7 @@ class Harness:
         self.services = Services(
             credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
             models=self.models,
+            native=self.native,
             audit=self.store,
             audit_recorder=self.recorder,
             transparency=self.transparency,

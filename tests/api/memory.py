@@ -1,7 +1,7 @@
 """The domain's ports in memory, for tests of the HTTP interface alone. They keep the ports' promises and check them."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -34,6 +34,7 @@ from domain.event import CommandMeta, Event
 from domain.event_codec import encode
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
+from domain.native import NativeAnswer, NativeCall
 from domain.ports import Clock
 from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
 from domain.resolution import Head, Receipt, Route, Source, Stored
@@ -431,6 +432,41 @@ class ScriptedModels:
         answer = self.outcome()
         assert isinstance(answer, Answer)
         return answer
+
+
+async def _read(body: bytes | AsyncIterable[bytes]) -> bytes:
+    return body if isinstance(body, bytes) else b"".join([piece async for piece in body])
+
+
+class ScriptedPieces:
+    """The pieces of an answer, one of which may be an exception that is raised in its place."""
+
+    def __init__(self, *items: bytes | Exception) -> None:
+        self._items = iter(items)
+        self.dropped = 0
+
+    async def next(self) -> bytes | None:
+        item = next(self._items, None)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def drop(self) -> None:
+        self.dropped += 1
+
+
+@dataclass
+class ScriptedApis:
+    """Providers whose answers a test sets. `calls` has each call with its whole body."""
+
+    outcome: Callable[[], NativeAnswer] = lambda: NativeAnswer(
+        TENANT_RECEIPT, 200, [(b"content-type", b"application/json")], b"{}", None
+    )
+    calls: list[NativeCall] = field(default_factory=list)
+
+    async def call(self, call: NativeCall) -> NativeAnswer:
+        self.calls.append(replace(call, body=await _read(call.body)))
+        return self.outcome()
 
 
 def state_of(store: MemoryStore, tenant_id: str, provider: str) -> Credential | None:

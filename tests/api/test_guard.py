@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.guard import Limits
+from api.bodies import Limits
 from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
 
 URL = f"{CREDENTIALS}/openai"

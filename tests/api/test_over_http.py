@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from api.guard import Limits
+from api.bodies import Limits
 from domain.llm import AnswerStream
 from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
 from tests.api.memory import TENANT_RECEIPT

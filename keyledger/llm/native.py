@@ -1,0 +1,140 @@
+"""Calls in a provider's own API: the tenant's key, the caller's request, the provider's answer, nothing translated.
+
+Promises: the key is resolved for the call at this moment and let go of when its answer begins; one request with it, to
+the one allowed origin (see `dispatch`). Headers pass by the rules of `native_headers`. What is passed on of an answer
+is scrubbed of the key, decoded where the provider encoded it although it was told not to. Bodies stream in both
+directions; what is held of one is a few pieces. Every failure is a ServiceError without text of a provider.
+"""
+
+from collections.abc import AsyncIterable
+
+import aiohttp
+from yarl import URL
+
+from domain.endpoints import EndpointRules, endpoint_fault
+from domain.errors import ProviderUnavailable, ServiceError
+from domain.native import NativeAnswer, NativeCall
+from domain.providers import provider_named
+from domain.resolution import Receipt
+from keyledger.llm.bounds import MIB
+from keyledger.llm.dialling import Lookup
+from keyledger.llm.dispatch import CallFailed, Dispatcher, Timeouts
+from keyledger.llm.gateway import Resolving
+from keyledger.llm.lease import Lease
+from keyledger.llm.native_headers import to_caller, to_provider
+from keyledger.llm.outcomes import native_outcome
+from keyledger.llm.reach import ANTHROPIC_VERSION, reach_of
+from keyledger.llm.reading import Limits, Reading
+from keyledger.llm.scrubbing import Scrubber
+from keyledger.llm.seen import Seen, note_answer
+
+ANSWER_MAX = 1024 * MIB
+"""Bytes of one answer: what providers keep as the largest file, with room to spare."""
+
+_DECODED = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
+_BINARY = ("audio/", "image/", "video/", "font/", "application/octet-stream", "application/pdf", "application/zip")
+
+
+class PassThrough:
+    """The providers' own APIs for one event loop. Implements `domain.native.NativeApis`.
+
+    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
+    left out.
+    """
+
+    def __init__(
+        self, resolver: Resolving, rules: EndpointRules, timeouts: Timeouts | None = None, lookup: Lookup | None = None
+    ) -> None:
+        self._resolver = resolver
+        self._rules = rules
+        self._dispatcher = Dispatcher(rules, timeouts, lookup)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._dispatcher.aclose()
+
+    async def call(self, call: NativeCall) -> NativeAnswer:
+        """Send one request and return its answer as soon as that begins."""
+        provider_named(call.provider)
+        resolved = await self._resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
+        route, receipt = resolved.route, resolved.receipt
+        # The rules may have become stricter since the endpoint was stored.
+        if route.tenant_endpoint and endpoint_fault(route.base_url, self._rules):
+            raise ProviderUnavailable(call.provider, "endpoint-not-allowed")
+        reach = reach_of(call.provider, route)
+        url = URL(reach.url(call.path, call.query), encoded=True)
+        lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
+        del resolved
+        answered = await self._send(lease, call, url, receipt)
+        if isinstance(answered, NativeAnswer):
+            return answered
+        raise answered
+
+    async def _send(self, lease: Lease, call: NativeCall, url: URL, receipt: Receipt) -> NativeAnswer | ServiceError:
+        """Return the answer or what is said instead. Raises nothing with an answer at hand: its request has the key."""
+        try:
+            deadline = self._dispatcher.deadline()
+            answer = await self._dispatcher.send(lease, call.method, url, _headers(call), _content(call), deadline)
+            if answer is not None:
+                note_answer(lease.seen, answer, streaming=False)
+                if answer.headers.get("content-encoding", "").strip().lower() not in _DECODED:
+                    lease.seen.failure = "answer-encoding-unknown"
+            fault = native_outcome(lease.seen, receipt)
+            if answer is not None and fault is None and lease.secret is not None:
+                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause)
+            if answer is not None:
+                answer.release()
+        except CallFailed as refused:
+            fault = ProviderUnavailable(call.provider, str(refused))
+        finally:
+            lease.close()
+        return fault or ProviderUnavailable(call.provider, "no-answer")
+
+
+class _Pieces:
+    """The rest of an answer."""
+
+    def __init__(self, reading: Reading, seen: Seen, receipt: Receipt) -> None:
+        self._reading = reading
+        self._seen = seen
+        self._receipt = receipt
+
+    async def next(self) -> bytes | None:
+        piece = await self._reading.next()
+        if piece is None and self._reading.broken:
+            raise native_outcome(self._seen, self._receipt) or ProviderUnavailable(self._receipt.provider, "broken")
+        return piece
+
+    def drop(self) -> None:
+        self._reading.drop()
+
+
+def _headers(call: NativeCall) -> list[tuple[str, str]]:
+    headers = to_provider(call.headers)
+    headers.append(("accept-encoding", "identity"))
+    names = {name for name, _ in headers}
+    if call.provider == "anthropic" and "anthropic-version" not in names:
+        headers.append(("anthropic-version", ANTHROPIC_VERSION))
+    if "user-agent" not in names:
+        headers.append(("user-agent", "keyledger"))
+    if call.length is not None and not isinstance(call.body, bytes):
+        headers.append(("content-length", str(call.length)))  # many providers take no body without a length
+    return headers
+
+
+def _content(call: NativeCall) -> bytes | AsyncIterable[bytes] | None:
+    return call.body or None if isinstance(call.body, bytes) else call.body
+
+
+def _passed_on(
+    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float
+) -> NativeAnswer:
+    assert lease.secret is not None  # noqa: S101  the caller looked
+    scrubber = Scrubber(lease.secret.reveal(), text=not answer.headers.get("content-type", "").startswith(_BINARY))
+    headers = to_caller(answer.raw_headers, scrubber.found_in)
+    if method == "HEAD" and "content-encoding" not in answer.headers and "content-length" in answer.headers:
+        headers.append((b"content-length", answer.headers["content-length"].encode("ascii", "replace")))
+    reading = Reading(answer, lease.seen, scrubber, Limits(ANSWER_MAX, pause, None))
+    whole = reading.rest_at_hand()
+    pieces = _Pieces(reading, lease.seen, receipt) if whole is None else None
+    return NativeAnswer(receipt, answer.status, headers, whole, pieces)
