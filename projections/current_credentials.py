@@ -18,7 +18,8 @@ from domain.event_codec import decode
 from domain.providers import PROVIDERS, CredentialConfig
 from domain.resolution import Head, Stored
 from domain.secret import SealedSecret
-from projections.postgres import BoundedAsyncConnection, BoundedConnection, Row, unavailable
+from projections.grouped_reads import GroupedReads
+from projections.postgres import DEADLINE, BoundedAsyncConnection, BoundedConnection, Row, unavailable
 
 COLUMNS = (
     "tenant_id",
@@ -41,6 +42,17 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
   LEFT JOIN current_credentials AS c USING (tenant_id, provider)
   LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
                       WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1) AS h ON true
+"""
+
+_READ_SEVERAL = """
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.number
+  FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[])
+       WITH ORDINALITY AS wanted (tenant_id, provider, stream, number)
+  LEFT JOIN LATERAL (SELECT * FROM current_credentials AS row
+                      WHERE row.tenant_id = wanted.tenant_id AND row.provider = wanted.provider) AS c ON true
+  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
+                      WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
+ ORDER BY wanted.number
 """
 
 # For administrators only: what a call is resolved from does not ask what the provider said last.
@@ -115,18 +127,28 @@ class PostgresCurrentCredentials:
 
 
 class PostgresResolutionView:
-    """The view for applications' calls. Implements `domain.ports.ResolutionView`."""
+    """The view for applications' calls. Implements `domain.ports.ResolutionView`.
+
+    Calls that come while the database is being asked are answered together by the next statement, which begins after
+    they came: many callers cost little more than one.
+    """
 
     def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
         self._pool = pool
+        self._reads = GroupedReads(self._read, patience=DEADLINE)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
+        return await self._reads.get((tenant_id, provider))
+
+    async def _read(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Stored]:
+        one = len(wanted) == 1
         with unavailable():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(_READ, _wanted(tenant_id, provider), prepare=True)
-                row = await cursor.fetchone()
-        return _stored(row or {})
+                statement, values = (_READ, _wanted(*wanted[0])) if one else (_READ_SEVERAL, _several(wanted))
+                cursor = await connection.execute(statement, values, prepare=True)
+                rows = await cursor.fetchall()
+        return [_stored(row) for row in rows]
 
 
 _UNDER_OTHER_KEYS = """
@@ -164,6 +186,12 @@ def _stored_where_it_says(row: Row) -> Stored:
 
 def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:
     return {"tenant": tenant_id, "provider": provider, "stream": stream_id(tenant_id, provider)}
+
+
+def _several(wanted: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[str | UUID]]:
+    tenants, providers = zip(*wanted, strict=True)
+    streams = [stream_id(tenant, provider) for tenant, provider in wanted]
+    return {"tenants": list(tenants), "providers": list(providers), "streams": streams}
 
 
 def _stored(row: Row) -> Stored:

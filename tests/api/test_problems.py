@@ -34,6 +34,7 @@ GOLDEN = [
         "This model is not in the catalogue. Models come from models.yml; GET .../openai/v1/models lists them.",
     ),
     (errors.InvalidRequest([FieldFault("n", "is odd")]), 422, "invalid-request", "n: is odd"),
+    (errors.InvalidPath("is odd"), 400, "invalid-path", "The path behind the provider's name is odd."),
     (errors.InvalidCredential([FieldFault("api_key", "is empty")]), 422, "invalid-credential", "api_key: is empty"),
     (errors.CredentialNotFound("T", "openai"), 404, "credential-not-found", "Tenant T has no credential for openai."),
     (

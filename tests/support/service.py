@@ -52,6 +52,9 @@ class Client:
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
         return self.http.post(f"/api/v1/tenants/{tenant}/openai/v1/chat/completions", json=body)
 
+    def native(self, tenant: str, provider: str, path: str, method: str = "POST", **more: Any) -> httpx.Response:
+        return self.http.request(method, f"/api/v1/tenants/{tenant}/providers/{provider}/{path}", **more)
+
     def embed(self, tenant: str, model: str) -> httpx.Response:
         return self.http.post(f"/api/v1/tenants/{tenant}/openai/v1/embeddings", json={"model": model, "input": "hello"})
 
