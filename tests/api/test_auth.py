@@ -6,7 +6,7 @@ import pytest
 
 from api.auth import Actor, Authenticator, NamedKey, Role, format_named_key, may, parse_named_key
 from domain.secret import Secret
-from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, SUPER_KEY, TENANT
+from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, OPENAI, SUPER_KEY, TENANT
 
 RESOLUTION = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"
 AUDIT = "/api/v1/audit/entries"
@@ -24,6 +24,8 @@ PROTECTED = [
     ("POST", f"{OPENAI}/embeddings"),
     ("GET", f"{OPENAI}/models"),
     ("GET", f"{OPENAI}/models/gpt-4o"),
+    ("POST", f"{NATIVE}/openai/v1/chat/completions"),
+    ("GET", f"{NATIVE}/anthropic/v1/models"),
     ("GET", "/api/v1/nothing/here"),
     ("BREW", "/api"),
 ]
@@ -95,6 +97,8 @@ ALLOWED = {
         ("POST", f"{OPENAI}/embeddings"),
         ("GET", f"{OPENAI}/models"),
         ("GET", f"{OPENAI}/models/gpt-4o"),
+        ("POST", f"{NATIVE}/openai/v1/chat/completions"),
+        ("GET", f"{NATIVE}/anthropic/v1/models"),
     },
 }
 

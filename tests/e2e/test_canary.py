@@ -3,6 +3,7 @@
 A canary is sent through everything; then everything that was written, answered or said is searched for it.
 """
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -99,6 +100,15 @@ MISBEHAVIOURS = [
     Misbehaviour(Fault.NOT_JSON),
 ]
 
+NATIVE = [("openai", "v1/chat/completions"), ("anthropic", "v1/messages"), ("mistral", "v1/chat/completions")]
+
+
+def call_natively(client: Client, provider: str, path: str, *, stream: bool) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+    with contextlib.suppress(httpx.RemoteProtocolError):  # an answer that breaks off stays incomplete
+        client.native(TENANT, provider, path, json=body)
+
+
 HOSTILE_BODIES = [
     '{"apikey": "%s"}',
     '{"api_key": ["%s"]}',
@@ -133,6 +143,9 @@ def live_through_everything(scene: Scene) -> None:
         for model in ("gpt-4o", "claude-sonnet-4-5", "mistral-small"):
             for stream in (False, True):
                 client.chat(TENANT, model, stream=stream)
+        for provider, path in NATIVE:
+            for stream in (False, True):
+                call_natively(client, provider, path, stream=stream)
     scene.provider.misbehave = None
     for path in ("", "/openai", "/openai/history"):
         client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials{path}")

@@ -1,0 +1,75 @@
+"""Where a native call goes: for each provider, however its base URL and the caller's path were written."""
+
+import pytest
+
+from domain.errors import InvalidPath, ProviderUnavailable
+from domain.resolution import Receipt, Route, Source
+from keyledger.llm.reach import reach_of
+
+ACCOUNT = "https://r.openai.azure.com/openai"
+DEPLOYED = f"{ACCOUNT}/deployments/dep-1"
+VERSION = "api-version=2024-10-21"
+
+
+def route(provider, base, api_version=None, deployment=None):
+    return Route(Receipt(Source.TENANT, provider, 1, "k0123456789"), base, True, api_version, deployment, None)
+
+
+ROWS = [
+    ("openai", "https://api.openai.com/v1", "v1/files", "https://api.openai.com/v1/files"),
+    ("openai", "https://api.openai.com/v1", "files", "https://api.openai.com/v1/files"),
+    ("openai", "https://api.openai.com/v1/", "v1", "https://api.openai.com/v1"),
+    ("openai", "https://gw.example.com/oai", "v1/files", "https://gw.example.com/oai/files"),
+    ("anthropic", "https://api.anthropic.com", "v1/messages", "https://api.anthropic.com/v1/messages"),
+    ("anthropic", "https://api.anthropic.com/v1", "messages", "https://api.anthropic.com/v1/messages"),
+    ("mistral", "https://api.mistral.ai/v1", "v1/fim/completions", "https://api.mistral.ai/v1/fim/completions"),
+    ("ovhcloud", "https://oai.ovh.example/v1", "v1/models", "https://oai.ovh.example/v1/models"),
+    ("berget", "https://api.berget.ai/v1", "v1/models", "https://api.berget.ai/v1/models"),
+    ("vllm", "http://10.0.0.1:8000", "v1/models", "http://10.0.0.1:8000/v1/models"),
+    ("vllm", "http://10.0.0.1:8000/v1", "models", "http://10.0.0.1:8000/v1/models"),
+]
+
+
+@pytest.mark.parametrize(("provider", "base", "path", "expected"), ROWS)
+def test_a_path_lies_behind_the_base_once(provider, base, path, expected):
+    assert reach_of(provider, route(provider, base)).url(path, "") == expected
+    assert reach_of(provider, route(provider, base)).url(path, "limit=2") == f"{expected}?limit=2"
+
+
+AZURE = [
+    ("chat/completions", "", f"{DEPLOYED}/chat/completions?{VERSION}"),
+    ("openai/deployments/other/chat/completions", "api-version=1999", f"{DEPLOYED}/chat/completions?{VERSION}"),
+    ("OpenAI/Deployments/other/embeddings", "", f"{DEPLOYED}/embeddings?{VERSION}"),
+    ("deployments/a/deployments/b/embeddings", "", f"{DEPLOYED}/embeddings?{VERSION}"),
+    ("openai/v1/audio/speech", "x=1", f"{DEPLOYED}/audio/speech?{VERSION}&x=1"),
+    ("v1/images/generations", "", f"{DEPLOYED}/images/generations?{VERSION}"),
+    ("openai/files", "purpose=batch", f"{ACCOUNT}/files?{VERSION}&purpose=batch"),
+    ("openai/batches/b1/cancel", "", f"{ACCOUNT}/batches/b1/cancel?{VERSION}"),
+]
+
+
+@pytest.mark.parametrize(("path", "query", "expected"), AZURE)
+@pytest.mark.parametrize("ending", ["", "/", "/openai", "/openai/v1"])
+def test_azure_gets_the_deployment_and_version_of_the_credential(path, query, expected, ending):
+    found = reach_of("azure", route("azure", f"https://r.openai.azure.com{ending}", "2024-10-21", "dep-1"))
+    assert found.url(path, query) == expected
+    assert found.header.name == "api-key"
+
+
+@pytest.mark.parametrize("path", ["openai/v1/chat/completions", "chat/completions", "deployments/x/chat/completions"])
+def test_azure_without_versions_speaks_plain_openai(path):
+    found = reach_of("azure", route("azure", "https://r.openai.azure.com", "v1", "dep-1"))
+    assert found.url(path, "api-version=1999") == "https://r.openai.azure.com/openai/v1/chat/completions"
+    assert found.header.name == "authorization"
+
+
+def test_azure_takes_no_escaped_slash_which_could_name_another_deployment():
+    found = reach_of("azure", route("azure", "https://r.openai.azure.com", "2024-10-21", "dep-1"))
+    with pytest.raises(InvalidPath, match="escaped slashes"):
+        found.url("deployments%2Fother%2Fchat%2Fcompletions", "")
+
+
+@pytest.mark.parametrize(("version", "deployment"), [(None, "dep-1"), ("2024-10-21", None), ("2024-10-21", "a/b")])
+def test_azure_with_half_a_configuration_is_not_called(version, deployment):
+    with pytest.raises(ProviderUnavailable):
+        reach_of("azure", route("azure", "https://r.openai.azure.com", version, deployment))
