@@ -9,7 +9,6 @@ Standards: RFC 3986, sections 3.3, 5.2.4 and 6.2.2.
 """
 
 import re
-from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from domain.errors import InvalidPath
@@ -50,7 +49,6 @@ def normalised_query(raw: str, *dropped: str) -> str:
     return "&".join(part for part in raw.split("&") if _name(part) not in unwanted)
 
 
-@lru_cache(maxsize=256)
 def _name(part: str) -> str:
     return unquote_to_bytes(part.partition("=")[0]).decode("latin-1").strip().lower()
 

@@ -179,6 +179,8 @@ class StandInProvider:
         if route is None or ("deployments" in request.path and "api-version" not in request.query):
             return 404, _JSON, _refusal("no such path")
         headers = {"x-seen-key": key} if wrong is not None else {}
+        if route[1] != "models" and not isinstance(request.body, dict):
+            return 400, _JSON, _refusal("the body must be a JSON object")
         return _ANSWERS[route[1]](request, headers, wrong)
 
     def _accepts(self, request: Received) -> bool:
@@ -200,8 +202,15 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     raw = await reader.readexactly(int(headers.get("content-length", "0")))
     url = urlsplit(target)
     key, key_header = _key(headers)
-    body = json.loads(raw) if raw else None
-    return Received(method, url.path, dict(parse_qsl(url.query)), headers, body, key, key_header)
+    return Received(method, url.path, dict(parse_qsl(url.query)), headers, _json_of(raw), key, key_header)
+
+
+def _json_of(raw: bytes) -> Any:
+    """Return the JSON that a body is, None where it is none: what a pass-through sends on may be anything."""
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
 
 
 def _key(headers: dict[str, str]) -> tuple[Key, str | None]:

@@ -2,7 +2,7 @@
 
 Promises: nothing that authenticates, identifies or routes the caller reaches the provider; nothing that names the
 account behind the key, sets state in the caller's client or sends it elsewhere comes back. What is not named here
-passes. Values with control characters or outside ASCII do not.
+passes. Values with control characters or outside ASCII do not, nor names without measure.
 Standards: RFC 9110, section 7.6.1 (hop-by-hop).
 """
 
@@ -12,7 +12,9 @@ from functools import lru_cache
 
 from domain.native import Headers
 
-NAMES_KEPT = 2048
+NAMES_KEPT = 1024
+NAME_MAX = 128
+"""Bytes of a name. No header of a provider has a longer one, and what is known of names is kept."""
 
 _HOP_BY_HOP = (
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
@@ -60,7 +62,10 @@ def to_provider(headers: Headers) -> list[tuple[str, str]]:
     return [
         (text, value.decode("ascii"))
         for name, value in headers
-        if (text := _for_provider(name)) is not None and name not in named and not _UNFIT.search(value)
+        if len(name) <= NAME_MAX
+        and (text := _for_provider(name)) is not None
+        and name not in named
+        and not _UNFIT.search(value)
     ]
 
 
@@ -71,7 +76,10 @@ def to_caller(headers: Iterable[tuple[bytes, bytes]], holds_key: Callable[[bytes
     passed = [
         (text, value)
         for name, value in given
-        if (text := _for_caller(name)) is not None and name not in named and not _UNFIT.search(value)
+        if len(name) <= NAME_MAX
+        and (text := _for_caller(name)) is not None
+        and name not in named
+        and not _UNFIT.search(value)
     ]
     if holds_key(b"\n".join(part for header in passed for part in header)):
         return [(name, value) for name, value in passed if not holds_key(name) and not holds_key(value)]

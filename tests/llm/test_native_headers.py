@@ -100,3 +100,8 @@ def test_a_header_that_comes_twice_passes_twice():
 
 def test_the_provider_s_request_id_is_told_beside_ours():
     assert to_caller([(b"x-request-id", b"req_1")], Scrubber(KEY).found_in) == [(b"x-provider-request-id", b"req_1")]
+
+
+def test_a_name_without_measure_does_not_pass():
+    assert to_provider([(b"x" * 129, b"1")]) == []
+    assert to_caller([(b"x" * 129, b"1")], Scrubber(KEY).found_in) == []
