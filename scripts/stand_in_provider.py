@@ -150,7 +150,8 @@ class StandInProvider:
             return False
         status, headers, body = self._decide(request, wrong)
         if isinstance(body, bytes):
-            writer.write(_head(status, {**headers, "content-length": str(len(body))}) + body)
+            head = _head(status, {**headers, "content-length": str(len(body))})
+            writer.write(head if request.method == "HEAD" else head + body)
             await writer.drain()
             return True
         writer.write(_head(status, {**headers, "content-type": "text/event-stream", "transfer-encoding": "chunked"}))
