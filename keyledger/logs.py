@@ -88,7 +88,8 @@ class JsonFormatter(logging.Formatter):
         members["event"] = strike_out(record.getMessage())
         members["level"] = record.levelname.lower()
         members["logger"] = strike_out(record.name)
-        members["timestamp"] = f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        members["timestamp"] = moment.replace("+00:00", "Z")
         if record.exc_info:
             members["error"] = strike_out(places(record.exc_info[1]))
         return _JSON.encode(members)
