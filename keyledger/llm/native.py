@@ -14,6 +14,7 @@ from yarl import URL
 from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import ProviderUnavailable, ServiceError
 from domain.native import NativeAnswer, NativeCall
+from domain.ports import UsageMeter
 from domain.providers import provider_named
 from domain.resolution import Receipt
 from keyledger.llm.bounds import MIB
@@ -21,6 +22,7 @@ from keyledger.llm.dialling import Lookup
 from keyledger.llm.dispatch import CallFailed, Dispatcher, Timeouts
 from keyledger.llm.gateway import Resolving
 from keyledger.llm.lease import Lease
+from keyledger.llm.metering import Use
 from keyledger.llm.native_headers import to_caller, to_provider
 from keyledger.llm.outcomes import native_outcome
 from keyledger.llm.reach import ANTHROPIC_VERSION, reach_of
@@ -39,14 +41,21 @@ class PassThrough:
     """The providers' own APIs for one event loop. Implements `domain.native.NativeApis`.
 
     rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out.
+    left out. meter: counts the calls that tenants' own credentials serve.
     """
 
     def __init__(
-        self, resolver: Resolving, rules: EndpointRules, timeouts: Timeouts | None = None, lookup: Lookup | None = None
+        self,
+        resolver: Resolving,
+        rules: EndpointRules,
+        timeouts: Timeouts | None = None,
+        lookup: Lookup | None = None,
+        *,
+        meter: UsageMeter,
     ) -> None:
         self._resolver = resolver
         self._rules = rules
+        self._meter = meter
         self._dispatcher = Dispatcher(rules, timeouts, lookup)
 
     async def aclose(self) -> None:
@@ -65,12 +74,17 @@ class PassThrough:
         url = URL(reach.url(call.path, call.query), encoded=True)
         lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
         del resolved
-        answered = await self._send(lease, call, url, receipt)
+        use = Use(self._meter, call.tenant_id, receipt, lease.seen)
+        with use:
+            answered = await self._send(lease, call, url, receipt, use)
         if isinstance(answered, NativeAnswer):
             return answered
+        use.ended(failed=True)
         raise answered
 
-    async def _send(self, lease: Lease, call: NativeCall, url: URL, receipt: Receipt) -> NativeAnswer | ServiceError:
+    async def _send(
+        self, lease: Lease, call: NativeCall, url: URL, receipt: Receipt, use: Use
+    ) -> NativeAnswer | ServiceError:
         """Return the answer or what is said instead. Raises nothing with an answer at hand: its request has the key."""
         try:
             deadline = self._dispatcher.deadline()
@@ -81,7 +95,7 @@ class PassThrough:
                     lease.seen.failure = "answer-encoding-unknown"
             fault = native_outcome(lease.seen, receipt)
             if answer is not None and fault is None and lease.secret is not None:
-                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause)
+                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, use)
             if answer is not None:
                 answer.release()
         except CallFailed as refused:
@@ -92,20 +106,24 @@ class PassThrough:
 
 
 class _Pieces:
-    """The rest of an answer."""
+    """The rest of an answer. The call ends with it."""
 
-    def __init__(self, reading: Reading, seen: Seen, receipt: Receipt) -> None:
+    def __init__(self, reading: Reading, seen: Seen, receipt: Receipt, use: Use) -> None:
         self._reading = reading
         self._seen = seen
         self._receipt = receipt
+        self._use = use
 
     async def next(self) -> bytes | None:
         piece = await self._reading.next()
+        if piece is None:
+            self._use.ended(failed=self._reading.broken)
         if piece is None and self._reading.broken:
             raise native_outcome(self._seen, self._receipt) or ProviderUnavailable(self._receipt.provider, "broken")
         return piece
 
     def drop(self) -> None:
+        self._use.ended()
         self._reading.drop()
 
 
@@ -127,7 +145,7 @@ def _content(call: NativeCall) -> bytes | AsyncIterable[bytes] | None:
 
 
 def _passed_on(
-    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float
+    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float, use: Use
 ) -> NativeAnswer:
     assert lease.secret is not None  # noqa: S101  the caller looked
     scrubber = Scrubber(lease.secret.reveal(), text=not answer.headers.get("content-type", "").startswith(_BINARY))
@@ -136,5 +154,7 @@ def _passed_on(
         headers.append((b"content-length", answer.headers["content-length"].encode("ascii", "replace")))
     reading = Reading(answer, lease.seen, scrubber, Limits(ANSWER_MAX, pause, None))
     whole = reading.rest_at_hand()
-    pieces = _Pieces(reading, lease.seen, receipt) if whole is None else None
+    if whole is not None:
+        use.ended()
+    pieces = _Pieces(reading, lease.seen, receipt, use) if whole is None else None
     return NativeAnswer(receipt, answer.status, headers, whole, pieces)

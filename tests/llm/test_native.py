@@ -19,6 +19,7 @@ from domain.native import NativeAnswer, NativeCall
 from keyledger.llm import PassThrough, Timeouts
 from tests.llm.rig import KEY, TENANT, Keys
 from tests.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
+from tests.support.meter import ListeningMeter
 from tests.support.native_provider import NativeProvider, native_provider
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ def server() -> Iterator[NativeProvider]:
 def with_pass_through(
     resolver: Keys, use: Callable[[PassThrough], Awaitable[T]], *, answer_seconds: float = 10, **options: Any
 ) -> T:
+    options.setdefault("meter", ListeningMeter())
+
     async def run() -> T:
         apis = PassThrough(resolver, EndpointRules(), Timeouts(connect=5, answer=answer_seconds), **options)
         try:
@@ -328,3 +331,41 @@ def test_the_connections_are_shared_and_each_request_has_its_own_key(server):
     assert len(server.heard) == 100
     for heard in server.heard:
         assert heard.headers["authorization"] == f"Bearer {keys[heard.body.decode()]}"
+
+
+METERED = [
+    pytest.param(answering(), False, False, id="an answer"),
+    pytest.param(streaming(b"a", b"b"), False, False, id="a stream"),
+    pytest.param(answering(404), True, False, id="the provider's own refusal"),
+    pytest.param(answering(503), True, False, id="the provider's own fault"),
+    pytest.param(answering(401), True, True, id="the key is refused"),
+    pytest.param(answering(302, Location="https://elsewhere.example"), True, False, id="a redirect"),
+]
+
+
+@pytest.mark.parametrize(("answer", "failed", "rejected"), METERED)
+def test_a_call_counts_once_when_it_ended(server, answer, failed, rejected):
+    server.answer = answer
+    meter = ListeningMeter()
+    try:
+        ask(server, meter=meter)
+    except ServiceError:
+        assert failed
+    (told,) = meter.told
+    assert (told.tenant_id, told.provider, told.version) == (TENANT, "openai", 3)
+    assert (told.failed, told.rejected) == (failed, rejected)
+
+
+def test_a_stream_that_is_dropped_counts_once(server):
+    server.answer = streaming(b"a", b"b", b"c")
+    meter = ListeningMeter()
+
+    async def leave(apis: PassThrough) -> None:
+        answer = await apis.call(call())
+        assert answer.pieces is not None
+        await answer.pieces.next()
+        answer.pieces.drop()
+        answer.pieces.drop()
+
+    with_pass_through(Keys(server.url), leave, meter=meter)
+    assert len(meter.told) == 1
