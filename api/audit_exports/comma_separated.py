@@ -2,7 +2,7 @@
 
 Promises: no cell is a formula to a spreadsheet. A text that one could take for a formula gets an apostrophe in front;
 so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every text as it was.
-The characters are those of OWASP's "CSV Injection", with their full-width forms, also after leading blanks.
+The characters are those of OWASP's "CSV Injection", with their full-width forms, also behind what is not seen.
 """
 
 import csv
@@ -13,7 +13,6 @@ from domain.audit import AuditEntry
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
 _FORMULA = frozenset("=+-@＝＋－＠")
-_CONTROL = frozenset("\t\r\n\0")
 _MARK = "'"
 
 
@@ -34,9 +33,9 @@ def row(entry: AuditEntry) -> bytes:
 
 def neutral(text: str) -> str:
     """Return a text as a cell that no spreadsheet computes."""
-    first = text.lstrip()[:1]
-    computed = first in _FORMULA if first else False
-    return _MARK + text if computed or text[:1] in _CONTROL or text.startswith(_MARK) else text
+    seen = next((letter for letter in text if letter.isprintable() and not letter.isspace()), "")
+    hidden = not text[:1].isprintable()
+    return _MARK + text if hidden or seen in _FORMULA or text.startswith(_MARK) else text
 
 
 def _cell(value: object) -> str:
