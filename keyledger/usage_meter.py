@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from domain.errors import ServiceError
+from domain.errors import ServiceError, StoreUnavailable
 from domain.ports import Clock
 from domain.usage import HOUR, UsagePlace, UsageRecord, hour_of
 from keyledger.acceptance_records import AcceptanceRecords, Heard
@@ -159,7 +159,7 @@ class UsageMeter:
             except AdditionUnknown as unknown:
                 self._doubtful = (unknown.transaction, batch)
                 self._forget(batch)
-                raise
+                raise StoreUnavailable from None
             self._forget(batch)
 
     def _forget(self, records: Iterable[UsageRecord]) -> None:

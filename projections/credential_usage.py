@@ -30,11 +30,11 @@ SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s
 _BECAME = "SELECT pg_xact_status(%s::xid8) AS became"
 
 
-class AdditionUnknown(StoreUnavailable):
-    """The database went away while it added: `transaction` tells later whether it did."""
+class AdditionUnknown(Exception):
+    """The database went away while it added: `transaction` tells later whether it did. It stays inside."""
 
     def __init__(self, transaction: str) -> None:
-        super().__init__()
+        super().__init__("whether the addition took effect is not known yet")
         self.transaction = transaction
 
 
