@@ -86,6 +86,12 @@ def project(appended: Appended, action: Action) -> tuple[object, ...]:
     )
 
 
+def comparable(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Return a row of `project` as it is read back from the table."""
+    details = row[-1]
+    return (*row[:-1], details.obj if isinstance(details, Jsonb) else details)
+
+
 def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE, last: Topics | None = None) -> None:
     """Add the entries of a batch, inside the caller's transaction.
 

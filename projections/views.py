@@ -80,7 +80,7 @@ SELECT e.notification_id, page.originator_id, e.originator_version, e.topic, e.s
 _LEAST = UUID(int=0)
 
 
-def _last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
+def last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
     """Yield the last event of every stream not after `upto`, in batches."""
     after: UUID | None = None
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
@@ -95,7 +95,7 @@ def _fill_current(dsn: str, connection: Connection, table: str, upto: int, progr
     """Write one row for each stream, from its last event: events carry the whole state."""
     del dsn  # it is done before a second process would have started
     with connection.transaction():
-        for done, batch in enumerate(_last_events(connection, upto), start=1):
+        for done, batch in enumerate(last_events(connection, upto), start=1):
             _copy_current(connection, [appended.event for appended in batch], table)
             progress(min(done * BATCH, upto), upto)
     progress(upto, upto)

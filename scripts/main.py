@@ -26,6 +26,7 @@ from scripts import (
     restore,
     run,
     serve,
+    verify,
 )
 from scripts.exits import Exit, Stop
 from scripts.output import say
@@ -62,6 +63,7 @@ app.command("backup")(backup.backup)
 app.add_typer(restore.app, name="restore")
 app.add_typer(projections.app, name="projections")
 app.command("replay")(projections.replay)
+app.command("verify")(verify.verify)
 app.add_typer(config_check.app, name="config")
 
 

@@ -1,0 +1,78 @@
+"""The view of current credentials, compared with the last event of each, and the binding of each token."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import sql
+
+from domain.credential import CredentialEvent, evolve
+from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.ports import Sealer
+from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
+from projections.current_credentials import COLUMNS, project
+from projections.postgres import Connection
+from projections.views import last_events
+
+_ROWS = """
+SELECT {columns} FROM current_credentials
+  JOIN unnest(%s::uuid[], %s::text[]) AS wanted (tenant_id, provider) USING (tenant_id, provider)
+"""
+_UNFOUNDED = """
+SELECT c.tenant_id::text, c.provider FROM current_credentials AS c
+ WHERE NOT EXISTS (SELECT 1 FROM keyledger_events AS e WHERE e.originator_id = c.stream_id)
+    OR (SELECT count(*) FROM current_credentials AS o WHERE o.stream_id = c.stream_id) > 1
+ ORDER BY 1, 2 LIMIT 1
+"""
+
+_Place = tuple[int, str, str]
+
+
+def compare_credentials(
+    connection: Connection, sealer: Sealer | None, verdict: StoreVerdict, progress: Progress
+) -> None:
+    """Compare every row, and check every binding. sealer: None where no encryption key is at hand. Raises Found."""
+    counted = connection.execute("SELECT count(*) AS n FROM current_credentials").fetchone()
+    total, rows = counted["n"] if counted else 0, 0
+    for batch in last_events(connection, verdict.events):
+        events = [(one.position, one.event) for one in batch if isinstance(one.event, CredentialEvent)]
+        stored = _stored(connection, [event for _, event in events])
+        for position, event in events:
+            place = (position, event.tenant_id, event.provider)
+            _compare(event, stored.get((event.tenant_id, event.provider)), place)
+            _check_binding(event, sealer, verdict, place)
+            rows += 1
+        progress("current credentials", rows, max(rows, total))
+    if rows != total:
+        extra = connection.execute(_UNFOUNDED).fetchone() or {"tenant_id": None, "provider": None}
+        meaning = "the view of current credentials has a row that the log does not lead to"
+        raise Found(StoreFault("current", meaning, None, extra["tenant_id"], extra["provider"]))
+
+
+def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[tuple[str, str], dict[str, object]]:
+    query = sql.SQL(_ROWS).format(columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+    wanted = [[event.tenant_id for event in events], [event.provider for event in events]]
+    return {(str(row["tenant_id"]), row["provider"]): row for row in connection.execute(query, wanted)}
+
+
+def _compare(event: CredentialEvent, row: dict[str, object] | None, place: _Place) -> None:
+    if row is None:
+        raise Found(StoreFault("current", "the view of current credentials has no row for it", *place))
+    if row != project(event) | {"tenant_id": UUID(event.tenant_id)}:
+        meaning = "its row in the view of current credentials is not what its last event says"
+        raise Found(StoreFault("current", meaning, *place))
+
+
+def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: StoreVerdict, place: _Place) -> None:
+    state = evolve(event)
+    if state.sealed is None:
+        return
+    verdict.credentials += 1
+    try:
+        if sealer is None:
+            raise UnreadableCredential(state.sealed.key_id, "key-not-in-keyring")
+        sealer.check(state.sealed, state.context)
+    except UnreadableCredential:
+        verdict.unopenable += 1
+    except CredentialIntegrityError:
+        meaning = "its token was not sealed for this place: token, binding or settings were changed or moved"
+        raise Found(StoreFault("bindings", meaning, *place)) from None

@@ -1,0 +1,95 @@
+"""The stored tree, compared tile by tile with the one that the events lead to.
+
+Promises: the first event whose hash is not the stored one is named by its position; a tile above is compared once the
+tiles below are right, so what it tells of is that tile alone. What the tree has not come to yet is no fault.
+"""
+
+from collections.abc import Sequence
+
+from domain.merkle_tree import HASH_SIZE
+from domain.tiles import TILE_WIDTH, TileBuilder, TileRow
+from keyledger.store_verification.findings import Found, StoreFault
+from projections.catch_up import Appended, position_of
+from projections.postgres import Connection
+from projections.transparency_log import TABLE
+
+_EXTRA = """
+SELECT level, tile FROM transparency_log
+ WHERE level NOT BETWEEN 0 AND 7 OR tile < 0 OR tile * 256 >= (%s::bigint >> (8 * level))
+ ORDER BY level, tile LIMIT 1
+"""
+
+
+class StoredTree:
+    """Told of every event in the order of the log."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._builder = TileBuilder()
+        self._roots: dict[int, bytes] = {}
+        self._index = -1
+        self._stored = b""
+        self.position = position_of(connection, TABLE)
+
+    def compare_leaf(self, appended: Appended, computed: bytes) -> None:
+        """Compare one leaf hash with the one that is stored, if the tree has come that far."""
+        if appended.position > self.position:
+            return
+        index, place = divmod(appended.position - 1, TILE_WIDTH)
+        if index != self._index:
+            self._index, self._stored = index, self._tile(0, index)
+        if self._stored[place * HASH_SIZE : (place + 1) * HASH_SIZE] != computed:
+            raise Found(
+                StoreFault(
+                    "tree",
+                    "the event does not have the hash that the tree has for it: the event was changed after it was"
+                    " recorded, or the tree was",
+                    appended.position,
+                )
+            )
+
+    def grow(self, hashes: Sequence[bytes], checkpoint: tuple[int, bytes] | None) -> None:
+        """Add leaves, and compare the tiles above that became full. Remembers the root at the checkpoint's size."""
+        size = self._builder.size
+        cut = checkpoint[0] - size if checkpoint else 0
+        rows = self._builder.complete(hashes[: max(0, cut)]) if cut > 0 else []
+        if checkpoint and self._builder.size == checkpoint[0]:
+            self._roots[checkpoint[0]] = self._builder.root()
+        rows += self._builder.complete(hashes[max(0, cut) :])
+        for row in rows:
+            self._compare(row)
+
+    def finish(self, events: int) -> None:
+        """Compare the partial tiles, and look for what the log does not lead to."""
+        if self.position > events:
+            meaning = f"the tree covers {self.position} events, and the log ends before: events were removed"
+            raise Found(StoreFault("log", meaning, events + 1))
+        if self.position == events:
+            for row in self._builder.partial():
+                self._compare(row)
+        extra = self._connection.execute(_EXTRA, [self.position]).fetchone()
+        if extra is not None:
+            raise Found(StoreFault("tree", f"the tree has a tile of level {extra['level']} beyond its end", events + 1))
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first `size` events, remembered while the tree grew."""
+        return self._roots.get(size, TileBuilder().root() if size == 0 else None)
+
+    def _compare(self, row: TileRow) -> None:
+        span = TILE_WIDTH ** (row.tile.level + 1)
+        first = row.tile.index * span + 1
+        covered = (self.position >> (8 * row.tile.level)) - row.tile.index * TILE_WIDTH
+        if covered < row.tile.width:
+            return  # the tree has not come that far
+        if self._tile(row.tile.level, row.tile.index) != row.hashes:
+            raise Found(
+                StoreFault(
+                    "tree", f"a tile of level {row.tile.level} is not what the events from here on lead to", first
+                )
+            )
+
+    def _tile(self, level: int, index: int) -> bytes:
+        row = self._connection.execute(
+            "SELECT hashes FROM transparency_log WHERE level = %s AND tile = %s", [level, index], binary=True
+        ).fetchone()
+        return bytes(row["hashes"]) if row else b""

@@ -1,0 +1,148 @@
+"""Verification of a whole store: that log, tree, views and the checkpoints kept outside belong together.
+
+In one snapshot of the database and one pass over the log, in order:
+    log        positions without a gap; every event readable; versions and changes of each stream possible
+    tree       the hash of every event is the one the tree has at its place; every tile above follows from those below
+    trail      every entry of the audit trail is what its event says
+    current    every credential's row is what its last event says, and there is none besides
+    bindings   every live credential's token belongs to its place, where an encryption key is at hand
+    checkpoint the last one kept in DATA_DIR is of this log, as the first entries are now
+Promises: it changes nothing; memory is bounded by the number of streams; the first fault is named by its position where
+it has one. What a view has not shown yet, because it follows later, is no fault.
+Does not see: what nobody recorded anywhere else, such as an event that was taken away together with every trace of it
+before the first checkpoint.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+
+from psycopg.rows import tuple_row
+
+from domain.audit_leaf import leaf_of
+from domain.errors import CredentialIntegrityError
+from domain.merkle_tree import leaf_hash
+from domain.ports import Sealer
+from keyledger.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.history import History
+from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
+from keyledger.store_verification.stored_credentials import compare_credentials
+from keyledger.store_verification.stored_trail import StoredTrail
+from keyledger.store_verification.stored_tree import StoredTree
+from projections import audit_trail, transparency_log
+from projections.catch_up import Appended, StoredRow, read_row
+from projections.postgres import Connection, connect, unavailable
+
+BATCH = 2_000
+_ALONG_THE_LOG = "log, tree and trail"
+
+Checkpoint = tuple[int, bytes]
+"""Size and root."""
+
+
+def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress) -> StoreVerdict:
+    """Verify the store behind `dsn`. sealer: None where no encryption key is at hand. Raises StoreUnavailable."""
+    with connect(dsn) as connection, unavailable(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return verify_snapshot(connection, sealer, data_dir, progress)
+
+
+def verify_snapshot(
+    connection: Connection, sealer: Sealer | None, data_dir: Path, progress: Progress = lambda step, done, total: None
+) -> StoreVerdict:
+    """Verify what one transaction sees. It may be one that changed something and will be rolled back."""
+    verdict = StoreVerdict()
+    try:
+        _log_tree_and_trail(connection, verdict, data_dir, progress)
+        compare_credentials(connection, sealer, verdict, progress)
+    except Found as found:
+        verdict.fault = found.fault
+    return verdict
+
+
+def _log_tree_and_trail(connection: Connection, verdict: StoreVerdict, data_dir: Path, progress: Progress) -> None:
+    counted = connection.execute("SELECT count(*) AS n FROM keyledger_events").fetchone()
+    total = counted["n"] if counted else 0
+    history, tree, checkpoint = History(whole=True), StoredTree(connection), _kept(connection, data_dir)
+    with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
+        _go_through(
+            batches, history, tree, trail, checkpoint, verdict, lambda done: progress(_ALONG_THE_LOG, done, total)
+        )
+    verdict.streams = history.streams
+    _compare_checkpoint(tree, checkpoint, verdict)
+    verdict.behind = {
+        audit_trail.TABLE: verdict.events - trail.position,
+        transparency_log.TABLE: verdict.events - tree.position,
+    }
+
+
+def _go_through(
+    batches: Iterable[list[StoredRow]],
+    history: History,
+    tree: StoredTree,
+    trail: StoredTrail,
+    checkpoint: Checkpoint | None,
+    verdict: StoreVerdict,
+    told: Callable[[int], None],
+) -> None:
+    for batch in batches:
+        hashes: list[bytes] = []
+        for row in batch:
+            appended = _readable(row, verdict.events + 1)
+            leaf = leaf_of(appended.position, appended.event, appended.state)
+            hashes.append(leaf_hash(leaf))
+            # In this order: that an event is not what was recorded says more than that its version does not fit.
+            tree.compare_leaf(appended, hashes[-1])
+            try:
+                history.tell_leaf(appended.position, leaf)
+            except EvidenceFault as fault:
+                raise Found(StoreFault("log", fault.meaning, fault.position)) from None
+            trail.compare(appended)
+            verdict.events += 1
+        tree.grow(hashes, checkpoint)
+        told(verdict.events)
+    tree.finish(verdict.events)
+    trail.finish()
+
+
+def _rows(connection: Connection) -> Generator[list[StoredRow], None, None]:
+    """Yield the stored rows in the order of positions, as they are."""
+    query = "SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events ORDER BY 1"
+    with connection.cursor("verified_log", row_factory=tuple_row) as cursor:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(BATCH):
+            yield rows
+
+
+def _readable(row: StoredRow, expected: int) -> Appended:
+    position = row[0]
+    if position != expected:
+        what = "it is missing: events were removed" if position > expected else "the position is there twice"
+        raise Found(StoreFault("log", what, expected))
+    try:
+        return read_row(row)
+    except CredentialIntegrityError as fault:
+        raise Found(StoreFault("log", f"the event cannot be read: {fault.reason}", position)) from None
+
+
+def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:
+    row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
+    try:
+        found = CheckpointFile(data_dir, row["ledger_id"] if row else "").read()
+    except CheckpointUnreadable:
+        raise Found(StoreFault("checkpoint", "the last checkpoint in DATA_DIR cannot be read")) from None
+    return (found[1].size, found[1].root) if found else None
+
+
+def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict: StoreVerdict) -> None:
+    if checkpoint is None:
+        return
+    size, root = checkpoint
+    verdict.checkpoint_size = size
+    if size > verdict.events:
+        meaning = f"the last checkpoint is over {size} events, and the log ends before: events were removed"
+        raise Found(StoreFault("checkpoint", meaning, verdict.events + 1))
+    if tree.root_at(size) != root:
+        meaning = f"the first {size} events are not those that the last checkpoint was signed over"
+        raise Found(StoreFault("checkpoint", meaning))
