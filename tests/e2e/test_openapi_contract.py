@@ -85,6 +85,8 @@ def test_the_served_document_is_the_one_that_requests_are_generated_from(stage: 
 def test_every_operation_keeps_to_its_document(case, stage):
     if "0" in {(case.headers or {}).get("If-Match"), (case.headers or {}).get("If-None-Match")}:
         return  # a slip of the generator, which calls this valid although it breaks the documented pattern
+    if "transfer-encoding" in {name.lower() for name in case.headers or {}}:
+        return  # it frames the message: a wrong one is answered by the HTTP server, in its own words
     case.body = stage.kept_here(case.body)
     case.call_and_validate(
         base_url=stage.url,
