@@ -5,7 +5,7 @@ ARGS ?=
 INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check fmt lock clean
+.PHONY: help run test setup check bench fmt lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ check: .venv/.test  ## what has to pass before a change lands: format, lint, typ
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -n auto $(ARGS)
 
+bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
+	@.venv/bin/python -m benchmarks $(ARGS)
+
 fmt: .venv/.test  ## format the code and mend what the linter can mend
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
@@ -34,7 +37,7 @@ lock:  ## resolve both lock files anew, from releases at least a week old
 
 clean:  ## remove what make and the tools made; the data in .data stays
 	rm -rf .venv .venv.former .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find domain projections api keyledger scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find domain projections api keyledger scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The development environment holds all that running needs, so whoever has it never switches back and forth:
 # bootstrap renews the larger of the two once it is there.

@@ -1,0 +1,119 @@
+"""Appending with the current view written in the same transaction, against the library's own append without any view.
+
+One new stream with one event for each append, by threads on a pool of connections of one process, as a service has it.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID, uuid4
+
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
+from benchmarks.stored import database
+from domain.credential import SetCredential, decide
+from domain.event import CommandMeta, Event
+from domain.providers import CredentialConfig
+from domain.secret import Secret
+from keyledger.event_store import CredentialLog
+from keyledger.keyring import Keyring, generate_encryption_key
+from projections.postgres import open_pool
+
+GOALS = {1: Goal(1.5), 8: Goal(2.0)}
+_READY = 20_000
+_STATE = b"x" * 600
+
+
+def run(scale: Scale, folder: Path) -> Section:
+    """Measure 1, 8 and 32 writers in turn."""
+    section = Section("append: one event with its view row, to the library's own append without views")
+    with database(folder, "append") as dsn, database(folder, "library") as other:
+        for writers in scale.clients:
+            found = in_turn(
+                {
+                    "ours": lambda writers=writers: apart(_ours, dsn, writers, scale),  # type: ignore[misc]
+                    "library": lambda writers=writers: apart(_library, other, writers, scale),  # type: ignore[misc]
+                },
+                scale.rounds,
+            )
+            ratio = throughput_ratio(found["ours"], found["library"])
+            section.rows.append(Row(f"append, writers: {writers}", ratio, GOALS.get(writers), rates(found)))
+    return section
+
+
+def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
+    pool = open_pool(dsn)
+    try:
+        log, ring = CredentialLog(pool), Keyring(generate_encryption_key())
+        # Sealed before: the library's contestant seals nothing.
+        ready = iter([_event(ring) for _ in range(_READY if not scale.quick else 500)])
+        return _written(lambda: log.append([next(ready)]), writers, scale.seconds)
+    finally:
+        pool.close()
+
+
+def _library(dsn: str, writers: int, scale: Scale) -> Measured:
+    url = urlsplit(dsn)
+    query = parse_qs(url.query)
+    datastore = PostgresDatastore(
+        dbname=url.path.removeprefix("/"),
+        host=query["host"][0],
+        port=query["port"][0],
+        user=url.username or "",
+        password="",
+        pool_size=8,
+        max_overflow=0,
+    )
+    try:
+        recorder = PostgresApplicationRecorder(datastore, events_table_name="library_events")
+        recorder.create_table()
+
+        def append() -> None:
+            recorder.insert_events([StoredEvent(uuid4(), 1, "CredentialSet", _STATE)])
+
+        return _written(append, writers, scale.seconds)
+    finally:
+        datastore.close()
+
+
+def _event(ring: Keyring) -> Event:
+    meta = CommandMeta("benchmark", str(uuid4()), str(uuid4()))
+    secret = Secret("sk-benchmark-0123456789abcdef0123456789abcdef")
+    command = SetCredential(str(UUID(int=uuid4().int, version=4)), "openai", secret, CredentialConfig(), meta)
+    return decide(None, command, datetime.now(UTC), ring)[0]
+
+
+def _written(append: Callable[[], object], writers: int, seconds: float) -> Measured:
+    took: list[float] = []
+    ready = threading.Barrier(writers)
+    faults: list[Exception] = []
+
+    def write() -> None:
+        try:
+            append()
+            ready.wait()
+            until = time.perf_counter() + seconds
+            for _ in itertools.count():
+                started = time.perf_counter()
+                if started >= until:
+                    return
+                append()
+                took.append(time.perf_counter() - started)
+        except Exception as fault:
+            faults.append(fault)
+            ready.abort()
+            raise
+
+    threads = [threading.Thread(target=write) for _ in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults, faults
+    return measured(took, seconds)

@@ -1,0 +1,136 @@
+"""A chat through LiteLLM, against a bare endpoint around the same library and against LiteLLM's own proxy.
+
+All ask the same provider, which answers at once, so what is compared is what each adds. Added latency is the median
+time through a contestant minus the median time straight to the provider.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks.bare_endpoints import bare_litellm, bare_pass_through
+from benchmarks.frame import (
+    Contestant,
+    Goal,
+    Measured,
+    Rounds,
+    Row,
+    Scale,
+    Section,
+    Spread,
+    in_turn,
+    optional,
+    rates,
+    throughput_ratio,
+)
+from benchmarks.load import Call, drive
+from benchmarks.peers import litellm_proxy, portkey
+from benchmarks.processes import Running
+from benchmarks.provider import provider
+from benchmarks.service import OURS, completion, pass_through, service, set_credentials, warm
+
+TENANTS = 100
+ADDED, TO_PROXY = Goal(1.3, at_most=True), Goal(4)
+TO_BARE_PASS_THROUGH, TO_PORTKEY = Goal(0.5), Goal(1.5)
+
+Ways = dict[str, tuple[int, Call]]
+
+
+def run_chat(scale: Scale, folder: Path) -> Section:
+    """Measure calls through LiteLLM, plain and streaming."""
+    section = Section("chat: a chat completion through LiteLLM, with a provider that answers at once")
+    with provider() as provider_port, ExitStack() as opened:
+        ours = opened.enter_context(_ours(folder, provider_port))
+        bare = opened.enter_context(bare_litellm(folder, provider_port))
+        proxy: tuple[Running, Call, Call] | None = None
+        with optional(section, "LiteLLM's proxy"):
+            proxy = opened.enter_context(litellm_proxy(folder, provider_port))
+        for streaming in (False, True):
+            ways: Ways = {
+                "direct": (provider_port, completion("/v1/chat/completions", streaming=streaming)),
+                "ours": (ours.port, _over_tenants(completion(OURS, streaming=streaming))),
+                "bare": (bare.port, completion("/", streaming=streaming)),
+            }
+            warm(ours, ways["ours"][1])
+            warm(bare, ways["bare"][1])
+            if proxy is not None:
+                server, *calls = proxy
+                warm(server, calls[streaming])
+                ways["proxy"] = (server.port, calls[streaming])
+            for clients in scale.llm_clients:
+                _chat_rows(section, scale, ways, clients, "streaming" if streaming else "plain")
+    return section
+
+
+def run_pass_through(scale: Scale, folder: Path) -> Section:
+    """Measure calls through the native pass-through, plain and streaming."""
+    section = Section("passthrough: a chat completion through the native pass-through")
+    with provider() as provider_port, ExitStack() as opened:
+        ours = opened.enter_context(_ours(folder, provider_port))
+        with optional(section, "pass-through"):
+            pass_through(ours, streaming=False)
+            bare = opened.enter_context(bare_pass_through(folder, provider_port))
+            peer: dict[bool, tuple[int, Call]] = {}
+            with optional(section, "Portkey"):
+                gateway, call = opened.enter_context(portkey(folder, provider_port))
+                warm(gateway, call)
+                peer[False] = gateway.port, call  # its streams fail on the Node versions it was tried on
+            for streaming in (False, True):
+                ways: Ways = {
+                    "ours": (ours.port, _over_tenants(pass_through(ours, streaming=streaming))),
+                    "bare": (bare.port, completion("/", streaming=streaming)),
+                }
+                if streaming in peer:
+                    ways["Portkey"] = peer[streaming]
+                for clients in scale.llm_clients:
+                    _pass_through_rows(section, scale, ways, clients, "streaming" if streaming else "plain")
+    return section
+
+
+@contextmanager
+def _ours(folder: Path, provider_port: int) -> Iterator[Running]:
+    with service(folder, provider_port=provider_port) as running:
+        set_credentials(running, TENANTS)
+        yield running
+
+
+def _over_tenants(call: Call) -> Call:
+    return Call(call.method, call.path, call.headers, call.body, TENANTS)
+
+
+def _measure(scale: Scale, ways: Ways, clients: int) -> dict[str, list[Measured]]:
+    contestants: dict[str, Contestant] = {
+        name: lambda port=port, call=call: drive(port, call, clients, scale.seconds, scale.warm_up)  # type: ignore[misc]
+        for name, (port, call) in ways.items()
+    }
+    return in_turn(contestants, scale.rounds)
+
+
+def _chat_rows(section: Section, scale: Scale, ways: Ways, clients: int, kind: str) -> None:
+    found = _measure(scale, ways, clients)
+    beside = rates(found)
+    added = _added(found["ours"], found["bare"], found["direct"])
+    section.rows.append(Row(f"{kind}, added p50 to a bare endpoint, clients: {clients}", added, ADDED, beside))
+    if "proxy" in found:
+        ratio = throughput_ratio(found["ours"], found["proxy"])
+        section.rows.append(Row(f"{kind}, calls/s to LiteLLM's proxy, clients: {clients}", ratio, TO_PROXY, beside))
+
+
+def _pass_through_rows(section: Section, scale: Scale, ways: Ways, clients: int, kind: str) -> None:
+    found = _measure(scale, ways, clients)
+    beside = rates(found)
+    ratio = throughput_ratio(found["ours"], found["bare"])
+    what = f"{kind}, calls/s to a bare pass-through, clients: {clients}"
+    section.rows.append(Row(what, ratio, TO_BARE_PASS_THROUGH, beside))
+    if "Portkey" in found:
+        ratio = throughput_ratio(found["ours"], found["Portkey"])
+        section.rows.append(Row(f"{kind}, calls/s to Portkey, clients: {clients}", ratio, TO_PORTKEY, beside))
+
+
+def _added(ours: Rounds, bare: Rounds, direct: Rounds) -> Spread:
+    return Spread.of(
+        [
+            (one.p50_ms - straight.p50_ms) / max(other.p50_ms - straight.p50_ms, 0.01)
+            for one, other, straight in zip(ours, bare, direct, strict=True)
+        ]
+    )

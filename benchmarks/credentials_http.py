@@ -1,0 +1,133 @@
+"""PUT and GET of credentials over HTTP, against bare inserts of as many connections and against OpenBao's KV v2.
+
+All keep what they acknowledged: ours and the bare inserts in an embedded PostgreSQL with fsync on, OpenBao in its raft
+log, with an audit device as ours has an audit trail. Every PUT replaces what is there by something else.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+
+from benchmarks.frame import (
+    Contestant,
+    Goal,
+    Measured,
+    Row,
+    Scale,
+    Section,
+    apart,
+    in_turn,
+    measured,
+    optional,
+    rates,
+    throughput_ratio,
+)
+from benchmarks.load import Call, drive, send_calls
+from benchmarks.peers import Bao, openbao
+from benchmarks.processes import Running
+from benchmarks.service import LIST, PUT, service, set_credentials, settle
+from benchmarks.stored import database
+
+TENANTS = 500
+_TABLE = """
+CREATE TABLE IF NOT EXISTS bare (
+    stream uuid, version bigint, topic text, state bytea, position bigserial, PRIMARY KEY (stream, version)
+)"""
+_INSERT = "INSERT INTO bare (stream, version, topic, state) VALUES (%s, 1, 'CredentialSet', %s)"
+_STATE = b"x" * 600
+TO_BARE, TO_BAO = Goal(0.2), Goal(1.0)
+
+
+def run_put(scale: Scale, folder: Path) -> Section:
+    """Measure writes."""
+    section = Section("put: PUT of a credential over HTTP, in answers per second")
+    with _contestants(scale, folder, section) as (ours, bao), database(folder, "bare") as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(_TABLE)
+        for clients in scale.clients:
+            contestants: dict[str, Contestant] = {
+                "ours": lambda clients=clients: _drive(ours, PUT, clients, scale),  # type: ignore[misc]
+                "bare inserts": lambda clients=clients: apart(_insert, dsn, clients, scale.seconds),  # type: ignore[misc]
+            }
+            if bao is not None:
+                contestants["OpenBao"] = lambda clients=clients, bao=bao: _drive(bao.running, bao.put, clients, scale)  # type: ignore[misc]
+            found = in_turn(contestants, scale.rounds)
+            beside = rates(found)
+            if bao is not None:
+                ratio = throughput_ratio(found["ours"], found["OpenBao"])
+                section.rows.append(Row(f"PUT to OpenBao KV v2, clients: {clients}", ratio, TO_BAO, beside))
+            ratio = throughput_ratio(found["ours"], found["bare inserts"])
+            goal = TO_BARE if clients == 1 else None
+            section.rows.append(Row(f"PUT to bare inserts, clients: {clients}", ratio, goal, beside))
+    return section
+
+
+def run_list(scale: Scale, folder: Path) -> Section:
+    """Measure reads."""
+    section = Section("list: GET of a tenant's credentials over HTTP, in answers per second")
+    with _contestants(scale, folder, section) as (ours, bao):
+        if bao is None:
+            return section
+        for clients in scale.clients:
+            contestants: dict[str, Contestant] = {
+                "ours": lambda clients=clients: _drive(ours, LIST, clients, scale),  # type: ignore[misc]
+                "OpenBao": lambda clients=clients: _drive(bao.running, bao.get, clients, scale),  # type: ignore[misc]
+            }
+            found = in_turn(contestants, scale.rounds)
+            ratio = throughput_ratio(found["ours"], found["OpenBao"])
+            section.rows.append(Row(f"GET to OpenBao KV v2, clients: {clients}", ratio, TO_BAO, rates(found)))
+    return section
+
+
+@contextmanager
+def _contestants(scale: Scale, folder: Path, section: Section) -> Iterator[tuple[Running, Bao | None]]:
+    """Start both, with a secret for each tenant in each."""
+    with ExitStack() as opened:
+        ours = opened.enter_context(service(folder))
+        settle(ours)
+        set_credentials(ours, _tenants(scale))
+        bao: Bao | None = None
+        with optional(section, "OpenBao"):
+            found = opened.enter_context(openbao(folder))
+            send_calls(found.running.port, _over_tenants(found.put, scale), 1, _tenants(scale))
+            bao = found
+        yield ours, bao
+
+
+def _drive(running: Running, call: Call, clients: int, scale: Scale) -> Measured:
+    return drive(running.port, _over_tenants(call, scale), clients, scale.seconds, scale.warm_up)
+
+
+def _over_tenants(call: Call, scale: Scale) -> Call:
+    return Call(call.method, call.path, call.headers, call.body, _tenants(scale))
+
+
+def _tenants(scale: Scale) -> int:
+    return 20 if scale.quick else TENANTS
+
+
+def _insert(dsn: str, connections: int, seconds: float) -> Measured:
+    """Commit one row after the other on each of so many connections."""
+    took: list[float] = []
+    ready = threading.Barrier(connections)
+
+    def insert() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(_INSERT, [uuid4(), _STATE], prepare=True)
+            ready.wait()
+            until = time.perf_counter() + seconds
+            while (started := time.perf_counter()) < until:
+                connection.execute(_INSERT, [uuid4(), _STATE], prepare=True)
+                took.append(time.perf_counter() - started)
+
+    threads = [threading.Thread(target=insert) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return measured(took, seconds)
