@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
@@ -37,8 +38,8 @@ def run(scale: Scale, folder: Path) -> Section:
         for writers in scale.clients:
             found = in_turn(
                 {
-                    "ours": lambda writers=writers: apart(_ours, dsn, writers, scale),  # type: ignore[misc]
-                    "library": lambda writers=writers: apart(_library, other, writers, scale),  # type: ignore[misc]
+                    "ours": partial(apart, _ours, dsn, writers, scale),
+                    "library": partial(apart, _library, other, writers, scale),
                 },
                 scale.rounds,
             )

@@ -6,6 +6,7 @@ time through a contestant minus the median time straight to the provider.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.bare_endpoints import bare_litellm, bare_pass_through
@@ -100,8 +101,7 @@ def _over_tenants(call: Call) -> Call:
 
 def _measure(scale: Scale, ways: Ways, clients: int) -> dict[str, list[Measured]]:
     contestants: dict[str, Contestant] = {
-        name: lambda port=port, call=call: drive(port, call, clients, scale.seconds, scale.warm_up)  # type: ignore[misc]
-        for name, (port, call) in ways.items()
+        name: partial(drive, port, call, clients, scale.seconds, scale.warm_up) for name, (port, call) in ways.items()
     }
     return in_turn(contestants, scale.rounds)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,11 +52,11 @@ def run_put(scale: Scale, folder: Path) -> Section:
             connection.execute(_TABLE)
         for clients in scale.clients:
             contestants: dict[str, Contestant] = {
-                "ours": lambda clients=clients: _drive(ours, PUT, clients, scale),  # type: ignore[misc]
-                "bare inserts": lambda clients=clients: apart(_insert, dsn, clients, scale.seconds),  # type: ignore[misc]
+                "ours": partial(_drive, ours, PUT, clients, scale),
+                "bare inserts": partial(apart, _insert, dsn, clients, scale.seconds),
             }
             if bao is not None:
-                contestants["OpenBao"] = lambda clients=clients, bao=bao: _drive(bao.running, bao.put, clients, scale)  # type: ignore[misc]
+                contestants["OpenBao"] = partial(_drive, bao.running, bao.put, clients, scale)
             found = in_turn(contestants, scale.rounds)
             beside = rates(found)
             if bao is not None:
@@ -75,8 +76,8 @@ def run_list(scale: Scale, folder: Path) -> Section:
             return section
         for clients in scale.clients:
             contestants: dict[str, Contestant] = {
-                "ours": lambda clients=clients: _drive(ours, LIST, clients, scale),  # type: ignore[misc]
-                "OpenBao": lambda clients=clients: _drive(bao.running, bao.get, clients, scale),  # type: ignore[misc]
+                "ours": partial(_drive, ours, LIST, clients, scale),
+                "OpenBao": partial(_drive, bao.running, bao.get, clients, scale),
             }
             found = in_turn(contestants, scale.rounds)
             ratio = throughput_ratio(found["ours"], found["OpenBao"])

@@ -1,6 +1,7 @@
 """Whether resolving and setting credentials stay as fast when many are stored."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from benchmarks import resolve
@@ -24,7 +25,7 @@ def run(scale: Scale, folder: Path) -> Section:
             stored[count] = opened.enter_context(database(folder, f"stored_{count}"))
             fill(stored[count], key, count)
         resolving: dict[str, Contestant] = {
-            f"{count:,}": lambda count=count, dsn=dsn: apart(resolve.measure, dsn, key, count, CLIENTS, scale.seconds)  # type: ignore[misc]
+            f"{count:,}": partial(apart, resolve.measure, dsn, key, count, CLIENTS, scale.seconds)
             for count, dsn in stored.items()
         }
         _rows(section, "resolve", resolving, scale)
@@ -35,9 +36,7 @@ def run(scale: Scale, folder: Path) -> Section:
             running = opened.enter_context(service(place, database_url=dsn, encryption_key=key))
             settle(running)
             call = Call(PUT.method, PUT.path, PUT.headers, PUT.body, count)
-            putting[f"{count:,}"] = lambda port=running.port, call=call: drive(  # type: ignore[misc]
-                port, call, CLIENTS, scale.seconds, scale.warm_up
-            )
+            putting[f"{count:,}"] = partial(drive, running.port, call, CLIENTS, scale.seconds, scale.warm_up)
         _rows(section, "PUT", putting, scale)
     return section
 

@@ -7,6 +7,7 @@ the same row by its primary key through the same kind of pool and decrypts.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -37,8 +38,8 @@ def run(scale: Scale, folder: Path) -> Section:
         for callers in scale.clients:
             found = in_turn(
                 {
-                    "resolve": lambda callers=callers: apart(measure, dsn, key, STORED, callers, scale.seconds),  # type: ignore[misc]
-                    "bare": lambda callers=callers: apart(_bare, dsn, key, STORED, callers, scale.seconds),  # type: ignore[misc]
+                    "resolve": partial(apart, measure, dsn, key, STORED, callers, scale.seconds),
+                    "bare": partial(apart, _bare, dsn, key, STORED, callers, scale.seconds),
                 },
                 scale.rounds,
             )

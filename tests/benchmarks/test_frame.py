@@ -1,5 +1,6 @@
 """The frame of the benchmarks: what counts as a result, and that a quick run of the cheap ones works."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_contestants_take_turns_forwards_and_backwards() -> None:
         order.append(name)
         return _rate(1)
 
-    found = in_turn({name: lambda name=name: contestant(name) for name in ("a", "b", "c")}, rounds=3)
+    found = in_turn({name: partial(contestant, name) for name in ("a", "b", "c")}, rounds=3)
 
     assert order == ["a", "b", "c", "c", "b", "a", "a", "b", "c"]
     assert {name: len(rounds) for name, rounds in found.items()} == {"a": 3, "b": 3, "c": 3}
@@ -75,11 +76,15 @@ def test_a_goal_holds_up_to_its_value(goal: Goal, ratio: float, *, held: bool) -
 def test_a_contestant_that_is_not_here_leaves_a_row_that_says_why() -> None:
     section = Section("some: benchmark")
     with optional(section, "the peer"):
-        raise Unusable("it is not installed")
+        _start_a_peer_that_is_not_here()
 
     assert [(row.what, row.result, row.held) for row in section.rows] == [
         ("the peer", "skipped: it is not installed", None)
     ]
+
+
+def _start_a_peer_that_is_not_here() -> None:
+    raise Unusable("it is not installed")
 
 
 def test_work_in_a_process_of_its_own_returns_or_says_why_not() -> None:
