@@ -22,7 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from domain.audit_record import AuditRecord, Outcome, encode_record
+from domain.audit_events import Outcome
+from domain.audit_record import AuditRecord, encode_record
 from domain.checkpoint import Checkpoint
 from domain.credential import stream_id
 from domain.merkle_tree import inclusion_proof, leaf_hash

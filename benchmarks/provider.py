@@ -25,8 +25,10 @@ def provider() -> Iterator[int]:
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(there,), daemon=True)
     process.start()
+    there.close()
     try:
-        yield here.recv()
+        port: int = here.recv()
+        yield port
     finally:
         process.terminate()
         process.join()

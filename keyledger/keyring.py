@@ -32,6 +32,7 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def generate_encryption_key() -> Secret:

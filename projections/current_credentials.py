@@ -7,8 +7,10 @@ A deleted credential keeps its row, without a token.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from domain.audit_events import acceptance_stream
@@ -18,8 +20,8 @@ from domain.event_codec import decode
 from domain.providers import PROVIDERS, CredentialConfig
 from domain.resolution import Head, Stored
 from domain.secret import SealedSecret
-from projections.grouped_reads import GroupedReads
-from projections.postgres import DEADLINE, BoundedAsyncConnection, BoundedConnection, Row, unavailable
+from projections.combined_reads import CombinedReads
+from projections.postgres import BoundedAsyncConnection, BoundedConnection, Row, unavailable
 
 COLUMNS = (
     "tenant_id",
@@ -44,15 +46,24 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
                       WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
-_READ_SEVERAL = """
-SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.number
-  FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[])
-       WITH ORDINALITY AS wanted (tenant_id, provider, stream, number)
-  LEFT JOIN LATERAL (SELECT * FROM current_credentials AS row
-                      WHERE row.tenant_id = wanted.tenant_id AND row.provider = wanted.provider) AS c ON true
+# The same for several at once, one for one in the order that was asked; without what a call does not need.
+_READ_MANY = """
+SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
+       c.tenant_id IS NOT NULL, h.originator_version, h.topic
+  FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) WITH ORDINALITY AS wanted (tenant_id, provider, stream, nth)
+  LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
+                      WHERE one.tenant_id = wanted.tenant_id AND one.provider = wanted.provider LIMIT 1) AS c ON true
   LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
- ORDER BY wanted.number
+ ORDER BY wanted.nth
+"""
+_READ_ONE = """
+SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
+       c.tenant_id IS NOT NULL, h.originator_version, h.topic
+  FROM (SELECT) AS always
+  LEFT JOIN (SELECT * FROM current_credentials WHERE tenant_id = %s AND provider = %s) AS c ON true
+  LEFT JOIN (SELECT originator_version, topic FROM keyledger_events
+              WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
 # For administrators only: what a call is resolved from does not ask what the provider said last.
@@ -135,20 +146,25 @@ class PostgresResolutionView:
 
     def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
         self._pool = pool
-        self._reads = GroupedReads(self._read, patience=DEADLINE)
+        self._reads = CombinedReads(self._read_all)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
-        return await self._reads.get((tenant_id, provider))
+        return await self._reads.read((tenant_id, provider))
 
-    async def _read(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Stored]:
-        one = len(wanted) == 1
+    async def _read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
+        if len(places) == 1:
+            ((tenant_id, provider),) = places
+            statement, wanted = _READ_ONE, [tenant_id, provider, stream_id(tenant_id, provider)]
+        else:
+            streams = [stream_id(tenant_id, provider) for tenant_id, provider in places]
+            statement = _READ_MANY
+            wanted = [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
         with unavailable():
-            async with self._pool.connection() as connection:
-                statement, values = (_READ, _wanted(*wanted[0])) if one else (_READ_SEVERAL, _several(wanted))
-                cursor = await connection.execute(statement, values, prepare=True)
+            async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+                await cursor.execute(statement, wanted, prepare=True)
                 rows = await cursor.fetchall()
-        return [_stored(row) for row in rows]
+        return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
 
 _UNDER_OTHER_KEYS = """
@@ -188,12 +204,6 @@ def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:
     return {"tenant": tenant_id, "provider": provider, "stream": stream_id(tenant_id, provider)}
 
 
-def _several(wanted: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[str | UUID]]:
-    tenants, providers = zip(*wanted, strict=True)
-    streams = [stream_id(tenant, provider) for tenant, provider in wanted]
-    return {"tenants": list(tenants), "providers": list(providers), "streams": streams}
-
-
 def _stored(row: Row) -> Stored:
     head = Head(row["head_version"], row["head_topic"]) if row.get("head_version") is not None else None
     shown = _credential(row) if row.get("tenant_id") is not None else None
@@ -202,6 +212,17 @@ def _stored(row: Row) -> Stored:
     if head is None or state is None:
         return Stored(shown, head, rejected=rejected)
     return Stored(shown, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))), rejected)
+
+
+def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:
+    """Return what a row of `_READ_ONE` or `_READ_MANY` says of a place."""
+    version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, head, topic = row
+    shown = None
+    if there:
+        sealed = SealedSecret(token, binding, key_id) if token is not None else None
+        config = CredentialConfig(endpoint, api_version, deployment)
+        shown = Credential(*place, version, sealed, masked, config, set_at)
+    return Stored(shown, Head(head, topic) if head is not None else None)
 
 
 def _credential(row: Row) -> Credential:
