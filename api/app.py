@@ -25,6 +25,7 @@ from api import (
     usage,
 )
 from api.bodies import Limits
+from api.direct import Direct
 from api.envelope import Envelope
 from api.guard import Guard
 from api.metrics import Metrics
@@ -76,6 +77,7 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     limits = limits or Limits()
     # The one added last is outermost.
     app.add_middleware(Native, apis=services.native, metrics=app.state.metrics, limits=limits)
+    app.add_middleware(Direct, services=services)
     app.add_middleware(
         Guard,
         authenticator=services.authenticator,

@@ -1,12 +1,14 @@
 """Credentials of a tenant: set, list, show, delete, and their history.
 
 Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; what comes back shows a mask,
-never a key. Endpoints are plain functions because the store blocks; each runs in a thread of its own.
+never a key. Endpoints are plain functions where the store blocks; each runs in a thread of its own.
 """
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
 
 from api.audit import page_of
 from api.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
@@ -29,11 +31,12 @@ from api.schemas import (
     SettingName,
     TenantId,
 )
-from api.services import ServicesOf
+from api.services import Services, ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
-from domain.credential import DeleteCredential, SetCredential
+from domain.credential import DeleteCredential, Precondition, SetCredential
 from domain.errors import FieldFault, InvalidRequest
+from domain.event import CommandMeta
 from domain.providers import CredentialConfig, check, provider_named
 from domain.service import CredentialStatus
 
@@ -58,22 +61,8 @@ def set_credential(
     response: Response,
 ) -> CredentialSetAnswer:
     """Store the key and settings in place of whatever was there. Setting what is already set changes nothing."""
-    known = provider_named(provider)
-    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
-    secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
-    if secret.reveal() in (meta.reason or ""):
-        raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
-    state = services.credentials.handle(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
-    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
-    response.headers["ETag"] = entity_tag(state.version)
-    return CredentialSetAnswer(
-        tenant_id=tenant_id,
-        provider=known.name,
-        masked_key=state.masked_key,
-        message=f"API credential for {known.name} set successfully",
-        set_at=state.set_at,
-        version=state.version,
-    )
+    answer, response.headers["ETag"] = set_to(services, tenant_id, provider, body, meta, precondition)
+    return answer
 
 
 @router.get(
@@ -83,17 +72,16 @@ def set_credential(
     responses={200: answer(CREDENTIALS), **problems(*ADMIN, "credential-integrity")},
     dependencies=[only_query("as_of")],
 )
-def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
+async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
     """List every live credential; an empty list for a tenant without any.
 
     With `as_of` the log is asked what was in effect then; `encryption_status` still says what can be opened now.
     """
-    services.usage_meter.flush()  # so that a refusal that this node saw is shown
     if as_of is None:
-        found = services.credentials.of_tenant(tenant_id)
-    else:
-        found = list(services.past.of_tenant(tenant_id, as_of))
-    return CredentialList(credentials=[_view(status) for status in found])
+        return await listed_now(services, tenant_id)
+    await _show_refusals(services)
+    past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
+    return CredentialList(credentials=[_view(status) for status in past])
 
 
 @router.get(
@@ -178,6 +166,46 @@ def list_credential_history(
     return page_of(services, exchange, wanted, "history", request, response)
 
 
+def set_to(
+    services: Services,
+    tenant_id: str,
+    provider: str,
+    body: CredentialBody,
+    meta: CommandMeta,
+    precondition: Precondition,
+) -> tuple[CredentialSetAnswer, str]:
+    """Carry out a PUT and return its answer and entity tag. Blocks; raises ServiceError."""
+    known = provider_named(provider)
+    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
+    secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    if secret.reveal() in (meta.reason or ""):
+        raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
+    state = services.credentials.handle(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
+    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
+    answer = CredentialSetAnswer(
+        tenant_id=tenant_id,
+        provider=known.name,
+        masked_key=state.masked_key,
+        message=f"API credential for {known.name} set successfully",
+        set_at=state.set_at,
+        version=state.version,
+    )
+    return answer, entity_tag(state.version)
+
+
+async def listed_now(services: Services, tenant_id: str) -> CredentialList:
+    """Return what a tenant has now. Raises ServiceError."""
+    await _show_refusals(services)
+    found = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
+    return CredentialList(credentials=[_view(status) for status in found])
+
+
+async def _show_refusals(services: Services) -> None:
+    """Let a provider's refusal that this node saw a moment ago show in what is read next."""
+    if services.usage_meter.waits():
+        await run_in_threadpool(services.usage_meter.flush)
+
+
 def _view(status: CredentialStatus) -> CredentialView:
     credential = status.credential
     sealed, masked, set_at = credential.sealed, credential.masked_key, credential.set_at
@@ -192,6 +220,14 @@ def _view(status: CredentialStatus) -> CredentialView:
         version=credential.version,
         key_id=sealed.key_id,
     )
+
+
+def _route(name: str) -> BaseRoute:
+    return next(route for route in router.routes if getattr(route, "name", None) == name)
+
+
+SET_ROUTE, LIST_ROUTE = _route("set_credential"), _route("list_credentials")
+"""What logs and counters know these requests by, also where they are answered past routing."""
 
 
 def _settings(config: CredentialConfig) -> dict[SettingName, str]:

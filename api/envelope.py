@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.exchange import Exchange, open_exchange
@@ -22,6 +21,8 @@ from api.refusals import RouteNames, method_of, note_refusal
 from domain.ports import AuditRecorder
 from domain.request_context import REQUEST_ID
 
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
 _access_log = logging.getLogger("keyledger.access")
 
 
@@ -82,7 +83,5 @@ class Envelope:
 
 
 def _add_headers(message: Message, exchange: Exchange) -> None:
-    headers = MutableHeaders(scope=message)
-    headers["X-Request-ID"] = exchange.request_id
-    headers["Cache-Control"] = "no-store"
-    headers["X-Content-Type-Options"] = "nosniff"
+    own = [(b"x-request-id", exchange.request_id.encode("ascii")), *_ALWAYS]
+    message["headers"] = [one for one in message.get("headers", ()) if one[0].lower() not in _OWN] + own

@@ -14,7 +14,15 @@ from api.auth import Authenticator
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
 from domain.native import NativeApis
-from domain.ports import AuditRecorder, AuditTrail, Clock, CredentialUsage, PastCredentials, UsageMeter
+from domain.ports import (
+    AuditRecorder,
+    AuditTrail,
+    Clock,
+    CredentialUsage,
+    PastCredentials,
+    TenantCredentials,
+    UsageMeter,
+)
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
@@ -56,6 +64,7 @@ class Services:
     """
 
     credentials: CredentialService
+    listing: TenantCredentials
     models: LanguageModels
     native: NativeApis
     audit: AuditTrail

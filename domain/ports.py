@@ -155,6 +155,10 @@ class UsageMeter(Protocol):
         """
         ...
 
+    def waits(self) -> bool:
+        """Say, without blocking, whether there is something to flush."""
+        ...
+
     def flush(self) -> None:
         """Store what was counted and noticed. Blocks; raises StoreUnavailable, and then everything is kept."""
         ...
@@ -165,6 +169,14 @@ class CredentialUsage(Protocol):
 
     def page(self, wanted: "UsageFilter") -> "Sequence[UsageRecord]":
         """Return the records that fit, oldest hour first. Raises StoreUnavailable."""
+        ...
+
+
+class TenantCredentials(Protocol):
+    """The current view of whole tenants, without blocking the event loop."""
+
+    async def of_tenant(self, tenant_id: str) -> "Sequence[Stored]":
+        """Return every credential of a tenant that is not deleted, by provider; damaged ones too."""
         ...
 
 

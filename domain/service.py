@@ -8,7 +8,7 @@ event with its view row.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,7 +122,10 @@ class CredentialService:
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
         """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
-        found = self._view.of_tenant(tenant_id)
+        return self.statuses(self._view.of_tenant(tenant_id))
+
+    def statuses(self, found: Sequence[Stored]) -> list[CredentialStatus]:
+        """Return what was read of a tenant as it is shown. Reads nothing and decrypts nothing."""
         return [self._status(one.shown, one, intact=_intact(one)) for one in found if one.shown is not None]
 
     def _status(self, credential: Credential, stored: Stored, *, intact: bool) -> CredentialStatus:

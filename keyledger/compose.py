@@ -163,7 +163,8 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     keyring = Keyring(primary, settings.previous_encryption_keys) if primary else None
     sealer: Sealer = keyring or NoKeyring()
     async_pool = make_async_pool(dsn)
-    resolver = Resolver(PostgresResolutionView(async_pool), sealer, settings.policy)
+    view = PostgresResolutionView(async_pool)
+    resolver = Resolver(view, sealer, settings.policy)
     pool = open_pool(dsn)
     log = CredentialLog(pool)
     usage = PostgresCredentialUsage(pool)
@@ -201,6 +202,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     )
     services = Services(
         credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
+        listing=view,
         models=gateway,
         native=pass_through,
         audit=PostgresAuditTrail(pool, follower),

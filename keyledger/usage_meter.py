@@ -107,6 +107,10 @@ class UsageMeter:
             if rejected or not failed:
                 count.heard.hear(rejected=rejected, request_id=request_id)
 
+    def waits(self) -> bool:
+        """Say whether something was counted or noticed that is not stored yet."""
+        return bool(self._counts or self._unwritten or self._doubtful or len(self._acceptances))
+
     def flush(self) -> None:
         """Store what was counted and heard. Raises StoreUnavailable; everything is kept then."""
         with self._flushing:

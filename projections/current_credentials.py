@@ -38,15 +38,7 @@ COLUMNS = (
     "stream_id",
 )
 
-_READ = """
-SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
-  FROM (SELECT %(tenant)s::uuid AS tenant_id, %(provider)s::text AS provider) AS wanted
-  LEFT JOIN current_credentials AS c USING (tenant_id, provider)
-  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
-                      WHERE originator_id = %(stream)s ORDER BY originator_version DESC LIMIT 1) AS h ON true
-"""
-
-# The same for several at once, one for one in the order that was asked; without what a call does not need.
+# Several at once, one for one in the order that was asked; without what a call does not need.
 _READ_MANY = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
        c.tenant_id IS NOT NULL, h.originator_version, h.topic
@@ -67,14 +59,15 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
 """
 
 # For administrators only: what a call is resolved from does not ask what the provider said last.
-_OF_TENANT = """
-SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
+_OF_TENANTS = """
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream, wanted.of_tenant,
        CASE WHEN c.token IS NULL AND h.topic <> 'CredentialDeleted' THEN h.state END AS recorded,
        coalesce(a.topic = 'CredentialRejected' AND h.originator_version =
                 (convert_from(a.state, 'UTF8')::jsonb ->> 'credential_version')::bigint, false) AS rejected
-  FROM unnest(%(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
-       AS wanted (provider, stream, acceptance)
-  LEFT JOIN current_credentials AS c ON c.tenant_id = %(tenant)s AND c.provider = wanted.provider
+  FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
+       AS wanted (of_tenant, provider, stream, acceptance)
+  LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
+                      WHERE one.tenant_id = wanted.of_tenant AND one.provider = wanted.provider LIMIT 1) AS c ON true
   LEFT JOIN LATERAL (SELECT originator_version, topic, state FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
   LEFT JOIN LATERAL (SELECT topic, state FROM keyledger_events
@@ -126,19 +119,14 @@ class PostgresCurrentCredentials:
         return [stored for stored in self._read(tenant_id, list(PROVIDERS)) if stored.shown is not None]
 
     def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
-        wanted = {
-            "tenant": tenant_id,
-            "providers": providers,
-            "streams": [stream_id(tenant_id, provider) for provider in providers],
-            "acceptances": [acceptance_stream(tenant_id, provider) for provider in providers],
-        }
+        wanted = _places([(tenant_id, provider) for provider in providers])
         with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(_OF_TENANT, wanted).fetchall()
+            rows = connection.execute(_OF_TENANTS, wanted, prepare=True).fetchall()
         return [_stored(row) for row in rows]
 
 
 class PostgresResolutionView:
-    """The view for applications' calls. Implements `domain.ports.ResolutionView`.
+    """The view for the event loop. Implements `domain.ports.ResolutionView` and `domain.ports.TenantCredentials`.
 
     Calls that come while the database is being asked are answered together by the next statement, which begins after
     they came: many callers cost little more than one.
@@ -147,10 +135,28 @@ class PostgresResolutionView:
     def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
         self._pool = pool
         self._reads = CombinedReads(self._read_all)
+        self._lists = CombinedReads(self._list_all)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
         return await self._reads.read((tenant_id, provider))
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
+        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
+        return await self._lists.read(tenant_id)
+
+    async def _list_all(self, tenants: Sequence[str]) -> Sequence[Sequence[Stored]]:
+        with unavailable():
+            async with self._pool.connection() as connection:
+                wanted = _places(
+                    [(tenant_id, provider) for tenant_id in sorted(set(tenants)) for provider in PROVIDERS]
+                )
+                cursor = await connection.execute(_OF_TENANTS, wanted, prepare=True)
+                rows = await cursor.fetchall()
+        of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
+        for row in rows:
+            of[str(row["of_tenant"])].append(row)
+        return [_listed(of[tenant_id]) for tenant_id in tenants]
 
     async def _read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
         if len(places) == 1:
@@ -200,8 +206,18 @@ def _stored_where_it_says(row: Row) -> Stored:
     return Stored(shown, Head(row["head_version"], row["head_topic"]) if own and row["head_version"] else None)
 
 
-def _wanted(tenant_id: str, provider: str) -> Mapping[str, str | UUID]:
-    return {"tenant": tenant_id, "provider": provider, "stream": stream_id(tenant_id, provider)}
+def _places(places: Sequence[tuple[str, str]]) -> Mapping[str, Sequence[str | UUID]]:
+    return {
+        "tenants": [tenant_id for tenant_id, _ in places],
+        "providers": [provider for _, provider in places],
+        "streams": [stream_id(tenant_id, provider) for tenant_id, provider in places],
+        "acceptances": [acceptance_stream(tenant_id, provider) for tenant_id, provider in places],
+    }
+
+
+def _listed(rows: Iterable[Row]) -> list[Stored]:
+    found = [_stored(row) for row in rows]
+    return [stored for stored in found if stored.shown is not None]
 
 
 def _stored(row: Row) -> Stored:

@@ -21,6 +21,7 @@ from keyledger.usage_meter import UsageMeter
 from tests.api.memory import (
     START,
     MemoryKeys,
+    MemoryListing,
     MemoryPast,
     MemoryProjections,
     MemoryStore,
@@ -78,6 +79,7 @@ class Harness:
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         self.services = Services(
             credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
+            listing=MemoryListing(self.store),
             models=self.models,
             native=self.native,
             audit=self.store,

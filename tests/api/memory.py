@@ -369,6 +369,16 @@ class _Hashes:
         return [root_of(self.leaves[node.index << node.height : (node.index + 1) << node.height]) for node in nodes]
 
 
+class MemoryListing:
+    """The store for the event loop."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
+        return self._store.of_tenant(tenant_id)
+
+
 GPT = Model("gpt-4o", ModelKind.COMPLETION, "openai", Adapter.LITELLM, "gpt-4o")
 EMBEDDER = Model("text-embedding-3-small", ModelKind.EMBEDDING, "openai", Adapter.LITELLM, "text-embedding-3-small")
 TENANT_RECEIPT = Receipt(Source.TENANT, "openai", 3, "k0123456789")

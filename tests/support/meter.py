@@ -29,5 +29,8 @@ class ListeningMeter:
     ) -> None:
         self.told.append(Told(tenant_id, provider, version, failed, rejected, request_id))
 
+    def waits(self) -> bool:
+        return False
+
     def flush(self) -> None:
         """Nothing waits."""
