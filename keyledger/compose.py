@@ -30,6 +30,7 @@ from keyledger.audit_keys import LogSigner
 from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
+from keyledger.combined_appends import CombinedAppends
 from keyledger.direct_access import database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
@@ -201,7 +202,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         meter,
     )
     services = Services(
-        credentials=CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now),
+        credentials=CredentialService(CombinedAppends(log), PostgresCurrentCredentials(pool), sealer, _now),
         listing=view,
         models=gateway,
         native=pass_through,

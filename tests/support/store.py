@@ -16,6 +16,7 @@ from domain.event import CommandMeta
 from domain.providers import CredentialConfig
 from domain.secret import Secret
 from domain.service import AdminCommand, CredentialService
+from keyledger.combined_appends import CombinedAppends
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring
 from projections import audit_trail, transparency_log
@@ -80,7 +81,7 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
         log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
         follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
         tree = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
-        service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
+        service = CredentialService(CombinedAppends(log), view, ring, lambda: datetime.now(UTC))
         yield Store(url, pool, ring, log, view, follower, tree, service)
     finally:
         pool.close()
