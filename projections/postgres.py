@@ -24,6 +24,8 @@ DEADLINE = 1.5
 stay within three."""
 
 MAX_CONNECTIONS = 8
+# Point reads by primary keys have one good plan; making it anew for every call takes longer than carrying it out.
+_ONE_PLAN = "-c plan_cache_mode=force_generic_plan"
 _log = logging.getLogger("keyledger.store")
 
 Row = DictRow
@@ -83,7 +85,7 @@ def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
 def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
     """Return a pool of connections for the event loop. Open it there."""
     return AsyncConnectionPool(
-        _request_conninfo(dsn),
+        _request_conninfo(dsn, _ONE_PLAN),
         connection_class=BoundedAsyncConnection,
         kwargs={"autocommit": True, "row_factory": dict_row},
         min_size=1,
@@ -143,8 +145,9 @@ def _has_something_to_say(socket: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _request_conninfo(dsn: str) -> str:
+def _request_conninfo(dsn: str, more: str = "") -> str:
     statement_limit = f"-c statement_timeout={int(DEADLINE * 1000)} -c idle_in_transaction_session_timeout=5000"
+    statement_limit = f"{statement_limit} {more}".strip()
     given = psycopg.conninfo.conninfo_to_dict(dsn).get("options") or ""
     return make_conninfo(_reachable_conninfo(dsn), options=f"{given} {statement_limit}".strip())
 
