@@ -42,12 +42,20 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the results into benchmarks/results.md")
     parser.add_argument("--rounds", type=int, help="rounds of each contestant")
     parser.add_argument("--seconds", type=float, help="seconds for each contestant in a round")
+    parser.add_argument("--calls", type=int, help="calls after which memory is looked at")
+    parser.add_argument("--stored", type=int, nargs="+", help="numbers of stored credentials, the least first")
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS) - set(PROGRAMS)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*BENCHMARKS, *PROGRAMS])}")
     scale = QUICK if given.quick else Scale()
-    scale = replace(scale, rounds=given.rounds or scale.rounds, seconds=given.seconds or scale.seconds)
+    scale = replace(
+        scale,
+        rounds=given.rounds or scale.rounds,
+        seconds=given.seconds or scale.seconds,
+        calls=given.calls or scale.calls,
+        stored=tuple(given.stored or scale.stored),
+    )
     print(report.setting())
     failed = False
     for name in given.names or [*BENCHMARKS, *PROGRAMS]:
