@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve
 from benchmarks.frame import QUICK, Scale, Section, Unusable
+from scripts.http_server import orderly_end
 
 BENCHMARKS: Mapping[str, Callable[[Scale, Path], Section]] = {
     "resolve": resolve.run,
@@ -58,8 +59,9 @@ def main() -> int:
     )
     print(report.setting())
     failed = False
-    for name in given.names or [*BENCHMARKS, *PROGRAMS]:
-        failed |= not (_measure(name, scale, write=given.write) if name in BENCHMARKS else _run(name, scale))
+    with orderly_end():  # else SIGTERM would leave the servers running
+        for name in given.names or [*BENCHMARKS, *PROGRAMS]:
+            failed |= not (_measure(name, scale, write=given.write) if name in BENCHMARKS else _run(name, scale))
     return int(failed)
 
 
