@@ -1,6 +1,7 @@
 """Appending with the current view written in the same transaction, against the library's own append without any view.
 
-One new stream with one event for each append, by threads on a pool of connections of one process, as a service has it.
+One new stream with one event for each append, by threads on a pool of connections of one process, as a service has it:
+appends that come together share a commit.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from domain.credential import SetCredential, decide
 from domain.event import CommandMeta, Event
 from domain.providers import CredentialConfig
 from domain.secret import Secret
+from keyledger.combined_appends import CombinedAppends
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring, generate_encryption_key
 from projections.postgres import open_pool
@@ -51,7 +53,7 @@ def run(scale: Scale, folder: Path) -> Section:
 def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
     pool = open_pool(dsn)
     try:
-        log, ring = CredentialLog(pool), Keyring(generate_encryption_key())
+        log, ring = CombinedAppends(CredentialLog(pool)), Keyring(generate_encryption_key())
         # Sealed before: the library's contestant seals nothing.
         ready = iter([_event(ring) for _ in range(_READY if not scale.quick else 500)])
         return _written(lambda: log.append([next(ready)]), writers, scale.seconds)

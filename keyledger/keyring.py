@@ -32,7 +32,6 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def generate_encryption_key() -> Secret:
@@ -183,6 +182,13 @@ def _shown(key_id: str) -> str:
     """Return a stored key id when it has the form of one: a row that was tampered with may hold anything."""
     well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])
     return key_id if well_formed else "malformed"
+
+
+@lru_cache(maxsize=1024)
+def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> str:
+    """Return the settings as canonical JSON. Most credentials have none, and no setting is secret."""
+    settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
+    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
 
 
 def _derive(raw: bytes, purpose: str, length: int) -> bytes:
