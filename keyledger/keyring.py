@@ -184,12 +184,5 @@ def _shown(key_id: str) -> str:
     return key_id if well_formed else "malformed"
 
 
-@lru_cache(maxsize=1024)
-def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> str:
-    """Return the settings as canonical JSON. Most credentials have none, and no setting is secret."""
-    settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
-
-
 def _derive(raw: bytes, purpose: str, length: int) -> bytes:
     return HKDF(SHA256(), length, salt=None, info=f"keyledger/v1/{purpose}".encode()).derive(raw)
