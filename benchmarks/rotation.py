@@ -15,7 +15,6 @@ resolutions with and without it.
 import argparse
 import asyncio
 import itertools
-import json
 import multiprocessing
 import statistics
 import tempfile
@@ -32,9 +31,9 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bare_loops import one_call_loop, plain_loop, seconds
 from domain.credential import CredentialEvent, CredentialSet, ReencryptCredential, SetCredential, decide, evolve
 from domain.event import CommandMeta
-from domain.event_codec import encode
 from domain.providers import CredentialConfig
 from domain.secret import Secret
 from domain.service import CredentialService
@@ -46,7 +45,7 @@ from keyledger.rotation_records import RotationRecords
 from keyledger.rotations import RecordedRun
 from keyledger.sealing import BATCH, Sealing
 from keyledger.sealing_process import SealingProcess
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView, project
+from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
 from projections.migration import migrate
 from projections.postgres import BoundedConnection, make_async_pool, open_pool
 
@@ -75,13 +74,13 @@ def _round(dsn: str, count: int) -> dict[str, float]:
         log = CredentialLog(pool)
         events = _fill(log, Keyring(old), count)
         both = Keyring(new, [old])
-        fernet = _seconds(lambda: _plain_fernet(events, old, new))
+        fernet = seconds(lambda: _plain_fernet(events, old, new))
         before = time.process_time()
-        rotation = _seconds(lambda: _rotate(pool, log, Rotator(pool, log, both, _now)))
+        rotation = seconds(lambda: _rotate(pool, log, Rotator(pool, log, both, _now)))
         computing = time.process_time() - before
         with pool.connection() as connection:
-            one_call = _one_call_loop(connection, _batches(events, both, 3))
-            plain = _plain_loop(connection, _batches(events, both, 4))
+            one_call = one_call_loop(connection, _batches(events, both, 3))
+            plain = plain_loop(connection, _batches(events, both, 4))
     finally:
         pool.close()
     return {"rotation": rotation, "computing": computing, "fernet": fernet, "one-call": one_call, "plain": plain}
@@ -96,62 +95,6 @@ def _batches(events: Sequence[CredentialEvent], ring: Keyring, version: int) -> 
         (sealed,) = decide(state, command, _now(), ring)
         again.append(replace(sealed, originator_version=version))
     return [again[start : start + BATCH] for start in range(0, len(again), BATCH)]
-
-
-def _one_call_loop(connection: BoundedConnection, batches: Sequence[Sequence[CredentialEvent]]) -> float:
-    ready = [_columns(batch) for batch in batches]
-
-    def write() -> None:
-        for columns in ready:
-            connection.execute("SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb)", columns, prepare=True)
-
-    return _seconds(write)
-
-
-_INSERT = """
-INSERT INTO keyledger_events (originator_id, originator_version, topic, state, notification_id)
-VALUES (%s, %s, %s, %s, %s)
-"""
-_UPSERT = """
-INSERT INTO current_credentials (tenant_id, provider, version, token, binding, key_id, masked_key, endpoint,
-        api_version, deployment_name, set_at, stream_id)
-VALUES (%(tenant_id)s, %(provider)s, %(version)s, %(token)s, %(binding)s, %(key_id)s, %(masked_key)s, %(endpoint)s,
-        %(api_version)s, %(deployment_name)s, %(set_at)s, %(stream_id)s)
-    ON CONFLICT (tenant_id, provider) DO UPDATE SET
-       version = excluded.version, token = excluded.token, binding = excluded.binding, key_id = excluded.key_id,
-       masked_key = excluded.masked_key, endpoint = excluded.endpoint, api_version = excluded.api_version,
-       deployment_name = excluded.deployment_name, set_at = excluded.set_at, stream_id = excluded.stream_id
-"""
-
-
-def _plain_loop(connection: BoundedConnection, batches: Sequence[Sequence[CredentialEvent]]) -> float:
-    head = connection.execute("SELECT max(notification_id) AS head FROM keyledger_events").fetchone()
-    position = itertools.count((head or {"head": 0})["head"] + 1)
-    ready = [
-        (
-            [(e.originator_id, e.originator_version, e.TOPIC, encode(e), next(position)) for e in batch],
-            [project(e) for e in batch],
-        )
-        for batch in batches
-    ]
-
-    def write() -> None:
-        for event_rows, view_rows in ready:
-            with connection.transaction(), connection.cursor() as cursor:
-                cursor.executemany(_INSERT, event_rows)
-                cursor.executemany(_UPSERT, view_rows)
-
-    return _seconds(write)
-
-
-def _columns(events: Sequence[CredentialEvent]) -> list[object]:
-    return [
-        [event.originator_id for event in events],
-        [event.originator_version for event in events],
-        [event.TOPIC for event in events],
-        [encode(event) for event in events],
-        json.dumps([project(event) for event in events], default=str),
-    ]
 
 
 _Run = Callable[[str, Secret, Secret, int], None]
@@ -207,11 +150,11 @@ def _felt(dsn: str, count: int, run: _Run) -> dict[str, float]:
         started = time.perf_counter()
         beside_write = _latencies(lambda nth: _write(service, nth), lambda: run(dsn, new, old, count // 2))
         beside_read = asyncio.run(_read_beside(dsn, both, lambda: run(dsn, new, old, count)))
-        seconds = time.perf_counter() - started
+        taken = time.perf_counter() - started
     finally:
         pool.close()
     return {
-        "rate": count / seconds,
+        "rate": count / taken,
         "write p50 alone": _quantile(alone_write, 50),
         "write max alone": max(alone_write),
         "write p50 beside": _quantile(beside_write, 50),
@@ -327,12 +270,6 @@ def _spread(values: Sequence[float], digits: int = 2) -> str:
 
 def _quantile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _now() -> datetime:
