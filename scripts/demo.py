@@ -1,14 +1,14 @@
 """What the demo stands on: keys of its own, settings of its own, a catalogue of its own, providers that are stand-ins.
 
-Promises: no setting or key of the person who runs it is used, and nothing it makes is used by `serve`; the encryption
-keys lie in DATA_DIR/demo, readable by their owner only, and are the same on the next run, or the demo's database would
-be unreadable. The admin key is new on every run and stored nowhere.
+Promises: no setting or key of the person who runs it is used, and nothing it makes is used by `serve`; its keys lie in
+DATA_DIR/demo, readable by their owner only, and are the same on the next run, or the demo's database would be
+unreadable. The admin key is new on every run and stored nowhere.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, globa
         # A lost key of the demo must not end the demo: what it sealed is shown as unreadable.
         "ALLOW_UNREADABLE_CREDENTIALS": "true",
         "SUPER_API_KEY": admin_key.reveal(),
+        "AUDIT_SIGNING_KEY": _signing_key(folder).reveal(),
         "AI_MODELS_FILE": str(_catalogue(folder / "ai_models.yml")),
         "DATA_DIR": str(folder),  # its database is not that of `serve`
         "MISTRAL_API_KEY": global_key.reveal(),
@@ -64,19 +65,36 @@ def promoted(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "ENCRYPTION_KEY": new, "ENCRYPTION_KEY_PREVIOUS": old}
 
 
+def verifier_key(data_dir: Path) -> str:
+    """Return the key that the demo's checkpoints are verified with."""
+    from keyledger.audit_keys import LogSigner
+
+    return LogSigner(_signing_key(data_dir / "demo")).vkey
+
+
 def _encryption_key(path: Path) -> Secret:
-    """Return the demo's encryption key, made on the first run; of two first runs at once, one makes it."""
     from keyledger.keyring import generate_encryption_key
 
+    return _kept(path, generate_encryption_key)
+
+
+def _signing_key(folder: Path) -> Secret:
+    from keyledger.audit_keys import generate_signing_key
+
+    return _kept(folder / "audit-signing-key", generate_signing_key)
+
+
+def _kept(path: Path, make: Callable[[], Secret]) -> Secret:
+    """Return a key of the demo, made on the first run; of two first runs at once, one makes it."""
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(generate_encryption_key().reveal())
+            file.write(make().reveal())
         try:
             path.hardlink_to(draft)
         except FileExistsError:
-            pass  # the other run was first; its key is the demo's key
+            pass  # the other run was first; its key is the demo's
         finally:
             draft.unlink()
     return Secret(path.read_text(encoding="ascii").strip())

@@ -69,7 +69,7 @@ def _demo(port: int) -> Iterator[_Demo]:
     from keyledger.embedded_postgres import start
     from keyledger.llm import cleanse
     from keyledger.settings import load_data_dir
-    from scripts.demo import DATABASE, demo_environment, new_key, promoted
+    from scripts.demo import DATABASE, demo_environment, new_key, promoted, verifier_key
     from scripts.http_server import listen, listen_near
     from scripts.stand_in_provider import StandInProvider
     from scripts.tour import new_stage
@@ -93,7 +93,8 @@ def _demo(port: int) -> Iterator[_Demo]:
 
         headers = {"X-API-Key": admin_key.reveal()}
         with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
-            yield _Demo(new_stage(http, provider, dsn, global_key, promote), url, admin_key, data_dir)
+            stage = new_stage(http, provider, dsn, verifier_key(data_dir), global_key, promote)
+            yield _Demo(stage, url, admin_key, data_dir)
 
 
 @contextmanager

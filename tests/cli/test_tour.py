@@ -7,14 +7,15 @@ from scripts import tour as guided
 from scripts.demo import new_key
 from scripts.output import Table
 from scripts.stand_in_provider import StandInProvider
-from scripts.tour import DoesNotHold, Step, new_stage, require, tour
+from scripts.tour import new_stage, tour
+from scripts.tour_stage import DoesNotHold, Step, require
 
 
 @pytest.fixture
 def stage():
     """A stage whose service is a careless one: it repeats keys that it does not accept."""
     with StandInProvider(accepted=()) as provider, httpx.Client(base_url=provider.url, trust_env=False) as http:
-        yield new_stage(http, provider, "postgresql:///nobody", new_key("sk-platform"))
+        yield new_stage(http, provider, "postgresql:///nobody", "a verifier key", new_key("sk-platform"))
 
 
 def test_the_tour_ends_with_the_first_claim_that_does_not_hold(stage, monkeypatch):
