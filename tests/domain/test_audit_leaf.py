@@ -1,13 +1,18 @@
 """Every kind of event has a leaf that an auditor's verification reads, and any change of its row shows in it."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.audit_leaf import leaf_of, row_digest
-from domain.audit_record import decode_record
+from domain.audit_record import decode_record, spell
 from domain.event import Event
 from domain.event_codec import encode
+from domain.providers import CredentialConfig
 from tests.domain.test_event_codec import FIRST_SHAPES, SAMPLES
 from tests.support.scenario import KEY, was_set
 
@@ -61,3 +66,15 @@ def test_any_change_of_a_row_changes_its_digest(change) -> None:
         "state": encode(event),
     }
     assert row_digest(**change(row)) != row_digest(**row)
+
+
+@given(st.text(min_size=1), st.none() | st.text(min_size=1), st.none() | st.text(min_size=1))
+def test_a_leaf_is_spelt_as_records_are_whatever_the_texts(
+    actor: str, reason: str | None, endpoint: str | None
+) -> None:
+    event = replace(was_set(1), actor=actor, reason=reason, config=CredentialConfig(endpoint))
+    leaf = leaf_of(1, event, b"{}")
+    members = json.loads(leaf)
+    assert leaf == spell(members)
+    assert (members["actor"], members["reason"]) == (actor, reason)
+    assert members["details"] == ({} if endpoint is None else {"endpoint": endpoint})
