@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve
+from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve, transparency
 from benchmarks.frame import QUICK, Scale, Section, Unusable
 from scripts.http_server import orderly_end
 
@@ -27,10 +27,12 @@ BENCHMARKS: Mapping[str, Callable[[Scale, Path], Section]] = {
     "passthrough": chat.run_pass_through,
     "footprint": footprint.run,
     "growth": growth.run,
+    "transparency": transparency.run,
 }
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "rotation": ("--credentials", "200", "--rounds", "1"),
     "replay": ("--events", "1000"),
+    "evidence": ("--records", "1000"),
 }
 """Benchmarks that print their own tables, with what makes them quick."""
 

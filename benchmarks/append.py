@@ -7,7 +7,7 @@ appends that come together share a commit.
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -53,10 +53,8 @@ def run(scale: Scale, folder: Path) -> Section:
 def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
     pool = open_pool(dsn)
     try:
-        log, ring = CombinedAppends(CredentialLog(pool)), Keyring(generate_encryption_key())
-        # Sealed before: the library's contestant seals nothing.
-        ready = iter([_event(ring) for _ in range(_READY if not scale.quick else 500)])
-        return _written(lambda: log.append([next(ready)]), writers, scale.seconds)
+        log, ready = CombinedAppends(CredentialLog(pool)), ready_events(scale)
+        return written(lambda: log.append([next(ready)]), writers, scale.seconds)
     finally:
         pool.close()
 
@@ -80,9 +78,15 @@ def _library(dsn: str, writers: int, scale: Scale) -> Measured:
         def append() -> None:
             recorder.insert_events([StoredEvent(uuid4(), 1, "CredentialSet", _STATE)])
 
-        return _written(append, writers, scale.seconds)
+        return written(append, writers, scale.seconds)
     finally:
         datastore.close()
+
+
+def ready_events(scale: Scale) -> Iterator[Event]:
+    """Return events that are sealed already: the library's contestant seals nothing."""
+    ring = Keyring(generate_encryption_key())
+    return iter([_event(ring) for _ in range(_READY if not scale.quick else 500)])
 
 
 def _event(ring: Keyring) -> Event:
@@ -92,7 +96,8 @@ def _event(ring: Keyring) -> Event:
     return decide(None, command, datetime.now(UTC), ring)[0]
 
 
-def _written(append: Callable[[], object], writers: int, seconds: float) -> Measured:
+def written(append: Callable[[], object], writers: int, seconds: float) -> Measured:
+    """Append by several threads for some seconds, and return what that came to."""
     took: list[float] = []
     ready = threading.Barrier(writers)
     faults: list[Exception] = []

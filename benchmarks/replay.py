@@ -43,6 +43,7 @@ EVENTS = 1_000_000
 EVENTS_OF_A_TENANT = 50
 PROVIDERS = ("openai", "anthropic")
 PAGE = 5_000
+READ_VIEWS = ("current_credentials", "audit_trail")
 ROUNDS = 3
 RATIO_GOAL, LINEAR_GOAL, MEMORY_GOAL_MB = 0.30, 1.2, 400
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,8 +84,8 @@ def read_raw(dsn: str) -> None:
 
 
 def replay_all(dsn: str) -> None:
-    """Replay both views, compare and swap."""
-    for view in VIEWS:
+    """Replay the two views that people read, compare and swap."""
+    for view in READ_VIEWS:
         replay_one(dsn, view)
 
 

@@ -119,6 +119,17 @@ def test_the_readme_leads_to_a_first_credential(folder: Path, served: int) -> No
     assert "sk-a-new-key" not in said
 
 
+def test_the_readme_shows_an_auditor_what_happened_and_that_it_is_proven(folder: Path, served: int) -> None:
+    tenant = blocks("README.md", "A service of your own")[2].splitlines()[0]
+    (looking,) = blocks("README.md", "For auditors")
+    set_key(folder, served, tenant.removeprefix("TENANT="))
+    here = f"export KEYLEDGER_URL=http://127.0.0.1:{served}\n{tenant}\n"
+    said = run(here + looking, folder)
+    assert re.search(r"v1 +set by super", said)
+    assert re.search(r"audit entries +\d+ +in order", said)
+    assert re.search(r"live credentials +1 of 1 +in order", said)
+
+
 def set_key(folder: Path, port: int, tenant: str) -> None:
     command = f"credentials set {tenant} openai --stdin --url http://127.0.0.1:{port}"
     run(f'echo "sk-of-{tenant}" | SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)

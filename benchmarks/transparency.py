@@ -1,0 +1,78 @@
+"""Appending while the hash tree follows and checkpoints are signed, against the same with the audit trail alone.
+
+The contestants differ in one thing: whether the tree over the log is kept, as a running service does it, by a task of
+the same process that follows each second and signs what it reached.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from benchmarks.append import ready_events, written
+from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
+from benchmarks.stored import database
+from keyledger.audit_keys import LogSigner, generate_signing_key
+from keyledger.background import TICK_S
+from keyledger.combined_appends import CombinedAppends
+from keyledger.event_store import CredentialLog
+from keyledger.transparency import Transparency
+from projections import audit_trail, transparency_log
+from projections.catch_up import CatchUp
+from projections.postgres import open_pool
+
+GOAL = Goal(0.85)
+
+
+def run(scale: Scale, folder: Path) -> Section:
+    """Measure 1, 8 and 32 writers in turn."""
+    section = Section("transparency: appends with the tree and its checkpoints, to those without")
+    with database(folder, "with_tree") as dsn, database(folder, "without_tree") as other:
+        for writers in scale.clients:
+            found = in_turn(
+                {
+                    "with the tree": partial(apart, _appending, dsn, writers, scale, True),
+                    "without": partial(apart, _appending, other, writers, scale, False),
+                },
+                scale.rounds,
+            )
+            ratio = throughput_ratio(found["with the tree"], found["without"])
+            section.rows.append(Row(f"append, writers: {writers}", ratio, GOAL, rates(found)))
+    return section
+
+
+def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
+    pool = open_pool(dsn)
+    try:
+        log, events = CombinedAppends(CredentialLog(pool)), ready_events(scale)
+        work: list[Callable[[], object]] = [CatchUp(pool, audit_trail.TABLE, audit_trail.write).run]
+        with tempfile.TemporaryDirectory() as data:
+            if tree:
+                follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
+                signer = LogSigner(generate_signing_key("benchmark"))
+                work.append(Transparency(pool, dsn, follower, signer, Path(data), lambda: datetime.now(UTC)).checkpoint)
+            with _each_second(work):
+                return written(lambda: log.append([next(events)]), writers, scale.seconds)
+    finally:
+        pool.close()
+
+
+@contextmanager
+def _each_second(work: list[Callable[[], object]]) -> Iterator[None]:
+    done = threading.Event()
+
+    def follow() -> None:
+        while not done.wait(TICK_S):
+            for one in work:
+                one()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
