@@ -110,13 +110,14 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if _was_interrupted(error):  # cleaning up on an interrupted connection fails; that is no outage
+        if was_interrupted(error):  # cleaning up on an interrupted connection fails; that is no outage
             raise KeyboardInterrupt from None
         _log.warning("database error %s sqlstate %s", type(error).__name__, error.sqlstate or "none")
         raise StoreUnavailable from None
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
+def was_interrupted(error: BaseException | None) -> bool:
+    """Say whether Ctrl-C is behind an error: the driver cancels its statement, and then reports how that ended."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import ReplayConflict
-from projections.postgres import Connection, Row, connect, unavailable
+from projections.postgres import Connection, Row, connect, unavailable, was_interrupted
 
 LOCK_WAIT_MS = 300
 SWAP_TRIES = 20
@@ -148,7 +148,9 @@ def swap(connection: Connection, projection: str, complete: Callable[[], None]) 
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_WAIT_MS)))
                 complete()
                 _exchange(connection, projection)
-        except psycopg.errors.LockNotAvailable:
+        except psycopg.errors.LockNotAvailable as timeout:
+            if was_interrupted(timeout):
+                raise KeyboardInterrupt from None
             time.sleep(_PAUSE_S)  # a dump, for one, reads the view as long as it takes
         else:
             return

@@ -55,6 +55,23 @@ GOLDEN = [
         "idempotency-key-reused",
         "This Idempotency-Key was used for a different request. Use a fresh key for a new request.",
     ),
+    (errors.AuditEntryNotFound(7), 404, "audit-entry-not-found", "There is no audit entry at position 7."),
+    (errors.NoSuchProof("it is odd"), 404, "no-such-proof", "There is no such proof: it is odd."),
+    (
+        errors.SigningOff(),
+        404,
+        "signing-off",
+        (
+            "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
+            " keyledger audit generate-signing-key"
+        ),
+    ),
+    (
+        errors.CheckpointRefused("it is odd"),
+        500,
+        "checkpoint-refused",
+        "No checkpoint is signed: it is odd. An operator has to look.",
+    ),
     (errors.RotationRefused("A node is behind."), 409, "rotation-refused", "A node is behind."),
     (errors.RotationNotFound(), 404, "rotation-not-found", "There is no rotation of this id."),
     (

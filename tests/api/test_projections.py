@@ -41,13 +41,13 @@ def test_a_replay_is_begun_and_then_asked_for_at_its_location(harness):
     ],
 )
 def test_a_copy_that_differs_is_swapped_only_when_told_and_names_no_secret(harness, body, swapped):
-    harness.projections.differences = (Difference("changed", TENANT, "openai"), Difference("missing", None, None))
+    harness.projections.differences = (Difference("changed", TENANT, "openai"), Difference("missing", None, None, 7))
     answer = harness.client.post(REPLAYS, json=body).json()
     assert answer["result"]["swapped"] is swapped
     assert answer["result"]["difference_count"] == 2
     assert answer["result"]["differences"] == [
-        {"what": "changed", "tenant_id": TENANT, "provider": "openai"},
-        {"what": "missing", "tenant_id": None, "provider": None},
+        {"what": "changed", "tenant_id": TENANT, "provider": "openai", "position": None},
+        {"what": "missing", "tenant_id": None, "provider": None, "position": 7},
     ]
 
 
