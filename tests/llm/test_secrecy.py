@@ -1,6 +1,7 @@
 """The key is in the one request to its provider and nowhere else: not in errors, their tracebacks, logs, answers or
 objects that stay. The provider here repeats the key wherever it can."""
 
+import asyncio
 import base64
 import gc
 import hashlib
