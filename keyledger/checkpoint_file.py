@@ -1,15 +1,17 @@
 """The last signed checkpoint, kept outside the database: DATA_DIR/checkpoints/<ledger id>, a C2SP signed note.
 
-Promises: the file is whole after a crash at any point, old or new; a checkpoint is never replaced by a smaller one. The
-checkpoint that an operator gave up by accepting an older backup stays beside it, with its size as suffix.
+Promises: the file is whole after a crash at any point, old or new. Several processes may keep checkpoints here: to read
+the last one, compare and write is one step inside `alone`, so none is replaced by a smaller one. The checkpoint that an
+operator gave up by accepting an older backup stays beside it, with its size as suffix.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from domain.checkpoint import Checkpoint, parse_checkpoint
 from domain.signed_note import MalformedNote, SignedNote, parse_note
-from keyledger.durable_file import replace_file
+from keyledger.durable_file import alone, replace_file
 
 FOLDER = "checkpoints"
 
@@ -24,6 +26,12 @@ class CheckpointFile:
     def __init__(self, data_dir: Path, ledger_id: str) -> None:
         """data_dir: made when the first checkpoint is written."""
         self.path = data_dir / FOLDER / ledger_id
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out while a checkpoint is compared with the last one and kept. Raises OSError."""
+        with alone(self.path):
+            yield
 
     def read(self) -> tuple[SignedNote, Checkpoint] | None:
         """Return the last checkpoint, or None. Raises CheckpointUnreadable. Signatures are the caller's to verify."""

@@ -1,13 +1,29 @@
 """Replacing a small file so that a crash at any point leaves it whole: the old one, or the new one.
 
 Promises: what `replace_file` returned from is on disk; only its owner can read the file. After an OSError the old file,
-if there was one, is as it was.
+if there was one, is as it was. Processes that read and replace it under `alone` do so one after the other.
 """
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes, and other threads, out of the file at `path` until the end. Raises OSError.
+
+    The lock is a file beside it, because the file itself is another one after each replacement.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("ab") as lock:
+        with suppress(ImportError):  # Windows has none: there the file is for one process at a time
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ Survives: a crash between two steps leaves the last checkpoint or a newer one of
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from projections.postgres import BoundedConnection, Connection, connect, unavail
 from projections.transparency_log import TABLE, builder_at, hashes_at, read_tiles
 
 _PAGE = 1000
+_UNWRITABLE = "DATA_DIR cannot be written, and a checkpoint is kept before it is given"
 _log = logging.getLogger("keyledger.audit.checkpoint")
 
 
@@ -135,10 +136,17 @@ class Transparency:
         """Sign the tree as it is, unless the last checkpoint is of the same size. The caller holds the lock."""
         with self._connection() as connection:
             row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
-            file = CheckpointFile(self._data_dir, row["ledger_id"] if row else "")
+        file = CheckpointFile(self._data_dir, row["ledger_id"] if row else "")
+        with self._alone(file):
+            return self._continue(file, signer)
+
+    def _continue(self, file: CheckpointFile, signer: LogSigner) -> _Last:
+        """Sign a tree that goes on from the last checkpoint, and keep what was signed."""
+        with self._connection() as connection:
             last = self._kept(file, signer)
             # After the file was read: whoever wrote it had a tree of that size, so a smaller one now went back.
             size = position_of(connection, TABLE)
+            _require_events(connection, size)
             if last is not None:
                 self._require_continuation(connection, last.checkpoint, size)
                 if last.checkpoint.size == size and last.checkpoint.origin == signer.name:
@@ -149,7 +157,7 @@ class Transparency:
         try:
             file.write(note)
         except OSError:
-            raise CheckpointRefused("DATA_DIR cannot be written, and a checkpoint is kept before it is given") from None
+            raise CheckpointRefused(_UNWRITABLE) from None
         self._last = _Last(note, checkpoint, self._clock())
         _log.info("audit checkpoint", extra={"size": size, "checkpoint": note.render().decode()})
         return self._last
@@ -189,6 +197,15 @@ class Transparency:
             )
 
     @contextmanager
+    def _alone(self, file: CheckpointFile) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file.alone())
+            except OSError:
+                raise CheckpointRefused(_UNWRITABLE) from None
+            yield
+
+    @contextmanager
     def _connection(self) -> Iterator[BoundedConnection]:
         with unavailable(), self._pool.connection() as connection:
             yield connection
@@ -198,6 +215,13 @@ class Transparency:
         if wanted is not None and wanted > known:
             raise NoSuchProof(f"the log has {known} entries, not {wanted}")
         return known if wanted is None else wanted
+
+
+def _require_events(connection: Connection, size: int) -> None:
+    """Raise CheckpointRefused unless the log has every event that the tree covers."""
+    row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
+    if row is None or row["head"] < size:
+        raise CheckpointRefused(f"the tree covers {size} events and the log ends before: it went back")
 
 
 def _root(connection: Connection, size: int) -> bytes:

@@ -9,8 +9,7 @@ Refuses, and changes nothing: a checkpoint that is not the log's, is smaller, or
 The first checkpoint is taken on trust. Standards: C2SP tlog-cosignature, RFC 6962, 2.1.2.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from domain.merkle_tree import InvalidProof, consistency_proof, verify_consisten
 from domain.signed_note import parse_note
 from domain.tiles import TileFault, TileHashes
 from keyledger.audit_keys import WitnessSigner, verifier_of
-from keyledger.durable_file import replace_file
+from keyledger.durable_file import alone, replace_file
 from keyledger.evidence import layout
 from keyledger.evidence.fault import EvidenceFault
 from keyledger.evidence.full_bundle import tile_files
@@ -54,7 +53,7 @@ class Witness:
         Raises EvidenceFault, OSError.
         """
         new = open_checkpoint(checkpoint, self._log)
-        with self._alone():
+        with alone(self._file):  # two that each follow another history must not both find it new
             last = self.last()
             if last is not None:
                 _require_not_smaller(new, last)
@@ -80,17 +79,6 @@ class Witness:
             except TileFault as fault:
                 raise EvidenceFault(f"{fault}.") from None
         return self.observe(checkpoint, proof)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes out: two that each follow another history must not both find it new."""
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._file.with_name(f"{self._file.name}.lock").open("ab") as lock:
-            with suppress(ImportError):  # Windows has none: there the file is for one process at a time
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
