@@ -1,7 +1,7 @@
 """What an operator does about a log that contradicts its anchor: look, and accept.
 
-Promises: accepting is recorded in the log before the anchor is renewed, so a crash between the two leaves the start
-refused and the operator accepts again.
+Promises: accepting is recorded in the log, then the last checkpoint is put aside, so that signing begins anew, then the
+anchor is renewed; so a crash between any two leaves the start refused and the operator accepts again.
 Refuses: nothing of its own; what is found is for an operator to judge.
 """
 
@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from domain.event import CommandMeta
 from domain.ports import Clock, EventLog
 from domain.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
+from keyledger.checkpoint_file import CheckpointFile
 from keyledger.log_anchor import AnchorFile, Contradiction, look
 from keyledger.start_checks import contradiction_of
 from projections.postgres import BoundedConnection
@@ -32,7 +33,7 @@ class Restore:
         return contradiction_of(self._pool, self._file)
 
     def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
-        """Record that the log is accepted as it is, and renew the anchor.
+        """Record that the log is accepted as it is, give up the checkpoint of what it was, and renew the anchor.
 
         Raises VersionConflict when somebody else accepted meanwhile, StoreUnavailable, OSError when DATA_DIR cannot be
         written.
@@ -40,5 +41,9 @@ class Restore:
         last = self._log.last(RESTORE_STREAM)
         event = accept_restore(last, found.recorded, found.head, meta, self._clock())
         self._log.append([event])
-        self._file.write(look(self._pool, {})[0])
+        anchor, _ = look(self._pool, {})
+        kept = CheckpointFile(self._file.path.parent, anchor.ledger_id)
+        with kept.alone():
+            kept.give_up()
+        self._file.write(anchor)
         return event

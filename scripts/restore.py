@@ -1,7 +1,8 @@
 """`restore accept`: an operator says that the log may go on from a restored, older backup.
 
 Promises: it shows what was found before it asks; what was accepted, by whom and from which position to which, stays in
-the log. It works on the database itself, because the service does not start before.
+the log; the last signed checkpoint is put aside, not removed. It works on the database itself, because the service does
+not start before.
 Refuses: another database than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
 """
 
@@ -54,7 +55,8 @@ def accept(
             event = restore.accept(found, command_meta())
         except OSError:
             raise Stop(
-                Exit.REFUSED, f"the anchor in {settings.data_dir} cannot be written; the start is still refused"
+                Exit.REFUSED,
+                f"the anchor or the checkpoint in {settings.data_dir} cannot be replaced; the start is still refused",
             ) from None
     say(f"accepted as {event.actor}; the service can start")
     if as_json:

@@ -9,6 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from domain.checkpoint import parse_checkpoint
+from domain.signed_note import parse_note
+from keyledger.audit_keys import generate_signing_key
+from keyledger.checkpoint_file import FOLDER, CheckpointFile
 from keyledger.log_anchor import AnchorFile
 from keyledger.start_checks import StartRefused
 from scripts.exits import Exit
@@ -20,6 +24,7 @@ from tests.support.store import open_store
 
 FIRST = "11111111-1111-4111-8111-111111111111"
 SECOND = "22222222-2222-4222-8222-222222222222"
+SIGNING_KEY = generate_signing_key("log.test").reveal()
 
 
 def settings_of(database_url: str, folder: Path) -> dict[str, str]:
@@ -136,3 +141,52 @@ def test_a_folder_may_serve_several_databases(
     put(database_url, settings_of(database_url, bare_environment))
     nothing = cli("restore", "accept", "--yes", "--json", env=elsewhere)
     assert json.loads(nothing.out)["accepted"] is False
+
+
+def test_signing_goes_on_after_a_restore_was_accepted_and_the_checkpoint_stays_aside(
+    cli: Cli, database_url: str, bare_environment: Path
+) -> None:
+    settings = settings_of(database_url, bare_environment) | {"AUDIT_SIGNING_KEY": SIGNING_KEY}
+    put(database_url, settings, FIRST)
+    dump(database_url, bare_environment / "backup")
+    put(database_url, settings, SECOND)
+    folder = bare_environment / "data" / FOLDER
+    (kept,) = (path for path in folder.iterdir() if path.suffix != ".lock")
+    before = kept.read_bytes()
+    size = parse_checkpoint(parse_note(before).text).size
+    restore(database_url, bare_environment / "backup")
+
+    assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
+    assert kept.with_name(f"{kept.name}.given-up-at-{size}").read_bytes() == before
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.http.get("/api/v1/audit/checkpoint").status_code == 200
+        assert client.http.get("/readyz").json()["checks"]["transparency_log"]["ok"]
+    assert kept.read_bytes() != before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_crash_at_giving_up_the_checkpoint_leaves_the_start_refused_and_accepting_again_mends_it(
+    database_url: str, bare_environment: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli, moment: str
+) -> None:
+    settings = settings_of(database_url, bare_environment) | {"AUDIT_SIGNING_KEY": SIGNING_KEY}
+    put(database_url, settings, FIRST)
+    dump(database_url, bare_environment / "backup")
+    put(database_url, settings, SECOND)
+    restore(database_url, bare_environment / "backup")
+    whole = CheckpointFile.give_up
+
+    def crash(self: CheckpointFile) -> None:
+        if moment == "after":
+            whole(self)
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointFile, "give_up", crash)
+        ended = cli("restore", "accept", "--yes", env=settings)
+    assert ended.code == Exit.REFUSED
+    assert "the start is still refused" in ended.err
+    with pytest.raises(StartRefused):
+        put(database_url, settings)
+    assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.http.get("/api/v1/audit/checkpoint").status_code == 200
