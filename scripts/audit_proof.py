@@ -93,6 +93,8 @@ def bundle(
             count = _write(output, tenant_id, _lines(pieces), lambda done, of: display.tell("taking records", done, of))
     except FolderInUse as refusal:
         raise Stop(Exit.USAGE, f"--output: {refusal}") from None
+    except OSError as problem:
+        raise Stop(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
     except EvidenceFault as fault:
         raise Stop(Exit.FAULT_FOUND, str(fault), "No bundle was written: the log is not what was signed.") from None
     say(f"{count:,} records in {output}; check them with: keyledger audit verify {output} --public-key VKEY")
@@ -169,6 +171,8 @@ def witness(
         raise Stop(Exit.USAGE, f"--public-key or --key-file: {fault}") from None
     except EvidenceFault as fault:
         raise Stop(Exit.FAULT_FOUND, str(fault)) from None
+    except OSError as problem:
+        raise Stop(Exit.REFUSED, f"--state: cannot keep a checkpoint in {state}: {problem.strerror}") from None
     if output is None:
         typer.echo(cosigned.decode(), nl=False)
         return
