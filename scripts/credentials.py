@@ -28,6 +28,9 @@ from scripts.service_client import (
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's UUID.", show_default=False)]
 ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai.", show_default=False)]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; kept in the audit trail.", metavar="TEXT", show_default=False)
+]
 IfMatch = Annotated[
     int | None, typer.Option("--if-match", min=1, help="Only if the credential is at this version.", show_default=False)
 ]
@@ -48,6 +51,7 @@ def set_credential(
     api_version: Annotated[str | None, typer.Option(help="azure only.")] = None,
     deployment_name: Annotated[str | None, typer.Option(help="azure only.")] = None,
     if_match: IfMatch = None,
+    reason: Reason = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -60,7 +64,9 @@ def set_credential(
     given = {"endpoint": endpoint, "api_version": api_version, "deployment_name": deployment_name}
     body |= {name: value for name, value in given.items() if value is not None}
     with ServiceClient(url, key) as service:
-        answer = service.call("PUT", credential_path(tenant_id, provider), body=body, headers=_expecting(if_match))
+        answer = service.call(
+            "PUT", credential_path(tenant_id, provider), body=body, headers=_headers(if_match, reason)
+        )
     if as_json:
         print_json(answer)
     else:
@@ -119,6 +125,7 @@ def delete(
     provider: ProviderName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     if_match: IfMatch = None,
+    reason: Reason = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -128,7 +135,7 @@ def delete(
     if not yes:
         _confirm(provider)
     with ServiceClient(url, key) as service:
-        answer = service.call("DELETE", credential_path(tenant_id, provider), headers=_expecting(if_match))
+        answer = service.call("DELETE", credential_path(tenant_id, provider), headers=_headers(if_match, reason))
     if as_json:
         print_json(answer)
     else:
@@ -160,8 +167,11 @@ def _settings(config: object) -> str:
     return ", ".join(f"{name}={value}" for name, value in config.items()) if isinstance(config, dict) else ""
 
 
-def _expecting(version: int | None) -> dict[str, str]:
-    return {} if version is None else {"If-Match": f'"v{version}"'}
+def _headers(version: int | None, reason: str | None) -> dict[str, str]:
+    if reason is not None and not (reason.strip() and reason.isprintable()):
+        raise Stop(Exit.USAGE, "--reason must be one line of printable text")
+    expected = {} if version is None else {"If-Match": f'"v{version}"'}
+    return expected | ({} if reason is None else {"X-Audit-Reason": reason})
 
 
 def _provider_key(source: str, *, stdin: bool) -> Secret:

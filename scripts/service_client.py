@@ -69,7 +69,9 @@ class ServiceClient:
         import httpx
 
         try:
-            response = self._http.request(method, path, json=body, headers=headers)
+            # As bytes: a reason may be in any language.
+            sent = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+            response = self._http.request(method, path, json=body, headers=sent)
         except httpx.HTTPError as problem:
             raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
         document = _object(response)

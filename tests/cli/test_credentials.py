@@ -255,3 +255,22 @@ class TestAdminKey:
 
     def test_one_that_no_header_can_hold_is_refused(self, cli, service, env):
         assert cli("credentials", "list", TENANT, env=env | {"KEYLEDGER_API_KEY": "nyckel-åäö"}).code == Exit.USAGE
+
+
+@pytest.mark.parametrize("command", [("set", "--stdin"), ("delete", "--yes")], ids=["set", "delete"])
+def test_a_reason_in_any_language_is_sent_along(cli, service, env, command):
+    service.document = SET
+    verb, flag = command
+    ended = cli(
+        "credentials", verb, TENANT, "openai", flag, "--reason", "Schlüssel verloren, 4711", env=env, stdin=CANARY
+    )
+    assert ended.code == Exit.OK, ended.err
+    _, _, headers, _ = service.arrived[0]
+    assert headers["X-Audit-Reason"].encode("latin-1").decode() == "Schlüssel verloren, 4711"
+
+
+@pytest.mark.parametrize("reason", ["", " ", "two\nlines"])
+def test_a_reason_that_is_no_line_of_text_sends_nothing(cli, service, env, reason):
+    ended = cli("credentials", "delete", TENANT, "openai", "--yes", "--reason", reason, env=env)
+    assert (ended.code, service.arrived) == (Exit.USAGE, [])
+    assert "--reason" in ended.err
