@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from domain.audit_formats import ExportFormat
+from keyledger.audit_keys import LogSigner, generate_signing_key
 from scripts.exits import Exit
-from tests.cli.conftest import bare_environment, cli
+from tests.cli.conftest import Cli, bare_environment, cli
 from tests.support.canary import leaks
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
@@ -21,13 +23,15 @@ __all__ = ["bare_environment", "cli"]
 TENANTS = [str(uuid4()) for _ in range(100)]
 CANARIES = {tenant: f"sk-CANARY{number:03d}{uuid4().hex}" for number, tenant in enumerate(TENANTS)}
 EXPORT = "/api/v1/audit/export"
+SIGNING_KEY = generate_signing_key("log.test")
 
 
 @pytest.fixture
 def client(database_url: str) -> Iterator[Client]:
     """A service in which 100 tenants set, replaced, deleted and mistook their keys."""
+    settings = environment(AUDIT_SIGNING_KEY=SIGNING_KEY.reveal())
     with ExitStack() as stack:
-        client = stack.enter_context(client_of(stack.enter_context(served(database_url, environment()))))
+        client = stack.enter_context(client_of(stack.enter_context(served(database_url, settings))))
         for number, (tenant, canary) in enumerate(CANARIES.items()):
             assert client.put(tenant, "openai", api_key=canary).status_code == 200
             client.http.headers["X-Audit-Reason"] = f"=ticket {number}"
@@ -49,15 +53,20 @@ def exported(client: Client, form: ExportFormat) -> bytes:
     return answer.content
 
 
+def assert_no_secret(found: bytes) -> None:
+    keys = [key.reveal() for key in (ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY)]
+    secrets = [*CANARIES.values(), ADMIN_KEY, *keys, *(base64.urlsafe_b64decode(key).decode() for key in keys)]
+    secrets.append(SIGNING_KEY.reveal().split("+", 4)[4])
+    assert leaks(found, secrets) == set()
+    assert b"enc:fernet" not in found and b"hmac-sha256" not in found
+
+
 @pytest.mark.parametrize("form", ExportFormat)
 def test_an_export_of_100_tenants_holds_no_secret_in_any_encoding(client: Client, form: ExportFormat) -> None:
     found = exported(client, form)
     assert all(tenant.encode() in found for tenant in TENANTS)
     assert found.count(b"\n") > 150
-    keys = [key.reveal() for key in (ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY)]
-    secrets = [*CANARIES.values(), ADMIN_KEY, *keys, *(base64.urlsafe_b64decode(key).decode() for key in keys)]
-    assert leaks(found, secrets) == set()
-    assert b"enc:fernet" not in found and b"hmac-sha256" not in found
+    assert_no_secret(found)
 
 
 def test_every_format_tells_of_the_same_entries(client: Client) -> None:
@@ -91,3 +100,40 @@ def test_the_command_line_writes_what_the_service_gives(client: Client, cli, bar
     assert (last["action"], last["source"], last["details"]) == ("audit-exported", "cli", {"format": "jsonl"})
     recorded = client.http.get("/api/v1/audit/entries", params={"q": "action:audit-exported", "order": "newest"})
     assert recorded.json()["entries"][1]["details"] == {"format": "jsonl", "query": "action:deleted"}
+
+
+def bundled(client: Client, cli: Cli, folder: Path, *wanted: str) -> bytes:
+    """Take a bundle, verify it, and return all of its files, names included."""
+    env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
+    taken = cli("audit", "bundle", "-o", folder.name, *wanted, env=env)
+    assert taken.code == Exit.OK, taken.err
+    assert cli("audit", "verify", folder.name, "--public-key", LogSigner(SIGNING_KEY).vkey).code == Exit.OK
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return b"".join(str(path.relative_to(folder)).encode() + b"\n" + path.read_bytes() for path in files)
+
+
+def test_a_bundle_of_one_tenant_among_100_holds_no_secret_and_nothing_of_others(
+    client: Client, cli: Cli, bare_environment: Path
+) -> None:
+    for number in (0, 1, 7, 35):  # who replaced, did nothing more, mistook, deleted
+        tenant = TENANTS[number]
+        found = bundled(client, cli, bare_environment / f"bundle-{number}", "--tenant", tenant)
+        assert found.count(tenant.encode()) >= 2
+        assert [other for other in TENANTS if other != tenant and other.encode() in found] == []
+        reasons = {f"=ticket {other}".encode() for other in range(100)} - {
+            f"=ticket {one}".encode() for one in (number, number - 1)
+        }
+        assert not {reason for reason in reasons if reason + b'"' in found}
+        assert_no_secret(found)
+
+
+def test_a_full_bundle_of_100_tenants_holds_no_secret(client: Client, cli: Cli, bare_environment: Path) -> None:
+    found = bundled(client, cli, bare_environment / "bundle")
+    assert all(tenant.encode() in found for tenant in TENANTS)
+    assert_no_secret(found)
+
+
+def test_evidence_of_one_tenant_names_no_other_in_the_answer_itself(client: Client) -> None:
+    found = client.http.get("/api/v1/audit/evidence", params={"tenant_id": TENANTS[3]}).content
+    assert [other for other in TENANTS if other.encode() in found] == [TENANTS[3]]
+    assert_no_secret(found)

@@ -11,9 +11,11 @@ from uuid import uuid4
 
 import pytest
 
+from api.auth import Role, format_named_key
 from domain.checkpoint import parse_checkpoint
 from domain.errors import CheckpointRefused, NoSuchProof, SigningOff
 from domain.merkle_tree import leaf_hash, root_of, verify_consistency, verify_inclusion
+from domain.secret import Secret
 from domain.signed_note import SignedNote, open_note, parse_note
 from keyledger.audit_keys import LogSigner, generate_signing_key, verifier_of
 from keyledger.checkpoint_file import FOLDER
@@ -186,8 +188,6 @@ def test_a_crash_at_the_replacement_leaves_a_checkpoint_from_which_signing_goes_
 
 
 def _sign_often(url: str, folder: Path, key: str, times: int) -> list[int]:
-    from domain.secret import Secret
-
     with open_store(url) as store:
         log = transparency(store, folder, LogSigner(Secret(key)))
         return [log.checkpoint().size for _ in range(times)]
@@ -340,3 +340,51 @@ def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
     grow(store, 1)
     transparency(store, tmp_path).checkpoint()
     assert kept(tmp_path).stat().st_mode & 0o077 == 0
+
+
+def test_an_auditor_reads_everything_and_changes_nothing(database_url: str, tmp_path: Path) -> None:
+    """Over every operation of the OpenAPI document: what reads the audit is answered, what changes is refused."""
+    secret = Secret("auditor-key-0123456789")
+    line = format_named_key("ada", Role.AUDITOR, secret)
+    settings = environment(AUDIT_SIGNING_KEY=KEY.reveal(), DATA_DIR=str(tmp_path), API_KEYS=line)
+    allowed, refused = set[str](), set[str]()
+    with (
+        served(database_url, settings) as url,
+        client_of(url) as admin,
+        client_of(url, secret.reveal()) as auditor,
+    ):
+        assert admin.put(TENANT, "openai", api_key="sk-live-0123456789").status_code == 200
+        for path, operations in admin.http.get("/openapi.json").json()["paths"].items():
+            if not path.startswith("/api/"):
+                continue
+            for method in {"get", "put", "post", "delete", "patch"} & operations.keys():
+                answer = auditor.http.request(method, _filled(path), params=_WANTED.get(path))
+                denied = answer.status_code == 403 and answer.json()["code"] == "forbidden"
+                (refused if denied else allowed).add(f"{method.upper()} {path}")
+                assert denied or method == "get", (method, path)
+                if path.startswith("/api/v1/audit/"):
+                    assert answer.status_code == 200, (path, answer.text)
+        after = admin.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials").json()["credentials"]
+    assert [(one["provider"], one["version"]) for one in after] == [("openai", 1)]
+    assert {operation.split()[0] for operation in allowed} == {"GET"}
+    assert len([operation for operation in allowed if "/api/v1/audit/" in operation]) == 8
+    assert not [operation for operation in allowed if "/openai/" in operation or "/providers/" in operation]
+    assert {operation.split()[0] for operation in refused} >= {"GET", "PUT", "POST", "DELETE"}
+
+
+_WANTED = {
+    "/api/v1/audit/export": {"format": "csv"},
+    "/api/v1/audit/proof/inclusion": {"position": "1"},
+    "/api/v1/audit/proof/consistency": {"from": "1"},
+}
+
+
+def _filled(path: str) -> str:
+    named = {
+        "tenant_id": TENANT,
+        "provider": "openai",
+        "position": "1",
+        "projection": "audit_trail",
+        "path": "v1/models",
+    }
+    return re.sub(r"\{(\w+)[^}]*\}", lambda found: named.get(found[1], str(uuid4())), path)
