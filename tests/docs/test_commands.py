@@ -14,6 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.problems import HTTP_ROWS, SERVICE_ROWS
+from domain.audit import _DETAILS, ACTIONS, Action
+from domain.audit_query import NAMES
+from domain.providers import CONFIG_FIELDS
 from scripts.exits import Exit
 from tests.support.postgres import programs
 from tests.support.store import open_store
@@ -238,6 +242,77 @@ def test_exports_are_taken_as_the_document_says(folder: Path, served: int) -> No
     assert b",set,success," in (folder / "trail.csv").read_bytes()
     assert (folder / "deleted.jsonl").read_bytes() == b""
     assert (folder / "newer.jsonl").exists()
+
+
+def test_an_auditor_gets_from_a_signing_key_to_a_verdict_as_the_document_says(folder: Path) -> None:
+    sign, take, check, later, of_a_tenant, witness = blocks("docs/auditors.md", "To a verdict in five commands")
+    (reading,) = blocks("docs/auditors.md", "Reading it")
+    (on_the_server,) = blocks("docs/auditors.md", "On the server")
+    tenant = re.findall(r"[0-9a-f-]{36}", of_a_tenant)[0]
+    run(blocks("README.md", "A service of your own")[0], folder)
+    assert "ledger.example.com+" in run(sign, folder)
+    try:
+        with serving(folder) as port:
+            here = f"export KEYLEDGER_URL=http://127.0.0.1:{port}\n"
+            set_key(folder, port, tenant)
+            set_key(folder, port, FIRST)
+            run(here + take, folder)
+            assert run(check, folder).rstrip().endswith("The evidence holds.")
+            set_key(folder, port, tenant)
+            said = run(here + later, folder)
+            assert "none was changed, removed or inserted since" in said
+            assert f"of tenant {tenant}" in run(here + of_a_tenant, folder)
+            said = run(here + witness, folder)
+            assert said.count("\N{EM DASH} witness.example.org ") == 1
+            assert "refused: an older bundle than the witness has seen" in said
+            said = run(here + reading, folder)
+            assert "set by super (cli)" in said
+            assert "FAULT" not in run(on_the_server, folder)
+        assert '"holds": true' in run(on_the_server, folder), "the service need not run"
+    finally:
+        run(f"{KEYLEDGER} database stop", folder)
+
+
+def section_rows(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table of a section, without its heading."""
+    text = (REPOSITORY / document).read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_action_is_documented_with_the_details_it_has() -> None:
+    kinds = {action: kind for kind, action in ACTIONS.items()}
+    settings = set(CONFIG_FIELDS)
+    expected = {
+        action.value: settings
+        if action in {Action.SET, Action.REPLACED, Action.REENCRYPTED}
+        else set(_DETAILS.get(kinds[action], ()))
+        for action in Action
+    }
+    rows = section_rows("docs/auditors.md", "What is recorded")
+    assert {action.strip("`"): set(re.findall(r"`(\w+)`", named)) for action, _, named in rows} == expected
+
+
+def test_every_term_of_the_search_is_documented() -> None:
+    rows = section_rows("docs/auditors.md", "Reading it")
+    assert {name for row in rows for name in re.findall(r"`(\w+):`", row[0])} == set(NAMES)
+
+
+def test_tests_that_the_table_of_requirements_names_exist() -> None:
+    rows = section_rows("docs/auditors.md", "Requirements it helps to meet")
+    for control, _, shown in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown)
+        assert named, control
+        for file, test in named:
+            assert f"def {test}(" in (REPOSITORY / file).read_text(encoding="utf-8"), (control, test)
+
+
+def test_every_problem_is_documented() -> None:
+    document = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
+    _, table = document.split("\n## Errors\n", 1)
+    inner = {"internal-error", "client-left"}  # faults of ours, and what nobody reads
+    for code in {kind.code for kind in SERVICE_ROWS} | set(HTTP_ROWS) - inner:
+        assert f"`{code}`" in table, code
 
 
 def test_links_between_documents_lead_somewhere() -> None:
