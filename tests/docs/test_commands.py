@@ -268,6 +268,9 @@ def test_an_auditor_gets_from_a_signing_key_to_a_verdict_as_the_document_says(fo
             said = run(here + reading, folder)
             assert "set by super (cli)" in said
             assert "FAULT" not in run(on_the_server, folder)
+        for _, _, what_to_do in section_rows("docs/auditors.md", "On the server"):
+            for command in re.findall(r"`keyledger ([^`]+)`", what_to_do):
+                run(f"{KEYLEDGER} {command}", folder)
         assert '"holds": true' in run(on_the_server, folder), "the service need not run"
     finally:
         run(f"{KEYLEDGER} database stop", folder)

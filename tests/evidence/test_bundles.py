@@ -224,7 +224,7 @@ def test_a_checkpoint_with_another_origin_than_its_key_is_refused(full, tmp_path
 @pytest.mark.parametrize(
     "vkey",
     ["", "nonsense", WitnessSigner(generate_signing_key("witness.example")).vkey],
-    ids=["nothing", "nonsense", "a witness's"],
+    ids=["empty", "nonsense", "of a witness"],  # not the key itself: it is another one in each process
 )
 def test_a_key_that_is_not_a_logs_is_an_error_of_the_caller(full, vkey):
     with pytest.raises(MalformedNote):
