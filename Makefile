@@ -14,7 +14,7 @@ run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it d
 	@.venv/bin/keyledger run $(ARGS)
 
 test: .venv/.test  ## the whole test suite on a PostgreSQL of its own (ARGS=... goes to pytest)
-	@.venv/bin/python -m pytest -n auto $(ARGS)
+	@.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 setup: .venv/.test  ## everything for development in .venv
 
@@ -23,7 +23,7 @@ check: .venv/.test  ## what has to pass before a change lands: format, lint, typ
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -n auto $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -31,8 +31,8 @@ from projections.postgres import Connection
 from tests.support.postgres import TemplatedServer
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
-MUTATIONS = int(os.environ.get("MUTATIONS", "150"))
-HONEST_LOGS = int(os.environ.get("HONEST_LOGS", "25"))
+MUTATIONS = int(os.environ.get("MUTATIONS", "64"))
+HONEST_LOGS = int(os.environ.get("HONEST_LOGS", "12"))
 PROVIDERS = ("openai", "anthropic", "mistral")
 TENANTS = [str(UUID(int=number, version=4)) for number in range(1, 13)]
 OLD, BOTH = Keyring(ENCRYPTION_KEY), Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
