@@ -161,7 +161,7 @@ def test_after_calls_of_every_kind_no_object_holds_the_key():
         del server
         gc.unfreeze()  # else what was there at the end of the warm-up is neither collected nor listed
         found = ["not looked yet"]
-        for _ in range(50):  # a stream that was left is taken down by the event loop, a few turns later
+        for _ in range(3):  # a stream that was left is taken down by the event loop, a few turns later
             gc.collect()
             if not (found := _on_the_heap()):
                 break
