@@ -112,7 +112,7 @@ def test_no_error_log_or_traceback_holds_the_key(server, model, how, wrong, capl
         server.accepted = frozenset()
     server.misbehave = wrong
     hangs = wrong is not None and wrong.fault is Fault.HANG
-    timeouts = Timeouts(connect=10, answer=0.4 if hangs else 10)
+    timeouts = Timeouts(connect=10, answer=1.2 if hangs else 10)  # long enough for the request to arrive
     with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
         with_gateway(FreshKeys(server.url), lambda gateway: how(gateway, model), timeouts=timeouts)
     error = caught.value
