@@ -14,7 +14,7 @@ CONFIG = SchemathesisConfig.from_dict(
         "generation": {
             "mode": "all",
             "deterministic": True,
-            "max-examples": int(os.environ.get("CONTRACT_EXAMPLES", "8")),
+            "max-examples": int(os.environ.get("CONTRACT_EXAMPLES", "15")),
             # Generated keys would be 401 and nothing else; what keys may do has tests of its own.
             "with-security-parameters": False,
         },
