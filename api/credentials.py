@@ -1,7 +1,7 @@
 """Credentials of a tenant: set, list, show, delete, and their history.
 
 Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; what comes back shows a mask,
-never a key. Endpoints are plain functions where the store blocks; each runs in a thread of its own.
+never a key. Endpoints are plain functions where they block; each runs in a thread of its own.
 """
 
 from typing import Annotated
@@ -50,7 +50,7 @@ router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], depen
     responses={200: answer(SET, ETAG), **problems(*ADMIN, *BODY, *COMMAND, "invalid-credential")},
     dependencies=[only_query()],
 )
-def set_credential(
+async def set_credential(
     *,
     tenant_id: TenantId,
     provider: ProviderName,
@@ -61,7 +61,7 @@ def set_credential(
     response: Response,
 ) -> CredentialSetAnswer:
     """Store the key and settings in place of whatever was there. Setting what is already set changes nothing."""
-    answer, response.headers["ETag"] = set_to(services, tenant_id, provider, body, meta, precondition)
+    answer, response.headers["ETag"] = await set_to(services, tenant_id, provider, body, meta, precondition)
     return answer
 
 
@@ -125,7 +125,7 @@ def get_credential(
     responses={200: answer(DELETED, ETAG), **problems(*ADMIN, *COMMAND, "credential-not-found")},
     dependencies=[only_query()],
 )
-def delete_credential(
+async def delete_credential(
     *,
     tenant_id: TenantId,
     provider: ProviderName,
@@ -136,7 +136,7 @@ def delete_credential(
 ) -> CredentialDeletedAnswer:
     """Take a credential out of use. Once this is answered no node uses it."""
     name = provider_named(provider).name
-    state = services.credentials.handle(DeleteCredential(tenant_id, name, meta, precondition))
+    state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
     return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)
@@ -166,7 +166,7 @@ def list_credential_history(
     return page_of(services, exchange, wanted, "history", request, response)
 
 
-def set_to(
+async def set_to(
     services: Services,
     tenant_id: str,
     provider: str,
@@ -174,13 +174,13 @@ def set_to(
     meta: CommandMeta,
     precondition: Precondition,
 ) -> tuple[CredentialSetAnswer, str]:
-    """Carry out a PUT and return its answer and entity tag. Blocks; raises ServiceError."""
+    """Carry out a PUT and return its answer and entity tag. Raises ServiceError."""
     known = provider_named(provider)
     config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
     secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
     if secret.reveal() in (meta.reason or ""):
         raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
-    state = services.credentials.handle(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
+    state = await services.carry_out(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     answer = CredentialSetAnswer(
         tenant_id=tenant_id,

@@ -6,10 +6,8 @@ else goes on to the routes of `credentials`, which say what is wrong with it, so
 Promises: it works only behind the guard, for a caller it has admitted. It keeps no state.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import uuid4
 
@@ -29,8 +27,6 @@ from domain.providers import PROVIDERS
 
 _PATH = re.compile(rf"/api/v1/sysadmin/tenants/({UUID_PATTERN[1:-1]})/credentials(?:/({'|'.join(PROVIDERS)}))?")
 _SPECIAL = frozenset({b"if-match", b"if-none-match", b"idempotency-key"})
-_THREADS = 40
-"""As many as the framework has for the same work."""
 
 Handler = Callable[[], Awaitable[Response]]
 
@@ -41,7 +37,6 @@ class Direct:
     def __init__(self, app: ASGIApp, *, services: Services) -> None:
         self._app = app
         self._services = services
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="set-credential")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is handled here, and let any other go on."""
@@ -84,9 +79,7 @@ class Direct:
         return _answer(await credentials.listed_now(self._services, tenant_id))
 
     async def _set(self, tenant_id: str, provider: str, body: CredentialBody, meta: CommandMeta) -> Response:
-        # The store blocks.
-        work = partial(credentials.set_to, self._services, tenant_id, provider, body, meta, Precondition())
-        answer, tag = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        answer, tag = await credentials.set_to(self._services, tenant_id, provider, body, meta, Precondition())
         return _answer(answer, {"ETag": tag})
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from api.auth import Authenticator
+from domain.credential import Credential
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
 from domain.native import NativeApis
@@ -25,7 +26,7 @@ from domain.ports import (
 )
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
-from domain.service import CredentialService
+from domain.service import AdminCommand, CredentialService
 from domain.transparency import TransparencyLog
 
 
@@ -38,6 +39,7 @@ class CheckResult:
 
 
 Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]
+CarryOut = Callable[[AdminCommand], Awaitable[Credential]]
 Hook = Callable[[], Awaitable[None]]
 
 
@@ -54,6 +56,7 @@ def new_registry() -> CollectorRegistry:
 class Services:
     """The parts behind the HTTP interface.
 
+    carry_out: carries out a command; what comes at the same time shares a commit.
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
     audit_recorder: hears of what happens besides changes. usage: who used a credential; usage_meter: what of it is not
     stored yet. reason_required: changes need an X-Audit-Reason.
@@ -64,6 +67,7 @@ class Services:
     """
 
     credentials: CredentialService
+    carry_out: CarryOut
     listing: TenantCredentials
     models: LanguageModels
     native: NativeApis

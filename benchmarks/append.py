@@ -7,7 +7,7 @@ appends that come together share a commit.
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from domain.credential import SetCredential, decide
 from domain.event import CommandMeta, Event
 from domain.providers import CredentialConfig
 from domain.secret import Secret
-from keyledger.combined_appends import CombinedAppends
+from keyledger.combined_writes import CombinedWrites
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring, generate_encryption_key
 from projections.postgres import open_pool
@@ -53,8 +53,8 @@ def run(scale: Scale, folder: Path) -> Section:
 def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
     pool = open_pool(dsn)
     try:
-        log, ready = CombinedAppends(CredentialLog(pool)), ready_events(scale)
-        return written(lambda: log.append([next(ready)]), writers, scale.seconds)
+        writes, ready = appends_of(CredentialLog(pool)), ready_events(scale)
+        return written(lambda: writes.write_here(next(ready)), writers, scale.seconds)
     finally:
         pool.close()
 
@@ -81,6 +81,16 @@ def _library(dsn: str, writers: int, scale: Scale) -> Measured:
         return written(append, writers, scale.seconds)
     finally:
         datastore.close()
+
+
+def appends_of(log: CredentialLog) -> CombinedWrites[Event, None]:
+    """Return what appends single events to the log as a service does: those that come together share a commit."""
+
+    def append_all(events: Sequence[Event]) -> Sequence[None]:
+        log.append(events)
+        return [None] * len(events)
+
+    return CombinedWrites(append_all)
 
 
 def ready_events(scale: Scale) -> Iterator[Event]:

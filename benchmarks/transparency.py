@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.append import ready_events, written
+from benchmarks.append import appends_of, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
 from keyledger.audit_keys import LogSigner, generate_signing_key
 from keyledger.background import TICK_S
-from keyledger.combined_appends import CombinedAppends
 from keyledger.event_store import CredentialLog
 from keyledger.transparency import Transparency
 from projections import audit_trail, transparency_log
@@ -47,7 +46,7 @@ def run(scale: Scale, folder: Path) -> Section:
 def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
     pool = open_pool(dsn)
     try:
-        log, events = CombinedAppends(CredentialLog(pool)), ready_events(scale)
+        writes, events = appends_of(CredentialLog(pool)), ready_events(scale)
         work: list[Callable[[], object]] = [CatchUp(pool, audit_trail.TABLE, audit_trail.write).run]
         with tempfile.TemporaryDirectory() as data:
             if tree:
@@ -55,7 +54,7 @@ def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
                 signer = LogSigner(generate_signing_key("benchmark"))
                 work.append(Transparency(pool, dsn, follower, signer, Path(data), lambda: datetime.now(UTC)).checkpoint)
             with _each_second(work):
-                return written(lambda: log.append([next(events)]), writers, scale.seconds)
+                return written(lambda: writes.write_here(next(events)), writers, scale.seconds)
     finally:
         pool.close()
 

@@ -1,6 +1,6 @@
 """What the domain needs from outside, as contracts. Adapters implement them; the composition root wires them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -52,6 +52,10 @@ class EventLog(Protocol):
 
     def last(self, stream: UUID) -> "Event | None":
         """Return the newest event of a stream."""
+        ...
+
+    def newest(self, streams: Sequence[UUID]) -> "Mapping[UUID, Event]":
+        """Return the newest event of each stream that has any, all read in one statement."""
         ...
 
     def find(self, stream: UUID, command_id: str) -> "Event | None":

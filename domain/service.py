@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from domain.credential import (
     Credential,
@@ -30,8 +31,11 @@ from domain.resolution import Stored
 AdminCommand = SetCredential | DeleteCredential
 """What an administrator may ask for."""
 
+Outcome = Credential | Exception
+"""What became of a command: the state after it, or why there is none."""
+
 ATTEMPTS = 8
-"""Tries for a command that others outrun; with eight writers on one credential three are too few."""
+"""Tries for commands that other nodes outrun; with eight writers on one credential three are too few."""
 
 
 class CredentialState(StrEnum):
@@ -83,24 +87,34 @@ class CredentialService:
 
         Raises VersionConflict, CredentialNotFound, CommandReused and StoreUnavailable.
         """
-        stream = stream_id(command.tenant_id, command.provider)
+        outcome = self.handle_all([command])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def handle_all(self, commands: Sequence[AdminCommand], *, sent_before: bool = False) -> list[Outcome]:
+        """Carry out commands in their order with one append, and return what became of each, as if it had come alone.
+
+        sent_before: an earlier try may have been stored, so each is looked for first.
+        """
+        try:
+            return self._carried_out(commands, sent_before=sent_before)
+        except Exception as fault:  # noqa: BLE001  the fault of one is not that of the others
+            if len(commands) == 1:
+                return [fault]
+            if isinstance(fault, StoreUnavailable):
+                return [StoreUnavailable() for _ in commands]
+        return [self.handle_all([command], sent_before=True)[0] for command in commands]
+
+    def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[Outcome]:
         failure: ServiceError | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(self._spread() * 0.005 * attempt)
-            if attempt or command.meta.may_repeat:
-                earlier = self._log.find(stream, command.meta.command_id)
-                if earlier is not None:
-                    return self._repeated(earlier, command)
-            last = self._log.last(stream)
-            state = evolve(last) if last else None
-            events = decide(state, command, self._clock(), self._sealer)
-            if state is not None and not events:
-                if self._view.read(command.tenant_id, command.provider) == Stored.of(last):
-                    return state
-                events = decide(state, command, self._clock(), self._sealer, mend=True)
+            outcomes, events = self._decided(commands, sent_before=sent_before or attempt > 0)
             try:
-                self._log.append(events)
+                if events:
+                    self._log.append(events)
             except VersionConflict as conflict:
                 failure = conflict
             except StoreUnavailable as unavailable:
@@ -109,8 +123,52 @@ class CredentialService:
                     raise
                 failure = unavailable
             else:
-                return evolve(events[-1])
+                return outcomes
         raise failure or StoreUnavailable()
+
+    def _decided(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> tuple[list[Outcome], list[Event]]:
+        """Return what becomes of each command once the events are stored, and the events. Raises StoreUnavailable."""
+        last = dict(self._log.newest([stream_id(command.tenant_id, command.provider) for command in commands]))
+        outcomes: list[Outcome] = []
+        events: list[Event] = []
+        for command in commands:
+            stream = stream_id(command.tenant_id, command.provider)
+            try:
+                earlier = self._earlier(stream, command, events, sent_before=sent_before)
+                if earlier is not None:
+                    outcomes.append(self._repeated(earlier, command))
+                    continue
+                decided = self._events_of(command, last.get(stream), events)
+            except StoreUnavailable:
+                raise
+            except ServiceError as refused:
+                outcomes.append(refused)
+                continue
+            if decided:
+                last[stream] = decided[-1]
+                events += decided
+            outcomes.append(evolve(last[stream]))
+        return outcomes, events
+
+    def _earlier(
+        self, stream: UUID, command: AdminCommand, events: Sequence[Event], *, sent_before: bool
+    ) -> Event | None:
+        """Return what the same command led to before, here or in the log."""
+        if not sent_before and not command.meta.may_repeat:
+            return None
+        for event in events:
+            if event.originator_id == stream and event.command_id == command.meta.command_id:
+                return event
+        return self._log.find(stream, command.meta.command_id)
+
+    def _events_of(self, command: AdminCommand, last: Event | None, events: Sequence[Event]) -> Sequence[Event]:
+        state = evolve(last) if last else None
+        decided = decide(state, command, self._clock(), self._sealer)
+        if decided or last is None or last in events:
+            return decided
+        if self._view.read(command.tenant_id, command.provider) == Stored.of(last):
+            return decided
+        return decide(state, command, self._clock(), self._sealer, mend=True)
 
     def get(self, tenant_id: str, provider: str) -> CredentialStatus:
         """Return a live credential. Raises CredentialNotFound, CredentialIntegrityError."""

@@ -5,10 +5,9 @@ each batch looks at the newest events anew, and a conflict is looked at again. A
 recognised by its command id. What was heard is kept until it is stored.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 from uuid import UUID, uuid4
 
 from domain.audit_events import AcceptanceEvent, accept_or_reject, acceptance_stream
@@ -23,14 +22,6 @@ BATCH = 1000
 
 Credential = tuple[str, str, int]
 """Tenant, provider and version."""
-
-
-class Acceptances(Protocol):
-    """What the log tells of providers' answers."""
-
-    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
-        """Return the newest event of each stream that has one. Raises StoreUnavailable."""
-        ...
 
 
 @dataclass(slots=True)
@@ -68,9 +59,8 @@ class _Unstored:
 class AcceptanceRecords:
     """What was heard and is not stored yet. For one thread at a time."""
 
-    def __init__(self, log: EventLog, acceptances: Acceptances, clock: Clock) -> None:
+    def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log
-        self._acceptances = acceptances
         self._clock = clock
         self._unstored: dict[Credential, _Unstored] = {}
 
@@ -96,7 +86,7 @@ class AcceptanceRecords:
     def _store(self, batch: Mapping[Credential, _Unstored]) -> None:
         streams = {acceptance_stream(tenant_id, provider) for tenant_id, provider, _ in batch}
         for _ in range(ATTEMPTS):
-            events = list(self._events(batch, self._acceptances.newest(list(streams))))
+            events = list(self._events(batch, self._log.newest(list(streams))))
             try:
                 if events:
                     self._log.append(events)

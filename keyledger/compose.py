@@ -30,7 +30,7 @@ from keyledger.audit_keys import LogSigner
 from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
-from keyledger.combined_appends import CombinedAppends
+from keyledger.combined_writes import CombinedWrites
 from keyledger.direct_access import database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
@@ -54,7 +54,6 @@ from keyledger.start_checks import require_keys, require_own_packages, require_s
 from keyledger.transparency import Transparency
 from keyledger.usage_meter import UsageMeter
 from projections import audit_trail, transparency_log
-from projections.acceptances import PostgresAcceptances
 from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
@@ -169,7 +168,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     pool = open_pool(dsn)
     log = CredentialLog(pool)
     usage = PostgresCredentialUsage(pool)
-    meter = UsageMeter(usage, AcceptanceRecords(log, PostgresAcceptances(pool), _now), _now)
+    meter = UsageMeter(usage, AcceptanceRecords(log, _now), _now)
     gateway = Gateway(catalogue, resolver, settings.endpoint_rules, meter=meter)
     pass_through = PassThrough(resolver, settings.endpoint_rules, meter=meter)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
@@ -201,8 +200,10 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         recorder,
         meter,
     )
+    credentials = CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now)
     services = Services(
-        credentials=CredentialService(CombinedAppends(log), PostgresCurrentCredentials(pool), sealer, _now),
+        credentials=credentials,
+        carry_out=CombinedWrites(credentials.handle_all).write,
         listing=view,
         models=gateway,
         native=pass_through,

@@ -9,7 +9,7 @@ synchronous standby did not confirm.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from eventsourcing.postgres import (
 )
 from eventsourcing.utils import Environment
 from psycopg.errors import Diagnostic
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.errors import StoreUnavailable, VersionConflict
@@ -45,6 +46,11 @@ _APPEND = "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb) AS posit
 _TO_JSON = json.JSONEncoder(default=str)
 
 
+_NEWEST = """
+SELECT e.originator_id, e.originator_version, e.topic, e.state
+  FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
+       SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
+"""
 _FIND = """
 SELECT originator_version, topic, state FROM keyledger_events
  WHERE originator_id = %s AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = %s
@@ -164,7 +170,17 @@ class CredentialLog(Application[UUID]):
 
     def last(self, stream: UUID) -> Event | None:
         """Return the newest event of a stream. Raises StoreUnavailable, CredentialIntegrityError."""
-        return next(iter(self._read(stream, desc=True, limit=1)), None)
+        return self.newest([stream]).get(stream)
+
+    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
+        """Return the newest event of each stream that has any. Raises StoreUnavailable, CredentialIntegrityError."""
+        with (
+            unavailable(),
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=tuple_row, binary=True) as cursor,
+        ):
+            rows = cursor.execute(_NEWEST, [list(set(streams))], prepare=True).fetchall()
+        return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
 
     def find(self, stream: UUID, command_id: str) -> Event | None:
         """Return the event that a command caused. Raises StoreUnavailable, CredentialIntegrityError."""
@@ -174,7 +190,10 @@ class CredentialLog(Application[UUID]):
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
-        return self._read(stream)
+        try:
+            return [event for event in self.events.get(stream) if isinstance(event, Event)]
+        except PersistenceError:
+            raise StoreUnavailable from None
 
     def append(self, events: Sequence[Event]) -> None:
         """Store the events with the current view. Raises VersionConflict, StoreUnavailable."""
@@ -182,12 +201,6 @@ class CredentialLog(Application[UUID]):
             self.events.put(events)
         except IntegrityError:
             raise VersionConflict(events[0].originator_version, precondition=False) from None
-        except PersistenceError:
-            raise StoreUnavailable from None
-
-    def _read(self, stream: UUID, **wanted: Any) -> Sequence[Event]:
-        try:
-            return [event for event in self.events.get(stream, **wanted) if isinstance(event, Event)]
         except PersistenceError:
             raise StoreUnavailable from None
 

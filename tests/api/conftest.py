@@ -17,6 +17,7 @@ from domain.secret import Secret
 from domain.service import CredentialService
 from keyledger.acceptance_records import AcceptanceRecords
 from keyledger.audit_recorder import AuditRecorder
+from keyledger.combined_writes import CombinedWrites
 from keyledger.usage_meter import UsageMeter
 from tests.api.memory import (
     START,
@@ -74,11 +75,13 @@ class Harness:
         self.recorder = AuditRecorder(self.store, clock)
         self.transparency = MemoryTransparency(self.store, clock)
         self.usage = MemoryUsage()
-        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.store, self.store, Ticking()), Ticking())
+        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.store, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
+        credentials = CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None)
         self.services = Services(
-            credentials=CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None),
+            credentials=credentials,
+            carry_out=CombinedWrites(credentials.handle_all).write,
             listing=MemoryListing(self.store),
             models=self.models,
             native=self.native,

@@ -1,6 +1,6 @@
 """The language of the domain's tests: given(events).when(command).then(events), with a fixed clock, sealed in clear."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -195,6 +195,10 @@ class MemoryLog:
 
     def last(self, stream: UUID) -> Event | None:
         return next((event for event in reversed(self.events) if event.originator_id == stream), None)
+
+    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
+        found = {stream: self.last(stream) for stream in streams}
+        return {stream: event for stream, event in found.items() if event is not None}
 
     def find(self, stream: UUID, command_id: str) -> Event | None:
         mine = (event for event in self.events if event.originator_id == stream)

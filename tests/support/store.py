@@ -16,7 +16,7 @@ from domain.event import CommandMeta
 from domain.providers import CredentialConfig
 from domain.secret import Secret
 from domain.service import AdminCommand, CredentialService
-from keyledger.combined_appends import CombinedAppends
+from keyledger.combined_writes import CombinedWrites
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring
 from projections import audit_trail, transparency_log
@@ -39,6 +39,7 @@ class Store:
     follower: CatchUp
     tree_follower: CatchUp
     service: CredentialService
+    writes: CombinedWrites[AdminCommand, Credential]
 
     def set(
         self,
@@ -54,7 +55,7 @@ class Store:
         return self.handle(DeleteCredential(tenant_id, provider, _meta("")))
 
     def handle(self, command: AdminCommand) -> Credential:
-        return self.service.handle(command)
+        return self.writes.write_here(command)
 
     def audit(self, **wanted: object) -> list[AuditEntry]:
         return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
@@ -81,8 +82,8 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
         log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
         follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
         tree = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
-        service = CredentialService(CombinedAppends(log), view, ring, lambda: datetime.now(UTC))
-        yield Store(url, pool, ring, log, view, follower, tree, service)
+        service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
+        yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(service.handle_all))
     finally:
         pool.close()
 

@@ -18,7 +18,6 @@ from domain.usage import UsageFilter, UsagePlace, UsageRecord
 from keyledger import usage_meter
 from keyledger.acceptance_records import AcceptanceRecords
 from keyledger.usage_meter import UsageMeter
-from projections.acceptances import PostgresAcceptances
 from projections.credential_usage import BATCH, AdditionUnknown, PostgresCredentialUsage
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, faulty_link
@@ -55,7 +54,7 @@ class Node:
 
 def node(store: Store, log: EventLog | None = None) -> Node:
     hands, usage = Hands(), PostgresCredentialUsage(store.pool)
-    acceptances = AcceptanceRecords(log or store.log, PostgresAcceptances(store.pool), hands)
+    acceptances = AcceptanceRecords(log or store.log, hands)
     return Node(UsageMeter(usage, acceptances, hands), usage, hands)
 
 
@@ -332,7 +331,7 @@ class TestAcceptance:
         class Outrun:
             """A log whose first append comes after a rival's."""
 
-            last, find = store.log.last, store.log.find
+            last, find, newest = store.log.last, store.log.find, store.log.newest
 
             def append(self, events: list[Event]) -> None:
                 rival.meter.flush()
@@ -348,7 +347,7 @@ class TestAcceptance:
         self, flushes: list[list[int]]
     ) -> None:
         log = _InMemory()
-        acceptances = AcceptanceRecords(log, log, Hands())
+        acceptances = AcceptanceRecords(log, Hands())
         meter = UsageMeter(_Nowhere(), acceptances, Hands())
         for statuses in flushes:
             for status in statuses:

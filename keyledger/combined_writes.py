@@ -1,0 +1,110 @@
+"""Writes that are asked for at the same time, made in one go.
+
+While the one thread that writes is busy, others gather; it then takes all of them along. So they share its statements
+and its commit, and none of them costs a thread of its own. Each has its own outcome and is told once that is certain.
+Promises: who waits for longer than `PATIENCE` seconds to be taken along gives up, and nothing of it was written. An
+outage ends everything that waits, so that none of it waits for another one; whoever comes later is tried again. Who
+stops waiting stops nothing. It keeps no state that a crash could lose: what was not acknowledged may or may not have
+happened, as ever.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Generic, TypeVar
+
+from domain.errors import StoreUnavailable
+from projections.postgres import DEADLINE
+
+W = TypeVar("W")
+R = TypeVar("R")
+
+PATIENCE = DEADLINE
+TOGETHER_MAX = 64
+"""Writes in one go: far less than a moment for those who wait for the lock of the log meanwhile."""
+
+
+class CombinedWrites(Generic[W, R]):
+    """Combines writes.
+
+    write_all: makes writes in their order and returns what became of each, its result or its error. It may raise what
+    became of all of them.
+    """
+
+    def __init__(self, write_all: Callable[[Sequence[W]], Sequence[R | Exception]]) -> None:
+        self._write_all = write_all
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[W, Future[R]]] = []
+        self._busy = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="combined-writes")
+
+    async def write(self, one: W) -> R:
+        """Make a write from the event loop. Raises its error, StoreUnavailable."""
+        future = self._asked(one)
+        told = asyncio.wrap_future(future)
+        told.add_done_callback(_looked_at)
+        await asyncio.wait([told], timeout=PATIENCE)
+        if not future.done() and future.cancel():
+            raise StoreUnavailable
+        return await asyncio.shield(told)
+
+    def write_here(self, one: W) -> R:
+        """Make a write from a thread that may block. Raises its error, StoreUnavailable."""
+        future = self._asked(one)
+        wait([future], PATIENCE)
+        if not future.done() and future.cancel():
+            raise StoreUnavailable
+        return future.result()
+
+    def _asked(self, one: W) -> Future[R]:
+        future: Future[R] = Future()
+        with self._lock:
+            self._waiting.append((one, future))
+            if not self._busy:
+                self._busy = True
+                self._thread.submit(self._write_what_waits)
+        return future
+
+    def _write_what_waits(self) -> None:
+        while together := self._taken():
+            outcomes = self._outcomes([one for one, _ in together])
+            for (_, future), outcome in zip(together, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+            if any(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
+                self._end_what_waits()
+
+    def _taken(self) -> list[tuple[W, Future[R]]]:
+        """Return the next that go together, without those that gave up. Nothing: there is nobody left."""
+        with self._lock:
+            while self._waiting:
+                first, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
+                taken = [(one, future) for one, future in first if future.set_running_or_notify_cancel()]
+                if taken:
+                    return taken
+            self._busy = False
+            return []
+
+    def _outcomes(self, together: Sequence[W]) -> Sequence[R | Exception]:
+        try:
+            return self._write_all(together)
+        except StoreUnavailable:
+            return [StoreUnavailable() for _ in together]  # one for each: a traceback belongs to one caller
+        except Exception as fault:  # noqa: BLE001  whatever it is, everybody has to be told
+            return [fault for _ in together]
+
+    def _end_what_waits(self) -> None:
+        with self._lock:
+            ended, self._waiting = self._waiting, []
+        for _, future in ended:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(StoreUnavailable())
+
+
+def _looked_at(told: "asyncio.Future[R]") -> None:
+    """Take note of an error that nobody waits for any more: its command was cut off with its connection."""
+    if not told.cancelled():
+        told.exception()
