@@ -23,6 +23,7 @@ class Metrics:
             ("method", "route"),
             registry=registry,
         )
+        self._of_requests: dict[tuple[str, str, int | None], tuple[Counter, Histogram]] = {}
         self._resolutions = Counter(
             "keyledger_credential_resolutions",
             "Calls to models by whose key served them and how it ended.",
@@ -32,8 +33,12 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int | None, seconds: float) -> None:
         """Count an answered request. `status` None: the connection ended before there was an answer."""
-        self._requests.labels(method, route, "none" if status is None else str(status)).inc()
-        self._durations.labels(method, route).observe(seconds)
+        told = self._of_requests.get((method, route, status))
+        if told is None:  # as many as there are routes, methods and statuses
+            count = self._requests.labels(method, route, "none" if status is None else str(status))
+            told = self._of_requests[method, route, status] = (count, self._durations.labels(method, route))
+        told[0].inc()
+        told[1].observe(seconds)
 
     def served(self, receipt: Receipt) -> None:
         """Count a call that a key served."""

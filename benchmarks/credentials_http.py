@@ -1,5 +1,6 @@
 """PUT and GET of credentials over HTTP, against bare inserts of as many connections and against OpenBao's KV v2.
 
+Ours is measured as it starts, one process, and with as many processes as the machine has cores, as OpenBao uses them.
 All keep what they acknowledged: ours and the bare inserts in an embedded PostgreSQL with fsync on, OpenBao in its raft
 log, with an audit device as ours has an audit trail. Every PUT replaces what is there by something else.
 """
@@ -31,7 +32,7 @@ from benchmarks.frame import (
 from benchmarks.load import Call, drive, send_calls
 from benchmarks.peers import Bao, openbao
 from benchmarks.processes import Running
-from benchmarks.service import LIST, PUT, service, set_credentials, settle
+from benchmarks.service import LIST, PROCESSES, PUT, service, set_credentials, settle
 from benchmarks.stored import database
 
 TENANTS = 500
@@ -52,19 +53,20 @@ def run_put(scale: Scale, folder: Path) -> Section:
             connection.execute(_TABLE)
         for clients in scale.clients:
             contestants: dict[str, Contestant] = {
-                "ours": partial(_drive, ours, PUT, clients, scale),
-                "bare inserts": partial(apart, _insert, dsn, clients, scale.seconds),
+                name: partial(_drive, running, PUT, clients, scale) for name, running in ours.items()
             }
+            contestants["bare inserts"] = partial(apart, _insert, dsn, clients, scale.seconds)
             if bao is not None:
                 contestants["OpenBao"] = partial(_drive, bao.running, bao.put, clients, scale)
             found = in_turn(contestants, scale.rounds)
             beside = rates(found)
-            if bao is not None:
-                ratio = throughput_ratio(found["ours"], found["OpenBao"])
-                section.rows.append(Row(f"PUT to OpenBao KV v2, clients: {clients}", ratio, TO_BAO, beside))
-            ratio = throughput_ratio(found["ours"], found["bare inserts"])
-            goal = TO_BARE if clients == 1 else None
-            section.rows.append(Row(f"PUT to bare inserts, clients: {clients}", ratio, goal, beside))
+            for name in ours:
+                if bao is not None:
+                    ratio = throughput_ratio(found[name], found["OpenBao"])
+                    section.rows.append(Row(f"PUT to OpenBao KV v2, {name}, clients: {clients}", ratio, TO_BAO, beside))
+                ratio = throughput_ratio(found[name], found["bare inserts"])
+                goal = TO_BARE if clients == 1 else None
+                section.rows.append(Row(f"PUT to bare inserts, {name}, clients: {clients}", ratio, goal, beside))
     return section
 
 
@@ -76,22 +78,29 @@ def run_list(scale: Scale, folder: Path) -> Section:
             return section
         for clients in scale.clients:
             contestants: dict[str, Contestant] = {
-                "ours": partial(_drive, ours, LIST, clients, scale),
-                "OpenBao": partial(_drive, bao.running, bao.get, clients, scale),
+                name: partial(_drive, running, LIST, clients, scale) for name, running in ours.items()
             }
+            contestants["OpenBao"] = partial(_drive, bao.running, bao.get, clients, scale)
             found = in_turn(contestants, scale.rounds)
-            ratio = throughput_ratio(found["ours"], found["OpenBao"])
-            section.rows.append(Row(f"GET to OpenBao KV v2, clients: {clients}", ratio, TO_BAO, rates(found)))
+            for name in ours:
+                ratio = throughput_ratio(found[name], found["OpenBao"])
+                what = f"GET to OpenBao KV v2, {name}, clients: {clients}"
+                section.rows.append(Row(what, ratio, TO_BAO, rates(found)))
     return section
 
 
 @contextmanager
-def _contestants(scale: Scale, folder: Path, section: Section) -> Iterator[tuple[Running, Bao | None]]:
-    """Start both, with a secret for each tenant in each."""
+def _contestants(scale: Scale, folder: Path, section: Section) -> Iterator[tuple[dict[str, Running], Bao | None]]:
+    """Start all, with a secret for each tenant in each: ours as one process and as several, and OpenBao."""
     with ExitStack() as opened:
-        ours = opened.enter_context(service(folder))
-        settle(ours)
-        set_credentials(ours, _tenants(scale))
+        ours: dict[str, Running] = {}
+        for processes in sorted({1, PROCESSES}):
+            name = "one process" if processes == 1 else f"{processes} processes"
+            place = folder / name.replace(" ", "-")
+            place.mkdir()
+            ours[name] = running = opened.enter_context(service(place, processes=processes))
+            settle(running, processes)
+            set_credentials(running, _tenants(scale))
         bao: Bao | None = None
         with optional(section, "OpenBao"):
             found = opened.enter_context(openbao(folder))

@@ -1,6 +1,7 @@
 """Our own service as a user starts it: `keyledger serve` with its defaults, on its embedded PostgreSQL or another."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,9 @@ from benchmarks.frame import Unusable
 from benchmarks.load import TENANT, Call, send_calls
 from benchmarks.processes import Running, free_port, request, server
 from keyledger.keyring import generate_encryption_key
+
+PROCESSES = os.cpu_count() or 1
+"""As many as serve best on this machine."""
 
 SUPER_KEY = "benchmark-super-key-0001"
 MODEL = "gpt-4o"
@@ -26,7 +30,12 @@ PASS_THROUGH = "/api/v1/tenants/{tenant}/providers/openai/v1/chat/completions"  
 
 @contextmanager
 def service(
-    folder: Path, *, provider_port: int = 9, database_url: str | None = None, encryption_key: str | None = None
+    folder: Path,
+    *,
+    provider_port: int = 9,
+    database_url: str | None = None,
+    encryption_key: str | None = None,
+    processes: int = 1,
 ) -> Iterator[Running]:
     """Serve while the block lasts. provider_port: where the tenants' provider is."""
     environment = {
@@ -41,6 +50,7 @@ def service(
         environment["DATABASE_URL"] = database_url
     port = free_port()
     command = [str(Path(sys.executable).with_name("keyledger")), "serve", "--port", str(port)]
+    command += ["--workers", str(processes)] if processes > 1 else []
     with server(command, environment, folder, port, "/readyz") as running:
         yield running
 
@@ -66,10 +76,11 @@ def warm(running: Running, call: Call) -> None:
     request(running.port, call.method, path, call.body, headers)
 
 
-def settle(running: Running) -> None:
+def settle(running: Running, processes: int = 1) -> None:
     """Wait until the LLM library, which is loaded beside, takes no more time from others. No provider is needed."""
-    with suppress(Unusable):
-        warm(running, completion(OURS, streaming=False))
+    for _ in range(1 if processes == 1 else 4 * processes):  # each connection goes to one of them, at random
+        with suppress(Unusable):
+            warm(running, completion(OURS, streaming=False))
 
 
 def pass_through(running: Running, *, streaming: bool) -> Call:
