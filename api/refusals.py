@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from api.exchange import Exchange
 from api.paths import is_about_credentials, is_guarded, routed_path
-from domain.audit_events import Outcome
+from domain.audit_events import Outcome, Refusal
 from domain.ports import AuditRecorder
 from domain.providers import PROVIDERS
 
@@ -61,11 +61,13 @@ def note_refusal(recorder: AuditRecorder, scope: Scope, exchange: Exchange, rout
     provider = place["provider"] if place else None
     recorder.refused(
         exchange.meta(""),
-        Outcome.DENIED if denied else Outcome.FAILED,
-        method=method_of(scope),
-        route=route,
-        status=status,
-        code=exchange.refusal or "unknown",
-        tenant_id=place["tenant"] if place else None,
-        provider=provider if provider in PROVIDERS else None,
+        Refusal(
+            outcome=Outcome.DENIED if denied else Outcome.FAILED,
+            method=method_of(scope),
+            route=route,
+            status=status,
+            code=exchange.refusal or "unknown",
+            tenant_id=place["tenant"] if place else None,
+            provider=provider if provider in PROVIDERS else None,
+        ),
     )

@@ -30,12 +30,25 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRefused(Event):
-    """Requests that were answered with an error. `count`: how many alike, one after the other, this record stands for.
+class Refusal:
+    """A request that was answered with an error, as far as the audit tells of it.
 
     outcome: denied or failed. route: the template of the path, or `unrouted`. status: of the answer. code: of the
     problem. tenant_id, provider: None where the request named none that is valid.
     """
+
+    outcome: Outcome
+    method: str
+    route: str
+    status: int
+    code: str
+    tenant_id: str | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRefused(Event):
+    """A `Refusal`. `count`: how many alike, one after the other, this record stands for."""
 
     TOPIC: ClassVar[str] = "RequestRefused"
     outcome: str
@@ -122,30 +135,18 @@ def acceptance_stream(tenant_id: str, provider: str) -> UUID:
     return uuid5(_ACCEPTANCES, f"{tenant_id}/{provider}")
 
 
-def request_refused(
-    meta: CommandMeta,
-    now: datetime,
-    *,
-    outcome: Outcome,
-    method: str,
-    route: str,
-    status: int,
-    code: str,
-    count: int = 1,
-    tenant_id: str | None = None,
-    provider: str | None = None,
-) -> RequestRefused:
+def request_refused(meta: CommandMeta, now: datetime, refusal: Refusal, count: int = 1) -> RequestRefused:
     """Return the record of refused requests."""
     return RequestRefused(
         **envelope(record_stream(meta.command_id), 1, meta, now),
-        outcome=outcome.value,
-        method=method,
-        route=route,
-        status=status,
-        code=code,
+        outcome=refusal.outcome.value,
+        method=refusal.method,
+        route=refusal.route,
+        status=refusal.status,
+        code=refusal.code,
         count=count,
-        tenant_id=tenant_id,
-        provider=provider,
+        tenant_id=refusal.tenant_id,
+        provider=refusal.provider,
     )
 
 

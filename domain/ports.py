@@ -9,7 +9,7 @@ from domain.secret import SealContext, SealedSecret, Secret
 
 if TYPE_CHECKING:  # these modules build on the contracts here
     from domain.audit import AuditEntry, AuditFilter
-    from domain.audit_events import Outcome
+    from domain.audit_events import Refusal
     from domain.event import CommandMeta, Event
     from domain.resolution import Stored
     from domain.service import CredentialStatus
@@ -111,18 +111,7 @@ class ResolutionView(Protocol):
 class AuditRecorder(Protocol):
     """Records what happened besides changes. Alike things in a row are counted, so nobody can flood it."""
 
-    def refused(
-        self,
-        meta: "CommandMeta",
-        outcome: "Outcome",
-        *,
-        method: str,
-        route: str,
-        status: int,
-        code: str,
-        tenant_id: str | None,
-        provider: str | None,
-    ) -> None:
+    def refused(self, meta: "CommandMeta", refusal: "Refusal") -> None:
         """Note a refused request. Never blocks; it is stored within about a second."""
         ...
 

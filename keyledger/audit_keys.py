@@ -52,72 +52,63 @@ def generate_signing_key(name: str | None = None) -> Secret:
     return Secret(f"{_PREFIX}{name}+{key_id.hex()}+{base64.b64encode(bytes([ED25519]) + seed).decode()}")
 
 
-class LogSigner:
-    """The key that a log signs its checkpoints with. Implements `domain.signed_note.NoteSigner`."""
+class _Signer:
+    """A private key with its verifier key, whose type says what it signs."""
 
     __slots__ = ("_private", "key")
+    _kind: int
+    _called: str
 
     def __init__(self, signing_key: Secret) -> None:
         """Raises MalformedNote, without the text, when it is not a signing key."""
         self._private, name = _parse_signing_key(signing_key)
-        self.key = VerifierKey(name, ED25519, _public_of(self._private))
+        self.key = VerifierKey(name, self._kind, _public_of(self._private))
 
     @property
     def name(self) -> str:
-        """The key name, which is also the origin of the log."""
+        """The key name; a log's is also its origin."""
         return self.key.name
 
     @property
     def key_id(self) -> bytes:
-        """The key id, four bytes."""
+        """The key id, four bytes. The same key has another as a witness's than as a log's."""
         return self.key.key_id
 
     @property
     def vkey(self) -> str:
-        """The verifier key, for auditors."""
+        """The verifier key, for those who rely on the signatures."""
         return self.key.render()
+
+    def __repr__(self) -> str:
+        return f"<{self._called} key {self.name}+{self.key_id.hex()}>"
+
+
+class LogSigner(_Signer):
+    """The key that a log signs its checkpoints with. Implements `domain.signed_note.NoteSigner`."""
+
+    __slots__ = ()
+    _kind, _called = ED25519, "signing"
 
     def sign(self, text: bytes) -> bytes:
         """Return the signature over the text of a note."""
         return self._private.sign(text)
 
-    def __repr__(self) -> str:
-        return f"<signing key {self.name}+{self.key_id.hex()}>"
 
-
-class WitnessSigner:
+class WitnessSigner(_Signer):
     """The key that a witness cosigns checkpoints with. Implements `domain.signed_note.NoteSigner`."""
 
-    __slots__ = ("_now", "_private", "key")
+    __slots__ = ("_now",)
+    _kind, _called = COSIGNATURE_V1, "witness"
 
     def __init__(self, signing_key: Secret, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """now: the time that goes into a cosignature. Raises MalformedNote, without the text, for no signing key."""
-        self._private, name = _parse_signing_key(signing_key)
+        super().__init__(signing_key)
         self._now = now
-        self.key = VerifierKey(name, COSIGNATURE_V1, _public_of(self._private))
-
-    @property
-    def name(self) -> str:
-        """The key name."""
-        return self.key.name
-
-    @property
-    def key_id(self) -> bytes:
-        """The key id, four bytes. Not the one the same key has as a log's."""
-        return self.key.key_id
-
-    @property
-    def vkey(self) -> str:
-        """The verifier key, for those who rely on the witness."""
-        return self.key.render()
 
     def sign(self, text: bytes) -> bytes:
         """Return the time and the signature over it and the text of a checkpoint."""
         seconds = int(self._now().timestamp())
         return seconds.to_bytes(_TIME_SIZE, "big") + self._private.sign(_cosigned(seconds, text))
-
-    def __repr__(self) -> str:
-        return f"<witness key {self.name}+{self.key_id.hex()}>"
 
 
 class Ed25519Verifier:

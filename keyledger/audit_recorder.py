@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from domain.audit_events import Outcome, audit_exported, audit_read, request_refused
+from domain.audit_events import Refusal, audit_exported, audit_read, request_refused
 from domain.errors import ServiceError, VersionConflict
 from domain.event import CommandMeta, Event
 from domain.ports import Clock, EventLog
@@ -67,41 +67,14 @@ class AuditRecorder:
         self._storing = threading.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def refused(
-        self,
-        meta: CommandMeta,
-        outcome: Outcome,
-        *,
-        method: str,
-        route: str,
-        status: int,
-        code: str,
-        tenant_id: str | None,
-        provider: str | None,
-    ) -> None:
+    def refused(self, meta: CommandMeta, refusal: Refusal) -> None:
         """Note a refused request."""
-
-        def make(who: CommandMeta, now: datetime, count: int) -> Event:
-            return request_refused(
-                who,
-                now,
-                outcome=outcome,
-                method=method,
-                route=route,
-                status=status,
-                code=code,
-                count=count,
-                tenant_id=tenant_id,
-                provider=provider,
-            )
-
-        def beyond(who: CommandMeta, now: datetime, count: int) -> Event:
-            return request_refused(
-                who, now, outcome=outcome, method="other", route="several", status=status, code="several", count=count
-            )
-
-        key = (meta.actor, meta.client_address, outcome, method, route, status, code, tenant_id, provider)
-        self._note(key, _Kind(meta, make), ("others", outcome, status), _Kind(_OTHERS, beyond))
+        others = Refusal(
+            outcome=refusal.outcome, method="other", route="several", status=refusal.status, code="several"
+        )
+        kind = _Kind(meta, lambda who, now, count: request_refused(who, now, refusal, count))
+        beyond = _Kind(_OTHERS, lambda who, now, count: request_refused(who, now, others, count))
+        self._note((meta.actor, meta.client_address, refusal), kind, ("others", others), beyond)
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
         """Record a read of the audit. Raises StoreUnavailable."""

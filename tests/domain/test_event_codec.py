@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain import event_codec
 from domain.audit_events import (
     Outcome,
+    Refusal,
     accept_or_reject,
     audit_exported,
     audit_read,
@@ -77,14 +78,16 @@ SAMPLES: dict[str, Event] = {f"{name}_v2": _today(event) for name, event in FIRS
     "request_refused_v1": request_refused(
         WHO,
         NOW,
-        outcome=Outcome.DENIED,
-        method="PUT",
-        route="/api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}",
-        status=403,
-        code="forbidden",
-        count=3,
-        tenant_id=TENANT,
-        provider="openai",
+        Refusal(
+            outcome=Outcome.DENIED,
+            method="PUT",
+            route="/api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}",
+            status=403,
+            code="forbidden",
+            tenant_id=TENANT,
+            provider="openai",
+        ),
+        3,
     ),
     "audit_read_v1": audit_read(WHO, NOW, "entries", f"tenant:{TENANT}", 2),
     "audit_exported_v1": audit_exported(WHO, NOW, "csv", None),

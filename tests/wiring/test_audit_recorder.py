@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.audit_events import AuditExported, AuditRead, Outcome, RequestRefused
+from domain.audit_events import AuditExported, AuditRead, Outcome, Refusal, RequestRefused
 from domain.errors import StoreUnavailable
 from domain.event import CommandMeta
 from keyledger.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
@@ -38,9 +38,7 @@ def recorder(log: MemoryLog, clock: Clock) -> AuditRecorder:
 
 def refuse(recorder: AuditRecorder, actor: str = "anna", code: str = "forbidden", address: str = "192.0.2.7") -> None:
     meta = CommandMeta(actor, "req-1", "", role="auditor", source="api", client_address=address)
-    recorder.refused(
-        meta, Outcome.DENIED, method="PUT", route="/r", status=403, code=code, tenant_id=None, provider=None
-    )
+    recorder.refused(meta, Refusal(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code=code))
 
 
 def counts(log: MemoryLog) -> list[int]:

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from domain.audit_events import Outcome, audit_read, request_refused
+from domain.audit_events import Outcome, Refusal, audit_read, request_refused
 from domain.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope
 from domain.event_codec import encode
@@ -69,10 +69,8 @@ class Life:
             self.store.delete(tenant, provider)
 
     def refuse(self) -> None:
-        event = request_refused(
-            meta(), now(), outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code="forbidden"
-        )
-        self.store.log.append([event])
+        refusal = Refusal(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code="forbidden")
+        self.store.log.append([request_refused(meta(), now(), refusal)])
 
     def read(self) -> None:
         self.store.log.append([audit_read(meta(), now(), "entries", None)])
