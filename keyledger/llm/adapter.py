@@ -242,10 +242,18 @@ async def _rehearse() -> None:
     sdk = openai.AsyncOpenAI(
         api_key=PLACEHOLDER, base_url="http://canned/v1", http_client=client_of_ours, max_retries=0
     )
+    azure = openai.AsyncAzureOpenAI(
+        api_key=PLACEHOLDER,
+        azure_endpoint="http://canned/v1",
+        api_version="2024-10-21",
+        http_client=client_of_ours,
+        max_retries=0,
+    )
     handler = AsyncHTTPHandler()
     handler.client = client_of_ours
-    for model, client in (("openai/x", sdk), ("hosted_vllm/x", handler), ("anthropic/x", handler)):
+    for model, client in (("openai/x", handler), ("anthropic/x", handler), ("azure/x", azure)):
         said = {"model": model, "api_base": "http://canned/v1", "api_key": PLACEHOLDER, "client": client}
+        said |= {"api_version": "2024-10-21"} if client is azure else {}
         messages = [{"role": "user", "content": "hello"}]
         tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
         _dumped(await litellm.acompletion(**said, messages=messages, tools=tools))

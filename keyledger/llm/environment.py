@@ -29,6 +29,8 @@ _SET = {
     # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large answer. It
     # has no key, and its log is switched off.
     "LITELLM_DISABLE_REDACT_SECRETS": "true",
+    # OpenAI's chats by its plain client, as other providers', instead of by OpenAI's own: a third less work for a call.
+    "EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "true",
     "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # otherwise it fetches images that a prompt names, from our network
 }
 

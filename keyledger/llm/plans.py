@@ -59,7 +59,7 @@ class _Shape:
 
 
 _SHAPES = {
-    "openai": _Shape("openai", Client.OPENAI, Client.OPENAI),
+    "openai": _Shape("openai", Client.PLAIN, Client.OPENAI),
     "anthropic": _Shape("anthropic", Client.PLAIN, Client.PLAIN),
     "mistral": _Shape("mistral", Client.PLAIN, Client.OPENAI),
     "ovhcloud": _Shape("ovhcloud", Client.PLAIN, Client.PLAIN),
