@@ -5,7 +5,7 @@ LiteLLM makes on its own leads to the same outlet, so a way we do not know of en
 Importing it takes seconds: `warm_up` does so in a thread and then calls canned answers, so that no tenant's call pays
 for it. `environment.cleanse` has to run before.
 Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`,
-`GLOBAL_LOGGING_WORKER`. A test holds each of them.
+`GLOBAL_LOGGING_WORKER`, `Logging._response_cost_calculator`. A test holds each of them.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from keyledger.llm.wire import OUTLET
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
 CLIENTS_KEPT = 256
-CHUNKS_KEPT = 32
+CHUNKS_KEPT = 4
 
 _ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
 _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
@@ -190,6 +190,7 @@ async def _beside(work: Callable[[], None]) -> None:
 def _load() -> None:
     keep_offline(os.environ)  # read while it is imported
     import litellm
+    from litellm.litellm_core_utils.litellm_logging import Logging
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
@@ -205,6 +206,8 @@ def _load() -> None:
     HTTPHandler.create_client = _no_way  # type: ignore[method-assign]
     # It would keep every prompt in a queue, for callbacks that we do not have.
     GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue = _discard  # type: ignore[method-assign]
+    # It would look up prices and compute what each answer cost, which nobody here asks: a third of a call's work.
+    Logging._response_cost_calculator = _no_cost  # type: ignore[method-assign]  # noqa: SLF001
     for setting in ("api_key", "api_base", "headers", "callbacks", "success_callback", "failure_callback"):
         if getattr(litellm, setting, None):
             raise RuntimeError(f"litellm.{setting} is set; no other part of the process may configure it")
@@ -226,6 +229,10 @@ def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:
 
 def _no_way(*_args: object, **_options: object) -> NoReturn:
     raise CallFailed("blocking-client")  # nothing of ours uses one
+
+
+def _no_cost(*_args: object, **_said: object) -> None:
+    return None
 
 
 def _discard(async_coroutine: Coroutine[Any, Any, object]) -> None:

@@ -62,6 +62,19 @@ def test_it_keeps_no_queue_of_finished_calls():
     assert queue is None or queue.empty()
 
 
+def test_what_nobody_asks_for_is_not_done(monkeypatch):
+    """Neither prices nor OpenAI's own client: together they are half of a call's work."""
+    from litellm import cost_calculator
+    from openai.resources.chat.completions import AsyncCompletions
+
+    asked: list[str] = []
+    monkeypatch.setattr(cost_calculator, "cost_per_token", lambda *_, **__: asked.append("prices"))
+    monkeypatch.setattr(AsyncCompletions, "create", lambda *_, **__: asked.append("client"))
+    with stand_in() as server:
+        with_gateway(Keys(server.url), lambda gateway: whole(gateway, "openai-litellm"))
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
