@@ -42,7 +42,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key with what is derived from it. Shows its key id, nothing else."""
 
-    __slots__ = ("_fernet", "_fingerprint_key", "_framed_id", "_mac", "key_id")
+    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
@@ -51,8 +51,9 @@ class EncryptionKey:
             self._fernet = Fernet(key.reveal().encode())
         except ValueError:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
-        self._mac = HMAC(_derive(raw, "binding", 32), SHA256())  # never finished itself, only copies of it
-        self._fingerprint_key = _derive(raw, "fingerprint", 32)
+        # Never finished themselves, only copies of them.
+        self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
+        self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
         self._framed_id = _framed(self.key_id)
 
@@ -72,7 +73,9 @@ class EncryptionKey:
 
     def fingerprint(self, secret: Secret) -> str:
         """Return the fingerprint of a secret."""
-        return "f" + hmac.digest(self._fingerprint_key, secret.reveal().encode(), "sha256")[:8].hex()
+        mac = self._fingerprint_mac.copy()
+        mac.update(secret.reveal().encode())
+        return "f" + mac.finalize()[:8].hex()
 
     def bind(self, token: str, context: SealContext) -> str:
         """Return the binding of a token to its place."""

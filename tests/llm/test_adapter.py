@@ -63,9 +63,10 @@ def test_it_keeps_no_queue_of_finished_calls():
 
 
 def test_what_nobody_asks_for_is_not_done(monkeypatch):
-    """Neither prices nor OpenAI's own client: together they are half of a call's work."""
+    """Neither prices nor OpenAI's own client, together half of a call's work, nor an encoding of 34 MB."""
     from litellm import cost_calculator
     from openai.resources.chat.completions import AsyncCompletions
+    from tiktoken import registry
 
     asked: list[str] = []
     monkeypatch.setattr(cost_calculator, "cost_per_token", lambda *_, **__: asked.append("prices"))
@@ -73,6 +74,7 @@ def test_what_nobody_asks_for_is_not_done(monkeypatch):
     with stand_in() as server:
         with_gateway(Keys(server.url), lambda gateway: whole(gateway, "openai-litellm"))
     assert asked == []
+    assert registry.ENCODINGS == {}
 
 
 @pytest.mark.parametrize(
