@@ -104,7 +104,11 @@ class CredentialService:
                 return [fault]
             if isinstance(fault, StoreUnavailable):
                 return [StoreUnavailable() for _ in commands]
-        return [self.handle_all([command], sent_before=True)[0] for command in commands]
+        outcomes: list[Outcome] = []
+        for command in commands:
+            down = outcomes and isinstance(outcomes[-1], StoreUnavailable)  # no other has to wait for that again
+            outcomes += [StoreUnavailable()] if down else self.handle_all([command], sent_before=True)
+        return outcomes
 
     def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[Outcome]:
         failure: ServiceError | None = None

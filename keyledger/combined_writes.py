@@ -90,7 +90,7 @@ class CombinedWrites(Generic[W, R]):
 
     def _outcomes(self, together: Sequence[W]) -> Sequence[R | Exception]:
         try:
-            return self._write_all(together)
+            return [outcome for _, outcome in zip(together, self._write_all(together), strict=True)]
         except StoreUnavailable:
             return [StoreUnavailable() for _ in together]  # one for each: a traceback belongs to one caller
         except Exception as fault:  # noqa: BLE001  whatever it is, everybody has to be told

@@ -162,6 +162,17 @@ def test_a_damaged_stream_is_the_fault_of_its_own_commands_only() -> None:
     assert len(log.events) == 1
 
 
+def test_an_outage_while_they_go_one_by_one_ends_all_that_are_left() -> None:
+    log = DamagedLog()
+    log.faults = ["outage before the effect"] * ATTEMPTS
+    others = [set_credential(tenant_id=OTHER_TENANT, provider=provider) for provider in ("openai", "mistral", "vllm")]
+    damaged, *ended = service(log).handle_all([set_credential(), *others])
+
+    assert isinstance(damaged, CredentialIntegrityError)
+    assert [type(outcome) for outcome in ended] == [StoreUnavailable] * 3
+    assert len(log.faults) == ATTEMPTS - 2, "one was tried twice, the others not at all"
+
+
 def test_a_defect_of_one_is_told_to_it_alone() -> None:
     log = MemoryLog()
     broken = CredentialService(log, View(log), BrokenSealer(), lambda: NOW, pause=lambda seconds: None)

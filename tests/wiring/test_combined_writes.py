@@ -97,7 +97,7 @@ def test_an_outage_ends_everything_that_waits_at_once_and_later_writes_are_tried
     assert gate.combined.write_here(8) == "wrote 8"
 
 
-def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing(gate: Gate) -> None:
+def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing() -> None:
     defects = iter([ZeroDivisionError()])
 
     def write(numbers: Sequence[int]) -> Sequence[int | Exception]:
@@ -109,6 +109,12 @@ def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing(gate: Gate) -> No
     with pytest.raises(ZeroDivisionError):
         combined.write_here(1)
     assert combined.write_here(2) == 2
+
+
+def test_an_answer_too_few_is_a_defect_and_leaves_nobody_waiting() -> None:
+    combined = CombinedWrites[int, int](lambda _: [])
+    with pytest.raises(ValueError, match="shorter"):
+        combined.write_here(1)
 
 
 def test_who_waits_too_long_gives_up_and_was_not_written(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
