@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from domain.errors import StoreUnavailable
@@ -41,13 +42,23 @@ class CombinedWrites(Generic[W, R]):
 
     async def write(self, one: W) -> R:
         """Make a write from the event loop. Raises its error, StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
+
+        def tell(_: Future[R]) -> None:
+            with suppress(RuntimeError):  # the loop ended first
+                loop.call_soon_threadsafe(_wake, told)
+
         future = self._asked(one)
-        told = asyncio.wrap_future(future)
-        told.add_done_callback(_looked_at)
-        await asyncio.wait([told], timeout=PATIENCE)
-        if not future.done() and future.cancel():
+        future.add_done_callback(tell)
+        impatience = loop.call_later(PATIENCE, future.cancel)  # does nothing to what is on its way
+        try:
+            await told
+        finally:
+            impatience.cancel()
+        if future.cancelled():
             raise StoreUnavailable
-        return await asyncio.shield(told)
+        return future.result()
 
     def write_here(self, one: W) -> R:
         """Make a write from a thread that may block. Raises its error, StoreUnavailable."""
@@ -104,7 +115,6 @@ class CombinedWrites(Generic[W, R]):
                 future.set_exception(StoreUnavailable())
 
 
-def _looked_at(told: "asyncio.Future[R]") -> None:
-    """Take note of an error that nobody waits for any more: its command was cut off with its connection."""
-    if not told.cancelled():
-        told.exception()
+def _wake(told: "asyncio.Future[None]") -> None:
+    if not told.done():  # its task may have been cut off with its connection
+        told.set_result(None)

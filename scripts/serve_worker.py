@@ -31,6 +31,9 @@ class Worker:
         """Return the application. Raises as `keyledger.compose.service_from_environment` does."""
         end_with_parent()
         from keyledger.compose import service_from_environment
+        from scripts.http_server import collect_rarely
+
+        collect_rarely()
 
         with ExitStack() as opened:
             if self.data_dir is not None:
