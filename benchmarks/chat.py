@@ -28,7 +28,17 @@ from benchmarks.load import Call, drive
 from benchmarks.peers import litellm_proxy, portkey
 from benchmarks.processes import Running
 from benchmarks.provider import provider
-from benchmarks.service import OURS, completion, pass_through, service, set_credentials, warm
+from benchmarks.service import (
+    OURS,
+    PROCESSES,
+    completion,
+    pass_through,
+    processes_named,
+    service,
+    set_credentials,
+    settle,
+    warm,
+)
 
 TENANTS = 100
 ADDED, TO_PROXY = Goal(1.3, at_most=True), Goal(4)
@@ -67,9 +77,11 @@ def run_pass_through(scale: Scale, folder: Path) -> Section:
     """Measure calls through the native pass-through, plain and streaming."""
     section = Section("passthrough: a chat completion through the native pass-through")
     with provider() as provider_port, ExitStack() as opened:
-        ours = opened.enter_context(_ours(folder, provider_port))
+        ours = {
+            processes_named(count): opened.enter_context(_ours(folder, provider_port, count))
+            for count in sorted({1, PROCESSES})
+        }
         with optional(section, "pass-through"):
-            pass_through(ours, streaming=False)
             bare = opened.enter_context(bare_pass_through(folder, provider_port))
             peer: dict[bool, tuple[int, Call]] = {}
             with optional(section, "Portkey"):
@@ -78,20 +90,24 @@ def run_pass_through(scale: Scale, folder: Path) -> Section:
                 peer[False] = gateway.port, call  # its streams fail on the Node versions it was tried on
             for streaming in (False, True):
                 ways: Ways = {
-                    "ours": (ours.port, _over_tenants(pass_through(ours, streaming=streaming))),
-                    "bare": (bare.port, completion("/", streaming=streaming)),
+                    name: (running.port, _over_tenants(pass_through(running, streaming=streaming)))
+                    for name, running in ours.items()
                 }
+                ways["bare"] = bare.port, completion("/", streaming=streaming)
                 if streaming in peer:
                     ways["Portkey"] = peer[streaming]
                 for clients in scale.llm_clients:
-                    _pass_through_rows(section, scale, ways, clients, "streaming" if streaming else "plain")
+                    _pass_through_rows(section, scale, ways, clients, "streaming" if streaming else "plain", list(ours))
     return section
 
 
 @contextmanager
-def _ours(folder: Path, provider_port: int) -> Iterator[Running]:
-    with service(folder, provider_port=provider_port) as running:
+def _ours(folder: Path, provider_port: int, processes: int = 1) -> Iterator[Running]:
+    place = folder / f"ours-{processes}"
+    place.mkdir()
+    with service(place, provider_port=provider_port, processes=processes) as running:
         set_credentials(running, TENANTS)
+        settle(running, processes)
         yield running
 
 
@@ -116,15 +132,17 @@ def _chat_rows(section: Section, scale: Scale, ways: Ways, clients: int, kind: s
         section.rows.append(Row(f"{kind}, calls/s to LiteLLM's proxy, clients: {clients}", ratio, TO_PROXY, beside))
 
 
-def _pass_through_rows(section: Section, scale: Scale, ways: Ways, clients: int, kind: str) -> None:
+def _pass_through_rows(section: Section, scale: Scale, ways: Ways, clients: int, kind: str, ours: list[str]) -> None:
     found = _measure(scale, ways, clients)
     beside = rates(found)
-    ratio = throughput_ratio(found["ours"], found["bare"])
-    what = f"{kind}, calls/s to a bare pass-through, clients: {clients}"
-    section.rows.append(Row(what, ratio, TO_BARE_PASS_THROUGH, beside))
-    if "Portkey" in found:
-        ratio = throughput_ratio(found["ours"], found["Portkey"])
-        section.rows.append(Row(f"{kind}, calls/s to Portkey, clients: {clients}", ratio, TO_PORTKEY, beside))
+    for name in ours:
+        ratio = throughput_ratio(found[name], found["bare"])
+        what = f"{kind}, calls/s to a bare pass-through, {name}, clients: {clients}"
+        section.rows.append(Row(what, ratio, TO_BARE_PASS_THROUGH, beside))
+        if "Portkey" in found:
+            ratio = throughput_ratio(found[name], found["Portkey"])
+            what = f"{kind}, calls/s to Portkey, {name}, clients: {clients}"
+            section.rows.append(Row(what, ratio, TO_PORTKEY, beside))
 
 
 def _added(ours: Rounds, bare: Rounds, direct: Rounds) -> Spread:

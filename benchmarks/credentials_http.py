@@ -32,7 +32,7 @@ from benchmarks.frame import (
 from benchmarks.load import Call, drive, send_calls
 from benchmarks.peers import Bao, openbao
 from benchmarks.processes import Running
-from benchmarks.service import LIST, PROCESSES, PUT, service, set_credentials, settle
+from benchmarks.service import LIST, PROCESSES, PUT, processes_named, service, set_credentials, settle
 from benchmarks.stored import database
 
 TENANTS = 500
@@ -95,7 +95,7 @@ def _contestants(scale: Scale, folder: Path, section: Section) -> Iterator[tuple
     with ExitStack() as opened:
         ours: dict[str, Running] = {}
         for processes in sorted({1, PROCESSES}):
-            name = "one process" if processes == 1 else f"{processes} processes"
+            name = processes_named(processes)
             place = folder / name.replace(" ", "-")
             place.mkdir()
             ours[name] = running = opened.enter_context(service(place, processes=processes))

@@ -28,6 +28,11 @@ LIST = Call("GET", "/api/v1/sysadmin/tenants/{tenant}/credentials", ADMIN)
 PASS_THROUGH = "/api/v1/tenants/{tenant}/providers/openai/v1/chat/completions"  # noqa: S105  a path
 
 
+def processes_named(count: int) -> str:
+    """Return how results call a service of so many processes."""
+    return "one process" if count == 1 else f"{count} processes"
+
+
 @contextmanager
 def service(
     folder: Path,
