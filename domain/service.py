@@ -1,7 +1,8 @@
 """Commands on credentials, from a checked request to a stored event.
 
 Promises: when `handle` returns, the change is stored and every node obeys it; a command id happens once, however often
-and however brokenly it is sent; a lost answer of the database is recognised, not repeated.
+and however brokenly it is sent; a lost answer of the database is recognised, not repeated. Commands that come together
+are decided in their order, each as if it had come alone, and stored with one append.
 Refuses: what `providers.check` and `credential.decide` refuse. A crash at any point leaves either no event or the
 event with its view row.
 """
@@ -31,7 +32,7 @@ from domain.resolution import Stored
 AdminCommand = SetCredential | DeleteCredential
 """What an administrator may ask for."""
 
-Outcome = Credential | Exception
+CommandResult = Credential | Exception
 """What became of a command: the state after it, or why there is none."""
 
 ATTEMPTS = 8
@@ -92,7 +93,7 @@ class CredentialService:
             raise outcome
         return outcome
 
-    def handle_all(self, commands: Sequence[AdminCommand], *, sent_before: bool = False) -> list[Outcome]:
+    def handle_all(self, commands: Sequence[AdminCommand], *, sent_before: bool = False) -> list[CommandResult]:
         """Carry out commands in their order with one append, and return what became of each, as if it had come alone.
 
         sent_before: an earlier try may have been stored, so each is looked for first.
@@ -104,13 +105,13 @@ class CredentialService:
                 return [fault]
             if isinstance(fault, StoreUnavailable):
                 return [StoreUnavailable() for _ in commands]
-        outcomes: list[Outcome] = []
+        outcomes: list[CommandResult] = []
         for command in commands:
             down = outcomes and isinstance(outcomes[-1], StoreUnavailable)  # no other has to wait for that again
             outcomes += [StoreUnavailable()] if down else self.handle_all([command], sent_before=True)
         return outcomes
 
-    def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[Outcome]:
+    def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[CommandResult]:
         failure: ServiceError | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -130,10 +131,12 @@ class CredentialService:
                 return outcomes
         raise failure or StoreUnavailable()
 
-    def _decided(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> tuple[list[Outcome], list[Event]]:
+    def _decided(
+        self, commands: Sequence[AdminCommand], *, sent_before: bool
+    ) -> tuple[list[CommandResult], list[Event]]:
         """Return what becomes of each command once the events are stored, and the events. Raises StoreUnavailable."""
         last = dict(self._log.newest([stream_id(command.tenant_id, command.provider) for command in commands]))
-        outcomes: list[Outcome] = []
+        outcomes: list[CommandResult] = []
         events: list[Event] = []
         for command in commands:
             stream = stream_id(command.tenant_id, command.provider)
