@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from api.auth import Authenticator
+from domain.command_batch import AdminCommand
 from domain.credential import Credential
 from domain.endpoints import EndpointRules
 from domain.llm import LanguageModels
@@ -26,7 +27,7 @@ from domain.ports import (
 )
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
-from domain.service import AdminCommand, CredentialService
+from domain.service import CredentialService
 from domain.transparency import TransparencyLog
 
 

@@ -58,8 +58,8 @@ class EventLog(Protocol):
         """Return the newest event of each stream that has any, all read in one statement."""
         ...
 
-    def find(self, stream: UUID, command_id: str) -> "Event | None":
-        """Return the event of a stream that the command caused, if it caused one."""
+    def find_all(self, wanted: "Sequence[tuple[UUID, str]]") -> "Mapping[tuple[UUID, str], Event]":
+        """Return the events that commands caused, by stream and command id, all read in one statement."""
         ...
 
     def append(self, events: "Sequence[Event]") -> None:
@@ -85,6 +85,10 @@ class CurrentCredentials(Protocol):
 
     def read(self, tenant_id: str, provider: str) -> "Stored":
         """Return the row and the head of the stream, read in one statement."""
+        ...
+
+    def read_all(self, places: "Sequence[tuple[str, str]]") -> "Sequence[Stored]":
+        """Return what `read` would for each tenant and provider, in their order, read in one statement."""
         ...
 
     def of_tenant(self, tenant_id: str) -> "Sequence[Stored]":

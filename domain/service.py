@@ -12,28 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from uuid import UUID
 
-from domain.credential import (
-    Credential,
-    CredentialDeleted,
-    CredentialSet,
-    DeleteCredential,
-    SetCredential,
-    decide,
-    evolve,
-    stream_id,
-)
-from domain.errors import CommandReused, CredentialNotFound, ServiceError, StoreUnavailable, VersionConflict
-from domain.event import Event
+from domain.command_batch import AdminCommand, CommandBatch, CommandResult
+from domain.credential import Credential
+from domain.errors import CredentialNotFound, ServiceError, StoreUnavailable, VersionConflict
 from domain.ports import Clock, CurrentCredentials, EventLog, Sealer
 from domain.resolution import Stored
-
-AdminCommand = SetCredential | DeleteCredential
-"""What an administrator may ask for."""
-
-CommandResult = Credential | Exception
-"""What became of a command: the state after it, or why there is none."""
 
 ATTEMPTS = 8
 """Tries for commands that other nodes outrun; with eight writers on one credential three are too few."""
@@ -101,6 +85,9 @@ class CredentialService:
         try:
             return self._carried_out(commands, sent_before=sent_before)
         except Exception as fault:  # noqa: BLE001  the fault of one is not that of the others
+            if isinstance(fault, ServiceError):
+                # It leads to frames that hold it and the keys of all commands; the same goes for tracebacks below.
+                fault.__traceback__ = None
             if len(commands) == 1:
                 return [fault]
             if isinstance(fault, StoreUnavailable):
@@ -116,66 +103,21 @@ class CredentialService:
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(self._spread() * 0.005 * attempt)
-            outcomes, events = self._decided(commands, sent_before=sent_before or attempt > 0)
+            batch = CommandBatch(commands, self._sealer, self._clock)
+            batch.decide(self._log, self._view, sent_before=sent_before or attempt > 0)
             try:
-                if events:
-                    self._log.append(events)
+                if batch.events:
+                    self._log.append(batch.events)
             except VersionConflict as conflict:
-                failure = conflict
+                failure = conflict.with_traceback(None)
             except StoreUnavailable as unavailable:
                 # The outcome is unknown. One look decides it; if the store does not answer that either, say so.
                 if isinstance(failure, StoreUnavailable):
                     raise
-                failure = unavailable
+                failure = unavailable.with_traceback(None)
             else:
-                return outcomes
+                return batch.outcomes
         raise failure or StoreUnavailable()
-
-    def _decided(
-        self, commands: Sequence[AdminCommand], *, sent_before: bool
-    ) -> tuple[list[CommandResult], list[Event]]:
-        """Return what becomes of each command once the events are stored, and the events. Raises StoreUnavailable."""
-        last = dict(self._log.newest([stream_id(command.tenant_id, command.provider) for command in commands]))
-        outcomes: list[CommandResult] = []
-        events: list[Event] = []
-        for command in commands:
-            stream = stream_id(command.tenant_id, command.provider)
-            try:
-                earlier = self._earlier(stream, command, events, sent_before=sent_before)
-                if earlier is not None:
-                    outcomes.append(self._repeated(earlier, command))
-                    continue
-                decided = self._events_of(command, last.get(stream), events)
-            except StoreUnavailable:
-                raise
-            except ServiceError as refused:
-                outcomes.append(refused)
-                continue
-            if decided:
-                last[stream] = decided[-1]
-                events += decided
-            outcomes.append(evolve(last[stream]))
-        return outcomes, events
-
-    def _earlier(
-        self, stream: UUID, command: AdminCommand, events: Sequence[Event], *, sent_before: bool
-    ) -> Event | None:
-        """Return what the same command led to before, here or in the log."""
-        if not sent_before and not command.meta.may_repeat:
-            return None
-        for event in events:
-            if event.originator_id == stream and event.command_id == command.meta.command_id:
-                return event
-        return self._log.find(stream, command.meta.command_id)
-
-    def _events_of(self, command: AdminCommand, last: Event | None, events: Sequence[Event]) -> Sequence[Event]:
-        state = evolve(last) if last else None
-        decided = decide(state, command, self._clock(), self._sealer)
-        if decided or last is None or last in events:
-            return decided
-        if self._view.read(command.tenant_id, command.provider) == Stored.of(last):
-            return decided
-        return decide(state, command, self._clock(), self._sealer, mend=True)
 
     def get(self, tenant_id: str, provider: str) -> CredentialStatus:
         """Return a live credential. Raises CredentialNotFound, CredentialIntegrityError."""
@@ -202,25 +144,6 @@ class CredentialService:
         except ServiceError:
             return CredentialStatus(credential, readable=False, rejected=stored.rejected)
         return CredentialStatus(credential, readable=True, rejected=stored.rejected)
-
-    def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
-        """Answer a command that already happened, when it is the same command."""
-        state = evolve(earlier)
-        if isinstance(command, DeleteCredential):
-            same = isinstance(earlier, CredentialDeleted)
-        else:
-            same = isinstance(earlier, CredentialSet) and self._same_set(state, command)
-        if not same:
-            raise CommandReused
-        return state
-
-    def _same_set(self, state: Credential, command: SetCredential) -> bool:
-        if state.sealed is None or state.config != command.config:
-            return False
-        try:
-            return self._sealer.open(state.sealed, state.context) == command.secret
-        except ServiceError:
-            return state.masked_key == command.secret.masked()  # its encryption key may be retired
 
 
 def _intact(stored: Stored) -> bool:

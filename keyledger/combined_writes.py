@@ -54,39 +54,47 @@ class CombinedWrites(Generic[W, R]):
         impatience = loop.call_later(PATIENCE, future.cancel)  # does nothing to what is on its way
         try:
             await told
+            if future.cancelled():
+                raise StoreUnavailable
+            return future.result()
         finally:
             impatience.cancel()
-        if future.cancelled():
-            raise StoreUnavailable
-        return future.result()
+            del future  # else an error and this frame, which has the command, would hold each other
 
     def write_here(self, one: W) -> R:
         """Make a write from a thread that may block. Raises its error, StoreUnavailable."""
         future = self._asked(one)
         wait([future], PATIENCE)
-        if not future.done() and future.cancel():
-            raise StoreUnavailable
-        return future.result()
+        try:
+            if future.cancel():  # does nothing to what is on its way, or ended
+                raise StoreUnavailable
+            return future.result()
+        finally:
+            del future
 
     def _asked(self, one: W) -> Future[R]:
         future: Future[R] = Future()
         with self._lock:
             self._waiting.append((one, future))
             if not self._busy:
+                try:
+                    self._thread.submit(self._write_what_waits)
+                except RuntimeError:  # the machine gives no thread now
+                    self._waiting.clear()
+                    raise StoreUnavailable from None
                 self._busy = True
-                self._thread.submit(self._write_what_waits)
         return future
 
     def _write_what_waits(self) -> None:
         while together := self._taken():
             outcomes = self._outcomes([one for one, _ in together])
+            if any(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
+                self._end_what_waits()
             for (_, future), outcome in zip(together, outcomes, strict=True):
                 if isinstance(outcome, Exception):
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
-            if any(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
-                self._end_what_waits()
 
     def _taken(self) -> list[tuple[W, Future[R]]]:
         """Return the next that go together, without those that gave up. Nothing: there is nobody left."""
@@ -104,8 +112,9 @@ class CombinedWrites(Generic[W, R]):
             return [outcome for _, outcome in zip(together, self._write_all(together), strict=True)]
         except StoreUnavailable:
             return [StoreUnavailable() for _ in together]  # one for each: a traceback belongs to one caller
-        except Exception as fault:  # noqa: BLE001  whatever it is, everybody has to be told
-            return [fault for _ in together]
+        except BaseException as fault:  # noqa: BLE001  whatever it is, everybody has to be told
+            defect = fault if isinstance(fault, Exception) else RuntimeError(f"ended by {type(fault).__name__}")
+            return [defect for _ in together]
 
     def _end_what_waits(self) -> None:
         with self._lock:

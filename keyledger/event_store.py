@@ -10,7 +10,7 @@ synchronous standby did not confirm.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from eventsourcing.application import Application
@@ -51,10 +51,13 @@ SELECT e.originator_id, e.originator_version, e.topic, e.state
   FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
        SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
 """
-_FIND = """
-SELECT originator_version, topic, state FROM keyledger_events
- WHERE originator_id = %s AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = %s
- ORDER BY originator_version LIMIT 1
+_FIND_ALL = """
+SELECT wanted.command_id, e.originator_id, e.originator_version, e.topic, e.state
+  FROM unnest(%b::uuid[], %s::text[]) AS wanted (stream, command_id), LATERAL (
+       SELECT * FROM keyledger_events
+        WHERE originator_id = wanted.stream
+          AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
+        ORDER BY originator_version LIMIT 1) AS e
 """
 
 
@@ -174,19 +177,20 @@ class CredentialLog(Application[UUID]):
 
     def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
         """Return the newest event of each stream that has any. Raises StoreUnavailable, CredentialIntegrityError."""
-        with (
-            unavailable(),
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=tuple_row, binary=True) as cursor,
-        ):
-            rows = cursor.execute(_NEWEST, [list(set(streams))], prepare=True).fetchall()
+        rows = self._rows(_NEWEST, [list(set(streams))])
         return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
 
-    def find(self, stream: UUID, command_id: str) -> Event | None:
-        """Return the event that a command caused. Raises StoreUnavailable, CredentialIntegrityError."""
-        with unavailable(), self._pool.connection() as connection:
-            row = connection.execute(_FIND, [stream, command_id]).fetchone()
-        return decode(stream, row["originator_version"], row["topic"], bytes(row["state"])) if row else None
+    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
+        """Return the events that commands caused, by stream and command id.
+
+        Raises StoreUnavailable, CredentialIntegrityError.
+        """
+        columns = [[stream for stream, _ in wanted], [command_id for _, command_id in wanted]]
+        rows = self._rows(_FIND_ALL, columns)
+        return {
+            (stream, command_id): decode(stream, version, topic, state)
+            for command_id, stream, version, topic, state in rows
+        }
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
@@ -203,6 +207,14 @@ class CredentialLog(Application[UUID]):
             raise VersionConflict(events[0].originator_version, precondition=False) from None
         except PersistenceError:
             raise StoreUnavailable from None
+
+    def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
+        with (
+            unavailable(),
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=tuple_row, binary=True) as cursor,
+        ):
+            return cursor.execute(statement, columns, prepare=True).fetchall()
 
 
 def _columns(stored_events: Sequence[StoredEvent], rows: Sequence[dict[str, object]]) -> list[object]:

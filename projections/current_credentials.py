@@ -114,6 +114,12 @@ class PostgresCurrentCredentials:
         found = self._read(tenant_id, [provider])
         return replace(found[0], recorded=None) if found else Stored(None, None)
 
+    def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
+        """Return rows and heads of their streams, one for each place. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(_READ_MANY, _of_places(places), prepare=True).fetchall()
+        return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
+
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
         return [stored for stored in self._read(tenant_id, list(PROVIDERS)) if stored.shown is not None]
@@ -161,9 +167,7 @@ class PostgresResolutionView:
             ((tenant_id, provider),) = places
             statement, wanted = _READ_ONE, [tenant_id, provider, stream_id(tenant_id, provider)]
         else:
-            streams = [stream_id(tenant_id, provider) for tenant_id, provider in places]
-            statement = _READ_MANY
-            wanted = [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
+            statement, wanted = _READ_MANY, _of_places(places)
         with unavailable():
             async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
                 await cursor.execute(statement, wanted, prepare=True)
@@ -202,6 +206,11 @@ def _stored_where_it_says(row: Row) -> Stored:
     shown = _credential(row)
     own = row["stream_id"] == stream_id(shown.tenant_id, shown.provider)
     return Stored(shown, Head(row["head_version"], row["head_topic"]) if own and row["head_version"] else None)
+
+
+def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
+    streams = [stream_id(tenant_id, provider) for tenant_id, provider in places]
+    return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
 def _places(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keyledger.llm.bounds import CHAT_MAX, DELTA_MAX, PLAIN, TOOL_CALLS_MAX, UNUSUAL_MAX, Bounds
+from keyledger.llm.events import DONE
 from keyledger.llm.proportions import choices_of, is_usual_chat, is_usual_list
 from keyledger.llm.structure import (
     NOT_USABLE,
@@ -29,16 +30,21 @@ from keyledger.llm.structure import (
 
 _MEMBER = b'"embedding"'
 _VECTOR = re.compile(rb'"embedding"\s*:\s*(?:\[([^\[\]{}"]{0,1000000})\]|"([A-Za-z0-9+/=]{0,1000000})")')
+_OF_CHUNKS = ("system_fingerprint", "service_tier")
 _FLOAT = 4  # bytes, as in OpenAI's base64
 
 
 @dataclass(slots=True)
 class Aside:
-    """What was set aside from one answer, in the order of its choices or items."""
+    """What was set aside from one answer, in the order of its choices or items.
+
+    of_chunks: members of a stream's chunks beside their choices, as they came last.
+    """
 
     logprobs: list[Any] = field(default_factory=list)
     prompt_logprobs: Any = None
     vectors: list[Any] = field(default_factory=list)
+    of_chunks: dict[str, str] = field(default_factory=dict)
 
     def put_back(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return `content` with what was set aside. Raises ValueError when it is not what was left of the answer."""
@@ -64,11 +70,13 @@ def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
     return rest, aside
 
 
-def checked_event(text: bytes, bounds: Bounds) -> bytes:
-    """Return the JSON of one event of a stream as it may be passed on."""
+def checked_event(text: bytes, bounds: Bounds, aside: Aside) -> bytes:
+    """Return the JSON of one event of a stream as it may be passed on, and note in `aside` what libraries leave out."""
     content = read_object(text, PLAIN)
     choices_of(content, bounds, DELTA_MAX)
-    return written(content)
+    aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
+    # LiteLLM takes it for the end of the stream wherever it stands, also in a text. It stands in texts only.
+    return written(content).replace(DONE, DONE.replace(b"]", rb"\u005d"))
 
 
 def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:

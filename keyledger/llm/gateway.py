@@ -224,7 +224,8 @@ class _Chunks(AsyncIterator[Json]):
         fault: ServiceError | None = None
         ended = False
         try:
-            chunk = chunk_shape(await anext(self._chunks), self._model)
+            said = await anext(self._chunks)
+            chunk = chunk_shape({**self._lease.aside.of_chunks, **said}, self._model)
             self._finished = self._finished or any(choice["finish_reason"] for choice in chunk["choices"])
             return chunk
         except StopAsyncIteration:

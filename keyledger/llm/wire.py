@@ -162,7 +162,9 @@ class _Events(httpx.AsyncByteStream):
                 count += 1
                 if count > STREAM_EVENTS_MAX:
                     raise AnswerRefused(TOO_LARGE)
-                yield b"data: %s\n\n" % (DONE if text == DONE else checked_event(text, self._lease.bounds))
+                yield b"data: %s\n\n" % (
+                    DONE if text == DONE else checked_event(text, self._lease.bounds, self._lease.aside)
+                )
                 await asyncio.sleep(0)
         except AnswerRefused as error:
             self._lease.seen.failure = error.reason

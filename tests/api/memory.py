@@ -90,10 +90,10 @@ class MemoryStore:
         self._answer()
         return next((event for event in reversed(self.events) if event.originator_id == stream), None)
 
-    def find(self, stream: UUID, command_id: str) -> Event | None:
+    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
         self._answer()
-        own = (event for event in self.events if event.originator_id == stream)
-        return next((event for event in own if event.command_id == command_id), None)
+        caused = {(event.originator_id, event.command_id): event for event in reversed(self.events)}
+        return {one: caused[one] for one in wanted if one in caused}
 
     def append(self, events: Sequence[Event]) -> None:
         with self._lock:
@@ -111,6 +111,9 @@ class MemoryStore:
         said = self.last(acceptance_stream(tenant_id, provider))
         rejected = isinstance(said, CredentialRejected) and said.credential_version == last.originator_version
         return Stored(evolve(last), Head(last.originator_version, last.TOPIC), rejected=rejected)
+
+    def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
+        return [self.read(*place) for place in places]
 
     def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
         found = {stream: self.last(stream) for stream in streams}

@@ -1,5 +1,6 @@
 """Commands that are carried out together come to what they would have come to one after the other."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from itertools import count
 from uuid import UUID
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.command_batch import AdminCommand
 from domain.credential import Credential, Precondition, SetCredential, stream_id
 from domain.errors import (
     CommandReused,
@@ -17,7 +19,7 @@ from domain.errors import (
     VersionConflict,
 )
 from domain.event import Event
-from domain.service import ATTEMPTS, AdminCommand, CredentialService
+from domain.service import ATTEMPTS, CredentialService
 from tests.domain.test_service import FAULTS, View, service
 from tests.support.scenario import (
     KEY,
@@ -151,6 +153,30 @@ def test_each_is_refused_for_its_own_reason() -> None:
 
     kinds = [CommandReused, CredentialNotFound, VersionConflict, Credential, CredentialNotFound]
     assert [type(outcome) for outcome in outcomes] == kinds
+
+
+REFUSALS = [
+    pytest.param([], [], id="by a precondition"),
+    pytest.param([], ["outage before the effect"] * ATTEMPTS, id="by an outage"),
+    pytest.param([was_set(version, OTHER_KEY) for version in range(1, 200)], [], id="by rivals"),
+]
+
+
+@pytest.mark.parametrize(("rivals", "faults"), REFUSALS)
+def test_a_refusal_holds_none_of_the_commands_nor_their_keys(rivals: list[Event], faults: list[str]) -> None:
+    log = MemoryLog()
+    log.interlopers, log.faults = list(rivals), list(faults)
+    only_if_there = Precondition(exists=None if rivals or faults else True)
+    gc.disable()
+    try:
+        refusals = service(log).handle_all(
+            [set_credential(command_id=f"held-{number}", precondition=only_if_there) for number in range(3)]
+        )
+        held = [one for one in gc.get_objects() if isinstance(one, SetCredential) and "held-" in one.meta.command_id]
+        assert [isinstance(refusal, Exception) for refusal in refusals] == [True] * 3
+        assert held == []
+    finally:
+        gc.enable()
 
 
 def test_a_damaged_stream_is_the_fault_of_its_own_commands_only() -> None:

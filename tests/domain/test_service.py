@@ -1,11 +1,14 @@
 """Commands happen once, whatever breaks around them. Faults come in pairs: before the effect and after it."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from domain.command_batch import AdminCommand
 from domain.credential import Precondition, stream_id
 from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
 from domain.resolution import Stored
-from domain.service import ATTEMPTS, AdminCommand, CredentialService
+from domain.service import ATTEMPTS, CredentialService
 from tests.support.scenario import (
     KEY,
     NOW,
@@ -28,6 +31,9 @@ class View:
     def read(self, tenant_id: str, provider: str) -> Stored:
         stored = Stored.of(self.log.last(stream_id(tenant_id, provider)))
         return Stored(None, stored.head) if self.emptied else stored
+
+    def read_all(self, places: Sequence[tuple[str, str]]) -> list[Stored]:
+        return [self.read(*place) for place in places]
 
     def of_tenant(self, tenant_id: str) -> list[Stored]:
         return []

@@ -19,7 +19,7 @@ from keyledger.llm.lease import BEARER, Lease, origin_of
 from keyledger.llm.parameters import chat_request, embeddings_request
 from keyledger.llm.wire import OUTLET, Wire
 from tests.llm.raw_server import STREAM, answering
-from tests.llm.rig import HELLO, KEY, TENANT, Keys, with_gateway
+from tests.llm.rig import HELLO, KEY, TENANT, Keys, text_of, with_gateway
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 LARGE = "a word " * 100_000
@@ -308,22 +308,60 @@ def test_as_many_embeddings_are_accepted_as_there_were_inputs(inputs, items):
     assert asked_embeddings(inputs).items == items
 
 
+def streamed(stream: bytes, model: str, **params: Any) -> list[Any]:
+    """The chunks of an answer that a provider streams like this."""
+    keys = Keys("")
+
+    async def use(gateway) -> list[Any]:
+        async with answering(stream, STREAM) as keys.url:
+            answer = await gateway.complete(TENANT, model, {"messages": HELLO, "stream": True, **params})
+            assert isinstance(answer, AnswerStream)
+            return [chunk async for chunk in answer.chunks]
+
+    return with_gateway(keys, use)
+
+
+SPEAKS_OPENAI = [f"{provider}-litellm" for provider in ("openai", "azure", "mistral", "ovhcloud", "berget", "vllm")]
+
+
+@pytest.mark.parametrize("model", SPEAKS_OPENAI)
+def test_a_text_that_speaks_of_the_end_of_a_stream_is_no_end(model):
+    words = ["Print ", "[DONE] to finish,", " then ", '"[DONE]"', " and exit."]
+    stream = b"".join(event({"content": word}) for word in words) + event({}, "length") + b"data: [DONE]\n\n"
+    chunks = streamed(stream, model)
+    assert text_of(chunks) == "".join(words)
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]][-1] == "length"
+
+
+def test_a_text_of_anthropic_that_speaks_of_the_end_of_a_stream_is_no_end():
+    def said(**members: Any) -> bytes:
+        return b"event: %s\ndata: %s\n\n" % (members["type"].encode(), json.dumps(members).encode())
+
+    deltas = [{"type": "text_delta", "text": text} for text in ("Print ", "[DONE] to", " finish")]
+    stream = said(type="message_start", message=messages(content=[]))
+    stream += said(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
+    stream += b"".join(said(type="content_block_delta", index=0, delta=delta) for delta in deltas)
+    stream += said(type="content_block_stop", index=0)
+    stream += said(type="message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 3})
+    stream += said(type="message_stop")
+    chunks = streamed(stream, "anthropic-litellm")
+    assert text_of(chunks) == "Print [DONE] to finish"
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]][-1] == "length"
+
+
+@pytest.mark.parametrize("model", SPEAKS_OPENAI)
+def test_every_chunk_says_which_system_and_tier_served_it(model):
+    words = [event({"content": word}, system_fingerprint="fp_1", service_tier="default") for word in FEW]
+    chunks = streamed(b"".join(words) + END, model)
+    assert {(chunk.get("system_fingerprint"), chunk.get("service_tier")) for chunk in chunks} == {("fp_1", "default")}
+
+
 @pytest.mark.parametrize("model", ["openai-litellm", "vllm-litellm"])
 def test_the_usage_of_a_long_stream_is_still_told_at_its_end(model):
     usage = {"prompt_tokens": 5, "completion_tokens": 400, "total_tokens": 405}
     words = b"".join(event({"content": f"word{number} "}) for number in range(400))
     stream = words + event({}, "stop") + event({}, choices=[], usage=usage) + b"data: [DONE]\n\n"
-    keys = Keys("")
-
-    async def use(gateway) -> list[Any]:
-        async with answering(stream, STREAM) as keys.url:
-            params = {"messages": HELLO, "stream": True, "stream_options": {"include_usage": True}}
-            answer = await gateway.complete(TENANT, model, params)
-            assert isinstance(answer, AnswerStream)
-            return [chunk async for chunk in answer.chunks]
-
-    chunks = with_gateway(keys, use)
-    said = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
-    assert said == "".join(f"word{number} " for number in range(400))
+    chunks = streamed(stream, model, stream_options={"include_usage": True})
+    assert text_of(chunks) == "".join(f"word{number} " for number in range(400))
     told = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
     assert [(t["prompt_tokens"], t["completion_tokens"]) for t in told] == [(5, 400)]

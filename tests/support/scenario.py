@@ -200,9 +200,9 @@ class MemoryLog:
         found = {stream: self.last(stream) for stream in streams}
         return {stream: event for stream, event in found.items() if event is not None}
 
-    def find(self, stream: UUID, command_id: str) -> Event | None:
-        mine = (event for event in self.events if event.originator_id == stream)
-        return next((event for event in mine if event.command_id == command_id), None)
+    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
+        caused = {(event.originator_id, event.command_id): event for event in reversed(self.events)}
+        return {one: caused[one] for one in wanted if one in caused}
 
     def append(self, events: Sequence[Event]) -> None:
         fault = self.faults.pop(0) if self.faults else ""

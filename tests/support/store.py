@@ -11,11 +11,12 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from domain.audit import AuditEntry, AuditFilter
+from domain.command_batch import AdminCommand
 from domain.credential import Credential, DeleteCredential, SetCredential
 from domain.event import CommandMeta
 from domain.providers import CredentialConfig
 from domain.secret import Secret
-from domain.service import AdminCommand, CredentialService
+from domain.service import CredentialService
 from keyledger.combined_writes import CombinedWrites
 from keyledger.event_store import CredentialLog
 from keyledger.keyring import Keyring

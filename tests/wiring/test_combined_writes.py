@@ -1,7 +1,9 @@
 """Writes that are combined are as separate and as durable as writes one by one."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import UUID
@@ -145,19 +147,64 @@ def test_tasks_of_an_event_loop_share_a_go_and_get_their_own_outcomes(gate: Gate
 
 
 def test_who_stops_waiting_stops_nothing(gate: Gate) -> None:
+    """Neither a write that is on its way nor one that waits, and nothing is complained about afterwards."""
+    complaints: list[object] = []
+
     async def scenario() -> str:
-        cut_off = asyncio.create_task(gate.combined.write(2))
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        under_way = asyncio.create_task(gate.combined.write(2))
         await asyncio.to_thread(gate.entered.acquire)
-        other = asyncio.create_task(gate.combined.write(4))
+        waiting, other = (asyncio.create_task(gate.combined.write(number)) for number in (4, 6))
         await asyncio.sleep(0)
-        cut_off.cancel()
-        await asyncio.wait([cut_off])
-        assert cut_off.cancelled()
+        for cut_off in (under_way, waiting):
+            cut_off.cancel()
+            await asyncio.wait([cut_off])
+            assert cut_off.cancelled()
         gate.let_pass(2)
         return await other
 
-    assert asyncio.run(scenario()) == "wrote 4"
-    assert gate.goes == [[2], [4]]
+    assert asyncio.run(scenario()) == "wrote 6"
+    assert gate.goes == [[2], [4, 6]]
+    assert complaints == []
+
+
+def test_a_machine_without_threads_to_spare_is_an_outage_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    combined = CombinedWrites[int, int](lambda numbers: numbers)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(StoreUnavailable):
+            combined.write_here(1)
+    assert combined.write_here(2) == 2
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["from a thread", "from an event loop"])
+def test_an_error_holds_nothing_of_its_write(here: bool) -> None:
+    class Write:
+        """Something that can be watched."""
+
+    def refuse(writes: Sequence[Write]) -> Sequence[int | Exception]:
+        return [CredentialNotFound("a", "openai") for _ in writes]
+
+    combined = CombinedWrites(refuse)
+
+    async def refused(write: Write) -> None:
+        with pytest.raises(CredentialNotFound):
+            combined.write_here(write) if here else await combined.write(write)
+
+    def ask() -> "weakref.ref[Write]":
+        write = Write()
+        asyncio.run(refused(write))
+        return weakref.ref(write)
+
+    gc.disable()
+    try:
+        first, _ = ask(), ask()  # with the second one the thread has let go of the first
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 def test_many_commands_on_a_real_log_leave_it_whole(store: Store) -> None:

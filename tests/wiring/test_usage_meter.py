@@ -331,7 +331,7 @@ class TestAcceptance:
         class Outrun:
             """A log whose first append comes after a rival's."""
 
-            last, find, newest = store.log.last, store.log.find, store.log.newest
+            last, find_all, newest = store.log.last, store.log.find_all, store.log.newest
 
             def append(self, events: list[Event]) -> None:
                 rival.meter.flush()
@@ -368,7 +368,7 @@ class _InMemory:
     def last(self, stream: object) -> Event | None:
         return self.events[-1] if self.events else None
 
-    def find(self, stream: object, command_id: str) -> Event | None:
+    def find_all(self, wanted: object) -> dict:
         raise AssertionError
 
     def append(self, events: object) -> None:
