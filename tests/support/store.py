@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -60,6 +60,10 @@ class Store:
 
     def audit(self, **wanted: object) -> list[AuditEntry]:
         return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
+
+    def as_another_node(self) -> "Store":
+        """Return the same store as another node has it, whose commands do not wait for those of this one."""
+        return replace(self, writes=CombinedWrites(self.service.handle_all))
 
     def follow(self) -> None:
         """Bring every view that follows to the head of the log."""
