@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.main import main
+from tests.support.service import ADMIN_KEY, Client
 
 KEPT = frozenset({"PATH", "HOME", "LANG", "TMPDIR"})
 
@@ -24,6 +25,7 @@ class Ended:
 
 
 Cli = Callable[..., Ended]
+Ask = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -51,3 +53,10 @@ def cli(bare_environment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         return Ended(int(ended.value.code or 0), said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def ask(cli: Cli, client: Client) -> Ask:
+    """Run a command as an auditor of the service that the module's `client` talks to."""
+    env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
+    return lambda *arguments: cli(*arguments, env=env)

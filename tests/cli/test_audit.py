@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from uuid import uuid4
 
@@ -10,25 +10,17 @@ import pytest
 
 from scripts import audit
 from scripts.exits import Exit
-from tests.cli.conftest import Cli, Ended
+from tests.cli.conftest import Ask, Cli, Ended
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import open_store
 
 TENANT, OTHER = str(uuid4()), str(uuid4())
-Ask = Callable[..., Ended]
 
 
 @pytest.fixture
 def client(database_url: str) -> Iterator[Client]:
     with ExitStack() as stack:
         yield stack.enter_context(client_of(stack.enter_context(served(database_url, environment()))))
-
-
-@pytest.fixture
-def ask(cli: Cli, client: Client) -> Ask:
-    """Run a command as an auditor of the service."""
-    env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
-    return lambda *arguments: cli(*arguments, env=env)
 
 
 @pytest.fixture

@@ -17,14 +17,13 @@ from domain.signed_note import open_note, parse_note
 from keyledger.audit_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
 from keyledger.checkpoint_file import FOLDER
 from scripts.exits import Exit
-from tests.cli.conftest import Cli, Ended
+from tests.cli.conftest import Ask, Cli, Ended
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 
 TENANT, OTHER = str(uuid4()), str(uuid4())
 KEY, STRANGER, WITNESS = (generate_signing_key(name) for name in ("log.test", "log.test", "witness.test"))
 VKEY, STRANGE_VKEY = LogSigner(KEY).vkey, LogSigner(STRANGER).vkey
 WITNESS_VKEY = WitnessSigner(WITNESS).vkey
-Ask = Callable[..., Ended]
 
 
 @contextmanager
@@ -41,12 +40,6 @@ def client(database_url: str, bare_environment: Path) -> Iterator[Client]:
         for tenant in (TENANT, OTHER, TENANT):
             assert client.put(tenant, "openai", api_key=f"sk-live-{uuid4().hex}").status_code == 200
         yield client
-
-
-@pytest.fixture
-def ask(cli: Cli, client: Client) -> Ask:
-    env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
-    return lambda *arguments: cli(*arguments, env=env)
 
 
 @pytest.fixture
