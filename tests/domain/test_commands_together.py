@@ -20,8 +20,8 @@ from domain.errors import (
 )
 from domain.event import Event
 from domain.service import ATTEMPTS, CredentialService
-from tests.domain.test_service import FAULTS, View, service
 from tests.support.scenario import (
+    FAULTS,
     KEY,
     NOW,
     OTHER_KEY,
@@ -29,7 +29,9 @@ from tests.support.scenario import (
     TENANT,
     ClearSealer,
     MemoryLog,
+    View,
     delete_credential,
+    service,
     set_credential,
     was_set,
 )

@@ -1,49 +1,24 @@
 """Commands happen once, whatever breaks around them. Faults come in pairs: before the effect and after it."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from domain.command_batch import AdminCommand
-from domain.credential import Precondition, stream_id
+from domain.credential import Precondition
 from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
-from domain.resolution import Stored
 from domain.service import ATTEMPTS, CredentialService
 from tests.support.scenario import (
+    FAULTS,
     KEY,
     NOW,
     OTHER_KEY,
     ClearSealer,
     MemoryLog,
+    View,
     delete_credential,
+    service,
     set_credential,
     was_set,
 )
-
-
-class View:
-    """The view in order, unless it is told that somebody took its rows away."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self.log = log
-        self.emptied = False
-
-    def read(self, tenant_id: str, provider: str) -> Stored:
-        stored = Stored.of(self.log.last(stream_id(tenant_id, provider)))
-        return Stored(None, stored.head) if self.emptied else stored
-
-    def read_all(self, places: Sequence[tuple[str, str]]) -> list[Stored]:
-        return [self.read(*place) for place in places]
-
-    def of_tenant(self, tenant_id: str) -> list[Stored]:
-        return []
-
-
-def service(log: MemoryLog) -> CredentialService:
-    return CredentialService(log, View(log), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
-
-
-FAULTS = ["outage before the effect", "outage after the effect", "conflict after the effect"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

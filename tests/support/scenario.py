@@ -30,7 +30,9 @@ from domain.errors import (
 )
 from domain.event import CommandMeta, Event
 from domain.providers import CredentialConfig
+from domain.resolution import Stored
 from domain.secret import SealContext, SealedSecret, Secret
+from domain.service import CredentialService
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -218,3 +220,28 @@ class MemoryLog:
             raise StoreUnavailable
         if fault == "conflict after the effect":
             raise VersionConflict(events[0].originator_version, precondition=False)
+
+
+class View:
+    """The view in order, unless it is told that somebody took its rows away."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.log = log
+        self.emptied = False
+
+    def read(self, tenant_id: str, provider: str) -> Stored:
+        stored = Stored.of(self.log.last(stream_id(tenant_id, provider)))
+        return Stored(None, stored.head) if self.emptied else stored
+
+    def read_all(self, places: Sequence[tuple[str, str]]) -> list[Stored]:
+        return [self.read(*place) for place in places]
+
+    def of_tenant(self, tenant_id: str) -> list[Stored]:
+        return []
+
+
+def service(log: MemoryLog) -> CredentialService:
+    return CredentialService(log, View(log), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
+
+
+FAULTS = ["outage before the effect", "outage after the effect", "conflict after the effect"]
