@@ -5,8 +5,7 @@ the last one, compare and write is one step inside `alone`, so none is replaced 
 operator gave up by accepting an older backup stays beside it, with its size as suffix.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from domain.checkpoint import Checkpoint, parse_checkpoint
@@ -27,11 +26,9 @@ class CheckpointFile:
         """data_dir: made when the first checkpoint is written."""
         self.path = data_dir / FOLDER / ledger_id
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Keep other processes out while a checkpoint is compared with the last one and kept. Raises OSError."""
-        with alone(self.path):
-            yield
+        return alone(self.path)
 
     def read(self) -> tuple[SignedNote, Checkpoint] | None:
         """Return the last checkpoint, or None. Raises CheckpointUnreadable. Signatures are the caller's to verify."""

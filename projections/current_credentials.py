@@ -125,7 +125,7 @@ class PostgresCurrentCredentials:
         return [stored for stored in self._read(tenant_id, list(PROVIDERS)) if stored.shown is not None]
 
     def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
-        wanted = _places([tenant_id], tuple(providers))
+        wanted = _of_tenants([tenant_id], tuple(providers))
         with unavailable(), self._pool.connection() as connection:
             rows = connection.execute(_OF_TENANTS, wanted, prepare=True).fetchall()
         return [_stored(row) for row in rows]
@@ -154,7 +154,7 @@ class PostgresResolutionView:
     async def _list_all(self, tenants: Sequence[str]) -> Sequence[Sequence[Stored]]:
         with unavailable():
             async with self._pool.connection() as connection:
-                wanted = _places(sorted(set(tenants)), tuple(PROVIDERS))
+                wanted = _of_tenants(sorted(set(tenants)), tuple(PROVIDERS))
                 cursor = await connection.execute(_OF_TENANTS, wanted, prepare=True)
                 rows = await cursor.fetchall()
         of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
@@ -213,7 +213,7 @@ def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
     return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
-def _places(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:
+def _of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:
     """Return every provider of every tenant as arrays in PostgreSQL's notation.
 
     Ready-made, since the driver takes longer for arrays of hundreds of ids than the server for its answer.
