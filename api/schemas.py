@@ -106,8 +106,8 @@ class CredentialBody(BaseModel):
                 "type": "string",
                 "format": "password",
                 "writeOnly": True,
-                "pattern": f"^\\s*[\\x21-\\x7e]{{{KEY_MIN},{KEY_MAX}}}\\s*$",
-                "description": f"The provider's key: {KEY_MIN} to {KEY_MAX} printable ASCII characters, no spaces.",
+                "pattern": f"^\\s*[\\x21-\\x7e]{{1,{KEY_MAX}}}\\s*$",
+                "description": f"The provider's key: printable ASCII characters, no spaces, {KEY_MIN} to {KEY_MAX}; vllm: from 1.",
             }
         ),
     ]

@@ -26,12 +26,16 @@ class Provider:
     """One provider. `base_url` is None where there is no public service: the endpoint must come from somewhere else.
 
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
+    key_min: characters of its shortest key. self_hosted: its servers are the operator's or the tenant's own, so that
+    private addresses and http are ordinary.
     """
 
     name: str
     base_url: str | None
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset({"endpoint"})
+    key_min: int = KEY_MIN
+    self_hosted: bool = False
 
 
 _AZURE_FIELDS = frozenset({"endpoint", "api_version", "deployment_name"})
@@ -46,7 +50,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1"),
             Provider("berget", "https://api.berget.ai/v1"),
             Provider("azure", None, required=_AZURE_FIELDS, optional=frozenset()),
-            Provider("vllm", None),
+            # vLLM takes whatever key it was started with; "EMPTY" is what its own documentation sends.
+            Provider("vllm", None, key_min=1, self_hosted=True),
         )
     }
 )
@@ -79,7 +84,7 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     """
     faults = []
     secret = api_key.strip()
-    if fault := key_fault(secret):
+    if fault := key_fault(provider, secret):
         faults.append(FieldFault("api_key", fault))
     found = {field: _config_fault(provider, field, getattr(config, field), rules) for field in CONFIG_FIELDS}
     faults += [FieldFault(field, fault) for field, fault in found.items() if fault]
@@ -88,12 +93,12 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     return Secret(secret)
 
 
-def key_fault(secret: str) -> str | None:
-    """Return what is wrong with an API key, or None. `secret` has no surrounding white space."""
+def key_fault(provider: Provider, secret: str) -> str | None:
+    """Return what is wrong with a provider's API key, or None. `secret` has no surrounding white space."""
     if not secret:
         return "is empty; send the provider's API key"
-    if not KEY_MIN <= len(secret) <= KEY_MAX:
-        return f"must have {KEY_MIN} to {KEY_MAX} characters"
+    if not provider.key_min <= len(secret) <= KEY_MAX:
+        return f"must have {provider.key_min} to {KEY_MAX} characters"
     if not _KEY.fullmatch(secret):
         return "must hold printable ASCII characters only, without spaces"
     return None

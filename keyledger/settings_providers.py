@@ -59,7 +59,7 @@ def read_global_credentials(sources: Sources) -> dict[str, GlobalCredential]:
         secret = sources.secret(name, shown=Secret.masked)
         if secret is None:
             continue
-        if fault := key_fault(secret.reveal()):
+        if fault := key_fault(PROVIDERS[provider], secret.reveal()):
             sources.fault(name, fault)
         elif provider == "vllm" and not sources.is_set(BASE_URLS["vllm"]):
             sources.fault(name, f"needs {BASE_URLS['vllm']}, the address of the server it is for")
