@@ -107,7 +107,7 @@ class CredentialBody(BaseModel):
                 "format": "password",
                 "writeOnly": True,
                 "pattern": f"^\\s*[\\x21-\\x7e]{{1,{KEY_MAX}}}\\s*$",
-                "description": f"The provider's key: printable ASCII characters, no spaces, {KEY_MIN} to {KEY_MAX}; vllm: from 1.",
+                "description": f"The provider's key, without spaces; {KEY_MIN} to {KEY_MAX} characters (vllm: from 1).",
             }
         ),
     ]
