@@ -76,7 +76,7 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _not_routed)
     limits = limits or Limits()
     # The one added last is outermost.
-    app.add_middleware(Native, apis=services.native, metrics=app.state.metrics, limits=limits)
+    app.add_middleware(Native, services=services, metrics=app.state.metrics, limits=limits)
     app.add_middleware(Direct, services=services)
     app.add_middleware(
         Guard,
@@ -85,10 +85,8 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
         reason_required=services.reason_required,
         limits=limits,
     )
-    app.add_middleware(
-        Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), recorder=services.audit_recorder
-    )
-    app.openapi = partial(document, app, {NATIVE: native_operations()})  # type: ignore[method-assign]  # the documented way
+    app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), services=services)
+    app.openapi = partial(document, app, {NATIVE: native_operations()}, services)  # type: ignore[method-assign]  # the documented way
     return app
 
 

@@ -37,7 +37,7 @@ from domain.audit import AuditFilter
 from domain.credential import DeleteCredential, Precondition, SetCredential
 from domain.errors import FieldFault, InvalidRequest
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig, check, provider_named
+from domain.providers import CredentialConfig, check
 from domain.service import CredentialStatus
 
 router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
@@ -108,7 +108,7 @@ def get_credential(
     ] = None,
 ) -> CredentialView | Response:
     """Show one credential with its version as ETag. `state` may change without it."""
-    name = provider_named(provider).name
+    name = services.providers.named(provider).name
     services.usage_meter.flush()  # so that a refusal that this node saw is shown
     status = services.credentials.get(tenant_id, name)
     tag = entity_tag(status.credential.version)
@@ -135,7 +135,7 @@ async def delete_credential(
     response: Response,
 ) -> CredentialDeletedAnswer:
     """Take a credential out of use. Once this is answered no node uses it."""
-    name = provider_named(provider).name
+    name = services.providers.named(provider).name
     state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
@@ -161,7 +161,7 @@ def list_credential_history(
     limit: Limit = 100,
 ) -> AuditPage:
     """Show who set, replaced and deleted the credential, oldest first; also after it is gone."""
-    name = provider_named(provider).name
+    name = services.providers.named(provider).name
     wanted = AuditFilter(tenant_id, name, after=after, limit=limit, of_credential=True)
     return page_of(services, exchange, wanted, "history", request, response)
 
@@ -175,7 +175,7 @@ async def set_to(
     precondition: Precondition,
 ) -> tuple[CredentialSetAnswer, str]:
     """Carry out a PUT and return its answer and entity tag. Raises ServiceError."""
-    known = provider_named(provider)
+    known = services.providers.named(provider)
     config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
     secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
     if secret.reveal() in (meta.reason or ""):

@@ -23,9 +23,9 @@ from api.services import Services
 from domain.credential import Precondition
 from domain.errors import ServiceError
 from domain.event import CommandMeta
-from domain.providers import PROVIDERS
+from domain.providers import NAME_PATTERN
 
-_PATH = re.compile(rf"/api/v1/sysadmin/tenants/({UUID_PATTERN[1:-1]})/credentials(?:/({'|'.join(PROVIDERS)}))?")
+_PATH = re.compile(rf"/api/v1/sysadmin/tenants/({UUID_PATTERN[1:-1]})/credentials(?:/({NAME_PATTERN}))?")
 _SPECIAL = frozenset({b"if-match", b"if-none-match", b"idempotency-key"})
 
 Handler = Callable[[], Awaitable[Response]]

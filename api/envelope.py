@@ -18,7 +18,7 @@ from api.faults import log_unexpected
 from api.metrics import Metrics
 from api.problems import internal_problem, problem_response, shutdown_problem
 from api.refusals import RouteNames, method_of, note_refusal
-from domain.ports import AuditRecorder
+from api.services import Services
 from domain.request_context import REQUEST_ID
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -29,11 +29,11 @@ _access_log = logging.getLogger("keyledger.access")
 class Envelope:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames, recorder: AuditRecorder) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames, services: Services) -> None:
         self._app = app
         self._metrics = metrics
         self._routes = routes
-        self._recorder = recorder
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of any kind; only HTTP requests are looked at."""
@@ -68,7 +68,7 @@ class Envelope:
         method, route = method_of(scope), self._routes.of(scope)
         self._metrics.request(method, route, status, seconds)
         if status is not None:
-            note_refusal(self._recorder, scope, exchange, route, status)
+            note_refusal(self._services, scope, exchange, route, status)
         fields = {
             "method": method,
             "route": route,

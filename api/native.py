@@ -23,12 +23,12 @@ from api.paths import NATIVE, is_native, raw_path, routed_path
 from api.problems import HttpRefusal, problem_of
 from api.receipts import receipt_headers
 from api.schemas import UUID_PATTERN
+from api.services import Services
 from api.upload import Upload
 from api.validation import RULES
 from domain.errors import FieldFault, InvalidRequest, ServiceError
-from domain.native import NativeAnswer, NativeApis, NativeCall
+from domain.native import NativeAnswer, NativeCall
 from domain.native_path import normalised_path
-from domain.providers import provider_named
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -44,9 +44,9 @@ _NOTHING_HERE = (
 class Native:
     """ASGI middleware that serves providers' own APIs and passes everything else on."""
 
-    def __init__(self, app: ASGIApp, *, apis: NativeApis, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, services: Services, metrics: Metrics, limits: Limits) -> None:
         self._app = app
-        self._apis = apis
+        self._services = services
         self._metrics = metrics
         self._limits = limits
 
@@ -77,6 +77,7 @@ class Native:
 
     async def _call(self, scope: Scope, upload: Upload, answering: "_Answering") -> None:
         tenant_id, provider, path = _target(raw_path(scope))
+        self._services.providers.named(provider)  # before anything is counted for it
         query = bytes(scope["query_string"]).decode("latin-1")
         body = await upload.open()
         call = NativeCall(tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length)
@@ -84,7 +85,7 @@ class Native:
 
     async def _serve(self, call: NativeCall, upload: Upload, answering: "_Answering") -> None:
         try:
-            answer = await self._apis.call(call)
+            answer = await self._services.native.call(call)
         except ServiceError as error:
             if upload.fault is None:
                 self._metrics.failed(call.provider, error.code)
@@ -139,14 +140,13 @@ def _check_kind(scope: Scope) -> None:
 
 
 def _target(raw: str) -> tuple[str, str, str]:
-    """Return tenant, provider and normalised path. Raises HttpRefusal, InvalidRequest, UnknownProvider, InvalidPath."""
+    """Return tenant, provider and normalised path. Raises HttpRefusal, InvalidRequest, InvalidPath."""
     address = _ADDRESS.fullmatch(raw)
     if address is None:
         raise HttpRefusal("not-found", _NOTHING_HERE)
     tenant_id, provider, path = address.groups()
     if not _TENANT.fullmatch(tenant_id):
         raise InvalidRequest([FieldFault("tenant_id", RULES["tenant_id"])])
-    provider_named(provider)
     if not path:
         raise HttpRefusal("not-found", _NOTHING_HERE)
     return tenant_id, provider, normalised_path(path)

@@ -6,7 +6,6 @@ from api.examples import TENANT
 from api.native import METHODS
 from api.openapi import NATIVE_CALL, RECEIPT, problems
 from api.schemas import UUID_PATTERN
-from domain.providers import PROVIDERS
 
 _STRING = {"type": "string"}
 _SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
@@ -30,7 +29,7 @@ _PARAMETERS: list[dict[str, Any]] = [
         "in": "path",
         "required": True,
         "description": "Name of the provider.",
-        "schema": {"type": "string", "enum": list(PROVIDERS)},
+        "schema": {"type": "string"},
         "example": "openai",
     },
     {

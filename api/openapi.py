@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.examples import REQUEST_ID
 from api.problems import HTTP_ROWS, MEDIA_TYPE, SERVICE_ROWS, VARIANTS, Row
+from api.services import Services
 
 TITLE = "KeyLedger"
 VERSION = "1"
@@ -111,7 +112,7 @@ def answer(example: object, headers: Mapping[str, Any] | None = None, descriptio
     return {**shown, "headers": dict(headers)} if headers else shown
 
 
-def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]], services: Services) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the application, built once. beside: path items that no route stands for."""
     if not app.openapi_schema:
         built = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
@@ -123,8 +124,15 @@ def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]]) -> dict[str,
             if path.startswith("/api/"):
                 for operation in operations.values():
                     operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
+                    _name_providers(operation, list(services.providers))
         app.openapi_schema = built
     return app.openapi_schema
+
+
+def _name_providers(operation: Mapping[str, Any], names: Sequence[str]) -> None:
+    for parameter in operation.get("parameters", ()):
+        if (parameter["in"], parameter["name"]) == ("path", "provider"):
+            parameter["schema"] = {**parameter["schema"], "enum": names}
 
 
 def _problem_answer(status: int, codes: Sequence[str]) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from starlette.types import Scope
 
 from api.exchange import Exchange
 from api.paths import is_about_credentials, is_guarded, routed_path
+from api.schemas import UUID_PATTERN
+from api.services import Services
 from domain.audit_events import Outcome, Refusal
-from domain.ports import AuditRecorder
-from domain.providers import PROVIDERS
+from domain.providers import NAME_PATTERN
 
 UNROUTED = "unrouted"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PLACE = re.compile(
-    r"/tenants/(?P<tenant>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:/(?:credentials|providers)/(?P<provider>[a-z_]+))?"
+    rf"/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})(?:/(?:credentials|providers)/(?P<provider>{NAME_PATTERN}))?"
 )
 
 
@@ -49,7 +50,7 @@ class RouteNames:
         return UNROUTED
 
 
-def note_refusal(recorder: AuditRecorder, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
+def note_refusal(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
     """Tell the audit of an answer, if it is a refusal that belongs there."""
     path = routed_path(scope)
     if status < 400 or not is_guarded(path):
@@ -59,7 +60,7 @@ def note_refusal(recorder: AuditRecorder, scope: Scope, exchange: Exchange, rout
         return
     place = _PLACE.search(path)
     provider = place["provider"] if place else None
-    recorder.refused(
+    services.audit_recorder.refused(
         exchange.meta(""),
         Refusal(
             outcome=Outcome.DENIED if denied else Outcome.FAILED,
@@ -68,6 +69,6 @@ def note_refusal(recorder: AuditRecorder, scope: Scope, exchange: Exchange, rout
             status=status,
             code=exchange.refusal or "unknown",
             tenant_id=place["tenant"] if place else None,
-            provider=provider if provider in PROVIDERS else None,
+            provider=provider if provider in services.providers else None,
         ),
     )

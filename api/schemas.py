@@ -26,7 +26,7 @@ from api.examples import TENANT
 from domain.audit import Action
 from domain.audit_events import Outcome
 from domain.llm import Adapter
-from domain.providers import KEY_MAX, KEY_MIN, PROVIDERS
+from domain.providers import KEY_MAX, KEY_MIN, NAME_PATTERN
 from domain.resolution import Source
 from domain.service import CredentialState
 
@@ -59,12 +59,10 @@ Absent = SkipJsonSchema[None]
 
 _Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
 TenantId = Annotated[_Uuid, Path(description="UUID of the tenant, lower case with hyphens.", examples=[TENANT])]
-ProviderName = Annotated[
-    str, Path(description="Name of the provider.", json_schema_extra={"enum": list(PROVIDERS)}, examples=["openai"])
-]
+ProviderName = Annotated[str, Path(description="Name of the provider.", examples=["openai"])]
 TenantFilter = Annotated[_Uuid | Absent, Query(description="Only entries of this tenant.")]
 ProviderFilter = Annotated[
-    Annotated[str, StringConstraints(pattern=f"^({'|'.join(PROVIDERS)})$")] | Absent,
+    Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")] | Absent,
     Query(description="Only entries for this provider."),
 ]
 SettingName = Literal["endpoint", "api_version", "deployment_name"]

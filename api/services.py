@@ -25,6 +25,7 @@ from domain.ports import (
     TenantCredentials,
     UsageMeter,
 )
+from domain.providers import Providers
 from domain.replay import Projections
 from domain.rotation import EncryptionKeys
 from domain.service import CredentialService
@@ -58,6 +59,7 @@ class Services:
     """The parts behind the HTTP interface.
 
     carry_out: carries out a command; what comes at the same time shares a commit.
+    providers: those that tenants may have credentials for.
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
     audit_recorder: hears of what happens besides changes. usage: who used a credential; usage_meter: what of it is not
     stored yet. reason_required: changes need an X-Audit-Reason.
@@ -82,6 +84,7 @@ class Services:
     past: PastCredentials
     authenticator: Authenticator
     endpoint_rules: EndpointRules
+    providers: Providers
     tenant_credentials: bool
     clock: Clock
     readiness: Readiness

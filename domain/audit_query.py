@@ -17,7 +17,7 @@ from uuid import UUID
 from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
 from domain.errors import FieldFault, InvalidRequest
-from domain.providers import KEY_MIN, PROVIDERS
+from domain.providers import KEY_MIN, NAME_PATTERN
 from domain.secret import mask
 
 QUERY_MAX = 1000
@@ -30,6 +30,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z, a day such as 2026-01-31, or how long ago, such as 24h"
+_PROVIDER = re.compile(NAME_PATTERN)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -124,6 +125,12 @@ def _one_of(allowed: Mapping[str, object] | list[str]) -> Callable[[str, datetim
     return read
 
 
+def _provider(value: str, _: datetime) -> str:
+    if not _PROVIDER.fullmatch(value):
+        raise ValueError("must be the name of a provider, such as openai")
+    return value
+
+
 def _name(value: str, _: datetime) -> str:
     if not _PRINTABLE.fullmatch(value):
         raise ValueError("must be 1 to 128 printable ASCII characters without blanks")
@@ -151,7 +158,7 @@ def _time(value: str, now: datetime) -> datetime:
 
 _READERS: Mapping[str, Callable[[str, datetime], object]] = {
     "tenant": _tenant,
-    "provider": _one_of(PROVIDERS),
+    "provider": _provider,
     "action": lambda value, now: Action(_one_of(list(Action))(value, now)),
     "outcome": lambda value, now: Outcome(_one_of(list(Outcome))(value, now)),
     "actor": _name,

@@ -11,6 +11,8 @@ from typing import Protocol
 from domain.resolution import Receipt, Route
 
 Json = Mapping[str, object]
+ANY = "*"
+"""At the end of a model's name: any ending."""
 
 
 class Chunks(Protocol):
@@ -54,6 +56,11 @@ class Model:
     upstream_name: str
 
     @property
+    def is_pattern(self) -> bool:
+        """Whether it stands for every model whose name begins like its own."""
+        return self.name.endswith(ANY)
+
+    @property
     def tenant_capable(self) -> bool:
         """Whether a tenant's own key may serve it."""
         return self.adapter is Adapter.LITELLM
@@ -79,7 +86,7 @@ class LanguageModels(Protocol):
     """Calls models as a tenant. Raises what resolution raises, UnknownModel, InvalidRequest and ProviderFailed."""
 
     def models(self) -> Sequence[Model]:
-        """Return the catalogue."""
+        """Return what applications may ask for by name."""
         ...
 
     def model(self, name: str) -> Model:

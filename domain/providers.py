@@ -1,5 +1,7 @@
-"""The closed table of providers, and what a credential for each must hold.
+"""The providers, a row each, and what a credential for each must hold.
 
+All that differs between providers stands in their rows: settings, addresses, plans and the documentation are computed
+from them, so that a row of the operator's own (`providers.yml`) works everywhere a built-in one does.
 Promises: a credential that passed `check` has every field its provider needs and none it does not use, in a form that
 cannot change the meaning of a URL or a header.
 Refuses: unknown providers, blank or unprintable keys, blank fields, fields without a use. Faults are collected, so that
@@ -7,53 +9,124 @@ a caller sees all of them at once; no fault repeats a value.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
+from enum import StrEnum
 
 from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import FieldFault, InvalidCredential, UnknownProvider
 from domain.secret import Secret
 
 KEY_MIN, KEY_MAX = 8, 4096
+NAME_PATTERN = "[a-z][a-z0-9_-]{0,31}"
+"""What the name of a provider looks like, known or not: the log outlives the configuration."""
 _KEY = re.compile(r"[\x21-\x7e]+")
 _API_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+class Dialect(StrEnum):
+    """What a provider speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    AZURE = "azure"
+    """OpenAI's, with a deployment and a version in the address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider. `base_url` is None where there is no public service: the endpoint must come from somewhere else.
+    """One provider.
 
+    base_url: of its public service; None where there is none and the endpoint must come from somewhere else.
+    dialect: what it speaks. key_header: the header that its key goes in; in `authorization`, as a bearer token.
+    litellm_prefix: what LiteLLM calls it; by default its word for any server that speaks OpenAI's API.
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
     key_min: characters of its shortest key. self_hosted: its servers are the operator's or the tenant's own, so that
     private addresses and http are ordinary.
+    base_url_setting: the setting that replaces `base_url`, where it is not named after the provider.
+    also_called: other names that catalogues have for it.
     """
 
     name: str
     base_url: str | None
+    dialect: Dialect = Dialect.OPENAI
+    key_header: str = "authorization"
+    litellm_prefix: str = "hosted_vllm"
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset({"endpoint"})
     key_min: int = KEY_MIN
     self_hosted: bool = False
+    base_url_setting: str | None = None
+    also_called: frozenset[str] = frozenset()
+
+    def setting(self, field: str) -> str:
+        """Return the name of the setting for a field of the platform's own credential, or for `base_url`."""
+        if field == "base_url" and self.base_url_setting is not None:
+            return self.base_url_setting
+        suffix = {"api_key": "API_KEY", "base_url": "API_BASE"}.get(field, field.upper())
+        return f"{self.name.upper().replace('-', '_')}_{suffix}"
 
 
-_AZURE_FIELDS = frozenset({"endpoint", "api_version", "deployment_name"})
+class Providers(Mapping[str, Provider]):
+    """The providers that a service knows, by name, in their order. It never changes."""
 
-PROVIDERS: Mapping[str, Provider] = MappingProxyType(
-    {
-        provider.name: provider
-        for provider in (
-            Provider("openai", "https://api.openai.com/v1"),
-            Provider("anthropic", "https://api.anthropic.com"),
-            Provider("mistral", "https://api.mistral.ai/v1"),
-            Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1"),
-            Provider("berget", "https://api.berget.ai/v1"),
-            Provider("azure", None, required=_AZURE_FIELDS, optional=frozenset()),
+    def __init__(self, rows: Iterable[Provider]) -> None:
+        self._rows = {row.name: row for row in rows}
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._rows.values()))
+
+    def named(self, name: str) -> Provider:
+        """Return the provider called `name`. Raises UnknownProvider."""
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise UnknownProvider(tuple(self._rows)) from None
+
+
+BUILT_IN = Providers(
+    (
+        Provider("openai", "https://api.openai.com/v1", litellm_prefix="openai"),
+        Provider(
+            "anthropic",
+            "https://api.anthropic.com",
+            Dialect.ANTHROPIC,
+            key_header="x-api-key",
+            litellm_prefix="anthropic",
+            also_called=frozenset({"claude"}),
+        ),
+        Provider("mistral", "https://api.mistral.ai/v1", litellm_prefix="mistral"),
+        Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
+        Provider("berget", "https://api.berget.ai/v1"),
+        Provider(
+            "azure",
+            None,
+            Dialect.AZURE,
+            key_header="api-key",
+            litellm_prefix="azure",
+            required=frozenset({"endpoint", "api_version", "deployment_name"}),
+            optional=frozenset(),
+        ),
+        Provider(
+            "vllm",
+            None,
             # vLLM takes whatever key it was started with; "EMPTY" is what its own documentation sends.
-            Provider("vllm", None, key_min=1, self_hosted=True),
-        )
-    }
+            key_min=1,
+            self_hosted=True,
+            base_url_setting="VLLM_MODEL_URL",
+            also_called=frozenset({"hosted_vllm"}),
+        ),
+    )
 )
 
 
@@ -67,14 +140,6 @@ class CredentialConfig:
 
 
 CONFIG_FIELDS = tuple(field.name for field in fields(CredentialConfig))
-
-
-def provider_named(name: str) -> Provider:
-    """Return the provider called `name`. Raises UnknownProvider."""
-    try:
-        return PROVIDERS[name]
-    except KeyError:
-        raise UnknownProvider(tuple(PROVIDERS)) from None
 
 
 def check(provider: Provider, api_key: str, config: CredentialConfig, rules: EndpointRules) -> Secret:

@@ -19,7 +19,7 @@ from domain.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, NoCredential
 from domain.event import Event
 from domain.ports import ResolutionView, Sealer
-from domain.providers import provider_named
+from domain.providers import BUILT_IN, Provider, Providers
 from domain.secret import Secret
 
 
@@ -95,13 +95,14 @@ class ResolutionPolicy:
     """What the operator configured.
 
     base_urls: addresses by provider that replace the built-in ones, for tenant and global keys alike; for vllm it is
-    the global server.
+    the global server. providers: all that are known.
     """
 
     tenant_credentials: bool
     fallback_allowed: bool
     global_credentials: Mapping[str, GlobalCredential] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
+    providers: Providers = BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Route:
     """
 
     receipt: Receipt
+    provider: Provider
     base_url: str
     tenant_endpoint: bool
     api_version: str | None
@@ -147,15 +149,16 @@ def choose(
 ) -> Route:
     """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
 
-    Raises CredentialIntegrityError and NoCredential.
+    Raises UnknownProvider, CredentialIntegrityError and NoCredential.
     """
+    row = policy.providers.named(provider)
     consulted = policy.tenant_credentials and tenant_capable
     credential = stored.current() if consulted and stored is not None else None
     if credential is not None:
-        return _tenant_route(credential, policy)
+        return _tenant_route(credential, row, policy)
     if consulted and not policy.fallback_allowed:
         raise NoCredential(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
-    route = _global_route(provider, policy)
+    route = _global_route(row, policy)
     if route is not None:
         return route
     if consulted:
@@ -166,9 +169,9 @@ def choose(
     raise NoCredential(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
 
 
-def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
+def _tenant_route(credential: Credential, provider: Provider, policy: ResolutionPolicy) -> Route:
     config, name = credential.config, credential.provider
-    base_url = config.endpoint or policy.base_urls.get(name) or provider_named(name).base_url
+    base_url = config.endpoint or policy.base_urls.get(name) or provider.base_url
     if base_url is None:
         raise NoCredential(
             credential.tenant_id, name, "the tenant's credential has no endpoint and no global address is configured"
@@ -176,6 +179,7 @@ def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
     key_id = credential.sealed.key_id if credential.sealed else None
     return Route(
         Receipt(Source.TENANT, name, credential.version, key_id),
+        provider,
         base_url,
         config.endpoint is not None,
         config.api_version,
@@ -184,13 +188,13 @@ def _tenant_route(credential: Credential, policy: ResolutionPolicy) -> Route:
     )
 
 
-def _global_route(provider: str, policy: ResolutionPolicy) -> Route | None:
-    found = policy.global_credentials.get(provider)
-    base_url = found and (found.endpoint or policy.base_urls.get(provider) or provider_named(provider).base_url)
+def _global_route(provider: Provider, policy: ResolutionPolicy) -> Route | None:
+    found = policy.global_credentials.get(provider.name)
+    base_url = found and (found.endpoint or policy.base_urls.get(provider.name) or provider.base_url)
     if not found or not base_url:
         return None
-    receipt = Receipt(Source.GLOBAL, provider)
-    return Route(receipt, base_url, False, found.api_version, found.deployment_name, None)
+    receipt = Receipt(Source.GLOBAL, provider.name)
+    return Route(receipt, provider, base_url, False, found.api_version, found.deployment_name, None)
 
 
 class Resolver:
@@ -213,6 +217,7 @@ class Resolver:
         return route
 
     async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        self._policy.providers.named(provider)  # the store need not be asked for one that is not known
         consulted = self._policy.tenant_credentials and tenant_capable
         stored = await self._view.read(tenant_id, provider) if consulted else None
         return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)

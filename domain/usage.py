@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Self
 
-from domain.providers import PROVIDERS
+from domain.providers import NAME_PATTERN
 
 HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CURSOR_PATTERN = (
     "^([0-9]{1,7})[.]([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
-    f"[.]({'|'.join(PROVIDERS)})[.]([0-9]{{1,18}})$"
+    f"[.]({NAME_PATTERN})[.]([0-9]{{1,18}})$"
 )
 """What a cursor looks like. Every text that fits is one."""
 _CURSOR = re.compile(CURSOR_PATTERN)

@@ -1,153 +1,200 @@
-"""The catalogue of models, read from a YAML file with `completion_models` and `embedding_models`.
+"""The catalogue of models, read from a YAML file with `completion_models` and `embedding_models`, or a bare list of the
+former.
 
 An entry with `litellm_model_name` (`provider/name`) goes through LiteLLM and may use a tenant's key. One without is a
-legacy model: its `family` names the provider, and only global keys serve it. Other fields are kept in the file for
+legacy model: its `family` names the provider, and only global keys serve it. `aliases` are other names for a model.
+A `name` and `litellm_model_name` that both end in `*` stand for every model whose name begins so. Other fields are for
 people and other programs, and not read here.
-Refuses a file with any fault, and then names all of them with their lines: a catalogue that is half right is not used.
+Promises: a model that cannot be served here (of a provider, family or section that is not known) is left out, with its
+line and the reason, and the rest is served: the file belongs to other programs, too.
+Refuses a file with a fault of form, and then names all of them with their lines: nobody knows what was meant.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from domain.errors import UnknownModel
-from domain.llm import Adapter, Model, ModelKind
-from domain.providers import PROVIDERS
+from domain.llm import ANY, Adapter, Model, ModelKind
+from domain.providers import BUILT_IN, Dialect, Provider, Providers
+from keyledger.yaml_document import Document, line_of, read_document
 
 SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": ModelKind.EMBEDDING}
+_SHOWN = 20
+"""Models named in a summary; `config check` names them all."""
+_REST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
+"""What a caller may put in place of the `*`: no provider's model has another name, and none of these changes a URL."""
 
-_NULL, _STR = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
-_PREFIXES = {**{name: name for name in PROVIDERS}, "hosted_vllm": "vllm"}
-_FAMILIES = {**{name: name for name in PROVIDERS}, "claude": "anthropic"}
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A model of the file that is not served: its name, its line, and the reason with the remedy."""
 
-class CatalogueFault(Exception):
-    """The file cannot be used. `faults` are sentences, each with its line."""
-
-    def __init__(self, source: str, faults: tuple[str, ...]) -> None:
-        super().__init__(f"{source}: {'; '.join(faults)}")
-        self.source = source
-        self.faults = faults
+    name: str
+    line: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The models of one file, in its order. `source` is the file's name."""
+    """The models of one file, in its order. `source` is the file's name. left_out: what of it is not served."""
 
     source: str
     models: tuple[Model, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    _by_name: Mapping[str, Model] = field(default_factory=dict, repr=False, compare=False)
+
+    def summary(self) -> str:
+        """Return what is served and what is not, and why, in a line."""
+        served = f"{len(self.models)} models"
+        shown = [f"{one.name} ({one.line}: {one.reason})" for one in self.left_out[:_SHOWN]]
+        if len(self.left_out) > _SHOWN:
+            shown.append(f"{len(self.left_out) - _SHOWN} more")
+        return f"{served}; left out: {'; '.join(shown)}" if shown else served
+
+    @property
+    def listed(self) -> tuple[Model, ...]:
+        """What applications may ask for by name: models and their aliases, each under the name to ask for."""
+        return tuple(replace(model, name=name) for name, model in self._by_name.items())
 
     def model(self, name: str) -> Model:
-        """Return the model called `name`. Raises UnknownModel."""
-        for model in self.models:
-            if model.name == name:
-                return model
-        raise UnknownModel(self.source)
+        """Return the model called `name`, by its name, an alias or a pattern. Raises UnknownModel."""
+        found = self._by_name.get(name) or self._of_pattern(name)
+        if found is None:
+            raise UnknownModel(self.source)
+        return found
 
-
-def load_catalogue(path: Path) -> Catalogue:
-    """Read the catalogue. Raises CatalogueFault."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise CatalogueFault(path.name, (f"cannot be read ({type(error).__name__})",)) from None
-    except UnicodeDecodeError:
-        raise CatalogueFault(path.name, ("is not UTF-8 text",)) from None
-    except yaml.YAMLError as error:
-        raise CatalogueFault(path.name, (_yaml_fault(error),)) from None
-    faults: list[str] = []
-    models = tuple(_models(root, faults))
-    if faults:
-        raise CatalogueFault(path.name, tuple(faults))
-    return Catalogue(path.name, models)
-
-
-def _models(root: yaml.Node | None, faults: list[str]) -> Iterator[Model]:
-    if not isinstance(root, yaml.MappingNode):
-        faults.append("line 1: must be a mapping with completion_models and embedding_models")
-        return
-    first_seen: dict[str, int] = {}
-    for section, entries in _members(root, faults).items():
-        if section not in SECTIONS:
-            faults.append(f"{_line(entries)}: unknown section; there are {' and '.join(SECTIONS)}")
-        elif entries.tag == _NULL:
-            continue
-        elif not isinstance(entries, yaml.SequenceNode):
-            faults.append(f"{_line(entries)}: {section} must be a list of models")
-        else:
-            for entry in entries.value:
-                model = _model(entry, SECTIONS[section], faults)
-                if model is None:
-                    continue
-                if model.name in first_seen:
-                    earlier = first_seen[model.name]
-                    faults.append(f"{_line(entry)}: the name '{model.name}' is taken already, in line {earlier}")
-                first_seen.setdefault(model.name, entry.start_mark.line + 1)
-                yield model
-
-
-def _model(entry: yaml.Node, kind: ModelKind, faults: list[str]) -> Model | None:
-    if not isinstance(entry, yaml.MappingNode):
-        faults.append(f"{_line(entry)}: a model must be a mapping with a name")
+    def _of_pattern(self, name: str) -> Model | None:
+        """Return the model that the longest pattern makes of a name."""
+        patterns = sorted((one for one in self.models if one.is_pattern), key=lambda one: len(one.name), reverse=True)
+        for pattern in patterns:
+            beginning = pattern.name.removesuffix(ANY)
+            rest = name.removeprefix(beginning)
+            if name.startswith(beginning) and _REST.fullmatch(rest):
+                return replace(pattern, name=name, upstream_name=pattern.upstream_name.removesuffix(ANY) + rest)
         return None
-    members = _members(entry, faults)
-    before = len(faults)
-    name = _text("name", members, entry, faults, required=True)
-    family = _text("family", members, entry, faults)
-    litellm_name = _text("litellm_model_name", members, entry, faults)
-    if len(faults) > before or name is None:
-        return None
-    at = _line(members.get("litellm_model_name") or members.get("family") or entry)
-    if litellm_name is not None:
-        return _litellm_model(name, litellm_name, kind, at, faults)
-    provider = _FAMILIES.get(family or "")
-    if provider is None:
-        faults.append(f"{at}: without litellm_model_name, family must be one of {', '.join(_FAMILIES)}")
-        return None
-    return Model(name, kind, provider, Adapter.LEGACY, name)
 
 
-def _litellm_model(name: str, litellm_name: str, kind: ModelKind, at: str, faults: list[str]) -> Model | None:
-    prefix, _, upstream = litellm_name.partition("/")
-    if not upstream or prefix not in _PREFIXES:
-        faults.append(f"{at}: litellm_model_name must be provider/name with a provider out of {', '.join(_PREFIXES)}")
-        return None
-    return Model(name, kind, _PREFIXES[prefix], Adapter.LITELLM, upstream)
+def packaged_catalogue() -> Path:
+    """Return the file that comes with the program: in the package where it was built, beside it in a checkout."""
+    inside = Path(__file__).with_name("ai_models.yml")
+    return inside if inside.exists() else Path(__file__).parents[1] / "ai_models.yml"
 
 
-def _members(node: yaml.MappingNode, faults: list[str]) -> dict[str, yaml.Node]:
-    """Return a mapping's members by name. YAML itself lets the last of two with the same name win."""
-    members: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else ""
-        if name in members:
-            faults.append(f"{_line(key)}: '{name}' is written twice")
-        members[name] = value
-    return members
+def load_catalogue(path: Path, providers: Providers = BUILT_IN) -> Catalogue:
+    """Read the catalogue. Raises DocumentFault."""
+    document = read_document(path)
+    reading = _Reading(document, providers)
+    models = tuple(reading.models())
+    document.close()
+    return Catalogue(path.name, models, tuple(reading.left_out), reading.by_name)
 
 
-def _text(
-    name: str, members: dict[str, yaml.Node], entry: yaml.Node, faults: list[str], *, required: bool = False
-) -> str | None:
-    node = members.get(name)
-    if node is None or node.tag == _NULL:
-        if required:
-            faults.append(f"{_line(entry)}: {name} is missing")
-        return None
-    if not isinstance(node, yaml.ScalarNode) or node.tag != _STR or not node.value.strip():
-        faults.append(f"{_line(node)}: {name} must be a text; put it in quotes")
-        return None
-    return str(node.value)
+class _Reading:
+    """One reading of a file."""
+
+    def __init__(self, document: Document, providers: Providers) -> None:
+        self.left_out: list[LeftOut] = []
+        self.by_name: dict[str, Model] = {}
+        self._document = document
+        self._first_seen: dict[str, str] = {}
+        self._providers = {
+            name: provider for provider in providers.values() for name in (provider.name, *sorted(provider.also_called))
+        }
+
+    def models(self) -> Iterator[Model]:
+        """Return what is served, in the order of the file."""
+        for section, entries in self._sections().items():
+            kind = SECTIONS.get(section)
+            if kind is None:
+                self._leave_out(section, entries)
+                continue
+            for entry in self._document.entries(entries, section):
+                model = self._model(entry, kind)
+                if model is not None:
+                    yield model
+
+    def _sections(self) -> dict[str, yaml.Node]:
+        root = self._document.root
+        if isinstance(root, yaml.SequenceNode):
+            return {"completion_models": root}
+        if isinstance(root, yaml.MappingNode):
+            return self._document.members(root)
+        self._document.fault(root, "must be a mapping with completion_models and embedding_models, or a list of models")
+        return {}
+
+    def _leave_out(self, section: str, entries: yaml.Node) -> None:
+        """Name what stands in a section that is not known, whatever its form: it is for other programs."""
+        reason = f"{section} are not served here; there are {' and '.join(SECTIONS)}"
+        listed = entries.value if isinstance(entries, yaml.SequenceNode) else []
+        names = [(_name_in(entry), entry) for entry in listed] or [(section, entries)]
+        self.left_out += [LeftOut(name, line_of(entry), reason) for name, entry in names]
+
+    def _model(self, entry: yaml.Node, kind: ModelKind) -> Model | None:
+        document = self._document
+        if not isinstance(entry, yaml.MappingNode):
+            document.fault(entry, "a model must be a mapping with a name")
+            return None
+        before = len(document.faults)
+        members = document.members(entry)
+        name = document.text("name", members, entry, required=True)
+        family = document.text("family", members, entry)
+        litellm_name = document.text("litellm_model_name", members, entry)
+        aliases = self._aliases(members)
+        if len(document.faults) > before or name is None:
+            return None
+        at = line_of(members.get("litellm_model_name") or members.get("family") or entry)
+        found = self._found(name, family, litellm_name, kind)
+        if isinstance(found, str):
+            self.left_out.append(LeftOut(name, at, found))
+            return None
+        if aliases and found.is_pattern:
+            document.fault(entry, "a pattern has no aliases; leave them out")
+        for called in (name, *aliases):
+            self._take(called, found, entry)
+        return found
+
+    def _aliases(self, members: dict[str, yaml.Node]) -> list[str]:
+        listed = members.get("aliases")
+        nodes = self._document.entries(listed, "aliases") if listed is not None else []
+        return [text for node in nodes if (text := self._document.plain_text(node, "an alias")) is not None]
+
+    def _take(self, called: str, model: Model, entry: yaml.Node) -> None:
+        if called in self._first_seen:
+            self._document.fault(entry, f"the name '{called}' is taken already, in {self._first_seen[called]}")
+        self._first_seen.setdefault(called, line_of(entry))
+        if not model.is_pattern:
+            self.by_name.setdefault(called, model)
+
+    def _found(self, name: str, family: str | None, litellm_name: str | None, kind: ModelKind) -> Model | str:
+        """Return the model that an entry describes, or why it is left out."""
+        prefix, slash, upstream = (litellm_name or f"{family or ''}/{name}").partition("/")
+        provider = self._providers.get(prefix)
+        if litellm_name is not None and not (slash and upstream):
+            return "litellm_model_name has no provider; write provider/name"
+        if provider is None:
+            return self._unknown(prefix, legacy=litellm_name is None)
+        return _of_provider(name, upstream, provider, kind, legacy=litellm_name is None)
+
+    def _unknown(self, prefix: str, *, legacy: bool) -> str:
+        known = ", ".join(self._providers)
+        if legacy and not prefix:
+            return f"has neither litellm_model_name nor family; a family is one of {known}"
+        what = "family" if legacy else "provider"
+        return f"the {what} '{prefix}' is not known; add it to providers.yml, or use one of {known}"
 
 
-def _line(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}"
+def _name_in(entry: yaml.Node) -> str:
+    pairs = entry.value if isinstance(entry, yaml.MappingNode) else []
+    return next((str(value.value) for key, value in pairs if key.value == "name"), "an entry")
 
 
-def _yaml_fault(error: yaml.YAMLError) -> str:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
-    line = f"line {mark.line + 1}: " if mark is not None else ""
-    return f"{line}is not YAML ({problem or 'unreadable characters'})"
+def _of_provider(name: str, upstream: str, provider: Provider, kind: ModelKind, *, legacy: bool) -> Model | str:
+    if kind is ModelKind.EMBEDDING and provider.dialect is Dialect.ANTHROPIC:
+        return f"{provider.name} offers no embeddings"
+    if name.endswith(ANY) != upstream.endswith(ANY) or ANY in name[:-1] or ANY in upstream[:-1]:
+        return "a pattern needs one * at the end of name and of litellm_model_name, and nowhere else"
+    return Model(name, kind, provider.name, Adapter.LEGACY if legacy else Adapter.LITELLM, upstream)

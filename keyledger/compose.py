@@ -50,6 +50,7 @@ from keyledger.rotations import Rotations
 from keyledger.sealing import Sealing
 from keyledger.sealing_process import SealingProcess
 from keyledger.settings import Settings, load
+from keyledger.settings_sources import SUPER_KEY_ALSO
 from keyledger.start_checks import require_keys, require_own_packages, require_same_log
 from keyledger.transparency import Transparency
 from keyledger.usage_meter import UsageMeter
@@ -66,7 +67,7 @@ _OWN_SECRETS = (
     "ENCRYPTION_KEY",
     "ENCRYPTION_KEY_PREVIOUS",
     "SUPER_API_KEY",
-    "INTRIC_SUPER_API_KEY",
+    *SUPER_KEY_ALSO,
     "DATABASE_URL",
     "AUDIT_SIGNING_KEY",
 )
@@ -154,16 +155,16 @@ class Service:
 
 
 def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> Service:
-    """Put the parts together. Opens a connection pool; raises CatalogueFault for a faulty model file.
+    """Put the parts together. Opens a connection pool; raises DocumentFault for a faulty model file.
 
     resources: what is to be closed with the service.
     """
-    catalogue = load_catalogue(settings.ai_models_file)
+    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
     primary = settings.encryption_key
     keyring = Keyring(primary, settings.previous_encryption_keys) if primary else None
     sealer: Sealer = keyring or NoKeyring()
     async_pool = make_async_pool(dsn)
-    view = PostgresResolutionView(async_pool)
+    view = PostgresResolutionView(async_pool, settings.providers)
     resolver = Resolver(view, sealer, settings.policy)
     pool = open_pool(dsn)
     log = CredentialLog(pool)
@@ -200,7 +201,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         recorder,
         meter,
     )
-    credentials = CredentialService(log, PostgresCurrentCredentials(pool), sealer, _now)
+    credentials = CredentialService(log, PostgresCurrentCredentials(pool, settings.providers), sealer, _now)
     services = Services(
         credentials=credentials,
         carry_out=CombinedWrites(credentials.handle_all).write,
@@ -215,12 +216,13 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         reason_required=settings.reason_required,
         encryption_keys=rotations,
         projections=replays,
-        past=PostgresPastCredentials(pool, sealer),
+        past=PostgresPastCredentials(pool, sealer, settings.providers),
         authenticator=Authenticator(settings.super_key, settings.named_keys),
         endpoint_rules=settings.endpoint_rules,
+        providers=settings.providers,
         tenant_credentials=settings.policy.tenant_credentials,
         clock=_now,
-        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch),
+        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch, catalogue),
         registry=registry,
         startup=lifespan.startup,
         shutdown=lifespan.shutdown,
@@ -244,7 +246,7 @@ def _rotations(
 def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | None) -> Service:
     """Return the service that the environment and a `.env` file describe, prepared.
 
-    Raises SettingsFault, CatalogueFault, StartRefused and StoreUnavailable.
+    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
     """
     settings = load(environ, dotenv)
     cleanse(environ)

@@ -47,7 +47,7 @@ async def in_process(
 ) -> AsyncIterator[InProcess]:
     """Open the ledger that the settings describe, until the block ends.
 
-    Raises SettingsFault, CatalogueFault, StartRefused and StoreUnavailable.
+    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
     """
     service = service_from_environment(environ, dotenv)
     try:

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from api.services import CheckResult
 from domain.errors import ServiceError
+from keyledger.ai_models import Catalogue
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
 from keyledger.keyring import Keyring
@@ -32,6 +33,7 @@ class Readiness:
         audit_trail: BackgroundCatchUp,
         transparency_log: Checkpointing,
         log: LogWatch,
+        catalogue: Catalogue,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -39,6 +41,7 @@ class Readiness:
         self._audit_trail = audit_trail
         self._transparency_log = transparency_log
         self._log = log
+        self._catalogue = catalogue
 
     async def __call__(self) -> Mapping[str, CheckResult]:
         """Return every check by name."""
@@ -53,6 +56,7 @@ class Readiness:
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
                 "transparency_log": self._transparency_log.check(),
+                "catalogue": CheckResult(True, self._catalogue.summary()),
             }
         except ServiceError as error:
             return {"database": CheckResult(False, error.code)}

@@ -18,10 +18,11 @@ from typing import Literal, cast
 
 from api.auth import NamedKey, parse_named_key
 from domain.endpoints import EndpointRules, endpoint_fault
+from domain.providers import BUILT_IN, Providers
 from domain.resolution import ResolutionPolicy
 from domain.secret import Secret
 from keyledger.settings_providers import read_base_urls, read_global_credentials
-from keyledger.settings_sources import Resolved, Sources
+from keyledger.settings_sources import SUPER_KEY_ALSO, Resolved, Sources
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "text"]
@@ -70,6 +71,11 @@ class Settings:
     warnings: tuple[str, ...]
 
     @property
+    def providers(self) -> Providers:
+        """The built-in providers and those of PROVIDERS_FILE."""
+        return self.policy.providers
+
+    @property
     def origins(self) -> Mapping[str, str]:
         """Where each setting came from: environment, .env, default or not set."""
         return {one.name: one.source for one in self.resolved}
@@ -81,13 +87,15 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
     primary, previous = _encryption_keys(sources, enabled=enabled)
     super_key = _super_key(sources)
-    base_urls = read_base_urls(sources)
+    providers = _providers(sources)
+    base_urls = read_base_urls(sources, providers)
     settings = Settings(
         policy=ResolutionPolicy(
             tenant_credentials=enabled,
             fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
-            global_credentials=read_global_credentials(sources),
+            global_credentials=read_global_credentials(sources, providers, base_urls),
             base_urls=base_urls,
+            providers=providers,
         ),
         endpoint_rules=_endpoint_rules(sources),
         encryption_key=primary,
@@ -96,7 +104,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         named_keys=_named_keys(sources, super_key),
         database_url=_database_url(sources),
         data_dir=_data_dir(sources),
-        ai_models_file=Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or ""),
+        ai_models_file=_ai_models_file(sources),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
         audit_signing_key=_audit_signing_key(sources),
@@ -133,6 +141,33 @@ def _data_dir(sources: Sources) -> Path:
     return Path(sources.text("DATA_DIR", ".data") or "")
 
 
+def _providers(sources: Sources) -> Providers:
+    path = Path(sources.text("PROVIDERS_FILE", "providers.yml") or "")
+    if not path.exists() and not sources.is_set("PROVIDERS_FILE"):
+        sources.show_as("PROVIDERS_FILE", "")
+        return BUILT_IN
+    from keyledger.provider_file import load_providers  # YAML is not quick to load
+    from keyledger.yaml_document import DocumentFault
+
+    try:
+        return load_providers(path)
+    except DocumentFault as found:
+        for fault in found.faults:
+            sources.fault("PROVIDERS_FILE", f"{found.source}: {fault}")
+        return BUILT_IN
+
+
+def _ai_models_file(sources: Sources) -> Path:
+    path = Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or "")
+    if path.exists() or sources.is_set("AI_MODELS_FILE"):
+        return path
+    from keyledger.ai_models import packaged_catalogue
+
+    sources.show_as("AI_MODELS_FILE", "the packaged catalogue")
+    sources.warn("AI_MODELS_FILE", "there is no ai_models.yml in this folder; the packaged catalogue serves")
+    return packaged_catalogue()
+
+
 def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, tuple[Secret, ...]]:
     primary = sources.secret("ENCRYPTION_KEY", shown=_hidden)
     listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=_hidden)
@@ -160,7 +195,7 @@ def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen
 
 
 def _super_key(sources: Sources) -> Secret | None:
-    key = sources.secret("SUPER_API_KEY", also=("INTRIC_SUPER_API_KEY",), shown=_hidden)
+    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=_hidden)
     if key is None:
         return None
     if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:

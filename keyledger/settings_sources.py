@@ -18,6 +18,8 @@ from dotenv.parser import parse_stream
 from domain.secret import Secret
 
 FILE_MAX = 64 * 1024
+SUPER_KEY_ALSO = ("INTRIC_SUPER_API_KEY", "ENEO_SUPER_API_KEY")
+"""Other spellings of SUPER_API_KEY, as users bring them."""
 NOT_SET = "not set"
 DEFAULT = "default"
 _NEARLY = 0.92
@@ -44,11 +46,14 @@ class Sources:
         self.resolved: list[Resolved] = []
         self._layers = (("environment", environ), (".env", self._dotenv(dotenv) if dotenv else {}))
 
-    def text(self, name: str, default: str | None = None) -> str | None:
-        """Return a setting without surrounding white space, or `default`."""
+    def text(self, name: str, default: str | None = None, *, also: Sequence[str] = ()) -> str | None:
+        """Return a setting, as `name` or one of the spellings `also`, without surrounding white space, or `default`."""
         for source, layer in self._layers:
-            if value := layer.get(name, "").strip():
-                self._remember(name, value, source)
+            given = {spelling: value for spelling in (name, *also) if (value := layer.get(spelling, "").strip())}
+            if given:
+                self._refuse_difference(name, given)
+                spelling, value = next(iter(given.items()))
+                self._remember(name, value, source if spelling == name else f"{source} ({spelling})")
                 return value
         self._remember(name, default or "", DEFAULT if default else NOT_SET)
         return default
@@ -79,8 +84,7 @@ class Sources:
             if not given:
                 continue
             value, spelling = given[0]
-            if any(other != value for other, _ in given):
-                self.fault(name, f"is set as {' and as '.join([name, *also])} with different values; keep one of them")
+            self._refuse_difference(name, {spelling: value for value, spelling in given})
             secret = Secret(value) if value else None
             shown_value = shown(secret) if secret else "cannot be read"
             self._remember(name, shown_value, source if spelling == name else f"{source} ({spelling})")
@@ -115,6 +119,11 @@ class Sources:
 
     def _remember(self, name: str, shown: str, source: str) -> None:
         self.resolved.append(Resolved(name, shown, source))
+
+    def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
+        """given: values by the spellings that have them."""
+        if len(set(given.values())) > 1:
+            self.fault(name, f"is set as {' and as '.join(given)} with different values; keep one of them")
 
     def _given(self, spelling: str, layer: Mapping[str, str]) -> tuple[str, str] | None:
         """Return a value, blank if its file is faulty, and the spelling that gave it; None if it is not set."""

@@ -17,7 +17,7 @@ from domain.credential import Credential, evolve, stream_id
 from domain.errors import ServiceError
 from domain.event import Event
 from domain.ports import Sealer
-from domain.providers import PROVIDERS
+from domain.providers import BUILT_IN, Providers
 from domain.service import CredentialStatus
 from projections.catch_up import END, read_row
 from projections.postgres import BoundedConnection, Connection, unavailable
@@ -32,8 +32,11 @@ SELECT notification_id, originator_id, originator_version, topic, state FROM key
 class PostgresPastCredentials:
     """Implements `domain.ports.PastCredentials`."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], sealer: Sealer) -> None:
+    def __init__(
+        self, pool: ConnectionPool[BoundedConnection], sealer: Sealer, providers: Providers = BUILT_IN
+    ) -> None:
         self._pool = pool
+        self._providers = providers
         self._sealer = sealer
 
     def of_tenant(self, tenant_id: str, at: datetime) -> Sequence[CredentialStatus]:
@@ -42,7 +45,7 @@ class PostgresPastCredentials:
         Raises StoreUnavailable, CredentialIntegrityError.
         """
         with unavailable(), self._pool.connection() as connection:
-            found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(PROVIDERS)]
+            found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(self._providers)]
             live = [state for state in found if state is not None and state.sealed is not None]
             return [CredentialStatus(state, self._opens(state), _rejected_at(connection, state, at)) for state in live]
 

@@ -17,7 +17,7 @@ from domain.audit_events import acceptance_stream
 from domain.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.event import Event
 from domain.event_codec import decode
-from domain.providers import PROVIDERS, CredentialConfig
+from domain.providers import BUILT_IN, CredentialConfig, Providers
 from domain.resolution import Head, Stored
 from domain.secret import SealedSecret
 from projections.combined_reads import CombinedReads
@@ -106,8 +106,9 @@ def last_of_each(events: Iterable[Event]) -> list[CredentialEvent]:
 class PostgresCurrentCredentials:
     """The view for administrators' requests. Implements `domain.ports.CurrentCredentials`."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+    def __init__(self, pool: ConnectionPool[BoundedConnection], providers: Providers = BUILT_IN) -> None:
         self._pool = pool
+        self._providers = providers
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
@@ -122,7 +123,7 @@ class PostgresCurrentCredentials:
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
-        return [stored for stored in self._read(tenant_id, list(PROVIDERS)) if stored.shown is not None]
+        return [stored for stored in self._read(tenant_id, list(self._providers)) if stored.shown is not None]
 
     def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
         wanted = _of_tenants([tenant_id], tuple(providers))
@@ -138,8 +139,9 @@ class PostgresResolutionView:
     they came: many callers cost little more than one.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection], providers: Providers = BUILT_IN) -> None:
         self._pool = pool
+        self._providers = providers
         self._reads = CombinedReads(self._read_all)
         self._lists = CombinedReads(self._list_all)
 
@@ -154,7 +156,7 @@ class PostgresResolutionView:
     async def _list_all(self, tenants: Sequence[str]) -> Sequence[Sequence[Stored]]:
         with unavailable():
             async with self._pool.connection() as connection:
-                wanted = _of_tenants(sorted(set(tenants)), tuple(PROVIDERS))
+                wanted = _of_tenants(sorted(set(tenants)), tuple(self._providers))
                 cursor = await connection.execute(_OF_TENANTS, wanted, prepare=True)
                 rows = await cursor.fetchall()
         of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}

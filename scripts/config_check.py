@@ -5,6 +5,7 @@ Promises: it reads and reports; it starts nothing, connects nowhere, and shows n
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,29 +33,33 @@ def check(as_json: JsonOption = False) -> None:
 
     try:
         settings = load(os.environ, Path(".env"))
-        faults = _catalogue_faults(settings)
+        faults, notes = _catalogue(settings)
     except SettingsFault as fault:
-        settings, faults = None, fault.faults
+        settings, faults, notes = None, fault.faults, []
+    warnings = [*(settings.warnings if settings else ()), *notes]
     if as_json:
-        print_json(_report(settings, faults))
+        print_json(_report(settings, faults, warnings))
     elif settings is not None:
         print_table(Table(("setting", "value", "source"), [(s.name, s.shown, s.source) for s in _resolved(settings)]))
-    if settings is not None and not as_json:
-        for warning in settings.warnings:
+        for warning in warnings:
             say(f"warning: {warning}")
     if faults:
         raise Stop(Exit.FAULT_FOUND, *faults)
     say("the settings are fit to start with")
 
 
-def _catalogue_faults(settings: "Settings") -> tuple[str, ...]:
-    from keyledger.ai_models import CatalogueFault, load_catalogue
+def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
+    """Return what is wrong with the catalogue, and what is worth knowing about it."""
+    from keyledger.ai_models import load_catalogue
+    from keyledger.catalogue_notes import catalogue_notes
+    from keyledger.yaml_document import DocumentFault
 
     try:
-        load_catalogue(settings.ai_models_file)
-    except CatalogueFault as fault:
-        return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults)
-    return ()
+        catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    except DocumentFault as fault:
+        return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults), []
+    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
+    return (), [f"{catalogue.source}: {note}" for note in notes]
 
 
 def _resolved(settings: "Settings") -> list["Resolved"]:
@@ -69,11 +74,11 @@ def _resolved(settings: "Settings") -> list["Resolved"]:
     return [replace(one, shown=f"*** {ids[one.name]}") if one.name in ids else one for one in settings.resolved]
 
 
-def _report(settings: "Settings | None", faults: tuple[str, ...]) -> dict[str, object]:
+def _report(settings: "Settings | None", faults: tuple[str, ...], warnings: list[str]) -> dict[str, object]:
     resolved = _resolved(settings) if settings else []
     return {
         "ok": not faults,
         "faults": list(faults),
-        "warnings": list(settings.warnings) if settings else [],
+        "warnings": warnings,
         "settings": [{"name": one.name, "value": one.shown, "source": one.source} for one in resolved],
     }

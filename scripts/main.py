@@ -112,14 +112,14 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
 def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
     import psycopg
 
-    from keyledger.ai_models import CatalogueFault
     from keyledger.embedded_postgres import EmbeddedPostgresError
     from keyledger.settings import SettingsFault
     from keyledger.start_checks import StartRefused
+    from keyledger.yaml_document import DocumentFault
 
     if isinstance(error, SettingsFault):
         return Exit.REFUSED, error.faults
-    if isinstance(error, CatalogueFault):
+    if isinstance(error, DocumentFault):
         return Exit.REFUSED, [f"{error.source}: {fault}" for fault in error.faults]
     if isinstance(error, StartRefused):
         return Exit.REFUSED, [str(error)]

@@ -117,10 +117,10 @@ def admin_key(key_file: Path | None) -> Secret:
     """Return the key that `--api-key-file`, the environment or `.env` gives. Raises Stop when there is none."""
     if key_file is not None:
         return Secret(read_secret_file(key_file))
-    from keyledger.settings_sources import Sources
+    from keyledger.settings_sources import SUPER_KEY_ALSO, Sources
 
     sources = Sources(os.environ, Path(".env"))
-    names = (("KEYLEDGER_API_KEY", ()), ("SUPER_API_KEY", ("INTRIC_SUPER_API_KEY",)))
+    names = (("KEYLEDGER_API_KEY", ()), ("SUPER_API_KEY", SUPER_KEY_ALSO))
     for name, also in names:
         key = sources.secret(name, also=also, shown=Secret.masked)
         if sources.faults:

@@ -22,12 +22,13 @@ from typing import Any, ClassVar, NoReturn
 import httpx
 
 from domain.errors import FieldFault, InvalidRequest
+from domain.providers import Dialect
 from keyledger.llm.canned import canned
 from keyledger.llm.dispatch import CallFailed
 from keyledger.llm.environment import keep_offline
 from keyledger.llm.lease import Lease
 from keyledger.llm.parameters import Request
-from keyledger.llm.plans import Client, Dialect, Plan
+from keyledger.llm.plans import Client, Plan
 from keyledger.llm.wire import OUTLET
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
@@ -125,7 +126,7 @@ def _fixed(plan: Plan) -> dict[str, Any]:
 
 def _members(plan: Plan, request: Request) -> dict[str, Any]:
     """Return the caller's members in LiteLLM's words. Raises InvalidRequest."""
-    if plan.dialect is Dialect.OPENAI:
+    if plan.dialect is not Dialect.ANTHROPIC:
         # The provider knows best what it takes, so nothing is refused on its behalf.
         if "input" in request.members:
             # An SDK that is not told the encoding asks for its own choice.

@@ -8,6 +8,8 @@ to run after settings were read and before `keyledger.llm.adapter` warms up.
 import re
 from collections.abc import MutableMapping
 
+from keyledger.settings_sources import SUPER_KEY_ALSO
+
 _REMOVED = re.compile(
     r"""
     .*_(API_KEY|API_BASE|BASE_URL|API_KEYS|AUTH_TOKEN|AD_TOKEN|MODEL_URL)
@@ -19,7 +21,7 @@ _REMOVED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_KEPT = frozenset({"SUPER_API_KEY", "INTRIC_SUPER_API_KEY"})
+_KEPT = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
 _SET = {
     "LITELLM_MODE": "PRODUCTION",  # otherwise the import loads a .env file that it searches for
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it fetches prices from the network

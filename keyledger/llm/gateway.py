@@ -95,8 +95,8 @@ class Gateway:
         await self._wire.aclose()
 
     def models(self) -> Sequence[Model]:
-        """Return the catalogue."""
-        return self._catalogue.models
+        """Return what applications may ask for by name."""
+        return self._catalogue.listed
 
     def model(self, name: str) -> Model:
         """Return one model. Raises UnknownModel."""
@@ -115,8 +115,6 @@ class Gateway:
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         """Compute embeddings. Raises as `complete` does."""
         entry = self._of_kind(model, ModelKind.EMBEDDING)
-        if entry.provider == "anthropic":
-            raise InvalidRequest([FieldFault("model", "is anthropic's, which offers no embeddings")])
         answer = await self._call(tenant_id, entry, embeddings_request(params))
         assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
         return answer

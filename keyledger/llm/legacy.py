@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx
 
+from domain.providers import Dialect
 from keyledger.llm.anthropic_dialect import chunks_from_anthropic, from_anthropic, to_anthropic
 from keyledger.llm.events import json_events
 from keyledger.llm.parameters import Request
-from keyledger.llm.plans import Dialect, Plan
+from keyledger.llm.plans import Plan
 from keyledger.llm.reach import ANTHROPIC_VERSION
 from keyledger.llm.wire import OUTLET
 

@@ -15,8 +15,8 @@ from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import ProviderUnavailable, ServiceError
 from domain.native import NativeAnswer, NativeCall
 from domain.ports import UsageMeter
-from domain.providers import provider_named
-from domain.resolution import Receipt
+from domain.providers import Dialect
+from domain.resolution import Receipt, Route
 from keyledger.llm.bounds import MIB
 from keyledger.llm.dialling import Lookup
 from keyledger.llm.dispatch import CallFailed, Dispatcher, Timeouts
@@ -64,31 +64,32 @@ class PassThrough:
 
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request and return its answer as soon as that begins."""
-        provider_named(call.provider)
         resolved = await self._resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         # The rules may have become stricter since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(route.base_url, self._rules):
             raise ProviderUnavailable(call.provider, "endpoint-not-allowed")
-        reach = reach_of(call.provider, route)
+        reach = reach_of(route)
         url = URL(reach.url(call.path, call.query), encoded=True)
         lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
         del resolved
         use = Use(self._meter, call.tenant_id, receipt, lease.seen)
         with use:
-            answered = await self._send(lease, call, url, receipt, use)
+            answered = await self._send(lease, call, url, route, use)
         if isinstance(answered, NativeAnswer):
             return answered
         use.ended(failed=True)
         raise answered
 
     async def _send(
-        self, lease: Lease, call: NativeCall, url: URL, receipt: Receipt, use: Use
+        self, lease: Lease, call: NativeCall, url: URL, route: Route, use: Use
     ) -> NativeAnswer | ServiceError:
         """Return the answer or what is said instead. Raises nothing with an answer at hand: its request has the key."""
+        receipt = route.receipt
         try:
+            headers = _headers(call, route.provider.dialect)
             deadline = self._dispatcher.deadline()
-            answer = await self._dispatcher.send(lease, call.method, url, _headers(call), _content(call), deadline)
+            answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
                 note_answer(lease.seen, answer, streaming=False)
                 if answer.headers.get("content-encoding", "").strip().lower() not in _DECODED:
@@ -127,11 +128,11 @@ class _Pieces:
         self._reading.drop()
 
 
-def _headers(call: NativeCall) -> list[tuple[str, str]]:
+def _headers(call: NativeCall, dialect: Dialect) -> list[tuple[str, str]]:
     headers = to_provider(call.headers)
     headers.append(("accept-encoding", "identity"))
     names = {name for name, _ in headers}
-    if call.provider == "anthropic" and "anthropic-version" not in names:
+    if dialect is Dialect.ANTHROPIC and "anthropic-version" not in names:
         headers.append(("anthropic-version", ANTHROPIC_VERSION))
     if "user-agent" not in names:
         headers.append(("user-agent", "keyledger"))

@@ -1,4 +1,4 @@
-"""What LiteLLM calls each provider, and where a call to a model goes.
+"""Where a call to a model goes, and by which of LiteLLM's clients.
 
 A plan is computed from the model and the resolved route alone and holds no key. Its addresses are those of `reach`.
 """
@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from domain.llm import Model, ModelKind
+from domain.providers import Dialect, Provider
 from domain.resolution import Route
 from keyledger.llm.lease import KeyHeader, Origin
 from keyledger.llm.reach import Reach, reach_of
-
-
-class Dialect(StrEnum):
-    """What a provider speaks."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
 
 
 class Client(StrEnum):
@@ -49,55 +43,33 @@ class Plan:
     api_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """How LiteLLM sees a provider: its prefix, and the client for chat and for embeddings."""
-
-    prefix: str
-    chat: Client
-    embeddings: Client
-
-
-_SHAPES = {
-    "openai": _Shape("openai", Client.PLAIN, Client.OPENAI),
-    "anthropic": _Shape("anthropic", Client.PLAIN, Client.PLAIN),
-    "mistral": _Shape("mistral", Client.PLAIN, Client.OPENAI),
-    "ovhcloud": _Shape("ovhcloud", Client.PLAIN, Client.PLAIN),
-    # LiteLLM does not know Berget; this is its word for any server that speaks OpenAI's API.
-    "berget": _Shape("hosted_vllm", Client.PLAIN, Client.PLAIN),
-    "azure": _Shape("azure", Client.AZURE, Client.AZURE),
-    "vllm": _Shape("hosted_vllm", Client.PLAIN, Client.PLAIN),
-}
-
-
-def dialect_of(provider: str) -> Dialect:
-    """Return what a provider speaks."""
-    return Dialect.ANTHROPIC if provider == "anthropic" else Dialect.OPENAI
+_OPENAI_CLIENT_EMBEDS = frozenset({"openai", "mistral"})
+"""The LiteLLM prefixes whose embeddings go through OpenAI's own client. All else goes through its plain one."""
 
 
 def plan(model: Model, route: Route) -> Plan:
     """Return how to call `model` by `route`. Raises ProviderUnavailable where the route lacks something."""
-    reach = reach_of(model.provider, route, deployment=model.upstream_name)
-    if model.provider == "azure":
+    reach = reach_of(route, deployment=model.upstream_name)
+    if route.provider.dialect is Dialect.AZURE:
         return _azure(model, route, reach)
-    if model.provider == "anthropic":
-        return _plan(model, reach, reach.base.removesuffix("/v1"), "messages")
-    return _plan(model, reach, reach.base, _path(model))
+    if route.provider.dialect is Dialect.ANTHROPIC:
+        return _plan(model, route.provider, reach, reach.base.removesuffix("/v1"), "messages")
+    return _plan(model, route.provider, reach, reach.base, _path(model))
 
 
-def _plan(model: Model, reach: Reach, base_url: str, path: str) -> Plan:
-    shape = _SHAPES[model.provider]
+def _plan(model: Model, provider: Provider, reach: Reach, base_url: str, path: str) -> Plan:
+    by_openai = model.kind is ModelKind.EMBEDDING and provider.litellm_prefix in _OPENAI_CLIENT_EMBEDS
     return Plan(
-        provider=model.provider,
-        dialect=dialect_of(model.provider),
+        provider=provider.name,
+        dialect=provider.dialect,
         origin=reach.origin,
         header=reach.header,
         base_url=base_url,
         client_url=base_url,
         url=reach.url(path, ""),
-        litellm_model=f"{shape.prefix}/{model.upstream_name}",
+        litellm_model=f"{provider.litellm_prefix}/{model.upstream_name}",
         upstream_model=model.upstream_name,
-        client=shape.embeddings if model.kind is ModelKind.EMBEDDING else shape.chat,
+        client=Client.OPENAI if by_openai else Client.PLAIN,
     )
 
 
@@ -107,13 +79,13 @@ def _azure(model: Model, route: Route, reach: Reach) -> Plan:
     versionless = reach.api_version is None
     return Plan(
         provider=model.provider,
-        dialect=Dialect.OPENAI,
+        dialect=Dialect.AZURE,
         origin=reach.origin,
         header=reach.header,
         base_url=root,
         client_url=reach.base if versionless else root,
         url=reach.url(_path(model), ""),
-        litellm_model=f"azure/{reach.deployment}",
+        litellm_model=f"{route.provider.litellm_prefix}/{reach.deployment}",
         upstream_model=reach.deployment,
         # Without a version in the path, Azure speaks plain OpenAI.
         client=Client.OPENAI if versionless else Client.AZURE,

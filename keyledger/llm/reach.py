@@ -1,8 +1,8 @@
-"""Where each provider's API begins and how it wants its key: the one table, for LiteLLM's calls and for native ones.
+"""Where a provider's API begins and how it wants its key, for LiteLLM's calls and for native ones.
 
-A reach is computed from the resolved route alone and holds no key. Promises: every address made from it lies below
-`base`, which is at the origin of the route's base URL, whether or not that was written with `/v1`; an Azure deployment
-and API version are the credential's own, whatever a caller names.
+A reach is computed from the provider's row and the resolved route alone and holds no key. Promises: every address made
+from it lies below `base`, which is at the origin of the route's base URL, whether or not that was written with `/v1`;
+an Azure deployment and API version are the credential's own, whatever a caller names.
 """
 
 import re
@@ -13,6 +13,7 @@ from yarl import URL
 
 from domain.errors import InvalidPath, ProviderUnavailable
 from domain.native_path import normalised_query
+from domain.providers import Dialect, Provider
 from domain.resolution import Route
 from keyledger.llm.lease import BEARER, KeyHeader, Origin, origin_of
 
@@ -63,36 +64,37 @@ class Reach:
         return _joined(self.base, below, f"{version}&{rest}" if rest else version)
 
 
-def reach_of(provider: str, route: Route, deployment: str | None = None) -> Reach:
-    """Return how to reach a provider. deployment: for Azure, where the route names none.
+def reach_of(route: Route, deployment: str | None = None) -> Reach:
+    """Return how to reach the provider of a route. deployment: for Azure, where the route names none.
 
     Raises ProviderUnavailable where something is missing or not usable.
     """
-    return _reach(provider, route.base_url.rstrip("/"), route.api_version, route.deployment_name or deployment)
+    return _reach(route.provider, route.base_url.rstrip("/"), route.api_version, route.deployment_name or deployment)
 
 
 @lru_cache(maxsize=1024)
-def _reach(provider: str, base: str, api_version: str | None, deployment: str | None) -> Reach:
+def _reach(provider: Provider, base: str, api_version: str | None, deployment: str | None) -> Reach:
     origin = origin_of(URL(base, encoded=True))
-    if provider == "azure":
-        return _azure(origin, base, api_version, deployment)
-    if provider == "anthropic":
-        return Reach(origin, KeyHeader("x-api-key"), f"{base.removesuffix('/v1')}/v1")
-    if provider == "vllm":
-        return Reach(origin, BEARER, f"{base.removesuffix('/v1')}/v1")
-    return Reach(origin, BEARER, base)
+    header = BEARER if provider.key_header == BEARER.name else KeyHeader(provider.key_header)
+    if provider.dialect is Dialect.AZURE:
+        return _azure(provider.name, origin, header, base, api_version, deployment)
+    if provider.dialect is Dialect.ANTHROPIC or provider.self_hosted:
+        return Reach(origin, header, f"{base.removesuffix('/v1')}/v1")
+    return Reach(origin, header, base)
 
 
-def _azure(origin: Origin, base: str, api_version: str | None, deployment: str | None) -> Reach:
+def _azure(
+    name: str, origin: Origin, header: KeyHeader, base: str, api_version: str | None, deployment: str | None
+) -> Reach:
     if api_version is None:
-        raise ProviderUnavailable("azure", "no-api-version-configured")
+        raise ProviderUnavailable(name, "no-api-version-configured")
     # Other names would steer LiteLLM's routing or change the path.
     if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
-        raise ProviderUnavailable("azure", "deployment-name-not-usable")
+        raise ProviderUnavailable(name, "deployment-name-not-usable")
     root = base.removesuffix("/v1").removesuffix("/openai")
     if api_version in _VERSIONLESS_AZURE:
         return Reach(origin, BEARER, f"{root}/openai/v1", deployment)
-    return Reach(origin, KeyHeader("api-key"), f"{root}/openai", deployment, api_version)
+    return Reach(origin, header, f"{root}/openai", deployment, api_version)
 
 
 def _joined(base: str, below: str, query: str) -> str:

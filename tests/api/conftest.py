@@ -13,6 +13,7 @@ from api.auth import Authenticator, Role, format_named_key, parse_named_key
 from api.bodies import Limits
 from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
+from domain.providers import BUILT_IN
 from domain.secret import Secret
 from domain.service import CredentialService
 from keyledger.acceptance_records import AcceptanceRecords
@@ -90,6 +91,7 @@ class Harness:
             transparency=self.transparency,
             usage=self.usage,
             usage_meter=self.meter,
+            providers=BUILT_IN,
             reason_required=self.reason_required,
             encryption_keys=self.keys,
             projections=self.projections,

@@ -36,6 +36,7 @@ from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
 from domain.native import NativeAnswer, NativeCall
 from domain.ports import Clock
+from domain.providers import BUILT_IN
 from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
 from domain.resolution import Head, Receipt, Route, Source, Stored
 from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
@@ -45,6 +46,8 @@ from domain.transparency import Consistency, Inclusion, ProvenLeaf, SignedCheckp
 from domain.usage import UsageFilter, UsagePlace, UsageRecord
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+OPENAI = BUILT_IN["openai"]
 
 
 class VaultSealer:
@@ -416,7 +419,9 @@ class ScriptedModels:
     """A catalogue of two models whose answers a test sets. `calls`: tenant, model and params as they came."""
 
     outcome: Callable[[], Answer | AnswerStream] = lambda: Answer(TENANT_RECEIPT, CHAT_ANSWER)
-    route: Callable[[], Route] = lambda: Route(TENANT_RECEIPT, "https://api.openai.com/v1", False, None, None, None)
+    route: Callable[[], Route] = lambda: Route(
+        TENANT_RECEIPT, OPENAI, "https://api.openai.com/v1", False, None, None, None
+    )
     calls: list[tuple[str, str, Json]] = field(default_factory=list)
 
     def models(self) -> Sequence[Model]:

@@ -148,7 +148,7 @@ def test_a_page_that_cannot_be_is_refused(filled, query, field):
     ("query", "field"),
     [
         ("tenant_id=7C9E6679-7425-40DE-944B-E07FC1F90AE7", "tenant_id"),
-        ("provider=gpt", "provider"),
+        ("provider=GPT", "provider"),
         ("provider=openai%0A", "provider"),
         ("actor=", "actor"),
         ("actor=a%00b", "actor"),

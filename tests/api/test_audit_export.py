@@ -148,7 +148,7 @@ class TestContent:
         ("format=CSV", "format", "must be one of csv, jsonl, ocsf, cloudevents"),
         ("", "format", "is required"),
         ("format=csv&format=jsonl", "format", "is given more than once"),
-        ("format=csv&provider=gpt", "provider", "must be one of"),
+        ("format=csv&provider=GPT", "provider", "must be the name of"),
         ("format=csv&q=action:gone", "action", "must be one of"),
         ("format=csv&q=actor:a&actor=a", "actor", "is given twice"),
         ("format=csv&limit=5", "an unknown query parameter", "is not accepted"),

@@ -3,10 +3,12 @@
 import pytest
 
 from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable
+from domain.providers import BUILT_IN
 from domain.resolution import Route
 from tests.api.conftest import TENANT
 from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT
 
+OPENAI = BUILT_IN["openai"]
 URL = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"
 ABOUT = {"model": "gpt-4o", "adapter": "litellm", "provider": "openai"}
 
@@ -21,7 +23,7 @@ ABOUT = {"model": "gpt-4o", "adapter": "litellm", "provider": "openai"}
     ],
 )
 def test_it_says_whose_key_would_serve_and_where(harness, receipt, shown):
-    harness.models.route = lambda: Route(receipt, "https://api.openai.com/v1", False, None, None, None)
+    harness.models.route = lambda: Route(receipt, OPENAI, "https://api.openai.com/v1", False, None, None, None)
     answer = harness.client.get(URL, params={"model": "gpt-4o"})
     assert answer.json() == {**ABOUT, **shown, "endpoint": "https://api.openai.com/v1", "refusal": None}
 

@@ -88,7 +88,7 @@ def test_what_this_node_counted_is_in_the_answer(harness):
     ("query", "field"),
     [
         pytest.param("after=7", "after", id="a position of the log"),
-        pytest.param(f"after=491628.{TENANT}.gpt.1", "after", id="a provider that is none"),
+        pytest.param(f"after=491628.{TENANT}.G_P.1", "after", id="a provider that is none"),
         pytest.param(f"after=491628.{TENANT}.openai.1%0A", "after", id="a line end"),
         pytest.param(f"after=x.{TENANT}.openai.1", "after", id="an hour that is none"),
         pytest.param("after=", "after", id="nothing"),

@@ -61,10 +61,39 @@ def test_a_faulty_catalogue_is_a_fault_too(cli, bare_environment):
     assert cli("config", "check").code == Exit.FAULT_FOUND
 
 
-def test_a_catalogue_that_is_not_there_is_a_fault_too(cli):
+def test_a_catalogue_that_is_named_and_not_there_is_a_fault_too(cli):
+    ended = cli("config", "check", env={"AI_MODELS_FILE": "models.yml"})
+    assert ended.code == Exit.FAULT_FOUND
+    assert "models.yml" in ended.err
+
+
+def test_without_a_catalogue_in_the_folder_the_packaged_one_serves_and_it_is_said(cli):
+    ended = cli("config", "check")
+    assert ended.code == Exit.OK
+    assert "the packaged catalogue serves" in ended.err
+
+
+def test_a_model_that_is_left_out_is_named_with_its_line_and_the_remedy(cli, bare_environment):
+    (bare_environment / "ai_models.yml").write_text("- name: gemma\n  litellm_model_name: example/gemma\n")
+    ended = cli("config", "check")
+    assert ended.code == Exit.OK
+    assert "gemma is left out (line 2): the provider 'example' is not known; add it to providers.yml" in ended.err
+    (bare_environment / "providers.yml").write_text("- {name: example, base_url: https://llm.example.com/v1}\n")
+    assert "left out" not in cli("config", "check").err
+
+
+def test_a_model_whose_provider_announced_its_end_is_named_with_the_date(cli, bare_environment):
+    (bare_environment / "ai_models.yml").write_text("- name: old\n  litellm_model_name: azure/gpt-35-turbo-0125\n")
+    assert "old: azure announced that gpt-35-turbo-0125 ended on 2025-05-31" in " ".join(
+        cli("config", "check").err.split()
+    )
+
+
+def test_a_faulty_provider_is_a_fault_with_its_line(cli, bare_environment):
+    (bare_environment / "providers.yml").write_text("- name: example\n")
     ended = cli("config", "check")
     assert ended.code == Exit.FAULT_FOUND
-    assert "ai_models.yml" in ended.err
+    assert "PROVIDERS_FILE: providers.yml: line 1: base_url is missing" in ended.err
 
 
 def test_a_service_with_faulty_settings_does_not_start(cli):

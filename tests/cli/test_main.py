@@ -14,10 +14,10 @@ from domain.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from keyledger.ai_models import CatalogueFault
 from keyledger.embedded_postgres import EmbeddedPostgresError
 from keyledger.settings import SettingsFault
 from keyledger.start_checks import StartRefused
+from keyledger.yaml_document import DocumentFault
 from scripts.exits import Exit, Stop
 from scripts.main import _ending
 from tests.cli.process import REPOSITORY
@@ -58,7 +58,7 @@ ENDINGS = [
     pytest.param(
         psycopg.OperationalError("canary"), 3, ["the database does not answer"], id="a driver without a connection"
     ),
-    pytest.param(CatalogueFault("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
+    pytest.param(DocumentFault("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
     pytest.param(StartRefused("no key"), 4, ["no key"], id="a start that is refused"),
     pytest.param(EmbeddedPostgresError("no build"), 3, ["no build"], id="an embedded server that does not start"),
     pytest.param(VersionConflict(3, precondition=True), 5, None, id="a conflict"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from domain.endpoints import EndpointRules
 from domain.errors import InvalidCredential, UnknownProvider
-from domain.providers import PROVIDERS, CredentialConfig, check, provider_named
+from domain.providers import BUILT_IN, CredentialConfig, check
 
 KEY = "sk-0123456789"
 AZURE = {"endpoint": "https://res.openai.azure.com", "api_version": "2024-10-21", "deployment_name": "gpt-4o"}
@@ -15,14 +15,14 @@ RULES = EndpointRules.of([])
 
 def faults(provider: str, key: str = KEY, **config: str) -> set[str]:
     try:
-        check(provider_named(provider), key, CredentialConfig(**config), RULES)
+        check(BUILT_IN.named(provider), key, CredentialConfig(**config), RULES)
     except InvalidCredential as refusal:
         return {fault.field for fault in refusal.faults}
     return set()
 
 
 CASES = [
-    *[pytest.param(name, {}, set(), id=f"{name} needs a key only") for name in PROVIDERS if name != "azure"],
+    *[pytest.param(name, {}, set(), id=f"{name} needs a key only") for name in BUILT_IN if name != "azure"],
     pytest.param("azure", AZURE, set(), id="azure with all four fields"),
     pytest.param("azure", {}, set(AZURE), id="azure names every field it misses"),
     *[
@@ -66,19 +66,19 @@ def test_keys(key: str, accepted: bool) -> None:
 
 
 def test_a_key_is_stripped_once_and_for_all() -> None:
-    assert check(provider_named("openai"), f" {KEY}\t", CredentialConfig(), RULES).reveal() == KEY
+    assert check(BUILT_IN.named("openai"), f" {KEY}\t", CredentialConfig(), RULES).reveal() == KEY
 
 
 @given(st.text(min_size=1), st.text(min_size=6))
 def test_no_fault_repeats_what_was_sent(key: str, text: str) -> None:
     config = CredentialConfig(endpoint="§" + text, api_version="§" + text, deployment_name="§" + text)
     with pytest.raises(InvalidCredential) as refusal:
-        check(provider_named("azure"), "§" + key, config, RULES)
+        check(BUILT_IN.named("azure"), "§" + key, config, RULES)
     assert "§" not in refusal.value.detail
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownProvider) as refusal:
-        provider_named("ореnai")
+        BUILT_IN.named("ореnai")
     assert "openai" in refusal.value.detail
     assert "ореnai" not in refusal.value.detail

@@ -9,6 +9,7 @@ from domain.endpoints import EndpointRules
 from domain.errors import NoCredential
 from domain.llm import Adapter, Answer, AnswerStream, Model, ModelKind
 from domain.ports import UsageMeter
+from domain.providers import BUILT_IN
 from domain.resolution import Receipt, ResolvedCredential, Route, Source
 from domain.secret import Secret
 from keyledger.ai_models import Catalogue
@@ -71,6 +72,7 @@ class Keys:
         )
         return Route(
             receipt,
+            BUILT_IN[provider],
             self.url + base_path(provider),
             self.chosen_by_tenant,
             self.api_version if azure else None,

@@ -20,6 +20,7 @@ def test_a_service_that_is_well_is_ready(database_url: str) -> None:
         "encryption_keys",
         "audit_trail",
         "transparency_log",
+        "catalogue",
     }
 
 
