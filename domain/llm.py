@@ -47,13 +47,14 @@ class Adapter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the catalogue. `upstream_name` is what the provider calls it."""
+    """One model of the catalogue. `upstream_name` is what the provider calls it; `aliases` are other names for it."""
 
     name: str
     kind: ModelKind
     provider: str
     adapter: Adapter
     upstream_name: str
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_pattern(self) -> bool:

@@ -11,8 +11,8 @@ Refuses a file with a fault of form, and then names all of them with their lines
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -45,7 +45,6 @@ class Catalogue:
     source: str
     models: tuple[Model, ...]
     left_out: tuple[LeftOut, ...] = ()
-    _by_name: Mapping[str, Model] = field(default_factory=dict, repr=False, compare=False)
 
     def summary(self) -> str:
         """Return what is served and what is not, and why, in a line."""
@@ -58,11 +57,15 @@ class Catalogue:
     @property
     def listed(self) -> tuple[Model, ...]:
         """What applications may ask for by name: models and their aliases, each under the name to ask for."""
-        return tuple(replace(model, name=name) for name, model in self._by_name.items())
+        named = [model for model in self.models if not model.is_pattern]
+        return tuple(replace(model, name=name) for model in named for name in (model.name, *model.aliases))
 
     def model(self, name: str) -> Model:
         """Return the model called `name`, by its name, an alias or a pattern. Raises UnknownModel."""
-        found = self._by_name.get(name) or self._of_pattern(name)
+        for model in self.models:
+            if name in (model.name, *model.aliases) and not model.is_pattern:
+                return model
+        found = self._of_pattern(name)
         if found is None:
             raise UnknownModel(self.source)
         return found
@@ -90,7 +93,7 @@ def load_catalogue(path: Path, providers: Providers = BUILT_IN) -> Catalogue:
     reading = _Reading(document, providers)
     models = tuple(reading.models())
     document.close()
-    return Catalogue(path.name, models, tuple(reading.left_out), reading.by_name)
+    return Catalogue(path.name, models, tuple(reading.left_out))
 
 
 class _Reading:
@@ -98,7 +101,6 @@ class _Reading:
 
     def __init__(self, document: Document, providers: Providers) -> None:
         self.left_out: list[LeftOut] = []
-        self.by_name: dict[str, Model] = {}
         self._document = document
         self._first_seen: dict[str, str] = {}
         self._providers = {
@@ -154,20 +156,18 @@ class _Reading:
         if aliases and found.is_pattern:
             document.fault(entry, "a pattern has no aliases; leave them out")
         for called in (name, *aliases):
-            self._take(called, found, entry)
-        return found
+            self._take(called, entry)
+        return replace(found, aliases=tuple(aliases))
 
     def _aliases(self, members: dict[str, yaml.Node]) -> list[str]:
         listed = members.get("aliases")
         nodes = self._document.entries(listed, "aliases") if listed is not None else []
         return [text for node in nodes if (text := self._document.plain_text(node, "an alias")) is not None]
 
-    def _take(self, called: str, model: Model, entry: yaml.Node) -> None:
+    def _take(self, called: str, entry: yaml.Node) -> None:
         if called in self._first_seen:
             self._document.fault(entry, f"the name '{called}' is taken already, in {self._first_seen[called]}")
         self._first_seen.setdefault(called, line_of(entry))
-        if not model.is_pattern:
-            self.by_name.setdefault(called, model)
 
     def _found(self, name: str, family: str | None, litellm_name: str | None, kind: ModelKind) -> Model | str:
         """Return the model that an entry describes, or why it is left out."""

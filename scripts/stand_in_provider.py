@@ -69,11 +69,13 @@ class Misbehaviour:
 class StandInProvider:
     """The server, in a thread of its own while the `with` block lasts.
 
-    accepted: the keys it takes, or a function that says so.
+    accepted: the keys it takes, or a function that says so. key_header: where it wants them; left out, where the
+    provider that it plays wants them.
     """
 
-    def __init__(self, accepted: Container[str] | Callable[[str], bool]) -> None:
+    def __init__(self, accepted: Container[str] | Callable[[str], bool], key_header: str | None = None) -> None:
         self.accepted = accepted
+        self._key_header = key_header
         self.misbehave: Misbehaviour | None = None
         self.url = ""
         self._requests: list[Received] = []
@@ -185,7 +187,7 @@ class StandInProvider:
         return _ANSWERS[route[1]](request, headers, wrong)
 
     def _accepts(self, request: Received) -> bool:
-        if request.key is None or request.key_header != _expected_header(request.path):
+        if request.key is None or request.key_header != (self._key_header or _expected_header(request.path)):
             return False
         return self.accepted(request.key) if callable(self.accepted) else request.key in self.accepted
 

@@ -4,7 +4,8 @@ Promises: no output holds the key as it was sent, as JSON or HTML or a URL would
 its characters may be written as an escape. Nothing is held back but a beginning of the key, or of an escape, at the end
 of a piece, so a stream is not delayed. What has none of these comes out as it came; an escape of a character of the key
 may come out as the character itself, which is the same JSON.
-Does not see a key that the provider spreads over several JSON values.
+Does not see a key that the provider spreads over several JSON values. A key under eight characters is no secret, and an
+answer is not changed for it: it would be found in ordinary words.
 """
 
 import base64
@@ -13,6 +14,8 @@ import itertools
 import json
 import re
 from urllib.parse import quote
+
+from domain.providers import KEY_MIN
 
 REDACTED = b"[redacted]"
 
@@ -29,7 +32,7 @@ class Scrubber:
     """
 
     def __init__(self, key: str, *, text: bool = True) -> None:
-        self._forms = _forms(key)
+        self._forms = _forms(key) if len(key) >= KEY_MIN else ()
         self._key = key
         self._text = text
         self._escapes: tuple[tuple[bytes, bytes], ...] | None = None  # not computed where nothing is escaped
@@ -37,10 +40,14 @@ class Scrubber:
 
     def found_in(self, text: bytes) -> bool:
         """Say whether `text`, as it stands or with other letter case, holds the key."""
+        if not self._forms:
+            return False
         return any(form in text for form in self._forms) or self._key.lower().encode() in text.lower()
 
     def feed(self, piece: bytes) -> bytes:
         """Return what of the answer so far may be passed on."""
+        if not self._forms:
+            return piece
         text, cut_escape = self._unescaped(self._held + piece)
         for form in self._forms:
             text = text.replace(form, REDACTED)

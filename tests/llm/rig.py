@@ -64,6 +64,7 @@ class Keys:
     chosen_by_tenant: bool = False
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        row = BUILT_IN.named(provider)
         if tenant_id not in self.keys:
             raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
         azure = provider == "azure"
@@ -72,7 +73,7 @@ class Keys:
         )
         return Route(
             receipt,
-            BUILT_IN[provider],
+            row,
             self.url + base_path(provider),
             self.chosen_by_tenant,
             self.api_version if azure else None,

@@ -91,3 +91,10 @@ def test_nothing_is_held_back_but_a_beginning_of_the_key():
     assert scrubber.feed(b"data: hello\n\n") == b"data: hello\n\n"
     assert scrubber.feed(b"data: sk-sec") == b"data: "
     assert scrubber.feed(b"ond\n\n") == b"sk-second\n\n"
+
+
+@pytest.mark.parametrize("key", ["k", "EMPTY", "my-key", "seven77"])
+def test_a_key_that_is_too_short_to_be_a_secret_changes_no_answer(key):
+    text = f'{{"a": "my-key, EMPTY, seven77 \\u006b k", "b": "{base64.b64encode(key.encode()).decode()}"}}'.encode()
+    assert scrubbed([text[:7], text[7:]], key) == [text[:7], text[7:], b""]
+    assert not Scrubber(key).found_in(text)

@@ -1,0 +1,101 @@
+"""A provider that a few lines of configuration add works everywhere a built-in one does."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from scripts.stand_in_provider import StandInProvider
+from tests.support.service import Client, client_of, environment, served
+
+TENANT, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+OWN_KEY, GLOBAL_KEY = "key-of-the-tenant-1234", "key-of-the-platform-5678"
+
+
+@dataclass(frozen=True)
+class Stage:
+    client: Client
+    provider: StandInProvider
+
+    def arrived(self) -> tuple[str, str | None, str | None]:
+        """Where the last request went, with which key in which header."""
+        last = self.provider.requests[-1]
+        return last.path, last.key, last.key_header
+
+
+@pytest.fixture(params=["authorization", "x-api-key"])
+def header(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, database_url: str, header: str) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        provider = stack.enter_context(StandInProvider(accepted={OWN_KEY, GLOBAL_KEY, "k"}, key_header=header))
+        models, providers = tmp_path / "ai_models.yml", tmp_path / "providers.yml"
+        row = {"name": "example", "base_url": f"{provider.url}/example/v1", "key_header": header, "key_min": 1}
+        providers.write_text(json.dumps({"providers": [row]}), encoding="utf-8")
+        chat = [
+            {"name": "chat", "litellm_model_name": "example/chat-1"},
+            {"name": "legacy", "family": "example"},
+            {"name": "example/*", "litellm_model_name": "example/*"},
+        ]
+        embeddings = [{"name": "embed", "litellm_model_name": "example/embed-1"}]
+        catalogue = {"completion_models": chat, "embedding_models": embeddings}
+        models.write_text(json.dumps(catalogue), encoding="utf-8")
+        settings = environment(
+            AI_MODELS_FILE=str(models),
+            PROVIDERS_FILE=str(providers),
+            EXAMPLE_API_KEY=GLOBAL_KEY,
+            ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
+        )
+        client = stack.enter_context(client_of(stack.enter_context(served(database_url, settings))))
+        yield Stage(client, provider)
+
+
+def test_models_are_called_with_the_tenants_key_or_the_platforms(stage, header):
+    assert stage.client.put(TENANT, "example", api_key=OWN_KEY).status_code == 200
+    for tenant, key in ((TENANT, OWN_KEY), (OTHER, GLOBAL_KEY)):
+        for model, upstream in (("chat", "chat-1"), ("example/other", "other")):
+            assert stage.client.chat(tenant, model).status_code == 200
+            assert stage.arrived() == ("/example/v1/chat/completions", key, header)
+            assert stage.provider.requests[-1].body["model"] == upstream
+        assert stage.client.embed(tenant, "embed").status_code == 200
+        assert stage.arrived() == ("/example/v1/embeddings", key, header)
+        assert stage.client.native(tenant, "example", "v1/models", "GET").status_code == 200
+        assert stage.arrived() == ("/example/v1/models", key, header)
+        assert stage.client.chat(tenant, "legacy").status_code == 200
+        assert stage.arrived() == ("/example/v1/chat/completions", GLOBAL_KEY, header)
+
+
+def test_a_tenants_endpoint_is_used_and_a_refused_key_is_an_error(stage, header):
+    endpoint = f"{stage.provider.url}/of-the-tenant/v1"
+    assert stage.client.put(TENANT, "example", api_key="k", endpoint=endpoint).status_code == 200
+    assert stage.client.chat(TENANT, "chat").status_code == 200
+    assert stage.arrived() == ("/of-the-tenant/v1/chat/completions", "k", header)
+    assert stage.client.put(TENANT, "example", api_key="wrong").status_code == 200
+    answer = stage.client.chat(TENANT, "chat")
+    assert (answer.status_code, answer.json()["code"]) == (424, "credential-rejected")
+
+
+def test_it_is_listed_found_documented_and_has_a_history(stage):
+    assert stage.client.put(TENANT, "example", api_key=OWN_KEY).status_code == 200
+    credentials = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
+    get = stage.client.http.get
+    assert [one["provider"] for one in get(credentials).json()["credentials"]] == ["example"]
+    assert get(f"{credentials}/example").json()["masked_key"] == "...1234"
+    assert len(get(f"{credentials}/example/history").json()["entries"]) == 1
+    assert len(get("/api/v1/audit/entries", params={"q": "provider:example action:set"}).json()["entries"]) == 1
+    then = get(credentials, params={"as_of": get(f"{credentials}/example").json()["configured_at"]})
+    assert [one["provider"] for one in then.json()["credentials"]] == ["example"]
+    parameters = get("/openapi.json").json()["paths"][f"{credentials.replace(TENANT, '{tenant_id}')}/{{provider}}"]
+    (named,) = [one for one in parameters["put"]["parameters"] if one["name"] == "provider"]
+    assert "example" in named["schema"]["enum"]
+    unknown = stage.client.put(TENANT, "another", api_key=OWN_KEY)
+    assert (unknown.status_code, "example" in unknown.json()["detail"]) == (404, True)
+    assert stage.client.delete(TENANT, "example").status_code == 200
+    assert get(credentials).json() == {"credentials": []}
