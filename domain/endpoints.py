@@ -1,60 +1,61 @@
 """Which addresses a tenant's endpoint may lead to. Used when a credential is set and again when a call connects.
 
-Promises: an endpoint that passed leads, by its text, to a public https host or to one the operator listed; an address
-that passed `address_fault` is public or belongs to a listed host. Link-local and cloud metadata addresses never pass,
-listed or not, in no notation (IPv4 inside IPv6, NAT64, decimal and octal forms are undone or refused).
-Refuses: user information, queries, fragments, white space, dot segments, other schemes.
+Promises: an endpoint that passed leads, by its text, where its provider's calls may go, and an address that passed
+`address_fault` is such a place. For a cloud provider that is a public https host; for a self-hosted one also http and
+private hosts, unless the operator wants them listed. Loopback is for listed hosts only. Link-local, metadata, multicast
+and unspecified addresses never pass, listed or not, in no notation (`addresses` undoes those of IPv6).
+Refuses: user information, queries, fragments, white space, dot segments, other schemes, zones.
 Rules: OWASP API Security 2023, API7 (server side request forgery).
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from domain.addresses import Address, Reachability, address_in, reachability
+from domain.allowed_hosts import AllowedHost, allowed_host
+from domain.host_names import host_name_fault, reachability_of_name
 
 ENDPOINT_MAX = 2048
 _TEXT = re.compile(r"[\x21-\x7e]+")
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]*)*")
-_PRIVATE_SUFFIXES = (".local", ".localhost", ".internal", ".intranet", ".lan", ".home.arpa")
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
-_METADATA_ADDRESSES = frozenset(
-    ipaddress.ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
-)
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-_NOT_PUBLIC = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        *("192.88.99.0/24", "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24"),
-        *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
-    )
-)
-"""Special blocks of the IANA registries that Python's own table, which differs between versions, may call global."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointRules:
-    """The operator's exceptions: `host` or `host:port` that tenants may use although private, loopback or http."""
+    """What the operator trusts beyond public https hosts.
 
-    allowed: frozenset[str] = frozenset()
+    allowed: what was listed. listed_only: self-hosted providers need listing, too. anywhere: every host counts as
+    listed, for addresses that are the operator's own.
+    """
+
+    allowed: tuple[AllowedHost, ...] = ()
+    listed_only: bool = False
+    anywhere: bool = False
 
     @classmethod
-    def of(cls, hosts: Iterable[str]) -> "EndpointRules":
-        """Make rules of host names as an operator writes them; case does not matter."""
-        return cls(frozenset(host.strip().lower() for host in hosts if host.strip()))
+    def of(cls, entries: Iterable[str], *, listed_only: bool = False) -> "EndpointRules":
+        """Make rules of entries as an operator writes them. Raises ValueError for one that is not fit."""
+        return cls(tuple(allowed_host(entry) for entry in entries), listed_only)
 
-    def allows(self, host: str, port: int) -> bool:
-        """Say whether the operator listed this host, with or without this port."""
-        shown = f"[{host}]" if ":" in host else host
-        return bool(self.allowed & {host, shown, f"{shown}:{port}"})
+    def allows(self, host: str, port: int, address: Address | None) -> bool:
+        """Say whether the operator listed a host, in lower case and without brackets, or the address it has."""
+        return self.anywhere or any(entry.matches(host, port, address) for entry in self.allowed)
+
+    def trusts(self, *, self_hosted: bool) -> bool:
+        """Say whether a provider's endpoints may use http and private addresses without being listed."""
+        return self_hosted and not self.listed_only
 
 
-def endpoint_fault(endpoint: str, rules: EndpointRules) -> str | None:
-    """Return what is wrong with a tenant's endpoint, or None. The text never repeats the endpoint."""
+OPERATORS_OWN = EndpointRules(anywhere=True)
+
+
+def endpoint_fault(endpoint: str, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
+    """Return what is wrong with a tenant's endpoint, or None. The text never repeats the endpoint.
+
+    self_hosted: it is for a provider whose servers are the operator's or the tenant's own.
+    """
     if len(endpoint) > ENDPOINT_MAX or not _TEXT.fullmatch(endpoint):
         return f"must be a URL of at most {ENDPOINT_MAX} printable ASCII characters without spaces"
     try:
@@ -65,26 +66,34 @@ def endpoint_fault(endpoint: str, rules: EndpointRules) -> str | None:
     host = (url.hostname or "").lower()
     if fault := _form_fault(url, endpoint, host):
         return fault
-    address = _literal_address(host)
-    if host in _METADATA_NAMES or (address is not None and _never(address)):
-        return "names a link-local or metadata address, which is never allowed"
-    if rules.allows(host, port):
+    address = address_in(host)
+    kind = reachability_of_name(host) if address is None else reachability(address)
+    if kind is Reachability.NEVER:
+        return "names a link-local, metadata, multicast or unspecified address, which is never allowed"
+    if rules.allows(host, port, address):
+        return None
+    if kind is Reachability.LOOPBACK:
+        return "names a loopback host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
+    if rules.trusts(self_hosted=self_hosted):
         return None
     if url.scheme != "https":
         return "must use https; an operator can list a host in ENDPOINT_ALLOWED_HOSTS to allow http"
-    if not _is_public(address) if address is not None else _is_private_name(host):
-        return "names a private or loopback host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
+    if kind is Reachability.PRIVATE:
+        return "names a private host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
     return None
 
 
-def address_fault(address: str, host: str, port: int, rules: EndpointRules) -> str | None:
-    """Return why a call for `host` must not connect to the resolved `address`, or None."""
-    resolved = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
-    if _never(resolved):
+def address_fault(address: str, host: str, port: int, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
+    """Return why a call for `host` must not connect to the resolved `address`, as a reason code, or None."""
+    resolved = address_in(address)
+    kind = Reachability.NEVER if resolved is None else reachability(resolved)
+    if kind is Reachability.NEVER:
         return "link-local-or-metadata-address"
-    if not _is_public(resolved) and not rules.allows(host.lower(), port):
-        return "private-address"
-    return None
+    if kind is Reachability.PUBLIC or rules.allows(host.lower(), port, resolved):
+        return None
+    if kind is Reachability.LOOPBACK:
+        return "loopback-address"
+    return None if rules.trusts(self_hosted=self_hosted) else "private-address"
 
 
 def origin_port(url: SplitResult) -> int:
@@ -94,54 +103,15 @@ def origin_port(url: SplitResult) -> int:
 
 def _form_fault(url: SplitResult, endpoint: str, host: str) -> str | None:
     if url.scheme not in {"https", "http"} or not host:
-        return "must start with https:// and name a host"
+        return "must start with https:// or http:// and name a host"
     if "@" in url.netloc or "\\" in endpoint:
         return "must not hold a user name or password"
+    if "api-version=" in url.query:
+        return "must not hold a query; write what follows api-version= as api_version"
     if "?" in endpoint or "#" in endpoint:
         return "must not hold a query or a fragment"
     if url.port == 0 or url.netloc.endswith(":"):
         return "must name a port between 1 and 65535, or none"
     if not _PATH.fullmatch(url.path) or {".", ".."} & set(url.path.split("/")):
         return "must have a plain path of letters, digits, dots, dashes and underscores"
-    if _literal_address(host) is None and not _is_host_name(host):
-        return "must name a host by its DNS name or its canonical IP address"
-    return None
-
-
-def _is_host_name(host: str) -> bool:
-    labels = host.split(".")
-    # A name that ends in a number is read as an IPv4 address in some notation by common resolvers (WHATWG URL, 3.5).
-    numeric_end = labels[-1].isdigit() or labels[-1].startswith("0x")
-    return len(host) <= 253 and not numeric_end and all(_LABEL.fullmatch(label) for label in labels)
-
-
-def _is_private_name(host: str) -> bool:
-    return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
-
-
-def _literal_address(host: str) -> Address | None:
-    try:
-        return _unwrap(ipaddress.ip_address(host))
-    except ValueError:
-        return None
-
-
-def _unwrap(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, where it does."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and address in _NAT64:
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner or address
-
-
-def _is_public(address: Address) -> bool:
-    """Say whether an address is one of the public internet, by an own table: IPv6 is public in one block only."""
-    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
-        return False
-    return address.is_global and not any(address.version == net.version and address in net for net in _NOT_PUBLIC)
-
-
-def _never(address: Address) -> bool:
-    return address.is_link_local or address.is_unspecified or address.is_multicast or address in _METADATA_ADDRESSES
+    return host_name_fault(host)

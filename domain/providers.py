@@ -177,7 +177,7 @@ def _config_fault(provider: Provider, field: str, value: str | None, rules: Endp
     if not value.strip():
         return "is empty; leave it out or give a value"
     if field == "endpoint":
-        return endpoint_fault(value, rules)
+        return endpoint_fault(value, rules, self_hosted=provider.self_hosted)
     if field == "api_version":
         valid, form = _API_VERSION.fullmatch(value), "letters, digits, dots and dashes, at most 64, such as 2024-10-21"
     else:

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from domain.endpoints import endpoint_fault
+from domain.endpoints import OPERATORS_OWN, endpoint_fault
 from domain.providers import BUILT_IN, KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
-from keyledger.settings_providers import own_host
 from keyledger.yaml_document import Document, read_document
 
 _MEMBERS = ("name", "base_url", "key_header", "key_min", "self_hosted")
@@ -74,7 +73,7 @@ def _row(document: Document, entry: yaml.Node) -> Provider | None:
     key_min = document.number("key_min", members, KEY_MIN)
     if name is not None and not _NAME.fullmatch(name):
         document.fault(members["name"], "name must be 1 to 32 of a-z, 0-9, _ and -, and begin with a letter")
-    if base_url is not None and (fault := endpoint_fault(base_url, own_host(base_url))):
+    if base_url is not None and (fault := endpoint_fault(base_url, OPERATORS_OWN)):
         document.fault(members["base_url"], f"base_url {fault}")
     if not _HEADER.fullmatch(key_header) or _OF_THE_MESSAGE.fullmatch(key_header):
         document.fault(members["key_header"], "key_header must be the name of a header for keys, such as x-api-key")

@@ -7,7 +7,6 @@ Refuses: to start with tenant credentials on and no valid encryption key, and ev
 
 import base64
 import hmac
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from api.auth import NamedKey, parse_named_key
-from domain.endpoints import EndpointRules, endpoint_fault
+from domain.allowed_hosts import allowed_host
+from domain.endpoints import EndpointRules
 from domain.providers import BUILT_IN, Providers
 from domain.resolution import ResolutionPolicy
 from domain.secret import Secret
@@ -31,7 +31,6 @@ SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _GENERATE = "make one with: keyledger generate-encryption-key"
 _DSN_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_session_attrs")
 
@@ -276,26 +275,18 @@ def _is_torn(parts: Mapping[str, str]) -> bool:
 
 
 def _endpoint_rules(sources: Sources) -> EndpointRules:
-    hosts = _items(sources.text("ENDPOINT_ALLOWED_HOSTS") or "")
-    for number, host in enumerate(hosts, start=1):
-        if not _HOST.fullmatch(host) and not _is_ipv6(host):
-            sources.fault(
-                "ENDPOINT_ALLOWED_HOSTS", f"entry {number} must be host or host:port, without http:// or a path"
-            )
-        elif endpoint_fault(f"https://{host}" if not _is_ipv6(host) else f"https://[{host}]", EndpointRules.of(hosts)):
-            sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} can never be allowed: it is no host to call")
-    return EndpointRules.of(hosts)
+    listed_only = sources.choice("SELF_HOSTED_ENDPOINTS", ("allowed", "listed"), "allowed") == "listed"
+    allowed = []
+    for number, entry in enumerate(_items(sources.text("ENDPOINT_ALLOWED_HOSTS") or ""), start=1):
+        try:
+            allowed.append(allowed_host(entry))
+        except ValueError as fault:  # its text is ours
+            sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {fault}")
+    return EndpointRules(tuple(allowed), listed_only)
 
 
 def _items(listed: str) -> list[str]:
     return [item for part in listed.split(",") for item in part.split()]
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6
-    except ValueError:
-        return False
 
 
 def _hidden(secret: Secret) -> str:

@@ -6,9 +6,8 @@ Refuses: half a configuration (a key without the settings it needs), addresses w
 """
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
-from domain.endpoints import EndpointRules, endpoint_fault, origin_port
+from domain.endpoints import OPERATORS_OWN, endpoint_fault
 from domain.errors import InvalidCredential
 from domain.providers import CONFIG_FIELDS, CredentialConfig, Provider, Providers, check
 from domain.resolution import GlobalCredential
@@ -29,7 +28,7 @@ def read_base_urls(sources: Sources, providers: Providers) -> dict[str, str]:
         url = sources.text(name)
         if url is None:
             continue
-        if fault := endpoint_fault(url, own_host(url)):
+        if fault := endpoint_fault(url, OPERATORS_OWN):
             sources.fault(name, fault)
         else:
             urls[provider.name] = url
@@ -54,7 +53,7 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
             sources.warn(key_setting, f"is not set, so {' and '.join(names.values())} have no effect")
         return None
     try:
-        check(provider, secret.reveal(), config, own_host(config.endpoint or ""))
+        check(provider, secret.reveal(), config, OPERATORS_OWN)
     except InvalidCredential as invalid:
         for fault in invalid.faults:
             sources.fault(provider.setting(fault.field), fault.rule)
@@ -64,13 +63,3 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
             sources.fault(key_setting, f"needs {provider.setting('base_url')}, the address of the server it is for")
         return None
     return GlobalCredential(secret, config.endpoint, config.api_version, config.deployment_name)
-
-
-def own_host(url: str) -> EndpointRules:
-    """Return rules that allow the host of the operator's own address, whatever it is."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", origin_port(parts)
-    except ValueError:
-        return EndpointRules()  # `endpoint_fault` says what is wrong with it
-    return EndpointRules.of([f"[{host}]:{port}" if ":" in host else f"{host}:{port}"])

@@ -31,11 +31,12 @@ class AddressRefused(OSError):
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names for connections to endpoints that tenants chose."""
+    """Resolves names for connections to endpoints that tenants chose, of self-hosted providers or of the others."""
 
-    def __init__(self, rules: EndpointRules, lookup: Lookup) -> None:
+    def __init__(self, rules: EndpointRules, lookup: Lookup, *, self_hosted: bool = False) -> None:
         self._rules = rules
         self._lookup = lookup
+        self._self_hosted = self_hosted
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -43,7 +44,7 @@ class CheckedResolver(AbstractResolver):
         """Return the addresses of `host`. Raises AddressRefused, and OSError when there are none."""
         addresses = await self._lookup(host, port)
         for address in addresses:
-            if fault := address_fault(address, host, port, self._rules):
+            if fault := address_fault(address, host, port, self._rules, self_hosted=self._self_hosted):
                 raise AddressRefused(fault)
         return [_result(host, port, address) for address in addresses]
 

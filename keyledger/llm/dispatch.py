@@ -7,7 +7,6 @@ one either.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +14,10 @@ import aiohttp
 import httpx
 from yarl import URL
 
+from domain.addresses import address_in
 from domain.endpoints import EndpointRules, address_fault
 from keyledger.llm.dialling import AddressRefused, CheckedResolver, Lookup, SystemLookup
-from keyledger.llm.lease import Lease, Origin, origin_of
+from keyledger.llm.lease import Lease, origin_of
 from keyledger.llm.seen import note_failure
 
 KEEP_ALIVE = 4.0
@@ -50,8 +50,8 @@ class Dispatcher:
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
         self._lookup = lookup or SystemLookup()
-        # Apart: a connection opened unchecked for the operator's address must not serve a tenant's.
-        self._pools: dict[bool, aiohttp.ClientSession] = {}
+        # Apart: a connection opened with fewer checks must not serve an address that needs more.
+        self._pools: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
 
     @property
     def pause(self) -> float:
@@ -85,9 +85,9 @@ class Dispatcher:
         cancelled: asyncio.CancelledError | None = None
         try:
             if lease.checked:
-                self._check_literal(lease.origin)
+                self._check_literal(lease)
             async with asyncio.timeout_at(deadline):
-                return await self._pool(checked=lease.checked).request(
+                return await self._pool(checked=lease.checked, self_hosted=lease.self_hosted).request(
                     method,
                     url,
                     data=content,
@@ -108,18 +108,18 @@ class Dispatcher:
         for pool in pools.values():
             await pool.close()
 
-    def _check_literal(self, origin: Origin) -> None:
+    def _check_literal(self, lease: Lease) -> None:
         """Check an endpoint that is an address itself: resolvers are not asked about those."""
-        try:
-            ipaddress.ip_address(origin.host)
-        except ValueError:
+        host, port = lease.origin.host, lease.origin.port
+        if address_in(host) is None:
             return
-        if fault := address_fault(origin.host, origin.host, origin.port, self._rules):
+        if fault := address_fault(host, host, port, self._rules, self_hosted=lease.self_hosted):
             raise AddressRefused(fault)
 
-    def _pool(self, *, checked: bool) -> aiohttp.ClientSession:
-        if checked not in self._pools:
-            resolver = CheckedResolver(self._rules, self._lookup) if checked else None
+    def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
+        kind = (checked, self_hosted)
+        if kind not in self._pools:
+            resolver = CheckedResolver(self._rules, self._lookup, self_hosted=self_hosted) if checked else None
             connector = aiohttp.TCPConnector(
                 limit=0,
                 keepalive_timeout=KEEP_ALIVE,
@@ -127,14 +127,14 @@ class Dispatcher:
                 use_dns_cache=not checked,
                 ssl=httpx.create_ssl_context(),
             )
-            self._pools[checked] = aiohttp.ClientSession(
+            self._pools[kind] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
                 trust_env=False,
                 skip_auto_headers=_NOT_ADDED,
             )
-        return self._pools[checked]
+        return self._pools[kind]
 
 
 def _key_header(lease: Lease) -> tuple[str, str]:

@@ -138,10 +138,13 @@ class Gateway:
         resolved = await self._resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
         # The rules may have become stricter since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_fault(route.base_url, self._rules):
+        if route.tenant_endpoint and endpoint_fault(
+            route.base_url, self._rules, self_hosted=route.provider.self_hosted
+        ):
             raise ProviderUnavailable(entry.provider, "endpoint-not-allowed")
         way = plan(entry, route)
         lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
+        lease.self_hosted = route.provider.self_hosted
         lease.bounds = embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request)
         del resolved
         use = Use(self._meter, tenant_id, route.receipt, lease.seen)

@@ -45,7 +45,8 @@ BEARER = KeyHeader("authorization", "Bearer ")
 class Lease:
     """One call's right to a key.
 
-    checked: a tenant chose the address, so what it resolves to is checked. streaming: the answer comes in pieces, each
+    checked: a tenant chose the address, so what it resolves to is checked. self_hosted: as an address of a provider
+    whose servers are one's own. streaming: the answer comes in pieces, each
     with its own time limit; otherwise the limit covers the whole. bounds: of the answer. aside: what of it goes
     past the libraries.
     """
@@ -59,6 +60,7 @@ class Lease:
     answer: Reading | None = None
     bounds: Bounds = field(default_factory=Bounds)
     aside: Aside = field(default_factory=Aside)
+    self_hosted: bool = False
 
     def refusal(self, origin: Origin) -> str | None:
         """Return why a request to `origin` must not be sent under this lease, as a reason code, or None."""

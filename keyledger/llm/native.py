@@ -67,11 +67,14 @@ class PassThrough:
         resolved = await self._resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         # The rules may have become stricter since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_fault(route.base_url, self._rules):
+        if route.tenant_endpoint and endpoint_fault(
+            route.base_url, self._rules, self_hosted=route.provider.self_hosted
+        ):
             raise ProviderUnavailable(call.provider, "endpoint-not-allowed")
         reach = reach_of(route)
         url = URL(reach.url(call.path, call.query), encoded=True)
         lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
+        lease.self_hosted = route.provider.self_hosted
         del resolved
         use = Use(self._meter, call.tenant_id, receipt, lease.seen)
         with use:

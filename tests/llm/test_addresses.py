@@ -38,11 +38,11 @@ def answering(*addresses: str) -> Lookup:
     return lookup
 
 
-def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = ()) -> str:
+def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = (), model: str = "openai-litellm") -> str:
     with pytest.raises(ProviderUnavailable) as caught:
         with_gateway(
             Keys(url, chosen_by_tenant=True),
-            lambda gateway: whole(gateway, "openai-litellm"),
+            lambda gateway: whole(gateway, model),
             allowed=allowed,
             lookup=lookup,
         )
@@ -50,33 +50,57 @@ def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = ()) -> str:
 
 
 @pytest.mark.parametrize(
-    "addresses",
+    ("addresses", "reason"),
     [
-        pytest.param(["127.0.0.1"], id="loopback"),
-        pytest.param(["10.0.0.5"], id="private"),
-        pytest.param(["::1"], id="loopback in IPv6"),
-        pytest.param(["::ffff:127.0.0.1"], id="IPv4 inside IPv6"),
-        pytest.param(["93.184.215.14", "127.0.0.1"], id="one of two"),
+        pytest.param(["127.0.0.1"], "loopback-address", id="loopback"),
+        pytest.param(["10.0.0.5"], "private-address", id="private"),
+        pytest.param(["::1"], "loopback-address", id="loopback in IPv6"),
+        pytest.param(["::ffff:127.0.0.1"], "loopback-address", id="IPv4 inside IPv6"),
+        pytest.param(["93.184.215.14", "127.0.0.1"], "loopback-address", id="one of two"),
     ],
 )
-def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(addresses):
+def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(addresses, reason):
     with stand_in() as server:
         port = urlsplit(server.url).port
-        assert _reason(f"https://{NAME}:{port}", answering(*addresses)) == "private-address"
+        assert _reason(f"https://{NAME}:{port}", answering(*addresses)) == reason
         assert server.requests == []
 
 
 @pytest.mark.parametrize(
     "address", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200"]
 )
-@pytest.mark.parametrize("allowed", [(), (NAME,)], ids=["not listed", "listed by the operator"])
-def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(address, allowed):
-    assert _reason(f"https://{NAME}", answering(address), allowed) == "link-local-or-metadata-address"
+@pytest.mark.parametrize("allowed", [(), (NAME, "0.0.0.0/0", "::/0")], ids=["not listed", "listed by the operator"])
+@pytest.mark.parametrize("model", ["openai-litellm", "vllm-litellm"])
+def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(address, allowed, model):
+    assert _reason(f"https://{NAME}", answering(address), allowed, model) == "link-local-or-metadata-address"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.1.2.3"])
-def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host):
+def test_a_self_hosted_provider_is_connected_to_at_a_private_address_and_a_cloud_provider_is_not(monkeypatch):
+    with stand_in() as server:
+        port = urlsplit(server.url).port
+        monkeypatch.setattr("domain.addresses._LOOPBACK", ())  # so that the stand-in's address is a private one
+        keys = Keys(f"http://tenant-vllm:{port}", chosen_by_tenant=True)
+        lookup = answering("127.0.0.1")
+        assert with_gateway(keys, lambda gateway: whole(gateway, "vllm-litellm"), lookup=lookup)["choices"]
+        assert server.requests[0].headers["host"] == f"tenant-vllm:{port}"
+        assert _reason(f"https://{NAME}:{port}", lookup) == "private-address"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "self_hosted", "reason"),
+    [
+        ("127.0.0.1", False, "loopback-address"),
+        ("[::1]", False, "loopback-address"),
+        ("10.1.2.3", False, "private-address"),
+        ("127.0.0.1", True, "loopback-address"),
+        ("169.254.169.254", True, "link-local-or-metadata-address"),
+        ("[64:ff9b:1::a9fe:a9fe]", True, "link-local-or-metadata-address"),
+    ],
+)
+def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, self_hosted, reason):
     lease = Lease(origin_of(URL(f"https://{host}:9")), BEARER, True, False, Secret("sk-canary"))
+    lease.self_hosted = self_hosted
 
     async def run() -> None:
         wire = Wire(EndpointRules(), lookup=answering())
@@ -85,7 +109,7 @@ def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host):
         await wire.aclose()
 
     asyncio.run(run())
-    assert lease.seen.failure == "private-address"
+    assert lease.seen.failure == reason
 
 
 @pytest.mark.parametrize(
@@ -139,7 +163,7 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing():
         return ["93.184.215.14"] if len(asked) == 0 else ["127.0.0.1"]
 
     with stand_in() as server:
-        assert _reason(f"https://{NAME}:{urlsplit(server.url).port}", rebinding) == "private-address"
+        assert _reason(f"https://{NAME}:{urlsplit(server.url).port}", rebinding) == "loopback-address"
         assert asked == [NAME]
         assert server.requests == []
 
@@ -155,7 +179,7 @@ def test_an_unchecked_connection_for_the_platform_does_not_serve_a_tenants_endpo
             with pytest.raises(ProviderUnavailable, match="endpoint-not-allowed"):
                 await whole(gateway, "openai-litellm")
             keys.url = f"https://{NAME}:{urlsplit(server.url).port}"
-            with pytest.raises(ProviderUnavailable, match="private-address"):
+            with pytest.raises(ProviderUnavailable, match="loopback-address"):
                 await whole(gateway, "openai-litellm")
 
         with_gateway(keys, use, lookup=answering("127.0.0.1"))

@@ -2,11 +2,13 @@
 
 import base64
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from api.auth import Role
+from domain.endpoints import EndpointRules
 from domain.secret import Secret
 from keyledger.settings import SettingsFault, load, load_data_dir
 
@@ -30,6 +32,7 @@ def test_nothing_set_is_a_start_without_tenant_credentials():
     assert settings.policy.fallback_allowed
     assert settings.policy.global_credentials == {}
     assert settings.policy.base_urls == {}
+    assert settings.endpoint_rules == EndpointRules()
     assert settings.encryption_key is None
     assert settings.super_key is None
     assert settings.named_keys == ()
@@ -58,7 +61,8 @@ def test_everything_set_is_read():
             "AZURE_DEPLOYMENT_NAME": "gpt-4o",
             "VLLM_API_KEY": "vllm-global-key",
             "VLLM_MODEL_URL": "http://10.0.0.7:8000/v1",
-            "ENDPOINT_ALLOWED_HOSTS": "vllm.lan:8000, 10.0.0.8,[::1]:80 ::1",
+            "ENDPOINT_ALLOWED_HOSTS": "vllm.lan:8000, 10.0.0.8,[::1]:80 ::1,*.ml.lan 10.9.0.0/16",
+            "SELF_HOSTED_ENDPOINTS": "Listed",
             "GLOBAL_FALLBACK": "deny",
             "ALLOW_UNREADABLE_CREDENTIALS": "yes",
             "LOG_LEVEL": "DEBUG",
@@ -82,9 +86,13 @@ def test_everything_set_is_read():
     assert policy.global_credentials["azure"].deployment_name == "gpt-4o"
     assert policy.base_urls == {"openai": "https://proxy.example.org/openai/v1", "vllm": "http://10.0.0.7:8000/v1"}
     assert not policy.fallback_allowed
-    assert settings.endpoint_rules.allows("vllm.lan", 8000)
-    assert not settings.endpoint_rules.allows("vllm.lan", 9000)
-    assert settings.endpoint_rules.allows("::1", 443)
+    rules = settings.endpoint_rules
+    assert rules.allows("vllm.lan", 8000, None)
+    assert not rules.allows("vllm.lan", 9000, None)
+    assert rules.allows("::1", 443, ip_address("::1"))
+    assert rules.allows("a.b.ml.lan", 443, None)
+    assert rules.allows("llm.example.com", 443, ip_address("10.9.1.1"))
+    assert not rules.trusts(self_hosted=True)
     assert settings.allow_unreadable
     assert (settings.log_level, settings.log_format) == ("debug", "json")
     assert settings.warnings == ()

@@ -134,14 +134,27 @@ FAULTS = [
     ),
     pytest.param(
         {"VLLM_MODEL_URL": "http://169.254.169.254/v1"},
-        "VLLM_MODEL_URL: names a link-local or metadata address",
+        "VLLM_MODEL_URL: names a link-local, metadata, multicast",
         id="a metadata address",
     ),
     pytest.param({"BERGET_API_BASE": "https://[::1/v1"}, "BERGET_API_BASE: is not a URL", id="half an IPv6 address"),
     pytest.param(
         {"ENDPOINT_ALLOWED_HOSTS": f"vllm.lan,http://{CANARY}/v1"},
-        "ENDPOINT_ALLOWED_HOSTS: entry 2 must be host or host:port",
+        "ENDPOINT_ALLOWED_HOSTS: entry 2 must be host, host:port",
         id="an allowed host with a scheme",
+    ),
+    pytest.param(
+        {"ENDPOINT_ALLOWED_HOSTS": "vllm.lan 10.0.0.1/8"},
+        "ENDPOINT_ALLOWED_HOSTS: entry 2 must be a range that begins with its first address",
+        id="an allowed range that begins in its middle",
+    ),
+    pytest.param(
+        {"ENDPOINT_ALLOWED_HOSTS": "169.254.169.254,vllm.lan"},
+        "ENDPOINT_ALLOWED_HOSTS: entry 1 can never be allowed",
+        id="an allowed host that nobody calls",
+    ),
+    pytest.param(
+        {"SELF_HOSTED_ENDPOINTS": CANARY}, "SELF_HOSTED_ENDPOINTS: must be one of: allowed, listed", id="another trust"
     ),
     pytest.param({"GLOBAL_FALLBACK": CANARY}, "GLOBAL_FALLBACK: must be one of: allow, deny", id="another fallback"),
     pytest.param({"LOG_LEVEL": CANARY}, "LOG_LEVEL: must be one of: debug", id="another level"),
