@@ -177,10 +177,13 @@ async def set_to(
     """Carry out a PUT and return its answer and entity tag. Raises ServiceError."""
     known = services.providers.named(provider)
     config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
-    secret = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
-    if secret.reveal() in (meta.reason or ""):
+    checked = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    if checked.secret.reveal() in (meta.reason or ""):
         raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
-    state = await services.carry_out(SetCredential(tenant_id, known.name, secret, config, meta, precondition))
+    command = SetCredential(
+        tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
+    )
+    state = await services.carry_out(command)
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     answer = CredentialSetAnswer(
         tenant_id=tenant_id,
@@ -189,6 +192,7 @@ async def set_to(
         message=f"API credential for {known.name} set successfully",
         set_at=state.set_at,
         version=state.version,
+        warnings=list(checked.warnings),
     )
     return answer, entity_tag(state.version)
 

@@ -22,6 +22,7 @@ SET = {
     "message": "API credential for openai set successfully",
     "set_at": "2026-01-31T12:00:00Z",
     "version": 3,
+    "warnings": [],
 }
 DELETED = {"tenant_id": TENANT, "provider": "openai", "message": "API credential for openai deleted successfully"}
 ENTRY = {

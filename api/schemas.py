@@ -109,7 +109,11 @@ class CredentialBody(BaseModel):
             }
         ),
     ]
-    endpoint: str | None = Field(None, description="Address to use instead of the provider's own; https.")
+    endpoint: str | None = Field(
+        None,
+        description="Address to use instead of the provider's own: https, for vllm also http. Kept as the address its "
+        "API begins at.",
+    )
     api_version: str | None = Field(None, description="azure only, and required there; such as 2024-10-21.")
     deployment_name: str | None = Field(None, description="azure only, and required there.")
 
@@ -123,6 +127,9 @@ class CredentialSetAnswer(BaseModel):
     message: str
     set_at: Moment
     version: int
+    warnings: list[str] = Field(
+        description="What may be wrong although it was taken, such as a key that looks cut off."
+    )
 
 
 class CredentialDeletedAnswer(BaseModel):

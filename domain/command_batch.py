@@ -110,7 +110,7 @@ class CommandBatch:
         return state
 
     def _same_set(self, state: Credential, command: SetCredential) -> bool:
-        if state.sealed is None or state.config != command.config:
+        if state.sealed is None or not command.says(state.config):
             return False
         try:
             return self._sealer.open(state.sealed, state.context) == command.secret

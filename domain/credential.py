@@ -8,12 +8,13 @@ Refuses: a command whose precondition does not hold, the deletion of what is not
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar
 from uuid import UUID, uuid5
 
+from domain.endpoint_forms import EndpointForm, kept_endpoint
 from domain.errors import CredentialNotFound, ServiceError, VersionConflict
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
 from domain.ports import Sealer
@@ -60,7 +61,11 @@ class Precondition:
 
 @dataclass(frozen=True, slots=True)
 class SetCredential:
-    """Store this key and these settings for the tenant, in place of whatever was there."""
+    """Store this key and these settings for the tenant, in place of whatever was there.
+
+    endpoint_form: the form that the endpoint in `config` has; an endpoint that was stored before in another spelling is
+    the same. None: only the same text is.
+    """
 
     tenant_id: str
     provider: str
@@ -68,6 +73,13 @@ class SetCredential:
     config: CredentialConfig
     meta: CommandMeta
     precondition: Precondition = Precondition()
+    endpoint_form: EndpointForm | None = None
+
+    def says(self, stored: CredentialConfig) -> bool:
+        """Say whether the settings are those that are stored."""
+        if self.config == stored or self.endpoint_form is None or stored.endpoint is None:
+            return self.config == stored
+        return self.config == replace(stored, endpoint=kept_endpoint(self.endpoint_form, stored.endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +234,7 @@ def _require(precondition: Precondition, version: int, *, live: bool) -> None:
 
 
 def _same(state: Credential, command: SetCredential, sealer: Sealer) -> bool:
-    if state.sealed is None or state.config != command.config:
+    if state.sealed is None or not command.says(state.config):
         return False
     try:
         return sealer.open(state.sealed, state.context) == command.secret

@@ -10,11 +10,14 @@ a caller sees all of them at once; no fault repeats a value.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from urllib.parse import urlsplit
 
+from domain.endpoint_forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
 from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import FieldFault, InvalidCredential, UnknownProvider
+from domain.pasted_key import pasting_fault, pasting_warning
 from domain.secret import Secret
 
 KEY_MIN, KEY_MAX = 8, 4096
@@ -59,6 +62,16 @@ class Provider:
     self_hosted: bool = False
     base_url_setting: str | None = None
     also_called: frozenset[str] = frozenset()
+
+    @property
+    def endpoint_form(self) -> EndpointForm:
+        """How its endpoints are kept."""
+        if self.dialect is Dialect.AZURE:
+            return EndpointForm.AZURE
+        if self.dialect is Dialect.ANTHROPIC or self.self_hosted:
+            return EndpointForm.ROOT
+        bare = self.base_url is not None and not urlsplit(self.base_url).path.strip("/")
+        return EndpointForm.BARE if bare else EndpointForm.VERSIONED
 
     def setting(self, field: str) -> str:
         """Return the name of the setting for a field of the platform's own credential, or for `base_url`."""
@@ -142,8 +155,18 @@ class CredentialConfig:
 CONFIG_FIELDS = tuple(field.name for field in fields(CredentialConfig))
 
 
-def check(provider: Provider, api_key: str, config: CredentialConfig, rules: EndpointRules) -> Secret:
-    """Return the key as a secret, stripped of surrounding white space, when key and settings fit the provider.
+@dataclass(frozen=True, slots=True)
+class CheckedCredential:
+    """A credential that fits its provider, as it is kept. warnings: for whoever set it, without any value."""
+
+    secret: Secret
+    config: CredentialConfig
+    warnings: tuple[str, ...]
+
+
+def check(provider: Provider, api_key: str, config: CredentialConfig, rules: EndpointRules) -> CheckedCredential:
+    """Return key and settings when they fit the provider: the key without surrounding white space, the endpoint in the
+    form that is kept.
 
     rules: which endpoints tenants may name. Raises InvalidCredential with every fault found.
     """
@@ -151,17 +174,21 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     secret = api_key.strip()
     if fault := key_fault(provider, secret):
         faults.append(FieldFault("api_key", fault))
-    found = {field: _config_fault(provider, field, getattr(config, field), rules) for field in CONFIG_FIELDS}
+    found = {field: _config_fault(provider, field, config, rules) for field in CONFIG_FIELDS}
     faults += [FieldFault(field, fault) for field, fault in found.items() if fault]
     if faults:
         raise InvalidCredential(faults)
-    return Secret(secret)
+    warning = pasting_warning(secret)
+    kept = replace(config, endpoint=config.endpoint and kept_endpoint(provider.endpoint_form, config.endpoint))
+    return CheckedCredential(Secret(secret), kept, (f"api_key: {warning}",) if warning else ())
 
 
 def key_fault(provider: Provider, secret: str) -> str | None:
     """Return what is wrong with a provider's API key, or None. `secret` has no surrounding white space."""
     if not secret:
         return "is empty; send the provider's API key"
+    if fault := pasting_fault(secret):
+        return fault
     if not provider.key_min <= len(secret) <= KEY_MAX:
         return f"must have {provider.key_min} to {KEY_MAX} characters"
     if not _KEY.fullmatch(secret):
@@ -169,7 +196,19 @@ def key_fault(provider: Provider, secret: str) -> str | None:
     return None
 
 
-def _config_fault(provider: Provider, field: str, value: str | None, rules: EndpointRules) -> str | None:
+def endpoint_rule_broken(provider: Provider, endpoint: str, rules: EndpointRules) -> str | None:
+    """Return what is wrong with an endpoint for a provider, or None."""
+    if fault := endpoint_fault(endpoint, rules, self_hosted=provider.self_hosted):
+        return fault
+    try:
+        canonical_endpoint(provider.endpoint_form, endpoint)
+    except ValueError as wanted:  # its text is ours
+        return str(wanted)
+    return None
+
+
+def _config_fault(provider: Provider, field: str, config: CredentialConfig, rules: EndpointRules) -> str | None:
+    value: str | None = getattr(config, field)
     if value is None:
         return f"is required for {provider.name}" if field in provider.required else None
     if field not in provider.required | provider.optional:
@@ -177,9 +216,16 @@ def _config_fault(provider: Provider, field: str, value: str | None, rules: Endp
     if not value.strip():
         return "is empty; leave it out or give a value"
     if field == "endpoint":
-        return endpoint_fault(value, rules, self_hosted=provider.self_hosted)
+        return endpoint_rule_broken(provider, value, rules) or _deployment_fault(value, config.deployment_name)
     if field == "api_version":
         valid, form = _API_VERSION.fullmatch(value), "letters, digits, dots and dashes, at most 64, such as 2024-10-21"
     else:
         valid, form = _DEPLOYMENT.fullmatch(value), "letters, digits, dots, dashes and underscores, at most 64"
     return None if valid else f"must be made of {form}"
+
+
+def _deployment_fault(endpoint: str, deployment_name: str | None) -> str | None:
+    named = deployment_in(endpoint)
+    if not named or not deployment_name or named.lower() == deployment_name.lower():
+        return None
+    return "names another deployment than deployment_name; leave it out of the endpoint"

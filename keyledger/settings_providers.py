@@ -7,9 +7,11 @@ Refuses: half a configuration (a key without the settings it needs), addresses w
 
 from collections.abc import Mapping
 
-from domain.endpoints import OPERATORS_OWN, endpoint_fault
+from domain.endpoint_forms import kept_endpoint
+from domain.endpoints import OPERATORS_OWN
 from domain.errors import InvalidCredential
-from domain.providers import CONFIG_FIELDS, CredentialConfig, Provider, Providers, check
+from domain.pasted_key import pasting_warning
+from domain.providers import CONFIG_FIELDS, CredentialConfig, Provider, Providers, check, endpoint_rule_broken
 from domain.resolution import GlobalCredential
 from domain.secret import Secret
 from keyledger.settings_sources import Sources
@@ -28,10 +30,10 @@ def read_base_urls(sources: Sources, providers: Providers) -> dict[str, str]:
         url = sources.text(name)
         if url is None:
             continue
-        if fault := endpoint_fault(url, OPERATORS_OWN):
+        if fault := endpoint_rule_broken(provider, url, OPERATORS_OWN):
             sources.fault(name, fault)
         else:
-            urls[provider.name] = url
+            urls[provider.name] = kept_endpoint(provider.endpoint_form, url)
     return urls
 
 
@@ -53,7 +55,7 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
             sources.warn(key_setting, f"is not set, so {' and '.join(names.values())} have no effect")
         return None
     try:
-        check(provider, secret.reveal(), config, OPERATORS_OWN)
+        kept = check(provider, secret.reveal(), config, OPERATORS_OWN).config
     except InvalidCredential as invalid:
         for fault in invalid.faults:
             sources.fault(provider.setting(fault.field), fault.rule)
@@ -62,4 +64,6 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
         if not sources.is_set(provider.setting("base_url")):  # else its own fault was said
             sources.fault(key_setting, f"needs {provider.setting('base_url')}, the address of the server it is for")
         return None
-    return GlobalCredential(secret, config.endpoint, config.api_version, config.deployment_name)
+    if warning := pasting_warning(secret.reveal()):
+        sources.warn(key_setting, warning)
+    return GlobalCredential(secret, kept.endpoint, kept.api_version, kept.deployment_name)

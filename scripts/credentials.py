@@ -72,6 +72,8 @@ def set_credential(
     else:
         say(str(answer["message"]))
         print_table(Table(("provider", "key", "version", "set at"), [_cells(answer, _SET_CELLS)]))
+    for warning in cast("list[str]", answer.get("warnings", [])):
+        say(f"warning: {warning}")
 
 
 @app.command("list")

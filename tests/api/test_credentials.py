@@ -21,6 +21,7 @@ def test_set_answers_with_what_is_true_now(harness):
         "message": "API credential for openai set successfully",
         "set_at": "2026-01-31T12:00:00Z",
         "version": 1,
+        "warnings": [],
     }
     assert answer.headers["ETag"] == '"v1"'
     state = state_of(harness.store, TENANT, "openai")
@@ -109,6 +110,59 @@ def test_setting_what_is_already_set_records_nothing(harness):
     again = harness.put()
     assert (again.status_code, again.json()["version"], again.json()["set_at"]) == (200, 1, "2026-01-31T12:00:00Z")
     assert len(harness.store.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "kept", "spelling"),
+    [
+        ("openai", "https://llm.example.com/v1", "https://LLM.example.com:443/v1/chat/completions/"),
+        ("vllm", "http://tenant-vllm:8000", "http://tenant-vllm:8000/v1/"),
+        ("anthropic", "https://llm.example.com", "https://llm.example.com/v1/messages"),
+    ],
+)
+def test_an_endpoint_is_kept_in_one_form_and_another_spelling_of_it_changes_nothing(harness, provider, kept, spelling):
+    for endpoint in (kept, spelling, f"{kept}/"):
+        answer = harness.put(provider, endpoint=endpoint)
+        assert (answer.status_code, answer.json()["version"]) == (200, 1)
+    assert len(harness.store.events) == 1
+    assert harness.client.get(f"{CREDENTIALS}/{provider}").json()["config"] == {"endpoint": kept}
+
+
+def test_an_endpoint_that_was_stored_in_another_spelling_is_the_same(harness, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("domain.providers.kept_endpoint", lambda form, endpoint: endpoint)
+        harness.put("vllm", endpoint="http://tenant-vllm:8000/v1/")
+    assert harness.put("vllm", endpoint="http://tenant-vllm:8000").json()["version"] == 1
+    assert len(harness.store.events) == 1
+    assert harness.client.get(f"{CREDENTIALS}/vllm").json()["config"] == {"endpoint": "http://tenant-vllm:8000/v1/"}
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        *('"sk-tenant-key-abcdef"', "“sk-tenant-key-abcdef”", "OPENAI_API_KEY=sk-tenant-key-abcdef"),
+        *("${OPENAI_API_KEY}", "<your-key>", "Bearer sk-tenant-key-abcdef", "...6789", "…6789", "sk-****6789"),
+    ],
+)
+def test_what_was_pasted_in_place_of_a_key_replaces_no_good_one_and_the_mistake_is_named(harness, pasted):
+    harness.put()
+    answer = harness.put(api_key=pasted)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-credential")
+    (fault,) = answer.json()["errors"]
+    assert fault["field"] == "api_key"
+    assert "give " in fault["detail"]
+    assert "abcdef" not in answer.text
+    assert len(harness.store.events) == 1
+
+
+def test_a_key_that_looks_cut_off_is_taken_with_a_warning(harness):
+    answer = harness.put(api_key="sk-proj-abc123...")
+    assert answer.status_code == 200
+    (warning,) = answer.json()["warnings"]
+    assert warning.startswith("api_key: ends in three dots")
+    assert "abc123" not in answer.text
+    again = harness.put(api_key="sk-proj-abc123...")
+    assert (again.json()["version"], len(again.json()["warnings"])) == (1, 1)
 
 
 def test_setting_replaces_the_whole(harness):

@@ -110,6 +110,14 @@ class TestSet:
         ended = cli("credentials", "set", TENANT, "openai", "--stdin", "--json", stdin=CANARY, env=env)
         assert json.loads(ended.out) == SET
 
+    @pytest.mark.parametrize("more", [(), ("--json",)], ids=["for a person", "as JSON"])
+    def test_a_warning_of_the_service_is_told_beside_the_answer(self, cli, service, env, more):
+        service.document = {**SET, "warnings": ["api_key: ends in three dots"]}
+        ended = cli("credentials", "set", TENANT, "openai", "--stdin", *more, stdin=CANARY, env=env)
+        assert ended.code == Exit.OK
+        assert "warning: api_key: ends in three dots\n" in ended.err
+        assert "warning:" not in ended.out
+
     @pytest.mark.parametrize(
         "arguments",
         [

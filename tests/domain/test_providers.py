@@ -66,7 +66,7 @@ def test_keys(key: str, accepted: bool) -> None:
 
 
 def test_a_key_is_stripped_once_and_for_all() -> None:
-    assert check(BUILT_IN.named("openai"), f" {KEY}\t", CredentialConfig(), RULES).reveal() == KEY
+    assert check(BUILT_IN.named("openai"), f" {KEY}\t", CredentialConfig(), RULES).secret.reveal() == KEY
 
 
 @given(st.text(min_size=1), st.text(min_size=6))

@@ -84,7 +84,7 @@ def test_everything_set_is_read():
     assert set(policy.global_credentials) == {"openai", "azure", "vllm"}
     assert policy.global_credentials["azure"].endpoint == "https://municipality.openai.azure.com"
     assert policy.global_credentials["azure"].deployment_name == "gpt-4o"
-    assert policy.base_urls == {"openai": "https://proxy.example.org/openai/v1", "vllm": "http://10.0.0.7:8000/v1"}
+    assert policy.base_urls == {"openai": "https://proxy.example.org/openai/v1", "vllm": "http://10.0.0.7:8000"}
     assert not policy.fallback_allowed
     rules = settings.endpoint_rules
     assert rules.allows("vllm.lan", 8000, None)
@@ -112,6 +112,27 @@ def test_a_vllm_server_without_a_global_key_is_fine():
     assert load({"VLLM_MODEL_URL": "http://vllm:8000"}, None).policy.base_urls == {"vllm": "http://vllm:8000"}
 
 
+def test_addresses_of_the_platform_are_kept_in_one_form():
+    settings = load(
+        {
+            "MISTRAL_API_BASE": "http://127.0.0.1:9000",
+            "ANTHROPIC_API_BASE": "https://llm.example.org/v1/messages",
+            "VLLM_MODEL_URL": "http://LOCALHOST:8000/v1/chat/completions",
+            "AZURE_API_KEY": "azure-global-key",
+            "AZURE_ENDPOINT": "https://a.openai.azure.com/openai/deployments/gpt-4o/chat/completions",
+            "AZURE_API_VERSION": "2024-10-21",
+            "AZURE_DEPLOYMENT_NAME": "gpt-4o",
+        },
+        None,
+    )
+    assert settings.policy.base_urls == {
+        "mistral": "http://127.0.0.1:9000/v1",
+        "anthropic": "https://llm.example.org",
+        "vllm": "http://localhost:8000",
+    }
+    assert settings.policy.global_credentials["azure"].endpoint == "https://a.openai.azure.com"
+
+
 def test_the_encryption_key_is_not_asked_for_while_tenant_credentials_are_off():
     assert load({"ENCRYPTION_KEY": "of another program"}, None).encryption_key is None
 
@@ -120,6 +141,9 @@ def test_the_encryption_key_is_not_asked_for_while_tenant_credentials_are_off():
     ("given", "expected"),
     [
         pytest.param({"SUPER_API_KEY": "only-ten-c"}, "SUPER_API_KEY: has fewer than 16", id="a short super key"),
+        pytest.param(
+            {"OPENAI_API_KEY": "sk-proj-..."}, "OPENAI_API_KEY: ends in three dots", id="a key of the documentation"
+        ),
         pytest.param(
             {"AZURE_ENDPOINT": "https://a.example.org"}, "AZURE_API_KEY: is not set", id="azure without a key"
         ),

@@ -97,6 +97,23 @@ FAULTS = [
         "DATABASE_URL: has a part that cannot be",
         id="a port that is no number",
     ),
+    pytest.param({"OPENAI_API_KEY": f'"{CANARY}"'}, "OPENAI_API_KEY: is in quotes", id="a key in quotes"),
+    pytest.param({"OPENAI_API_KEY": f"'{CANARY}"}, "OPENAI_API_KEY: is in quotes", id="a key with half its quotes"),
+    pytest.param(
+        {"MISTRAL_API_KEY": f"MISTRAL_API_KEY={CANARY}"}, "MISTRAL_API_KEY: is a whole assignment", id="its name again"
+    ),
+    pytest.param({"BERGET_API_KEY": "${BERGET}"}, "BERGET_API_KEY: is the name of a variable", id="a variable's name"),
+    pytest.param({"ANTHROPIC_API_KEY": "sk-ant-****7890"}, "ANTHROPIC_API_KEY: is the mask of a key", id="a mask"),
+    pytest.param(
+        {
+            "AZURE_API_KEY": f'"{CANARY}"',
+            "AZURE_ENDPOINT": "https://a.openai.azure.com/anthropic",
+            "AZURE_API_VERSION": "2024-10-21",
+            "AZURE_DEPLOYMENT_NAME": "gpt-4o",
+        },
+        "AZURE_API_KEY: is in quotes",
+        id="a key of azure in quotes",
+    ),
     pytest.param({"DATABASE_URL": CANARY}, "DATABASE_URL: is not a PostgreSQL URL", id="a database URL that is none"),
     pytest.param({"MISTRAL_API_KEY": "short"}, "MISTRAL_API_KEY: must have 8 to 4096", id="a global key too short"),
     pytest.param(

@@ -1,0 +1,76 @@
+"""Keys as people paste them: what is plainly not a key but something around it, in its place, or left of it.
+
+Promises: only what no provider's key can be is a mistake; each has a name and a text that says how to mend it, and no
+text repeats any of the key. A key that ends in an ellipsis, as in documentation, may be meant so: that is a warning.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One way to paste something else than a key. pattern: what the whole text looks like then."""
+
+    name: str
+    pattern: re.Pattern[str]
+    rule: str
+
+
+def _mistake(name: str, pattern: str, rule: str) -> Mistake:
+    return Mistake(name, re.compile(pattern, re.DOTALL), rule)
+
+
+_QUOTE = "[\"'`´\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07]"
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_WORDY_NAME = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
+_KEY_NAME = r"(?i:(?:x-)?api[-_]?key|key|token|secret)|NAME"
+
+MISTAKES = (
+    _mistake(
+        "quotes",
+        rf"{_QUOTE}.*|.*{_QUOTE}",
+        "is in quotes, or begins or ends with one; give the key without them",
+    ),
+    _mistake(
+        "assignment",
+        # Base64 ends in "=" and has none inside.
+        rf"(?:export|set|setx|env|ENV|ARG)\s+{_NAME}\s*[= ].*|\$env:.*|{_WORDY_NAME}\s*(?:=|:\s)\s*[^=\s].*"
+        rf"|{_WORDY_NAME}_(?:KEY|TOKEN|SECRET)\s*[=:]|{_NAME}=sk-.*|(?:{_KEY_NAME})\s*(?:=\s*[^=\s]|:\s).*",
+        "is a whole assignment; give only what stands behind the name",
+    ),
+    _mistake(
+        "reference",
+        rf"\$\{{.*\}}|\$[A-Z_][A-Z0-9_]*|\$\(.*\)|%{_NAME}%|\{{\{{.*\}}\}}",
+        "is the name of a variable that nothing has replaced; give the key itself",
+    ),
+    _mistake(
+        "placeholder",
+        r"(?:[A-Za-z0-9]+-)*<[^<>]*>",
+        "is a placeholder; give the key itself in place of the angle brackets",
+    ),
+    _mistake(
+        "authorization",
+        r"(?i:authorization:.*|(?:bearer|basic)\s.*)",
+        "is a whole Authorization header; give only the key behind the word Bearer",
+    ),
+    _mistake(
+        "mask",
+        # How portals show a key they do not tell: ...xyz9, sk-****3456, sk-proj-abc...xyz9.
+        r"(?:\.{3}|\u2026).*|.*(?:\*{3}|[\u2022\u25cf\u00b7\u2217]{3}).*"
+        r"|(?:sk|pk|rk)-[A-Za-z0-9_-]*(?:\.{3}|\u2026)[A-Za-z0-9_-]{2,6}|.*\u2026",
+        "is the mask of a key, as lists show it; give the whole key, from where it was made",
+    ),
+)
+
+
+def pasting_fault(key: str) -> str | None:
+    """Return what was pasted in place of a key and how to mend it, or None. `key` has no white space around it."""
+    return next((mistake.rule for mistake in MISTAKES if mistake.pattern.fullmatch(key)), None)
+
+
+def pasting_warning(key: str) -> str | None:
+    """Return what a person should know about a key that is taken, or None."""
+    if key.endswith("..."):
+        return "ends in three dots, as keys in documentation do; if it is not the whole key, set it again"
+    return None

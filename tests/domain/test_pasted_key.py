@@ -1,0 +1,108 @@
+"""Keys as people paste them: mistakes by name, and that no key is taken for one."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.endpoints import EndpointRules
+from domain.errors import InvalidCredential
+from domain.pasted_key import MISTAKES, pasting_fault, pasting_warning
+from domain.providers import BUILT_IN, CredentialConfig, check, key_fault
+
+PASTED = [
+    ("quotes", '"sk-tenant-key-0123456789"'),
+    ("quotes", "'sk-tenant-key-0123456789'"),
+    ("quotes", "`sk-tenant-key-0123456789`"),
+    ("quotes", '"sk-tenant-key-0123456789'),
+    ("quotes", 'sk-tenant-key-0123456789"'),
+    ("quotes", "'sk-tenant-key-0123456789"),
+    ("quotes", "\u201csk-tenant-key-0123456789\u201d"),
+    ("quotes", "\u201esk-tenant-key-0123456789\u201c"),
+    ("quotes", "\u2018sk-tenant-key-0123456789\u2019"),
+    ("quotes", "\u00absk-tenant-key-0123456789\u00bb"),
+    ("quotes", "sk-tenant-key-0123456789\u201d"),
+    ("assignment", "OPENAI_API_KEY=sk-tenant-key-0123456789"),
+    ("assignment", "VLLM_API_KEY=my-key"),
+    ("assignment", "AZURE_OPENAI_KEY = 0123456789abcdef"),
+    ("assignment", "export OPENAI_API_KEY=sk-tenant-key-0123456789"),
+    ("assignment", "export KEY=0123456789abcdef"),
+    ("assignment", "ENV MISTRAL_API_KEY 0123456789abcdef"),
+    ("assignment", "$env:OPENAI_API_KEY=0123456789abcdef"),
+    ("assignment", "OPENAI_API_KEY: sk-tenant-key-0123456789"),
+    ("assignment", "OPENAI_API_KEY="),
+    ("assignment", "api_key=0123456789abcdef"),
+    ("assignment", "x-api-key: 0123456789abcdef"),
+    ("assignment", "Key1=sk-tenant-key-0123456789"),
+    ("assignment", "NAME=0123456789abcdef"),
+    ("reference", "${OPENAI_API_KEY}"),
+    ("reference", "${openai_api_key:-none}"),
+    ("reference", "$OPENAI_API_KEY"),
+    ("reference", "%OPENAI_API_KEY%"),
+    ("reference", "$(cat openai-key)"),
+    ("reference", "{{ openai_api_key }}"),
+    ("placeholder", "<your-api-key>"),
+    ("placeholder", "<YOUR API KEY>"),
+    ("placeholder", "sk-<your-key>"),
+    ("authorization", "Bearer sk-tenant-key-0123456789"),
+    ("authorization", "bearer sk-tenant-key-0123456789"),
+    ("authorization", "Authorization: Bearer sk-tenant-key-0123456789"),
+    ("mask", "...xyz9"),
+    ("mask", "\u2026xyz9"),
+    ("mask", "sk-****3456"),
+    ("mask", "sk-***"),
+    ("mask", "****************"),
+    ("mask", "\u2022\u2022\u2022\u2022\u2022\u20223456"),
+    ("mask", "sk-proj-abc...xyz9"),
+    ("mask", "sk-proj-abc\u2026"),
+]
+RULES = {mistake.name: mistake.rule for mistake in MISTAKES}
+
+
+@pytest.mark.parametrize(("name", "pasted"), PASTED)
+@pytest.mark.parametrize("provider", ["openai", "azure", "vllm"])
+def test_what_is_not_a_key_is_named_with_the_fix_and_never_repeated(name: str, pasted: str, provider: str) -> None:
+    with pytest.raises(InvalidCredential) as refusal:
+        check(BUILT_IN.named(provider), f" {pasted}\n", CredentialConfig(), EndpointRules())
+    fault = next(fault for fault in refusal.value.faults if fault.field == "api_key")
+    assert fault.rule == RULES[name]
+    assert pasted not in refusal.value.detail
+    assert "0123456789" not in refusal.value.detail
+
+
+TAKEN = [
+    *("EMPTY", "my-key", "shared-fallback-key", "regional-secret", "vllm-secret", "token-abc123", "=", "k"),
+    *("sk-proj-a_b-C", "sk-ant-api03-a_b-C", "0123456789abcdef0123456789abcdef", "QUJDREVGR0g=", "QUJDREVGR0g=="),
+    *("QUJD=REVG", "ABC_DEF=", "ABC_DEF==", "OPENAI/KEY+=", "a=b", "pa**word", "a...b", "$ecret", "a$HOME", "a<b>c"),
+    *("sk-${HOME}-$1", "it's", 'a"b', "Bearer", "bearer-of-news", "exporter", "key", "x..", "eyJhbGciOi.eyJzdWIi.c2ln"),
+]
+
+
+@pytest.mark.parametrize("key", TAKEN)
+def test_a_key_is_taken_as_it_is(key: str) -> None:
+    assert key_fault(BUILT_IN.named("vllm"), key) is None
+    assert pasting_warning(key) is None
+
+
+@given(
+    st.text(string.ascii_letters + string.digits + "-_.+/", min_size=8, max_size=200), st.sampled_from(["", "=", "=="])
+)
+def test_no_key_in_the_letters_of_keys_is_taken_for_a_mistake(body: str, padding: str) -> None:
+    if ".." not in body:
+        assert pasting_fault(f"k{body}{padding}") is None
+
+
+@pytest.mark.parametrize("key", ["sk-proj-abc123...", "abc123...", "sk-proj-...", "sk-ant-0123456789..."])
+def test_a_key_that_only_ends_in_dots_is_taken_with_a_warning(key: str) -> None:
+    taken = check(BUILT_IN.named("openai"), key, CredentialConfig(), EndpointRules())
+    assert taken.secret.reveal() == key
+    (warning,) = taken.warnings
+    assert warning.startswith("api_key: ends in three dots")
+    assert key not in warning
+
+
+@given(st.text(max_size=64))
+def test_whatever_is_pasted_is_judged_and_not_repeated(text: str) -> None:
+    fault = pasting_fault(f"\u00a7{text}\u00a7")
+    assert fault is None or "\u00a7" not in fault
