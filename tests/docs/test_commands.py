@@ -134,6 +134,15 @@ def test_the_readme_shows_an_auditor_what_happened_and_that_it_is_proven(folder:
     assert re.search(r"live credentials +1 of 1 +in order", said)
 
 
+def test_a_vllm_in_a_private_network_is_set_and_listed_as_the_document_says(folder: Path, served: int) -> None:
+    setting, strict = blocks("docs/operations.md", "vLLM in a private network")
+    here = f"export KEYLEDGER_URL=http://127.0.0.1:{served} TENANT={FIRST} VLLM_KEY=EMPTY\n"
+    admin = 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
+    run(here + admin + setting, folder)
+    assert "endpoint=http://tenant-vllm:8000" in run(f"{here}{admin}{KEYLEDGER} credentials list $TENANT", folder)
+    assert re.search(r"SELF_HOSTED_ENDPOINTS +listed +.env", run(strict, folder))
+
+
 def set_key(folder: Path, port: int, tenant: str) -> None:
     command = f"credentials set {tenant} openai --stdin --url http://127.0.0.1:{port}"
     run(f'echo "sk-of-{tenant}" | SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)
