@@ -4,6 +4,7 @@ Portals and documentation show addresses of single operations; what is kept is w
 every call finds it by the same few words. The table, by what the provider speaks:
 
     VERSIONED  https://host/v1, https://host/prefix     OpenAI's own API and those like it
+    ENDED      https://host/v1, https://host/prefix/v1  Mistral, whose version LiteLLM puts on wherever it is missing
     BARE       https://host, https://host/prefix        those like it that have no version in their address
     ROOT       https://host, https://host/prefix        Anthropic, vLLM: the version is put on when it is called
     AZURE      https://resource.openai.azure.com        the deployment and the version are fields of their own
@@ -25,6 +26,7 @@ class EndpointForm(StrEnum):
     """How endpoints of a provider are kept."""
 
     VERSIONED = "versioned"
+    ENDED = "ended"
     BARE = "bare"
     ROOT = "root"
     AZURE = "azure"
@@ -63,6 +65,8 @@ def canonical_endpoint(form: EndpointForm, endpoint: str) -> str:
         path = _without(_operation, path)
     if form is EndpointForm.VERSIONED:
         path = path or _VERSION
+    elif form is EndpointForm.ENDED:
+        path = path.removesuffix(_VERSION) + _VERSION
     return f"{url.scheme}://{_host_and_port(url)}{path}"
 
 

@@ -47,6 +47,7 @@ class Provider:
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
     key_min: characters of its shortest key. self_hosted: its servers are the operator's or the tenant's own, so that
     private addresses and http are ordinary.
+    version_at_end: its addresses end in /v1 whatever stands before.
     base_url_setting: the setting that replaces `base_url`, where it is not named after the provider.
     also_called: other names that catalogues have for it.
     """
@@ -60,6 +61,7 @@ class Provider:
     optional: frozenset[str] = frozenset({"endpoint"})
     key_min: int = KEY_MIN
     self_hosted: bool = False
+    version_at_end: bool = False
     base_url_setting: str | None = None
     also_called: frozenset[str] = frozenset()
 
@@ -70,6 +72,8 @@ class Provider:
             return EndpointForm.AZURE
         if self.dialect is Dialect.ANTHROPIC or self.self_hosted:
             return EndpointForm.ROOT
+        if self.version_at_end:
+            return EndpointForm.ENDED
         bare = self.base_url is not None and not urlsplit(self.base_url).path.strip("/")
         return EndpointForm.BARE if bare else EndpointForm.VERSIONED
 
@@ -118,7 +122,7 @@ BUILT_IN = Providers(
             litellm_prefix="anthropic",
             also_called=frozenset({"claude"}),
         ),
-        Provider("mistral", "https://api.mistral.ai/v1", litellm_prefix="mistral"),
+        Provider("mistral", "https://api.mistral.ai/v1", litellm_prefix="mistral", version_at_end=True),
         Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
         Provider("berget", "https://api.berget.ai/v1"),
         Provider(

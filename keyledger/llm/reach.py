@@ -1,8 +1,8 @@
 """Where a provider's API begins and how it wants its key, for LiteLLM's calls and for native ones.
 
 A reach is computed from the provider's row and the resolved route alone and holds no key. Promises: every address made
-from it lies below `base`, which is at the origin of the route's base URL, whether or not that was written with `/v1`;
-an Azure deployment and API version are the credential's own, whatever a caller names.
+from it lies below `base`, which is at the origin of the route's base URL and the same in each of its spellings; an
+Azure deployment and API version are the credential's own, whatever a caller names.
 """
 
 import re
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from yarl import URL
 
+from domain.endpoint_forms import EndpointForm, kept_endpoint
 from domain.errors import InvalidPath, ProviderUnavailable
 from domain.native_path import normalised_query
 from domain.providers import Dialect, Provider
@@ -69,18 +70,17 @@ def reach_of(route: Route, deployment: str | None = None) -> Reach:
 
     Raises ProviderUnavailable where something is missing or not usable.
     """
-    return _reach(route.provider, route.base_url.rstrip("/"), route.api_version, route.deployment_name or deployment)
+    return _reach(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
 
 
 @lru_cache(maxsize=1024)
-def _reach(provider: Provider, base: str, api_version: str | None, deployment: str | None) -> Reach:
+def _reach(provider: Provider, base_url: str, api_version: str | None, deployment: str | None) -> Reach:
+    base = kept_endpoint(provider.endpoint_form, base_url)
     origin = origin_of(URL(base, encoded=True))
     header = BEARER if provider.key_header == BEARER.name else KeyHeader(provider.key_header)
     if provider.dialect is Dialect.AZURE:
         return _azure(provider.name, origin, header, base, api_version, deployment)
-    if provider.dialect is Dialect.ANTHROPIC or provider.self_hosted:
-        return Reach(origin, header, f"{base.removesuffix('/v1')}/v1")
-    return Reach(origin, header, base)
+    return Reach(origin, header, f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base)
 
 
 def _azure(
@@ -91,10 +91,9 @@ def _azure(
     # Other names would steer LiteLLM's routing or change the path.
     if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
         raise ProviderUnavailable(name, "deployment-name-not-usable")
-    root = base.removesuffix("/v1").removesuffix("/openai")
     if api_version in _VERSIONLESS_AZURE:
-        return Reach(origin, BEARER, f"{root}/openai/v1", deployment)
-    return Reach(origin, header, f"{root}/openai", deployment, api_version)
+        return Reach(origin, BEARER, f"{base}/openai/v1", deployment)
+    return Reach(origin, header, f"{base}/openai", deployment, api_version)
 
 
 def _joined(base: str, below: str, query: str) -> str:

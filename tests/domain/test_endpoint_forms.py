@@ -11,7 +11,9 @@ from domain.providers import BUILT_IN, CredentialConfig, Provider, check
 
 RESOURCE = "https://r-1.openai.azure.com"
 FOUNDRY = "https://r-1.services.ai.azure.com"
-VERSIONED = [name for name, row in BUILT_IN.items() if row.endpoint_form is EndpointForm.VERSIONED]
+VERSIONED = [
+    name for name, row in BUILT_IN.items() if row.endpoint_form in {EndpointForm.VERSIONED, EndpointForm.ENDED}
+]
 
 AZURE = [
     *(
@@ -99,6 +101,7 @@ def test_an_endpoint_of_vllm_is_kept_without_version(operation: str) -> None:
 OTHERS = [
     ("openai", "https://h.example.com", "https://h.example.com/v1"),
     ("mistral", "http://llm.lan/", "http://llm.lan/v1"),
+    ("mistral", "https://h.example.com/gateway/mistral", "https://h.example.com/gateway/mistral/v1"),
     ("openai", "https://h.example.com/chat/completions", "https://h.example.com/v1"),
     ("openai", "https://h.example.com/oai", "https://h.example.com/oai"),
     ("openai", "https://h.example.com/models", "https://h.example.com/models"),

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from domain.native import NativeCall
+from domain.providers import BUILT_IN, Provider
 from domain.resolution import Route
 from keyledger.llm import Gateway, PassThrough
 from keyledger.llm.plans import plan
@@ -49,7 +50,8 @@ OF_AZURE = {
     "/gateway/x": "/gateway/x",
     "/gateway/x/openai/": "/gateway/x",
 }
-SPELLINGS = {"azure": OF_AZURE, "anthropic": VERSION_PUT_ON, "vllm": VERSION_PUT_ON}
+ENDING_IN_THE_VERSION = {**LIKE_OPENAI, "/gateway/x": "/gateway/x/v1", "/v1beta/openai": "/v1beta/openai/v1"}
+SPELLINGS = {"azure": OF_AZURE, "anthropic": VERSION_PUT_ON, "vllm": VERSION_PUT_ON, "mistral": ENDING_IN_THE_VERSION}
 EACH = pytest.mark.parametrize(
     ("provider", "spelling", "begins"),
     [
@@ -65,10 +67,11 @@ class Spelt(Keys):
     """A credential whose endpoint is written in some way."""
 
     spelling: str = ""
+    row: Provider | None = None
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         route = await super().explain(tenant_id, provider, tenant_capable=tenant_capable)
-        return replace(route, base_url=self.url + self.spelling)
+        return replace(route, base_url=self.url + self.spelling, provider=self.row or route.provider)
 
 
 @pytest.fixture(scope="module")
@@ -101,30 +104,51 @@ def _arrived(server: StandInProvider) -> tuple[str, dict[str, str]]:
 
 
 @EACH
-@pytest.mark.parametrize("version", ["2024-10-21", "v1"])
-@pytest.mark.parametrize("adapter", ["litellm", "legacy"])
-@pytest.mark.parametrize("way", WAYS)
-def test_what_arrives_is_what_the_plan_says(server, provider, spelling, begins, version, adapter, way):
+@pytest.mark.parametrize(
+    ("adapter", "way"), [*(("litellm", way) for way in WAYS), ("legacy", "chat"), ("legacy", "embeddings")]
+)
+def test_what_arrives_is_what_the_plan_says(server, provider, spelling, begins, adapter, way):
     if way == "embeddings" and provider == "anthropic":
         pytest.skip("anthropic has none")
-    if version == "v1" and provider != "azure":
-        pytest.skip("only azure has versions")
-    keys = Spelt(server.url, api_version=version, spelling=spelling)
-    name = f"{provider}-{adapter}"
+    keys = Spelt(server.url, spelling=spelling)
+    path, query = _called_as_planned(server, keys, f"{provider}-{adapter}", way)
+    operation = {"embeddings": "embeddings"}.get(way, "messages" if provider == "anthropic" else "chat/completions")
+    middle = "/openai/deployments/dep-1" if provider == "azure" else ""
+    assert path == f"{begins}{middle}/{operation}"
+    assert query == ({"api-version": "2024-10-21"} if provider == "azure" else {})
 
+
+@pytest.mark.parametrize(("spelling", "begins"), OF_AZURE.items())
+@pytest.mark.parametrize("way", WAYS)
+def test_azure_without_versions_is_called_as_planned(server, spelling, begins, way):
+    keys = Spelt(server.url, api_version="v1", spelling=spelling)
+    path, query = _called_as_planned(server, keys, "azure-litellm", way)
+    assert path == f"{begins}/openai/v1/{'embeddings' if way == 'embeddings' else 'chat/completions'}"
+    assert "api-version" not in query
+
+
+@pytest.mark.parametrize(
+    ("base_url", "begins"),
+    [("https://api.example.com/", ""), ("https://api.example.com/v3", "/v1")],
+    ids=["bare", "not"],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_provider_of_one_s_own_is_called_with_a_version_where_its_own_address_has_one(server, base_url, begins, way):
+    row = replace(BUILT_IN["berget"], base_url=base_url)
+    path, _ = _called_as_planned(server, Spelt(server.url, row=row), "berget-litellm", way)
+    assert path == f"{begins}/{'embeddings' if way == 'embeddings' else 'chat/completions'}"
+
+
+def _called_as_planned(server: StandInProvider, keys: Spelt, name: str, way: str) -> tuple[str, dict[str, str]]:
     async def use(gateway: Gateway) -> str:
-        route = await keys.explain(TENANT, provider, tenant_capable=True)
+        model = gateway.model(f"{name}-emb" if way == "embeddings" else name)
         await WAYS[way](gateway, name)
-        return plan(gateway.model(f"{name}-emb" if way == "embeddings" else name), route).url
+        return plan(model, await keys.explain(TENANT, model.provider, tenant_capable=True)).url
 
     planned = urlsplit(with_gateway(keys, use))
-    path, query = _arrived(server)
-    assert (path, query) == (planned.path, dict(parse_qsl(planned.query)))
-    operation = {"embeddings": "embeddings"}.get(way, "messages" if provider == "anthropic" else "chat/completions")
-    middle = {"": "", "2024-10-21": "/openai/deployments/dep-1", "v1": "/openai/v1"}[
-        version if provider == "azure" else ""
-    ]
-    assert path == f"{begins}{middle}/{operation}"
+    arrived = _arrived(server)
+    assert arrived == (planned.path, dict(parse_qsl(planned.query)))
+    return arrived
 
 
 @EACH
