@@ -101,7 +101,7 @@ class PassThrough:
             if answer is not None and fault is None and lease.secret is not None:
                 return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, use)
             if answer is not None:
-                answer.release()
+                answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
         except CallFailed as refused:
             fault = ProviderUnavailable(call.provider, str(refused))
         finally:

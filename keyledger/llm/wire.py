@@ -89,7 +89,7 @@ class Wire:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
             lease.answer = Reading(answer, lease.seen, Scrubber(lease.secret.reveal()), limits)
         else:
-            answer.release()
+            answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
 
     async def aclose(self) -> None:
         """Close the pools."""
