@@ -1,7 +1,7 @@
 """The filter of the audit as query parameters: one parameter for each member, or all of them in `q`, or both.
 
 Promises: every endpoint that takes a filter takes the same one; a member that is given twice is refused, also when one
-of the two is in `q`.
+of the two is in `q`. None that holds a key gets here (`only_query`): searches are recorded.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from api.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter
 from api.services import ServicesOf
 from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
-from domain.audit_query import NAMES, QUERY_MAX, parse
+from domain.audit_query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
 from domain.errors import FieldFault, InvalidRequest
 
 FILTER_NAMES = (
@@ -32,7 +32,6 @@ FILTER_NAMES = (
 )
 """The query parameters of a filter, for `only_query`."""
 
-_TOKEN = StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")
 _TEXT_MAX = 200
 
 
@@ -51,9 +50,13 @@ async def _filter(
     action: Annotated[Action | Absent, Query(description="Only this action.")] = None,
     outcome: Annotated[Outcome | Absent, Query(description="Only what ended so.")] = None,
     actor: ActorFilter = None,
-    key_id: Annotated[Annotated[str, _TOKEN] | Absent, Query(description="Only about this encryption key.")] = None,
+    key_id: Annotated[
+        Annotated[str, StringConstraints(pattern=f"^{KEY_ID}$")] | Absent,
+        Query(description="Only about this encryption key."),
+    ] = None,
     fingerprint: Annotated[
-        Annotated[str, _TOKEN] | Absent, Query(description="Only about the API key with this fingerprint.")
+        Annotated[str, StringConstraints(pattern=f"^{FINGERPRINT}$")] | Absent,
+        Query(description="Only about the API key with this fingerprint."),
     ] = None,
     since: Since = None,
     until: Until = None,

@@ -2,7 +2,7 @@
 
 Promises: a key is known only by the SHA-256 of its bytes and compared in constant time against every configured key,
 found or not, so timing tells nothing; what no grant names is denied, for unknown paths and methods too.
-Refuses: blank keys, names that are not a plain token, the reserved name of the super key.
+Refuses: blank keys, names that are not a plain token or look like a key, the reserved name of the super key.
 """
 
 import hmac
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 
+from domain.key_shapes import holds_key
 from domain.secret import Secret
 
 SUPER_ACTOR = "super"
@@ -138,6 +139,8 @@ def _name_fault(name: str) -> str | None:
         return (
             "the name must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or digit"
         )
+    if holds_key(name):
+        return "the name must not be an API key: the audit shows it in clear"
     if name == SUPER_ACTOR:
         return f"the name '{SUPER_ACTOR}' is reserved for SUPER_API_KEY"
     return None

@@ -35,7 +35,6 @@ from api.services import Services, ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.credential import DeleteCredential, Precondition, SetCredential
-from domain.errors import FieldFault, InvalidRequest
 from domain.event import CommandMeta
 from domain.providers import CredentialConfig, check
 from domain.service import CredentialStatus
@@ -178,8 +177,6 @@ async def set_to(
     known = services.providers.named(provider)
     config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
     checked = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
-    if checked.secret.reveal() in (meta.reason or ""):
-        raise InvalidRequest([FieldFault("X-Audit-Reason", "must not contain the API key: it is kept for auditors")])
     command = SetCredential(
         tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
     )

@@ -19,7 +19,6 @@ from api.metrics import Metrics
 from api.problems import internal_problem, problem_response, shutdown_problem
 from api.refusals import RouteNames, method_of, note_refusal
 from api.services import Services
-from domain.request_context import REQUEST_ID
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
@@ -41,7 +40,6 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         exchange = open_exchange(scope)
-        REQUEST_ID.set(exchange.request_id)  # the server runs each request in a task of its own
         status: int | None = None
         begun = time.perf_counter()
 

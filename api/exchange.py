@@ -1,8 +1,12 @@
-"""One request and its answer, as the parts around routing know it."""
+"""One request and its answer, as the parts around routing know it.
+
+Promises: no text of a request that is going to be stored holds a key that came with it, or has the shape of one: its
+request id is another one then, and everything else is refused.
+"""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 from uuid import uuid4
 
@@ -12,7 +16,12 @@ from starlette.types import Scope
 
 from api.auth import Actor
 from api.cli_agent import CLI_AGENT
+from domain.errors import FieldFault, InvalidRequest
 from domain.event import CommandMeta, CommandSource
+from domain.key_shapes import holds_key
+from domain.recording import KEPT_CLEAR
+from domain.request_context import REQUEST_ID
+from domain.secret import Secret
 
 Json = Mapping[str, object]
 
@@ -26,10 +35,10 @@ ANONYMOUS = "anonymous"
 class Exchange:
     """What is known about a request so far.
 
-    request_id: the caller's `X-Request-ID` where it is a plain token, else a new one.
+    request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the peer, as the server knows it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refusal: the code of the problem that it was answered with.
+    refusal: the code of the problem that it was answered with. keys: those that came with the request.
     """
 
     request_id: str
@@ -39,6 +48,19 @@ class Exchange:
     actor: Actor | None = None
     body: Json | None = None
     refusal: str | None = None
+    keys: tuple[Secret, ...] = field(default=(), repr=False)
+
+    def take_note_of(self, *keys: Secret) -> None:
+        """Know keys that came with the request, so that nothing else of it is stored with one of them."""
+        self.keys += keys
+        if holds_key(self.request_id, self.keys):
+            self.request_id = str(uuid4())
+        REQUEST_ID.set(self.request_id)
+
+    def require_no_key(self, name: str, text: str) -> None:
+        """Raise InvalidRequest for a text with a key in it. name: of the header or parameter that it came in."""
+        if holds_key(text, self.keys):
+            raise InvalidRequest([FieldFault(name, KEPT_CLEAR)])
 
     def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
         """Return who asks, in which role, from where and why, for a command of this request."""
@@ -56,7 +78,10 @@ class Exchange:
 
 
 def open_exchange(scope: Scope) -> Exchange:
-    """Start the exchange of a request, from what the server and the headers say about it."""
+    """Start the exchange of a request, from what the server and the headers say about it.
+
+    The server runs each request in a task of its own, so the parts below find the request id with their task.
+    """
     headers = Headers(scope=scope)
     wanted_id = headers.get("x-request-id")
     valid = wanted_id is not None and _REQUEST_ID.fullmatch(wanted_id)
@@ -67,6 +92,7 @@ def open_exchange(scope: Scope) -> Exchange:
         CommandSource.CLI if by_cli else CommandSource.API,
         str(peer[0])[:64] or None if peer else None,
     )
+    exchange.take_note_of()
     scope[_KEY] = exchange
     return exchange
 

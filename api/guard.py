@@ -2,7 +2,8 @@
 
 Promises: nothing of a request but its headers is looked at before its key is known to be valid; no endpoint runs for a
 role that was not granted it; what endpoints get as body is one strictly parsed JSON object that arrived in time and
-within its limit, or no body at all. Only a provider's own API gets bodies of any kind, as they come (`native`).
+within its limit, or no body at all. Only a provider's own API gets bodies of any kind, as they come (`native`). No
+reason with a key in it goes on.
 Refuses by itself, in problems that repeat nothing of the request. It keeps no state, so a crash loses nothing.
 """
 
@@ -14,11 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import READ, Actor, Authenticator, may
 from api.bodies import CLOSE, Limits, announces_body, declared_length, read_whole, refuse, too_large, too_slow
-from api.exchange import Json, exchange_of
+from api.exchange import Exchange, Json, exchange_of
 from api.paths import is_about_credentials, is_guarded, is_native, routed_path, speaks_openai
 from api.problems import HttpRefusal, problem_of
 from api.strict_json import MalformedJsonError, parse
 from domain.errors import FieldFault, InvalidRequest
+from domain.secret import Secret
 
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 _PARSED_INLINE_MAX = 256 * 1024
@@ -51,19 +53,24 @@ class Guard:
             return
         exchange, headers = exchange_of(scope), Headers(scope=scope)
         try:
-            exchange.actor = self._authenticate(path, headers)
+            exchange.actor = self._authenticate(path, headers, exchange)
             self._admit(exchange.actor, scope["method"], path, headers)
             exchange.reason = self._reason(scope["method"], path, headers)
             text = None if is_native(path) else await self._body(scope["method"], path, headers, receive)
             exchange.body = await _object_of(text) if text else None
+            if is_about_credentials(path):
+                exchange.take_note_of(*_keys_in(exchange.body))
+            exchange.require_no_key("X-Audit-Reason", exchange.reason or "")
         except (HttpRefusal, InvalidRequest) as refusal:
             await refuse(problem_of(refusal), scope, receive, send, self._limits)
             return
         await self._app(scope, receive if text is None else _replay(text, receive), send)
 
-    def _authenticate(self, path: str, headers: Headers) -> Actor:
+    def _authenticate(self, path: str, headers: Headers, exchange: Exchange) -> Actor:
         presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
-        actor = self._authenticator.authenticate(presented) if presented is not None else None
+        exchange.take_note_of(*map(Secret, presented))
+        known = presented.pop().encode("latin-1") if len(presented) == 1 else None
+        actor = self._authenticator.authenticate(known) if known is not None else None
         if actor is None:
             detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys are none."
             challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
@@ -114,14 +121,20 @@ class Guard:
             raise too_slow(seconds) from None
 
 
-def _presented(headers: Headers, names: tuple[str, ...]) -> bytes | None:
-    """Return the one key that the headers show, or None when they show none or several."""
+def _presented(headers: Headers, names: tuple[str, ...]) -> set[str]:
+    """Return the keys that the headers show. Only a single one lets anybody in."""
     keys = {value.strip() for name in names for value in headers.getlist(name)}
     for value in headers.getlist("authorization"):
         scheme, _, token = value.strip().partition(" ")
         if scheme.lower() == "bearer":
             keys.add(token.strip())
-    return keys.pop().encode("latin-1") if len(keys) == 1 else None
+    return keys
+
+
+def _keys_in(body: Json | None) -> tuple[Secret, ...]:
+    """Return the key that a body brings to be stored."""
+    key = (body or {}).get("api_key")
+    return (Secret(key.strip()),) if isinstance(key, str) else ()
 
 
 def _closing(headers: Headers) -> dict[str, str]:

@@ -87,6 +87,7 @@ async def _command_meta(
         key = key[1:-1]
     if len(sent) > 1 or not _COMMAND.fullmatch(key):
         raise HttpRefusal("malformed-header", "Idempotency-Key must be one value of 1 to 255 ASCII characters.")
+    exchange.require_no_key("Idempotency-Key", key)
     return exchange.meta(key, may_repeat=True)
 
 

@@ -2,12 +2,13 @@
 
 Promises: a request without a valid key or right is `denied`, wherever under /api it went; any other error of an
 administrator's or auditor's request is `failed`. What is told is the template of the route, a tenant that is a UUID and
-a provider of ours: nothing else that the caller sent.
+a provider of ours: nothing else that the caller sent. Its reason is not: nothing was done that it could explain, and a
+key that it holds may be why the request was refused.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
 from starlette.routing import Match
@@ -61,7 +62,7 @@ def note_refusal(services: Services, scope: Scope, exchange: Exchange, route: st
     place = _PLACE.search(path)
     provider = place["provider"] if place else None
     services.audit_recorder.refused(
-        exchange.meta(""),
+        replace(exchange.meta(""), reason=None),
         Refusal(
             outcome=Outcome.DENIED if denied else Outcome.FAILED,
             method=method_of(scope),

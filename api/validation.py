@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
+from api.exchange import exchange_of
 from domain.audit import Action
 from domain.audit_events import Outcome
 from domain.audit_formats import ExportFormat
@@ -42,8 +43,8 @@ RULES: Mapping[str, str] = {
     "q": f"must be a filter of at most {QUERY_MAX} characters",
     "action": f"must be one of {', '.join(Action)}",
     "outcome": f"must be one of {', '.join(Outcome)}",
-    "key_id": "must be 1 to 128 printable ASCII characters without spaces",
-    "fingerprint": "must be 1 to 128 printable ASCII characters without spaces",
+    "key_id": "must be the id of an encryption key: k and ten hexadecimal digits in lower case",
+    "fingerprint": "must be a fingerprint: f and sixteen hexadecimal digits in lower case",
     "text": "must be a text of 1 to 200 characters",
     "after": "must be the `next` of a page; for entries it is a position of the log: an integer from 0 up",
     "limit": "must be an integer from 1 to 1000",
@@ -66,9 +67,9 @@ def request_faults(error: RequestValidationError, route: object = None) -> Inval
 
 
 def only_query(*names: str) -> Any:
-    """Return a dependency that refuses query parameters other than `names`, and each of them given twice.
+    """Return a dependency that refuses query parameters other than `names`, each of them given twice or with a key in it.
 
-    A filter that is misspelt would widen an answer; a key in a query would end in the logs of every proxy.
+    A filter that is misspelt would widen an answer; a key in a query would end in the log, and in those of every proxy.
     """
     return Depends(_query_check(names))
 
@@ -77,6 +78,8 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
     rule = f"is not accepted; known query parameters: {', '.join(names)}" if names else "is not accepted here"
 
     async def check(request: Request) -> None:
+        for name in names:
+            exchange_of(request.scope).require_no_key(name, request.query_params.get(name, ""))
         sent = [name for name, _ in request.query_params.multi_items()]
         faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
         if not set(sent) <= set(names):

@@ -6,6 +6,7 @@ Terms are separated by blanks and all of them must hold. `name:value` looks at o
 an entry must contain somewhere. Values with blanks stand in double quotes. Times are RFC 3339, a day (2026-01-31, from
 midnight UTC), or how long ago: 90m, 24h, 7d.
 Promises: `parse` and `format_query` are each other's inverse; a fault names the term by its name, never by its value.
+Refuses: a value with the shape of an API key. No entry holds one, so nothing would be found; the search is recorded.
 """
 
 import re
@@ -17,12 +18,13 @@ from uuid import UUID
 from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
 from domain.errors import FieldFault, InvalidRequest
+from domain.key_shapes import holds_key
 from domain.providers import KEY_MIN, NAME_PATTERN
 from domain.secret import mask
 
 QUERY_MAX = 1000
 _NAME_KEPT = 24
-"""Characters from which on the name of an actor, a key id or a fingerprint could as well be an API key."""
+"""Characters from which on the name of an actor could as well be an API key."""
 _TERM = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"]+))(?=\s|$)')
 _NO_VALUE = re.compile(r"[a-z_]+:")
 _AGO = re.compile(r"([0-9]{1,5})([mhd])")
@@ -32,6 +34,9 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z, a day such as 2026-01-31, or how long ago, such as 24h"
 _PROVIDER = re.compile(NAME_PATTERN)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
+KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
+"""The forms of the names by which an encryption key and an API key are known."""
+KEY_RULE = "must not hold an API key: no entry does; search for its mask, such as ...xyz9, or for its fingerprint"
 
 
 def parse(text: str, now: datetime) -> AuditFilter:
@@ -42,18 +47,23 @@ def parse(text: str, now: datetime) -> AuditFilter:
     wanted: dict[str, object] = {}
     faults: list[FieldFault] = []
     texts: list[str] = []
-    for name, value in _terms(text, faults):
-        if name is None or (name == "text" and value):
-            texts.append(value)
-        elif name not in _READERS:
+    for named, value in _terms(text, faults):
+        name = named or "text"
+        if name not in _READERS:
             faults.append(FieldFault("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
-        elif _MEMBER[name] in wanted:
+            continue
+        if _MEMBER[name] in wanted:
             faults.append(FieldFault(name, "is given twice"))
+            continue
+        try:
+            read = _READERS[name](value, now)
+        except ValueError as fault:  # its text is ours
+            faults.append(FieldFault(name, str(fault)))
+            continue
+        if name == "text":
+            texts.append(value)
         else:
-            try:
-                wanted[_MEMBER[name]] = _READERS[name](value, now)
-            except ValueError as fault:  # its text is ours
-                faults.append(FieldFault(name, str(fault)))
+            wanted[_MEMBER[name]] = read
     if faults:
         raise InvalidRequest(faults)
     return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each was read by its reader
@@ -73,13 +83,8 @@ def recorded_query(wanted: AuditFilter) -> str | None:
     for is what the record is about.
     """
     texts = tuple(" ".join(_masked(word, KEY_MIN) for word in text.split()) for text in wanted.texts)
-    names = {
-        member: _masked(value, _NAME_KEPT)
-        for member in ("actor", "key_id", "fingerprint")
-        if (value := getattr(wanted, member)) is not None
-    }
-    kept = replace(wanted, texts=tuple(filter(None, texts)), **names)  # type: ignore[arg-type]  # members that are text
-    return format_query(kept)
+    actor = None if wanted.actor is None else _masked(wanted.actor, _NAME_KEPT)
+    return format_query(replace(wanted, texts=tuple(filter(None, texts)), actor=actor))
 
 
 def _masked(word: str, length: int) -> str:
@@ -128,18 +133,33 @@ def _one_of(allowed: Mapping[str, object] | list[str]) -> Callable[[str, datetim
 def _provider(value: str, _: datetime) -> str:
     if not _PROVIDER.fullmatch(value):
         raise ValueError("must be the name of a provider, such as openai")
-    return value
+    return _no_key(value)
 
 
 def _name(value: str, _: datetime) -> str:
     if not _PRINTABLE.fullmatch(value):
         raise ValueError("must be 1 to 128 printable ASCII characters without blanks")
-    return value
+    return _no_key(value)
+
+
+def _formed(form: str, rule: str) -> Callable[[str, datetime], str]:
+    def read(value: str, _: datetime) -> str:
+        if not re.fullmatch(form, value):
+            raise ValueError(rule)
+        return value
+
+    return read
 
 
 def _text(value: str, _: datetime) -> str:
     if not value:
         raise ValueError("must not be empty")
+    return _no_key(value)
+
+
+def _no_key(value: str) -> str:
+    if holds_key(value):
+        raise ValueError(KEY_RULE)
     return value
 
 
@@ -162,8 +182,8 @@ _READERS: Mapping[str, Callable[[str, datetime], object]] = {
     "action": lambda value, now: Action(_one_of(list(Action))(value, now)),
     "outcome": lambda value, now: Outcome(_one_of(list(Outcome))(value, now)),
     "actor": _name,
-    "key": _name,
-    "fingerprint": _name,
+    "key": _formed(KEY_ID, "must be the id of an encryption key: k and ten hexadecimal digits in lower case"),
+    "fingerprint": _formed(FINGERPRINT, "must be a fingerprint: f and sixteen hexadecimal digits in lower case"),
     "since": _time,
     "until": _time,
     "text": _text,

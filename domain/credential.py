@@ -3,8 +3,10 @@
 `decide(state, command, now, sealer)` says what happens; `evolve(event)` says what is true after it. The clock, the ids
 and the cipher are arguments, so a history means the same on every run.
 Promises: versions grow by one; a set that changes nothing emits nothing; every event but the delete carries the whole
-state, so the last event of a stream is the credential.
-Refuses: a command whose precondition does not hold, the deletion of what is not there.
+state, so the last event of a stream is the credential. The caller's words in an event never hold the key that is set,
+replaced or deleted: of who asks and why, its mask is kept.
+Refuses: a command whose precondition does not hold, the deletion of what is not there, settings that hold the key they
+replace.
 """
 
 from collections.abc import Sequence
@@ -15,10 +17,12 @@ from typing import ClassVar
 from uuid import UUID, uuid5
 
 from domain.endpoint_forms import EndpointForm, kept_endpoint
-from domain.errors import CredentialNotFound, ServiceError, VersionConflict
+from domain.errors import CredentialNotFound, FieldFault, InvalidCredential, ServiceError, VersionConflict
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
+from domain.key_shapes import holds_key
 from domain.ports import Sealer
-from domain.providers import CredentialConfig
+from domain.providers import CONFIG_FIELDS, SHOWN_CLEAR, CredentialConfig
+from domain.recording import without_keys
 from domain.secret import SealContext, SealedSecret, Secret
 
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
@@ -179,23 +183,26 @@ def decide(
     mend: what readers see is not `state`, so a set is stored although it says the same.
 
     Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete or
-    to re-encrypt, and what the sealer raises for a credential that cannot be opened.
+    to re-encrypt, InvalidCredential for settings that hold the key they replace, and for a re-encryption what the
+    sealer raises for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
     version = state.version if state is not None else 0
     _require(command.precondition, version, live=live)
+    if isinstance(command, ReencryptCredential):
+        return _reencrypted(state, command, now, sealer)
+    stored = _opened(state, sealer)
     if isinstance(command, DeleteCredential):
         if not live:
             raise CredentialNotFound(command.tenant_id, command.provider)
-        return [CredentialDeleted(**_envelope(command, version + 1, now))]
-    if isinstance(command, ReencryptCredential):
-        return _reencrypted(state, command, now, sealer)
-    if state is not None and not mend and _same(state, command, sealer):
+        return [CredentialDeleted(**_envelope(command, version + 1, now, stored))]
+    if state is not None and not mend and stored == [command.secret] and command.says(state.config):
         return []
+    _require_no_key(command.config, stored)
     context = _context(command.tenant_id, command.provider, version + 1, command.config)
     return [
         CredentialSet(
-            **_envelope(command, version + 1, now),
+            **_envelope(command, version + 1, now, [command.secret, *stored]),
             sealed=sealer.seal(command.secret, context),
             masked_key=command.secret.masked(),
             config=command.config,
@@ -233,13 +240,21 @@ def _require(precondition: Precondition, version: int, *, live: bool) -> None:
         raise VersionConflict(version, precondition=True)
 
 
-def _same(state: Credential, command: SetCredential, sealer: Sealer) -> bool:
-    if state.sealed is None or not command.says(state.config):
-        return False
+def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
+    """Return the key that is in effect; none where it cannot be opened, for setting it again is the way out then."""
+    if state is None or state.sealed is None:
+        return []
     try:
-        return sealer.open(state.sealed, state.context) == command.secret
+        return [sealer.open(state.sealed, state.context)]
     except ServiceError:
-        return False  # what cannot be opened is replaced: setting it again is the way out
+        return []
+
+
+def _require_no_key(config: CredentialConfig, stored: Sequence[Secret]) -> None:
+    """Raise InvalidCredential for settings that hold the key they replace: those cannot be kept as a mask."""
+    holding = [name for name in CONFIG_FIELDS if (text := getattr(config, name)) and holds_key(text, stored)]
+    if holding:
+        raise InvalidCredential([FieldFault(name, SHOWN_CLEAR) for name in holding])
 
 
 class _CredentialEnvelope(EventEnvelope):
@@ -247,10 +262,11 @@ class _CredentialEnvelope(EventEnvelope):
     provider: str
 
 
-def _envelope(command: Command, version: int, now: datetime) -> _CredentialEnvelope:
+def _envelope(command: Command, version: int, now: datetime, keys: Sequence[Secret] = ()) -> _CredentialEnvelope:
+    """keys: those that may not be in what the caller said."""
     stream = stream_id(command.tenant_id, command.provider)
     return {
-        **envelope(stream, version, command.meta, now),
+        **envelope(stream, version, without_keys(command.meta, keys), now),
         "tenant_id": command.tenant_id,
         "provider": command.provider,
     }

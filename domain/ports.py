@@ -63,7 +63,7 @@ class EventLog(Protocol):
         ...
 
     def append(self, events: "Sequence[Event]") -> None:
-        """Store the events and the current view together, or nothing.
+        """Store the events and the current view together, or nothing. Texts pass the gate `domain.recording` first.
 
         Once it returns they survive a crash. Raises VersionConflict when a version is taken (also when the same
         command was stored and its answer lost: look for the command id) and StoreUnavailable when the outcome is

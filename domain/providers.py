@@ -4,8 +4,8 @@ All that differs between providers stands in their rows: settings, addresses, pl
 from them, so that a row of the operator's own (`providers.yml`) works everywhere a built-in one does.
 Promises: a credential that passed `check` has every field its provider needs and none it does not use, in a form that
 cannot change the meaning of a URL or a header.
-Refuses: unknown providers, blank or unprintable keys, blank fields, fields without a use. Faults are collected, so that
-a caller sees all of them at once; no fault repeats a value.
+Refuses: unknown providers, blank or unprintable keys, blank fields, fields without a use, fields that hold a key.
+Faults are collected, so that a caller sees all of them at once; no fault repeats a value.
 """
 
 import re
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from domain.endpoint_forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
 from domain.endpoints import EndpointRules, endpoint_fault
 from domain.errors import FieldFault, InvalidCredential, UnknownProvider
+from domain.key_shapes import holds_key
 from domain.pasted_key import pasting_fault, pasting_warning
 from domain.secret import Secret
 
@@ -83,6 +84,10 @@ class Provider:
             return self.base_url_setting
         suffix = {"api_key": "API_KEY", "base_url": "API_BASE"}.get(field, field.upper())
         return f"{self.name.upper().replace('-', '_')}_{suffix}"
+
+
+SHOWN_CLEAR = "must not hold an API key: settings are kept and shown in clear"
+"""The rule for a setting of a credential."""
 
 
 class Providers(Mapping[str, Provider]):
@@ -178,8 +183,12 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     secret = api_key.strip()
     if fault := key_fault(provider, secret):
         faults.append(FieldFault("api_key", fault))
-    found = {field: _config_fault(provider, field, config, rules) for field in CONFIG_FIELDS}
-    faults += [FieldFault(field, fault) for field, fault in found.items() if fault]
+    for field in CONFIG_FIELDS:
+        value = getattr(config, field)
+        if value is not None and holds_key(value, [Secret(secret)]):
+            faults.append(FieldFault(field, SHOWN_CLEAR))
+        elif fault := _config_fault(provider, field, config, rules):
+            faults.append(FieldFault(field, fault))
     if faults:
         raise InvalidCredential(faults)
     warning = pasting_warning(secret)

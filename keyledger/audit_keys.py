@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from domain.key_shapes import holds_key
 from domain.secret import Secret
 from domain.signed_note import (
     COSIGNATURE_V1,
@@ -41,12 +42,10 @@ _LAST_SECOND = (1 << 63) - 1
 def generate_signing_key(name: str | None = None) -> Secret:
     """Return a new random signing key. name: `keyledger-` and eight hexadecimal digits when it is not given.
 
-    Raises MalformedNote for a name that is empty, not printable, or has spaces or plus signs.
+    Raises MalformedNote for a name that is empty, not printable, an API key, or has spaces or plus signs.
     """
     name = f"keyledger-{secrets.token_hex(4)}" if name is None else name
-    require_key_name(name)
-    if not name.isprintable():
-        raise MalformedNote("a key name has printable characters only")
+    _require_own_name(name)
     seed = secrets.token_bytes(_SEED_SIZE)
     key_id = VerifierKey(name, ED25519, _public_of(Ed25519PrivateKey.from_private_bytes(seed))).key_id
     return Secret(f"{_PREFIX}{name}+{key_id.hex()}+{base64.b64encode(bytes([ED25519]) + seed).decode()}")
@@ -183,4 +182,14 @@ def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
     private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
     if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
         raise MalformedNote("the hash in the signing key is not that of its name and key")
+    _require_own_name(name)
     return private, name
+
+
+def _require_own_name(name: str) -> None:
+    """Raise MalformedNote for a name that may not stand in clear in every checkpoint."""
+    require_key_name(name)
+    if not name.isprintable():
+        raise MalformedNote("a key name has printable characters only")
+    if holds_key(name):
+        raise MalformedNote("a key name must not hold an API key: it stands in every checkpoint")

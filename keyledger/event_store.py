@@ -38,6 +38,7 @@ from psycopg_pool import ConnectionPool
 from domain.errors import StoreUnavailable, VersionConflict
 from domain.event import Event
 from domain.event_codec import decode, encode
+from domain.recording import recordable
 from projections.current_credentials import last_of_each, project
 from projections.postgres import EVENTS_TABLE, BoundedConnection, unavailable
 
@@ -82,13 +83,16 @@ class ClosedMapper(Mapper[UUID]):
 
 
 class ProjectingEventStore(EventStore[UUID]):
-    """Computes the rows of the current view from the events, so that no append can bypass the projection."""
+    """Computes the rows of the current view from the events, so that no append can bypass the projection.
+
+    For the same reason it is here that events pass the gate which keeps keys out of the log.
+    """
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
         """Store the events together with the view rows they lead to."""
-        events = [event for event in domain_events if isinstance(event, Event)]
+        events = [recordable(event) for event in domain_events if isinstance(event, Event)]
         rows = [project(event) for event in last_of_each(events)]
-        self.recorder.insert_events([*map(self.mapper.to_stored_event, domain_events)], view_rows=rows, **kwargs)
+        self.recorder.insert_events([*map(self.mapper.to_stored_event, events)], view_rows=rows, **kwargs)
         return []  # recordings are for followers within a process; ours follow the log
 
 

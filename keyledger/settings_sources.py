@@ -4,7 +4,8 @@ Promises: setting by setting, the environment wins over the file; a blank value 
 file that holds the value of a secret; every fault is collected, so that one start shows all of them. What was read is
 remembered with its source, in a form that may be shown.
 Refuses: a secret given both directly and as a file, two spellings of one setting with different values, lines of `.env`
-that mean nothing. No fault repeats a value: what was mistyped may be a secret.
+that mean nothing, an API key in a setting that is none: such settings are shown, sent and stored in clear. No fault
+repeats a value: what was mistyped may be a secret.
 """
 
 import io
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from domain.key_shapes import holds_key, masked
 from domain.secret import Secret
 
 FILE_MAX = 64 * 1024
@@ -53,6 +55,8 @@ class Sources:
             if given:
                 self._refuse_difference(name, given)
                 spelling, value = next(iter(given.items()))
+                if holds_key(value):
+                    self.fault(name, "must not hold an API key: this setting is shown in clear")
                 self._remember(name, value, source if spelling == name else f"{source} ({spelling})")
                 return value
         self._remember(name, default or "", DEFAULT if default else NOT_SET)
@@ -115,10 +119,11 @@ class Sources:
 
     def show_as(self, name: str, shown: str) -> None:
         """Change how a setting is shown, once it is understood."""
-        self.resolved = [Resolved(name, shown, one.source) if one.name == name else one for one in self.resolved]
+        safe = masked(shown)
+        self.resolved = [Resolved(name, safe, one.source) if one.name == name else one for one in self.resolved]
 
     def _remember(self, name: str, shown: str, source: str) -> None:
-        self.resolved.append(Resolved(name, shown, source))
+        self.resolved.append(Resolved(name, masked(shown), source))
 
     def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
         """given: values by the spellings that have them."""

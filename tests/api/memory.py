@@ -37,6 +37,7 @@ from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_ha
 from domain.native import NativeAnswer, NativeCall
 from domain.ports import Clock
 from domain.providers import BUILT_IN
+from domain.recording import recordable
 from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
 from domain.resolution import Head, Receipt, Route, Source, Stored
 from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
@@ -105,7 +106,7 @@ class MemoryStore:
                 version = last.originator_version if last else 0
                 if event.originator_version != version + 1:
                     raise VersionConflict(version, precondition=False)
-                self.events.append(event)
+                self.events.append(recordable(event))
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         last = self.last(stream_id(tenant_id, provider))
