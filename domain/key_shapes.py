@@ -41,7 +41,7 @@ SHAPES: Mapping[str, str] = {
     "AWS": "(?-i:(?:AKIA|ASIA)[A-Z2-7]{16})(?![a-z0-9])",
     "JSON Web Token": r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}",
     "sealed secret": r"enc:fernet:v[0-9]+:[\w-]{16,}|gAAAAA[\w-]{60,}",
-    "encryption key": r"(?<![\w+/=-])[\w-]{43}=(?![\w=])",
+    "encryption key": r"[\w-]{43}=(?![\w=])",
     "signing key": r"PRIVATE\+KEY\+\S{16,}|-----BEGIN\ [a-z ]{0,20}PRIVATE\ KEY-----",
     "authorization": rf"bearer\s+(?:[a-z0-9]*[^a-z0-9\s])*{_MIXED}",
     "password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:[^\s/@]+@",
@@ -78,9 +78,10 @@ def masked(text: str, secrets: Sequence[Secret] = ()) -> str:
 def _readings(text: str) -> Iterator[str]:
     """Yield a text as it came, and what it stands for in each way of writing that hides a key."""
     yield text
-    if "%" in text:
-        text = unquote(unquote(text))
-        yield text
+    for _ in range(2):  # what was escaped once too often is still the key
+        if "%" in text:
+            text = unquote(text)
+            yield text
     if "\\" in text:
         yield _ESCAPE.sub(lambda escape: str(json.loads(f'"{escape[0]}"')), text)
     for encoded in _BASE64.findall(text):

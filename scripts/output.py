@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from domain.key_shapes import masked
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 _PIPE_WIDTH = 240
@@ -56,5 +58,5 @@ def print_line(text: str, *, style: str = "") -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something on stderr."""
-    typer.echo(text, err=True)
+    """Tell a person something on stderr, with the mask alone of a key that was mistaken for a name or a file."""
+    typer.echo(masked(text), err=True)

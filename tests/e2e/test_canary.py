@@ -4,7 +4,6 @@ A canary is sent through everything; then everything that was written, answered 
 """
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +17,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
-from tests.support.canary import forms, leaks
-from tests.support.postgres import programs
+from tests.support.canary import dump, forms, leaks
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY
 
@@ -152,16 +150,6 @@ def live_through_everything(scene: Scene) -> None:
     for path in ("/metrics", "/readyz", "/livez", "/openapi.json", "/api/v1/audit/entries"):
         client.http.get(path)
     client.delete(TENANT, "anthropic")
-
-
-def dump(database_url: str) -> bytes:
-    """A full dump as `pg_dump` writes it, with the log and the statements the server remembers as text."""
-    dumped = subprocess.run([programs() / "pg_dump", database_url], capture_output=True, check=True).stdout
-    with psycopg.connect(database_url) as database:
-        states = [bytes(state) for (state,) in database.execute("SELECT state FROM keyledger_events")]
-        said = [query.encode() for (query,) in database.execute("SELECT coalesce(query, '') FROM pg_stat_activity")]
-    assert b"keyledger_events" in dumped
-    return b"\n".join([dumped, *states, *said])
 
 
 @pytest.mark.parametrize("scene", PREFIXES, indirect=True)

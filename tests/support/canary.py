@@ -3,8 +3,13 @@
 import base64
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable
 from urllib.parse import quote
+
+import psycopg
+
+from tests.support.postgres import programs
 
 SHOWN_TAIL = 4
 """The mask shows the last four characters; everything longer is a leak."""
@@ -41,3 +46,13 @@ def forms(secret: str) -> dict[str, bytes]:
 def leaks(haystack: bytes, secrets: Iterable[str]) -> set[str]:
     """The names of the forms in which any of the secrets is in `haystack`."""
     return {name for secret in secrets for name, form in forms(secret).items() if form in haystack}
+
+
+def dump(database_url: str) -> bytes:
+    """A full dump as `pg_dump` writes it, with the log and the statements the server remembers as text."""
+    dumped = subprocess.run([programs() / "pg_dump", database_url], capture_output=True, check=True).stdout
+    with psycopg.connect(database_url) as database:
+        states = [bytes(state) for (state,) in database.execute("SELECT state FROM keyledger_events")]
+        said = [query.encode() for (query,) in database.execute("SELECT coalesce(query, '') FROM pg_stat_activity")]
+    assert b"keyledger_events" in dumped
+    return b"\n".join([dumped, *states, *said])
