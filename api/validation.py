@@ -67,7 +67,7 @@ def request_faults(error: RequestValidationError, route: object = None) -> Inval
 
 
 def only_query(*names: str) -> Any:
-    """Return a dependency that refuses query parameters other than `names`, each of them given twice or with a key in it.
+    """Return a dependency that refuses query parameters other than `names`, and those that come twice or hold a key.
 
     A filter that is misspelt would widen an answer; a key in a query would end in the log, and in those of every proxy.
     """

@@ -2,13 +2,16 @@
 
 Promises: nothing in the file is executed or turned into an object; what is wrong is collected in `faults`, and nothing
 of a value is repeated but names.
-Refuses: a file that is no YAML or no UTF-8 text, and members written twice, of which YAML lets the last one win.
+Refuses: a file that is no YAML or no UTF-8 text, an API key in a text, and members written twice, of which YAML lets
+the last one win.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
+from domain.key_shapes import holds_key
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", "bool", "int", "merge"))
@@ -80,6 +83,9 @@ class Document:
         """Return the text of a node, or None where it is none. name: names it in a fault."""
         if not isinstance(node, yaml.ScalarNode) or node.tag != _STR or not node.value.strip():
             self.fault(node, f"{name} must be a text; put it in quotes")
+            return None
+        if holds_key(node.value):
+            self.fault(node, f"{name} must not hold an API key: it is shown in clear")
             return None
         return str(node.value)
 

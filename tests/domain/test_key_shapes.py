@@ -1,8 +1,9 @@
-"""What a text must not be stored with: keys of well-known shapes, given secrets, and nothing that merely looks alike."""
+"""What a text must not be stored with: keys of well-known shapes and given secrets, and nothing that looks alike."""
 
 import base64
 import json
 import string
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 import pytest
@@ -128,7 +129,7 @@ def test_hexadecimal_digits_are_never_taken_for_a_key(text: str) -> None:
 _PRINTABLE = string.digits + string.ascii_letters + string.punctuation
 SECRETS = st.text(_PRINTABLE, min_size=SECRET_MIN, max_size=60)
 
-WRITTEN = {
+WRITTEN: Mapping[str, Callable[[str], str]] = {
     "as it is": str,
     "in upper case": str.upper,
     "in lower case": str.lower,

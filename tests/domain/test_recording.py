@@ -47,7 +47,7 @@ def test_what_is_sealed_and_the_settings_it_is_bound_to_pass_unchanged():
 
 @pytest.mark.parametrize("member", ["actor", "request_id", "command_id", "reason"])
 def test_who_asks_and_why_is_kept_without_a_given_key(member):
-    meta = replace(META, **{member: f"x{STORED}y"})
+    meta = replace(META, **{member: f"x{STORED}y"})  # type: ignore[arg-type]  # members that are text
     assert getattr(without_keys(meta, [Secret(STORED)]), member) == "...123y"
 
 

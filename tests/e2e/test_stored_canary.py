@@ -7,7 +7,6 @@ everything that was stored, exported, bundled, logged or answered is searched fo
 
 import base64
 import io
-import json
 import logging
 import os
 import sys
@@ -15,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
