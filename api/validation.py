@@ -78,9 +78,12 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
     rule = f"is not accepted; known query parameters: {', '.join(names)}" if names else "is not accepted here"
 
     async def check(request: Request) -> None:
-        for name in names:
-            exchange_of(request.scope).require_no_key(name, request.query_params.get(name, ""))
         sent = [name for name, _ in request.query_params.multi_items()]
+        for name in names:
+            value = request.query_params.get(name, "")
+            if len(value) > QUERY_MAX:
+                raise InvalidRequest([FieldFault(name, f"must have at most {QUERY_MAX} characters")])
+            exchange_of(request.scope).require_no_key(name, value)
         faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
         if not set(sent) <= set(names):
             faults.append(FieldFault("an unknown query parameter", rule))

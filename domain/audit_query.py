@@ -20,6 +20,7 @@ from domain.audit_events import Outcome
 from domain.errors import FieldFault, InvalidRequest
 from domain.key_shapes import holds_key
 from domain.providers import KEY_MIN, NAME_PATTERN
+from domain.recording import KEPT_CLEAR
 from domain.secret import mask
 
 QUERY_MAX = 1000
@@ -36,7 +37,6 @@ _PROVIDER = re.compile(NAME_PATTERN)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
 KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
 """The forms of the names by which an encryption key and an API key are known."""
-KEY_RULE = "must not hold an API key: no entry does; search for its mask, such as ...xyz9, or for its fingerprint"
 
 
 def parse(text: str, now: datetime) -> AuditFilter:
@@ -159,7 +159,7 @@ def _text(value: str, _: datetime) -> str:
 
 def _no_key(value: str) -> str:
     if holds_key(value):
-        raise ValueError(KEY_RULE)
+        raise ValueError(KEPT_CLEAR)
     return value
 
 

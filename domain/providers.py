@@ -185,10 +185,10 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
         faults.append(FieldFault("api_key", fault))
     for field in CONFIG_FIELDS:
         value = getattr(config, field)
-        if value is not None and holds_key(value, [Secret(secret)]):
-            faults.append(FieldFault(field, SHOWN_CLEAR))
-        elif fault := _config_fault(provider, field, config, rules):
+        if fault := _config_fault(provider, field, config, rules):
             faults.append(FieldFault(field, fault))
+        elif value is not None and holds_key(value, [Secret(secret)]):
+            faults.append(FieldFault(field, SHOWN_CLEAR))
     if faults:
         raise InvalidCredential(faults)
     warning = pasting_warning(secret)

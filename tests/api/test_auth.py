@@ -163,6 +163,7 @@ def test_a_key_is_configured_by_a_line_that_does_not_hold_it():
         pytest.param("an na:auditor:sha256:" + "0" * 64, "name", id="a blank in the name"),
         pytest.param(":auditor:sha256:" + "0" * 64, "name", id="no name"),
         pytest.param("super:auditor:sha256:" + "0" * 64, "reserved", id="the reserved name"),
+        pytest.param("sk-canary-0a1b2c3d4e5f:auditor:sha256:" + "0" * 64, "an API key", id="a key for a name"),
         pytest.param("anna:root:sha256:" + "0" * 64, "role", id="an unknown role"),
         pytest.param("anna:auditor:md5:" + "0" * 32, "sha256", id="another digest"),
         pytest.param("anna:auditor:sha256:canary-key", "64", id="the key in place of its digest"),

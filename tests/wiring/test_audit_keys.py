@@ -60,7 +60,9 @@ def test_two_keys_have_two_names_when_none_is_given():
     assert len(one) == len("keyledger-") + 8
 
 
-@pytest.mark.parametrize("name", ["", "two words", "a+b", "wide\u2003space", "bell\x07", "line\n", "zero\u200bwidth"])
+@pytest.mark.parametrize(
+    "name", ["", "two words", "a+b", "wide\u2003space", "bell\x07", "line\n", "zero\u200bwidth", "sk-0a1b2c3d4e5f"]
+)
 def test_a_name_that_cannot_stand_in_a_note_is_refused(name):
     with pytest.raises(MalformedNote, match="a key name"):
         generate_signing_key(name)

@@ -54,6 +54,11 @@ def test_an_empty_file_adds_none(tmp_path):
         pytest.param("- {name: a}\n", "line 1: base_url is missing", id="no address"),
         pytest.param("- {name: Ä, base_url: 'https://a.example'}\n", "line 1: name must be", id="a bad name"),
         pytest.param(
+            "- {name: a, base_url: 'https://a.example/sk-0a1b2c3d4e5f'}\n",
+            "line 1: base_url must not hold an API key",
+            id="a key in the address",
+        ),
+        pytest.param(
             "- {name: openai, base_url: 'https://a.example'}\n", "the name 'openai' is taken already", id="built in"
         ),
         pytest.param(

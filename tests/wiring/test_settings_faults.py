@@ -56,6 +56,11 @@ FAULTS = [
     pytest.param(
         {"SUPER_API_KEY": "nyckel åäö 123"}, "SUPER_API_KEY: must have 8 or more", id="a super key in Swedish"
     ),
+    pytest.param(
+        {"VLLM_MODEL_URL": "http://llm.internal/sk-0a1b2c3d4e5f"},
+        "VLLM_MODEL_URL: must not hold an API key",
+        id="a key in an address",
+    ),
     pytest.param({"API_KEYS": CANARY}, "API_KEYS: entry 1: must have the form", id="a named key of another form"),
     pytest.param(
         {"API_KEYS": f"anna:auditor:sha256:{DIGEST},bo:auditor:sha256:{CANARY}"},
