@@ -80,16 +80,20 @@ def masked(text: str, secrets: Sequence[Secret] = ()) -> str:
 
 def _readings(text: str) -> Iterator[str]:
     """Yield a text as it came, and what it stands for in each way of writing that hides a key."""
-    yield text
+    yield from _unescaped(text)
     for _ in range(2):  # what was escaped once too often is still the key
         if "%" in text:
             text = unquote(text)
-            yield text
-    if "\\" in text:
-        yield _ESCAPE.sub(lambda escape: str(json.loads(f'"{escape[0]}"')), text)
+            yield from _unescaped(text)
     for encoded in _BASE64.findall(text):
         for start in range(4):  # it may stand in the middle of other characters
             yield _decoded(encoded[start:])
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    yield text
+    if "\\" in text:
+        yield _ESCAPE.sub(lambda escape: str(json.loads(f'"{escape[0]}"')), text)
 
 
 def _decoded(encoded: str) -> str:

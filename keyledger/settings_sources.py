@@ -55,9 +55,10 @@ class Sources:
             if given:
                 self._refuse_difference(name, given)
                 spelling, value = next(iter(given.items()))
-                if holds_key(value):
-                    self.fault(name, "must not hold an API key: this setting is shown in clear")
                 self._remember(name, value, source if spelling == name else f"{source} ({spelling})")
+                if holds_key(value):
+                    self.fault(name, "must not hold an API key or a password: this setting is shown in clear")
+                    return default
                 return value
         self._remember(name, default or "", DEFAULT if default else NOT_SET)
         return default

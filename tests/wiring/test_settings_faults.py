@@ -140,7 +140,7 @@ FAULTS = [
     pytest.param({"VLLM_API_KEY": CANARY}, "VLLM_API_KEY: needs VLLM_MODEL_URL", id="vllm's key without its server"),
     pytest.param(
         {"OPENAI_API_BASE": f"https://user:{CANARY}@proxy.example.org/v1"},
-        "OPENAI_API_BASE: must not hold a user name or password",
+        "OPENAI_API_BASE: must not hold an API key or a password",
         id="an address with a password",
     ),
     pytest.param(
