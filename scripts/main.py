@@ -29,6 +29,7 @@ from scripts import (
     verify,
 )
 from scripts.exits import Exit, Stop
+from scripts.inherited import settle
 from scripts.output import say
 
 _NO_DATABASE = (
@@ -68,7 +69,9 @@ app.add_typer(config_check.app, name="config")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit. `arguments` default to those of the process."""
+    """Run the command line and exit. `arguments` default to those of the process, which is then ours to settle."""
+    if arguments is None:
+        settle()
     try:
         app(list(arguments) if arguments is not None else None, prog_name="keyledger")
     except Exception as error:  # noqa: BLE001  the last place where a fault can become a line instead of a traceback

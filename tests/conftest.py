@@ -1,11 +1,29 @@
-"""Fixtures that every part of the suite may ask for."""
+"""Fixtures that every part of the suite may ask for, and the neutral environment that all of it runs in."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import hypothesis
 import pytest
 
+from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
+
+HOME = pytest.StashKey[Path]()
+# `make prove` asks for it. Hypothesis finds in hours what it does not in seconds, so there is no end to "thorough".
+hypothesis.settings.register_profile("thorough", max_examples=2_000, deadline=None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before tests are collected, since modules read the environment as they load, and before workers inherit it."""
+    session.config.stash[HOME] = make_neutral()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if home := config.stash.get(HOME, None):
+        forget(home)
 
 
 @pytest.fixture(scope="session")

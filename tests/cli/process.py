@@ -10,24 +10,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.support.neutral import hearing_ctrl_c
+
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 90
 
 
 class Process:
-    """A running command. `said` and `told` are its lines on stdout and stderr so far."""
+    """A running command. `said` and `told` are its lines on stdout and stderr so far.
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
+    started_by: a line of shell that what it starts inherits from, such as `umask 0`.
+    """
+
+    def __init__(
+        self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str], started_by: str | None = None
+    ) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "scripts.main", *arguments],
-            cwd=folder,
-            env={**kept, "PYTHONPATH": str(REPOSITORY), **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", "scripts.main", *arguments]
+        with hearing_ctrl_c():
+            self.popen = subprocess.Popen(
+                command if started_by is None else ["/bin/sh", "-c", f'{started_by}; exec "$0" "$@"', *command],
+                cwd=folder,
+                env={**kept, "PYTHONPATH": str(REPOSITORY), **env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+            )
         self.said: list[str] = []
         self.told: list[str] = []
         self._news = threading.Condition()
@@ -77,9 +86,11 @@ class Process:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+def running(
+    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, started_by: str | None = None
+) -> Iterator[Process]:
     """Run a command beside the test; whatever happens it is gone at the end."""
-    process = Process(folder, arguments, env or {})
+    process = Process(folder, arguments, env or {}, started_by)
     try:
         yield process
     finally:

@@ -54,7 +54,7 @@ def run(script: str, folder: Path) -> str:
         cwd=folder,
         env=environment(),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
@@ -83,7 +83,7 @@ def serving(folder: Path) -> Iterator[int]:
         env=environment(),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     )
     assert process.stderr is not None
     try:
@@ -169,7 +169,7 @@ def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:
             cwd=folder,
             env=environment(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
             check=False,
         )

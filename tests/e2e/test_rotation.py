@@ -63,7 +63,7 @@ def process_of(folder: Path, database_url: str, *arguments: str) -> "subprocess.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
 
 

@@ -101,7 +101,7 @@ class ServiceProcess:
             env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.settings},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         assert self._process.stderr is not None
         for line in self._process.stderr:
