@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Literal
 
 _IN, _OUT, _ERR = 0, 1, 2
 
@@ -27,8 +28,15 @@ def settle() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Not left to the handler: the HTTP server and its like would install their own.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        _block_for_good(signal.SIGINT)
+
+
+def _block_for_good(number: signal.Signals) -> None:
+    """Ignoring it would end where a library, the HTTP server first of all, installs a handler of its own."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # a later start of it, with the first process, would lift the block
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
 
 def _open_if_closed(number: int) -> None:
@@ -43,5 +51,5 @@ def _open_if_closed(number: int) -> None:
             os.set_inheritable(number, True)
 
 
-def _stream(number: int, mode: str) -> io.TextIOWrapper:
-    return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)  # type: ignore[return-value]  # noqa: SIM115, PTH123
+def _stream(number: int, mode: Literal["r", "w"]) -> io.TextIOWrapper:
+    return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)

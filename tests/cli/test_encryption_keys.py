@@ -3,7 +3,6 @@
 import io
 import json
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -13,8 +12,9 @@ from keyledger.rotation_records import RotationRecords
 from keyledger.sealing import BATCH
 from scripts.exits import Exit
 from scripts.progress import ProgressDisplay
-from tests.cli.process import REPOSITORY, running
+from tests.cli.process import running
 from tests.support.checker import check
+from tests.support.loaded import packages_loaded_by
 from tests.support.rings import BOTH, NEW, OLD, fill, set_all, tenants, under_keys
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
@@ -167,11 +167,7 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
 
 
 def test_it_starts_light():
-    code = (
-        "import sys, keyledger.key_operation; print({'fastapi', 'pydantic', 'litellm', 'uvicorn'} & set(sys.modules))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "set()"
+    assert not packages_loaded_by("import keyledger.key_operation") & {"fastapi", "pydantic", "litellm", "uvicorn"}
 
 
 def test_progress_off_a_terminal_is_a_line_for_each_twentieth(capsys):

@@ -1,7 +1,5 @@
 """The command as a whole: what a start loads, and how every fault ends."""
 
-import subprocess
-import sys
 from uuid import uuid4
 
 import psycopg
@@ -20,15 +18,13 @@ from keyledger.start_checks import StartRefused
 from keyledger.yaml_document import DocumentFault
 from scripts.exits import Exit, Stop
 from scripts.main import _ending
-from tests.cli.process import REPOSITORY
+from tests.support.loaded import packages_loaded_by
 
 HEAVY = {"litellm", "fastapi", "pydantic", "uvicorn", "psycopg", "httpx", "cryptography", "yaml", "rich"}
 
 
 def test_a_start_loads_nothing_that_only_a_command_needs():
-    code = f"import sys, scripts.main; print({HEAVY!r} & set(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "set()"
+    assert not packages_loaded_by("import scripts.main") & HEAVY
 
 
 def test_help_lists_the_commands(cli):

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import keyledger
 from domain.audit_record import decode_record
 from domain.checkpoint import Checkpoint
 from domain.merkle_tree import HASH_SIZE, root_of
@@ -29,6 +26,7 @@ from keyledger.evidence import (
 )
 from tests.support.audit_records import ANNA, BRUNO, Records, many, story
 from tests.support.evidence import LOG, full_bundle, proven, signed, tenant_bundle
+from tests.support.loaded import packages_loaded_by
 
 STORY = story().leaves
 MANY = many(700)
@@ -403,15 +401,6 @@ def test_the_records_of_a_bundle_are_those_that_went_in(full):
 
 
 def test_evidence_is_verified_without_the_service_its_database_and_its_libraries():
-    # What the vendor of an interpreter loads at its start, such as Debian's sitecustomize, is nothing we asked for.
-    ours = {name.partition(".")[0] for name in loaded_by("import keyledger.evidence") - loaded_by("pass")}
+    ours = packages_loaded_by("import keyledger.evidence")
     assert "keyledger" in ours
     assert {name for name in ours if not name.startswith("_")} <= {"cryptography", "domain", "keyledger"}
-
-
-def loaded_by(statement: str) -> set[str]:
-    """The modules of an interpreter after a statement, without the standard library's."""
-    command = [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"]
-    root = Path(keyledger.__file__).parents[1]
-    loaded = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=True)
-    return {name for name in loaded.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}

@@ -1,8 +1,8 @@
 """The environment that tests run in, the same on every machine whatever a shell, a CI system or `nohup` hands down.
 
-Locale, time zone, terminal, colours, proxies, Python's own variables, umask and HOME are fixed; so are, by their absence,
-settings of the service and of its libraries that a developer's shell may hold. What the product does in other
-environments is tried in `tests/environments`, on processes of their own.
+Locale, time zone, terminal, colours, proxies, Python's own variables, umask and HOME are fixed; settings of the service
+and of its libraries that a developer's shell may hold are gone. What the product does in other environments is tried in
+`tests/cli/test_environments.py`, on processes of their own.
 """
 
 import os
