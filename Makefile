@@ -5,7 +5,7 @@ ARGS ?=
 INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check bench fmt lock clean
+.PHONY: help run test setup check stock prove bench fmt lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,13 @@ check: .venv/.test  ## what has to pass before a change lands: format, lint, typ
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+
+stock:  ## both commands from a fresh clone on the system's own Python, in a bare environment and in an odd one
+	@.ci/stock
+
+prove: .venv/.test  ## what takes long: each property with 2,000 examples, then the crashes and faults (ARGS=... to pytest)
+	.venv/bin/python -m pytest -n auto --dist worksteal --hypothesis-profile thorough -m hypothesis $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist worksteal tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -4,15 +4,17 @@
     python3 scripts/bootstrap.py test    what developing needs
     python3 scripts/bootstrap.py lock    resolve both lock files anew
 
-Promises: every package is checked against a hash in the lock file; nothing is installed outside the clone; no Python is
-downloaded; a mirror that only pip's configuration names is used; what was interrupted is done again on the next call.
+Promises: every package, and the installer itself, is checked against a hash in the clone; nothing is installed outside
+it; no Python is downloaded; a mirror that only pip's configuration names is used; what was interrupted is done again on
+the next call.
 Refuses, in one line that names the way out: an older Python, one without pip and venv, a system without a build of
 the embedded PostgreSQL.
 
-uv does the work because it takes seconds where pip takes a minute. It is `$UV`, else the one on PATH, else the release
-that requirements/uv.txt pins, kept in `.tools` (in `.venv` an exact installation would remove it). Where uv fails, pip
-installs the same lock file. Only the standard library is imported, and the syntax stays old enough for an old Python to
-get as far as its refusal.
+uv does the work because it takes seconds where pip takes a minute. It is the release that requirements/uv.txt pins,
+kept in `.tools` (in `.venv` an exact installation would remove it); never one that happens to be on PATH, since whoever
+installs decides what is installed. `UV=/path/to/uv` names another one that you trust. Where uv fails, pip installs the
+same lock file. Only the standard library is imported, and the syntax stays old enough for an old Python to get as far
+as its refusal.
 """
 
 import sys
@@ -151,8 +153,7 @@ def _pip_for_new_venv() -> _Command:
 
 
 def _uv() -> str:
-    found = os.environ.get("UV") or shutil.which("uv")
-    return found or str(_pinned_uv())
+    return os.environ.get("UV") or str(_pinned_uv())
 
 
 def _pinned_uv() -> Path:
@@ -234,7 +235,9 @@ def _pip_environment() -> dict[str, str]:
 
 
 def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    """Whether a module can be used; the empty folder that a removed package leaves is not one."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def _count(lock: str) -> int:

@@ -16,7 +16,7 @@ from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
 from tests.api.memory import TENANT_RECEIPT
 
 URL = f"{CREDENTIALS}/openai"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @contextmanager

@@ -38,13 +38,13 @@ def application(*, starts: bool = True):
 def test_an_application_is_served_while_the_block_lasts_and_ended_in_order():
     app, ended = application()
     with listen("127.0.0.1", 0) as listener, served_beside(app, listener) as url:
-        answer = httpx.get(url, trust_env=False)
+        answer = httpx.get(url, timeout=60, trust_env=False)
         assert answer.text == "ok"
         assert "server" not in answer.headers
         assert not ended
     assert ended
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, trust_env=False)
+        httpx.get(url, timeout=60, trust_env=False)
 
 
 def test_an_application_that_does_not_start_stops_the_command():
@@ -183,9 +183,9 @@ def test_a_body_may_be_as_large_as_the_application_lets_it():
         await (app_with_life if scope["type"] == "lifespan" else app)(scope, receive, send)
 
     with listen("127.0.0.1", 0) as listener, served_beside(both, listener) as url:
-        plain = httpx.post(url, content=b"x" * 2_000_000, trust_env=False)
-        chunked = httpx.post(url, content=iter([b"x" * 100_000] * 20), trust_env=False)
-        asked = httpx.post(url, content=b"x" * 200_000, headers={"Expect": "100-continue"}, trust_env=False)
+        plain = httpx.post(url, content=b"x" * 2_000_000, timeout=60, trust_env=False)
+        chunked = httpx.post(url, content=iter([b"x" * 100_000] * 20), timeout=60, trust_env=False)
+        asked = httpx.post(url, content=b"x" * 200_000, headers={"Expect": "100-continue"}, timeout=60, trust_env=False)
     assert (plain.text, chunked.text, asked.text) == ("2000000", "2000000", "200000")
 
 

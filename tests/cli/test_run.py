@@ -44,7 +44,7 @@ def test_the_tour_holds_twice_and_the_demo_serves_until_it_is_told_to_end(tmp_pa
         url = second.wait_for(r"The demo serves on +(http://127\.0\.0\.1:\d+)")
         admin_key = second.wait_for(r"one-time admin key +(\S+)")
         tenant = second.wait_for(r"keyledger credentials list (\S+)")
-        with httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, trust_env=False) as http:
+        with httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, timeout=60, trust_env=False) as http:
             listed = http.get(f"/api/v1/sysadmin/tenants/{tenant}/credentials").json()["credentials"]
             chat = {"model": "gpt-demo", "messages": [{"role": "user", "content": "hello"}]}
             answer = http.post(f"/api/v1/tenants/{tenant}/openai/v1/chat/completions", json=chat)

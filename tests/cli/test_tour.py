@@ -14,7 +14,10 @@ from scripts.tour_stage import DoesNotHold, Step, require
 @pytest.fixture
 def stage():
     """A stage whose service is a careless one: it repeats keys that it does not accept."""
-    with StandInProvider(accepted=()) as provider, httpx.Client(base_url=provider.url, trust_env=False) as http:
+    with (
+        StandInProvider(accepted=()) as provider,
+        httpx.Client(base_url=provider.url, timeout=60, trust_env=False) as http,
+    ):
         yield new_stage(http, provider, "postgresql:///nobody", "a verifier key", new_key("sk-platform"))
 
 

@@ -218,7 +218,7 @@ def test_a_client_that_leaves_ends_the_call_to_the_provider(stage: Stage) -> Non
     stage.files.left.clear()
     with stage.client.http.stream("GET", f"{stage.base('openai', OTHER)}/v1/events") as answer:
         assert next(answer.iter_raw()).startswith(b"data: x")
-    assert stage.files.left.wait(10)
+    assert stage.files.left.wait(60)
 
 
 def echoing(status: int, encoded: bool) -> object:

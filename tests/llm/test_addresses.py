@@ -242,7 +242,7 @@ def _tls_front(certificate: Path) -> Iterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(60)
         server.close()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

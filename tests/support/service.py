@@ -65,7 +65,7 @@ def credential(tenant: str, provider: str) -> str:
 
 @contextmanager
 def client_of(url: str, key: str = ADMIN_KEY) -> Iterator[Client]:
-    with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=60, trust_env=False) as http:
         yield Client(http)
 
 

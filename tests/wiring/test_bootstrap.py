@@ -131,6 +131,29 @@ def test_uvs_own_configuration_wins_over_pips(monkeypatch):
     assert "/wheels" not in environment.get("UV_FIND_LINKS", "")
 
 
+def test_a_uv_on_the_path_installs_nothing_but_one_that_is_named_does(monkeypatch, tmp_path):
+    pinned = tmp_path / "tools" / "bin" / "uv"
+    stray = tmp_path / "stray" / "uv"
+    stray.parent.mkdir()
+    stray.touch(mode=0o755)
+    fetched = []
+
+    def fetch(command, *_):
+        fetched.append(command)
+        pinned.parent.mkdir(parents=True)
+
+    monkeypatch.setattr(bootstrap, "_TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(bootstrap, "_has", lambda module: module == "pip")
+    monkeypatch.setattr(bootstrap, "_run", fetch)
+    monkeypatch.setenv("PATH", str(stray.parent))
+    monkeypatch.delenv("UV", raising=False)
+    assert bootstrap._uv() == str(pinned)
+    (command,) = fetched
+    assert command[-3:] == ["--require-hashes", "--requirement", ROOT / "requirements" / "uv.txt"]
+    monkeypatch.setenv("UV", str(stray))
+    assert bootstrap._uv() == str(stray)
+
+
 def test_without_pip_and_venv_the_package_to_install_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bootstrap, "_has", lambda module: False)
     monkeypatch.setattr(bootstrap, "_TOOLS", tmp_path / "tools")

@@ -16,7 +16,7 @@ from keyledger.combined_writes import TOGETHER_MAX, CombinedWrites
 from projections.rebuild import compare
 from tests.support.store import Store
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Gate:

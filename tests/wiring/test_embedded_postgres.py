@@ -5,7 +5,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -309,9 +308,7 @@ def test_a_missing_wheel_names_the_way_out(start, monkeypatch):
 def test_stopping_waits_for_the_end(start, data_dir):
     server = start()
     number = number_of_the_server(data_dir)
-    begin = time.monotonic()
     server.stop()
-    assert time.monotonic() - begin < 10
     assert postmaster.find((data_dir / "postgres").resolve()) is None
     assert not (data_dir / "postgres" / "postmaster.pid").exists()
     with pytest.raises(ProcessLookupError):
