@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # loaded only when the command runs
     from domain.secret import Secret
     from scripts.tour import Outcome, Stage
 
+_PATIENCE_S = 300  # the first call loads the LLM library, which takes a minute on a busy machine
+
 
 @dataclass(frozen=True, slots=True)
 class _Demo:
@@ -92,7 +94,7 @@ def _demo(port: int) -> Iterator[_Demo]:
             running.enter_context(_service(promoted(environment), dsn, listen("127.0.0.1", kept_port)))
 
         headers = {"X-API-Key": admin_key.reveal()}
-        with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+        with httpx.Client(base_url=url, headers=headers, timeout=_PATIENCE_S, trust_env=False) as http:
             stage = new_stage(http, provider, dsn, verifier_key(data_dir), global_key, promote)
             yield _Demo(stage, url, admin_key, data_dir)
 
