@@ -28,6 +28,7 @@ from api.bodies import Limits
 from api.direct import Direct
 from api.envelope import Envelope
 from api.guard import Guard
+from api.head import Head, with_head
 from api.metrics import Metrics
 from api.native import Native
 from api.native_document import native_operations
@@ -85,6 +86,7 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
         reason_required=services.reason_required,
         limits=limits,
     )
+    app.add_middleware(Head)
     app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), services=services)
     app.openapi = partial(document, app, {NATIVE: native_operations()}, services)  # type: ignore[method-assign]  # the documented way
     return app
@@ -132,4 +134,4 @@ def _allowed_methods(request: Request) -> list[str]:
             match, _ = route.matches(request.scope)
             known: Mapping[str, object] | set[str] = getattr(route, "methods", None) or set()
             methods |= set(known) if match is not Match.NONE else set()
-    return sorted(methods)
+    return sorted(with_head(methods))

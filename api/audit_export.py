@@ -1,8 +1,9 @@
 """The audit trail as a file: every entry that fits a filter, streamed, in one of the formats of `audit_exports`.
 
-Promises: the export is recorded before its first byte, or not given; it is in order, whole up to the log's head at its
-start, and ends while others write; at most one page of entries is in memory. What goes wrong before the first byte is a
-problem; what goes wrong later breaks the connection, so that a part cannot be taken for the whole.
+Promises: the export is recorded before its first byte, or not given; to HEAD none is given, and none is recorded. It is
+in order, whole up to the log's head at its start, and ends while others write; at most one page of entries is in memory.
+What goes wrong before the first byte is a problem; what goes wrong later breaks the connection, so that a part cannot be
+taken for the whole.
 """
 
 import logging
@@ -70,12 +71,14 @@ def export_audit(
 
     Give the position of the last entry as `after` to get only what is newer.
     """
+    written = FORMATS[form]
+    headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
+    if exchange.bodiless:
+        return StreamingResponse(iter(()), 200, headers, written.media_type)
     services.audit_recorder.flush()
     services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
-    written = FORMATS[form]
     pages = _Pages(services.audit, replace(wanted, after=after), written, _head(services.audit))
     first = pages.next()  # what does not work at all is a problem, not a broken answer
-    headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
     return StreamingResponse(_whole(written.header + first, pages), 200, headers, written.media_type)
 
 

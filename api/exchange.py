@@ -38,7 +38,8 @@ class Exchange:
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the peer, as the server knows it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refusal: the code of the problem that it was answered with. keys: those that came with the request.
+    refusal: the code of the problem that it was answered with. keys: those that came with the request. bodiless: HEAD was
+    asked, so no body will be sent.
     """
 
     request_id: str
@@ -49,6 +50,7 @@ class Exchange:
     body: Json | None = None
     refusal: str | None = None
     keys: tuple[Secret, ...] = field(default=(), repr=False)
+    bodiless: bool = False
 
     def take_note_of(self, *keys: Secret) -> None:
         """Know keys that came with the request, so that nothing else of it is stored with one of them."""
@@ -91,6 +93,7 @@ def open_exchange(scope: Scope) -> Exchange:
         str(wanted_id) if valid else str(uuid4()),
         CommandSource.CLI if by_cli else CommandSource.API,
         str(peer[0])[:64] or None if peer else None,
+        bodiless=scope["method"] == "HEAD",
     )
     exchange.take_note_of()
     scope[_KEY] = exchange

@@ -187,16 +187,16 @@ def test_only_paths_that_openai_clients_call_have_their_error_member(harness):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
-        ("PATCH", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
-        ("HEAD", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
-        ("BREW", f"{CREDENTIALS}/openai", "DELETE, GET, PUT"),
-        ("PUT", CREDENTIALS, "GET"),
-        ("DELETE", f"{CREDENTIALS}/openai/history", "GET"),
-        ("POST", "/api/v1/audit/entries", "GET"),
+        ("POST", f"{CREDENTIALS}/openai", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", f"{CREDENTIALS}/openai", "DELETE, GET, HEAD, PUT"),
+        ("BREW", f"{CREDENTIALS}/openai", "DELETE, GET, HEAD, PUT"),
+        ("PUT", CREDENTIALS, "GET, HEAD"),
+        ("DELETE", f"{CREDENTIALS}/openai/history", "GET, HEAD"),
+        ("POST", "/api/v1/audit/entries", "GET, HEAD"),
         ("GET", f"{OPENAI}/chat/completions", "POST"),
-        ("POST", f"{OPENAI}/models/gpt-4o", "GET"),
-        ("POST", "/metrics", "GET"),
+        ("POST", f"{OPENAI}/models/gpt-4o", "GET, HEAD"),
+        ("HEAD", f"{OPENAI}/chat/completions", "POST"),
+        ("POST", "/metrics", "GET, HEAD"),
     ],
 )
 def test_a_method_that_a_path_has_not_is_405_with_all_that_it_has(harness, method, path, allowed):
