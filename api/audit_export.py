@@ -1,9 +1,9 @@
 """The audit trail as a file: every entry that fits a filter, streamed, in one of the formats of `audit_exports`.
 
-Promises: the export is recorded before its first byte, or not given; to HEAD none is given, and none is recorded. It is
-in order, whole up to the log's head at its start, and ends while others write; at most one page of entries is in memory.
-What goes wrong before the first byte is a problem; what goes wrong later breaks the connection, so that a part cannot be
-taken for the whole.
+Promises: the export is recorded before its first byte, or not given; to HEAD none is given, and none is recorded. It
+is in order, whole up to the log's head at its start, and ends while others write; at most one page of entries is in
+memory. What goes wrong before the first byte is a problem; what goes wrong later breaks the connection, so that a part
+cannot be taken for the whole.
 """
 
 import logging

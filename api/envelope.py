@@ -39,7 +39,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = open_exchange(scope)
+        exchange = open_exchange(scope, self._services.proxies)
         status: int | None = None
         begun = time.perf_counter()
 

@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from api.auth import Actor
 from api.cli_agent import CLI_AGENT
+from api.proxies import TrustedProxies
 from domain.errors import FieldFault, InvalidRequest
 from domain.event import CommandMeta, CommandSource
 from domain.key_shapes import holds_key
@@ -36,7 +37,7 @@ class Exchange:
     """What is known about a request so far.
 
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
-    client_address: of the peer, as the server knows it. reason: the caller's `X-Audit-Reason`, once it was checked.
+    client_address: of the client, as `proxies` tells it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
     refusal: the code of the problem that it was answered with. keys: those that came with the request. bodiless: HEAD was
     asked, so no body will be sent.
@@ -79,7 +80,7 @@ class Exchange:
         )
 
 
-def open_exchange(scope: Scope) -> Exchange:
+def open_exchange(scope: Scope, proxies: TrustedProxies) -> Exchange:
     """Start the exchange of a request, from what the server and the headers say about it.
 
     The server runs each request in a task of its own, so the parts below find the request id with their task.
@@ -92,7 +93,7 @@ def open_exchange(scope: Scope) -> Exchange:
     exchange = Exchange(
         str(wanted_id) if valid else str(uuid4()),
         CommandSource.CLI if by_cli else CommandSource.API,
-        str(peer[0])[:64] or None if peer else None,
+        proxies.client_address(str(peer[0]) if peer else None, headers),
         bodiless=scope["method"] == "HEAD",
     )
     exchange.take_note_of()

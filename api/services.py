@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from api.auth import Authenticator
+from api.proxies import NO_PROXIES, TrustedProxies
 from domain.command_batch import AdminCommand
 from domain.credential import Credential
 from domain.endpoints import EndpointRules
@@ -62,7 +63,7 @@ class Services:
     providers: those that tenants may have credentials for.
     tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
     audit_recorder: hears of what happens besides changes. usage: who used a credential; usage_meter: what of it is not
-    stored yet. reason_required: changes need an X-Audit-Reason.
+    stored yet. reason_required: changes need an X-Audit-Reason. proxies: who is believed about a client's address.
     encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
     startup, shutdown: awaited once each, before the first request and after the last.
@@ -89,6 +90,7 @@ class Services:
     clock: Clock
     readiness: Readiness
     reason_required: bool = False
+    proxies: TrustedProxies = NO_PROXIES
     startup: Hook = _nothing
     shutdown: Hook = _nothing
     registry: CollectorRegistry = field(default_factory=new_registry)

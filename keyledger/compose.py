@@ -214,6 +214,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         usage=usage,
         usage_meter=meter,
         reason_required=settings.reason_required,
+        proxies=settings.trusted_proxies,
         encryption_keys=rotations,
         projections=replays,
         past=PostgresPastCredentials(pool, sealer, settings.providers),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from api.auth import NamedKey, parse_named_key
+from api.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.allowed_hosts import allowed_host
 from domain.endpoints import EndpointRules
 from domain.providers import BUILT_IN, Providers
@@ -54,6 +55,7 @@ class Settings:
 
     policy: ResolutionPolicy
     endpoint_rules: EndpointRules
+    trusted_proxies: TrustedProxies
     encryption_key: Secret | None
     previous_encryption_keys: tuple[Secret, ...]
     super_key: Secret | None
@@ -97,6 +99,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
             providers=providers,
         ),
         endpoint_rules=_endpoint_rules(sources),
+        trusted_proxies=_trusted_proxies(sources),
         encryption_key=primary,
         previous_encryption_keys=previous,
         super_key=super_key,
@@ -283,6 +286,19 @@ def _endpoint_rules(sources: Sources) -> EndpointRules:
         except ValueError as fault:  # its text is ours
             sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {fault}")
     return EndpointRules(tuple(allowed), listed_only)
+
+
+def _trusted_proxies(sources: Sources) -> TrustedProxies:
+    header = sources.choice("TRUSTED_PROXY_HEADER", list(ProxyHeader), ProxyHeader.X_FORWARDED_FOR)
+    networks: list[Network] = []
+    for number, item in enumerate(_items(sources.text("TRUSTED_PROXIES") or ""), start=1):
+        try:
+            networks.append(parse_network(item))
+        except ValueError as fault:  # its text is ours
+            sources.fault("TRUSTED_PROXIES", f"entry {number} {fault}")
+    if any(network.prefixlen == 0 for network in networks):
+        sources.warn("TRUSTED_PROXIES", "trusts every address: whoever connects can then name any as its own")
+    return TrustedProxies(tuple(networks), ProxyHeader(header))
 
 
 def _items(listed: str) -> list[str]:

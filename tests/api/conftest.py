@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.auth import Authenticator, Role, format_named_key, parse_named_key
 from api.bodies import Limits
+from api.proxies import NO_PROXIES, TrustedProxies
 from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
 from domain.providers import BUILT_IN
@@ -64,6 +65,7 @@ class Harness:
 
     tenant_credentials: bool = True
     reason_required: bool = False
+    proxies: TrustedProxies = NO_PROXIES
     limits: Limits = field(default_factory=lambda: Limits(linger_seconds=0.05))
     checks: dict[str, CheckResult] = field(default_factory=lambda: {"store": CheckResult(True, "answers")})
     life: list[str] = field(default_factory=list)
@@ -93,6 +95,7 @@ class Harness:
             usage_meter=self.meter,
             providers=BUILT_IN,
             reason_required=self.reason_required,
+            proxies=self.proxies,
             encryption_keys=self.keys,
             projections=self.projections,
             past=MemoryPast(self.store, self.sealer),

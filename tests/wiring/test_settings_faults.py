@@ -161,6 +161,21 @@ FAULTS = [
     ),
     pytest.param({"BERGET_API_BASE": "https://[::1/v1"}, "BERGET_API_BASE: is not a URL", id="half an IPv6 address"),
     pytest.param(
+        {"TRUSTED_PROXIES": f"10.0.0.0/8 {CANARY}"},
+        "TRUSTED_PROXIES: entry 2 must be an address or a CIDR range",
+        id="a proxy that is no address",
+    ),
+    pytest.param(
+        {"TRUSTED_PROXIES": "10.0.0.7/8"},
+        "TRUSTED_PROXIES: entry 1 must be an address or a CIDR range",
+        id="a range that is none",
+    ),
+    pytest.param(
+        {"TRUSTED_PROXY_HEADER": "x-real-ip"},
+        "TRUSTED_PROXY_HEADER: must be one of: x-forwarded-for, forwarded",
+        id="a header that is not read",
+    ),
+    pytest.param(
         {"ENDPOINT_ALLOWED_HOSTS": f"vllm.lan,http://{CANARY}/v1"},
         "ENDPOINT_ALLOWED_HOSTS: entry 2 must be host, host:port",
         id="an allowed host with a scheme",
