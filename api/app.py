@@ -19,6 +19,7 @@ from api import (
     encryption_keys,
     health,
     llm,
+    pages,
     projections,
     resolution,
     transparency,
@@ -51,6 +52,7 @@ _ROUTERS = (
     resolution.router,
     llm.router,
     health.router,
+    pages.router,
 )
 _DESCRIPTION = "API keys of tenants for LLM providers: administration, audit trail, and calls with the right key."
 
@@ -129,9 +131,8 @@ async def _not_routed(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request) -> list[str]:
     """Return the methods of every route of the path; the router itself knows only the first that fits."""
     methods: set[str] = set()
-    for router in _ROUTERS:
-        for route in router.routes:
-            match, _ = route.matches(request.scope)
-            known: Mapping[str, object] | set[str] = getattr(route, "methods", None) or set()
-            methods |= set(known) if match is not Match.NONE else set()
+    for route in (*request.app.routes, *(route for router in _ROUTERS for route in router.routes)):
+        match, _ = route.matches(request.scope)
+        known: Mapping[str, object] | set[str] = getattr(route, "methods", None) or set()
+        methods |= set(known) if match is not Match.NONE else set()
     return sorted(with_head(methods))

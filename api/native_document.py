@@ -62,7 +62,7 @@ def _operation(method: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "tags": ["providers"],
         "operationId": f"native{method.capitalize()}",
-        "summary": f"Send {method} to a provider's own API",
+        "summary": "Call a provider's own API",
         "description": _DESCRIPTION,
         "parameters": _PARAMETERS,
         "responses": _answers(),

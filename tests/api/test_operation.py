@@ -18,7 +18,7 @@ def stranger(harness):
 
 
 def test_what_watches_the_service_needs_no_key(stranger):
-    for path in ("/livez", "/readyz", "/metrics", "/openapi.json"):
+    for path in ("/", "/docs", "/docs.css", "/livez", "/readyz", "/metrics", "/openapi.json"):
         assert stranger.get(path).status_code == 200
 
 
@@ -140,6 +140,7 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "livez",
         "readyz",
         "metrics",
+        "index",
         *("nativeGet", "nativeHead", "nativePost", "nativePut", "nativePatch", "nativeDelete", "nativeOptions"),
     ]
 
