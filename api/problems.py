@@ -186,7 +186,7 @@ def openai_error(problem: Problem) -> Mapping[str, object]:
 
 
 def fault_list(faults: Sequence[FieldFault]) -> list[Mapping[str, object]]:
-    """Return faults as `errors` lists them. `field` is always a name of ours, so the pointer needs no escaping."""
+    """Return faults as `errors` lists them. `field` is a plain name, so the pointer needs no escaping."""
     return [{"pointer": _pointer(fault.field), "field": fault.field, "detail": fault.rule} for fault in faults]
 
 

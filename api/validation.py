@@ -1,8 +1,8 @@
 """What a caller hears about a request that does not fit its schema.
 
-Promises: an answer holds field names of ours, the place in the body and our own text. The validator's message, its
-input and its context never leave, and neither does the name of an unknown field: a key pasted in the wrong place is
-a name, too. Nothing of it is logged.
+Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and its
+context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a key
+pasted in the wrong place is a name, too. Nothing of it is logged.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +17,7 @@ from domain.audit_events import Outcome
 from domain.audit_formats import ExportFormat
 from domain.audit_query import QUERY_MAX
 from domain.errors import FieldFault, InvalidRequest
+from domain.unknown_names import unknown_name
 
 RULES: Mapping[str, str] = {
     "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "
@@ -53,15 +54,13 @@ RULES: Mapping[str, str] = {
 }
 """The rule that each known field breaks when its form is wrong."""
 
-_UNKNOWN = "an unknown field"
-
 
 def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequest:
     """Return the error as the domain's, with one fault for each finding and every finding named once.
 
     route: what the request was for, so that the fields named as known are those of its body.
     """
-    known = ", ".join(_body_fields(route))
+    known = _body_fields(route)
     faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
     return InvalidRequest(list(faults))
 
@@ -75,7 +74,7 @@ def only_query(*names: str) -> Any:
 
 
 def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
-    rule = f"is not accepted; known query parameters: {', '.join(names)}" if names else "is not accepted here"
+    rule = f"known query parameters: {', '.join(names)}" if names else "there are no query parameters here"
 
     async def check(request: Request) -> None:
         sent = [name for name, _ in request.query_params.multi_items()]
@@ -85,10 +84,9 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
                 raise InvalidRequest([FieldFault(name, f"must have at most {QUERY_MAX} characters")])
             exchange_of(request.scope).require_no_key(name, value)
         faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
-        if not set(sent) <= set(names):
-            faults.append(FieldFault("an unknown query parameter", rule))
+        faults += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
         if faults:
-            raise InvalidRequest(faults)
+            raise InvalidRequest(list(dict.fromkeys(faults)))
 
     return check
 
@@ -98,11 +96,11 @@ def _body_fields(route: object) -> Sequence[str]:
     return list(getattr(getattr(body, "annotation", None), "model_fields", ()))
 
 
-def _fault(finding: Mapping[str, Any], known: str) -> FieldFault:
+def _fault(finding: Mapping[str, Any], known: Sequence[str]) -> FieldFault:
     place, *names = finding["loc"]
     if place == "body" and not names:
         return FieldFault("the body", "is required: a JSON object")
     name = names[0] if names else ""
     if finding["type"] == "extra_forbidden" or name not in RULES:
-        return FieldFault(_UNKNOWN, f"is not accepted; known fields: {known}")
+        return unknown_name(str(name), "field", known, f"known fields: {', '.join(known)}")
     return FieldFault(str(name), "is required" if finding["type"] == "missing" else RULES[name])

@@ -4,7 +4,7 @@ Promises: what passes is JSON that can be sent, holds only members from these ta
 nothing with what the caller gave. LiteLLM's own control words (api_key, api_base, fallbacks, mock_response, ...) are in
 no table, so no client steers the adapter.
 Refuses: everything else, with InvalidRequest that names each field and its rule. A name that is in no table of ours is
-not repeated, for it may be a secret in the wrong place; a value never is.
+repeated where it is a plain one (`domain.unknown_names`), for it may be a secret in the wrong place; a value never is.
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import Any
 
 from domain.errors import FieldFault, InvalidRequest
 from domain.llm import Json
+from domain.unknown_names import unknown_name
 from keyledger.llm.members import (
     CHAT,
     CHAT_EXTRAS,
-    CONTROL_WORDS,
     EMBEDDING_EXTRAS,
     EMBEDDINGS,
     Rule,
@@ -29,7 +29,7 @@ MESSAGES_MAX = 10_000
 INPUTS_MAX = 10_000
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_UNKNOWN = "is not accepted; accepted are OpenAI's parameters and common extras of open model servers"
+_ACCEPTED = "accepted are OpenAI's parameters and common extras of open model servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _sorted(
     for name, value in body.items():
         rule = known.get(name) or extras.get(name)
         if rule is None:
-            faults.append(FieldFault(name if name in CONTROL_WORDS else "an unknown member", _UNKNOWN))
+            faults.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
         elif not rule[0](value):
             faults.append(FieldFault(name, rule[1]))
     if faults:

@@ -151,7 +151,7 @@ class TestContent:
         ("format=csv&provider=GPT", "provider", "must be the name of"),
         ("format=csv&q=action:gone", "action", "must be one of"),
         ("format=csv&q=actor:a&actor=a", "actor", "is given twice"),
-        ("format=csv&limit=5", "an unknown query parameter", "is not accepted"),
+        ("format=csv&limit=5", "limit", "is not accepted"),
     ],
 )
 def test_an_export_that_cannot_be_is_refused_and_not_recorded(filled, query, field, rule):

@@ -9,12 +9,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InvalidRequest, ProviderRefused, ServiceError
-from keyledger.llm.members import CHAT, CHAT_EXTRAS, CONTROL_WORDS
+from keyledger.llm.members import CHAT, CHAT_EXTRAS
 from keyledger.llm.parameters import chat_request, embeddings_request
 from tests.llm.rig import HELLO, KEY, PROVIDERS, TENANT, WEATHER, Keys, stand_in, whole, with_gateway
 
+CONTROL_WORDS = """
+additional_drop_params allowed_openai_params api_base api_key api_version azure azure_ad_token
+azure_ad_token_provider base_model base_url cache caching callbacks client client_secret
+context_window_fallback_dict custom_llm_provider default_headers deployment_id drop_params extra_body
+extra_headers extra_query failure_callback fallbacks guardrails headers hf_model_name input_cost_per_token
+litellm_credential_name litellm_logging_obj litellm_metadata litellm_params max_retries mock_delay
+mock_response mock_timeout mock_tool_calls model_list no-log num_retries organization prompt_id
+provider_specific_header proxy_server_request request_timeout shared_session stream_timeout success_callback
+tags timeout use_litellm_proxy
+"""
+# Words that steer LiteLLM, or carry keys elsewhere.
 
-@pytest.mark.parametrize("name", sorted(CONTROL_WORDS))
+
+@pytest.mark.parametrize("name", CONTROL_WORDS.split())
 def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     with pytest.raises(InvalidRequest) as refused:
         chat_request({"messages": HELLO, name: "sk-smuggled-0123456789"})
@@ -24,7 +36,7 @@ def test_a_control_word_of_the_adapter_is_refused_by_name(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["sk-abcdefgh12345678", "sk-only-letters", "a b", "", "é", "x" * 200, "API_KEY", "key'\n"]
+    "name", ["sk-abcdefgh12345678", "sk-only-letters", "aB3dE6gH9jK2mN", "a b", "", "é", "x" * 200, "key'\n"]
 )
 def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
     with pytest.raises(InvalidRequest) as refused:

@@ -1,0 +1,41 @@
+"""Names that a caller made up: which of them may be said back, and what was probably meant.
+
+Promises: a name is repeated only when it is a plain identifier and cannot be taken for a key pasted in the wrong place:
+none with the prefix of one, none that is long and holds digits, none that mixes digits with both letter cases as random
+text does. Every other is called unknown, and nothing else.
+"""
+
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+
+from domain.errors import FieldFault
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
+_PREFIX = re.compile(
+    r"(?:[sr]k|kl[a-z]?|gsk|r8|pplx|xai|nvapi|gh[pousr]|github_pat|glpat|xox[a-z])[-_]|hf_[a-z0-9]{9}|AIza|AKIA|ASIA|eyJ",
+    re.IGNORECASE,
+)
+_LONG = 20
+_RANDOM = 12
+_NEARLY = 0.75
+"""How alike two names are when one is taken for a slip of the other, from 0 to 1."""
+
+
+def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> FieldFault:
+    """Return the fault of a name that is none of `known`. kind: what it is called, such as `field`. rule: ends it."""
+    if not _may_be_said(name):
+        return FieldFault(f"an unknown {kind}", f"is not accepted; {rule}")
+    spelt = {one.lower(): one for one in known}
+    nearest = get_close_matches(name.lower().replace("-", "_"), spelt, 1, _NEARLY)
+    meant = f"did you mean {spelt[nearest[0]]}? " if nearest else ""
+    return FieldFault(name, f"is not accepted; {meant}{rule}")
+
+
+def _may_be_said(name: str) -> bool:
+    if not _PLAIN.fullmatch(name) or _PREFIX.match(name):
+        return False
+    if not any(letter.isdigit() for letter in name):
+        return True
+    mixed = name != name.lower() and name != name.upper()
+    return len(name) < (_RANDOM if mixed else _LONG)
