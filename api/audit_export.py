@@ -7,6 +7,7 @@ cannot be taken for the whole.
 """
 
 import logging
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.audit_formats import ExportFormat
 from domain.audit_query import recorded_query
-from domain.errors import ServiceError
+from domain.errors import FieldFault, InvalidRequest, ServiceError
 from domain.ports import AuditTrail
 
 PAGE = 1000
@@ -54,7 +55,7 @@ _ANSWER: dict[str, Any] = {
     summary="Export the audit trail",
     response_class=StreamingResponse,
     responses={200: _ANSWER, **problems(*ADMIN, "credential-integrity")},
-    dependencies=[only_query("format", *FILTER_NAMES, "after")],
+    dependencies=[only_query("format", *FILTER_NAMES, "after", "bom")],
 )
 def export_audit(
     *,
@@ -66,12 +67,17 @@ def export_audit(
     ],
     wanted: FilterOf,
     after: After = 0,
+    bom: Annotated[
+        bool, Query(description="csv only: begin with a byte order mark, by which Excel knows UTF-8.")
+    ] = False,
 ) -> StreamingResponse:
     """Stream every entry that fits, oldest first. The export itself is recorded, and is its last entry if it fits.
 
     Give the position of the last entry as `after` to get only what is newer.
     """
     written = FORMATS[form]
+    if bom and form is not ExportFormat.CSV:
+        raise InvalidRequest([FieldFault("bom", "is for csv only")])
     headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
     if exchange.bodiless:
         return StreamingResponse(iter(()), 200, headers, written.media_type)
@@ -79,7 +85,9 @@ def export_audit(
     services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
     pages = _Pages(services.audit, replace(wanted, after=after), written, _head(services.audit))
     first = pages.next()  # what does not work at all is a problem, not a broken answer
-    return StreamingResponse(_whole(written.header + first, pages), 200, headers, written.media_type)
+    return StreamingResponse(
+        _whole((BOM_UTF8 if bom else b"") + written.header + first, pages), 200, headers, written.media_type
+    )
 
 
 def _head(trail: AuditTrail) -> int:

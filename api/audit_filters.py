@@ -28,6 +28,7 @@ FILTER_NAMES = (
     "fingerprint",
     "since",
     "until",
+    "reason",
     "text",
 )
 """The query parameters of a filter, for `only_query`."""
@@ -60,6 +61,10 @@ async def _filter(
     ] = None,
     since: Since = None,
     until: Until = None,
+    reason: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+        Query(description="Only entries whose reason contains this text, whatever the case."),
+    ] = None,
     text: Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
         Query(description="Only entries that contain this text, whatever the case."),
@@ -77,6 +82,7 @@ async def _filter(
         "fingerprint": fingerprint,
         "since": since,
         "until": until,
+        "reason": reason,
     }
     stated = {name: value for name, value in given.items() if value is not None}
     twice = [name for name in stated if getattr(wanted, name) is not None]

@@ -4,6 +4,7 @@ Promises: a 200 to PUT or DELETE means the change is stored and every node obeys
 never a key. Endpoints are plain functions where they block; each runs in a thread of its own.
 """
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -40,6 +41,9 @@ from domain.providers import CredentialConfig, check
 from domain.service import CredentialStatus
 
 router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
+
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far a caller's clock may be ahead of this one."""
 
 
 @router.put(
@@ -79,6 +83,8 @@ async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsO
     if as_of is None:
         return await listed_now(services, tenant_id)
     await _show_refusals(services)
+    if as_of > services.clock() + _CLOCKS_DIFFER:
+        raise InvalidRequest([FieldFault("as_of", "must not be in the future: what will be in effect is not known")])
     past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
     return CredentialList(credentials=[_view(status) for status in past])
 

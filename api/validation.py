@@ -1,7 +1,7 @@
 """What a caller hears about a request that does not fit its schema.
 
-Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and its
-context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a key
+Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and
+its context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a key
 pasted in the wrong place is a name, too. Nothing of it is logged.
 """
 
@@ -47,6 +47,8 @@ RULES: Mapping[str, str] = {
     "key_id": "must be the id of an encryption key: k and ten hexadecimal digits in lower case",
     "fingerprint": "must be a fingerprint: f and sixteen hexadecimal digits in lower case",
     "text": "must be a text of 1 to 200 characters",
+    "reason": "must be a text of 1 to 200 characters",
+    "bom": "must be true or false",
     "after": "must be the `next` of a page; for entries it is a position of the log: an integer from 0 up",
     "limit": "must be an integer from 1 to 1000",
     "format": f"must be one of {', '.join(ExportFormat)}",

@@ -192,7 +192,8 @@ class AuditFilter:
     """Which entries a reader wants. `since` is included, `until` is not.
 
     after, before: positions, neither included. newest_first: the order; oldest come first without it. texts: each is
-    somewhere in the entry, whatever the case. of_credential: only what happens to credentials.
+    somewhere in the entry, whatever the case; so is `reason` in its reason. of_credential: only what happens to
+    credentials.
     """
 
     tenant_id: str | None = None
@@ -207,6 +208,7 @@ class AuditFilter:
     key_id: str | None = None
     fingerprint: str | None = None
     texts: tuple[str, ...] = ()
+    reason: str | None = None
     before: int | None = None
     newest_first: bool = False
     of_credential: bool = False

@@ -2,9 +2,9 @@
 
     tenant:8b0f6c1e-3d52-4a71-9e0c-5f2d7a64b913 action:deleted since:24h "ticket 4711"
 
-Terms are separated by blanks and all of them must hold. `name:value` looks at one member; anything else is text that
-an entry must contain somewhere. Values with blanks stand in double quotes. Times are RFC 3339, a day (2026-01-31, from
-midnight UTC), or how long ago: 90m, 24h, 7d.
+Terms are separated by blanks and all of them must hold. `name:value` looks at one member, `reason:words` into what was
+given as the reason; anything else is text that an entry must contain somewhere. Values with blanks stand in double
+quotes. Times are RFC 3339, a day (2026-01-31, from midnight UTC), or how long ago: 90m, 24h, 7d.
 Promises: `parse` and `format_query` are each other's inverse; a fault names the term by its name, never by its value.
 Refuses: a value with the shape of an API key. No entry holds one, so nothing would be found; the search is recorded.
 """
@@ -82,9 +82,14 @@ def recorded_query(wanted: AuditFilter) -> str | None:
     Somebody may look for a key by the key itself. Names shorter than `_NAME_KEPT` are kept: whose entries were looked
     for is what the record is about.
     """
-    texts = tuple(" ".join(_masked(word, KEY_MIN) for word in text.split()) for text in wanted.texts)
     actor = None if wanted.actor is None else _masked(wanted.actor, _NAME_KEPT)
-    return format_query(replace(wanted, texts=tuple(filter(None, texts)), actor=actor))
+    reason = None if wanted.reason is None else _masked_words(wanted.reason) or None
+    texts = tuple(filter(None, map(_masked_words, wanted.texts)))
+    return format_query(replace(wanted, texts=texts, actor=actor, reason=reason))
+
+
+def _masked_words(text: str) -> str:
+    return " ".join(_masked(word, KEY_MIN) for word in text.split())
 
 
 def _masked(word: str, length: int) -> str:
@@ -186,6 +191,7 @@ _READERS: Mapping[str, Callable[[str, datetime], object]] = {
     "fingerprint": _formed(FINGERPRINT, "must be a fingerprint: f and sixteen hexadecimal digits in lower case"),
     "since": _time,
     "until": _time,
+    "reason": _text,
     "text": _text,
 }
 """By the name of a term, what reads its value. Raises ValueError with a text of ours."""

@@ -156,6 +156,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
         ("fingerprint = %s", wanted.fingerprint),
         ("recorded_at >= %s", wanted.since),
         ("recorded_at < %s", wanted.until),
+        ("reason ILIKE %s", None if wanted.reason is None else _containing(wanted.reason)),
         *((f"{_TEXTS} ILIKE %s", _containing(text)) for text in wanted.texts),
     )
     stated = [(test, value) for test, value in tests if value is not None]

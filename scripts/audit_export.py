@@ -43,12 +43,22 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.", show_default=False)
     ] = None,
+    bom: Annotated[
+        bool, typer.Option("--bom", help="csv only: begin with a byte order mark, by which Excel knows UTF-8.")
+    ] = False,
     after: Annotated[int, typer.Option("--after", min=0, help="Only entries after this position.")] = 0,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
 ) -> None:
     """Export the audit trail, oldest first. The export is itself recorded there."""
-    wanted = {"format": form.value, "q": " ".join(query or ()), "after": str(after) if after else ""}
+    if bom and form is not ExportFormat.CSV:
+        raise Stop(Exit.USAGE, "--bom is for csv only")
+    wanted = {
+        "format": form.value,
+        "bom": "true" if bom else "",
+        "q": " ".join(query or ()),
+        "after": str(after) if after else "",
+    }
     path = f"{_PATH}?{urlencode({name: value for name, value in wanted.items() if value})}"
     # In this order: a refusal comes before anything is written.
     with (

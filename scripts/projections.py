@@ -8,7 +8,7 @@ Refuses: options that contradict each other.
 import os
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The views that are computed from the log.")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
+_CLOCKS_DIFFER = timedelta(minutes=1)
 _UNTIL_RULE = "--until must be a position of the log, or a time such as 2026-01-31T12:00:00Z"
 
 
@@ -110,9 +111,12 @@ def _end(until: str) -> int | datetime:
         return int(until)
     if _TIME.fullmatch(until):
         try:
-            return datetime.fromisoformat(until.upper()).astimezone(UTC)
+            end = datetime.fromisoformat(until.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
-            pass
+            raise Stop(Exit.USAGE, _UNTIL_RULE) from None
+        if end > datetime.now(UTC) + _CLOCKS_DIFFER:
+            raise Stop(Exit.USAGE, "--until must not be in the future: what the view will be is not known")
+        return end
     raise Stop(Exit.USAGE, _UNTIL_RULE)
 
 

@@ -74,7 +74,7 @@ def _unseen_fault(seen: Seen, receipt: Receipt, request: Request, blamed: Sequen
         return ProviderUnavailable(receipt.provider, "answer-not-usable")
     if _is_plain(request):
         return ProviderUnavailable(receipt.provider, "adapter-fault")
-    rule = f"cannot be translated for {receipt.provider}"
+    rule = f"{receipt.provider} does not take this for this model; change it, or leave it out"
     fields = blamed or [name for name in _TRANSLATED if name in request.members]
     return InvalidRequest([FieldFault(field, rule) for field in fields])
 

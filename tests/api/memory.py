@@ -175,6 +175,7 @@ def _fits(row: AuditEntry, wanted: AuditFilter) -> bool:
         and wanted.fingerprint in {None, row.fingerprint}
         and (not wanted.of_credential or row.action in OF_A_CREDENTIAL)
         and all(text.lower() in str(row).lower() for text in wanted.texts)
+        and (wanted.reason is None or wanted.reason.lower() in (row.reason or "").lower())
         and wanted.tenant_id in {None, row.tenant_id}
         and wanted.provider in {None, row.provider}
         and wanted.actor in {None, row.actor}

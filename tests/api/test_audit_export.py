@@ -151,6 +151,8 @@ class TestContent:
         ("format=csv&provider=GPT", "provider", "must be the name of"),
         ("format=csv&q=action:gone", "action", "must be one of"),
         ("format=csv&q=actor:a&actor=a", "actor", "is given twice"),
+        ("format=jsonl&bom=true", "bom", "is for csv only"),
+        ("format=csv&bom=maybe", "bom", "must be true or false"),
         ("format=csv&limit=5", "limit", "is not accepted"),
     ],
 )
@@ -160,6 +162,11 @@ def test_an_export_that_cannot_be_is_refused_and_not_recorded(filled, query, fie
     assert (answer.status_code, fault["field"]) == (422, field)
     assert rule in fault["detail"]
     assert not any(isinstance(event, AuditExported) for event in filled.store.events)
+
+
+def test_a_byte_order_mark_comes_first_and_only_when_it_is_asked_for(filled):
+    marked, plain = (filled.client.get(f"{EXPORT}?format=csv&bom={bom}").content for bom in ("true", "false"))
+    assert marked.startswith(b"\xef\xbb\xbfposition,") and plain.startswith(b"position,")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,11 @@ CONFIG = SchemathesisConfig.from_dict(
                 "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}},
             },
             {
+                # That a time is not in the future is more than a schema can say.
+                "include-operation-id": "listCredentials",
+                "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}},
+            },
+            {
                 # What a filter says as text, and twice, is more than a schema can say.
                 "include-operation-id": ["listAuditEntries", "exportAudit"],
                 "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}},

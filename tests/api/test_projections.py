@@ -1,5 +1,7 @@
 """Views and their replay over HTTP, and what was in effect at a time."""
 
+from datetime import timedelta
+
 import pytest
 
 from domain.replay import Difference
@@ -123,6 +125,17 @@ def test_a_past_credential_whose_encryption_key_is_gone_is_shown_as_unreadable(h
     first, _, _ = times(harness)
     harness.sealer.lose_all()
     assert listed(harness, first) == [("...0123", "unreadable")]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "status"), [pytest.param(30, 200, id="a clock that is ahead"), pytest.param(120, 422, id="the future")]
+)
+def test_what_will_be_in_effect_is_not_told(harness, ahead, status):
+    harness.put()
+    now = harness.store.events[-1].timestamp
+    answer = harness.client.get(CREDENTIALS, params={"as_of": (now + timedelta(seconds=ahead)).isoformat()})
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["errors"][0]["field"] == "as_of"
 
 
 def test_a_time_that_is_none_is_refused(harness):

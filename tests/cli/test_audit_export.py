@@ -105,6 +105,12 @@ def test_what_is_asked_for(cli, service, env):
     assert headers["X-API-Key"] == ADMIN
 
 
+def test_a_byte_order_mark_is_asked_for_and_only_for_csv(cli, service, env):
+    assert cli("audit", "export", "--format", "csv", "--bom", env=env).code == Exit.OK
+    assert parse_qs(urlsplit(service.arrived[0][0]).query) == {"format": ["csv"], "bom": ["true"]}
+    assert cli("audit", "export", "--format", "ocsf", "--bom", env=env).code == Exit.USAGE
+
+
 def test_a_file_is_made_for_its_owner_alone(cli, service, env, bare_environment):
     ended = cli("audit", "export", "--format", "jsonl", "--output", "trail.jsonl", env=env)
     assert (ended.code, ended.out) == (Exit.OK, "")

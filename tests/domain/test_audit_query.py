@@ -33,6 +33,7 @@ UNDERSTOOD = [
         "since:2026-01-31T12:00:00+02:00", AuditFilter(since=datetime(2026, 1, 31, 10, tzinfo=UTC)), id="another offset"
     ),
     pytest.param("ticket 4711", AuditFilter(texts=("ticket", "4711")), id="words"),
+    pytest.param('reason:"ticket 4711"', AuditFilter(reason="ticket 4711"), id="words of the reason"),
     pytest.param('"tenant:x" 12:30', AuditFilter(texts=("tenant:x", "12:30")), id="words that look like terms"),
     pytest.param('text:"a \\"b\\" c"', AuditFilter(texts=('a "b" c',)), id="quotation marks in a quotation"),
 ]
@@ -83,6 +84,7 @@ _MEMBERS = {
     "outcome": st.sampled_from(Outcome),
     "actor": st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20),
     "since": st.datetimes(timezones=st.just(UTC)),
+    "reason": st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20),
     "texts": st.lists(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20), max_size=3).map(
         tuple
     ),
@@ -96,7 +98,7 @@ def test_what_is_written_reads_back_as_the_same_filter(members: dict[str, object
 
 
 def test_every_member_has_a_name() -> None:
-    assert len(NAMES) == len(set(NAMES)) == 10
+    assert len(NAMES) == len(set(NAMES)) == 11
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,7 @@ def test_every_member_has_a_name() -> None:
         ("sk-0123456789", "text:...6789"),
         ('"key sk-0123456789 of alice"', 'text:"key ...6789 of alice"'),
         ("text:sk-0123456789", "text:...6789"),
+        ('reason:"leaked sk-0123456789"', 'reason:"leaked ...6789"'),
         ("actor:sk-0123456789-0123456789", "actor:...6789"),
         ("key:k0123456789 fingerprint:f0123456789abcdef", "key:k0123456789 fingerprint:f0123456789abcdef"),
     ],

@@ -7,7 +7,11 @@ from datetime import timedelta
 import pytest
 
 from domain.audit import Action
+from domain.credential import SetCredential
 from domain.errors import CredentialIntegrityError
+from domain.event import CommandMeta
+from domain.providers import CredentialConfig
+from domain.secret import Secret
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
 from tests.support.store import Store
@@ -74,6 +78,16 @@ def test_filters_narrow_the_trail(store: Store) -> None:
     assert store.audit(until=second.timestamp) == [first]
     assert store.audit(since=third.timestamp + timedelta(microseconds=1)) == []
     assert store.audit(after=1, limit=1) == [second]
+
+
+def test_a_reason_is_found_by_its_words_wherever_else_they_stand(store: Store) -> None:
+    because = CommandMeta("anna", "req-1", "cmd-1", reason="Ticket 47_11 of openai")
+    store.handle(SetCredential(TENANT, "openai", Secret(KEY), CredentialConfig(), because))
+    store.set(TENANT, "mistral", KEY)
+    first, _ = store.audit()
+    assert store.audit(reason="ticket 47_11") == [first]
+    assert store.audit(reason="ticket 47%11") == []
+    assert store.audit(reason="mistral") == []
 
 
 def test_an_event_that_is_not_understood_stops_the_trail_where_it_is(store: Store) -> None:
