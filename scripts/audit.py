@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from scripts.output import JsonOption, Table, print_json, print_line, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_hanging, print_json, print_line, print_table, say
 from scripts.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who did what, when, from where and why.")
@@ -41,6 +41,7 @@ def search(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Search the audit trail, the newest entries first."""
     query = " ".join(words or [])
@@ -52,7 +53,7 @@ def search(
     elif not found:
         say("nothing fits")
     else:
-        print_table(Table(tuple(_LISTED.values()), [_row(entry) for entry in found]))
+        print_table(Table(tuple(_LISTED.values()), [_row(entry) for entry in found], _LESS), wide=wide)
 
 
 @app.command("show")
@@ -122,6 +123,7 @@ _LISTED = {
     "masked_key": "key",
     "reason": "reason",
 }
+_LESS = ("reason", "key", "source", "tenant", "actor")
 _STEPS = {
     "set": "set",
     "replaced": "replaced",
@@ -160,7 +162,7 @@ def _print_timelines(entries: Sequence[Entry]) -> None:
 def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     """Print one step and return what is true after it."""
     by = f"{entry['actor']} ({entry['source']})" + (f": {entry['reason']}" if entry["reason"] else "")
-    print_line(f"  {_time(entry)}  v{entry['version']}  {_STEPS[str(entry['action'])]} by {by}")
+    print_hanging(f"{_time(entry)}  v{entry['version']}  {_STEPS[str(entry['action'])]} by {by}", "  ")
     if entry["action"] not in {"set", "replaced", "reencrypted"}:
         return {} if entry["action"] == "deleted" else before
     known = {**cast("dict[str, object]", entry["details"]), **entry}
@@ -168,7 +170,7 @@ def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     for name in _TRACKED:
         if before.get(name) != after.get(name):
             shown = f"{before[name]} -> {after.get(name, 'none')}" if name in before else after.get(name, "none")
-            print_line(f"      {_NAMES.get(name, name)}: {shown}")
+            print_hanging(f"{_NAMES.get(name, name)}: {shown}", "      ")
     return after
 
 

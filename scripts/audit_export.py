@@ -20,6 +20,7 @@ from domain.audit_formats import ExportFormat
 from scripts.exits import Exit, Stop
 from scripts.output import say
 from scripts.partial_file import whole_file
+from scripts.progress import QUIET_S
 from scripts.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 if TYPE_CHECKING:  # loaded only on a terminal
@@ -94,19 +95,11 @@ class _Count:
     def __init__(self, form: ExportFormat) -> None:
         self._lines = -1 if form is ExportFormat.CSV else 0  # the header is no record
         self._bytes = 0
-        self._said_at = time.monotonic()
+        self._begun = self._said_at = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self.text, total=None)
-            self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -124,8 +117,22 @@ class _Count:
         """Count one more piece of the answer."""
         self._lines += piece.count(b"\n")
         self._bytes += len(piece)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=self.text)
-        elif time.monotonic() - self._said_at >= EVERY_S:
-            self._said_at = time.monotonic()
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            if now - self._begun >= QUIET_S:
+                self._show()
+        elif now - self._said_at >= EVERY_S:
+            self._said_at = now
             say(self.text)
+
+    def _show(self) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self.text, total=None)
+            self._bar.start()
+        if self._task is not None:
+            self._bar.update(self._task, description=self.text)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 PATH = "/api/v1/audit/usage"
@@ -44,6 +44,7 @@ def usage(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Show who used a credential: calls, failures and the last use by tenant, provider, version and hour."""
     given = {"tenant_id": tenant_id, "provider": provider, "since": since, "until": until, "after": after}
@@ -58,6 +59,6 @@ def usage(
         say("no credential was used" if after is None else "nothing after this")
         return
     rows = [[str(record.get(name, "")) for name in _COLUMNS] for record in found]
-    print_table(Table(tuple(_COLUMNS.values()), rows))
+    print_table(Table(tuple(_COLUMNS.values()), rows, less=("last used", "tenant")), wide=wide)
     if answer.get("next") is not None:
         say(f"there is more: --after {answer['next']}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scripts.exits import Exit, Stop
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.settings import Settings
@@ -27,7 +27,7 @@ def _group() -> None:
 
 
 @app.command("check")
-def check(as_json: JsonOption = False) -> None:
+def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
     from keyledger.settings import SettingsFault, load
 
@@ -40,7 +40,8 @@ def check(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(_report(settings, faults, warnings))
     elif settings is not None:
-        print_table(Table(("setting", "value", "source"), [(s.name, s.shown, s.source) for s in _resolved(settings)]))
+        rows = [(one.name, one.shown, one.source) for one in _resolved(settings)]
+        print_table(Table(("setting", "value", "source"), rows), wide=wide)
         for warning in warnings:
             say(f"warning: {warning}")
     if faults:

@@ -15,7 +15,7 @@ import typer
 
 from domain.secret import Secret
 from scripts.exits import Exit, Stop
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.service_client import (
     DEFAULT_URL,
     KeyFileOption,
@@ -89,6 +89,7 @@ def list_credentials(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """List a tenant's credentials; keys are masked."""
     then = "" if as_of is None else f"?as_of={quote(as_of, safe='')}"
@@ -100,7 +101,7 @@ def list_credentials(
     elif not credentials:
         say("the tenant has no credentials" if as_of is None else "the tenant had no credentials then")
     else:
-        _print_credentials(credentials)
+        _print_credentials(credentials, wide=wide)
 
 
 @app.command("show")
@@ -110,6 +111,7 @@ def show(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Show one credential; the key is masked."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
@@ -117,7 +119,7 @@ def show(
     if as_json:
         print_json(answer)
     else:
-        _print_credentials([answer])
+        _print_credentials([answer], wide=wide)
 
 
 @app.command("delete")
@@ -156,9 +158,12 @@ _LISTED = {
 }
 
 
-def _print_credentials(credentials: list[dict[str, object]]) -> None:
+_LESS = ("settings", "set at", "sealed under", "encryption")
+
+
+def _print_credentials(credentials: list[dict[str, object]], *, wide: bool) -> None:
     rows = [[*_cells(one, tuple(_LISTED)), _settings(one.get("config"))] for one in credentials]
-    print_table(Table((*_LISTED.values(), "settings"), rows))
+    print_table(Table((*_LISTED.values(), "settings"), rows, _LESS), wide=wide)
 
 
 def _cells(document: dict[str, object], names: tuple[str, ...]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.exits import Exit, Stop
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when a command runs
@@ -37,14 +37,14 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_keys(as_json: JsonOption = False) -> None:
+def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """List every key with what still needs it, and whether it is safe to remove."""
     with _opened() as keys:
         found = keys.statuses.all()
     if as_json:
         print_json([_shown(one) for one in found])
     else:
-        _print_keys(found)
+        _print_keys(found, wide=wide)
 
 
 @app.command("rotate")
@@ -180,7 +180,7 @@ def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bo
     say(f"every live credential is sealed under {progress.key_id}; prove it with: keyledger keys verify")
 
 
-def _print_keys(found: "Sequence[KeyStatus]") -> None:
+def _print_keys(found: "Sequence[KeyStatus]", *, wide: bool) -> None:
     columns = ("key", "state", "introduced", "live", "superseded", "safe to remove", "why")
     rows = [
         (
@@ -194,7 +194,7 @@ def _print_keys(found: "Sequence[KeyStatus]") -> None:
         )
         for one in found
     ]
-    print_table(Table(columns, rows))
+    print_table(Table(columns, rows, less=("why", "introduced")), wide=wide)
 
 
 def _shown(status: "KeyStatus") -> dict[str, object]:

@@ -1,62 +1,65 @@
 """What a person or a program sees: data on stdout, talk on stderr, tables for people and JSON for programs.
 
-Promises: with `--json` stdout holds one JSON document and nothing else; a table is never cut to fit a pipe; colour
-follows the terminal and NO_COLOR. Text from elsewhere is shown as it is: it cannot mark up or move the cursor.
+Promises: with `--json` stdout holds one JSON document and nothing else; a table fits the terminal (see `tables`), and
+is one whole line for each row with `--wide` or into a pipe; colour follows the terminal and NO_COLOR. Text from
+elsewhere cannot mark up, move the cursor or turn the direction of writing (see `visible`).
 """
 
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
 
 from domain.key_shapes import masked
+from scripts.tables import Table, broken, laid_out
+from scripts.visible import visible, visible_json
+
+__all__ = ["JsonOption", "Table", "WideOption", "print_hanging", "print_json", "print_line", "print_table", "say"]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-
-_PIPE_WIDTH = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under named columns, as text."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    title: str | None = None
+WideOption = Annotated[bool, typer.Option("--wide", help="One line for each row, however wide the terminal is.")]
 
 
 def print_json(data: object) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    typer.echo(visible_json(data))
 
 
-def print_table(table: Table) -> None:
-    """Print a table on stdout."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
-    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        shown.add_column(column, overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    console.print(shown)
+def print_table(table: Table, *, wide: bool = False) -> None:
+    """Print a table on stdout. wide: as a pipe would get it."""
+    for number, line in enumerate(laid_out(table, None if wide else _width())):
+        print_line(line, style="bold" if number == 0 else "")
+    typer.echo()
 
 
 def print_line(text: str, *, style: str = "") -> None:
     """Print a line for people on stdout, in a rich style such as `bold` where the terminal has it."""
+    shown = visible(text, keep="\n")
+    if not style or not sys.stdout.isatty():
+        typer.echo(shown)
+        return
     from rich.console import Console
     from rich.text import Text
 
-    Console(highlight=False).print(Text(text, style=style), soft_wrap=True)
+    Console(highlight=False).print(Text(shown, style=style), soft_wrap=True)
+
+
+def print_hanging(text: str, indent: str) -> None:
+    """Print a text on stdout behind `indent`, what does not fit into the terminal a little further in below it."""
+    width = _width()
+    further = indent + "  "
+    shown = visible(text)
+    lines = [shown] if width is None else broken(shown, width - len(further))
+    for number, line in enumerate(lines):
+        typer.echo((further if number else indent) + line)
 
 
 def say(text: str) -> None:
     """Tell a person something on stderr, with the mask alone of a key that was mistaken for a name or a file."""
-    typer.echo(masked(text), err=True)
+    typer.echo(visible(masked(text), keep="\n"), err=True)
+
+
+def _width() -> int | None:
+    """Return how many cells the terminal on stdout has in a row, None where stdout is none."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.exits import Exit, Stop
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -35,7 +35,7 @@ def _group() -> None:
 
 
 @app.command("list")
-def list_projections(as_json: JsonOption = False) -> None:
+def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """List every view: how far it is behind the log, and what stops it."""
     from keyledger.keyless_access import keyless_database
     from projections.postgres import connect, unavailable
@@ -55,7 +55,7 @@ def list_projections(as_json: JsonOption = False) -> None:
         (one.name, str(one.position), str(one.head), str(one.lag), f"{one.rows:,}", one.stopped or "live")
         for one in found
     ]
-    print_table(Table(("projection", "position", "head", "lag", "rows", "state"), rows))
+    print_table(Table(("projection", "position", "head", "lag", "rows", "state"), rows), wide=wide)
 
 
 def replay(

@@ -15,6 +15,12 @@ from tests.support.neutral import hearing_ctrl_c
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 90
 
+_AS_IT_IS = ("-m", "scripts.main")
+_TALKATIVE = (
+    "-c",
+    "import sys, scripts.progress; scripts.progress.QUIET_S = 0; from scripts.main import main; main(sys.argv[1:])",
+)
+
 
 class Process:
     """A running command. `said` and `told` are its lines on stdout and stderr so far.
@@ -26,7 +32,7 @@ class Process:
         self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str], started_by: str | None = None
     ) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        command = [sys.executable, "-m", "scripts.main", *arguments]
+        command = [sys.executable, *arguments]
         with hearing_ctrl_c():
             self.popen = subprocess.Popen(
                 command if started_by is None else ["/bin/sh", "-c", f'{started_by}; exec "$0" "$@"', *command],
@@ -87,10 +93,14 @@ class Process:
 
 @contextmanager
 def running(
-    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, started_by: str | None = None
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    started_by: str | None = None,
+    talkative: bool = False,
 ) -> Iterator[Process]:
-    """Run a command beside the test; whatever happens it is gone at the end."""
-    process = Process(folder, arguments, env or {}, started_by)
+    """Run a command beside the test; whatever happens it is gone at the end. talkative: tells its progress at once."""
+    process = Process(folder, (*(_TALKATIVE if talkative else _AS_IT_IS), *arguments), env or {}, started_by)
     try:
         yield process
     finally:

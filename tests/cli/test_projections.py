@@ -1,11 +1,11 @@
 """`projections list` and `replay` on a real database, in an environment without any key."""
 
 import json
-from datetime import UTC, datetime
 import os
 import re
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -52,7 +52,6 @@ def test_a_replay_runs_without_any_key_also_where_a_start_would_be_refused(cli: 
     assert ended.code == Exit.OK, ended.err
     assert "current_credentials" in ended.out
     assert "audit_trail" in ended.out
-    assert "replaying audit_trail: 6 of 6" in ended.err, "the first replay is an event too"
     with open_store(filled) as store:
         check(store)
 
@@ -180,7 +179,7 @@ def test_a_replay_that_is_killed_leaves_the_view_and_the_next_cleans_up(
     with psycopg.connect(filled) as writer:
         # Whoever holds the view keeps the replay at its last step, where the copy is complete and not yet in place.
         writer.execute("LOCK TABLE current_credentials IN ROW EXCLUSIVE MODE")
-        with running(bare_environment, "replay", "--yes", env=env) as replaying:
+        with running(bare_environment, "replay", "--yes", env=env, talkative=True) as replaying:
             replaying.wait_for("(replaying current_credentials: 5 of 5)")
             replaying.popen.send_signal(how)
             assert replaying.end() in {-how, Exit.REFUSED}

@@ -40,7 +40,8 @@ KEYS = "/api/v1/sysadmin/encryption-keys"
 
 LAUNCHER = """
 import os, sys
-import keyledger.key_operation, scripts.http_server
+import keyledger.key_operation, scripts.http_server, scripts.progress
+scripts.progress.QUIET_S = 0
 from scripts.main import main
 for fifo in sys.stdin:
     if (child := os.fork()) == 0:

@@ -1,0 +1,52 @@
+"""Text from elsewhere as it may be shown in a terminal.
+
+Promises: what comes out moves no cursor, sets no title, turns no direction of writing and rings no bell: control
+characters (C0, DEL, C1), format characters such as those of bidirectional text, line separators and half surrogates
+become escapes that can be read. The joiners that some scripts need to be spelt stay.
+"""
+
+import json
+import re
+from unicodedata import category, east_asian_width
+
+_JOINERS = frozenset("\u200c\u200d")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_NOT_ESCAPED = re.compile(
+    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""What JSON need not escape and a terminal may obey."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """Return a text with escapes for what would not be seen but obeyed. keep: characters of our own that stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if letter in keep or not _is_unseen(letter) else _escape(letter) for letter in text)
+
+
+def visible_json(data: object) -> str:
+    """Return a JSON document that a terminal may be shown: the same data, with escapes of JSON."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return _NOT_ESCAPED.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
+
+
+def cells_of(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(letter) for letter in text)
+
+
+def _width(letter: str) -> int:
+    if letter in _JOINERS or category(letter) in {"Mn", "Me"}:
+        return 0
+    return 2 if east_asian_width(letter) in {"W", "F"} else 1
+
+
+def _is_unseen(letter: str) -> bool:
+    return category(letter) in _UNSEEN and letter not in _JOINERS
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
