@@ -1,8 +1,8 @@
 """What a caller hears about a request that does not fit its schema.
 
 Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and
-its context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a key
-pasted in the wrong place is a name, too. Nothing of it is logged.
+its context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a
+key pasted in the wrong place is a name, too. Nothing of it is logged.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -160,7 +160,7 @@ def test_whoever_is_no_proxy_is_recorded_as_itself(proxies, client, forged):
 @given(FORGED)
 def test_what_is_recorded_is_an_address(forged):
     recorded = CUSTOMARY.client_address(PROXY, headers("x-forwarded-for", *forged))
-    assert recorded == str(ipaddress.ip_address(recorded))
+    assert recorded is not None and recorded == str(ipaddress.ip_address(recorded))
 
 
 @pytest.mark.parametrize(
