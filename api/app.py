@@ -17,6 +17,7 @@ from api import (
     audit_export,
     credentials,
     encryption_keys,
+    fleet,
     health,
     llm,
     pages,
@@ -43,6 +44,7 @@ from domain.errors import ServiceError
 
 _ROUTERS = (
     credentials.router,
+    fleet.router,
     audit.router,
     audit_export.router,
     transparency.router,

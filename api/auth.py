@@ -57,10 +57,12 @@ class Grant:
     roles: frozenset[Role]
 
 
+_FLEET = "/api/v1/sysadmin/(tenants|credentials)"
 _TENANT = "/api/v1/sysadmin/tenants/[^/]+"
 _KEYS = "/api/v1/sysadmin/encryption-keys"
 _VIEWS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
+    Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials/[^/]+/history"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile(f"{_TENANT}/resolution"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),

@@ -36,6 +36,7 @@ from api.services import Services, ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.credential import DeleteCredential, Precondition, SetCredential
+from domain.errors import FieldFault, InvalidRequest
 from domain.event import CommandMeta
 from domain.providers import CredentialConfig, check
 from domain.service import CredentialStatus
@@ -78,15 +79,16 @@ async def set_credential(
 async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
     """List every live credential; an empty list for a tenant without any.
 
-    With `as_of` the log is asked what was in effect then; `encryption_status` still says what can be opened now.
+    With `as_of` the log is asked what was in effect then; `state` and `last_used_at` are as of then, but may miss calls
+    of that very hour; `encryption_status` still says what can be opened now.
     """
     if as_of is None:
         return await listed_now(services, tenant_id)
-    await _show_refusals(services)
     if as_of > services.clock() + _CLOCKS_DIFFER:
         raise InvalidRequest([FieldFault("as_of", "must not be in the future: what will be in effect is not known")])
+    await _show_what_was_seen(services)
     past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
-    return CredentialList(credentials=[_view(status) for status in past])
+    return CredentialList(credentials=[view_of(status) for status in past])
 
 
 @router.get(
@@ -114,13 +116,13 @@ def get_credential(
 ) -> CredentialView | Response:
     """Show one credential with its version as ETag. `state` may change without it."""
     name = services.providers.named(provider).name
-    services.usage_meter.flush()  # so that a refusal that this node saw is shown
+    services.usage_meter.flush()  # so that what this node saw is shown
     status = services.credentials.get(tenant_id, name)
     tag = entity_tag(status.credential.version)
     if matches_tag(request, status.credential.version):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag
-    return _view(status)
+    return view_of(status)
 
 
 @router.delete(
@@ -202,18 +204,19 @@ async def set_to(
 
 async def listed_now(services: Services, tenant_id: str) -> CredentialList:
     """Return what a tenant has now. Raises ServiceError."""
-    await _show_refusals(services)
+    await _show_what_was_seen(services)
     found = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
-    return CredentialList(credentials=[_view(status) for status in found])
+    return CredentialList(credentials=[view_of(status) for status in found])
 
 
-async def _show_refusals(services: Services) -> None:
-    """Let a provider's refusal that this node saw a moment ago show in what is read next."""
+async def _show_what_was_seen(services: Services) -> None:
+    """Let what this node saw a moment ago, a call or a refusal, show in what is read next."""
     if services.usage_meter.waits():
         await run_in_threadpool(services.usage_meter.flush)
 
 
-def _view(status: CredentialStatus) -> CredentialView:
+def view_of(status: CredentialStatus) -> CredentialView:
+    """Return a live credential as it is shown."""
     credential = status.credential
     sealed, masked, set_at = credential.sealed, credential.masked_key, credential.set_at
     assert sealed is not None and masked is not None and set_at is not None  # noqa: S101  only live ones are shown
@@ -226,6 +229,7 @@ def _view(status: CredentialStatus) -> CredentialView:
         config=_settings(credential.config),
         version=credential.version,
         key_id=sealed.key_id,
+        last_used_at=status.last_used_at,
     )
 
 

@@ -13,6 +13,7 @@ CREDENTIAL = {
     "config": {"endpoint": "https://llm.example.com/v1"},
     "version": 3,
     "key_id": "k0123456789",
+    "last_used_at": "2026-01-31T12:59:31Z",
 }
 CREDENTIALS = {"credentials": [CREDENTIAL]}
 SET = {
@@ -23,6 +24,19 @@ SET = {
     "set_at": "2026-01-31T12:00:00Z",
     "version": 3,
     "warnings": [],
+}
+FOUND = {"credentials": [{"tenant_id": TENANT, **CREDENTIAL}], "next": f"{TENANT}.openai"}
+TENANTS = {
+    "tenants": [
+        {
+            "tenant_id": TENANT,
+            "credentials": 3,
+            "states": {"in-order": 2, "untested": 1, "credential-rejected": 0, "unreadable": 0},
+            "last_change": "2026-01-31T12:00:00Z",
+            "last_used_at": "2026-01-31T12:59:31Z",
+        }
+    ],
+    "next": TENANT,
 }
 DELETED = {"tenant_id": TENANT, "provider": "openai", "message": "API credential for openai deleted successfully"}
 ENTRY = {

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.types import Scope
 
 SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
+FLEET = "/api/v1/sysadmin"
 AUDIT = "/api/v1/audit"
 ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
 PROJECTIONS = "/api/v1/sysadmin/projections"

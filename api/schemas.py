@@ -147,13 +147,17 @@ class CredentialView(BaseModel):
     masked_key: str
     encryption_status: Literal["encrypted", "unreadable"]
     state: CredentialState = Field(
-        description="`credential-rejected`: the provider refused this version and has not taken it since; it is still "
-        "tried. `unreadable`: it cannot be opened."
+        description="`untested`: nobody has called with this key and these settings yet. `credential-rejected`: the "
+        "provider refused this version and has not taken it since; it is still tried. `unreadable`: it cannot be "
+        "opened."
     )
     configured_at: Moment = Field(description="When key or settings were last set; rotation does not move it.")
     config: dict[SettingName, str] = Field(description="The settings as they were set; others are absent.")
     version: int
     key_id: str = Field(description="Names the encryption key that opens it.")
+    last_used_at: Moment | None = Field(
+        description="When the last call with this key and these settings ended that was counted; null: none was."
+    )
 
 
 class CredentialList(BaseModel):

@@ -15,6 +15,7 @@ from api.proxies import NO_PROXIES, TrustedProxies
 from domain.command_batch import AdminCommand
 from domain.credential import Credential
 from domain.endpoints import EndpointRules
+from domain.fleet import Fleet
 from domain.llm import LanguageModels
 from domain.native import NativeApis
 from domain.ports import (
@@ -73,6 +74,7 @@ class Services:
     credentials: CredentialService
     carry_out: CarryOut
     listing: TenantCredentials
+    fleet: Fleet
     models: LanguageModels
     native: NativeApis
     audit: AuditTrail

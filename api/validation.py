@@ -17,6 +17,7 @@ from domain.audit_events import Outcome
 from domain.audit_formats import ExportFormat
 from domain.audit_query import QUERY_MAX
 from domain.errors import FieldFault, InvalidRequest
+from domain.service import CredentialState
 from domain.unknown_names import unknown_name
 
 RULES: Mapping[str, str] = {
@@ -33,6 +34,9 @@ RULES: Mapping[str, str] = {
     "api_version": "must be a string or null",
     "deployment_name": "must be a string or null",
     "actor": "must be 1 to 128 printable ASCII characters without spaces",
+    "state": f"must be one of {', '.join(CredentialState)}",
+    "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "used_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "before": "must be a position of the log: an integer from 1 up",

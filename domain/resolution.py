@@ -13,6 +13,7 @@ row that is gone, changed back or marked deleted is an integrity error.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from domain.credential import Credential, CredentialDeleted, evolve
@@ -43,14 +44,18 @@ class Stored:
     """One row of the current view and the head of its stream, read together. Both None: never configured.
 
     recorded: the live credential of the log where the row shows none; to show that something is wrong, never to
-    resolve a call. rejected: the provider refused it at this version; it does not belong to the credential's own state
-    and a resolution does not ask for it.
+    resolve a call. rejected: the provider refused it at this version. answered: it is recorded whether the provider
+    takes this version. last_used_at: when the last call ended that was counted for this version, or for an earlier one
+    with the same key and settings. The last three do not belong to the credential's own state, and a resolution does
+    not ask for them.
     """
 
     row: Credential | None
     head: Head | None
     recorded: Credential | None = None
     rejected: bool = field(default=False, compare=False)
+    answered: bool = field(default=False, compare=False)
+    last_used_at: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, last: Event | None) -> "Stored":

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from domain.command_batch import AdminCommand, CommandBatch, CommandResult
@@ -27,24 +28,32 @@ class CredentialState(StrEnum):
     """Whether a credential works, as far as is known. One that was rejected is still tried: the provider decides."""
 
     IN_ORDER = "in-order"
+    UNTESTED = "untested"
     REJECTED = "credential-rejected"
     UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """A live credential, whether it can be opened, and whether the provider refused it at this version."""
+    """A live credential, whether it can be opened, whether the provider refused it at this version, and its use.
+
+    tried: a call was made with this key and these settings. last_used_at: when the last that was counted ended.
+    """
 
     credential: Credential
     readable: bool
     rejected: bool = False
+    tried: bool = False
+    last_used_at: datetime | None = None
 
     @property
     def state(self) -> CredentialState:
         """What a list says of it in one word."""
         if not self.readable:
             return CredentialState.UNREADABLE
-        return CredentialState.REJECTED if self.rejected else CredentialState.IN_ORDER
+        if self.rejected:
+            return CredentialState.REJECTED
+        return CredentialState.IN_ORDER if self.tried else CredentialState.UNTESTED
 
 
 class CredentialService:
@@ -125,7 +134,7 @@ class CredentialService:
         credential = stored.current()
         if credential is None:
             raise CredentialNotFound(tenant_id, provider)
-        return self._status(credential, stored, intact=True)
+        return self._status(credential, stored)
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
         """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
@@ -133,21 +142,20 @@ class CredentialService:
 
     def statuses(self, found: Sequence[Stored]) -> list[CredentialStatus]:
         """Return what was read of a tenant as it is shown. Reads nothing and decrypts nothing."""
-        return [self._status(one.shown, one, intact=_intact(one)) for one in found if one.shown is not None]
+        return [self._status(one.shown, one) for one in found if one.shown is not None]
 
-    def _status(self, credential: Credential, stored: Stored, *, intact: bool) -> CredentialStatus:
-        sealed = credential.sealed
-        if not intact or sealed is None:
-            return CredentialStatus(credential, readable=False, rejected=stored.rejected)
+    def _status(self, credential: Credential, stored: Stored) -> CredentialStatus:
+        used = stored.last_used_at
+        tried = stored.answered or used is not None
+        return CredentialStatus(credential, self._opens(stored), stored.rejected, tried, used)
+
+    def _opens(self, stored: Stored) -> bool:
+        """Say whether view and log tell the same of a live credential, and it can be opened."""
         try:
-            self._sealer.check(sealed, credential.context)
+            credential = stored.current()
+            if credential is None or credential.sealed is None:
+                return False
+            self._sealer.check(credential.sealed, credential.context)
         except ServiceError:
-            return CredentialStatus(credential, readable=False, rejected=stored.rejected)
-        return CredentialStatus(credential, readable=True, rejected=stored.rejected)
-
-
-def _intact(stored: Stored) -> bool:
-    try:
-        return stored.current() is not None
-    except ServiceError:
-        return False
+            return False
+        return True

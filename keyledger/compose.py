@@ -20,6 +20,7 @@ from api.app import create_app
 from api.auth import Authenticator
 from api.services import Services, new_registry
 from domain.event import CommandMeta, CommandSource
+from domain.fleet import Fleet
 from domain.ports import Sealer
 from domain.resolution import Resolver
 from domain.service import CredentialService
@@ -60,6 +61,7 @@ from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
+from projections.fleet import PostgresFleet
 from projections.migration import migrate
 from projections.postgres import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
 
@@ -206,6 +208,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         credentials=credentials,
         carry_out=CombinedWrites(credentials.handle_all).write,
         listing=view,
+        fleet=Fleet(PostgresFleet(pool), credentials),
         models=gateway,
         native=pass_through,
         audit=PostgresAuditTrail(pool, follower),

@@ -1,8 +1,9 @@
 """What was in effect at a time, read from the log.
 
 Promises: of each credential the last event whose time is not later counts, in the order of the log; nothing but the log
-is asked, so a view that somebody changed makes no difference. What can be opened is told as of now: an encryption key
-that is gone opens no past.
+is asked for it, so a view that somebody changed makes no difference. Use is told by the counts, which know the time of
+an hour's last call only: a call of the hour asked about may be missed. What can be opened is told as of now: an
+encryption key that is gone opens no past.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.audit_events import CredentialRejected, acceptance_stream
+from domain.audit_events import AcceptanceEvent, CredentialRejected, acceptance_stream
 from domain.credential import Credential, evolve, stream_id
 from domain.errors import ServiceError
 from domain.event import Event
@@ -26,6 +27,13 @@ _PAGE = 100
 _DOWN = """
 SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
  WHERE originator_id = %s AND originator_version < %s ORDER BY originator_version DESC LIMIT %s
+"""
+_USED = """
+SELECT max(last_used_at) AS last_used_at FROM credential_usage
+ WHERE tenant_id = %s AND provider = %s AND version <= %s
+   AND version >= (SELECT max(originator_version) FROM keyledger_events
+                    WHERE originator_id = %s AND originator_version <= %s AND topic = 'CredentialSet')
+   AND last_used_at <= %s
 """
 
 
@@ -47,7 +55,14 @@ class PostgresPastCredentials:
         with unavailable(), self._pool.connection() as connection:
             found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(self._providers)]
             live = [state for state in found if state is not None and state.sealed is not None]
-            return [CredentialStatus(state, self._opens(state), _rejected_at(connection, state, at)) for state in live]
+            return [self._status_at(connection, state, at) for state in live]
+
+    def _status_at(self, connection: Connection, state: Credential, at: datetime) -> CredentialStatus:
+        said = _last_at(connection, acceptance_stream(state.tenant_id, state.provider), at)
+        answered = isinstance(said, AcceptanceEvent) and said.credential_version == state.version
+        used = _last_use_at(connection, state, at)
+        rejected = answered and isinstance(said, CredentialRejected)
+        return CredentialStatus(state, self._opens(state), rejected, answered or used is not None, used)
 
     def _opens(self, state: Credential) -> bool:
         try:
@@ -63,10 +78,15 @@ def _state_at(connection: Connection, stream: UUID, at: datetime) -> Credential 
     return evolve(last) if last is not None else None
 
 
-def _rejected_at(connection: Connection, state: Credential, at: datetime) -> bool:
-    """Say whether the provider had refused the credential at this version by then, and not taken it again."""
-    last = _last_at(connection, acceptance_stream(state.tenant_id, state.provider), at)
-    return isinstance(last, CredentialRejected) and last.credential_version == state.version
+def _last_use_at(connection: Connection, state: Credential, at: datetime) -> datetime | None:
+    """Return the end of the last call with this key and these settings that was over by then.
+
+    Of an hour only the last call has a time, so in the hour of `at` one before it is missed.
+    """
+    stream = stream_id(state.tenant_id, state.provider)
+    wanted = [state.tenant_id, state.provider, state.version, stream, state.version, at]
+    row = connection.execute(_USED, wanted).fetchone()
+    return row["last_used_at"] if row else None
 
 
 def _last_at(connection: Connection, stream: UUID, at: datetime) -> Event | None:

@@ -7,21 +7,23 @@ A deleted credential keeps its row, without a token.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from domain.audit_events import acceptance_stream
-from domain.credential import Credential, CredentialEvent, evolve, stream_id
+from domain.audit_events import CredentialRejected, acceptance_stream
+from domain.credential import Credential, CredentialDeleted, CredentialEvent, evolve, stream_id
 from domain.event import Event
 from domain.event_codec import decode
+from domain.fleet import CredentialPlace, Lodged
 from domain.providers import BUILT_IN, CredentialConfig, Providers
 from domain.resolution import Head, Stored
 from domain.secret import SealedSecret
 from projections.combined_reads import CombinedReads
-from projections.postgres import BoundedAsyncConnection, BoundedConnection, Row, unavailable
+from projections.postgres import BoundedAsyncConnection, BoundedConnection, Connection, Row, unavailable
 
 COLUMNS = (
     "tenant_id",
@@ -58,12 +60,15 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
               WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
-# For administrators only: what a call is resolved from does not ask what the provider said last.
+# For administrators only: what a call is resolved from does not ask what the provider said last, and when. A use of an
+# earlier version is one of the same key when all that happened since it was set was sealing it anew.
 _OF_TENANTS = """
-SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream, wanted.of_tenant,
-       CASE WHEN c.token IS NULL AND h.topic <> 'CredentialDeleted' THEN h.state END AS recorded,
-       coalesce(a.topic = 'CredentialRejected' AND h.originator_version =
-                (convert_from(a.state, 'UTF8')::jsonb ->> 'credential_version')::bigint, false) AS rejected
+SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
+       wanted.of_tenant, wanted.provider AS of_provider,
+       CASE WHEN c.token IS NULL THEN h.state END AS recorded,
+       CASE WHEN u.version >= coalesce(k.version, h.originator_version) THEN u.last_used_at END AS last_used_at,
+       CASE WHEN h.originator_version = (convert_from(a.state, 'UTF8')::jsonb ->> 'credential_version')::bigint
+            THEN a.topic END AS answered
   FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
        AS wanted (of_tenant, provider, stream, acceptance)
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
@@ -72,6 +77,13 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
   LEFT JOIN LATERAL (SELECT topic, state FROM keyledger_events
                       WHERE originator_id = wanted.acceptance ORDER BY originator_version DESC LIMIT 1) AS a ON true
+  LEFT JOIN LATERAL (SELECT one.version, one.last_used_at FROM credential_usage AS one
+                      WHERE h.topic IS NOT NULL AND one.tenant_id = wanted.of_tenant AND one.provider = wanted.provider
+                      ORDER BY one.version DESC, one.hour DESC LIMIT 1) AS u ON true
+  LEFT JOIN LATERAL (SELECT originator_version AS version FROM keyledger_events
+                      WHERE u.version < h.originator_version
+                        AND originator_id = wanted.stream AND topic = 'CredentialSet'
+                      ORDER BY originator_version DESC LIMIT 1) AS k ON true
  WHERE c.tenant_id IS NOT NULL OR h.topic IS NOT NULL
  ORDER BY wanted.provider
 """
@@ -177,6 +189,24 @@ class PostgresResolutionView:
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
 
+def lodged_at(connection: Connection, places: Sequence[CredentialPlace]) -> list[Lodged]:
+    """Return what a tenant's list is made from for each place, in their order, by the same statement.
+
+    A place that neither the view nor the log knows is left out. Raises psycopg.Error, CredentialIntegrityError.
+    """
+    rows = connection.execute(_OF_TENANTS, _wanted(places), prepare=True).fetchall()
+    found = {CredentialPlace(str(row["of_tenant"]), row["of_provider"]): row for row in rows}
+    return [Lodged(place, _stored(found[place]), _changed_at(found[place])) for place in places if place in found]
+
+
+def _changed_at(row: Row) -> datetime | None:
+    set_at: datetime | None = row["set_at"]
+    if row["recorded"] is None:
+        return set_at
+    last = _recorded(row)
+    return last.timestamp if isinstance(last, CredentialDeleted) else evolve(last).set_at
+
+
 _UNDER_OTHER_KEYS = """
 SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
   FROM (SELECT * FROM current_credentials
@@ -215,6 +245,15 @@ def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
     return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
+def _wanted(places: Sequence[CredentialPlace]) -> Mapping[str, str]:
+    return {
+        "tenants": _array(tenant_id for tenant_id, _ in places),
+        "providers": _array(provider for _, provider in places),
+        "streams": _array(str(stream_id(*place)) for place in places),
+        "acceptances": _array(str(acceptance_stream(*place)) for place in places),
+    }
+
+
 def _of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:
     """Return every provider of every tenant as arrays in PostgreSQL's notation.
 
@@ -248,13 +287,21 @@ def _listed(rows: Iterable[Row]) -> list[Stored]:
 
 
 def _stored(row: Row) -> Stored:
-    head = Head(row["head_version"], row["head_topic"]) if row.get("head_version") is not None else None
-    shown = _credential(row) if row.get("tenant_id") is not None else None
-    state = row.get("recorded")
-    rejected = bool(row.get("rejected"))
-    if head is None or state is None:
-        return Stored(shown, head, rejected=rejected)
-    return Stored(shown, head, evolve(decode(row["stream"], head.version, head.topic, bytes(state))), rejected)
+    head = Head(row["head_version"], row["head_topic"]) if row["head_version"] is not None else None
+    shown = _credential(row) if row["tenant_id"] is not None else None
+    live = head is not None and head.topic != CredentialDeleted.TOPIC
+    return Stored(
+        shown,
+        head,
+        evolve(_recorded(row)) if live and row["recorded"] is not None else None,
+        rejected=row["answered"] == CredentialRejected.TOPIC,
+        answered=row["answered"] is not None,
+        last_used_at=row["last_used_at"],
+    )
+
+
+def _recorded(row: Row) -> Event:
+    return decode(row["stream"], row["head_version"], row["head_topic"], bytes(row["recorded"]))
 
 
 def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from projections.postgres import Connection, connect, unavailable
 
-STEPS: Sequence[str] = ("schema.sql", "schema_audit.sql")
+STEPS: Sequence[str] = ("schema.sql", "schema_audit.sql", "schema_fleet.sql")
 """Files of SQL, in order: the first makes version 1, the next brings it to version 2, and so on."""
 
 _LOCK = 0x6B65796C65646765

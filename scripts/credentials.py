@@ -155,6 +155,7 @@ _LISTED = {
     "version": "version",
     "key_id": "sealed under",
     "configured_at": "set at",
+    "last_used_at": "last used",
 }
 
 
@@ -167,7 +168,8 @@ def _print_credentials(credentials: list[dict[str, object]], *, wide: bool) -> N
 
 
 def _cells(document: dict[str, object], names: tuple[str, ...]) -> list[str]:
-    return [str(document.get(name, "")) for name in names]
+    found = [document.get(name) for name in names]
+    return ["" if value is None else str(value) for value in found]
 
 
 def _settings(config: object) -> str:

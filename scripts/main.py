@@ -21,6 +21,7 @@ from scripts import (
     credentials,
     database,
     encryption_keys,
+    fleet,
     keys,
     projections,
     restore,
@@ -48,7 +49,9 @@ app.command("serve")(serve.serve)
 app.command("run")(run.run)
 app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")
+credentials.app.command("find")(fleet.find)
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(fleet.tenants, name="tenants")
 audit.app.command("export")(audit_export.export)
 audit.app.command("usage")(audit_usage.usage)
 audit.app.command("generate-signing-key")(audit_proof.generate_signing_key)

@@ -14,6 +14,7 @@ from api.bodies import Limits
 from api.proxies import NO_PROXIES, TrustedProxies
 from api.services import CheckResult, Services
 from domain.endpoints import EndpointRules
+from domain.fleet import Fleet
 from domain.providers import BUILT_IN
 from domain.secret import Secret
 from domain.service import CredentialService
@@ -23,13 +24,13 @@ from keyledger.combined_writes import CombinedWrites
 from keyledger.usage_meter import UsageMeter
 from tests.api.memory import (
     START,
+    MemoryFleet,
     MemoryKeys,
     MemoryListing,
     MemoryPast,
     MemoryProjections,
     MemoryStore,
     MemoryTransparency,
-    MemoryUsage,
     ScriptedApis,
     ScriptedModels,
     VaultSealer,
@@ -77,7 +78,7 @@ class Harness:
         self.keys = MemoryKeys(Ticking())
         self.recorder = AuditRecorder(self.store, clock)
         self.transparency = MemoryTransparency(self.store, clock)
-        self.usage = MemoryUsage()
+        self.usage = self.store.usage
         self.meter = UsageMeter(self.usage, AcceptanceRecords(self.store, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
@@ -86,6 +87,7 @@ class Harness:
             credentials=credentials,
             carry_out=CombinedWrites(credentials.handle_all).write,
             listing=MemoryListing(self.store),
+            fleet=Fleet(MemoryFleet(self.store), credentials),
             models=self.models,
             native=self.native,
             audit=self.store,

@@ -9,10 +9,10 @@ from threading import Lock
 from uuid import UUID, uuid4
 
 from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit_events import CredentialRejected, Outcome, acceptance_stream
+from domain.audit_events import AcceptanceEvent, CredentialRejected, Outcome, acceptance_stream
 from domain.audit_leaf import leaf_of
 from domain.checkpoint import Checkpoint
-from domain.credential import Credential, CredentialEvent, evolve, stream_id
+from domain.credential import Credential, CredentialEvent, CredentialSet, evolve, stream_id
 from domain.encryption_keys import RotationCounts
 from domain.errors import (
     CredentialIntegrityError,
@@ -32,6 +32,7 @@ from domain.errors import (
 )
 from domain.event import CommandMeta, Event
 from domain.event_codec import encode
+from domain.fleet import CredentialPlace, FleetFilter, Lodged
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
 from domain.native import NativeAnswer, NativeCall
@@ -87,6 +88,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.usage = MemoryUsage()
         self.down = False
         self._lock = Lock()
 
@@ -113,8 +115,18 @@ class MemoryStore:
         if last is None:
             return Stored(None, None)
         said = self.last(acceptance_stream(tenant_id, provider))
-        rejected = isinstance(said, CredentialRejected) and said.credential_version == last.originator_version
-        return Stored(evolve(last), Head(last.originator_version, last.TOPIC), rejected=rejected)
+        answered = isinstance(said, AcceptanceEvent) and said.credential_version == last.originator_version
+        return Stored(
+            evolve(last),
+            Head(last.originator_version, last.TOPIC),
+            rejected=answered and isinstance(said, CredentialRejected),
+            answered=answered,
+            last_used_at=self.usage.last(tenant_id, provider, self._set_version(last)),
+        )
+
+    def _set_version(self, last: Event) -> int:
+        stream = [event for event in self.events if event.originator_id == last.originator_id]
+        return max(event.originator_version for event in stream if isinstance(event, CredentialSet))
 
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
         return [self.read(*place) for place in places]
@@ -202,6 +214,15 @@ class MemoryUsage:
 
     def was_added(self, transaction: str) -> bool:
         raise AssertionError(transaction)
+
+    def last(self, tenant_id: str, provider: str, version: int) -> datetime | None:
+        """Return when a version or a later one was last used."""
+        uses = [
+            record.last_used_at
+            for place, record in self.records.items()
+            if (place.tenant_id, place.provider) == (tenant_id, provider) and place.version >= version
+        ]
+        return max(uses, default=None)
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
         self._answer()
@@ -375,6 +396,38 @@ class _Hashes:
 
     def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
         return [root_of(self.leaves[node.index << node.height : (node.index + 1) << node.height]) for node in nodes]
+
+
+class MemoryFleet:
+    """All places that the list of events knows, in one order."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
+        return [place for place in self._all(wanted) if after is None or place > after][:limit]
+
+    def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
+        places = self._all(FleetFilter())
+        tenants = sorted({place.tenant_id for place in places if after is None or place.tenant_id > after})
+        return [place for place in places if place.tenant_id in tenants[:limit]]
+
+    def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
+        return [Lodged(place, self._store.read(*place), self._changed_at(place)) for place in places]
+
+    def _all(self, wanted: FleetFilter) -> Sequence[CredentialPlace]:
+        of_credentials = (event for event in self._store.events if isinstance(event, CredentialEvent))
+        places = sorted({CredentialPlace(event.tenant_id, event.provider) for event in of_credentials})
+        return [
+            place
+            for place in places
+            if wanted.tenant_id in {None, place.tenant_id} and wanted.provider in {None, place.provider}
+        ]
+
+    def _changed_at(self, place: CredentialPlace) -> datetime | None:
+        last = self._store.last(stream_id(*place))
+        assert last is not None
+        return evolve(last).set_at or last.timestamp
 
 
 class MemoryListing:

@@ -11,6 +11,8 @@ from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, OPENAI, SUPER_KEY, TEN
 RESOLUTION = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"
 AUDIT = "/api/v1/audit/entries"
 USAGE = "/api/v1/audit/usage"
+TENANTS = "/api/v1/sysadmin/tenants"
+FLEET = "/api/v1/sysadmin/credentials"
 PROTECTED = [
     ("GET", CREDENTIALS),
     ("GET", f"{CREDENTIALS}/openai"),
@@ -20,6 +22,8 @@ PROTECTED = [
     ("GET", AUDIT),
     ("GET", USAGE),
     ("GET", RESOLUTION),
+    ("GET", TENANTS),
+    ("GET", FLEET),
     ("POST", f"{OPENAI}/chat/completions"),
     ("POST", f"{OPENAI}/embeddings"),
     ("GET", f"{OPENAI}/models"),
@@ -90,8 +94,16 @@ ALLOWED = {
         ("GET", AUDIT),
         ("GET", USAGE),
         ("GET", RESOLUTION),
+        ("GET", TENANTS),
+        ("GET", FLEET),
     },
-    Role.OPERATOR: {("GET", CREDENTIALS), ("GET", f"{CREDENTIALS}/openai"), ("GET", RESOLUTION)},
+    Role.OPERATOR: {
+        ("GET", CREDENTIALS),
+        ("GET", f"{CREDENTIALS}/openai"),
+        ("GET", RESOLUTION),
+        ("GET", TENANTS),
+        ("GET", FLEET),
+    },
     Role.RUNTIME: {
         ("POST", f"{OPENAI}/chat/completions"),
         ("POST", f"{OPENAI}/embeddings"),
@@ -114,6 +126,11 @@ def test_a_role_reaches_what_it_was_granted_and_nothing_else(harness, role):
 @pytest.mark.parametrize("path", [f"{CREDENTIALS}/openai/history\n", f"{CREDENTIALS}/a/b", "/api/v1/audit", "/api/"])
 def test_a_path_beside_a_grant_is_denied(path):
     assert not any(may(role, "GET", path) for role in Role if role is not Role.SYSADMIN)
+
+
+@pytest.mark.parametrize("path", [TENANTS, FLEET])
+def test_who_may_look_at_the_fleet_may_not_change_it(path):
+    assert [role for role in Role if may(role, "DELETE", path)] == [Role.SYSADMIN]
 
 
 def test_the_audit_shows_the_name_of_the_key_that_was_used(harness):

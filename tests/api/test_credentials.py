@@ -40,7 +40,7 @@ def test_the_list_shows_every_live_credential_of_this_tenant_with_the_settings_t
     harness.client.delete(f"{CREDENTIALS}/mistral")
     harness.client.put(URL.replace(TENANT, OTHER_TENANT), json={"api_key": "sk-0123456789"})
     common = {"masked_key": "...6789", "encryption_status": "encrypted", "version": 1, "key_id": "k0123456789"}
-    common["state"] = "in-order"
+    common |= {"state": "untested", "last_used_at": None}
     assert harness.client.get(CREDENTIALS).json() == {
         "credentials": [
             {"provider": "azure", "configured_at": "2026-01-31T12:00:01Z", "config": AZURE, **common},
@@ -64,18 +64,32 @@ def test_a_credential_that_the_provider_refuses_is_shown_at_once_until_it_takes_
         return listed["encryption_status"], listed["state"]
 
     harness.put()
+    assert shown() == ("encrypted", "untested")
     harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
     assert shown() == ("encrypted", "credential-rejected")
     harness.meter.used(TENANT, "openai", 1, failed=False, rejected=False)
     assert shown() == ("encrypted", "in-order")
     harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
     harness.put(api_key="sk-another-key")
-    assert shown() == ("encrypted", "in-order")
+    assert shown() == ("encrypted", "untested")
     harness.meter.used(TENANT, "openai", 1, failed=True, rejected=True)
-    assert shown() == ("encrypted", "in-order"), "a late answer to a call with the key before"
+    assert shown() == ("encrypted", "untested"), "a late answer to a call with the key before"
+    harness.meter.used(TENANT, "openai", 2, failed=False, rejected=False)
+    assert shown() == ("encrypted", "in-order")
     harness.sealer.lose_all()
     harness.meter.used(TENANT, "openai", 2, failed=True, rejected=True)
     assert shown() == ("unreadable", "unreadable")
+
+
+def test_a_credential_is_shown_with_the_end_of_its_last_call_however_that_ended(harness):
+    harness.put()
+    assert harness.client.get(URL).json()["last_used_at"] is None
+    harness.meter.used(TENANT, "openai", 1, failed=False, rejected=False)
+    harness.meter.used(TENANT, "openai", 1, failed=True, rejected=False)
+    (record,) = harness.client.get("/api/v1/audit/usage").json()["usage"]
+    shown = harness.client.get(URL).json()
+    assert (shown["state"], shown["last_used_at"]) == ("in-order", record["last_used_at"])
+    assert shown == harness.client.get(CREDENTIALS).json()["credentials"][0]
 
 
 def test_setting_a_rejected_credential_again_as_it_is_does_not_make_it_accepted(harness):

@@ -115,6 +115,8 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "deleteCredential",
         "listCredentials",
         "listCredentialHistory",
+        "listTenants",
+        "findCredentials",
         "listAuditEntries",
         "getAuditEntry",
         "exportAudit",

@@ -21,6 +21,8 @@ LISTED = {
     "config": {"endpoint": "https://a.example.org/[bold]"},
     "version": 3,
     "key_id": "k0123456789",
+    "state": "untested",
+    "last_used_at": None,
 }
 SET = {
     "tenant_id": TENANT,

@@ -143,6 +143,16 @@ def test_a_vllm_in_a_private_network_is_set_and_listed_as_the_document_says(fold
     assert re.search(r"SELF_HOSTED_ENDPOINTS +listed +.env", run(strict, folder))
 
 
+def test_all_tenants_are_looked_at_as_the_document_says(folder: Path, served: int) -> None:
+    (looking,) = blocks("docs/api.md", "All tenants")
+    set_key(folder, served, FIRST)
+    key = "export SUPER_API_KEY=$(sed -n 's/^SUPER_API_KEY=//p' .env)"
+    said = run(f"export PATH=$PWD/.venv/bin:$PATH KEYLEDGER_URL=http://127.0.0.1:{served}\n{key}\n{looking}", folder)
+    assert re.search(rf"{FIRST} +\d+ +\d+ untested", said)
+    assert re.search(rf"{FIRST} +openai +\.\.\.\S+ +untested", said)
+    assert '"next": null' in said
+
+
 def set_key(folder: Path, port: int, tenant: str) -> None:
     command = f"credentials set {tenant} openai --stdin --url http://127.0.0.1:{port}"
     run(f'echo "sk-of-{tenant}" | SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)

@@ -88,7 +88,7 @@ def test_a_refused_credential_is_shown_until_it_is_replaced_and_never_replaced_b
     assert actions(stage.one, tenant) == ["set", "credential-rejected"]
 
     stage.one.put(tenant, "openai", api_key=OTHER_KEY)
-    assert state(stage.one, tenant) == "in-order"
+    assert state(stage.one, tenant) == "untested"
     assert stage.one.chat(tenant, "gpt-4o", stream=stream).status_code == 200
     assert actions(stage.one, tenant) == ["set", "credential-rejected", "replaced"]
     assert counted(stage.one, tenant) == {1: (3, 3), 2: (1, 0)}

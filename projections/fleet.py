@@ -1,0 +1,98 @@
+"""The places where any tenant has a credential or had one, in the order of tenant and provider.
+
+Promises: a page costs what it looks at, however large the fleet is: every statement walks an index from its cursor on,
+and what is stored at each place is read by the statement that makes a tenant's own list. A credential whose row
+somebody removed is found all the same, by its first entry in the audit trail; only a search by encryption key, which
+nothing but the row tells, passes it over.
+"""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+from psycopg_pool import ConnectionPool
+
+from domain.fleet import CredentialPlace, FleetFilter, Lodged
+from projections.current_credentials import lodged_at
+from projections.postgres import BoundedConnection, unavailable
+
+_FIRST_ENTRY = sql.SQL("version = 1 AND action = 'set'")
+_SEEN_LAST = sql.SQL("(tenant_id, provider) > (%(last_tenant)s, %(last_provider)s)")
+_BEFORE_ALL = CredentialPlace("00000000-0000-0000-0000-000000000000", "")
+
+_PLACES = sql.SQL("""
+SELECT tenant_id::text, provider FROM (
+    (SELECT tenant_id, provider FROM current_credentials WHERE {of_rows} ORDER BY tenant_id, provider LIMIT %(limit)s)
+    UNION
+    (SELECT tenant_id, provider FROM audit_trail WHERE {of_entries} ORDER BY tenant_id, provider LIMIT %(limit)s)
+) AS place ORDER BY place.tenant_id, place.provider LIMIT %(limit)s
+""")
+
+# One step of two indexes for each tenant: PostgreSQL has no plan of its own that skips from one value to the next.
+_NEXT_TENANT = sql.SQL("""
+    least((SELECT c.tenant_id FROM current_credentials AS c WHERE c.tenant_id {beyond} ORDER BY c.tenant_id LIMIT 1),
+          (SELECT a.tenant_id FROM audit_trail AS a
+            WHERE {first} AND a.tenant_id {beyond} ORDER BY a.tenant_id LIMIT 1))
+""")
+_TENANTS = sql.SQL("""
+WITH RECURSIVE tenant (tenant_id, nth) AS (
+    SELECT {first_tenant}, 1
+    UNION ALL
+    SELECT {next_tenant}, tenant.nth + 1 FROM tenant WHERE tenant.tenant_id IS NOT NULL AND tenant.nth < %(limit)s
+)
+SELECT place.tenant_id::text, place.provider
+  FROM tenant
+ CROSS JOIN LATERAL (SELECT tenant_id, provider FROM current_credentials AS c WHERE c.tenant_id = tenant.tenant_id
+                     UNION
+                     SELECT tenant_id, provider FROM audit_trail AS a
+                      WHERE {first} AND a.tenant_id = tenant.tenant_id) AS place
+ ORDER BY place.tenant_id, place.provider
+""")
+
+
+class PostgresFleet:
+    """Implements `domain.fleet.FleetView`."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+
+    def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
+        """Return the next places of a tenant, of a provider, or under an encryption key. Raises StoreUnavailable."""
+        last = after or _BEFORE_ALL
+        named = {"tenant_id": wanted.tenant_id, "provider": wanted.provider}
+        tests = [_SEEN_LAST, *(_equals(name) for name, value in named.items() if value is not None)]
+        by_key = wanted.key_id is not None
+        statement = _PLACES.format(
+            of_rows=_all_of(*tests, *([sql.SQL("token IS NOT NULL"), _equals("key_id")] if by_key else [])),
+            of_entries=_all_of(*tests, _FIRST_ENTRY, *([sql.SQL("false")] if by_key else [])),
+        )
+        values = {**named, "key_id": wanted.key_id, "last_tenant": last.tenant_id, "last_provider": last.provider}
+        return self._read(statement, {**values, "limit": limit})
+
+    def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
+        """Return all places of the next tenants. Raises StoreUnavailable."""
+        from_here = sql.SQL("> %(after)s::uuid" if after is not None else "IS NOT NULL")
+        beyond = sql.SQL("> tenant.tenant_id")
+        statement = _TENANTS.format(
+            first=_FIRST_ENTRY,
+            first_tenant=_NEXT_TENANT.format(beyond=from_here, first=_FIRST_ENTRY),
+            next_tenant=_NEXT_TENANT.format(beyond=beyond, first=_FIRST_ENTRY),
+        )
+        return self._read(statement, {"after": after, "limit": limit})
+
+    def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
+        """Return what is stored at places, in their order. Raises StoreUnavailable, CredentialIntegrityError."""
+        with unavailable(), self._pool.connection() as connection:
+            return lodged_at(connection, places)
+
+    def _read(self, statement: sql.Composed, values: dict[str, object]) -> Sequence[CredentialPlace]:
+        with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            return [CredentialPlace(*row) for row in cursor.execute(statement, values).fetchall()]
+
+
+def _equals(column: str) -> sql.Composable:
+    return sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder(column))
+
+
+def _all_of(*tests: sql.Composable) -> sql.Composable:
+    return sql.SQL(" AND ").join(tests)
