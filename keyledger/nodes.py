@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,11 +26,12 @@ LIVE_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One running service. `name`: host and process number."""
+    """One running service. `name`: host and process number. `version`: of the program, "" where that told none."""
 
     name: str
     primary_id: str
     key_ids: frozenset[str]
+    version: str = ""
 
 
 class Presence:
@@ -44,7 +46,8 @@ class Presence:
         """Renew this service's row and forget those that ended. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute(
-                "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids) VALUES (%s, %s, %s, %s, %s)"
+                "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
+                " VALUES (%s, %s, %s, %s, %s, %s)"
                 " ON CONFLICT (node_id) DO UPDATE SET seen_at = now()",
                 [
                     self._id,
@@ -52,6 +55,7 @@ class Presence:
                     _process(os.getpid()),
                     self._keyring.primary_id,
                     sorted(self._keyring.key_ids),
+                    version("keyledger"),
                 ],
             )
             connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
@@ -66,12 +70,12 @@ def live_nodes(pool: ConnectionPool[BoundedConnection]) -> Sequence[Node]:
     """Return the services that run now. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(
-            "SELECT name, process, primary_key_id, key_ids FROM nodes"
+            "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
             " WHERE seen_at > now() - make_interval(secs => %s) ORDER BY name",
             [LIVE_S],
         ).fetchall()
     return [
-        Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]))
+        Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]), row["version"])
         for row in rows
         if not _is_known_to_be_gone(row["process"])
     ]

@@ -85,12 +85,26 @@ class Settings:
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
     """Read the settings; `dotenv` names a file that need not exist. Raises SettingsFault with every fault found."""
     sources = Sources(environ, dotenv)
+    settings = _read(sources)
+    if sources.faults:
+        raise SettingsFault(tuple(sources.faults))
+    return settings
+
+
+def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, Path]:
+    """Return the files that secrets are read from, by variable, also beside settings that are not fit to start with."""
+    sources = Sources(environ, dotenv)
+    _read(sources)
+    return sources.secret_files
+
+
+def _read(sources: Sources) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
     primary, previous = _encryption_keys(sources, enabled=enabled)
     super_key = _super_key(sources)
     providers = _providers(sources)
     base_urls = read_base_urls(sources, providers)
-    settings = Settings(
+    return Settings(
         policy=ResolutionPolicy(
             tenant_credentials=enabled,
             fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
@@ -115,9 +129,6 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         resolved=tuple(sources.resolved),
         warnings=_warnings(sources),
     )
-    if sources.faults:
-        raise SettingsFault(tuple(sources.faults))
-    return settings
 
 
 def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:

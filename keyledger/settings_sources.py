@@ -46,6 +46,7 @@ class Sources:
         self.faults: list[str] = []
         self.warnings: list[str] = []
         self.resolved: list[Resolved] = []
+        self.secret_files: dict[str, Path] = {}
         self._layers = (("environment", environ), (".env", self._dotenv(dotenv) if dotenv else {}))
 
     def text(self, name: str, default: str | None = None, *, also: Sequence[str] = ()) -> str | None:
@@ -138,7 +139,10 @@ class Sources:
             self.fault(spelling, f"is set both directly and by {spelling}_FILE; keep one of them")
         if value:
             return value, spelling
-        return (self._content(f"{spelling}_FILE", Path(path)), f"{spelling}_FILE") if path else None
+        if not path:
+            return None
+        self.secret_files[f"{spelling}_FILE"] = Path(path)
+        return self._content(f"{spelling}_FILE", Path(path)), f"{spelling}_FILE"
 
     def _content(self, name: str, path: Path) -> str:
         text = self._read(name, path, FILE_MAX)

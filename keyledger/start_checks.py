@@ -70,10 +70,15 @@ def require_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | Non
 
 def missing_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None) -> Mapping[str, int]:
     """Return the key ids that live credentials need and the ring lacks, with how many need each."""
+    known = keyring.key_ids if keyring else frozenset()
+    return {key_id: live for key_id, live in live_by_key(pool).items() if key_id not in known}
+
+
+def live_by_key(pool: ConnectionPool[BoundedConnection]) -> Mapping[str, int]:
+    """Return how many live credentials are sealed under each key. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(_LIVE).fetchall()
-    known = keyring.key_ids if keyring else frozenset()
-    return {row["key_id"]: row["live"] for row in rows if row["key_id"] not in known}
+    return {row["key_id"]: row["live"] for row in rows}
 
 
 def _home_of(package: str) -> Path | None:

@@ -1,6 +1,7 @@
 """`config check`: the settings as a start would see them, where each comes from, and everything wrong with them.
 
-Promises: it reads and reports; it starts nothing, connects nowhere, and shows no secret.
+Promises: it reads and reports; it starts nothing, connects nowhere, and shows no secret. What it says is about settings
+and catalogue alone; `doctor` looks at the rest.
 """
 
 import os
@@ -46,7 +47,7 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
             say(f"warning: {warning}")
     if faults:
         raise Stop(Exit.FAULT_FOUND, *faults)
-    say("the settings are fit to start with")
+    say("the settings and the catalogue are fit to start with; for database, keys and the rest: keyledger doctor")
 
 
 def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:

@@ -20,6 +20,7 @@ from scripts import (
     config_check,
     credentials,
     database,
+    doctor,
     encryption_keys,
     fleet,
     keys,
@@ -69,6 +70,7 @@ app.add_typer(projections.app, name="projections")
 app.command("replay")(projections.replay)
 app.command("verify")(verify.verify)
 app.add_typer(config_check.app, name="config")
+app.command("doctor")(doctor.doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

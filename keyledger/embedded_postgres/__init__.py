@@ -14,6 +14,6 @@ this cluster's server, and never changes the mode of a directory that it did not
 """
 
 from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
-from keyledger.embedded_postgres.server import EmbeddedPostgres, attach, start, status, stop
+from keyledger.embedded_postgres.server import EmbeddedPostgres, address, attach, start, status, stop
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "attach", "start", "status", "stop"]
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "address", "attach", "start", "status", "stop"]

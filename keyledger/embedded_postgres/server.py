@@ -43,12 +43,12 @@ class EmbeddedPostgres:
 
     def dsn(self, dbname: str = cluster.SUPERUSER) -> str:
         """A libpq URL of the database `dbname`, which is created if it is not there."""
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (dbname,)).fetchone()
             if known is None:
                 with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(dbname)))
-        return self._url(dbname)
+        return self.url_of(dbname)
 
     def keep(self) -> None:
         """Let the server run on after the last user left, until `stop`."""
@@ -73,7 +73,8 @@ class EmbeddedPostgres:
     ) -> None:
         self.leave()
 
-    def _url(self, dbname: str) -> str:
+    def url_of(self, dbname: str) -> str:
+        """A libpq URL of a database, whether it is there or not."""
         # Everything is spelled out, so that PGPORT and its like in the environment change nothing.
         database, host = quote(dbname, safe=""), quote(str(self.socket_folder), safe="")
         return f"postgresql://{cluster.SUPERUSER}@/{database}?host={host}&port={cluster.PORT}"
@@ -105,6 +106,16 @@ def attach(data_dir: Path) -> EmbeddedPostgres | None:
     with _one_at_a_time(data_dir):
         folder = socket_folder(data_dir, _folder(data_dir))
         return EmbeddedPostgres(data_dir, folder, False, _Presence.of(_users_file(data_dir)))
+
+
+def address(data_dir: Path) -> str | None:
+    """The address of the server of `data_dir` if it runs, for one who looks and does not count among its users."""
+    data_dir = data_dir.resolve()
+    if status(data_dir) != "running":
+        return None
+    with _one_at_a_time(data_dir):
+        folder = socket_folder(data_dir, _folder(data_dir))
+    return EmbeddedPostgres(data_dir, folder, False, _Presence(_users_file(data_dir), None)).url_of(cluster.SUPERUSER)
 
 
 def status(data_dir: Path) -> Status:

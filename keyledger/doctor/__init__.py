@@ -1,0 +1,55 @@
+"""Looks at a deployment from outside and says what is wrong with it, also where half of it does not work.
+
+Promises: nothing is changed, started or called, and no running service is needed; each check is by itself, so one that
+fails is a finding like any other; no finding holds a secret. The checks, in the order of the report: settings,
+database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes, peers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from keyledger.doctor import (
+    anchors,
+    catalogue,
+    clock,
+    database,
+    disk,
+    encryption_keys,
+    endpoints,
+    file_modes,
+    peers,
+    pooler,
+    port,
+    settings,
+)
+from keyledger.doctor.circumstances import Circumstances, circumstances
+from keyledger.doctor.finding import Finding, State, isolated
+
+__all__ = ["CHECKS", "Circumstances", "Finding", "State", "circumstances", "examine"]
+
+CHECKS: Sequence[tuple[str, Callable[[Circumstances], Iterator[Finding]]]] = [
+    (check.SUBJECT, check.look)
+    for check in (
+        settings,
+        database,
+        pooler,
+        encryption_keys,
+        anchors,
+        catalogue,
+        endpoints,
+        clock,
+        disk,
+        port,
+        file_modes,
+        peers,
+    )
+]
+
+
+def examine(here: Circumstances) -> Sequence[Finding]:
+    """Return what every check found, in order."""
+    findings: list[Finding] = []
+    for subject, look in CHECKS:
+        with isolated(subject, findings):
+            for finding in look(here):
+                findings.append(finding)  # noqa: PERF402  what was found before a check failed stays
+    return findings

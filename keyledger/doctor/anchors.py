@@ -1,0 +1,49 @@
+"""What DATA_DIR knows of the log: the anchor of its end and the last signed checkpoint, and whether the log agrees."""
+
+from collections.abc import Iterator
+
+from keyledger.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, fault, ok, warning
+from keyledger.log_anchor import AnchorFile, AnchorUnreadable
+from keyledger.log_anchor import look as look_at_log
+
+SUBJECT = "anchors"
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell whether the log goes on from what was recorded outside the database."""
+    file = AnchorFile(here.data_dir)
+    try:
+        known = file.read()
+    except AnchorUnreadable:
+        said = f"{file.path} cannot be read, and no service starts: put it back, or make it readable"
+        yield fault(SUBJECT, said, f"ls -l {file.path}")
+        return
+    now, contradiction = look_at_log(here.pool(), known)
+    if contradiction is not None:
+        yield fault(SUBJECT, contradiction.detail, "keyledger restore accept")
+    elif now.ledger_id in known:
+        yield ok(SUBJECT, f"the log goes on from position {known[now.ledger_id].position} to {now.position}")
+    elif now.position:
+        said = f"{here.data_dir} has none of this log: until a start writes one, an older backup would not be noticed"
+        yield warning(SUBJECT, said, "keyledger serve")
+    else:
+        yield ok(SUBJECT, "the log is empty, and nothing is recorded of it")
+    yield from _of_checkpoint(here, now.ledger_id, now.position)
+
+
+def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[Finding]:
+    file = CheckpointFile(here.data_dir, ledger_id)
+    try:
+        kept = file.read()
+    except CheckpointUnreadable:
+        yield fault(SUBJECT, f"{file.path} holds no checkpoint that can be read", "keyledger verify")
+        return
+    if kept is None:
+        return
+    if kept[1].size > head:
+        said = f"the last signed checkpoint is of {kept[1].size} events, and the log has {head}"
+        yield fault(SUBJECT, said, "keyledger verify")
+    else:
+        yield ok(SUBJECT, f"the last signed checkpoint is of {kept[1].size} events out of {head}")

@@ -1,0 +1,25 @@
+"""The catalogue of models: whether it can be read, which models are left out or will end, and how many are served."""
+
+from collections.abc import Iterator
+
+from keyledger.ai_models import load_catalogue
+from keyledger.catalogue_notes import catalogue_notes
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, fault, ok, warning
+from keyledger.yaml_document import DocumentFault
+
+SUBJECT = "catalogue"
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell every fault of the file, or what is worth knowing about its models."""
+    settings = here.known_settings()
+    try:
+        catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    except DocumentFault as refused:
+        for line in refused.faults:
+            yield fault(SUBJECT, f"{refused.source}: {line}", "keyledger config check")
+        return
+    for note in catalogue_notes(catalogue, settings.providers, here.clock().date()):
+        yield warning(SUBJECT, f"{catalogue.source}: {note}", "keyledger config check")
+    yield ok(SUBJECT, f"{catalogue.source} serves {len(catalogue.models)} models")

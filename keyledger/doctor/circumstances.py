@@ -1,0 +1,114 @@
+"""What the checks look at: the settings as far as they can be read, and the database as far as it can be reached.
+
+Promises: nothing is started, created or changed; whatever cannot be had is told once, by the check it belongs to, and
+the others say that they could not look.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import ServiceError
+from keyledger.doctor.finding import CannotLook
+from keyledger.keyring import Keyring
+from keyledger.settings import Settings, SettingsFault, load, load_data_dir, load_database
+from projections.migration import STEPS, schema_version
+from projections.postgres import BoundedConnection, connect, open_pool, unavailable
+
+
+def now_in_utc() -> datetime:
+    """Return the time of this machine."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Circumstances:
+    """Where and with what the service would run.
+
+    settings: None where they are not fit to start with; faults then says why. dsn: None where DATABASE_URL is faulty or
+    the embedded server does not run. host, port: where the service is to listen. clock: of this machine.
+    """
+
+    environ: Mapping[str, str]
+    dotenv: Path
+    host: str
+    port: int
+    clock: Callable[[], datetime] = now_in_utc
+    settings: Settings | None = None
+    faults: tuple[str, ...] = ()
+    data_dir: Path = Path(".data")
+    dsn: str | None = None
+    embedded: bool = True
+    _pool: ConnectionPool[BoundedConnection] | None = field(default=None, repr=False)
+
+    def known_settings(self) -> Settings:
+        """Return the settings. Raises CannotLook."""
+        if self.settings is None:
+            raise CannotLook("the settings are not fit to start with", "keyledger config check")
+        return self.settings
+
+    def keyring(self) -> Keyring:
+        """Return the encryption keys that are configured. Raises CannotLook."""
+        settings = self.known_settings()
+        if settings.encryption_key is None:
+            raise CannotLook("tenant credentials are off, so no encryption key is used")
+        return Keyring(settings.encryption_key, settings.previous_encryption_keys)
+
+    def pool(self) -> ConnectionPool[BoundedConnection]:
+        """Return connections to a database that answers and has the present schema. Raises CannotLook."""
+        if self._pool is None:
+            self._pool = _open(self.dsn)
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+@contextmanager
+def circumstances(environ: Mapping[str, str], dotenv: Path, host: str, port: int) -> Iterator[Circumstances]:
+    """Give what can be had. Raises nothing for what is broken."""
+    found = Circumstances(environ, dotenv, host, port)
+    try:
+        found.settings = load(environ, dotenv)
+    except SettingsFault as refused:
+        found.faults = refused.faults
+    found.data_dir = load_data_dir(environ, dotenv)
+    try:
+        found.dsn, found.embedded = _database(environ, dotenv)
+        yield found
+    finally:
+        found.close()
+
+
+def _database(environ: Mapping[str, str], dotenv: Path) -> tuple[str | None, bool]:
+    from keyledger.embedded_postgres import address  # not loaded where a server is given
+
+    try:
+        url, data_dir = load_database(environ, dotenv)
+    except SettingsFault:
+        return None, False
+    if url is not None:
+        return url.reveal(), False
+    try:
+        return address(data_dir), True
+    except Exception:  # noqa: BLE001  whatever is wrong with the folder, the server cannot be looked at
+        return None, True
+
+
+def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
+    if dsn is None:
+        raise CannotLook("there is no database to look at")
+    try:
+        with connect(dsn) as connection, unavailable():
+            version = schema_version(connection)
+    except ServiceError:
+        raise CannotLook("the database does not answer") from None
+    if version < len(STEPS):
+        raise CannotLook(f"the schema is at version {version}; a start brings it to {len(STEPS)}", "keyledger serve")
+    return open_pool(dsn)

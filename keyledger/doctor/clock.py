@@ -1,0 +1,43 @@
+"""Time: this machine against the database, and the times of the log's last events, which several machines gave."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, ok, warning
+from projections.postgres import unavailable
+
+SUBJECT = "clock"
+APART = timedelta(seconds=2)
+"""How far two clocks may be apart before it matters to who reads a history."""
+LOOKED_AT = 10_000
+"""Events whose times are compared, the last ones."""
+
+# Times that go back: of neighbours, since one machine's clock that is wrong shows in each event that it writes.
+_BACKWARDS = """
+SELECT count(*) AS events, max(position) AS last
+  FROM (SELECT position, recorded_at, lag(recorded_at) OVER (ORDER BY position) AS before
+          FROM (SELECT position, recorded_at FROM audit_trail ORDER BY position DESC LIMIT %s) AS newest) AS told
+ WHERE recorded_at < before - %s
+"""
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell how far apart the clocks are, and whether the log's times went back."""
+    with unavailable(), here.pool().connection() as connection:
+        asked = here.clock()
+        row = connection.execute("SELECT clock_timestamp() AS now").fetchone()
+        answered = here.clock()
+        backwards = connection.execute(_BACKWARDS, [LOOKED_AT, APART]).fetchone()
+    assert row is not None and backwards is not None  # noqa: S101  each statement gives one row
+    apart = max(asked - row["now"], row["now"] - answered, timedelta(0))
+    if apart > APART:
+        said = f"this machine and the database are {apart.total_seconds():.0f} s apart: histories tell wrong times"
+        yield warning(SUBJECT, said, "timedatectl")
+    else:
+        yield ok(SUBJECT, f"this machine and the database agree within {APART.total_seconds():.0f} s")
+    if backwards["events"]:
+        said = f"times of {backwards['events']} of the last events are before those of the event before, up to position"
+        yield warning(SUBJECT, f"{said} {backwards['last']}", f"keyledger audit show {backwards['last']}")
+    else:
+        yield ok(SUBJECT, "the times of the last events go forward")

@@ -1,0 +1,30 @@
+"""DATA_DIR: whether it can be written to, and how much room is left in it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, fault, ok, warning
+
+SUBJECT = "disk"
+LITTLE, TOO_LITTLE = 2 << 30, 200 << 20
+"""Bytes below which there is a warning, and below which it is a fault."""
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell how much is free where DATA_DIR is, or will be."""
+    folder = here.data_dir.absolute()
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        said = f"{present} is no folder that this account may write to, and DATA_DIR is {folder}"
+        yield fault(SUBJECT, said, f"ls -ld {present}")
+        return
+    free = shutil.disk_usage(present).free
+    said = f"{free / (1 << 30):.1f} GiB are free for DATA_DIR, {folder}"
+    if free < TOO_LITTLE:
+        yield fault(SUBJECT, said, f"df -h {present}")
+    elif free < LITTLE:
+        yield warning(SUBJECT, said, f"df -h {present}")
+    else:
+        yield ok(SUBJECT, said)

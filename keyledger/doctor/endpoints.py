@@ -1,0 +1,93 @@
+"""Where credentials and settings send calls: whether those hosts can be resolved from here.
+
+Promises: nobody is called, only names are looked up; a name server that does not answer costs `PATIENCE_S` seconds in
+all.
+"""
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from time import monotonic
+from urllib.parse import urlsplit
+
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, ok, warning
+from projections.postgres import unavailable
+
+SUBJECT = "endpoints"
+PATIENCE_S = 10.0
+AT_MOST = 500
+"""Hosts that are looked up."""
+_AT_ONCE = 16
+_ENDPOINTS = """
+SELECT endpoint, count(*) AS live FROM current_credentials
+ WHERE token IS NOT NULL AND endpoint IS NOT NULL GROUP BY endpoint
+"""
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell which hosts of stored credentials, and which of the settings, cannot be resolved."""
+    settings = here.settings
+    needed = Counter(_host(url) for url in settings.policy.base_urls.values()) if settings else Counter()
+    needed += _of_credentials(here)
+    hosts = sorted(needed)[:AT_MOST]
+    unresolved = _unresolved(hosts)
+    for host in sorted(unresolved):
+        said = f"{host} cannot be resolved from here; credentials or settings that name it: {needed[host]}"
+        yield warning(SUBJECT, said, f"getent hosts {host}")
+    if len(needed) > len(hosts):
+        yield warning(SUBJECT, f"{len(needed) - len(hosts)} more hosts were not looked up", None)
+    if not unresolved:
+        yield ok(SUBJECT, f"each of {len(hosts)} hosts can be resolved from here")
+
+
+def _of_credentials(here: Circumstances) -> Counter[str]:
+    needed: Counter[str] = Counter()
+    with unavailable(), here.pool().connection() as connection:
+        for row in connection.execute(_ENDPOINTS).fetchall():
+            needed[_host(row["endpoint"])] += row["live"]
+    return needed
+
+
+def _host(endpoint: str) -> str:
+    """Return the host alone: a path may hold what should not be shown."""
+    try:
+        return urlsplit(endpoint).hostname or "a host that cannot be read"
+    except ValueError:
+        return "a host that cannot be read"
+
+
+def _unresolved(hosts: list[str]) -> set[str]:
+    """Return those of `hosts` that were not found, or not within the time.
+
+    The threads end with the process: a lookup that hangs in the system's library cannot be called off.
+    """
+    waiting: SimpleQueue[str] = SimpleQueue()
+    found: SimpleQueue[str | None] = SimpleQueue()
+    for host in hosts:
+        waiting.put(host)
+    for _ in range(min(_AT_ONCE, len(hosts))):
+        threading.Thread(target=_look_up, args=(waiting, found), daemon=True).start()
+    unresolved, until = set(hosts), monotonic() + PATIENCE_S
+    for _ in hosts:
+        try:
+            unresolved.discard(found.get(timeout=max(0.0, until - monotonic())) or "")
+        except Empty:
+            break
+    return unresolved
+
+
+def _look_up(waiting: SimpleQueue[str], found: SimpleQueue[str | None]) -> None:
+    while True:
+        try:
+            host = waiting.get_nowait()
+        except Empty:
+            return
+        try:
+            socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            found.put(None)
+        else:
+            found.put(host)

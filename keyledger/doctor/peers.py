@@ -1,0 +1,33 @@
+"""The other services on the database: their versions, and whether they know the key that is sealed under here."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from keyledger.doctor.circumstances import Circumstances
+from keyledger.doctor.finding import Finding, fault, listed, ok, warning
+from keyledger.nodes import Node, live_nodes
+
+SUBJECT = "peers"
+
+
+def look(here: Circumstances) -> Iterator[Finding]:
+    """Tell which services run and how they differ from this one."""
+    nodes, own = live_nodes(here.pool()), version("keyledger")
+    others = [node for node in nodes if node.version != own]
+    if others:
+        told = listed([f"{node.name} runs {node.version or 'an older version'}" for node in others])
+        yield warning(SUBJECT, f"this program is version {own}, and {told}", "keyledger --version, on each of them")
+    yield from _of_keys(here, [*nodes])
+    if not others:
+        yield ok(SUBJECT, f"{len(nodes)} services run on this database, each with version {own}")
+
+
+def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:
+    settings = here.settings
+    if settings is None or settings.encryption_key is None:
+        return
+    primary = here.keyring().primary_id
+    without = [node.name for node in nodes if primary not in node.key_ids]
+    if without:
+        said = f"{listed(without)} cannot open what would be sealed here, under {primary}"
+        yield fault(SUBJECT, said, "keyledger keys list")
