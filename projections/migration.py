@@ -23,17 +23,17 @@ def migrate(dsn: str) -> None:
     """Bring the database at least to the schema of this program. Raises StoreUnavailable."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        for version in range(schema_version(connection) + 1, len(STEPS) + 1):
+        for version in range(version_of(connection) + 1, len(STEPS) + 1):
             connection.execute(files("projections").joinpath(STEPS[version - 1]).read_bytes())
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
 
 
 def is_current(connection: Connection) -> bool:
     """Say whether the database has at least the schema this program was made for."""
-    return schema_version(connection) >= len(STEPS)
+    return version_of(connection) >= len(STEPS)
 
 
-def schema_version(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
     """Return the last step that the database has had; 0 before the first."""
     known = connection.execute("SELECT to_regclass('keyledger_schema') IS NOT NULL AS known").fetchone()
     if not known or not known["known"]:

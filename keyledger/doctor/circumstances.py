@@ -16,7 +16,7 @@ from domain.errors import ServiceError
 from keyledger.doctor.finding import CannotLook
 from keyledger.keyring import Keyring
 from keyledger.settings import Settings, SettingsFault, load, load_data_dir, load_database
-from projections.migration import STEPS, schema_version
+from projections.migration import STEPS, version_of
 from projections.postgres import BoundedConnection, connect, open_pool, unavailable
 
 
@@ -44,6 +44,7 @@ class Circumstances:
     dsn: str | None = None
     embedded: bool = True
     _pool: ConnectionPool[BoundedConnection] | None = field(default=None, repr=False)
+    _refused: CannotLook | None = field(default=None, repr=False)
 
     def known_settings(self) -> Settings:
         """Return the settings. Raises CannotLook."""
@@ -60,8 +61,14 @@ class Circumstances:
 
     def pool(self) -> ConnectionPool[BoundedConnection]:
         """Return connections to a database that answers and has the present schema. Raises CannotLook."""
+        if self._refused is not None:  # asking anew would take its seconds anew
+            raise self._refused
         if self._pool is None:
-            self._pool = _open(self.dsn)
+            try:
+                self._pool = _open(self.dsn)
+            except CannotLook as reason:
+                self._refused = reason
+                raise
         return self._pool
 
     def close(self) -> None:
@@ -106,7 +113,7 @@ def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
         raise CannotLook("there is no database to look at")
     try:
         with connect(dsn) as connection, unavailable():
-            version = schema_version(connection)
+            version = version_of(connection)
     except ServiceError:
         raise CannotLook("the database does not answer") from None
     if version < len(STEPS):

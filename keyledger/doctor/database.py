@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from domain.errors import ServiceError
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import CannotLook, Finding, fault, listed, ok, warning
-from projections.migration import STEPS, schema_version
+from projections.migration import STEPS, version_of
 from projections.postgres import Connection, connect, unavailable
 
 SUBJECT = "database"
@@ -69,7 +69,7 @@ def _of_server(connection: Connection) -> Iterator[Finding]:
 
 
 def _of_schema(connection: Connection) -> Iterator[Finding]:
-    version = schema_version(connection)
+    version = version_of(connection)
     if version < len(STEPS):
         said = f"the schema is at version {version} of {len(STEPS)}; a start as its owner brings it there"
         yield warning(SUBJECT, said, "keyledger serve")

@@ -39,7 +39,9 @@ def look(here: Circumstances) -> Iterator[Finding]:
         yield warning(SUBJECT, said, f"getent hosts {host}")
     if len(needed) > len(hosts):
         yield warning(SUBJECT, f"{len(needed) - len(hosts)} more hosts were not looked up", None)
-    if not unresolved:
+    if not hosts:
+        yield ok(SUBJECT, "no credential and no setting names a host")
+    elif not unresolved:
         yield ok(SUBJECT, f"each of {len(hosts)} hosts can be resolved from here")
 
 

@@ -18,8 +18,10 @@ def look(here: Circumstances) -> Iterator[Finding]:
         told = listed([f"{node.name} runs {node.version or 'an older version'}" for node in others])
         yield warning(SUBJECT, f"this program is version {own}, and {told}", "keyledger --version, on each of them")
     yield from _of_keys(here, [*nodes])
-    if not others:
-        yield ok(SUBJECT, f"{len(nodes)} services run on this database, each with version {own}")
+    if not nodes:
+        yield ok(SUBJECT, "no service runs on this database now")
+    elif not others:
+        yield ok(SUBJECT, f"each of {len(nodes)} services on this database runs version {own}")
 
 
 def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:

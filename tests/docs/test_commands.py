@@ -153,6 +153,14 @@ def test_all_tenants_are_looked_at_as_the_document_says(folder: Path, served: in
     assert '"next": null' in said
 
 
+def test_the_doctor_finds_no_fault_in_what_the_readme_made(folder: Path, served: int) -> None:
+    (asking,) = blocks("docs/operations.md", "When something does not work")
+    asking = asking.strip() + f" --port {served}"
+    said = run(f"export PATH=$PWD/.venv/bin:$PATH\n{asking}", folder)
+    assert re.search(rf"port +ok +KeyLedger answers at 127.0.0.1:{served}", said)
+    assert re.search(r"anchors +ok ", said) and re.search(r"peers +ok +each of 1 services", said)
+
+
 def set_key(folder: Path, port: int, tenant: str) -> None:
     command = f"credentials set {tenant} openai --stdin --url http://127.0.0.1:{port}"
     run(f'echo "sk-of-{tenant}" | SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)

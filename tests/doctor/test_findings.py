@@ -274,7 +274,8 @@ class TestCatalogue:
         (deployment.folder / "empty").mkdir()
         monkeypatch.chdir(deployment.folder / "empty")
         del deployment.environ["AI_MODELS_FILE"]
-        deployment.only("settings", State.WARNING, "the packaged catalogue serves")
+        said = "AI_MODELS_FILE: there is no ai_models.yml in this folder; the packaged catalogue serves"
+        assert ("settings", State.WARNING, said) in deployment.wrong()
 
 
 class TestEndpoints:
@@ -349,7 +350,7 @@ class TestPort:
             with circumstances(settings, tmp_path / ".env", "127.0.0.1", port) as here:
                 said = [one.said for one in examine(here) if one.subject in {"port", "peers"}]
         assert said[0] == f"KeyLedger answers at 127.0.0.1:{port}"
-        assert said[1].startswith("1 services run on this database, each with version ")
+        assert said[1].startswith("each of 1 services on this database runs version ")
 
 
 class TestFileModes:
