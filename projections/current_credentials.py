@@ -194,7 +194,7 @@ def lodged_at(connection: Connection, places: Sequence[CredentialPlace]) -> list
 
     A place that neither the view nor the log knows is left out. Raises psycopg.Error, CredentialIntegrityError.
     """
-    rows = connection.execute(_OF_TENANTS, _wanted(places), prepare=True).fetchall()
+    rows = connection.execute(_OF_TENANTS, _wanted(places)).fetchall()
     found = {CredentialPlace(str(row["of_tenant"]), row["of_provider"]): row for row in rows}
     return [Lodged(place, _stored(found[place]), _changed_at(found[place])) for place in places if place in found]
 
