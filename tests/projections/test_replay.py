@@ -366,7 +366,9 @@ def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
     other_indexes_are(monkeypatch, "SELECT pg_sleep(3600)")
     assert not rebuild(store.url, view).swapped
     with store.superuser() as database:
-        waiting = database.execute("SELECT count(*) AS n FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'")
+        waiting = database.execute(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
+        )
         assert waiting.fetchone() == {"n": 0}
 
 
