@@ -39,8 +39,8 @@ class Exchange:
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the client, as `proxies` tells it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refusal: the code of the problem that it was answered with. keys: those that came with the request. bodiless: HEAD was
-    asked, so no body will be sent.
+    refusal: the code of the problem that it was answered with. keys: those that came with the request.
+    bodiless: HEAD was asked, so no body will be sent.
     """
 
     request_id: str
