@@ -119,7 +119,7 @@ class OneCallRecorder(PostgresApplicationRecorder):
             connection.add_notice_handler(note)
             try:
                 columns = _columns(stored_events, kwargs["view_rows"])
-                found = connection.execute(_APPEND, columns, prepare=True).fetchall()
+                found = connection.execute(_APPEND, columns).fetchall()
             finally:
                 connection.remove_notice_handler(note)
         if warnings:
@@ -218,7 +218,7 @@ class CredentialLog(Application[UUID]):
             self._pool.connection() as connection,
             connection.cursor(row_factory=tuple_row, binary=True) as cursor,
         ):
-            return cursor.execute(statement, columns, prepare=True).fetchall()
+            return cursor.execute(statement, columns).fetchall()
 
 
 def _columns(stored_events: Sequence[StoredEvent], rows: Sequence[dict[str, object]]) -> list[object]:

@@ -130,7 +130,7 @@ class PostgresCurrentCredentials:
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
         """Return rows and heads of their streams, one for each place. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            rows = cursor.execute(_READ_MANY, _of_places(places), prepare=True).fetchall()
+            rows = cursor.execute(_READ_MANY, _of_places(places)).fetchall()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
@@ -140,7 +140,7 @@ class PostgresCurrentCredentials:
     def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
         wanted = _of_tenants([tenant_id], tuple(providers))
         with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(_OF_TENANTS, wanted, prepare=True).fetchall()
+            rows = connection.execute(_OF_TENANTS, wanted).fetchall()
         return [_stored(row) for row in rows]
 
 
@@ -169,7 +169,7 @@ class PostgresResolutionView:
         with unavailable():
             async with self._pool.connection() as connection:
                 wanted = _of_tenants(sorted(set(tenants)), tuple(self._providers))
-                cursor = await connection.execute(_OF_TENANTS, wanted, prepare=True)
+                cursor = await connection.execute(_OF_TENANTS, wanted)
                 rows = await cursor.fetchall()
         of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
         for row in rows:
@@ -184,7 +184,7 @@ class PostgresResolutionView:
             statement, wanted = _READ_MANY, _of_places(places)
         with unavailable():
             async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(statement, wanted, prepare=True)
+                await cursor.execute(statement, wanted)
                 rows = await cursor.fetchall()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 

@@ -1,18 +1,22 @@
-"""Connections to PostgreSQL.
+"""Connections to PostgreSQL, with or without a pooler in between.
 
 Promises: no statement of a request waits longer than `DEADLINE` seconds, whether the server is gone, frozen or locked;
 every failure of the database leaves here as StoreUnavailable, without the driver's text, which quotes values.
+Each new connection finds out for itself whether it is direct. A direct one has time limits and prepared statements of
+its session. Behind a pooler the session is anybody's: nothing is left in it, no statement is prepared, and every
+transaction carries the time limits itself. A statement is written the same for both.
 """
 
 import logging
 import select
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
 
 import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -24,32 +28,96 @@ DEADLINE = 1.5
 stay within three."""
 
 MAX_CONNECTIONS = 8
+_PREPARED_AFTER = 1
+"""Runs of a statement on a direct connection before the server keeps it."""
+_LIMITS = {"statement_timeout": f"{DEADLINE * 1000:.0f}", "idle_in_transaction_session_timeout": "5000"}
 # Point reads by primary keys have one good plan; making it anew for every call takes longer than carrying it out.
-_ONE_PLAN = "-c plan_cache_mode=force_generic_plan"
+_ONE_PLAN = {"plan_cache_mode": "force_generic_plan"}
+_SETTLE = """
+SELECT pg_backend_pid() = %(pid)s AS direct,
+       (SELECT count(CASE WHEN pg_backend_pid() = %(pid)s THEN set_config(name, value, false) END)
+          FROM unnest(%(names)s::text[], %(values)s::text[]) AS wanted (name, value))
+"""
+_LIMIT_TRANSACTION = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _LIMITS.items())
+_LIMIT_STATEMENT = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _LIMITS.items())
 _log = logging.getLogger("keyledger.store")
 
 Row = DictRow
 Connection = psycopg.Connection[DictRow]
 
 
+class _BoundedCursor(psycopg.Cursor[DictRow]):
+    """Carries out a statement that is a transaction of its own together with its time limits, in one round trip."""
+
+    def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        """Execute as the driver does."""
+        if not isinstance(self.connection, BoundedConnection) or not self.connection.must_bring_limits():
+            return super().execute(query, params, **how)
+        with self.connection.limited():
+            return super().execute(query, params, **how)
+
+
 class BoundedConnection(psycopg.Connection[DictRow]):
     """A connection that gives up waiting for the server after `DEADLINE` seconds.
 
-    A server that is frozen or behind a dead link keeps no promise of its own, so the client keeps the time.
+    A server that is frozen or behind a dead link keeps no promise of its own, so the client keeps the time. The server
+    keeps it, too, so that what nobody waits for any more does not go on there.
     """
+
+    pooled = False
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer. Raises psycopg.OperationalError, and closes the connection, at the deadline."""
         try:
             return super().wait(gen, interval, DEADLINE if timeout is None else timeout)
         except psycopg.OperationalError:
-            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # its answer would be taken for that of the next statement
             raise
 
+    @contextmanager
+    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Iterator[Any]:
+        """Open a transaction, as the driver does, with the time limits."""
+        brings_limits = self.must_bring_limits()
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if brings_limits:
+                self.execute(_LIMIT_TRANSACTION)
+            yield transaction
+
+    def must_bring_limits(self) -> bool:
+        """Say whether what is sent next begins a transaction in a session that knows no limits."""
+        return self.pooled and self.info.transaction_status == TransactionStatus.IDLE
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Send what is executed inside as one transaction with the time limits, and then wait for all of it."""
+        try:
+            with self.pipeline():
+                for before in ("BEGIN", _LIMIT_STATEMENT):
+                    psycopg.Cursor(self).execute(before)
+                yield
+                psycopg.Cursor(self).execute("COMMIT")
+        except BaseException:
+            if not self.closed:
+                self.rollback()
+            raise
+
+
+class _BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
+    """The same for the event loop."""
+
+    async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
+        """Execute as the driver does."""
+        if not isinstance(self.connection, BoundedAsyncConnection) or not self.connection.must_bring_limits():
+            return await super().execute(query, params, **how)
+        async with self.connection.limited():
+            return await super().execute(query, params, **how)
+
 
 class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
-    """The same for the event loop."""
+    """The same for the event loop, which sends single statements only."""
+
+    pooled = False
 
     async def wait(
         self,
@@ -61,17 +129,36 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
         try:
             return await super().wait(gen, interval, DEADLINE if timeout is None else timeout)
         except psycopg.OperationalError:
-            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
+            raise
+
+    def must_bring_limits(self) -> bool:
+        """Say whether what is sent next begins a transaction in a session that knows no limits."""
+        return self.pooled and self.info.transaction_status == TransactionStatus.IDLE
+
+    @asynccontextmanager
+    async def limited(self) -> AsyncIterator[None]:
+        """Send what is executed inside as one transaction with the time limits, and then wait for all of it."""
+        try:
+            async with self.pipeline():
+                for before in ("BEGIN", _LIMIT_STATEMENT):
+                    await psycopg.AsyncCursor(self).execute(before)
+                yield
+                await psycopg.AsyncCursor(self).execute("COMMIT")
+        except BaseException:
+            if not self.closed:
+                await self.rollback()
             raise
 
 
 def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
     """Return an open pool of blocking connections in autocommit mode; rows are dictionaries."""
     return ConnectionPool(
-        _request_conninfo(dsn),
+        _reachable_conninfo(dsn),
         connection_class=BoundedConnection,
-        kwargs={"autocommit": True, "row_factory": dict_row},
+        kwargs=_plain(_BoundedCursor),
+        configure=_settle,
         min_size=1,
         max_size=MAX_CONNECTIONS,
         timeout=DEADLINE,
@@ -85,9 +172,10 @@ def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
 def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
     """Return a pool of connections for the event loop. Open it there."""
     return AsyncConnectionPool(
-        _request_conninfo(dsn, _ONE_PLAN),
+        _reachable_conninfo(dsn),
         connection_class=BoundedAsyncConnection,
-        kwargs={"autocommit": True, "row_factory": dict_row},
+        kwargs=_plain(_BoundedAsyncCursor),
+        configure=_settle_async,
         min_size=1,
         max_size=MAX_CONNECTIONS,
         timeout=DEADLINE,
@@ -98,10 +186,26 @@ def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
     )
 
 
+def connect_bounded(dsn: str) -> BoundedConnection:
+    """Return one connection like those of the pool. Raises psycopg.Error."""
+    connection = BoundedConnection.connect(_reachable_conninfo(dsn), **_plain(_BoundedCursor))
+    _settle(connection)
+    return connection
+
+
 def connect(dsn: str) -> Connection:
-    """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailable."""
+    """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailable.
+
+    Behind a pooler, what holds for its session ends with each transaction: locks, above all.
+    """
     with unavailable():
-        return psycopg.Connection[DictRow].connect(_reachable_conninfo(dsn), autocommit=True, row_factory=dict_row)
+        connection = psycopg.Connection[DictRow].connect(
+            _reachable_conninfo(dsn), autocommit=True, row_factory=dict_row, prepare_threshold=None
+        )
+        row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, {})).fetchone()
+        if row and row["direct"]:
+            connection.prepare_threshold = _PREPARED_AFTER
+    return connection
 
 
 @contextmanager
@@ -146,11 +250,30 @@ def _has_something_to_say(socket: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _request_conninfo(dsn: str, more: str = "") -> str:
-    statement_limit = f"-c statement_timeout={int(DEADLINE * 1000)} -c idle_in_transaction_session_timeout=5000"
-    statement_limit = f"{statement_limit} {more}".strip()
-    given = psycopg.conninfo.conninfo_to_dict(dsn).get("options") or ""
-    return make_conninfo(_reachable_conninfo(dsn), options=f"{given} {statement_limit}".strip())
+def _plain(cursor: type[object]) -> dict[str, Any]:
+    """Return how to connect. Nothing is asked for by the start-up parameter `options`: poolers refuse it."""
+    return {"autocommit": True, "row_factory": dict_row, "cursor_factory": cursor, "prepare_threshold": None}
+
+
+def _settle(connection: BoundedConnection) -> None:
+    """Find out whether the connection is direct, and give the session its limits if it is.
+
+    A pooler hands out process numbers of its own, since it cannot promise one server process to a client.
+    """
+    row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS)).fetchone()
+    connection.pooled = not (row and row["direct"])
+    connection.prepare_threshold = None if connection.pooled else _PREPARED_AFTER
+
+
+async def _settle_async(connection: BoundedAsyncConnection) -> None:
+    cursor = await connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS | _ONE_PLAN))
+    row = await cursor.fetchone()
+    connection.pooled = not (row and row["direct"])
+    connection.prepare_threshold = None if connection.pooled else _PREPARED_AFTER
+
+
+def _wanted(pid: int, settings: Mapping[str, str]) -> dict[str, object]:
+    return {"pid": pid, "names": list(settings), "values": list(settings.values())}
 
 
 def _reachable_conninfo(dsn: str) -> str:

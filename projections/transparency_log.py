@@ -102,7 +102,6 @@ def read_tiles(connection: Connection, tiles: Sequence[Tile], table: str = TABLE
     rows = connection.execute(
         sql.SQL(_TILES).format(table=sql.Identifier(table)),
         [[tile.level for tile in tiles], [tile.index for tile in tiles]],
-        prepare=True,
         binary=True,
     ).fetchall()
     stored = {(row["level"], row["tile"]): bytes(row["hashes"]) for row in rows}
