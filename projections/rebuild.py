@@ -8,6 +8,7 @@ Refuses: two replays of one view at once, an event it does not understand.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
 
@@ -44,7 +45,7 @@ def rebuild(
     """
     view = view_named(projection)
     started = time.monotonic()
-    with connect(dsn) as connection, unavailable(), shadow.new_shadow(connection, projection) as table:
+    with connect(dsn) as connection, unavailable(), shadow.new_shadow(dsn, connection, projection) as (table, held):
         upto = _end(connection, until)
         events = view.fill(dsn, connection, table, upto, progress)
         with connection.transaction():
@@ -59,7 +60,7 @@ def rebuild(
             if indexed is not None and swaps:
                 indexed()
         if swaps:
-            _swap(connection, view, table, position)
+            _swap(connection, view, table, position, held)
     rows = row["n"] if row else 0
     return RebuildResult(projection, position, events, rows, count, shown, swaps, time.monotonic() - started)
 
@@ -105,7 +106,7 @@ def _compare(
         return position, *differences(connection, view.name, table, view.key, view.columns, view.naming)
 
 
-def _swap(connection: Connection, view: View, table: str, position: int) -> None:
+def _swap(connection: Connection, view: View, table: str, position: int, held: Callable[[], object]) -> None:
     """Bring the copy near the head while others work, then to the head while they wait, and exchange the tables."""
     for _ in range(_ROUNDS):
         with connection.transaction():
@@ -122,5 +123,6 @@ def _swap(connection: Connection, view: View, table: str, position: int) -> None
         reached = extend(connection, view, table, position, END)
         if view.follows:
             set_position(connection, view.name, reached)
+        held()
 
     shadow.swap(connection, view.name, complete)

@@ -1,8 +1,9 @@
 """The table beside a live view in which a copy of it grows, and how it takes the view's place.
 
-Promises: one copy of a view at a time, on every node; what an interrupted one left is removed by the next. The swap is
-one transaction: readers see the old table or the new one, with the same indexes, rights and comment. It waits at most
-`LOCK_WAIT_MS` for others while writers wait for it, then lets them pass and tries again.
+Promises: one copy of a view at a time, on every node; what an interrupted one left is removed by the next. The lock
+that sees to it is a transaction's, on a connection of its own, so it holds through a pooler, too, and ends with
+whoever holds it. The swap is one transaction: readers see the old table or the new one, with the same indexes, rights
+and comment. It waits at most `LOCK_WAIT_MS` for others while writers wait for it, then lets them pass and tries again.
 """
 
 import time
@@ -43,14 +44,23 @@ def shadow_of(projection: str) -> str:
 
 
 @contextmanager
-def new_shadow(connection: Connection, projection: str) -> Iterator[str]:
+def new_shadow(dsn: str, connection: Connection, projection: str) -> Iterator[tuple[str, Callable[[], object]]]:
     """Give an empty table like the live view, without its indexes, and drop it at the end unless it was swapped.
 
+    Gives also what raises when the lock was lost meanwhile, so that the copy may be another's.
     Raises ReplayConflict when another copy of the view is being made, or the role may not make one.
     """
+    with connect(dsn) as holder, unavailable(), holder.transaction():
+        holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it rests while the copy grows
+        if not _try_lock(holder, shadow_of(projection)):
+            raise ReplayConflict(f"A replay of {projection} is running already. Wait for its end.")
+        with _empty_shadow(connection, projection) as shadow:
+            yield shadow, lambda: holder.execute("SELECT")
+
+
+@contextmanager
+def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
     shadow = shadow_of(projection)
-    if not _try_lock(connection, shadow):
-        raise ReplayConflict(f"A replay of {projection} is running already. Wait for its end.")
     if not _may_replace(connection, projection):
         raise ReplayConflict(
             f"Only a database role that owns {projection} may replay it. Use keyledger replay as that role."
@@ -65,18 +75,13 @@ def new_shadow(connection: Connection, projection: str) -> Iterator[str]:
         )
         yield shadow
     finally:
-        if not connection.closed:  # a lost connection leaves both to the server and to the next replay
+        if not connection.closed:  # a lost connection leaves it to the next replay
             connection.execute(drop)
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [shadow])
 
 
 def is_replayed(connection: Connection, projection: str) -> bool:
     """Say whether a copy of the view is being made right now, by whichever process."""
-    shadow = shadow_of(projection)
-    if not _try_lock(connection, shadow):
-        return True
-    connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [shadow])
-    return False
+    return not _try_lock(connection, shadow_of(projection))
 
 
 def add_key(connection: Connection, projection: str) -> None:
@@ -209,5 +214,6 @@ def _may_replace(connection: Connection, projection: str) -> bool:
 
 
 def _try_lock(connection: Connection, shadow: str) -> bool:
-    row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS got", [shadow]).fetchone()
+    """Take the lock until the transaction ends, or say that somebody has it."""
+    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS got", [shadow]).fetchone()
     return bool(row and row["got"])

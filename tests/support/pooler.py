@@ -1,0 +1,119 @@
+"""A real PgBouncer in front of a test's database, as Debian packages it."""
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+MISSING = "PgBouncer is not installed (apt-get install pgbouncer)"
+_PATIENCE_S = 30
+_USER = "app"
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """Where clients connect. `direct_url` goes past it."""
+
+    url: str
+    direct_url: str
+
+    def parts(self) -> dict[str, str]:
+        """The parts of its address."""
+        return {name: str(value) for name, value in conninfo_to_dict(self.url).items()}
+
+
+def program() -> str:
+    """The program, or skip the test with the reason."""
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.skip(MISSING)
+    return found
+
+
+@contextmanager
+def pooled(database_url: str, *settings: str) -> Iterator[Pooler]:
+    """A pooler on a free port. settings: lines of its section [pgbouncer], such as `pool_mode = transaction`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    password = secrets.token_hex(12)
+    name = urlsplit(database_url).path.lstrip("/")
+    lines = [
+        "[databases]",
+        f"{name} = {_server(database_url)}",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        f"listen_port = {port}",
+        "unix_socket_dir =",
+        "auth_type = scram-sha-256",
+        "auth_file = userlist.txt",
+        *settings,
+    ]
+    with configured("\n".join(lines), {_USER: password}, database_url):
+        url = f"postgresql://{_USER}:{password}@127.0.0.1:{port}/{name}"
+        _wait(url)
+        yield Pooler(url, database_url)
+
+
+@contextmanager
+def configured(configuration: str, users: dict[str, str], database_url: str) -> Iterator[None]:
+    """Run it with this file and these passwords, as an unprivileged user, in the folder of the server's socket."""
+    folder = Path(tempfile.mkdtemp(prefix="keyledger-pooler-", dir="/tmp"))
+    folder.chmod(0o755)
+    users_file = folder / "userlist.txt"
+    users_file.write_text("".join(f'"{user}" "{password}"\n' for user, password in users.items()))
+    settings = folder / "pgbouncer.ini"
+    settings.write_text(configuration.replace("userlist.txt", str(users_file)))
+    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    process = subprocess.Popen(
+        [program(), "--quiet", str(settings)],
+        cwd=_socket_folder(database_url) or folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        user=account.pw_uid if account else None,
+        group=account.pw_gid if account else None,
+        extra_groups=[] if account else None,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _server(database_url: str) -> str:
+    """How the pooler reaches the server. Its working directory is the socket's: no folder on the way has to be open."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
+    wanted = {name: parts[name] for name in ("host", "port", "user", "password", "dbname") if name in parts}
+    if _socket_folder(database_url) is not None:
+        wanted["host"] = "/proc/self/cwd"
+    return " ".join(f"{name}={value}" for name, value in wanted.items())
+
+
+def _socket_folder(database_url: str) -> Path | None:
+    host = str(conninfo_to_dict(database_url).get("host", ""))
+    return Path(host).resolve() if host.startswith("/") else None
+
+
+def _wait(url: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with psycopg.connect(url, prepare_threshold=None):
+                return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
