@@ -32,7 +32,8 @@ from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
 from keyledger.combined_writes import CombinedWrites
-from keyledger.direct_access import database_of
+from keyledger.database_check import prepare_database
+from keyledger.direct_access import admin_address, database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
 from keyledger.key_introduction import introduce_keys
@@ -62,7 +63,6 @@ from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
 from projections.fleet import PostgresFleet
-from projections.migration import migrate
 from projections.postgres import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
 
 _OWN_SECRETS = (
@@ -71,6 +71,7 @@ _OWN_SECRETS = (
     "SUPER_API_KEY",
     *SUPER_KEY_ALSO,
     "DATABASE_URL",
+    "DATABASE_ADMIN_URL",
     "AUDIT_SIGNING_KEY",
 )
 
@@ -141,7 +142,7 @@ class Service:
         Raises StartRefused, StoreUnavailable.
         """
         require_own_packages()
-        migrate(self._dsn)
+        prepare_database(self._dsn, admin_address(self._settings, self._dsn))
         require_same_log(self._pool, AnchorFile(self._settings.data_dir))
         if self._settings.policy.tenant_credentials:
             require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
@@ -188,7 +189,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         sealing = SealingProcess(dsn, primary, settings.previous_encryption_keys)
         rotations = _rotations(pool, log, keyring, follower, sealing)
     heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
-    replays = Replays(pool, dsn, log, _now)
+    replays = Replays(pool, admin_address(settings, dsn), log, _now)
     recorder = AuditRecorder(log, _now)
     lifespan = Lifespan(
         async_pool,

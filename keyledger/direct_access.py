@@ -26,6 +26,11 @@ def database_of(settings: Settings, resources: ExitStack) -> str:
     return resources.enter_context(start(settings.data_dir)).dsn()
 
 
+def admin_address(settings: Settings, dsn: str) -> str:
+    """Return where tables are made and copied: past any pooler, if the settings say how. dsn: where requests go."""
+    return settings.database_admin_url.reveal() if settings.database_admin_url is not None else dsn
+
+
 def command_meta() -> CommandMeta:
     """Return who runs this command, as the log keeps it: the account's name, as far as the system tells."""
     return CommandMeta(_actor(), str(uuid4()), str(uuid4()), role="operator", source=CommandSource.CLI.value)

@@ -14,7 +14,8 @@ from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta
 from domain.secret import Secret
-from keyledger.direct_access import command_meta, database_of
+from keyledger.database_check import prepare_database
+from keyledger.direct_access import admin_address, command_meta, database_of
 from keyledger.event_store import CredentialLog
 from keyledger.key_introduction import introduce_keys
 from keyledger.key_retirement import Retirer
@@ -29,7 +30,6 @@ from keyledger.settings import load
 from keyledger.start_checks import StartRefused, require_same_log
 from projections import audit_trail
 from projections.catch_up import CatchUp
-from projections.migration import migrate
 from projections.postgres import BoundedConnection, open_pool
 
 
@@ -73,13 +73,14 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
         raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
-        migrate(dsn)
+        admin_dsn = admin_address(settings, dsn)
+        prepare_database(dsn, admin_dsn)
         pool = open_pool(dsn)
         opened.callback(pool.close)
         anchor = AnchorFile(settings.data_dir)
         require_same_log(pool, anchor)
         opened.callback(renew, pool, anchor)
-        yield _parts(dsn, pool, primary, settings.previous_encryption_keys)
+        yield _parts(admin_dsn, pool, primary, settings.previous_encryption_keys)
 
 
 def _parts(

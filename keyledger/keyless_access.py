@@ -1,6 +1,6 @@
 """The database for commands that need no encryption key: replay, above all after the last key is gone.
 
-Promises: only DATABASE_URL and DATA_DIR are read; nothing is migrated and no cluster is made.
+Promises: only DATABASE_URL, DATABASE_ADMIN_URL and DATA_DIR are read; nothing is migrated and no cluster is made.
 Refuses: a database without the schema of this program, and a DATA_DIR without a database.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from domain.replay import RebuildResult, Swap
 from keyledger import embedded_postgres
+from keyledger.database_check import require_database
 from keyledger.direct_access import command_meta
 from keyledger.event_store import CredentialLog
 from keyledger.recorded_replay import recorded_replay
-from keyledger.settings import load_database
+from keyledger.settings import DatabaseSettings, load_database
 from keyledger.start_checks import StartRefused
-from projections.migration import is_current
-from projections.postgres import connect, open_pool, unavailable
+from projections.postgres import open_pool
 from projections.views import Progress
 
 
@@ -27,14 +27,27 @@ def keyless_database(environ: Mapping[str, str], dotenv: Path | None) -> Iterato
 
     Raises SettingsFault, StartRefused, StoreUnavailable, EmbeddedPostgresError.
     """
-    url, data_dir = load_database(environ, dotenv)
-    if url is not None:
-        yield _checked(url.reveal())
+    with named_database(load_database(environ, dotenv)) as (dsn, setting):
+        if not require_database(dsn, setting).has_present_schema:
+            raise StartRefused("the database has no schema of this version; start the service once, which brings it")
+        yield dsn
+
+
+@contextmanager
+def named_database(settings: DatabaseSettings) -> Iterator[tuple[str, str]]:
+    """Give the address of a database that is there, as it is, and the setting that named it.
+
+    Raises StartRefused, EmbeddedPostgresError.
+    """
+    if settings.url is not None:
+        yield settings.url.reveal(), settings.setting
         return
-    if embedded_postgres.status(data_dir) == "absent":
-        raise StartRefused(f"there is no database in {data_dir}; set DATABASE_URL or DATA_DIR to the one you mean")
-    with embedded_postgres.start(data_dir) as server:
-        yield _checked(server.dsn())
+    if embedded_postgres.status(settings.data_dir) == "absent":
+        raise StartRefused(
+            f"there is no database in {settings.data_dir}; set DATABASE_URL or DATA_DIR to the one you mean"
+        )
+    with embedded_postgres.start(settings.data_dir) as server:
+        yield server.dsn(), "DATA_DIR"
 
 
 Replay = Callable[[str, Progress, Swap, int | datetime | None], RebuildResult]
@@ -55,10 +68,3 @@ def keyless_replay(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _checked(dsn: str) -> str:
-    with connect(dsn) as connection, unavailable():
-        if not is_current(connection):
-            raise StartRefused("the database has no schema of this version; start the service once, which brings it")
-    return dsn

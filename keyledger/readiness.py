@@ -18,7 +18,7 @@ from keyledger.keyring import Keyring
 from keyledger.log_watch import LogWatch
 from keyledger.settings import Settings
 from keyledger.start_checks import missing_keys
-from projections.migration import is_current
+from projections.migration import STEPS, version_of
 from projections.postgres import BoundedConnection, unavailable
 
 
@@ -63,7 +63,10 @@ class Readiness:
 
     def _schema(self) -> CheckResult:
         with unavailable(), self._pool.connection() as connection:
-            current = is_current(connection)
+            version = version_of(connection)
+        if version > len(STEPS):
+            return CheckResult(True, "of a newer release; replace this one")
+        current = version == len(STEPS)
         return CheckResult(current, "current" if current else "of another version; restart to migrate")
 
     def _encryption_keys(self) -> CheckResult:

@@ -9,7 +9,7 @@ import base64
 import hmac
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +32,7 @@ SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z_]{1,40}")
 _GENERATE = "make one with: keyledger generate-encryption-key"
 _DSN_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_session_attrs")
 
@@ -50,7 +51,9 @@ class Settings:
 
     audit_signing_key: signs checkpoints of the log, None where nothing is signed. reason_required: changes need one.
     encryption_key: None while tenant credentials are off. database_url: a libpq URL or parameter list, None for the
-    embedded PostgreSQL in `data_dir`. resolved: every setting as it may be shown. warnings: not wrong, worth knowing.
+    embedded PostgreSQL in `data_dir`. database_admin_url: the same database past any pooler, for what makes or copies
+    tables; None where `database_url` will do. resolved: every setting as it may be shown. warnings: not wrong, worth
+    knowing.
     """
 
     policy: ResolutionPolicy
@@ -61,6 +64,7 @@ class Settings:
     super_key: Secret | None
     named_keys: tuple[NamedKey, ...]
     database_url: Secret | None
+    database_admin_url: Secret | None
     data_dir: Path
     ai_models_file: Path
     allow_unreadable: bool
@@ -119,6 +123,7 @@ def _read(sources: Sources) -> Settings:
         super_key=super_key,
         named_keys=_named_keys(sources, super_key),
         database_url=_database_url(sources),
+        database_admin_url=_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),
         ai_models_file=_ai_models_file(sources),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
@@ -136,10 +141,21 @@ def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
     return _data_dir(Sources(environ, dotenv))
 
 
-def load_database(environ: Mapping[str, str], dotenv: Path | None) -> tuple[Secret | None, Path]:
-    """Return only DATABASE_URL and DATA_DIR, for commands that need no key. Raises SettingsFault."""
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the database is. setting: what gave `url`, which is None for the embedded PostgreSQL in `data_dir`."""
+
+    url: Secret | None
+    setting: str
+    data_dir: Path
+
+
+def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
+    """Return only where the database is past any pooler, for commands that need no key. Raises SettingsFault."""
     sources = Sources(environ, dotenv)
-    found = _database_url(sources), _data_dir(sources)
+    serving, admin = _database_url(sources), _database_url(sources, "DATABASE_ADMIN_URL")
+    setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
+    found = DatabaseSettings(admin or serving, setting, _data_dir(sources))
     if sources.faults:
         raise SettingsFault(tuple(sources.faults))
     return found
@@ -257,28 +273,49 @@ def _named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, .
     return tuple(keys)
 
 
-def _database_url(sources: Sources) -> Secret | None:
-    url = sources.secret("DATABASE_URL", shown=_hidden)
+def _database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | None:
+    url = sources.secret(name, shown=_hidden)
     if url is None:
         return None
     import psycopg  # only a server of one's own needs it here, and it is not quick to load
     from psycopg.conninfo import conninfo_to_dict
 
     if "+" in url.reveal().partition("://")[0]:
-        sources.fault("DATABASE_URL", "names a driver; write postgresql:// and nothing before or after it")
+        sources.fault(name, "names a driver; write postgresql:// and nothing before or after it")
         return None
     try:
-        parts = {name: str(value) for name, value in conninfo_to_dict(url.reveal()).items()}
+        parts = {part: str(value) for part, value in conninfo_to_dict(url.reveal()).items()}
     except psycopg.Error:
-        sources.fault("DATABASE_URL", "is not a PostgreSQL URL; write postgresql://user:password@host:5432/database")
+        sources.fault(name, _fault_of_url(url.reveal()))
         return None
     if _is_torn(parts):
-        sources.fault(
-            "DATABASE_URL", "has a part that cannot be; write special characters of the password as %40, %2F, ..."
-        )
+        sources.fault(name, "has a part that cannot be; write special characters of the password as %40, %2F, ...")
         return None
-    sources.show_as("DATABASE_URL", " ".join(f"{name}={parts[name]}" for name in _DSN_SHOWN if name in parts))
+    sources.show_as(name, " ".join(f"{part}={parts[part]}" for part in _DSN_SHOWN if part in parts))
     return url
+
+
+def _fault_of_url(url: str) -> str:
+    """Say what is wrong with a URL that libpq cannot read: most often, parameters that other clients know.
+
+    A name is repeated only where it is a plain one and cannot be the rest of a password with a `?` in it.
+    """
+    from psycopg import pq
+
+    _, asked, query = url.partition("?")
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    names = [part.partition("=")[0] for part in query.split("&")] if asked and "@" not in query else []
+    foreign = [one for one in names if _PARAMETER.fullmatch(one) and one not in known and one != "ssl"]
+    if not foreign:
+        return "is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
+    pooler = "; a pooler is noticed without it" if "pgbouncer" in foreign else ""
+    return (
+        f"has {_listed(foreign)} of another client, which PostgreSQL's own library does not know; leave it out{pooler}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"the parameter{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _is_torn(parts: Mapping[str, str]) -> bool:

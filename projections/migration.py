@@ -1,10 +1,10 @@
 """The one step that makes and changes tables.
 
 Promises: many processes may call `migrate` at once, at every start; where the schema is present already it locks no
-table and needs no right to change one, so the service can run under a role that has none. A database that a newer
-program has brought further is left as it is: steps only add, so programs of both versions serve side by side while a
-fleet is being replaced.
-Refuses: nothing is dropped; the log is never rewritten. A released step is never edited; a test holds its digest.
+table and needs no right to change one, so the service can run under a role that has none.
+Refuses: a database that a newer program has brought further, since this one cannot know what its tables now mean. A
+service that runs when that happens goes on until it is replaced: steps only add. Nothing is dropped; the log is never
+rewritten. A released step is never edited; a test holds its digest.
 """
 
 from collections.abc import Sequence
@@ -19,22 +19,24 @@ _LOCK = 0x6B65796C65646765
 """Spells "keyledge": one number for every node."""
 
 
+class NewerSchema(Exception):
+    """A newer program has changed the tables."""
+
+
 def migrate(dsn: str) -> None:
-    """Bring the database at least to the schema of this program. Raises StoreUnavailable."""
+    """Bring the database to the schema of this program. Raises NewerSchema, StoreUnavailable."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        for version in range(version_of(connection) + 1, len(STEPS) + 1):
+        present = version_of(connection)
+        if present > len(STEPS):
+            raise NewerSchema
+        for version in range(present + 1, len(STEPS) + 1):
             connection.execute(files("projections").joinpath(STEPS[version - 1]).read_bytes())
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
 
 
-def is_current(connection: Connection) -> bool:
-    """Say whether the database has at least the schema this program was made for."""
-    return version_of(connection) >= len(STEPS)
-
-
 def version_of(connection: Connection) -> int:
-    """Return the last step that the database has had; 0 before the first."""
+    """Return the version of the tables, 0 where there are none."""
     known = connection.execute("SELECT to_regclass('keyledger_schema') IS NOT NULL AS known").fetchone()
     if not known or not known["known"]:
         return 0

@@ -155,7 +155,7 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
 def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
     """Return an open pool of blocking connections in autocommit mode; rows are dictionaries."""
     return ConnectionPool(
-        _reachable_conninfo(dsn),
+        reachable_conninfo(dsn),
         connection_class=BoundedConnection,
         kwargs=_plain(_BoundedCursor),
         configure=_settle,
@@ -172,7 +172,7 @@ def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
 def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
     """Return a pool of connections for the event loop. Open it there."""
     return AsyncConnectionPool(
-        _reachable_conninfo(dsn),
+        reachable_conninfo(dsn),
         connection_class=BoundedAsyncConnection,
         kwargs=_plain(_BoundedAsyncCursor),
         configure=_settle_async,
@@ -188,7 +188,7 @@ def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
 
 def connect_bounded(dsn: str) -> BoundedConnection:
     """Return one connection like those of the pool. Raises psycopg.Error."""
-    connection = BoundedConnection.connect(_reachable_conninfo(dsn), **_plain(_BoundedCursor))
+    connection = BoundedConnection.connect(reachable_conninfo(dsn), **_plain(_BoundedCursor))
     _settle(connection)
     return connection
 
@@ -200,7 +200,7 @@ def connect(dsn: str) -> Connection:
     """
     with unavailable():
         connection = psycopg.Connection[DictRow].connect(
-            _reachable_conninfo(dsn), autocommit=True, row_factory=dict_row, prepare_threshold=None
+            reachable_conninfo(dsn), autocommit=True, row_factory=dict_row, prepare_threshold=None
         )
         row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, {})).fetchone()
         if row and row["direct"]:
@@ -276,7 +276,7 @@ def _wanted(pid: int, settings: Mapping[str, str]) -> dict[str, object]:
     return {"pid": pid, "names": list(settings), "values": list(settings.values())}
 
 
-def _reachable_conninfo(dsn: str) -> str:
+def reachable_conninfo(dsn: str) -> str:
     """Add what makes a lost server known soon, unless the operator's DSN says otherwise.
 
     Of several hosts only the one that takes writes will do, for reads too: on a standby that is behind, the view and

@@ -35,7 +35,8 @@ from scripts.inherited import settle
 from scripts.output import say
 
 _NO_DATABASE = (
-    "the database does not answer, or refuses this role: check DATABASE_URL, or the embedded server in DATA_DIR"
+    "the database stopped answering while the command ran, or took longer than its time limit; what was done until then"
+    " stays: run the command again"
 )
 
 app = typer.Typer(
@@ -109,12 +110,18 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
     if isinstance(error, Stop):
         return error.code, error.lines
     if isinstance(error, StoreUnavailable):
-        return Exit.UNREACHABLE, [_NO_DATABASE]
+        return Exit.UNREACHABLE, [_missing_database(error)]
     if isinstance(error, VersionConflict | CommandReused | ReplayConflict):
         return Exit.CONFLICT, [error.detail]
     if isinstance(error, ServiceError):
         return Exit.REFUSED, [error.detail]
     return _ending_at_start(error)
+
+
+def _missing_database(error: StoreUnavailable) -> str:
+    from keyledger.database_check import DatabaseUnreachable
+
+    return error.detail if isinstance(error, DatabaseUnreachable) else _NO_DATABASE
 
 
 def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:

@@ -65,16 +65,16 @@ def accept(
 
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
-    from keyledger.direct_access import database_of
+    from keyledger.database_check import prepare_database
+    from keyledger.direct_access import admin_address, database_of
     from keyledger.event_store import CredentialLog
     from keyledger.log_anchor import AnchorFile
     from keyledger.restore import Restore
-    from projections.migration import migrate
     from projections.postgres import open_pool
 
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
-        migrate(dsn)  # the backup may be of an older release
+        prepare_database(dsn, admin_address(settings, dsn))  # the backup may be of an older release
         pool = open_pool(dsn)
         opened.callback(pool.close)
         yield Restore(pool, CredentialLog(pool), AnchorFile(settings.data_dir), lambda: datetime.now(UTC))

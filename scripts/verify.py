@@ -45,11 +45,11 @@ def verify(
 
 @contextmanager
 def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]":
-    from keyledger.direct_access import database_of
+    from keyledger.database_check import prepare_database
+    from keyledger.direct_access import admin_address, database_of
     from keyledger.keyless_access import keyless_database
     from keyledger.keyring import Keyring
     from keyledger.settings import load, load_data_dir
-    from projections.migration import migrate
 
     if without_keys:
         with keyless_database(os.environ, Path(".env")) as dsn:
@@ -59,7 +59,7 @@ def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]"
     primary = settings.encryption_key
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
-        migrate(dsn)
+        prepare_database(dsn, admin_address(settings, dsn))
         ring = Keyring(primary, settings.previous_encryption_keys) if primary else None
         yield dsn, ring, settings.data_dir
 

@@ -1,4 +1,4 @@
-"""Behind a real PgBouncer in transaction mode, as many people run PostgreSQL: every call is answered, by the right key."""
+"""Behind a real PgBouncer, as many people run PostgreSQL: every call is answered, by the right key."""
 
 import os
 from collections import Counter

@@ -119,6 +119,26 @@ FAULTS = [
         "AZURE_API_KEY: is in quotes",
         id="a key of azure in quotes",
     ),
+    pytest.param(
+        {"DATABASE_URL": f"postgresql://app:{CANARY}@db:6432/ledger?pgbouncer=true"},
+        "DATABASE_URL: has the parameter pgbouncer of another client",
+        id="a URL for a client that has to be told of the pooler",
+    ),
+    pytest.param(
+        {"DATABASE_URL": f"postgresql://app:{CANARY}@db/ledger?sslmode=require&schema=public&connection_limit=1"},
+        "DATABASE_URL: has the parameters schema, connection_limit of another client",
+        id="a URL with parameters of another client",
+    ),
+    pytest.param(
+        {"DATABASE_ADMIN_URL": f"postgresql://app:{CANARY}@db/ledger?sslaccept={CANARY}"},
+        "DATABASE_ADMIN_URL: has the parameter sslaccept of another client",
+        id="the same past the pooler",
+    ),
+    pytest.param(
+        {"DATABASE_URL": f"postgresql://app:a?{CANARY}=b@db/ledger"},
+        "DATABASE_URL: is not a PostgreSQL URL",
+        id="a database password with an unescaped question mark",
+    ),
     pytest.param({"DATABASE_URL": CANARY}, "DATABASE_URL: is not a PostgreSQL URL", id="a database URL that is none"),
     pytest.param({"MISTRAL_API_KEY": "short"}, "MISTRAL_API_KEY: must have 8 to 4096", id="a global key too short"),
     pytest.param(

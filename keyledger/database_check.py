@@ -1,0 +1,108 @@
+"""What stands between this program and its database, in one sentence, and the refusal to start because of it.
+
+Promises: the sentence names the cause and what to do, and quotes neither the driver nor an address. A finding that does
+not stand in the way of a start is a warning.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from domain.errors import StoreUnavailable
+from keyledger.start_checks import StartRefused
+from projections.connection_check import ConnectionReport, Finding, Flaw, check_connection
+from projections.connection_refusal import Refusal
+from projections.migration import NewerSchema, migrate
+
+_log = logging.getLogger("keyledger.database")
+
+_REFUSALS: Mapping[Refusal, str] = {
+    Refusal.NAME_UNKNOWN: "the host that {setting} names cannot be found: check its name, or the name service",
+    Refusal.NOTHING_LISTENS: "nothing listens where {setting} leads: start the server, or check host and port",
+    Refusal.NO_ANSWER: "the server that {setting} names does not answer in time: check host, port, firewall and load",
+    Refusal.PASSWORD: "the server refuses the password in {setting}, or knows no such role: check both",
+    Refusal.PASSWORD_MISSING: "the server asks for a password and {setting} has none: add it",
+    Refusal.ROLE_UNKNOWN: "the role in {setting} does not exist, or may not log in: create it, or check its name",
+    Refusal.DATABASE_UNKNOWN: "the database in {setting} does not exist on that server: create it, or check its name",
+    Refusal.ADDRESS_REFUSED: "the server lets nobody in from this address as that role to that database: add a line to"
+    " its pg_hba.conf",
+    Refusal.TLS_REQUIRED: "the server takes connections over TLS only: set sslmode=require or better in {setting}",
+    Refusal.TLS_FAILED: "sslmode in {setting} demands TLS, and the server has none, or a certificate that is not"
+    " trusted: check sslmode and sslrootcert",
+    Refusal.TOO_MANY_CONNECTIONS: "the server has no connection left: raise its max_connections, or put a pooler before"
+    " it",
+    Refusal.STARTING_OR_STOPPING: "the server is starting, stopping or recovering: try again in a moment",
+    Refusal.RIGHT_TO_CONNECT: "the role in {setting} may not connect to that database: GRANT CONNECT to it",
+    Refusal.OPTIONS: "a pooler refuses the parameter options in {setting}: leave it out; time limits need none",
+    Refusal.POOLER: "a pooler refuses: it knows no such database or role, the password is wrong, or its server is down;"
+    " its log says which",
+    Refusal.READ_ONLY: "{setting} leads to a server that takes no writes, such as a standby: name the primary, or all"
+    " hosts",
+    Refusal.REFUSED_BY_SERVER: "the server refuses the connection; its log says why",
+}
+_FLAWS: Mapping[Flaw, str] = {
+    Flaw.OLD_SERVER: "the server is older than PostgreSQL 15: upgrade it",
+    Flaw.NEWER_SCHEMA: "a newer release of KeyLedger has changed the tables of this database: run that release",
+    Flaw.RIGHTS: "the role in {setting} lacks rights: {names}; the owner gives them with grants.sql, as"
+    " docs/operations.md shows",
+    Flaw.TRIGGERS: "{names} is not protected against changes: its trigger is gone or switched off; find out who did"
+    " it, then restore a backup or let the owner run: ALTER TABLE ... ENABLE ALWAYS TRIGGER",
+    Flaw.TIME_LIMITS: "time limits do not arrive at the server, so a statement could hang: look at what is between",
+    Flaw.LOCKS: "locks of a transaction do not hold, so two writers could append at once: look at what is between",
+    Flaw.UNLOGGED: "{names} would be empty after a crash of the server: ALTER TABLE ... SET LOGGED",
+    Flaw.UNSAFE_COMMIT: "an append would not wait for the disk: the function keyledger_append is not the one that this"
+    " program made",
+    Flaw.UNSAFE_SERVER: "{names} is off at the server, so a power cut can lose what was acknowledged: switch it on",
+}
+_WARNINGS = frozenset({Flaw.UNSAFE_SERVER})
+
+
+class DatabaseUnreachable(StoreUnavailable):
+    """The database cannot be reached. `detail` says why and what to do; it holds no secret."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.args, self.detail = (sentence,), sentence
+
+
+def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
+    """Return what a person has to know of a finding, "" where all is as it has to be.
+
+    setting: what gave the address.
+    """
+    if finding.flaw is None:
+        return ""
+    said = _REFUSALS[finding.flaw] if isinstance(finding.flaw, Refusal) else _FLAWS[finding.flaw]
+    return said.format(setting=setting, names=", ".join(finding.names))
+
+
+def stands_in_the_way(finding: Finding) -> bool:
+    """Say whether a service must not start on it."""
+    return finding.flaw is not None and finding.flaw not in _WARNINGS
+
+
+def prepare_database(dsn: str, admin_dsn: str | None = None) -> None:
+    """Require a database that can be served, with the tables of this program, which are made where they are missing.
+
+    admin_dsn: where tables are made, if not at `dsn`. Raises StartRefused, DatabaseUnreachable, StoreUnavailable.
+    """
+    if not require_database(dsn).has_present_schema:
+        try:
+            migrate(admin_dsn or dsn)
+        except NewerSchema:
+            raise StartRefused(_FLAWS[Flaw.NEWER_SCHEMA]) from None
+        require_database(dsn)
+
+
+def require_database(dsn: str, setting: str = "DATABASE_URL") -> ConnectionReport:
+    """Check a database and return what was found. Raises as `prepare_database` does."""
+    report = check_connection(dsn)
+    for refused in filter(stands_in_the_way, report.findings):
+        sentence = sentence_of(refused, setting)
+        raise DatabaseUnreachable(sentence) if isinstance(refused.flaw, Refusal) else StartRefused(sentence)
+    for warning in _warnings(report):
+        _log.warning("%s", warning)
+    return report
+
+
+def _warnings(report: ConnectionReport) -> Iterator[str]:
+    return filter(None, map(sentence_of, report.findings))

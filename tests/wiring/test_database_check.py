@@ -1,0 +1,154 @@
+"""Each thing that can stand between a start and its database, on real servers: one sentence without a value."""
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from keyledger.database_check import DatabaseUnreachable, prepare_database, require_database, sentence_of
+from keyledger.start_checks import StartRefused
+from projections.connection_check import Flaw, check_connection, needed_rights
+from projections.connection_refusal import Refusal
+from projections.migration import STEPS
+from tests.support.own_server import OwnServer, installed_programs, own_server
+from tests.support.pooler import pooled
+from tests.support.store import Store
+
+CANARY = "canary-passw0rd"
+RULES = ["host closed all 127.0.0.1/32 reject", "hostssl sealed all 127.0.0.1/32 scram-sha-256"]
+RULES += ["hostnossl sealed all 127.0.0.1/32 reject", "host all guest 127.0.0.1/32 trust"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnServer]:
+    with own_server(RULES, programs=installed_programs()) as server:
+        server.run(
+            "CREATE ROLE busy LOGIN PASSWORD 'p' CONNECTION LIMIT 0",
+            "CREATE ROLE plain LOGIN PASSWORD 'p'",
+            "CREATE DATABASE closed",
+            "CREATE DATABASE sealed",
+            "CREATE DATABASE private",
+            "REVOKE CONNECT ON DATABASE private FROM PUBLIC",
+            "CREATE DATABASE resting",
+            "ALTER DATABASE resting SET default_transaction_read_only = on",
+            "CREATE DATABASE empty",
+        )
+        yield server
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+REFUSALS: list[object] = [
+    pytest.param(lambda s: f"postgresql://x@127.0.0.1:{_closed_port()}/d", Refusal.NOTHING_LISTENS, id="server down"),
+    pytest.param(lambda s: "host=/nowhere dbname=d", Refusal.NOTHING_LISTENS, id="no such socket"),
+    pytest.param(lambda s: "postgresql://x@db.invalid/d", Refusal.NAME_UNKNOWN, id="the name does not resolve"),
+    pytest.param(lambda s: s.url(password=CANARY), Refusal.PASSWORD, id="wrong password"),
+    pytest.param(lambda s: f"postgresql://owner@127.0.0.1:{s.port}/empty", Refusal.PASSWORD_MISSING, id="no password"),
+    pytest.param(lambda s: s.url("nowhere"), Refusal.DATABASE_UNKNOWN, id="no such database"),
+    pytest.param(lambda s: s.url("empty", "guest"), Refusal.ROLE_UNKNOWN, id="no such role"),
+    pytest.param(lambda s: s.url("closed"), Refusal.ADDRESS_REFUSED, id="refused by pg_hba.conf"),
+    pytest.param(lambda s: s.url("sealed", query="?sslmode=disable"), Refusal.TLS_REQUIRED, id="TLS required"),
+    pytest.param(lambda s: s.url(query="?sslmode=verify-full"), Refusal.TLS_FAILED, id="a certificate of nobody"),
+    pytest.param(lambda s: s.url("empty", "busy", "p"), Refusal.TOO_MANY_CONNECTIONS, id="too many connections"),
+    pytest.param(lambda s: s.url("private", "plain", "p"), Refusal.RIGHT_TO_CONNECT, id="no right to connect"),
+    pytest.param(lambda s: s.url("resting"), Refusal.READ_ONLY, id="takes no writes"),
+]
+
+
+@pytest.mark.parametrize(("address", "refusal"), REFUSALS)
+def test_what_keeps_us_out_is_named_and_quotes_nothing(
+    server: OwnServer, address: Callable[[OwnServer], str], refusal: Refusal
+) -> None:
+    if refusal in {Refusal.TLS_REQUIRED, Refusal.TLS_FAILED} and installed_programs() is None:
+        pytest.skip("no PostgreSQL with TLS is installed (apt-get install postgresql)")
+    with pytest.raises(DatabaseUnreachable) as refused:
+        require_database(address(server))
+    (finding,) = check_connection(address(server)).findings
+    assert (finding.flaw, str(refused.value)) == (refusal, sentence_of(finding))
+    for value in (CANARY, server.password, "127.0.0.1", "nowhere", "guest"):
+        assert value not in str(refused.value)
+
+
+def test_a_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.connection_refusal.PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = check_connection(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/d?connect_timeout=2")
+    assert found.findings[0].flaw is Refusal.NO_ANSWER
+
+
+@pytest.mark.pooler
+def test_behind_a_pooler_everything_holds_but_the_parameter_it_refuses(database_url: str) -> None:
+    with pooled(database_url, "pool_mode = transaction") as pooler:
+        report = check_connection(pooler.url)
+        assert (report.pooled, report.has_present_schema) == (True, True)
+        assert {finding.flaw for finding in report.findings} <= {None, Flaw.UNSAFE_SERVER}
+        with pytest.raises(DatabaseUnreachable, match="a pooler refuses the parameter options"):
+            require_database(f"{pooler.url}?options=-csearch_path%3Dpublic")
+        assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Refusal.PASSWORD
+        assert check_connection(f"{pooler.url}_").findings[0].flaw is Refusal.POOLER
+
+
+def test_a_direct_connection_is_known_as_one(database_url: str) -> None:
+    assert not check_connection(database_url).pooled
+
+
+def test_an_empty_database_is_made_ready_and_then_everything_holds(empty_database_url: str) -> None:
+    assert not require_database(empty_database_url).has_present_schema
+    prepare_database(empty_database_url)
+    report = require_database(empty_database_url)
+    assert report.has_present_schema
+    assert len(report.findings) == len({finding.assumption for finding in report.findings})
+
+
+FLAWS = [
+    pytest.param(
+        "ALTER TABLE keyledger_events DISABLE TRIGGER keyledger_events_append_only",
+        "keyledger_events is not protected",
+        id="trigger off",
+    ),
+    pytest.param(
+        "ALTER TABLE keyledger_ledger ENABLE TRIGGER keyledger_ledger_append_only",
+        "keyledger_ledger is not protected",
+        id="trigger not always",
+    ),
+    pytest.param(
+        "DROP TRIGGER keyledger_events_append_only ON keyledger_events",
+        "keyledger_events is not protected",
+        id="trigger gone",
+    ),
+    pytest.param("ALTER TABLE audit_trail SET UNLOGGED", "audit_trail would be empty after a crash", id="unlogged"),
+    pytest.param(
+        f"INSERT INTO keyledger_schema (version) VALUES ({len(STEPS) + 1})", "a newer release", id="newer schema"
+    ),
+    pytest.param(
+        "CREATE OR REPLACE FUNCTION keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"
+        " view_rows jsonb) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        "an append would not wait for the disk",
+        id="another append",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), FLAWS)
+def test_what_is_wrong_with_a_database_that_answers_refuses_the_start(store: Store, change: str, sentence: str) -> None:
+    with store.superuser() as database:
+        database.execute(change.encode())
+    with pytest.raises(StartRefused, match=sentence):
+        prepare_database(store.url)
+
+
+def test_a_role_without_rights_is_told_which(server: OwnServer) -> None:
+    prepare_database(server.url("empty"))
+    with pytest.raises(StartRefused) as refused:
+        prepare_database(server.url("empty", "plain", "p"))
+    for needed in ("SELECT on keyledger_schema", "INSERT on keyledger_events", "DELETE on nodes"):
+        assert needed in str(refused.value)
+    assert ("EXECUTE", "keyledger_lock_log()") in needed_rights()
+
+
+def test_switched_off_durability_is_a_warning(server: OwnServer, caplog: pytest.LogCaptureFixture) -> None:
+    require_database(server.url("empty"))
+    assert [record.getMessage().partition(" is off")[0] for record in caplog.records] == ["fsync"]
