@@ -104,5 +104,14 @@ def require_database(dsn: str, setting: str = "DATABASE_URL") -> ConnectionRepor
     return report
 
 
+def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
+    """Require only that it answers and can be served once it has tables. Raises as `prepare_database` does."""
+    for finding in check_connection(dsn).findings:
+        if isinstance(finding.flaw, Refusal):
+            raise DatabaseUnreachable(sentence_of(finding, setting))
+        if finding.flaw is Flaw.OLD_SERVER:
+            raise StartRefused(sentence_of(finding, setting))
+
+
 def _warnings(report: ConnectionReport) -> Iterator[str]:
     return filter(None, map(sentence_of, report.findings))

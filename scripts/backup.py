@@ -1,49 +1,46 @@
-"""`backup`: the commands that save this ledger and bring it back. They are PostgreSQL's own; nothing is done here.
+"""`backup`: save this ledger in a file that holds all of it, verified.
 
-Promises: the address in them is that of the database that `serve` uses, without its password.
+Promises: the file is there whole, readable by its owner alone, or not at all; what it holds was read back and compared
+with the log. Services go on meanwhile. No encryption key is read: what was sealed stays so.
+Refuses: to go through a pooler, whose sessions are anybody's.
 """
 
 import os
-import shlex
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import typer
 
+from scripts.exits import Exit, Stop
 from scripts.output import JsonOption, print_json, say
+from scripts.partial_file import whole_file
+from scripts.progress import ProgressDisplay
 
-if TYPE_CHECKING:  # loaded only when the command runs
-    from keyledger.settings import Settings
 
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; one that is there is replaced at the end.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Save the whole ledger in FILE, and verify that it can be read. Services may run."""
+    from keyledger.backup import DumpFault, ProgramsMissing, back_up
+    from keyledger.backup.programs import programs_of
+    from keyledger.database_check import require_database
+    from keyledger.keyless_access import named_database
+    from keyledger.settings import load_database
 
-def backup(as_json: JsonOption = False) -> None:
-    """Print the commands that back the database up and restore it. Runs neither of them."""
-    from keyledger.settings import load
-
-    settings = load(os.environ, Path(".env"))
-    address = _address(settings)
-    save = f"pg_dump --format=custom --file=backup.dump {address}"
-    bring_back = f"pg_restore --clean --if-exists --single-transaction --dbname={address} backup.dump"
+    with ExitStack() as opened:
+        dsn, setting = opened.enter_context(named_database(load_database(os.environ, Path(".env"))))
+        require_database(dsn, setting)
+        try:
+            programs = programs_of(dsn, setting)
+            with whole_file(file) as written, ProgressDisplay() as display:
+                end = back_up(dsn, programs, Path(written.name), display.tell)
+                size = Path(written.name).stat().st_size
+        except (DumpFault, ProgramsMissing) as fault:
+            raise Stop(Exit.REFUSED, str(fault)) from None
     if as_json:
-        print_json({"backup": save, "restore": bring_back})
+        print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return
-    say("to back up, while the service runs:")
-    typer.echo(save)
-    say("to restore, while every service is stopped:")
-    typer.echo(bring_back)
-    if settings.database_url is not None:
-        say("the password is not shown: give it in PGPASSWORD or a password file")
-    say("keep ENCRYPTION_KEY apart from backups: together they are readable, without it they are not")
-
-
-def _address(settings: "Settings") -> str:
-    """Return the database's address as a word of the shell."""
-    if settings.database_url is None:
-        return '"$(keyledger database url)"'
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-    parts = conninfo_to_dict(settings.database_url.reveal())
-    return shlex.quote(make_conninfo("", **{name: value for name, value in parts.items() if name not in _SECRETS}))
-
-
-_SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+    typer.echo(f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and compared")
+    say("keep ENCRYPTION_KEY apart from it: together they are readable, without it they are not")

@@ -17,7 +17,10 @@ from scripts.exits import Exit, Stop
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to that becomes `path` when the block ends well. Raises Stop when it cannot be written."""
+    """Give a file to write to, here or by its name, that becomes `path` when the block ends well.
+
+    Raises Stop when it cannot be written.
+    """
     if path.is_dir():
         raise Stop(Exit.USAGE, f"{path} is a folder; name a file")
     try:
@@ -26,7 +29,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise Stop(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None
     partial = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        os.close(descriptor)
+        with partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

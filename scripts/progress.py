@@ -44,7 +44,7 @@ class ProgressDisplay:
             self._bar.stop()
 
     def tell(self, step: str, done: int, total: int, failed: int = 0) -> None:
-        """Show that `done` of `total` are through in `step`."""
+        """Show that `done` of `total` are through in `step`; total: 0 where it is not known."""
         now = self._clock()
         if step != self._step:
             self._step, self._begun, self._said_part, self._task = step, now, -1, None
@@ -56,19 +56,19 @@ class ProgressDisplay:
         if sys.stderr.isatty():
             self._show(done, total, note)
         elif self._is_due(done, total, now):
-            left = f", about {max(0, total - done) / rate:,.0f} s left" if rate else ""
-            say(f"{step}: {done:,} of {total:,}, {note}{left}")
+            left = f", about {max(0, total - done) / rate:,.0f} s left" if rate and total else ""
+            say(f"{step}: {done:,}{f' of {total:,}' if total else ''}, {note}{left}")
 
     def _show(self, done: int, total: int, note: str) -> None:
         if self._bar is None:
             self._bar = _bar()
             self._bar.start()
         if self._task is None:
-            self._task = self._bar.add_task(self._step, total=total, note="")
-        self._bar.update(self._task, completed=done, total=total, note=note)
+            self._task = self._bar.add_task(self._step, total=total or None, note="")
+        self._bar.update(self._task, completed=done, total=total or None, note=note)
 
     def _is_due(self, done: int, total: int, now: float) -> bool:
-        part = _PARTS * done // max(1, total)
+        part = _PARTS * done // total if total else 0
         if part == self._said_part and now - self._said_at < EVERY_S:
             return False
         self._said_part, self._said_at = part, now

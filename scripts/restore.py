@@ -1,9 +1,10 @@
-"""`restore accept`: an operator says that the log may go on from a restored, older backup.
+"""`restore from` brings a backup back; with `restore accept` an operator says that the log may go on from an older one.
 
-Promises: it shows what was found before it asks; what was accepted, by whom and from which position to which, stays in
-the log; the last signed checkpoint is put aside, not removed. It works on the database itself, because the service does
-not start before.
-Refuses: another database than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
+Promises: a backup replaces everything or nothing. Accepting shows what was found before it asks; what was accepted, by
+whom and from which position to which, stays in the log; the last signed checkpoint is put aside, not removed. Both work
+on the database itself, because the service does not start before.
+Refuses: a file that is no backup, a database that a service uses, a backup of a newer release; to accept in another
+database than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,12 +24,68 @@ if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.restore import Restore
     from keyledger.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="After a backup was restored.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bringing a backup back.")
 
 
 @app.callback()
 def _group() -> None:
-    """After a backup was restored."""
+    """Bringing a backup back."""
+
+
+@app.command("from")
+def from_file(
+    file: Annotated[Path, typer.Argument(help="A file that `keyledger backup` or pg_dump --format=custom wrote.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    without_roles: Annotated[
+        bool, typer.Option("--without-roles", help="Leave out who owns the tables and who has rights on them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the ledger by that of FILE, in one transaction, and verify it. Every service must be stopped."""
+    from keyledger.backup import DumpFault, ProgramsMissing, RestoreFailed
+    from keyledger.backup.restoring import restoring
+    from scripts.progress import ProgressDisplay
+
+    try:
+        with _opened(file) as dump, restoring(os.environ, Path(".env"), dump) as restoration:
+            end = restoration.contents.end
+            say(f"{file}: {end.events:,} events up to position {end.position:,}; {restoration.replaces}")
+            if not yes:
+                _confirm("restore", "Type restore to replace what is there")
+            with ProgressDisplay() as display:
+                restoration.carry_out(display.tell, without_roles=without_roles)
+                verdict, found = restoration.verify(display.tell)
+    except DumpFault as fault:
+        raise Stop(Exit.REFUSED, f"{file}: {fault}; nothing was changed") from None
+    except (ProgramsMissing, RestoreFailed) as fault:
+        raise Stop(Exit.REFUSED, str(fault)) from None
+    if as_json:
+        print_json(
+            {
+                "events": end.events,
+                "last_position": end.position,
+                "verified": verdict.holds,
+                "accept_needed": found is not None,
+            }
+        )
+    if verdict.fault is not None:
+        raise Stop(
+            Exit.FAULT_FOUND,
+            f"restored, but not in order: {verdict.fault.meaning}; see: keyledger verify --without-keys",
+        )
+    say("restored; log, tree, audit trail and current credentials are in order")
+    if found is not None:
+        say(found.detail)
+        say("restore a newer backup, or accept this one on every node with: keyledger restore accept")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    try:
+        with file.open("rb") as opened:
+            yield opened
+    except OSError as problem:
+        raise Stop(Exit.USAGE, f"cannot read {file}: {problem.strerror}") from None
 
 
 @app.command("accept")
@@ -50,7 +107,7 @@ def accept(
             return
         say(found.detail)
         if not yes:
-            _confirm()
+            _confirm("accept", "Type accept to go on from here")
         try:
             event = restore.accept(found, command_meta())
         except OSError:
@@ -80,8 +137,8 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
         yield Restore(pool, CredentialLog(pool), AnchorFile(settings.data_dir), lambda: datetime.now(UTC))
 
 
-def _confirm() -> None:
+def _confirm(word: str, question: str) -> None:
     if not sys.stdin.isatty():
         raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
-    if typer.prompt("Type accept to go on from here", err=True, default="", show_default=False) != "accept":
+    if typer.prompt(question, err=True, default="", show_default=False) != word:
         raise Stop(Exit.REFUSED, "not confirmed; nothing was changed")

@@ -59,6 +59,11 @@ def programs_for(cluster: Path) -> Programs:
     return Programs(package / "pginstall" / "bin", major_version, account)
 
 
+def folder_of_programs() -> Path:
+    """The folder of PostgreSQL's programs that come along. Raises EmbeddedPostgresError where there are none."""
+    return _wheel() / "pginstall" / "bin"
+
+
 def _wheel() -> Path:
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or found.origin is None:

@@ -135,7 +135,7 @@ FAULTS = [
         id="the same past the pooler",
     ),
     pytest.param(
-        {"DATABASE_URL": f"postgresql://app:a?{CANARY}=b@db/ledger"},
+        {"DATABASE_URL": f"postgresql://app:a?{CANARY}=b@db/ledger?pgbouncer=true"},
         "DATABASE_URL: is not a PostgreSQL URL",
         id="a database password with an unescaped question mark",
     ),

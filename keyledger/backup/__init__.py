@@ -1,0 +1,23 @@
+"""Backup and restore of one ledger, by PostgreSQL's own programs.
+
+Promises: a dump holds what the database held at one moment, and is read back and compared with the log of that moment
+before it counts. A restore replaces everything or nothing, in one transaction, and refuses what is no such dump before
+it touches anything. Passwords reach the programs through their environment alone; what they say is not repeated, since
+it may quote anything.
+Survives: killed at any point, of either nothing half done is left, and it can be run again.
+"""
+
+from keyledger.backup.dump import Contents, DumpFault, LogEnd, back_up, read_dump
+from keyledger.backup.programs import ProgramsMissing
+from keyledger.backup.replacing import RestoreFailed, replace_by
+
+__all__ = [
+    "Contents",
+    "DumpFault",
+    "LogEnd",
+    "ProgramsMissing",
+    "RestoreFailed",
+    "back_up",
+    "read_dump",
+    "replace_by",
+]

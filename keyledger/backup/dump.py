@@ -1,0 +1,139 @@
+"""Making a dump, and reading one.
+
+The dump is made of an exported snapshot whose log was counted, so that both are of one moment while services go on
+writing. Reading goes through all of it, as a restore would, and takes nothing on trust but PostgreSQL's own pg_restore.
+Which services run at the moment, and copies of views that are being made, are not part of a backup.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from keyledger.backup.children import running
+from keyledger.backup.programs import Programs
+from projections.postgres import EVENTS_TABLE, connect, unavailable
+
+LOOK_S = 0.2
+_NOT_KEPT = ("--exclude-table-data=nodes", "--exclude-table=*_shadow")
+_COPY = re.compile(rb'COPY (?:"?\w+"?\.)?"?(\w+)"? \(([^)]*)\) FROM stdin;')
+_END = b"\\.\n"
+
+Told = Callable[[str, int, int], None]
+"""Told(step, done, total): how far it is."""
+
+
+class DumpFault(Exception):
+    """A dump cannot be made, or is none. The text says why; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """How many events a log has, and the position of the last, 0 where there is none."""
+
+    events: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a dump holds. schema: version of its tables."""
+
+    end: LogEnd
+    schema: int
+
+
+def back_up(dsn: str, programs: Programs, file: Path, told: Told) -> LogEnd:
+    """Write a dump of the database into a file, read it back, and return the end of its log.
+
+    Raises DumpFault, StoreUnavailable; what `told` raises ends it.
+    """
+    with connect(dsn) as connection, unavailable(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        row = connection.execute(
+            "SELECT pg_export_snapshot() AS snapshot, count(*) AS events,"
+            " coalesce(max(notification_id), 0) AS position FROM keyledger_events"
+        ).fetchone()
+        if row is None:
+            raise DumpFault("the log cannot be counted")
+        end = LogEnd(row["events"], row["position"])
+        _dump(programs, row["snapshot"], file, told)
+    with file.open("rb") as written:
+        held = read_dump(programs, written, lambda step, done, total: told("reading back", done, end.events)).end
+    if held != end:
+        raise DumpFault(
+            f"the dump holds {held.events} events up to position {held.position}, the log had {end.events} up to"
+            f" {end.position}; nothing was written"
+        )
+    return end
+
+
+def _dump(programs: Programs, snapshot: str, file: Path, told: Told) -> None:
+    command = programs.connecting("pg_dump", "--format=custom", f"--snapshot={snapshot}", *_NOT_KEPT, f"--file={file}")
+    with running(command, programs, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_S)
+                break
+            told("bytes written", file.stat().st_size, 0)
+    if process.returncode != 0:
+        raise DumpFault("pg_dump failed, most likely because the role may not read every table; nothing was written")
+
+
+def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
+    """Read all of a dump and return what it holds. Raises DumpFault for one that is damaged or of something else."""
+    file.seek(0)
+    command = programs.command("pg_restore", "--file=-")
+    with running(command, programs, stdin=file.fileno(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None  # noqa: S101  asked for above
+        reading = _Reading(told)
+        reading.take(process.stdout)
+    if process.returncode != 0:
+        raise DumpFault("it is no dump of pg_dump --format=custom, or it is damaged")
+    return reading.contents()
+
+
+class _Reading:
+    """Goes through a dump as SQL and notes what the tables that matter hold."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._highest: dict[str, int] = {}
+        self._events = 0
+
+    def take(self, lines: Iterable[bytes]) -> None:
+        """Read to the end."""
+        table, column = "", -1
+        for line in lines:
+            if table:
+                if line == _END:
+                    table = ""
+                elif column >= 0:
+                    self._note(table, int(line.rstrip(b"\n").split(b"\t")[column]))
+            elif found := _COPY.match(line):
+                table, columns = found[1].decode(), [name.strip() for name in found[2].split(b",")]
+                wanted = _COUNTED.get(table)
+                column = columns.index(wanted) if wanted in columns else -1
+                if column >= 0:
+                    self._highest.setdefault(table, 0)
+
+    def contents(self) -> Contents:
+        """Return what was found. Raises DumpFault where it is not a ledger."""
+        if set(self._highest) != set(_COUNTED):
+            raise DumpFault("it is a dump of another database: there is no ledger in it")
+        return Contents(LogEnd(self._events, self._highest[EVENTS_TABLE]), self._highest["keyledger_schema"])
+
+    def _note(self, table: str, number: int) -> None:
+        self._highest[table] = max(self._highest[table], number)
+        if table == EVENTS_TABLE:
+            self._events += 1
+            if self._events % _PAGE == 0:
+                self._told("reading", self._events, 0)
+
+
+_COUNTED = {EVENTS_TABLE: b"notification_id", "keyledger_schema": b"version"}
+_PAGE = 1000

@@ -1,0 +1,114 @@
+"""Which pg_dump, pg_restore and psql serve a database, and how they are run.
+
+Promises: they are at least as new as the server; a connection that is encrypted for us is not made in clear by them.
+Those that come along with the embedded PostgreSQL are taken where they will do; they know no TLS. Of our environment
+they see what PostgreSQL's own library reads, and nothing else: no encryption key.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from keyledger.embedded_postgres.binaries import EmbeddedPostgresError, folder_of_programs
+from projections.postgres import BoundedConnection, connect_bounded, unavailable
+
+_VERSION = re.compile(r"\) (\d+)")
+_DEBIAN = Path("/usr/lib/postgresql")
+_UNSPEAKABLE = ("sslpassword", "oauth_client_secret")
+
+
+class ProgramsMissing(Exception):
+    """No program can do it. The text says which is needed; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """PostgreSQL's programs for one database."""
+
+    folder: Path
+    server_version: int
+    _address: str
+    _environment: Mapping[str, str]
+
+    def command(self, program: str, *arguments: str) -> list[str]:
+        """Return how to run one that does not connect."""
+        return [str(self.folder / program), *arguments]
+
+    def connecting(self, program: str, *arguments: str) -> list[str]:
+        """Return how to run one on the database. Its password is in `environment`."""
+        return self.command(program, "--no-password", f"--dbname={self._address}", *arguments)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What each of them sees."""
+        return dict(self._environment)
+
+
+def programs_of(dsn: str, setting: str) -> Programs:
+    """Return the programs for the database of a libpq URL or parameter list. setting: what gave it.
+
+    Raises ProgramsMissing, StoreUnavailable.
+    """
+    parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    if unspeakable := [name for name in _UNSPEAKABLE if name in parts]:
+        raise ProgramsMissing(f"{unspeakable[0]} in {setting} cannot be given to pg_dump: use a key file without one")
+    with unavailable(), connect_bounded(dsn) as connection:
+        if connection.pooled:
+            raise ProgramsMissing(
+                f"this needs a session of its own, and {setting} leads to a pooler: set DATABASE_ADMIN_URL to the"
+                " server's own address"
+            )
+        folder = _folder_for(connection)
+        version = connection.info.server_version
+    password = parts.pop("password", None)
+    return Programs(folder, version, make_conninfo("", **parts), _environment(password))
+
+
+def _folder_for(connection: BoundedConnection) -> Path:
+    needed, encrypted = connection.info.server_version // 10000, bool(connection.pgconn.ssl_in_use)
+    candidates: list[Path] = [] if encrypted else list(_those_that_come_along())
+    for folder in [*candidates, *_installed()]:
+        if _major_version(folder) >= needed:
+            return folder
+    tls = " that can use TLS" if encrypted else ""
+    raise ProgramsMissing(
+        f"no pg_dump of PostgreSQL {needed} or newer{tls} is installed: install the package postgresql-client-{needed}"
+    )
+
+
+def _those_that_come_along() -> Iterator[Path]:
+    try:
+        yield folder_of_programs()
+    except EmbeddedPostgresError:
+        return
+
+
+def _installed() -> Iterator[Path]:
+    if found := shutil.which("pg_dump"):
+        yield Path(found).parent
+    versions = (path for path in _DEBIAN.glob("*/bin/pg_dump") if path.parts[-3].isdecimal())
+    yield from (path.parent for path in sorted(versions, key=lambda path: -int(path.parts[-3])))
+
+
+def _major_version(folder: Path) -> int:
+    """Return the version of the programs in a folder, 0 where one is missing."""
+    if not all((folder / program).exists() for program in ("pg_dump", "pg_restore", "psql")):
+        return 0
+    try:
+        said = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return 0
+    found = _VERSION.search(said)
+    return int(found[1]) if found else 0
+
+
+def _environment(password: str | None) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in {"HOME", "TMPDIR"}}
+    given = {} if password is None else {"PGPASSWORD": password}
+    return {"PATH": "/usr/bin:/bin", **ours, **given, "LC_ALL": "C", "TZ": "UTC"}

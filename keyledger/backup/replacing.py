@@ -1,0 +1,105 @@
+"""Putting the contents of a dump in the place of what a database holds, in one transaction.
+
+pg_restore turns the dump into SQL and psql carries it out; the word that makes it count is sent only when the first has
+ended well and the events have been counted. Whichever of the three processes is killed, the server undoes the rest.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import IO
+
+from keyledger.backup.children import running
+from keyledger.backup.dump import Contents, Told
+from keyledger.backup.programs import Programs
+from projections.migration import STEPS
+
+_OURS = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)", re.MULTILINE)
+_CODE = re.compile(rb"ERROR:\s+([0-9A-Z]{5})")
+_UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+_NEWER = 170000
+_REASONS = {
+    "42704": "it names a role that this server has not: create that, or give --without-roles",
+    "42501": "the role may not replace the tables: name their owner in DATABASE_ADMIN_URL",
+    "53100": "the server's disk is full",
+    "P0001": "the events that arrived are not those of the dump",
+}
+
+
+class RestoreFailed(Exception):
+    """The database is as it was. The text says why; it holds no secret."""
+
+
+def replace_by(file: IO[bytes], contents: Contents, programs: Programs, told: Told, *, without_roles: bool) -> None:
+    """Replace the ledger of a database by that of a dump, whose `contents` were read before.
+
+    without_roles: leave out who owns the tables and who has which rights on them. Raises RestoreFailed, and what `told`
+    raises; the database is then as it was.
+    """
+    file.seek(0)
+    roles = ["--no-owner", "--no-privileges"] if without_roles else []
+    reading = programs.command("pg_restore", "--file=-", "--clean", "--if-exists", *roles)
+    writing = programs.connecting("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate")
+    with (
+        running(writing, programs, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as writer,
+        running(reading, programs, stdin=file.fileno(), stdout=subprocess.PIPE) as reader,
+    ):
+        assert writer.stdin and writer.stderr and reader.stdout  # noqa: S101  asked for above
+        said = b""
+        try:
+            for part in _statements(reader.stdout, programs.server_version, told):
+                writer.stdin.write(part)
+            if reader.wait() == 0:
+                writer.stdin.write(_count(contents))
+                writer.stdin.flush()
+                said = writer.stderr.readline()
+                writer.stdin.write(b"COMMIT;\n" if said == _COUNTED else b"")
+            writer.stdin.close()
+        except BrokenPipeError:
+            pass  # psql ended; its code tells
+        said += writer.stderr.read()
+    if writer.returncode != 0 or reader.returncode != 0:
+        raise RestoreFailed(f"nothing was restored: {_reason(said)}")
+
+
+def _reason(said: bytes) -> str:
+    found = _CODE.search(said)
+    code = found[1].decode() if found else ""
+    return _REASONS.get(code, f"the server answered with code {code}" if code else "a program was ended")
+
+
+def _statements(lines: IO[bytes], server_version: int, told: Told) -> Iterator[bytes]:
+    yield f"SET client_min_messages = error;\nBEGIN;\nDROP TABLE IF EXISTS {', '.join(_tables())} CASCADE;\n".encode()
+    done, before_rows = 0, True
+    for line in lines:
+        before_rows = before_rows and not line.startswith(b"COPY ")
+        if before_rows and line == _UNKNOWN_BEFORE_17 and server_version < _NEWER:
+            continue
+        done += len(line)
+        if done % 1000 < len(line):
+            told("bytes restored", done, 0)
+        yield line
+
+
+def _tables() -> list[str]:
+    """Return the tables of every release so far: those of a newer one than the dump's go, too."""
+    return [name for step in STEPS for name in _OURS.findall(files("projections").joinpath(step).read_text("utf-8"))]
+
+
+def _count(contents: Contents) -> bytes:
+    """Return what fails where events are missing, and is answered with a word otherwise."""
+    end = contents.end
+    return _COUNT.replace("EVENTS", str(end.events)).replace("LAST", str(end.position)).encode() + _SAY_COUNTED
+
+
+_COUNT = """
+RESET search_path;
+DO $$ BEGIN
+    IF (SELECT (count(*), coalesce(max(notification_id), 0)) FROM keyledger_events)
+        IS DISTINCT FROM ROW(EVENTS::bigint, LAST::bigint) THEN RAISE EXCEPTION 'lost';
+    END IF;
+END $$;
+"""
+_COUNTED = b"counted\n"
+_SAY_COUNTED = b"\\warn " + _COUNTED

@@ -1,0 +1,103 @@
+"""A restore from a file, from the first look to the verification.
+
+Promises: the order is look, refuse, replace, verify; nothing is touched before all that can be known is known.
+Refuses: a database on which a service runs, a dump of tables that a newer release made. DATABASE_URL or
+DATABASE_ADMIN_URL, and DATA_DIR, are all that is read: no key is needed.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from domain.errors import CredentialIntegrityError
+from keyledger.backup.dump import Contents, DumpFault, Told, read_dump
+from keyledger.backup.programs import Programs, programs_of
+from keyledger.backup.replacing import RestoreFailed, replace_by
+from keyledger.database_check import prepare_database, require_reachable
+from keyledger.embedded_postgres import start
+from keyledger.log_anchor import AnchorFile, Contradiction
+from keyledger.nodes import live_nodes
+from keyledger.settings import load_database
+from keyledger.start_checks import contradiction_of
+from keyledger.store_verification import StoreVerdict, verify_store
+from projections import audit_trail, transparency_log
+from projections.catch_up import CatchUp
+from projections.migration import STEPS
+from projections.postgres import connect, open_pool, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A restore that nothing stands in the way of. contents: of the dump. replaces: what goes, for people."""
+
+    contents: Contents
+    replaces: str
+    _dump: IO[bytes]
+    _dsn: str
+    _data_dir: Path
+    _programs: Programs
+
+    def carry_out(self, told: Told, *, without_roles: bool) -> None:
+        """Replace the ledger, and bring its tables to this release. Raises RestoreFailed, StoreUnavailable."""
+        replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
+        prepare_database(self._dsn)
+
+    def verify(self, told: Told) -> tuple[StoreVerdict, Contradiction | None]:
+        """Return what `keyledger verify` finds without keys, and how the log contradicts what this node recorded.
+
+        Raises StoreUnavailable.
+        """
+        with closing(open_pool(self._dsn)) as pool, TemporaryDirectory() as without_checkpoint:
+            for follower in (
+                CatchUp(pool, audit_trail.TABLE, audit_trail.write),
+                CatchUp(pool, transparency_log.TABLE, transparency_log.write),
+            ):
+                with suppress(CredentialIntegrityError):  # the verification tells
+                    follower.run()
+            # The kept checkpoint is for whoever accepts: an older backup contradicts it, as it does the anchor.
+            verdict = verify_store(self._dsn, None, Path(without_checkpoint), told)
+            return verdict, contradiction_of(pool, AnchorFile(self._data_dir))
+
+
+@contextmanager
+def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) -> Iterator[Restoration]:
+    """Look at a dump and at the database that the settings name; give what restores while the block lasts.
+
+    Raises DumpFault, RestoreFailed, ProgramsMissing, SettingsFault, DatabaseUnreachable, StoreUnavailable.
+    """
+    settings = load_database(environ, dotenv)
+    if settings.url is not None:
+        yield _look(settings.url.reveal(), settings.setting, settings.data_dir, dump)
+        return
+    with start(settings.data_dir) as server:
+        yield _look(server.dsn(), "DATA_DIR", settings.data_dir, dump)
+
+
+def _look(dsn: str, setting: str, data_dir: Path, dump: IO[bytes]) -> Restoration:
+    require_reachable(dsn, setting)
+    programs = programs_of(dsn, setting)
+    contents = read_dump(programs, dump, lambda step, done, total: None)
+    if contents.schema > len(STEPS):
+        raise DumpFault("a newer release of KeyLedger made it: restore it with that release")
+    return Restoration(contents, _require_idle(dsn), dump, dsn, data_dir, programs)
+
+
+def _require_idle(dsn: str) -> str:
+    """Say what is there. Raises RestoreFailed while a service runs on it."""
+    with connect(dsn) as connection, unavailable():
+        row = connection.execute("SELECT to_regclass('nodes') IS NOT NULL AS known").fetchone()
+        if not row or not row["known"]:
+            return "there is no ledger to be replaced"
+        head = connection.execute(
+            "SELECT count(*) AS n, coalesce(max(notification_id), 0) AS head FROM keyledger_events"
+        ).fetchone() or {"n": 0, "head": 0}
+    with closing(open_pool(dsn)) as pool:
+        if running := live_nodes(pool):
+            names = ", ".join(sorted({node.name for node in running}))
+            raise RestoreFailed(
+                f"a service runs on this database, or did a moment ago: {names}; stop it first. Nothing was changed"
+            )
+    return f"it replaces {head['n']:,} events up to position {head['head']:,}"
