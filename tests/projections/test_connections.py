@@ -1,0 +1,101 @@
+"""Connections of the pool, direct and through a real pooler: the same time limits, and nothing left in a session."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+
+from domain.errors import ReplayConflict
+from projections.postgres import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
+from projections.rebuild import VIEWS, rebuild
+from projections.shadow import is_replayed, new_shadow
+from tests.support.pooler import pooled
+from tests.support.store import Store
+
+LIMIT = f"{DEADLINE * 1000:.0f}ms"
+_LIMIT_NOW = "SELECT current_setting('statement_timeout') AS value"
+
+
+@pytest.fixture(params=["direct", pytest.param("pooled", marks=pytest.mark.pooler)])
+def address(request: pytest.FixtureRequest, database_url: str) -> Iterator[str]:
+    if request.param == "direct":
+        yield database_url
+        return
+    # One server connection for all: whatever a client left in it, the next one would find.
+    with pooled(database_url, "pool_mode = transaction", "default_pool_size = 1") as pooler:
+        yield pooler.url
+
+
+@contextmanager
+def connection_of(address: str) -> Iterator[BoundedConnection]:
+    with closing(open_pool(address)) as pool, pool.connection() as connection:
+        yield connection
+
+
+def test_the_server_keeps_the_time_of_single_statements_and_of_transactions(address: str) -> None:
+    with connection_of(address) as connection:
+        for _ in range(3):
+            assert connection.execute(_LIMIT_NOW).fetchone() == {"value": LIMIT}
+        with connection.transaction():
+            assert connection.execute(_LIMIT_NOW).fetchone() == {"value": LIMIT}
+
+
+def test_the_event_loop_has_the_same_limits(address: str) -> None:
+    async def limits() -> list[object]:
+        async with make_async_pool(address) as pool, pool.connection() as connection:
+            return [await (await connection.execute(_LIMIT_NOW)).fetchone() for _ in range(3)]
+
+    assert asyncio.run(limits()) == [{"value": LIMIT}] * 3
+
+
+def test_a_statement_that_fails_and_one_whose_commit_fails_are_told_and_the_connection_goes_on(address: str) -> None:
+    with connection_of(address) as connection:
+        connection.execute("CREATE TABLE one (id int PRIMARY KEY)")
+        connection.execute("CREATE TABLE two (id int REFERENCES one DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("SELECT 1 / %s", [0])
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute("INSERT INTO two VALUES (%s)", [1])
+        assert connection.execute("SELECT count(*) AS n FROM two").fetchone() == {"n": 0}
+
+
+@pytest.mark.pooler
+def test_a_pooler_gets_back_its_session_as_it_was(database_url: str) -> None:
+    with pooled(database_url, "pool_mode = transaction", "default_pool_size = 1") as pooler:
+        with connection_of(pooler.url) as connection:
+            assert connection.pooled
+            for _ in range(10):
+                connection.execute("SELECT %s::int AS n", [1])
+            with connection.transaction():
+                connection.execute("SELECT 1")
+        with psycopg.connect(pooler.url, autocommit=True, prepare_threshold=None) as next_client:
+            assert next_client.execute("SHOW statement_timeout").fetchone() == ("0",)
+            assert next_client.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            assert next_client.execute(held).fetchone() == (0,)
+
+
+def test_a_direct_session_keeps_what_is_run_again_and_again(database_url: str) -> None:
+    with connection_of(database_url) as connection:
+        assert not connection.pooled
+        for _ in range(3):
+            connection.execute("SELECT %s::int AS n", [1])
+        kept = connection.execute("SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%::int AS n'")
+        assert kept.fetchone() == {"n": 1}
+
+
+@pytest.mark.pooler
+def test_a_replay_works_through_a_pooler_and_a_second_one_is_refused(store: Store) -> None:
+    store.set("11111111-1111-4111-8111-111111111111", "openai", "sk-live-0123456789")
+    store.follow()
+    with pooled(store.url, "pool_mode = transaction", "default_pool_size = 4") as pooler:
+        for view in VIEWS:
+            assert rebuild(pooler.url, view).swapped
+        with connect(pooler.url) as connection:
+            with new_shadow(pooler.url, connection, "audit_trail"):
+                assert is_replayed(connection, "audit_trail")
+                with pytest.raises(ReplayConflict, match="running already"):
+                    rebuild(pooler.url, "audit_trail")
+            assert not is_replayed(connection, "audit_trail")
