@@ -19,7 +19,6 @@ from domain.audit import _DETAILS, ACTIONS, Action
 from domain.audit_query import NAMES
 from domain.providers import CONFIG_FIELDS
 from scripts.exits import Exit
-from tests.support.postgres import programs
 from tests.support.store import open_store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -174,14 +173,13 @@ def listed(folder: Path, port: int, tenant: str) -> list[tuple[str, str]]:
 
 def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:
     backup, restore, accept = blocks("docs/operations.md", "Backup and restore")
-    tools = f"export PATH={programs()}:$PATH\n"
     run(blocks("README.md", "A service of your own")[0], folder)
     with serving(folder) as port:
         set_key(folder, port, FIRST)
-        run(tools + backup, folder)
+        run(backup, folder)
         set_key(folder, port, SECOND)
     try:
-        run(tools + restore, folder)
+        run(restore, folder)
         refused = subprocess.run(
             [folder / KEYLEDGER, "serve", "--port", "0"],
             cwd=folder,

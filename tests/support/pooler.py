@@ -52,7 +52,7 @@ def pooled(database_url: str, *settings: str) -> Iterator[Pooler]:
     name = urlsplit(database_url).path.lstrip("/")
     lines = [
         "[databases]",
-        f"{name} = {_server(database_url)}",
+        f"{name} = {server_of(database_url)}",
         "[pgbouncer]",
         "listen_addr = 127.0.0.1",
         f"listen_port = {port}",
@@ -63,7 +63,7 @@ def pooled(database_url: str, *settings: str) -> Iterator[Pooler]:
     ]
     with configured("\n".join(lines), {_USER: password}, database_url):
         url = f"postgresql://{_USER}:{password}@127.0.0.1:{port}/{name}"
-        _wait(url)
+        wait_for(url)
         yield Pooler(url, database_url)
 
 
@@ -94,8 +94,8 @@ def configured(configuration: str, users: dict[str, str], database_url: str) -> 
         shutil.rmtree(folder)
 
 
-def _server(database_url: str) -> str:
-    """How the pooler reaches the server. Its working directory is the socket's: no folder on the way has to be open."""
+def server_of(database_url: str) -> str:
+    """Return how the pooler reaches the server: by its working directory, so no folder on the way has to be open."""
     parts = {name: str(value) for name, value in conninfo_to_dict(database_url).items()}
     wanted = {name: parts[name] for name in ("host", "port", "user", "password", "dbname") if name in parts}
     if _socket_folder(database_url) is not None:
@@ -108,7 +108,7 @@ def _socket_folder(database_url: str) -> Path | None:
     return Path(host).resolve() if host.startswith("/") else None
 
 
-def _wait(url: str) -> None:
+def wait_for(url: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
