@@ -87,23 +87,24 @@ def circumstances(environ: Mapping[str, str], dotenv: Path, host: str, port: int
         found.faults = refused.faults
     found.data_dir = load_data_dir(environ, dotenv)
     try:
-        found.dsn, found.embedded = _database(environ, dotenv)
+        found.dsn, found.embedded = _database(found.settings, environ, dotenv)
         yield found
     finally:
         found.close()
 
 
-def _database(environ: Mapping[str, str], dotenv: Path) -> tuple[str | None, bool]:
+def _database(settings: Settings | None, environ: Mapping[str, str], dotenv: Path) -> tuple[str | None, bool]:
+    """Return where requests go, and whether that is the embedded server."""
     from keyledger.embedded_postgres import address  # not loaded where a server is given
 
     try:
-        url, data_dir = load_database(environ, dotenv)
+        url = settings.database_url if settings is not None else load_database(environ, dotenv).url
     except SettingsFault:
         return None, False
     if url is not None:
         return url.reveal(), False
     try:
-        return address(data_dir), True
+        return address(load_data_dir(environ, dotenv)), True
     except Exception:  # noqa: BLE001  whatever is wrong with the folder, the server cannot be looked at
         return None, True
 

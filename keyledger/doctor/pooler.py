@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 
 from keyledger.doctor.circumstances import Circumstances
-from keyledger.doctor.finding import Finding, ok
+from keyledger.doctor.finding import Finding, ok, warning
 from projections.postgres import unavailable
 
 SUBJECT = "pooler"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell whether a connection is direct: a pooler gives a process number of its own making."""
+    """Tell whether connections are direct, and, where they are not, whether there is a way past the pooler."""
     with unavailable(), here.pool().connection() as connection:
-        row = connection.execute("SELECT pg_backend_pid() AS pid").fetchone()
-        direct = row is not None and row["pid"] == connection.info.backend_pid
-    yield ok(SUBJECT, "connections are direct" if direct else "a pooler is in between, and gives sessions as it likes")
+        pooled = connection.pooled
+    if not pooled:
+        yield ok(SUBJECT, "connections are direct")
+    elif here.settings is not None and here.settings.database_admin_url is None:
+        said = "a pooler is in between, and DATABASE_ADMIN_URL names no way past it for changes of the schema"
+        yield warning(SUBJECT, said, "keyledger config check")
+    else:
+        yield ok(SUBJECT, "a pooler is in between, and DATABASE_ADMIN_URL leads past it")
