@@ -16,6 +16,8 @@ from domain.audit import Action, AuditFilter
 from domain.audit_events import Outcome
 from domain.audit_query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
 from domain.errors import FieldFault, InvalidRequest
+from domain.providers import Providers
+from domain.unknown_names import probably_meant
 
 FILTER_NAMES = (
     "q",
@@ -89,7 +91,15 @@ async def _filter(
     if twice:
         raise InvalidRequest([FieldFault(name, "is given twice: here and in q") for name in twice])
     texts = wanted.texts if text is None else (*wanted.texts, text)
-    return replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
+    asked = replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
+    _refuse_slip(asked.provider, services.providers)
+    return asked
+
+
+def _refuse_slip(provider: str | None, known: Providers) -> None:
+    """Refuse a name that is nearly a provider's. Others may be of one that is not configured any more."""
+    if provider is not None and provider not in known and (meant := probably_meant(provider, known)):
+        raise InvalidRequest([FieldFault("provider", f"is not known; did you mean {meant}?")])
 
 
 FilterOf = Annotated[AuditFilter, Depends(_filter)]

@@ -26,10 +26,15 @@ def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> Fie
     """Return the fault of a name that is none of `known`. kind: what it is called, such as `field`. rule: ends it."""
     if not _may_be_said(name):
         return FieldFault(f"an unknown {kind}", f"is not accepted; {rule}")
+    meant = probably_meant(name, known)
+    return FieldFault(name, f"is not accepted; {f'did you mean {meant}? ' if meant else ''}{rule}")
+
+
+def probably_meant(name: str, known: Collection[str]) -> str | None:
+    """Return which of `known` a name is a slip of, or None."""
     spelt = {one.lower(): one for one in known}
     nearest = get_close_matches(name.lower().replace("-", "_"), spelt, 1, _NEARLY)
-    meant = f"did you mean {spelt[nearest[0]]}? " if nearest else ""
-    return FieldFault(name, f"is not accepted; {meant}{rule}")
+    return spelt[nearest[0]] if nearest else None
 
 
 def _may_be_said(name: str) -> bool:

@@ -172,7 +172,7 @@ def _data_dir(sources: Sources) -> Path:
 
 def _providers(sources: Sources) -> Providers:
     path = Path(sources.text("PROVIDERS_FILE", "providers.yml") or "")
-    if not path.exists() and not sources.is_set("PROVIDERS_FILE"):
+    if not sources.is_set("PROVIDERS_FILE") and not path.exists():
         sources.show_as("PROVIDERS_FILE", "")
         return BUILT_IN
     from keyledger.provider_file import load_providers  # YAML is not quick to load
@@ -188,7 +188,7 @@ def _providers(sources: Sources) -> Providers:
 
 def _ai_models_file(sources: Sources) -> Path:
     path = Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or "")
-    if path.exists() or sources.is_set("AI_MODELS_FILE"):
+    if sources.is_set("AI_MODELS_FILE") or path.exists():
         return path
     from keyledger.ai_models import packaged_catalogue
 
