@@ -102,10 +102,10 @@ def _decoded(encoded: str) -> str:
 
 
 def _any_in(secrets: Sequence[Secret], text: str) -> bool:
-    lowered = text.lower().encode()
+    lowered = text.lower().encode(errors="surrogatepass")  # an escape may stand for half a character
     found = False
     for secret in secrets:
-        found |= _stands_in(secret.reveal().lower().encode(), lowered)
+        found |= _stands_in(secret.reveal().lower().encode(errors="surrogatepass"), lowered)
     return found
 
 

@@ -57,7 +57,7 @@ def print_hanging(text: str, indent: str) -> None:
 
 def say(text: str) -> None:
     """Tell a person something on stderr, with the mask alone of a key that was mistaken for a name or a file."""
-    typer.echo(visible(masked(text), keep="\n"), err=True)
+    typer.echo(masked(visible(text, keep="\n")), err=True)
 
 
 def _width() -> int | None:

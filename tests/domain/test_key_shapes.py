@@ -164,6 +164,12 @@ def test_a_part_of_a_secret_is_no_secret(secret: str, at: int, text: str) -> Non
         assert not holds_key(part, [Secret(secret)]) or holds_key(part)
 
 
+@pytest.mark.parametrize("text", ["half \\ud800 a character", "half \ud800 a character"])
+def test_half_a_character_is_text_like_any_other(text: str) -> None:
+    assert not holds_key(text, [Secret("sk-0123456789")])
+    assert holds_key(f"{text} sk-0123456789", [Secret("sk-0123456789")])
+
+
 @pytest.mark.parametrize("short", ["EMPTY", "my-key", "1234567"])
 def test_a_key_of_fewer_than_eight_characters_is_no_secret(short: str) -> None:
     text = f"set to {short} as in the manual"
