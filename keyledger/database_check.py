@@ -54,6 +54,7 @@ _FLAWS: Mapping[Flaw, str] = {
     Flaw.UNSAFE_SERVER: "{names} is off at the server, so a power cut can lose what was acknowledged: switch it on",
 }
 _WARNINGS = frozenset({Flaw.UNSAFE_SERVER})
+_NOT_IN_THE_WAY_OF_LOOKING = frozenset({Flaw.TRIGGERS, Flaw.UNLOGGED, Flaw.UNSAFE_COMMIT})
 
 
 class DatabaseUnreachable(StoreUnavailable):
@@ -75,30 +76,34 @@ def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
     return said.format(setting=setting, names=", ".join(finding.names))
 
 
-def stands_in_the_way(finding: Finding) -> bool:
-    """Say whether a service must not start on it."""
-    return finding.flaw is not None and finding.flaw not in _WARNINGS
+def stands_in_the_way(finding: Finding, *, appends: bool = True) -> bool:
+    """Say whether nobody must start on it. appends: False for who only looks, saves, or computes views anew."""
+    if finding.flaw is None or finding.flaw in _WARNINGS:
+        return False
+    return appends or finding.flaw not in _NOT_IN_THE_WAY_OF_LOOKING
 
 
-def prepare_database(dsn: str, admin_dsn: str | None = None) -> None:
+def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = True) -> None:
     """Require a database that can be served, with the tables of this program, which are made where they are missing.
 
-    admin_dsn: where tables are made, if not at `dsn`. Raises StartRefused, DatabaseUnreachable, StoreUnavailable.
+    admin_dsn: where tables are made, if not at `dsn`. appends: as in `stands_in_the_way`.
+    Raises StartRefused, DatabaseUnreachable, StoreUnavailable.
     """
-    if not require_database(dsn).has_present_schema:
+    if not require_database(dsn, appends=appends).has_present_schema:
         try:
             migrate(admin_dsn or dsn)
         except NewerSchema:
             raise StartRefused(_FLAWS[Flaw.NEWER_SCHEMA]) from None
-        require_database(dsn)
+        require_database(dsn, appends=appends)
 
 
-def require_database(dsn: str, setting: str = "DATABASE_URL") -> ConnectionReport:
+def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool = True) -> ConnectionReport:
     """Check a database and return what was found. Raises as `prepare_database` does."""
     report = check_connection(dsn)
-    for refused in filter(stands_in_the_way, report.findings):
-        sentence = sentence_of(refused, setting)
-        raise DatabaseUnreachable(sentence) if isinstance(refused.flaw, Refusal) else StartRefused(sentence)
+    for finding in report.findings:
+        if stands_in_the_way(finding, appends=appends):
+            sentence = sentence_of(finding, setting)
+            raise DatabaseUnreachable(sentence) if isinstance(finding.flaw, Refusal) else StartRefused(sentence)
     for warning in _warnings(report):
         _log.warning("%s", warning)
     return report

@@ -28,7 +28,7 @@ def keyless_database(environ: Mapping[str, str], dotenv: Path | None) -> Iterato
     Raises SettingsFault, StartRefused, StoreUnavailable, EmbeddedPostgresError.
     """
     with named_database(load_database(environ, dotenv)) as (dsn, setting):
-        if not require_database(dsn, setting).has_present_schema:
+        if not require_database(dsn, setting, appends=False).has_present_schema:
             raise StartRefused("the database has no schema of this version; start the service once, which brings it")
         yield dsn
 

@@ -31,7 +31,7 @@ def backup(
 
     with ExitStack() as opened:
         dsn, setting = opened.enter_context(named_database(load_database(os.environ, Path(".env"))))
-        require_database(dsn, setting)
+        require_database(dsn, setting, appends=False)
         try:
             programs = programs_of(dsn, setting)
             with whole_file(file) as written, ProgressDisplay() as display:

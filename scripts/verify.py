@@ -59,7 +59,7 @@ def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]"
     primary = settings.encryption_key
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
-        prepare_database(dsn, admin_address(settings, dsn))
+        prepare_database(dsn, admin_address(settings, dsn), appends=False)
         ring = Keyring(primary, settings.previous_encryption_keys) if primary else None
         yield dsn, ring, settings.data_dir
 

@@ -43,7 +43,7 @@ class Restoration:
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
         """Replace the ledger, and bring its tables to this release. Raises RestoreFailed, StoreUnavailable."""
         replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
-        prepare_database(self._dsn)
+        prepare_database(self._dsn, appends=False)
 
     def verify(self, told: Told) -> tuple[StoreVerdict, Contradiction | None]:
         """Return what `keyledger verify` finds without keys, and how the log contradicts what this node recorded.
