@@ -103,7 +103,7 @@ class Lifespan:
         self._recorder.start()
         self._meter.start()
         self._watch.start()
-        self._gateway.warm_up_beside()
+        self._gateway.warming.start()
 
     async def shutdown(self) -> None:
         """Close what `startup` opened."""
@@ -227,7 +227,7 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         providers=settings.providers,
         tenant_credentials=settings.policy.tenant_credentials,
         clock=_now,
-        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch, catalogue),
+        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch, catalogue, gateway.warming),
         registry=registry,
         startup=lifespan.startup,
         shutdown=lifespan.shutdown,

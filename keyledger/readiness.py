@@ -15,6 +15,7 @@ from keyledger.ai_models import Catalogue
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
 from keyledger.keyring import Keyring
+from keyledger.llm import Warming
 from keyledger.log_watch import LogWatch
 from keyledger.settings import Settings
 from keyledger.start_checks import missing_keys
@@ -34,6 +35,7 @@ class Readiness:
         transparency_log: Checkpointing,
         log: LogWatch,
         catalogue: Catalogue,
+        models: Warming,
     ) -> None:
         self._settings = settings
         self._pool = pool
@@ -42,6 +44,7 @@ class Readiness:
         self._transparency_log = transparency_log
         self._log = log
         self._catalogue = catalogue
+        self._models = models
 
     async def __call__(self) -> Mapping[str, CheckResult]:
         """Return every check by name."""
@@ -57,6 +60,7 @@ class Readiness:
                 "audit_trail": self._audit_trail.check(),
                 "transparency_log": self._transparency_log.check(),
                 "catalogue": CheckResult(True, self._catalogue.summary()),
+                "models": self._models.check(),
             }
         except ServiceError as error:
             return {"database": CheckResult(False, error.code)}

@@ -10,12 +10,13 @@ may come in and what goes out; `adapter` (LiteLLM) and `legacy` speak to provide
 `native` does all of it for the pass-through, with `native_headers`. `reach` says where providers are, `dispatch` adds
 the key that a `lease` holds, `dialling` checks addresses, `reading` and `scrubbing` keep the key out of answers,
 `answers` and what it uses write those anew within `bounds`, `seen` and `outcomes` turn what happened into our errors,
-and `metering` counts the call.
+`metering` counts the call, and `warming` loads beforehand what the first one needs.
 """
 
 from keyledger.llm.dispatch import Timeouts
 from keyledger.llm.environment import cleanse
 from keyledger.llm.gateway import Gateway
 from keyledger.llm.native import PassThrough
+from keyledger.llm.warming import Warming
 
-__all__ = ["Gateway", "PassThrough", "Timeouts", "cleanse"]
+__all__ = ["Gateway", "PassThrough", "Timeouts", "Warming", "cleanse"]

@@ -22,13 +22,14 @@ from typing import Any, ClassVar, NoReturn
 import httpx
 
 from domain.errors import FieldFault, InvalidRequest
-from domain.providers import Dialect
+from domain.llm import ModelKind
+from domain.providers import BUILT_IN, Dialect
 from keyledger.llm.canned import canned
 from keyledger.llm.dispatch import CallFailed
 from keyledger.llm.environment import keep_offline
 from keyledger.llm.lease import Lease
 from keyledger.llm.parameters import Request
-from keyledger.llm.plans import Client, Plan
+from keyledger.llm.plans import Client, Plan, client_of
 from keyledger.llm.wire import OUTLET
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
@@ -47,6 +48,11 @@ class LiteLLMAdapter:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._rehearsal: asyncio.Task[None] | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether `warm_up` is done."""
+        return LiteLLMAdapter._ready
 
     async def warm_up(self) -> None:
         """Import LiteLLM and make its first calls. Does nothing when that is done."""
@@ -252,32 +258,35 @@ def _discard(async_coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 async def _rehearse() -> None:
-    """Call each kind of client once against canned answers, so that what LiteLLM loads late is loaded."""
+    """Call each kind of provider once against canned answers, so that what LiteLLM loads late is loaded."""
     import litellm
+
+    clients = _rehearsal_clients()
+    for provider in {row.litellm_prefix: row for row in BUILT_IN.values()}.values():
+        versioned = {"api_version": "2024-10-21"} if provider.dialect is Dialect.AZURE else {}
+        model = f"{provider.litellm_prefix}/x"
+        said = {"model": model, "api_base": "http://canned/v1", "api_key": PLACEHOLDER, **versioned}
+        chat_client = clients[client_of(provider, ModelKind.COMPLETION)]
+        chat = {**said, "client": chat_client, "messages": [{"role": "user", "content": "hello"}]}
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        _dumped(await litellm.acompletion(**chat, tools=tools))
+        async for chunk in await litellm.acompletion(**chat, stream=True):
+            _dumped(chunk)
+        if provider.dialect is not Dialect.ANTHROPIC:  # it has none
+            client = clients[client_of(provider, ModelKind.EMBEDDING)]
+            await litellm.aembedding(**said, client=client, input=["x"])
+
+
+def _rehearsal_clients() -> dict[Client, Any]:
     import openai
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-    client_of_ours = httpx.AsyncClient(transport=httpx.MockTransport(canned), trust_env=False)
-    sdk = openai.AsyncOpenAI(
-        api_key=PLACEHOLDER, base_url="http://canned/v1", http_client=client_of_ours, max_retries=0
-    )
-    azure = openai.AsyncAzureOpenAI(
-        api_key=PLACEHOLDER,
-        azure_endpoint="http://canned/v1",
-        api_version="2024-10-21",
-        http_client=client_of_ours,
-        max_retries=0,
-    )
-    handler = AsyncHTTPHandler()
-    handler.client = client_of_ours
-    for model, client in (("openai/x", handler), ("anthropic/x", handler), ("azure/x", azure)):
-        said = {"model": model, "api_base": "http://canned/v1", "api_key": PLACEHOLDER, "client": client}
-        said |= {"api_version": "2024-10-21"} if client is azure else {}
-        messages = [{"role": "user", "content": "hello"}]
-        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-        _dumped(await litellm.acompletion(**said, messages=messages, tools=tools))
-        async for chunk in await litellm.acompletion(**said, messages=messages, stream=True):
-            _dumped(chunk)
-    await litellm.aembedding(
-        model="openai/x", input=["x"], api_base="http://canned/v1", api_key=PLACEHOLDER, client=sdk
-    )
+    stage = httpx.AsyncClient(transport=httpx.MockTransport(canned), trust_env=False)
+    options: dict[str, Any] = {"api_key": PLACEHOLDER, "http_client": stage, "max_retries": 0}
+    plain = AsyncHTTPHandler()
+    plain.client = stage
+    return {
+        Client.PLAIN: plain,
+        Client.OPENAI: openai.AsyncOpenAI(base_url="http://canned/v1", **options),
+        Client.AZURE: openai.AsyncAzureOpenAI(azure_endpoint="http://canned/v1", api_version="2024-10-21", **options),
+    }

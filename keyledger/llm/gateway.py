@@ -6,9 +6,7 @@ without text of a provider, and its traceback holds no key. What a client can se
 A stream that is not read to its end has to be closed with `aclose`, which closes its connection.
 """
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,9 +27,8 @@ from keyledger.llm.outcomes import outcome
 from keyledger.llm.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.plans import Plan, plan
 from keyledger.llm.shapes import chat_shape, chunk_shape, embeddings_shape
+from keyledger.llm.warming import Warming
 from keyledger.llm.wire import Wire
-
-_log = logging.getLogger("keyledger.llm")
 
 
 class Resolving(Protocol):
@@ -50,7 +47,7 @@ class Gateway:
     """The language models of one process, for one event loop.
 
     rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out. meter: counts the calls that tenants' own credentials serve.
+    left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what their first call needs.
     """
 
     def __init__(
@@ -72,24 +69,11 @@ class Gateway:
             Adapter.LITELLM: LiteLLMAdapter(),
             Adapter.LEGACY: LegacyAdapter(),
         }
-        self._warming: asyncio.Task[None] | None = None
-
-    async def warm_up(self) -> None:
-        """Load what the first call would wait for; it takes seconds, in a thread of its own."""
-        for adapter in self._adapters.values():
-            await adapter.warm_up()
-
-    def warm_up_beside(self) -> None:
-        """Begin to warm up and return. A failure is logged, and met again by the calls that need what did not load."""
-        if self._warming is None:
-            self._warming = asyncio.create_task(self._warm_up_or_log(), name="warm up the language models")
+        self.warming = Warming(self._adapters, self._adapters_of_models)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if self._warming is not None:
-            self._warming.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._warming
+        await self.warming.stop()
         for adapter in self._adapters.values():
             await adapter.aclose()
         await self._wire.aclose()
@@ -126,11 +110,8 @@ class Gateway:
             raise InvalidRequest([FieldFault("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
         return entry
 
-    async def _warm_up_or_log(self) -> None:
-        try:
-            await self.warm_up()
-        except Exception as error:  # noqa: BLE001  the calls will say it; here it must not end anything
-            _log.error("the adapter for language models did not load: %s", type(error).__name__)
+    def _adapters_of_models(self) -> Set[Adapter]:
+        return {model.adapter for model in self._catalogue.models}
 
     async def _call(self, tenant_id: str, entry: Model, request: Request) -> Answer | AnswerStream:
         adapter = self._adapters[entry.adapter]

@@ -25,6 +25,8 @@ _ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
 class LegacyAdapter:
     """Plain calls. Raises what the wire raises, and InvalidRequest for what the provider has no words for."""
 
+    warm = True
+
     async def warm_up(self) -> None:
         """Nothing to load."""
 

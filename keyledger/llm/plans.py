@@ -47,6 +47,14 @@ _OPENAI_CLIENT_EMBEDS = frozenset({"openai", "mistral"})
 """The LiteLLM prefixes whose embeddings go through OpenAI's own client. All else goes through its plain one."""
 
 
+def client_of(provider: Provider, kind: ModelKind) -> Client:
+    """Return the client for a provider's calls of one kind."""
+    if provider.dialect is Dialect.AZURE:
+        return Client.AZURE
+    embeds = kind is ModelKind.EMBEDDING and provider.litellm_prefix in _OPENAI_CLIENT_EMBEDS
+    return Client.OPENAI if embeds else Client.PLAIN
+
+
 def plan(model: Model, route: Route) -> Plan:
     """Return how to call `model` by `route`. Raises ProviderUnavailable where the route lacks something."""
     reach = reach_of(route, deployment=model.upstream_name)
@@ -58,7 +66,6 @@ def plan(model: Model, route: Route) -> Plan:
 
 
 def _plan(model: Model, provider: Provider, reach: Reach, base_url: str, path: str) -> Plan:
-    by_openai = model.kind is ModelKind.EMBEDDING and provider.litellm_prefix in _OPENAI_CLIENT_EMBEDS
     return Plan(
         provider=provider.name,
         dialect=provider.dialect,
@@ -69,7 +76,7 @@ def _plan(model: Model, provider: Provider, reach: Reach, base_url: str, path: s
         url=reach.url(path, ""),
         litellm_model=f"{provider.litellm_prefix}/{model.upstream_name}",
         upstream_model=model.upstream_name,
-        client=Client.OPENAI if by_openai else Client.PLAIN,
+        client=client_of(provider, model.kind),
     )
 
 

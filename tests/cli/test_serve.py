@@ -105,7 +105,7 @@ def test_a_busy_port_is_said_before_a_database_is_started(folder):
 def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_embedded_database(folder):
     with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV) as service:
         url = service.wait_for(SERVING)
-        assert httpx.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/livez", timeout=60, trust_env=False).status_code == 200
         workers = [os.pidfd_open(pid) for pid in workers_of(service.popen.pid)]
         assert len(workers) == 2
         try:
@@ -126,7 +126,7 @@ def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_
 def test_a_database_that_workers_still_use_is_not_stopped_by_whoever_else_leaves(folder):
     with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV) as service:
         url = service.wait_for(SERVING)
-        assert httpx.get(f"{url}/readyz", timeout=60, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/livez", timeout=60, trust_env=False).status_code == 200
         users = [pid for pid in workers_of(service.popen.pid) if uses(pid, folder / ".data" / "postgres.users")]
         assert users, "a worker that serves is a user of the server by itself"
         assert service.terminate() == Exit.OK

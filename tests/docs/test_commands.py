@@ -103,7 +103,7 @@ def serving(folder: Path) -> Iterator[int]:
 def _wait(port: int) -> None:
     transport = httpx.HTTPTransport(retries=20)
     with httpx.Client(transport=transport, timeout=60, trust_env=False) as http:
-        assert http.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        assert http.get(f"http://127.0.0.1:{port}/livez").status_code == 200
 
 
 def test_the_readme_leads_to_a_first_credential(folder: Path, served: int) -> None:

@@ -10,6 +10,7 @@ from domain.llm import AnswerStream
 from domain.request_context import REQUEST_ID
 from domain.resolution import Receipt, Source
 from keyledger.llm import Gateway
+from keyledger.llm.adapter import LiteLLMAdapter
 from keyledger.llm.metering import Use
 from keyledger.llm.seen import Seen
 from scripts.stand_in_provider import Fault, Misbehaviour
@@ -83,7 +84,7 @@ def test_a_call_that_is_given_up_before_its_answer_counts_as_failed() -> None:
         provider.misbehave = Misbehaviour(Fault.HANG)
 
         async def give_up(gateway: Gateway) -> None:
-            await gateway.warm_up()
+            await LiteLLMAdapter().warm_up()
             call = asyncio.create_task(whole(gateway, MODEL))
             while not provider.requests:  # noqa: ASYNC110  the stand-in lives on another loop
                 await asyncio.sleep(0.001)

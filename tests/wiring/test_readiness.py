@@ -1,15 +1,20 @@
 """`/readyz` tells what is wrong, by name, and `/livez` does not depend on any of it."""
 
-import psycopg
+import asyncio
+from pathlib import Path
 
+import psycopg
+import pytest
+
+from keyledger.llm.adapter import LiteLLMAdapter
 from tests.support.service import client_of, environment, served
 from tests.support.store import open_store
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 
 
-def test_a_service_that_is_well_is_ready(database_url: str) -> None:
-    with served(database_url, environment()) as url, client_of(url) as client:
+def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> None:
+    with served(database_url, of_one_model(tmp_path, "family: openai")) as url, client_of(url) as client:
         answer = client.http.get("/readyz")
         assert answer.status_code == 200
         checks = answer.json()["checks"]
@@ -21,7 +26,34 @@ def test_a_service_that_is_well_is_ready(database_url: str) -> None:
         "audit_trail",
         "transparency_log",
         "catalogue",
+        "models",
     }
+    assert checks["models"]["text"] == "none needs LiteLLM"
+
+
+def of_one_model(folder: Path, how: str) -> dict[str, str]:
+    """Settings with a catalogue of one model."""
+    catalogue = folder / "models.yml"
+    catalogue.write_text(f"completion_models:\n- {{name: gpt-4o, {how}}}\n")
+    return environment(AI_MODELS_FILE=str(catalogue))
+
+
+def test_a_service_whose_models_are_still_loading_lives_and_is_not_ready(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_ends(_adapter: LiteLLMAdapter) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(LiteLLMAdapter, "warm_up", never_ends)
+    monkeypatch.setattr(LiteLLMAdapter, "_ready", False)
+    settings = of_one_model(tmp_path, "litellm_model_name: openai/gpt-4o")
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.http.get("/livez").status_code == 200
+        answer = client.http.get("/readyz")
+    assert answer.status_code == 503
+    checks = answer.json()["checks"]
+    assert checks["models"] == {"ok": False, "text": "loading"}
+    assert [name for name, check in checks.items() if not check["ok"]] == ["models"]
 
 
 def test_a_missing_encryption_key_is_named_with_how_many_need_it(database_url: str) -> None:
