@@ -36,6 +36,7 @@ from keyledger.database_check import prepare_database
 from keyledger.direct_access import admin_address, database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
+from keyledger.key_agreement import require_agreement
 from keyledger.key_introduction import introduce_keys
 from keyledger.key_status import KeyStatuses
 from keyledger.keyring import Keyring, NoKeyring
@@ -136,9 +137,10 @@ class Service:
     _keyring: Keyring | None
     _resources: ExitStack
 
-    def prepare(self) -> None:
+    def prepare(self, *, agreed: bool = False) -> None:
         """Migrate the database, check what must hold before a start, and record keys that are new to the log.
 
+        agreed: whoever starts this process has seen that the other nodes know its keys; else it waits for them.
         Raises StartRefused, StoreUnavailable.
         """
         require_own_packages()
@@ -146,6 +148,8 @@ class Service:
         require_same_log(self._pool, AnchorFile(self._settings.data_dir))
         if self._settings.policy.tenant_credentials:
             require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
+        if self._keyring is not None and not agreed:
+            require_agreement(self._pool, self._keyring)
         log = CredentialLog(self._pool)
         meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
         record_policy(log, self._settings.policy, meta, _now)
@@ -248,8 +252,10 @@ def _rotations(
     return Rotations(statuses, Rotator(pool, log, keyring, _now, sealing), RotationRecords(pool), log)
 
 
-def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | None) -> Service:
-    """Return the service that the environment and a `.env` file describe, prepared.
+def service_from_environment(
+    environ: MutableMapping[str, str], dotenv: Path | None, *, agreed: bool = False
+) -> Service:
+    """Return the service that the environment and a `.env` file describe, prepared. agreed: as in `Service.prepare`.
 
     Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
     """
@@ -260,7 +266,7 @@ def service_from_environment(environ: MutableMapping[str, str], dotenv: Path | N
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
         service = build(settings, database_of(settings, opened), opened)
-        service.prepare()
+        service.prepare(agreed=agreed)
         return replace(service, _resources=opened.pop_all())
 
 

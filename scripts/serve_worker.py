@@ -38,7 +38,7 @@ class Worker:
         with ExitStack() as opened:
             if self.data_dir is not None:
                 _hold_embedded_server(self.data_dir, opened)
-            service = service_from_environment(os.environ, Path(".env"))
+            service = service_from_environment(os.environ, Path(".env"), agreed=True)
             opened.callback(service.close)
             return _closing(service.app, opened.pop_all())
 

@@ -1,0 +1,56 @@
+"""Nodes on one database open what the others seal: what a start makes sure of before it seals anything.
+
+Promises: a node whose primary key another live node does not know, or that does not know another's, never begins to
+serve. It waits for as long as the row of a node that is gone may stay, says for whom, and goes on as soon as that node
+ends or gets the key; nodes with the same keys never wait for each other, and one that waits stands in nobody's way.
+Rows are believed as they are: whoever can write them can stop a start, and nothing else.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from psycopg_pool import ConnectionPool
+
+from keyledger.keyring import Keyring
+from keyledger.nodes import LIVE_S, live_nodes
+from keyledger.start_checks import StartRefused
+from projections.postgres import BoundedConnection
+
+LOOK_S = 0.5
+"""Seconds between two looks at the other nodes."""
+PATIENCE_S = LIVE_S + 2 * LOOK_S
+
+_log = logging.getLogger("keyledger.nodes")
+
+
+def require_agreement(
+    pool: ConnectionPool[BoundedConnection],
+    keyring: Keyring,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until each live node knows the primary key of this one, and the other way round.
+
+    Raises StartRefused when they still do not after `PATIENCE_S` seconds, StoreUnavailable.
+    """
+    deadline, told = clock() + PATIENCE_S, list[str]()
+    while found := disagreements(pool, keyring):
+        if clock() >= deadline:
+            raise StartRefused(f"{'; '.join(found)}. Give every node both keys, or stop the one that lacks one")
+        if found != told:
+            _log.warning("waits for up to %.0f s: %s", deadline - clock(), "; ".join(found))
+            told = found
+        pause(LOOK_S)
+
+
+def disagreements(pool: ConnectionPool[BoundedConnection], keyring: Keyring) -> list[str]:
+    """Return, for people, why live nodes could not open what one another seals. Raises StoreUnavailable."""
+    nodes, mine = live_nodes(pool), keyring.primary_id
+    unknown_there = [f"the node {one.name} does not know the key {mine}" for one in nodes if mine not in one.key_ids]
+    unknown_here: Sequence[str] = [
+        f"the node {one.name} seals with the key {one.primary_id}, which is not configured here"
+        for one in nodes
+        if one.primary_id not in keyring.key_ids
+    ]
+    return [*unknown_there, *unknown_here]
