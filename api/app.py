@@ -3,7 +3,7 @@
 Promises: two applications in one process share nothing; whatever goes wrong leaves as a problem (see `problems`).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -22,6 +22,7 @@ from api import (
     llm,
     pages,
     projections,
+    reload,
     resolution,
     transparency,
     usage,
@@ -51,6 +52,7 @@ _ROUTERS = (
     usage.router,
     encryption_keys.router,
     projections.router,
+    reload.router,
     resolution.router,
     llm.router,
     health.router,
@@ -59,8 +61,13 @@ _ROUTERS = (
 _DESCRIPTION = "API keys of tenants for LLM providers: administration, audit trail, and calls with the right key."
 
 
-def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
-    """Return the application. `limits`: how much of a request's body is read and for how long."""
+def create_app(services: Callable[[], Services], limits: Limits | None = None) -> FastAPI:
+    """Return the application.
+
+    services: those in force, asked anew for each request; all have the same recorder and metrics. limits: how much of a
+    request's body is read and for how long.
+    """
+    lasting = services()
     app = FastAPI(
         title=TITLE,
         version=VERSION,
@@ -72,7 +79,7 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    app.state.metrics = Metrics(services.registry)
+    app.state.metrics = Metrics(lasting.registry)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ServiceError, _refused)
@@ -81,24 +88,18 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _not_routed)
     limits = limits or Limits()
     # The one added last is outermost.
-    app.add_middleware(Native, services=services, metrics=app.state.metrics, limits=limits)
-    app.add_middleware(Direct, services=services)
-    app.add_middleware(
-        Guard,
-        authenticator=services.authenticator,
-        tenant_credentials=services.tenant_credentials,
-        reason_required=services.reason_required,
-        limits=limits,
-    )
+    app.add_middleware(Native, metrics=app.state.metrics, limits=limits)
+    app.add_middleware(Direct)
+    app.add_middleware(Guard, limits=limits)
     app.add_middleware(Head)
-    app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS), services=services)
+    app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS))
     app.openapi = partial(document, app, {NATIVE: native_operations()}, services)  # type: ignore[method-assign]  # the documented way
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    services: Services = app.state.services
+    services: Services = app.state.services()
     await services.startup()
     try:
         yield

@@ -19,7 +19,7 @@ from api import credentials
 from api.exchange import exchange_of
 from api.problems import problem_of, problem_response
 from api.schemas import UUID_PATTERN, CredentialBody
-from api.services import Services
+from api.services import Services, services_in_force
 from domain.credential import Precondition
 from domain.errors import ServiceError
 from domain.event import CommandMeta
@@ -34,9 +34,8 @@ Handler = Callable[[], Awaitable[Response]]
 class Direct:
     """ASGI middleware between the guard and routing."""
 
-    def __init__(self, app: ASGIApp, *, services: Services) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is handled here, and let any other go on."""
@@ -59,7 +58,7 @@ class Direct:
         tenant_id, provider = match.groups()
         if scope["method"] == "GET" and provider is None:
             scope["route"] = credentials.LIST_ROUTE
-            return partial(self._list, tenant_id)
+            return partial(_list, services_in_force(scope), tenant_id)
         if scope["method"] == "PUT" and provider is not None:
             return self._setting(scope, tenant_id, provider)
         return None
@@ -73,14 +72,16 @@ class Direct:
         except ValidationError:
             return None
         scope["route"] = credentials.SET_ROUTE
-        return partial(self._set, tenant_id, provider, body, exchange.meta(str(uuid4())))
+        return partial(_set, services_in_force(scope), tenant_id, provider, body, exchange.meta(str(uuid4())))
 
-    async def _list(self, tenant_id: str) -> Response:
-        return _answer(await credentials.listed_now(self._services, tenant_id))
 
-    async def _set(self, tenant_id: str, provider: str, body: CredentialBody, meta: CommandMeta) -> Response:
-        answer, tag = await credentials.set_to(self._services, tenant_id, provider, body, meta, Precondition())
-        return _answer(answer, {"ETag": tag})
+async def _list(services: Services, tenant_id: str) -> Response:
+    return _answer(await credentials.listed_now(services, tenant_id))
+
+
+async def _set(services: Services, tenant_id: str, provider: str, body: CredentialBody, meta: CommandMeta) -> Response:
+    answer, tag = await credentials.set_to(services, tenant_id, provider, body, meta, Precondition())
+    return _answer(answer, {"ETag": tag})
 
 
 def _answer(content: BaseModel, headers: dict[str, str] | None = None) -> Response:

@@ -18,7 +18,7 @@ from api.faults import log_unexpected
 from api.metrics import Metrics
 from api.problems import internal_problem, problem_response, shutdown_problem
 from api.refusals import RouteNames, method_of, note_refusal
-from api.services import Services
+from api.services import services_in_force
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
@@ -28,18 +28,17 @@ _access_log = logging.getLogger("keyledger.access")
 class Envelope:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames, services: Services) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames) -> None:
         self._app = app
         self._metrics = metrics
         self._routes = routes
-        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of any kind; only HTTP requests are looked at."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = open_exchange(scope, self._services.proxies)
+        exchange = open_exchange(scope, services_in_force(scope).proxies)
         status: int | None = None
         begun = time.perf_counter()
 
@@ -66,7 +65,7 @@ class Envelope:
         method, route = method_of(scope), self._routes.of(scope)
         self._metrics.request(method, route, status, seconds)
         if status is not None:
-            note_refusal(self._services, scope, exchange, route, status)
+            note_refusal(services_in_force(scope), scope, exchange, route, status)
         fields = {
             "method": method,
             "route": route,

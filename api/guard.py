@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import READ, Actor, Authenticator, may
+from api.auth import READ, Actor, may
 from api.bodies import CLOSE, Limits, announces_body, declared_length, read_whole, refuse, too_large, too_slow
 from api.exchange import Exchange, Json, exchange_of
 from api.paths import is_about_credentials, is_guarded, is_native, routed_path, speaks_openai
 from api.problems import HttpRefusal, problem_of
+from api.services import Services, services_in_force
 from api.strict_json import MalformedJsonError, parse
 from domain.errors import FieldFault, InvalidRequest
 from domain.secret import Secret
@@ -31,19 +32,8 @@ REASON_MAX = 500
 class Guard:
     """ASGI middleware in front of routing."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        authenticator: Authenticator,
-        tenant_credentials: bool,
-        limits: Limits,
-        reason_required: bool = False,
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self._app = app
-        self._authenticator = authenticator
-        self._tenant_credentials = tenant_credentials
-        self._reason_required = reason_required
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,11 +41,11 @@ class Guard:
         if scope["type"] != "http" or not is_guarded(path := routed_path(scope)):
             await self._app(scope, receive, send)
             return
-        exchange, headers = exchange_of(scope), Headers(scope=scope)
+        exchange, headers, services = exchange_of(scope), Headers(scope=scope), services_in_force(scope)
         try:
-            exchange.actor = self._authenticate(path, headers, exchange)
-            self._admit(exchange.actor, scope["method"], path, headers)
-            exchange.reason = self._reason(scope["method"], path, headers)
+            exchange.actor = _authenticate(services, path, headers, exchange)
+            _admit(services, exchange.actor, scope["method"], path, headers)
+            exchange.reason = _reason(services, scope["method"], path, headers)
             text = None if is_native(path) else await self._body(scope["method"], path, headers, receive)
             exchange.body = await _object_of(text) if text else None
             if is_about_credentials(path):
@@ -65,44 +55,6 @@ class Guard:
             await refuse(problem_of(refusal), scope, receive, send, self._limits)
             return
         await self._app(scope, receive if text is None else _replay(text, receive), send)
-
-    def _authenticate(self, path: str, headers: Headers, exchange: Exchange) -> Actor:
-        presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
-        exchange.take_note_of(*map(Secret, presented))
-        known = presented.pop().encode("latin-1") if len(presented) == 1 else None
-        actor = self._authenticator.authenticate(known) if known is not None else None
-        if actor is None:
-            detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys are none."
-            challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
-            raise HttpRefusal("unauthenticated", detail, challenge | _closing(headers))
-        return actor
-
-    def _admit(self, actor: Actor, method: str, path: str, headers: Headers) -> None:
-        closing = _closing(headers)
-        if not may(actor.role, method, path):
-            raise HttpRefusal("forbidden", f"The role {actor.role.value} may not do this.", closing)
-        if is_about_credentials(path) and not self._tenant_credentials:
-            detail = "Tenant credentials are switched off. An operator can set TENANT_CREDENTIALS_ENABLED=true."
-            raise HttpRefusal("feature_disabled", detail, closing)
-
-    def _reason(self, method: str, path: str, headers: Headers) -> str | None:
-        """Return why the caller does this, in its own words. Raises HttpRefusal."""
-        if not is_about_credentials(path):
-            return None
-        sent = headers.getlist("x-audit-reason")
-        if not sent:
-            if self._reason_required and method not in READ:
-                detail = "Say why in the header X-Audit-Reason: this service records the reason of every change."
-                raise HttpRefusal("reason-required", detail, _closing(headers))
-            return None
-        try:
-            reason = sent[0].encode("latin-1").decode().strip()
-        except UnicodeDecodeError:
-            reason = ""
-        if len(sent) > 1 or not 1 <= len(reason) <= REASON_MAX or not reason.isprintable():
-            detail = f"X-Audit-Reason must be one text of 1 to {REASON_MAX} printable characters in UTF-8."
-            raise HttpRefusal("malformed-header", detail, _closing(headers))
-        return reason
 
     async def _body(self, method: str, path: str, headers: Headers, receive: Receive) -> bytes:
         """Return the body, empty where the method has none. Raises HttpRefusal."""
@@ -119,6 +71,47 @@ class Guard:
                 return await read_whole(receive, limit)
         except TimeoutError:
             raise too_slow(seconds) from None
+
+
+def _authenticate(services: Services, path: str, headers: Headers, exchange: Exchange) -> Actor:
+    presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
+    exchange.take_note_of(*map(Secret, presented))
+    known = presented.pop().encode("latin-1") if len(presented) == 1 else None
+    actor = services.authenticator.authenticate(known) if known is not None else None
+    if actor is None:
+        detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys are none."
+        challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
+        raise HttpRefusal("unauthenticated", detail, challenge | _closing(headers))
+    return actor
+
+
+def _admit(services: Services, actor: Actor, method: str, path: str, headers: Headers) -> None:
+    closing = _closing(headers)
+    if not may(actor.role, method, path):
+        raise HttpRefusal("forbidden", f"The role {actor.role.value} may not do this.", closing)
+    if is_about_credentials(path) and not services.tenant_credentials:
+        detail = "Tenant credentials are switched off. An operator can set TENANT_CREDENTIALS_ENABLED=true."
+        raise HttpRefusal("feature_disabled", detail, closing)
+
+
+def _reason(services: Services, method: str, path: str, headers: Headers) -> str | None:
+    """Return why the caller does this, in its own words. Raises HttpRefusal."""
+    if not is_about_credentials(path):
+        return None
+    sent = headers.getlist("x-audit-reason")
+    if not sent:
+        if services.reason_required and method not in READ:
+            detail = "Say why in the header X-Audit-Reason: this service records the reason of every change."
+            raise HttpRefusal("reason-required", detail, _closing(headers))
+        return None
+    try:
+        reason = sent[0].encode("latin-1").decode().strip()
+    except UnicodeDecodeError:
+        reason = ""
+    if len(sent) > 1 or not 1 <= len(reason) <= REASON_MAX or not reason.isprintable():
+        detail = f"X-Audit-Reason must be one text of 1 to {REASON_MAX} printable characters in UTF-8."
+        raise HttpRefusal("malformed-header", detail, _closing(headers))
+    return reason
 
 
 def _presented(headers: Headers, names: tuple[str, ...]) -> set[str]:

@@ -23,11 +23,11 @@ from api.paths import NATIVE, is_native, raw_path, routed_path
 from api.problems import HttpRefusal, problem_of
 from api.receipts import receipt_headers
 from api.schemas import UUID_PATTERN
-from api.services import Services
+from api.services import services_in_force
 from api.upload import Upload
 from api.validation import RULES
 from domain.errors import FieldFault, InvalidRequest, ServiceError
-from domain.native import NativeAnswer, NativeCall
+from domain.native import NativeAnswer, NativeApis, NativeCall
 from domain.native_path import normalised_path
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -44,9 +44,8 @@ _NOTHING_HERE = (
 class Native:
     """ASGI middleware that serves providers' own APIs and passes everything else on."""
 
-    def __init__(self, app: ASGIApp, *, services: Services, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, limits: Limits) -> None:
         self._app = app
-        self._services = services
         self._metrics = metrics
         self._limits = limits
 
@@ -77,15 +76,16 @@ class Native:
 
     async def _call(self, scope: Scope, upload: Upload, answering: "_Answering") -> None:
         tenant_id, provider, path = _target(raw_path(scope))
-        self._services.providers.named(provider)  # before anything is counted for it
+        services = services_in_force(scope)
+        services.providers.named(provider)  # before anything is counted for it
         query = bytes(scope["query_string"]).decode("latin-1")
         body = await upload.open()
         call = NativeCall(tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length)
-        await until_client_leaves(upload.after_end, self._serve(call, upload, answering))
+        await until_client_leaves(upload.after_end, self._serve(services.native, call, upload, answering))
 
-    async def _serve(self, call: NativeCall, upload: Upload, answering: "_Answering") -> None:
+    async def _serve(self, apis: NativeApis, call: NativeCall, upload: Upload, answering: "_Answering") -> None:
         try:
-            answer = await self._services.native.call(call)
+            answer = await apis.call(call)
         except ServiceError as error:
             if upload.fault is None:
                 self._metrics.failed(call.provider, error.code)

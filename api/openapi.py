@@ -4,7 +4,7 @@ Promises: every operation has its own id, set by hand, documents each status it 
 answer (and of its request where it has one).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -112,9 +112,14 @@ def answer(example: object, headers: Mapping[str, Any] | None = None, descriptio
     return {**shown, "headers": dict(headers)} if headers else shown
 
 
-def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]], services: Services) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of the application, built once. beside: path items that no route stands for."""
-    if not app.openapi_schema:
+def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]], services: Callable[[], Services]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the application, kept while the providers are the same.
+
+    beside: path items that no route stands for.
+    """
+    providers = services().providers
+    if not app.openapi_schema or app.state.documented_providers != providers:
+        app.state.documented_providers = providers
         built = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         built["paths"].update({path: dict(item) for path, item in beside.items()})
         components = built.setdefault("components", {})
@@ -124,7 +129,7 @@ def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]], services: Se
             if path.startswith("/api/"):
                 for operation in operations.values():
                     operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
-                    _name_providers(operation, list(services.providers))
+                    _name_providers(operation, list(providers))
         app.openapi_schema = built
     return app.openapi_schema
 

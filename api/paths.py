@@ -13,6 +13,7 @@ FLEET = "/api/v1/sysadmin"
 AUDIT = "/api/v1/audit"
 ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
 PROJECTIONS = "/api/v1/sysadmin/projections"
+RELOAD = "/api/v1/reload"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
 

@@ -1,6 +1,8 @@
 """What the HTTP interface is handed: every part built, none of them global.
 
-Promises: endpoints reach the parts only through `Services`, so two applications in one process share nothing.
+Promises: endpoints reach the parts only through `Services`, so two applications in one process share nothing. A
+`Services` never changes: when settings are read again another one takes its place, and a request that has begun ends
+with the one it began with.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,6 +11,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
+from starlette.types import Scope
 
 from api.auth import Authenticator
 from api.proxies import NO_PROXIES, TrustedProxies
@@ -42,7 +45,16 @@ class CheckResult:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What a reload did, by names of settings: what is in force now, and what only a restart can change."""
+
+    changed: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
 Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]
+Reload = Callable[[], Awaitable[ReloadReport]]
 CarryOut = Callable[[AdminCommand], Awaitable[Credential]]
 Hook = Callable[[], Awaitable[None]]
 
@@ -67,6 +79,7 @@ class Services:
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: who is believed about a client's address.
     encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
+    reload: reads the settings again; raises ReloadRefused, StoreUnavailable.
     startup, shutdown: awaited once each, before the first request and after the last.
     registry: where the metrics of this application live; others may register collectors of their own in it.
     """
@@ -91,6 +104,7 @@ class Services:
     tenant_credentials: bool
     clock: Clock
     readiness: Readiness
+    reload: Reload
     reason_required: bool = False
     proxies: TrustedProxies = NO_PROXIES
     startup: Hook = _nothing
@@ -100,7 +114,12 @@ class Services:
 
 async def services_of(request: Request) -> Services:
     """Return the services of the application that serves the request."""
-    return cast(Services, request.app.state.services)
+    return services_in_force(request.scope)
+
+
+def services_in_force(scope: Scope) -> Services:
+    """Return the services that a request gets which begins now."""
+    return cast(Services, scope["app"].state.services())
 
 
 ServicesOf = Annotated[Services, Depends(services_of)]

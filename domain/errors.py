@@ -19,6 +19,7 @@
     |  +- UnknownProjection       there is no such view
     |  +- ReplayConflict          a view cannot be replayed or swapped right now
     |  +- ReplayNotFound          there is no such replay
+    |  +- ReloadRefused           the settings as they are now are not fit to serve with
     +- Unresolvable             no key may serve this call; raised instead of falling back
     |  +- NoCredential            neither the tenant nor the platform has a key for it
     |  +- UnreadableCredential    sealed under a key this service does not have, or not openable
@@ -218,6 +219,16 @@ class ReplayNotFound(Refused):
 
     def __init__(self) -> None:
         super().__init__("There is no replay of this id.")
+
+
+class ReloadRefused(Refused):
+    """The settings as they are now are not fit to serve with; those in force stay. `faults` names all, no values."""
+
+    code = "reload-refused"
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(f"The settings in force stay: {'; '.join(faults)}")
+        self.faults = tuple(faults)
 
 
 class Unresolvable(ServiceError):

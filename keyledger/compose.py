@@ -5,11 +5,11 @@ keys and passwords are gone from it, so nothing loaded later can pick them up.
 """
 
 import asyncio
-import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,57 +17,50 @@ from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from api.app import create_app
-from api.auth import Authenticator
-from api.services import Services, new_registry
+from api.services import ReloadReport, Services, new_registry
+from domain.command_batch import AdminCommand, CommandResult
 from domain.event import CommandMeta, CommandSource
 from domain.fleet import Fleet
-from domain.ports import Sealer
-from domain.resolution import Resolver
-from domain.service import CredentialService
 from keyledger import logs
 from keyledger.acceptance_records import AcceptanceRecords
-from keyledger.ai_models import load_catalogue
 from keyledger.audit_keys import LogSigner
 from keyledger.audit_recorder import AuditRecorder
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
 from keyledger.combined_writes import CombinedWrites
+from keyledger.configuration import Configuration, configuration_of
 from keyledger.database_check import prepare_database
 from keyledger.direct_access import admin_address, database_of
 from keyledger.event_store import CredentialLog
 from keyledger.heartbeat import Heartbeat
-from keyledger.key_agreement import require_agreement
+from keyledger.in_force import InForce, Lasting, Steering, sealing_with_next
+from keyledger.key_agreement import disagreements, require_agreement
 from keyledger.key_introduction import introduce_keys
-from keyledger.key_status import KeyStatuses
-from keyledger.keyring import Keyring, NoKeyring
 from keyledger.llm import Gateway, PassThrough, cleanse
 from keyledger.log_anchor import AnchorFile
 from keyledger.log_watch import LogWatch
 from keyledger.nodes import Presence
 from keyledger.policy_record import record_policy
 from keyledger.readiness import Readiness
+from keyledger.reloading import Reloader
 from keyledger.replays import Replays
-from keyledger.rotation import Rotator
 from keyledger.rotation_records import RotationRecords
-from keyledger.rotations import Rotations
-from keyledger.sealing import Sealing
-from keyledger.sealing_process import SealingProcess
+from keyledger.rotations import KeyWork, Rotations
 from keyledger.settings import Settings, load
-from keyledger.settings_sources import SUPER_KEY_ALSO
-from keyledger.start_checks import require_keys, require_own_packages, require_same_log
+from keyledger.settings_sources import SUPER_KEY_ALSO, StartEnvironment
+from keyledger.start_checks import StartRefused, require_keys, require_own_packages, require_same_log
 from keyledger.transparency import Transparency
 from keyledger.usage_meter import UsageMeter
 from projections import audit_trail, transparency_log
-from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
 from projections.fleet import PostgresFleet
 from projections.postgres import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
 
 _OWN_SECRETS = (
     "ENCRYPTION_KEY",
+    "ENCRYPTION_KEY_NEXT",
     "ENCRYPTION_KEY_PREVIOUS",
     "SUPER_API_KEY",
     *SUPER_KEY_ALSO,
@@ -131,10 +124,9 @@ class Service:
     app: FastAPI
     models: Gateway
     lifespan: Lifespan
-    _settings: Settings
-    _dsn: str
-    _pool: ConnectionPool[BoundedConnection]
-    _keyring: Keyring | None
+    reloader: Reloader
+    _steering: Steering
+    _lasting: Lasting
     _resources: ExitStack
 
     def prepare(self, *, agreed: bool = False) -> None:
@@ -143,43 +135,46 @@ class Service:
         agreed: whoever starts this process has seen that the other nodes know its keys; else it waits for them.
         Raises StartRefused, StoreUnavailable.
         """
+        pool = self._lasting.pool
         require_own_packages()
-        prepare_database(self._dsn, admin_address(self._settings, self._dsn))
-        require_same_log(self._pool, AnchorFile(self._settings.data_dir))
-        if self._settings.policy.tenant_credentials:
-            require_keys(self._pool, self._keyring, allow_unreadable=self._settings.allow_unreadable)
-        if self._keyring is not None and not agreed:
-            require_agreement(self._pool, self._keyring)
-        log = CredentialLog(self._pool)
-        meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
-        record_policy(log, self._settings.policy, meta, _now)
-        if self._keyring is not None:
-            introduce_keys(log, self._keyring, meta, _now)
+        settings = self._steering().configuration.settings
+        prepare_database(self._lasting.dsn, admin_address(settings, self._lasting.dsn))
+        require_same_log(pool, AnchorFile(settings.data_dir))
+        self._steering.seal_with_next()
+        configuration = self._steering().configuration
+        _require_keys(pool, configuration)
+        if configuration.keyring is not None and not agreed:
+            require_agreement(pool, configuration.keyring)
+        _record(self._lasting.log, configuration)
 
     def close(self) -> None:
         """Close what was opened for it, the last first."""
         self._resources.close()
 
 
-def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> Service:
+def build(
+    settings: Settings,
+    dsn: str,
+    resources: ExitStack | None = None,
+    read_again: Callable[[], Settings] | None = None,
+    supervisor: Callable[[], None] | None = None,
+) -> Service:
     """Put the parts together. Opens a connection pool; raises DocumentFault for a faulty model file.
 
-    resources: what is to be closed with the service.
+    resources: what is to be closed with the service. read_again: returns the settings as they are now, for a reload.
+    supervisor: makes the other processes of this node read them again, too.
     """
-    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    primary = settings.encryption_key
-    keyring = Keyring(primary, settings.previous_encryption_keys) if primary else None
-    sealer: Sealer = keyring or NoKeyring()
-    async_pool = make_async_pool(dsn)
-    view = PostgresResolutionView(async_pool, settings.providers)
-    resolver = Resolver(view, sealer, settings.policy)
-    pool = open_pool(dsn)
+    configuration = configuration_of(settings)
+    pool, async_pool = open_pool(dsn), make_async_pool(dsn)
     log = CredentialLog(pool)
+    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    presence = Presence(pool)
+    lasting = Lasting(dsn, pool, async_pool, log, follower, presence, _now)
     usage = PostgresCredentialUsage(pool)
     meter = UsageMeter(usage, AcceptanceRecords(log, _now), _now)
-    gateway = Gateway(catalogue, resolver, settings.endpoint_rules, meter=meter)
-    pass_through = PassThrough(resolver, settings.endpoint_rules, meter=meter)
-    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    gateway = Gateway(lambda: steering().means, meter=meter)
+    steering = Steering(lasting, configuration, gateway.warming.look_again)
+    pass_through = PassThrough(lambda: steering().means, meter=meter)
     trail = BackgroundCatchUp(follower, audit_trail.TABLE)
     tree_follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
     tree = BackgroundCatchUp(tree_follower, transparency_log.TABLE)
@@ -188,13 +183,12 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
     registry = new_registry()
     checkpointing = Checkpointing(transparency, tree, _now, registry)
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
-    rotations = None
-    if primary is not None and keyring is not None:
-        sealing = SealingProcess(dsn, primary, settings.previous_encryption_keys)
-        rotations = _rotations(pool, log, keyring, follower, sealing)
-    heartbeat = Heartbeat(Presence(pool, keyring)) if keyring else None
+    with_keys = configuration.keyring is not None
+    rotations = Rotations(lambda: _key_work(steering), RotationRecords(pool), log) if with_keys else None
+    heartbeat = Heartbeat(steering.beat, presence.leave) if with_keys else None
     replays = Replays(pool, admin_address(settings, dsn), log, _now)
     recorder = AuditRecorder(log, _now)
+    reloader = Reloader(steering.change, read_again or (lambda: settings), partial(_admitted, lasting), steering.beat)
     lifespan = Lifespan(
         async_pool,
         (trail, tree),
@@ -208,71 +202,127 @@ def build(settings: Settings, dsn: str, resources: ExitStack | None = None) -> S
         recorder,
         meter,
     )
-    credentials = CredentialService(log, PostgresCurrentCredentials(pool, settings.providers), sealer, _now)
-    services = Services(
-        credentials=credentials,
-        carry_out=CombinedWrites(credentials.handle_all).write,
-        listing=view,
-        fleet=Fleet(PostgresFleet(pool), credentials),
-        models=gateway,
-        native=pass_through,
-        audit=PostgresAuditTrail(pool, follower),
-        audit_recorder=recorder,
-        transparency=transparency,
-        usage=usage,
-        usage_meter=meter,
-        reason_required=settings.reason_required,
-        proxies=settings.trusted_proxies,
-        encryption_keys=rotations,
-        projections=replays,
-        past=PostgresPastCredentials(pool, sealer, settings.providers),
-        authenticator=Authenticator(settings.super_key, settings.named_keys),
-        endpoint_rules=settings.endpoint_rules,
-        providers=settings.providers,
-        tenant_credentials=settings.policy.tenant_credentials,
-        clock=_now,
-        readiness=Readiness(settings, pool, keyring, trail, checkpointing, watch, catalogue, gateway.warming),
-        registry=registry,
-        startup=lifespan.startup,
-        shutdown=lifespan.shutdown,
-    )
+    carry_out = CombinedWrites(partial(_handle_all, steering)).write
+    readiness = Readiness(lambda: steering().configuration, pool, trail, checkpointing, watch, gateway.warming)
+
+    def services_of(now: InForce) -> Services:
+        settings = now.configuration.settings
+        return Services(
+            credentials=now.credentials,
+            carry_out=carry_out,
+            listing=now.view,
+            fleet=Fleet(PostgresFleet(pool), now.credentials),
+            models=gateway,
+            native=pass_through,
+            audit=PostgresAuditTrail(pool, follower),
+            audit_recorder=recorder,
+            transparency=transparency,
+            usage=usage,
+            usage_meter=meter,
+            reason_required=settings.reason_required,
+            proxies=settings.trusted_proxies,
+            encryption_keys=rotations,
+            projections=replays,
+            past=now.past,
+            authenticator=now.authenticator,
+            endpoint_rules=settings.endpoint_rules,
+            providers=settings.providers,
+            tenant_credentials=settings.policy.tenant_credentials,
+            clock=_now,
+            readiness=readiness,
+            reload=partial(_reload, reloader, supervisor),
+            registry=registry,
+            startup=lifespan.startup,
+            shutdown=lifespan.shutdown,
+        )
+
     closing = resources or ExitStack()
     closing.callback(pool.close)
-    return Service(create_app(services), gateway, lifespan, settings, dsn, pool, keyring, closing)
+    app = create_app(ServicesInForce(services_of, steering))
+    return Service(app, gateway, lifespan, reloader, steering, lasting, closing)
 
 
-def _rotations(
-    pool: ConnectionPool[BoundedConnection],
-    log: CredentialLog,
-    keyring: Keyring,
-    follower: CatchUp,
-    sealing: Sealing,
-) -> Rotations:
-    statuses = KeyStatuses(pool, log, keyring, follower)
-    return Rotations(statuses, Rotator(pool, log, keyring, _now, sealing), RotationRecords(pool), log)
+class ServicesInForce:
+    """Gives the services for a request that begins now; the same ones until something else is in force."""
+
+    def __init__(self, services_of: Callable[[InForce], Services], steering: Callable[[], InForce]) -> None:
+        self._services_of = services_of
+        self._steering = steering
+        self._made = (now := steering(), services_of(now))
+
+    def __call__(self) -> Services:
+        """Return them."""
+        now, (made_for, services) = self._steering(), self._made
+        if now is not made_for:
+            services = self._services_of(now)
+            self._made = (now, services)
+        return services
+
+
+def _handle_all(steering: Callable[[], InForce], commands: Sequence[AdminCommand]) -> list[CommandResult]:
+    return steering().credentials.handle_all(commands)
+
+
+async def _reload(reloader: Reloader, supervisor: Callable[[], None] | None) -> ReloadReport:
+    report = await asyncio.to_thread(reloader.reload)
+    if supervisor is not None:
+        supervisor()
+    return report
+
+
+def _key_work(steering: Callable[[], InForce]) -> KeyWork:
+    work = steering().key_work
+    assert work is not None  # noqa: S101  whether there are keys is decided at the start
+    return work
+
+
+def _admitted(lasting: Lasting, configuration: Configuration) -> Configuration:
+    """Return a configuration as it may take the place of another, with what is new in it recorded.
+
+    Raises StartRefused, StoreUnavailable.
+    """
+    others = lasting.presence.others()
+    admitted = sealing_with_next(configuration, others)
+    _require_keys(lasting.pool, admitted)
+    if admitted.keyring is not None and (found := disagreements(others, admitted.keyring)):
+        raise StartRefused(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+    _record(lasting.log, admitted)
+    return admitted
+
+
+def _require_keys(pool: ConnectionPool[BoundedConnection], configuration: Configuration) -> None:
+    settings = configuration.settings
+    if settings.policy.tenant_credentials:
+        require_keys(pool, configuration.keyring, allow_unreadable=settings.allow_unreadable)
+
+
+def _record(log: CredentialLog, configuration: Configuration) -> None:
+    """Write policy and keys into the log where they are new to it."""
+    meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
+    record_policy(log, configuration.settings.policy, meta, _now)
+    if configuration.keyring is not None:
+        introduce_keys(log, configuration.keyring, meta, _now)
 
 
 def service_from_environment(
-    environ: MutableMapping[str, str], dotenv: Path | None, *, agreed: bool = False
+    environ: MutableMapping[str, str], dotenv: Path | None, supervisor: Callable[[], None] | None = None
 ) -> Service:
-    """Return the service that the environment and a `.env` file describe, prepared. agreed: as in `Service.prepare`.
+    """Return the service that the environment and a `.env` file describe, prepared.
 
-    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
+    supervisor: of a process that is one of several on this node: makes all of them read their settings again. It has
+    seen that other nodes know the keys. Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
     """
-    settings = load(environ, dotenv)
+    at_start = StartEnvironment(environ)
+    settings = load(at_start, dotenv)
     cleanse(environ)
     for name in _OWN_SECRETS:
         environ.pop(name, None)
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
-        service = build(settings, database_of(settings, opened), opened)
-        service.prepare(agreed=agreed)
+        dsn = database_of(settings, opened)
+        service = build(settings, dsn, opened, lambda: load(at_start, dotenv), supervisor)
+        service.prepare(agreed=supervisor is not None)
         return replace(service, _resources=opened.pop_all())
-
-
-def app_from_environment() -> FastAPI:
-    """Return the application that `os.environ` and `.env` describe, ready to serve. Raises as above."""
-    return service_from_environment(os.environ, Path(".env")).app
 
 
 def _now() -> datetime:

@@ -1,14 +1,16 @@
 """Keeps a served application among the nodes that a rotation asks for their keys.
 
 Promises: the node is known before it serves, as far as the database answers, and renewed every `BEAT_S` seconds; a
-failure is logged once and tried again; a node that ends in order is gone at once.
+failure is logged once and tried again; a node that ends in order is gone at once. Each beat is a moment to look at the
+others (`beat`): one whose next encryption key all of them know begins to seal with it.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from domain.errors import ServiceError
-from keyledger.nodes import BEAT_S, Presence
+from keyledger.nodes import BEAT_S
 
 _log = logging.getLogger("keyledger.nodes")
 
@@ -16,8 +18,10 @@ _log = logging.getLogger("keyledger.nodes")
 class Heartbeat:
     """A task on the event loop."""
 
-    def __init__(self, presence: Presence) -> None:
-        self._presence = presence
+    def __init__(self, beat: Callable[[], None], leave: Callable[[], None]) -> None:
+        """beat: tells that this node runs. leave: tells that it ends. Both may raise ServiceError."""
+        self._tell = beat
+        self._leave = leave
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -33,7 +37,7 @@ class Heartbeat:
         if self._task is not None:
             await self._task
         try:
-            await asyncio.to_thread(self._presence.leave)
+            await asyncio.to_thread(self._leave)
         except ServiceError:
             _log.info("the end of this node could not be told; it will be forgotten soon")
 
@@ -50,7 +54,7 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         try:
-            await asyncio.to_thread(self._presence.beat)
+            await asyncio.to_thread(self._tell)
             self._failing = False
         except ServiceError as fault:
             if not self._failing:

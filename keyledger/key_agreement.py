@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from psycopg_pool import ConnectionPool
 
 from keyledger.keyring import Keyring
-from keyledger.nodes import LIVE_S, live_nodes
+from keyledger.nodes import LIVE_S, Node, live_nodes
 from keyledger.start_checks import StartRefused
 from projections.postgres import BoundedConnection
 
@@ -35,7 +35,7 @@ def require_agreement(
     Raises StartRefused when they still do not after `PATIENCE_S` seconds, StoreUnavailable.
     """
     deadline, told = clock() + PATIENCE_S, list[str]()
-    while found := disagreements(pool, keyring):
+    while found := disagreements(live_nodes(pool), keyring):
         if clock() >= deadline:
             raise StartRefused(f"{'; '.join(found)}. Give every node both keys, or stop the one that lacks one")
         if found != told:
@@ -44,9 +44,9 @@ def require_agreement(
         pause(LOOK_S)
 
 
-def disagreements(pool: ConnectionPool[BoundedConnection], keyring: Keyring) -> list[str]:
-    """Return, for people, why live nodes could not open what one another seals. Raises StoreUnavailable."""
-    nodes, mine = live_nodes(pool), keyring.primary_id
+def disagreements(nodes: Sequence[Node], keyring: Keyring) -> list[str]:
+    """Return, for people, why these nodes and one with this ring could not open what one another seals."""
+    mine = keyring.primary_id
     unknown_there = [f"the node {one.name} does not know the key {mine}" for one in nodes if mine not in one.key_ids]
     unknown_here: Sequence[str] = [
         f"the node {one.name} seals with the key {one.primary_id}, which is not configured here"

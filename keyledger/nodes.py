@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from psycopg_pool import ConnectionPool
 
@@ -37,28 +37,32 @@ class Node:
 class Presence:
     """Tells the others that this service runs."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], keyring: Keyring) -> None:
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool
-        self._keyring = keyring
         self._id = uuid4()
 
-    def beat(self) -> None:
-        """Renew this service's row and forget those that ended. Raises StoreUnavailable."""
+    def beat(self, keyring: Keyring) -> None:
+        """Renew this service's row with the keys it knows, and forget those that ended. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute(
                 "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
                 " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (node_id) DO UPDATE SET seen_at = now()",
+                " ON CONFLICT (node_id) DO UPDATE SET seen_at = now(),"
+                " primary_key_id = excluded.primary_key_id, key_ids = excluded.key_ids",
                 [
                     self._id,
                     f"{socket.gethostname()}:{os.getpid()}",
                     _process(os.getpid()),
-                    self._keyring.primary_id,
-                    sorted(self._keyring.key_ids),
+                    keyring.primary_id,
+                    sorted(keyring.key_ids),
                     version("keyledger"),
                 ],
             )
             connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
+
+    def others(self) -> Sequence[Node]:
+        """Return the other services that run now. Raises StoreUnavailable."""
+        return live_nodes(self._pool, apart_from=self._id)
 
     def leave(self) -> None:
         """Take this service's row away: it ends in order. Raises StoreUnavailable."""
@@ -66,13 +70,13 @@ class Presence:
             connection.execute("DELETE FROM nodes WHERE node_id = %s", [self._id])
 
 
-def live_nodes(pool: ConnectionPool[BoundedConnection]) -> Sequence[Node]:
-    """Return the services that run now. Raises StoreUnavailable."""
+def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
+    """Return the services that run now, apart from one. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(
             "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
-            " WHERE seen_at > now() - make_interval(secs => %s) ORDER BY name",
-            [LIVE_S],
+            " WHERE seen_at > now() - make_interval(secs => %s) AND node_id IS DISTINCT FROM %s ORDER BY name",
+            [LIVE_S, apart_from],
         ).fetchall()
     return [
         Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]), row["version"])

@@ -5,19 +5,17 @@ a key id, and nothing else.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from psycopg_pool import ConnectionPool
 
 from api.services import CheckResult
 from domain.errors import ServiceError
-from keyledger.ai_models import Catalogue
 from keyledger.background import BackgroundCatchUp
 from keyledger.checkpointing import Checkpointing
-from keyledger.keyring import Keyring
+from keyledger.configuration import Configuration
 from keyledger.llm import Warming
 from keyledger.log_watch import LogWatch
-from keyledger.settings import Settings
 from keyledger.start_checks import missing_keys
 from projections.migration import STEPS, version_of
 from projections.postgres import BoundedConnection, unavailable
@@ -28,22 +26,18 @@ class Readiness:
 
     def __init__(
         self,
-        settings: Settings,
+        current: Callable[[], Configuration],
         pool: ConnectionPool[BoundedConnection],
-        keyring: Keyring | None,
         audit_trail: BackgroundCatchUp,
         transparency_log: Checkpointing,
         log: LogWatch,
-        catalogue: Catalogue,
         models: Warming,
     ) -> None:
-        self._settings = settings
+        self._current = current
         self._pool = pool
-        self._keyring = keyring
         self._audit_trail = audit_trail
         self._transparency_log = transparency_log
         self._log = log
-        self._catalogue = catalogue
         self._models = models
 
     async def __call__(self) -> Mapping[str, CheckResult]:
@@ -59,7 +53,7 @@ class Readiness:
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
                 "transparency_log": self._transparency_log.check(),
-                "catalogue": CheckResult(True, self._catalogue.summary()),
+                "catalogue": CheckResult(True, self._current().catalogue.summary()),
                 "models": self._models.check(),
             }
         except ServiceError as error:
@@ -74,10 +68,11 @@ class Readiness:
         return CheckResult(current, "current" if current else "of another version; restart to migrate")
 
     def _encryption_keys(self) -> CheckResult:
-        if not self._settings.policy.tenant_credentials:
+        current = self._current()
+        if not current.settings.policy.tenant_credentials:
             return CheckResult(True, "not used")
-        missing = missing_keys(self._pool, self._keyring)
+        missing = missing_keys(self._pool, current.keyring)
         if not missing:
             return CheckResult(True, "complete")
         text = ", ".join(f"{key_id} is missing for {count}" for key_id, count in missing.items())
-        return CheckResult(self._settings.allow_unreadable, text)
+        return CheckResult(current.settings.allow_unreadable, text)

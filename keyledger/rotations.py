@@ -74,12 +74,25 @@ class RecordedRun:
             _log.warning("the end of a rotation could not be noted; it will read as interrupted")
 
 
+@dataclass(frozen=True, slots=True)
+class KeyWork:
+    """What is done with the encryption keys themselves."""
+
+    statuses: KeyStatuses
+    rotator: Rotator
+
+
 class Rotations:
     """Implements `domain.rotation.EncryptionKeys` for one running service."""
 
-    def __init__(self, statuses: KeyStatuses, rotator: Rotator, records: RotationRecords, log: StreamLog) -> None:
-        self._statuses = statuses
-        self._rotator = rotator
+    def __init__(
+        self,
+        work: Callable[[], KeyWork],
+        records: RotationRecords,
+        log: StreamLog,
+    ) -> None:
+        """work: by the ring in force; a rotation ends with the one that it began with."""
+        self._work = work
         self._records = records
         self._log = log
         self._starting = threading.Lock()
@@ -88,7 +101,7 @@ class Rotations:
 
     def keys(self) -> Sequence[KeyStatus]:
         """Return every key, the primary first. Raises StoreUnavailable, CredentialIntegrityError."""
-        return self._statuses.all()
+        return self._work().statuses.all()
 
     def start(self, meta: CommandMeta) -> RotationStatus:
         """Begin a rotation in the background, or return the one that the same command began.
@@ -96,13 +109,14 @@ class Rotations:
         Raises RotationRefused, StoreUnavailable.
         """
         with self._starting:
+            rotator = self._work().rotator
             begun = self._begun_by(meta) if meta.may_repeat else None
             if begun is None:
                 if self._thread is not None and self._thread.is_alive():
                     raise RotationRefused("The rotation may not start: this service runs one already.")
-                begun = self._rotator.begin(meta)
+                begun = rotator.begin(meta)
             if self._records.open(begun):
-                self._run_beside(begun, meta)
+                self._run_beside(rotator, begun, meta)
             return self._records.one(begun.rotation_id)
 
     def rotations(self) -> Sequence[RotationStatus]:
@@ -129,8 +143,8 @@ class Rotations:
         started = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, KeyRotationStarted))
         return next((event for event in started if event.command_id == meta.command_id), None)
 
-    def _run_beside(self, begun: KeyRotationStarted, meta: CommandMeta) -> None:
-        self._run = run = RecordedRun(self._rotator, self._records)
+    def _run_beside(self, rotator: Rotator, begun: KeyRotationStarted, meta: CommandMeta) -> None:
+        self._run = run = RecordedRun(rotator, self._records)
 
         def work() -> None:
             try:

@@ -50,16 +50,17 @@ class Settings:
     """Everything an operator chose.
 
     audit_signing_key: signs checkpoints of the log, None where nothing is signed. reason_required: changes need one.
-    encryption_key: None while tenant credentials are off. database_url: a libpq URL or parameter list, None for the
-    embedded PostgreSQL in `data_dir`. database_admin_url: the same database past any pooler, for what makes or copies
-    tables; None where `database_url` will do. resolved: every setting as it may be shown. warnings: not wrong, worth
-    knowing.
+    encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes know it.
+    database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: the
+    same database past any pooler, for what makes or copies tables; None where `database_url` will do. resolved: every
+    setting as it may be shown. warnings: not wrong, worth knowing.
     """
 
     policy: ResolutionPolicy
     endpoint_rules: EndpointRules
     trusted_proxies: TrustedProxies
     encryption_key: Secret | None
+    next_encryption_key: Secret | None
     previous_encryption_keys: tuple[Secret, ...]
     super_key: Secret | None
     named_keys: tuple[NamedKey, ...]
@@ -104,7 +105,7 @@ def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mappin
 
 def _read(sources: Sources) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
-    primary, previous = _encryption_keys(sources, enabled=enabled)
+    primary, coming, previous = _encryption_keys(sources, enabled=enabled)
     super_key = _super_key(sources)
     providers = _providers(sources)
     base_urls = read_base_urls(sources, providers)
@@ -119,6 +120,7 @@ def _read(sources: Sources) -> Settings:
         endpoint_rules=_endpoint_rules(sources),
         trusted_proxies=_trusted_proxies(sources),
         encryption_key=primary,
+        next_encryption_key=coming,
         previous_encryption_keys=previous,
         super_key=super_key,
         named_keys=_named_keys(sources, super_key),
@@ -197,20 +199,23 @@ def _ai_models_file(sources: Sources) -> Path:
     return packaged_catalogue()
 
 
-def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, tuple[Secret, ...]]:
+def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
     primary = sources.secret("ENCRYPTION_KEY", shown=_hidden)
+    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=_hidden)
     listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=_hidden)
     if not enabled:
-        return None, ()
+        return None, None, ()
     if primary is None and not sources.is_set("ENCRYPTION_KEY"):
         sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
     seen: dict[bytes, str] = {}
     if primary is not None:
         _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
+    if coming is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY_NEXT", "the value", coming, seen)
     previous = tuple(Secret(item) for item in _items(listed.reveal() if listed else ""))
     for number, key in enumerate(previous, start=1):
         _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
-    return primary, previous
+    return primary, coming, previous
 
 
 def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
@@ -220,7 +225,7 @@ def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen
     raw = base64.urlsafe_b64decode(key.reveal())
     if raw in seen:
         sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
-    seen.setdefault(raw, "ENCRYPTION_KEY" if name == "ENCRYPTION_KEY" else which)
+    seen.setdefault(raw, which if name == "ENCRYPTION_KEY_PREVIOUS" else name)
 
 
 def _super_key(sources: Sources) -> Secret | None:

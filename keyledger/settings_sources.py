@@ -9,8 +9,8 @@ repeats a value: what was mistyped may be a secret.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from domain.secret import Secret
 FILE_MAX = 64 * 1024
 SUPER_KEY_ALSO = ("INTRIC_SUPER_API_KEY", "ENEO_SUPER_API_KEY")
 """Other spellings of SUPER_API_KEY, as users bring them."""
+DOTENV = ".env"
 NOT_SET = "not set"
 DEFAULT = "default"
 _NEARLY = 0.92
@@ -32,11 +33,31 @@ _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One setting as it was resolved. `shown` is safe to print; `source` says who gave it."""
+    """One setting as it was resolved. `shown` is safe to print; `source` says who gave it; `value` is for comparing."""
 
     name: str
     shown: str
     source: str
+    value: Secret | None = field(default=None, repr=False)
+
+
+class StartEnvironment(Mapping[str, str]):
+    """The environment as it was at the start, for reading it again: secrets are gone from the process's own since.
+
+    Shows nothing of it by accident.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._values = {name: Secret(value) for name, value in environ.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name].reveal()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 class Sources:
@@ -47,7 +68,7 @@ class Sources:
         self.warnings: list[str] = []
         self.resolved: list[Resolved] = []
         self.secret_files: dict[str, Path] = {}
-        self._layers = (("environment", environ), (".env", self._dotenv(dotenv) if dotenv else {}))
+        self._layers = (("environment", environ), (DOTENV, self._dotenv(dotenv) if dotenv else {}))
 
     def text(self, name: str, default: str | None = None, *, also: Sequence[str] = ()) -> str | None:
         """Return a setting, as `name` or one of the spellings `also`, without surrounding white space, or `default`."""
@@ -56,7 +77,7 @@ class Sources:
             if given:
                 self._refuse_difference(name, given)
                 spelling, value = next(iter(given.items()))
-                self._remember(name, value, source if spelling == name else f"{source} ({spelling})")
+                self._remember(name, value, source if spelling == name else f"{source} ({spelling})", Secret(value))
                 if holds_key(value):
                     self.fault(name, "must not hold an API key or a password: this setting is shown in clear")
                     return default
@@ -93,7 +114,7 @@ class Sources:
             self._refuse_difference(name, {spelling: value for value, spelling in given})
             secret = Secret(value) if value else None
             shown_value = shown(secret) if secret else "cannot be read"
-            self._remember(name, shown_value, source if spelling == name else f"{source} ({spelling})")
+            self._remember(name, shown_value, source if spelling == name else f"{source} ({spelling})", secret)
             return secret
         self._remember(name, "", NOT_SET)
         return None
@@ -122,10 +143,10 @@ class Sources:
     def show_as(self, name: str, shown: str) -> None:
         """Change how a setting is shown, once it is understood."""
         safe = masked(shown)
-        self.resolved = [Resolved(name, safe, one.source) if one.name == name else one for one in self.resolved]
+        self.resolved = [replace(one, shown=safe) if one.name == name else one for one in self.resolved]
 
-    def _remember(self, name: str, shown: str, source: str) -> None:
-        self.resolved.append(Resolved(name, masked(shown), source))
+    def _remember(self, name: str, shown: str, source: str, value: Secret | None = None) -> None:
+        self.resolved.append(Resolved(name, masked(shown), source, value))
 
     def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
         """given: values by the spellings that have them."""

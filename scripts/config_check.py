@@ -70,6 +70,7 @@ def _resolved(settings: "Settings") -> list["Resolved"]:
 
     keys = {
         "ENCRYPTION_KEY": [settings.encryption_key] if settings.encryption_key else [],
+        "ENCRYPTION_KEY_NEXT": [settings.next_encryption_key] if settings.next_encryption_key else [],
         "ENCRYPTION_KEY_PREVIOUS": list(settings.previous_encryption_keys),
     }
     ids = {name: ", ".join(EncryptionKey(key).key_id for key in listed) for name, listed in keys.items() if listed}

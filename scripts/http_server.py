@@ -134,6 +134,20 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
 
 
 @contextmanager
+def on_hangup(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a thread of its own at each SIGHUP while the block lasts."""
+
+    def begin(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=work, name="hangup", daemon=True).start()
+
+    before = signal.signal(signal.SIGHUP, begin)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
 def orderly_end() -> Iterator[None]:
     """Let SIGTERM leave the block as an exception would, so that what was opened inside is closed."""
     before = signal.signal(signal.SIGTERM, _leave)

@@ -25,6 +25,7 @@ from scripts import (
     fleet,
     keys,
     projections,
+    reload,
     restore,
     run,
     serve,
@@ -48,6 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("reload")(reload.reload)
 app.command("run")(run.run)
 app.command("generate-encryption-key")(keys.generate_encryption_key)
 app.add_typer(keys.api_keys, name="api-keys")

@@ -6,7 +6,7 @@ embedded server too; SIGTERM ends it in order; no worker outlives this process.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,21 +43,20 @@ def serve(
 
 
 def _serve_here(listener: "socket.socket") -> None:
-    from keyledger.compose import app_from_environment
-    from scripts.http_server import address_of, serve_here
+    from keyledger.compose import service_from_environment
+    from scripts.http_server import address_of, on_hangup, serve_here
 
-    app = app_from_environment()
-    say(f"serving on {address_of(listener)}")
-    serve_here(app, listener)
+    service = service_from_environment(os.environ, Path(".env"))
+    with closing(service), on_hangup(service.reloader.reload_or_log):
+        say(f"serving on {address_of(listener)}")
+        serve_here(service.app, listener)
 
 
 def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket", workers: int) -> None:
-    from uvicorn.supervisors import Multiprocess
-
     from keyledger import logs
     from keyledger.compose import build
     from scripts.http_server import address_of, configuration
-    from scripts.serve_worker import Worker
+    from scripts.serve_worker import Worker, Workers
 
     # What is refused is refused here, once: a worker that cannot start would be started again and again.
     logs.configure(settings.log_level, settings.log_format)
@@ -68,7 +67,7 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
         service.close()
     say(f"serving on {address_of(listener)} with {workers} processes")
     worker = Worker(settings.data_dir if settings.database_url is None else None)
-    Multiprocess(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
+    Workers(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Promises: when the parent is gone, however it ended, this process stops in order, as on SIGTERM; while it serves it
 counts as a user of the embedded PostgreSQL, so that nobody stops the server under it, and if it is the last to leave it
-stops the server itself.
+stops the server itself. SIGHUP to the parent makes every process read its settings again, each as a whole or not at
+all; none is started anew for it.
 """
 
 import multiprocessing
@@ -10,10 +11,12 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from uvicorn.supervisors import Multiprocess
 
 Application = Callable[..., Awaitable[None]]
 
@@ -31,16 +34,34 @@ class Worker:
         """Return the application. Raises as `keyledger.compose.service_from_environment` does."""
         end_with_parent()
         from keyledger.compose import service_from_environment
-        from scripts.http_server import collect_rarely
+        from scripts.http_server import collect_rarely, on_hangup
 
         collect_rarely()
 
         with ExitStack() as opened:
             if self.data_dir is not None:
                 _hold_embedded_server(self.data_dir, opened)
-            service = service_from_environment(os.environ, Path(".env"), agreed=True)
+            service = service_from_environment(os.environ, Path(".env"), supervisor=_hang_up_parent)
             opened.callback(service.close)
+            opened.enter_context(on_hangup(service.reloader.reload_or_log))
             return _closing(service.app, opened.pop_all())
+
+
+class Workers(Multiprocess):
+    """The processes that serve one port, watched by this one."""
+
+    def handle_hup(self) -> None:
+        """Pass SIGHUP on. The server's own way, to start all of them anew, would end calls under way."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGHUP)
+
+
+def _hang_up_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        os.kill(parent.pid, signal.SIGHUP)
 
 
 def end_with_parent() -> None:

@@ -2,7 +2,8 @@
 
     Gateway        what applications call: `await gateway.complete(tenant_id, model, {"messages": [...]})`
     PassThrough    providers' own APIs, with nothing translated: `await pass_through.call(NativeCall(...))`
-    Timeouts       its limits, in seconds
+    Means          what calls are made with; they ask for it when they begin
+    Timeouts       their limits, in seconds
     cleanse        takes provider settings out of the environment; call it once, after settings were read
 
 Inside, from the outside in: `gateway` resolves the key and maps failures; `parameters`, `members` and `shapes` say what
@@ -10,13 +11,14 @@ may come in and what goes out; `adapter` (LiteLLM) and `legacy` speak to provide
 `native` does all of it for the pass-through, with `native_headers`. `reach` says where providers are, `dispatch` adds
 the key that a `lease` holds, `dialling` checks addresses, `reading` and `scrubbing` keep the key out of answers,
 `answers` and what it uses write those anew within `bounds`, `seen` and `outcomes` turn what happened into our errors,
-`metering` counts the call, and `warming` loads beforehand what the first one needs.
+`metering` counts the call, `means` is what it is made with, and `warming` loads beforehand what the first one needs.
 """
 
 from keyledger.llm.dispatch import Timeouts
 from keyledger.llm.environment import cleanse
 from keyledger.llm.gateway import Gateway
+from keyledger.llm.means import Means
 from keyledger.llm.native import PassThrough
 from keyledger.llm.warming import Warming
 
-__all__ = ["Gateway", "PassThrough", "Timeouts", "Warming", "cleanse"]
+__all__ = ["Gateway", "Means", "PassThrough", "Timeouts", "Warming", "cleanse"]

@@ -7,7 +7,7 @@ one either.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -42,16 +42,18 @@ class Timeouts:
 class Dispatcher:
     """The connection pools of one event loop.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out.
+    rules: which private hosts tenants' endpoints may lead to now. lookup: how their names are resolved, by the machine
+    when left out.
     """
 
-    def __init__(self, rules: EndpointRules, timeouts: Timeouts | None = None, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self, rules: Callable[[], EndpointRules], timeouts: Timeouts | None = None, lookup: Lookup | None = None
+    ) -> None:
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
         self._lookup = lookup or SystemLookup()
-        # Apart: a connection opened with fewer checks must not serve an address that needs more.
-        self._pools: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
+        # Apart: a connection opened with fewer checks, or by other rules, must not serve an address that needs more.
+        self._pools: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
 
     @property
     def pause(self) -> float:
@@ -113,13 +115,14 @@ class Dispatcher:
         host, port = lease.origin.host, lease.origin.port
         if address_in(host) is None:
             return
-        if fault := address_fault(host, host, port, self._rules, self_hosted=lease.self_hosted):
+        if fault := address_fault(host, host, port, self._rules(), self_hosted=lease.self_hosted):
             raise AddressRefused(fault)
 
     def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
-        kind = (checked, self_hosted)
+        rules = self._rules() if checked else None
+        kind = (rules, self_hosted)
         if kind not in self._pools:
-            resolver = CheckedResolver(self._rules, self._lookup, self_hosted=self_hosted) if checked else None
+            resolver = None if rules is None else CheckedResolver(rules, self._lookup, self_hosted=self_hosted)
             connector = aiohttp.TCPConnector(
                 limit=0,
                 keepalive_timeout=KEEP_ALIVE,

@@ -8,13 +8,13 @@ A stream that is not read to its end has to be closed with `aclose`, which close
 
 from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
-from domain.endpoints import EndpointRules, endpoint_fault
+from domain.endpoints import endpoint_fault
 from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
 from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.ports import UsageMeter
-from domain.resolution import Receipt, ResolvedCredential, Route
+from domain.resolution import Receipt, Route
 from keyledger.ai_models import Catalogue
 from keyledger.llm.adapter import LiteLLMAdapter, blamed
 from keyledger.llm.bounds import chat_bounds, embeddings_bounds
@@ -22,6 +22,7 @@ from keyledger.llm.dialling import Lookup
 from keyledger.llm.dispatch import Timeouts
 from keyledger.llm.lease import Lease
 from keyledger.llm.legacy import LegacyAdapter
+from keyledger.llm.means import CurrentMeans, Means
 from keyledger.llm.metering import Use
 from keyledger.llm.outcomes import outcome
 from keyledger.llm.parameters import Request, chat_request, embeddings_request
@@ -31,40 +32,25 @@ from keyledger.llm.warming import Warming
 from keyledger.llm.wire import Wire
 
 
-class Resolving(Protocol):
-    """Finds the key for a call, as `domain.resolution.Resolver` does."""
-
-    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
-        """Return the route a call would take."""
-        ...
-
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
-        """Return the route with its key."""
-        ...
-
-
 class Gateway:
     """The language models of one process, for one event loop.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what their first call needs.
+    means: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved, by the
+    machine when left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what the first
+    call needs.
     """
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        resolver: Resolving,
-        rules: EndpointRules,
+        means: CurrentMeans,
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
     ) -> None:
-        self._catalogue = catalogue
+        self._means = means
         self._meter = meter
-        self._resolver = resolver
-        self._rules = rules
-        self._wire = Wire(rules, timeouts, lookup)
+        self._wire = Wire(lambda: means().rules, timeouts, lookup)
         self._adapters: dict[Adapter, LiteLLMAdapter | LegacyAdapter] = {
             Adapter.LITELLM: LiteLLMAdapter(),
             Adapter.LEGACY: LegacyAdapter(),
@@ -80,47 +66,43 @@ class Gateway:
 
     def models(self) -> Sequence[Model]:
         """Return what applications may ask for by name."""
-        return self._catalogue.listed
+        return self._means().catalogue.listed
 
     def model(self, name: str) -> Model:
         """Return one model. Raises UnknownModel."""
-        return self._catalogue.model(name)
+        return self._means().catalogue.model(name)
 
     async def explain(self, tenant_id: str, model: str) -> Route:
         """Return where a call would go and with whose credential. Decrypts nothing, sends nothing."""
-        entry = self.model(model)
-        return await self._resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        means = self._means()
+        entry = means.catalogue.model(model)
+        return await means.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
         """Complete a chat. Raises what resolution raises, UnknownModel, InvalidRequest and ProviderFailed."""
-        entry = self._of_kind(model, ModelKind.COMPLETION)
-        return await self._call(tenant_id, entry, chat_request(params))
+        means = self._means()
+        entry = _of_kind(means.catalogue, model, ModelKind.COMPLETION)
+        return await self._call(means, tenant_id, entry, chat_request(params))
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         """Compute embeddings. Raises as `complete` does."""
-        entry = self._of_kind(model, ModelKind.EMBEDDING)
-        answer = await self._call(tenant_id, entry, embeddings_request(params))
+        means = self._means()
+        entry = _of_kind(means.catalogue, model, ModelKind.EMBEDDING)
+        answer = await self._call(means, tenant_id, entry, embeddings_request(params))
         assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
         return answer
 
-    def _of_kind(self, name: str, kind: ModelKind) -> Model:
-        entry = self.model(name)
-        if entry.kind is not kind:
-            route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
-            raise InvalidRequest([FieldFault("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
-        return entry
-
     def _adapters_of_models(self) -> Set[Adapter]:
-        return {model.adapter for model in self._catalogue.models}
+        return {model.adapter for model in self._means().catalogue.models}
 
-    async def _call(self, tenant_id: str, entry: Model, request: Request) -> Answer | AnswerStream:
+    async def _call(self, means: Means, tenant_id: str, entry: Model, request: Request) -> Answer | AnswerStream:
         adapter = self._adapters[entry.adapter]
         await _loaded(adapter, entry.provider)  # before the key is read, so that it is not read long before it is used
-        resolved = await self._resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        resolved = await means.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
         # The rules may have become stricter since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
-            route.base_url, self._rules, self_hosted=route.provider.self_hosted
+            route.base_url, means.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailable(entry.provider, "endpoint-not-allowed")
         way = plan(entry, route)
@@ -167,6 +149,14 @@ class Gateway:
             if not reading:
                 lease.drop_answer()
         raise fault  # here, where no exception is being handled that it would drag along
+
+
+def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
+    entry = catalogue.model(name)
+    if entry.kind is not kind:
+        route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
+        raise InvalidRequest([FieldFault("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
+    return entry
 
 
 async def _loaded(adapter: LiteLLMAdapter | LegacyAdapter, provider: str) -> None:

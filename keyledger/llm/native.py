@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable
 import aiohttp
 from yarl import URL
 
-from domain.endpoints import EndpointRules, endpoint_fault
+from domain.endpoints import endpoint_fault
 from domain.errors import ProviderUnavailable, ServiceError
 from domain.native import NativeAnswer, NativeCall
 from domain.ports import UsageMeter
@@ -20,8 +20,8 @@ from domain.resolution import Receipt, Route
 from keyledger.llm.bounds import MIB
 from keyledger.llm.dialling import Lookup
 from keyledger.llm.dispatch import CallFailed, Dispatcher, Timeouts
-from keyledger.llm.gateway import Resolving
 from keyledger.llm.lease import Lease
+from keyledger.llm.means import CurrentMeans
 from keyledger.llm.metering import Use
 from keyledger.llm.native_headers import to_caller, to_provider
 from keyledger.llm.outcomes import native_outcome
@@ -40,23 +40,21 @@ _BINARY = ("audio/", "image/", "video/", "font/", "application/octet-stream", "a
 class PassThrough:
     """The providers' own APIs for one event loop. Implements `domain.native.NativeApis`.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out. meter: counts the calls that tenants' own credentials serve.
+    means: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved, by the
+    machine when left out. meter: counts the calls that tenants' own credentials serve.
     """
 
     def __init__(
         self,
-        resolver: Resolving,
-        rules: EndpointRules,
+        means: CurrentMeans,
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
     ) -> None:
-        self._resolver = resolver
-        self._rules = rules
+        self._means = means
         self._meter = meter
-        self._dispatcher = Dispatcher(rules, timeouts, lookup)
+        self._dispatcher = Dispatcher(lambda: means().rules, timeouts, lookup)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -64,11 +62,12 @@ class PassThrough:
 
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request and return its answer as soon as that begins."""
-        resolved = await self._resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
+        means = self._means()
+        resolved = await means.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         # The rules may have become stricter since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
-            route.base_url, self._rules, self_hosted=route.provider.self_hosted
+            route.base_url, means.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailable(call.provider, "endpoint-not-allowed")
         reach = reach_of(route)

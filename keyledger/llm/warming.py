@@ -43,12 +43,20 @@ class Warming:
         self._adapters = adapters
         self._needed = needed
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._fault = ""
 
     def start(self) -> None:
         """Begin and return; on the running event loop. Does nothing while it runs."""
+        self._loop = asyncio.get_running_loop()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="warm up the language models")
+
+    def look_again(self) -> None:
+        """Load what is needed now, from any thread. Does nothing before `start`."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop ended first
+                self._loop.call_soon_threadsafe(self.start)
 
     async def stop(self) -> None:
         """End. What a thread has begun to import goes on there."""

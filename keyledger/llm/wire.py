@@ -7,7 +7,7 @@ exception that leaves here, nor its traceback, holds a key.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -36,13 +36,12 @@ _PASSED_ON = ("accept", "anthropic-beta", "anthropic-version", "content-type")
 class Wire:
     """The way out of one event loop, and the right to use it.
 
-    rules: which private hosts tenants' endpoints may lead to. lookup: how their names are resolved, by the machine when
-    left out.
+    rules, lookup: as for `Dispatcher`.
     """
 
     def __init__(
         self,
-        rules: EndpointRules,
+        rules: Callable[[], EndpointRules],
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
     ) -> None:

@@ -12,8 +12,9 @@ from api.app import create_app
 from api.auth import Authenticator, Role, format_named_key, parse_named_key
 from api.bodies import Limits
 from api.proxies import NO_PROXIES, TrustedProxies
-from api.services import CheckResult, Services
+from api.services import CheckResult, ReloadReport, Services
 from domain.endpoints import EndpointRules
+from domain.errors import ReloadRefused
 from domain.fleet import Fleet
 from domain.providers import BUILT_IN
 from domain.secret import Secret
@@ -70,6 +71,7 @@ class Harness:
     limits: Limits = field(default_factory=lambda: Limits(linger_seconds=0.05))
     checks: dict[str, CheckResult] = field(default_factory=lambda: {"store": CheckResult(True, "answers")})
     life: list[str] = field(default_factory=list)
+    reload_faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
@@ -106,10 +108,11 @@ class Harness:
             tenant_credentials=self.tenant_credentials,
             clock=clock,
             readiness=self._readiness,
+            reload=self._reload,
             startup=lambda: self._lived("started"),
             shutdown=lambda: self._lived("stopped"),
         )
-        self.app = create_app(self.services, self.limits)
+        self.app = create_app(lambda: self.services, self.limits)
         self.client = TestClient(self.app, headers={"X-API-Key": SUPER_KEY})
 
     def later(self, seconds: float) -> None:
@@ -119,6 +122,11 @@ class Harness:
     def put(self, provider: str = "openai", *, headers: Mapping[str, str] | None = None, **body: Any) -> Any:
         """Set a credential of TENANT, by default with some key."""
         return self.client.put(f"{CREDENTIALS}/{provider}", json={"api_key": "sk-0123456789", **body}, headers=headers)
+
+    async def _reload(self) -> ReloadReport:
+        if self.reload_faults:
+            raise ReloadRefused(self.reload_faults)
+        return ReloadReport(("OPENAI_API_KEY",), ("DATABASE_URL",))
 
     async def _readiness(self) -> Mapping[str, CheckResult]:
         return self.checks

@@ -69,7 +69,7 @@ class Watched:
 def watch(harness: Harness, before_page: Callable[[int], None], trail: AuditTrail | None = None) -> Watched:
     watched = Watched(trail or harness.store, before_page)
     services: Services = replace(harness.services, audit=watched)
-    harness.app.state.services = services
+    harness.services = services
     return watched
 
 

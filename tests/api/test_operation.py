@@ -134,6 +134,7 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "listProjections",
         "startReplay",
         "getReplay",
+        "reload",
         "explainResolution",
         "createChatCompletion",
         "createEmbeddings",

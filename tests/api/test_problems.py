@@ -87,6 +87,12 @@ GOLDEN = [
         "There is no such projection. Known projections: a, b.",
     ),
     (errors.ReplayConflict("A replay is running."), 409, "replay-conflict", "A replay is running."),
+    (
+        errors.ReloadRefused(["LOG_LEVEL: must be one of: info", "a"]),
+        409,
+        "reload-refused",
+        "The settings in force stay: LOG_LEVEL: must be one of: info; a",
+    ),
     (errors.ReplayNotFound(), 404, "replay-not-found", "There is no replay of this id."),
     (
         errors.NoCredential("T", "openai", "none"),

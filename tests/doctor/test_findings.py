@@ -389,7 +389,7 @@ class TestFileModes:
 
 class TestPeers:
     def test_a_service_of_another_version_is_named(self, deployment: Deployment) -> None:
-        Presence(deployment.store.pool, deployment.store.keyring).beat()
+        Presence(deployment.store.pool).beat(deployment.store.keyring)
         deployment.administer("UPDATE nodes SET version = '0.0.1', name = 'machine:7'")
         deployment.only("peers", State.WARNING, "machine:7 runs 0.0.1")
 
@@ -401,7 +401,7 @@ class TestPeers:
         deployment.only("peers", State.WARNING, "machine:8 runs an older version")
 
     def test_one_that_cannot_open_what_would_be_sealed_here_is_a_fault(self, deployment: Deployment) -> None:
-        Presence(deployment.store.pool, Keyring(OTHER_ENCRYPTION_KEY)).beat()
+        Presence(deployment.store.pool).beat(Keyring(OTHER_ENCRYPTION_KEY))
         deployment.only("peers", State.FAULT, "cannot open what would be sealed here")
 
 

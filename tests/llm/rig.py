@@ -13,7 +13,7 @@ from domain.providers import BUILT_IN
 from domain.resolution import Receipt, ResolvedCredential, Route, Source
 from domain.secret import Secret
 from keyledger.ai_models import Catalogue
-from keyledger.llm import Gateway, Timeouts
+from keyledger.llm import Gateway, Means, Timeouts
 from keyledger.llm.dialling import Lookup
 from scripts.stand_in_provider import StandInProvider
 from tests.support.meter import ListeningMeter
@@ -99,9 +99,7 @@ def with_gateway(
 
     async def run() -> T:
         gateway = Gateway(
-            catalogue(),
-            resolver,
-            EndpointRules.of(allowed),
+            lambda: Means(catalogue(), resolver, EndpointRules.of(allowed)),
             timeouts or Timeouts(connect=5, answer=10),
             lookup,
             meter=meter or ListeningMeter(),

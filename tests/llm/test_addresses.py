@@ -103,7 +103,7 @@ def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, 
     lease.self_hosted = self_hosted
 
     async def run() -> None:
-        wire = Wire(EndpointRules(), lookup=answering())
+        wire = Wire(EndpointRules, lookup=answering())
         with wire.lend(lease), pytest.raises(CallFailed):
             await OUTLET.get(f"https://{host}:9/")
         await wire.aclose()

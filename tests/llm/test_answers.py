@@ -65,7 +65,7 @@ async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Le
     """Return what a library would be given of this answer."""
     async with answering(body, STREAM if streaming else "application/json") as url:
         lease = Lease(origin_of(URL(url)), BEARER, False, streaming, Secret(KEY), bounds=bounds)
-        wire = Wire(EndpointRules())
+        wire = Wire(EndpointRules)
         given = b""
         try:
             with wire.lend(lease):

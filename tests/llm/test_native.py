@@ -16,8 +16,8 @@ from aiohttp import web
 from domain.endpoints import EndpointRules
 from domain.errors import ProviderTimeout, ProviderUnavailable, RejectedByProvider, ServiceError, UnknownProvider
 from domain.native import NativeAnswer, NativeCall
-from keyledger.llm import PassThrough, Timeouts
-from tests.llm.rig import KEY, TENANT, Keys
+from keyledger.llm import Means, PassThrough, Timeouts
+from tests.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
 from tests.support.meter import ListeningMeter
 from tests.support.native_provider import NativeProvider, native_provider
@@ -37,7 +37,8 @@ def with_pass_through(
     options.setdefault("meter", ListeningMeter())
 
     async def run() -> T:
-        apis = PassThrough(resolver, EndpointRules(), Timeouts(connect=5, answer=answer_seconds), **options)
+        means = Means(catalogue(), resolver, EndpointRules())
+        apis = PassThrough(lambda: means, Timeouts(connect=5, answer=answer_seconds), **options)
         try:
             return await use(apis)
         finally:

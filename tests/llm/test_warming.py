@@ -95,6 +95,23 @@ def test_a_catalogue_whose_models_need_no_litellm_does_not_load_it() -> None:
     assert litellm.tries == 0
 
 
+def test_what_a_new_catalogue_needs_is_loaded_when_it_is_in_force() -> None:
+    litellm, needed = Stubborn(), {Adapter.LEGACY}
+
+    async def live() -> None:
+        beside = warming_of(litellm, needed)
+        beside.look_again()  # before the start nothing is needed
+        beside.start()
+        needed.add(Adapter.LITELLM)
+        await asyncio.to_thread(beside.look_again)
+        while not beside.check().ok:  # noqa: ASYNC110  the task has its turn
+            await asyncio.sleep(0)
+        await beside.stop()
+
+    asyncio.run(live())
+    assert litellm.tries == 1
+
+
 def test_the_first_call_finds_everything_loaded() -> None:
     """In a fresh interpreter: whatever another test has loaded would hide what a call loads."""
     command = "from tests.llm.test_warming import modules_of_first_calls; modules_of_first_calls()"

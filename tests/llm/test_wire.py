@@ -31,7 +31,7 @@ def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.
     """Fetch the URLs under one lease and return the last answer."""
 
     async def run() -> httpx.Response:
-        used = wire or Wire(EndpointRules())
+        used = wire or Wire(EndpointRules)
         try:
             with used.lend(lease):
                 answers = [await OUTLET.get(url, **options) for url in urls]
@@ -125,7 +125,7 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
         listener = await asyncio.start_server(trickle, "127.0.0.1", 0)
         url = URL(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/")
         lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
-        wire = Wire(EndpointRules(), Timeouts(connect=1, answer=0.2))
+        wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
         with wire.lend(lease), pytest.raises(CallFailed):
             await OUTLET.get(str(url))
         released.set()

@@ -12,7 +12,7 @@ from keyledger.key_status import KeyStatuses
 from keyledger.keyring import Keyring
 from keyledger.rotation import Rotator
 from keyledger.rotation_records import RotationRecords
-from keyledger.rotations import Rotations
+from keyledger.rotations import KeyWork, Rotations
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 OLD = Keyring(ENCRYPTION_KEY)
@@ -67,7 +67,8 @@ def rotator(store: Store, ring: Keyring = BOTH) -> Rotator:
 
 
 def rotations(store: Store, ring: Keyring = BOTH) -> Rotations:
-    return Rotations(statuses(store, ring), rotator(store, ring), RotationRecords(store.pool), store.log)
+    work = KeyWork(statuses(store, ring), rotator(store, ring))
+    return Rotations(lambda: work, RotationRecords(store.pool), store.log)
 
 
 def rotate(store: Store, ring: Keyring = BOTH) -> None:

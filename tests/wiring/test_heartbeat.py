@@ -9,6 +9,7 @@ from domain.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
 from domain.errors import StoreUnavailable
 from keyledger import heartbeat
 from keyledger.heartbeat import Heartbeat
+from keyledger.keyring import Keyring
 from keyledger.nodes import Presence, live_nodes
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.service import environment, served
@@ -41,21 +42,21 @@ class Faltering(Presence):
     failures = 3
     beats = 0
 
-    def beat(self) -> None:
+    def beat(self, keyring: Keyring) -> None:
         self.beats += 1
         if self.beats <= self.failures:
             raise StoreUnavailable
-        super().beat()
+        super().beat(keyring)
 
 
 def test_a_heart_that_faltered_says_so_once_and_beats_on(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_S", 0)
-    presence = Faltering(store.pool, OLD)
+    presence = Faltering(store.pool)
 
     async def live() -> None:
-        heart = Heartbeat(presence)
+        heart = Heartbeat(lambda: presence.beat(OLD), presence.leave)
         await heart.start()
         while not await asyncio.to_thread(live_nodes, store.pool):
             pass

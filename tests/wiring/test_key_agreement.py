@@ -11,7 +11,7 @@ import pytest
 
 from keyledger.key_agreement import PATIENCE_S, disagreements, require_agreement
 from keyledger.keyring import Keyring
-from keyledger.nodes import Presence
+from keyledger.nodes import Presence, live_nodes
 from keyledger.start_checks import StartRefused
 from tests.cli.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
@@ -69,8 +69,8 @@ def require(store: Store, ring: Keyring, time: Time) -> None:
 def test_rings_agree_when_each_opens_what_the_other_seals(
     store: Store, there: Keyring, here: Keyring, agree: bool
 ) -> None:
-    Presence(store.pool, there).beat()
-    assert (disagreements(store.pool, here) == []) is agree
+    Presence(store.pool).beat(there)
+    assert (disagreements(live_nodes(store.pool), here) == []) is agree
     time = Time()
     if agree:
         require(store, here, time)
@@ -106,25 +106,20 @@ def test_a_start_that_waits_ends_with_ctrl_c(tmp_path: Path, database_url: str) 
 
 
 def test_a_node_that_gets_the_key_meanwhile_lets_the_other_go_on(store: Store) -> None:
-    before, after = Presence(store.pool, OLD), Presence(store.pool, WIDE)
-    before.beat()
-
-    def restarted() -> None:
-        before.leave()
-        after.beat()
-
-    time = Time(restarted)
+    node = Presence(store.pool)
+    node.beat(OLD)
+    time = Time(lambda: node.beat(WIDE))
     require(store, BOTH, time)
     assert 0 < time.now < PATIENCE_S
 
 
 def test_two_nodes_with_the_keys_swapped_restart_one_after_the_other(store: Store) -> None:
-    nodes = [Presence(store.pool, WIDE), Presence(store.pool, WIDE)]
+    nodes = [Presence(store.pool), Presence(store.pool)]
     for node in nodes:
-        node.beat()
+        node.beat(WIDE)
     for node in nodes:
         node.leave()
         time = Time()
         require(store, BOTH, time)
         assert time.now == 0
-        Presence(store.pool, BOTH).beat()
+        Presence(store.pool).beat(BOTH)

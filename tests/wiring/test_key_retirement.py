@@ -60,7 +60,7 @@ def test_the_primary_key_and_an_unknown_one_are_refused(database_url: str) -> No
 def test_every_reason_is_told_at_once(database_url: str) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
-        Presence(store.pool, Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY])).beat()
+        Presence(store.pool).beat(Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY]))
         RotationRecords(store.pool).open(rotator(store).begin(meta()))
         sealing, running, live = reasons(store, OLD.primary_id)
     assert sealing.startswith("it is the primary key of ")

@@ -79,8 +79,8 @@ def test_a_key_under_which_a_running_service_seals_may_not_go(database_url: str)
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
         rotate(store)
-        late = Presence(store.pool, Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY]))
-        late.beat()
+        late = Presence(store.pool)
+        late.beat(Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY]))
         found = by_id(store)[OLD.primary_id]
         assert not found.safe_to_remove
         assert found.reason.startswith("still the primary key of ")

@@ -138,12 +138,12 @@ def test_what_cannot_be_opened_is_named_and_left_and_the_rest_goes_on(database_u
 def test_a_rotation_is_refused_while_a_service_does_not_know_the_key(database_url: str) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
-        behind = Presence(store.pool, OLD)
-        behind.beat()
+        behind = Presence(store.pool)
+        behind.beat(OLD)
         with pytest.raises(RotationRefused, match="does not know the key"):
             rotate(store)
         behind.leave()
-        Presence(store.pool, BOTH).beat()
+        Presence(store.pool).beat(BOTH)
         assert rotate(store).counts.reencrypted == 1
 
 
@@ -275,7 +275,7 @@ def test_a_service_that_was_killed_on_this_machine_stands_in_no_way(database_url
         killed = os.fork()
         if killed == 0:
             with open_store(database_url, OLD) as own:
-                Presence(own.pool, OLD).beat()
+                Presence(own.pool).beat(OLD)
             os._exit(0)
         os.waitpid(killed, 0)
         with store.superuser() as database:
@@ -286,7 +286,7 @@ def test_a_service_that_was_killed_on_this_machine_stands_in_no_way(database_url
 def test_a_service_on_another_machine_counts_until_it_was_silent_for_a_while(database_url: str) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
-        Presence(store.pool, OLD).beat()
+        Presence(store.pool).beat(OLD)
         with store.superuser() as database:
             database.execute("UPDATE nodes SET process = 'another-boot/1/2/3'")
         assert rotator(store).plan().obstacles

@@ -13,7 +13,7 @@ from domain.rotation import RotationState, RotationStatus
 from keyledger.nodes import Presence
 from keyledger.rotation import RotationProgress, Rotator
 from keyledger.rotation_records import SILENT_S, RotationRecords
-from keyledger.rotations import RecordedRun, Rotations
+from keyledger.rotations import KeyWork, RecordedRun, Rotations
 from keyledger.sealing import BATCH
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
@@ -48,7 +48,7 @@ def many(database_url: str) -> Iterator[Store]:
 
 def gated(store: Store) -> tuple[Rotations, Gate]:
     gate = Gate(store)
-    return Rotations(statuses(store), rotator(store), gate, store.log), gate
+    return Rotations(lambda: KeyWork(statuses(store), rotator(store)), gate, store.log), gate
 
 
 def ended(one: Rotations, rotation_id: str) -> RotationStatus:
@@ -152,7 +152,7 @@ def test_what_cannot_be_opened_is_named(many: Store) -> None:
 
 
 def test_a_node_that_does_not_know_the_key_is_in_its_way(many: Store) -> None:
-    Presence(many.pool, OLD).beat()
+    Presence(many.pool).beat(OLD)
     with pytest.raises(RotationRefused, match="does not know the key"):
         rotations(many).start(meta())
     assert not rotations(many).rotations()

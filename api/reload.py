@@ -1,0 +1,46 @@
+"""Reading the settings again, for operators, while everything goes on.
+
+Promises: either all of the new settings are in force when the answer is there, or none and the answer says why; no
+answer holds the value of a setting.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from api.exchange import AUTHENTICATED, ExchangeOf
+from api.openapi import ADMIN, BODY, answer, problems
+from api.paths import RELOAD
+from api.services import ServicesOf
+from api.validation import only_query
+from domain.errors import FieldFault, InvalidRequest
+
+router = APIRouter(tags=["operation"], dependencies=[AUTHENTICATED])
+
+_EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"]}
+
+
+class ReloadAnswer(BaseModel):
+    """What came of reading the settings again, by their names."""
+
+    changed: Annotated[list[str], Field(description="In force now.")]
+    needs_restart: Annotated[list[str], Field(description="Changed too, but as before until a restart.")]
+
+
+async def _no_body(exchange: ExchangeOf) -> None:
+    if exchange.body:
+        raise InvalidRequest([FieldFault("the body", "must be empty: there are no options")])
+
+
+@router.post(
+    RELOAD,
+    operation_id="reload",
+    summary="Read the settings again",
+    responses={200: answer(_EXAMPLE), **problems(*ADMIN, *BODY, "reload-refused")},
+    dependencies=[only_query(), Depends(_no_body)],
+)
+async def reload(services: ServicesOf) -> ReloadAnswer:
+    """Read `.env`, secret files and the catalogue again and put them in force as a whole, for calls that begin then."""
+    report = await services.reload()
+    return ReloadAnswer(changed=list(report.changed), needs_restart=list(report.needs_restart))
