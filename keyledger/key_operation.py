@@ -4,7 +4,8 @@ Promises: the same settings and the same database as `serve` finds; a log that c
 not written to; neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta
-from domain.secret import Secret
+from keyledger.configuration import keys_with_next_first
 from keyledger.database_check import prepare_database
 from keyledger.direct_access import admin_address, command_meta, database_of
 from keyledger.event_store import CredentialLog
@@ -23,10 +24,11 @@ from keyledger.key_status import KeyStatuses
 from keyledger.key_verification import Verification, Watch, verify
 from keyledger.keyring import Keyring
 from keyledger.log_anchor import AnchorFile, renew
+from keyledger.nodes import BEAT_S, live_nodes
 from keyledger.rotation import Rotator
 from keyledger.rotation_records import RotationRecords
 from keyledger.rotations import RecordedRun
-from keyledger.settings import load
+from keyledger.settings import Settings, load
 from keyledger.start_checks import StartRefused, require_same_log
 from projections import audit_trail
 from projections.catch_up import CatchUp
@@ -46,7 +48,25 @@ class KeyOperation:
     _pool: ConnectionPool[BoundedConnection]
     _log: CredentialLog
     _ring: Keyring
+    _by_next: bool
     _alone: Keyring
+
+    def wait_until_sealing(self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
+        """Wait until every node seals with ENCRYPTION_KEY_NEXT, which each does a beat after the last of them got it.
+
+        tell: hears, once, of whom it waits for. Does nothing where there is no such key. Raises StoreUnavailable.
+        """
+        if not self._by_next:
+            return
+        told: list[str] = []
+        for _ in range(2 * int(BEAT_S)):
+            late = [one.name for one in live_nodes(self._pool) if one.primary_id != self._ring.primary_id]
+            if not late:
+                return
+            if not told:
+                tell(f"waiting until the new key is in use on {', '.join(late)}")
+                told = late
+            pause(1)
 
     def introduce_keys(self) -> None:
         """Record the configured keys in the log where it has not seen them. Raises StoreUnavailable."""
@@ -68,8 +88,7 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
     Raises SettingsFault, StartRefused, EmbeddedPostgresError, StoreUnavailable.
     """
     settings = load(environ, dotenv)
-    primary = settings.encryption_key
-    if primary is None:
+    if settings.encryption_key is None:
         raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
@@ -80,12 +99,11 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
         anchor = AnchorFile(settings.data_dir)
         require_same_log(pool, anchor)
         opened.callback(renew, pool, anchor)
-        yield _parts(admin_dsn, pool, primary, settings.previous_encryption_keys)
+        yield _parts(admin_dsn, pool, settings)
 
 
-def _parts(
-    dsn: str, pool: ConnectionPool[BoundedConnection], primary: Secret, previous: tuple[Secret, ...]
-) -> KeyOperation:
+def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
+    primary, *previous = keys_with_next_first(settings)
     ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
     follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
     statuses = KeyStatuses(pool, log, ring, follower)
@@ -99,6 +117,7 @@ def _parts(
         _pool=pool,
         _log=log,
         _ring=ring,
+        _by_next=settings.next_encryption_key is not None,
         _alone=alone,
     )
 

@@ -1,4 +1,5 @@
-"""`keys list|rotate|verify|retire`: the encryption keys, on the database itself, with the settings that `serve` has.
+"""`keys list|add-next|rotate|verify|retire|adopt-next`: the encryption keys, on the database itself, with the settings
+that `serve` has; `add-next` and `adopt-next` change those of this node.
 
 Promises: a rotation that Ctrl-C or SIGTERM ends stops after its batch, and says how to go on; what could not be sealed
 anew is named by tenant and provider, and the exit code says so; nothing is retired that is still needed.
@@ -32,7 +33,9 @@ if TYPE_CHECKING:  # loaded only when a command runs
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="The encryption keys: list, rotate, verify, retire."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The encryption keys and their rotation.",
 )
 
 
@@ -45,6 +48,29 @@ def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
         print_json([_shown(one) for one in found])
     else:
         _print_keys(found, wide=wide)
+
+
+@app.command("add-next")
+def add_next(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Holds the new key.", show_default=False)],
+) -> None:
+    """Let this node know the key of the next rotation, in its .env. It seals once every running node knows it."""
+    from keyledger.next_key import add_next as add
+
+    key_id = add(os.environ, Path(".env"), file)
+    say(f"{key_id} is the next key of this node; make the running service know it with: keyledger reload")
+
+
+@app.command("adopt-next")
+def adopt_next() -> None:
+    """Put the next key in the place of ENCRYPTION_KEY in this node's .env, once all former keys are retired."""
+    from domain.rotation import KeyState
+    from keyledger.next_key import adopt_next as adopt
+
+    with _opened() as keys:
+        retired = {one.key_id for one in keys.statuses.all() if one.state is KeyState.RETIRED}
+    key_id = adopt(os.environ, Path(".env"), retired)
+    say(f"{key_id} is the only key of this node; make the running service forget the others with: keyledger reload")
 
 
 @app.command("rotate")
@@ -64,6 +90,7 @@ def rotate(
             _confirm(f"Seal {plan.credentials:,} credentials under {plan.key_id}?", "nothing was changed")
         if not plan.obstacles:
             keys.introduce_keys()
+            keys.wait_until_sealing(say)
         progress, state = _rotate(keys)
     _report(progress, state, as_json=as_json)
 
@@ -99,7 +126,10 @@ def retire(
         if not yes:
             _confirm(f"Retire {plan.key_id}?", "nothing was retired")
         event = keys.retirer.carry_out(plan, keys.meta)
-    say("retired: remove it from ENCRYPTION_KEY_PREVIOUS of every service, restart them, then destroy it")
+    say(
+        "retired: on every node run keyledger keys adopt-next, or remove it from ENCRYPTION_KEY_PREVIOUS, then"
+        " keyledger reload; then destroy it"
+    )
     if as_json:
         print_json({"key_id": event.key_id, "retired_at": _time(event.timestamp), "unrecoverable": event.unrecoverable})
 

@@ -210,3 +210,23 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
     assert "counting" in terminal.getvalue()
     assert "5/10" in terminal.getvalue()
     assert "1 failed" in terminal.getvalue()
+
+
+def test_a_rotation_by_the_next_key_ends_with_that_key_alone(cli, database_url, bare_environment):
+    fill(database_url, 3)
+    dotenv, new = bare_environment / ".env", bare_environment / "new-key"
+    settings = BEFORE | {"DATABASE_URL": f"'{database_url}'"}
+    dotenv.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    new.write_text(OTHER_ENCRYPTION_KEY.reveal())
+    added = cli("keys", "add-next", str(new))
+    assert added.code == Exit.OK, added.err
+    assert NEW.primary_id in added.err
+    early = cli("keys", "adopt-next")
+    assert early.code == Exit.REFUSED
+    assert "keyledger keys retire KEY_ID" in early.err
+    assert cli("keys", "rotate", "--yes").code == Exit.OK
+    assert cli("keys", "retire", OLD.primary_id, "--yes").code == Exit.OK
+    assert cli("keys", "adopt-next").code == Exit.OK
+    (left,) = [one for one in json.loads(cli("keys", "list", "--json").out) if one["state"] != "retired"]
+    assert (left["key_id"], left["state"], left["live"]) == (NEW.primary_id, "primary", 3)
+    assert ENCRYPTION_KEY.reveal() not in dotenv.read_text()
