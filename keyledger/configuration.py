@@ -46,9 +46,14 @@ class Configuration:
 
 def configuration_of(settings: Settings) -> Configuration:
     """Return what settings lead to; ENCRYPTION_KEY seals. Raises DocumentFault."""
+    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings))
+
+
+def keyring_of(settings: Settings) -> Keyring | None:
+    """Return the ring in which ENCRYPTION_KEY seals and every key opens; None while tenant credentials are off."""
     keys = keys_of(settings)
-    keyring = Keyring(keys[0], keys[1:]) if keys else None
-    return Configuration(settings, load_catalogue(settings.ai_models_file, settings.providers), keys, keyring)
+    return Keyring(keys[0], keys[1:]) if keys else None
 
 
 def keys_of(settings: Settings) -> tuple[Secret, ...]:

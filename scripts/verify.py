@@ -45,10 +45,10 @@ def verify(
 
 @contextmanager
 def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]":
+    from keyledger.configuration import keyring_of
     from keyledger.database_check import prepare_database
     from keyledger.direct_access import admin_address, database_of
     from keyledger.keyless_access import keyless_database
-    from keyledger.keyring import Keyring
     from keyledger.settings import load, load_data_dir
 
     if without_keys:
@@ -56,12 +56,10 @@ def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]"
             yield dsn, None, load_data_dir(os.environ, Path(".env"))
         return
     settings = load(os.environ, Path(".env"))
-    primary = settings.encryption_key
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
         prepare_database(dsn, admin_address(settings, dsn), appends=False)
-        ring = Keyring(primary, settings.previous_encryption_keys) if primary else None
-        yield dsn, ring, settings.data_dir
+        yield dsn, keyring_of(settings), settings.data_dir
 
 
 def _catch_up(dsn: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
+from keyledger.configuration import keyring_of
 from keyledger.doctor.finding import CannotLook
 from keyledger.keyring import Keyring
 from keyledger.settings import Settings, SettingsFault, load, load_data_dir, load_database
@@ -54,10 +55,10 @@ class Circumstances:
 
     def keyring(self) -> Keyring:
         """Return the encryption keys that are configured. Raises CannotLook."""
-        settings = self.known_settings()
-        if settings.encryption_key is None:
+        ring = keyring_of(self.known_settings())
+        if ring is None:
             raise CannotLook("tenant credentials are off, so no encryption key is used")
-        return Keyring(settings.encryption_key, settings.previous_encryption_keys)
+        return ring
 
     def pool(self) -> ConnectionPool[BoundedConnection]:
         """Return connections to a database that answers and has the present schema. Raises CannotLook."""

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from keyledger.configuration import keyring_of
 from keyledger.next_key import add_next, adopt_next
 from keyledger.settings import load
 from keyledger.start_checks import StartRefused
-from tests.support.rings import NEW, OLD
+from tests.support.rings import BOTH, NEW, OLD
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 
 OLD_KEY, NEW_KEY = ENCRYPTION_KEY.reveal(), OTHER_ENCRYPTION_KEY.reveal()
@@ -95,3 +96,10 @@ def test_settings_from_the_environment_are_changed_there(dotenv: Path, new: Path
 def test_nothing_is_adopted_without_a_next_key(dotenv: Path) -> None:
     with pytest.raises(StartRefused, match="add-next"):
         adopt_next({}, dotenv, set())
+
+
+def test_the_next_key_opens_everywhere_and_seals_not_yet(dotenv: Path, new: Path) -> None:
+    add_next({}, dotenv, new)
+    ring = keyring_of(load({}, dotenv))
+    assert ring is not None
+    assert (ring.primary_id, ring.key_ids) == (OLD.primary_id, BOTH.key_ids)
