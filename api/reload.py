@@ -18,7 +18,7 @@ from domain.errors import FieldFault, InvalidRequest
 
 router = APIRouter(tags=["operation"], dependencies=[AUTHENTICATED])
 
-_EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"]}
+_EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"], "warnings": []}
 
 
 class ReloadAnswer(BaseModel):
@@ -26,6 +26,7 @@ class ReloadAnswer(BaseModel):
 
     changed: Annotated[list[str], Field(description="In force now.")]
     needs_restart: Annotated[list[str], Field(description="Changed too, but as before until a restart.")]
+    warnings: Annotated[list[str], Field(description="Not wrong, worth knowing.")]
 
 
 async def _no_body(exchange: ExchangeOf) -> None:
@@ -43,4 +44,6 @@ async def _no_body(exchange: ExchangeOf) -> None:
 async def reload(services: ServicesOf) -> ReloadAnswer:
     """Read `.env`, secret files and the catalogue again and put them in force as a whole, for calls that begin then."""
     report = await services.reload()
-    return ReloadAnswer(changed=list(report.changed), needs_restart=list(report.needs_restart))
+    return ReloadAnswer(
+        changed=list(report.changed), needs_restart=list(report.needs_restart), warnings=list(report.warnings)
+    )

@@ -47,10 +47,14 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What a reload did, by names of settings: what is in force now, and what only a restart can change."""
+    """What a reload did, by names of settings: what is in force now, and what only a restart can change.
+
+    warnings: not wrong, worth knowing, such as a name that is nearly that of a setting.
+    """
 
     changed: tuple[str, ...]
     needs_restart: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]

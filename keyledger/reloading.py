@@ -78,6 +78,8 @@ class Reloader:
         _log.info("settings were read again; changed: %s", ", ".join(report.changed) or "nothing")
         for name in report.needs_restart:
             _log.warning("%s changed, and stays as it was until a restart", name)
+        for warning in report.warnings:
+            _log.warning("%s", warning)
         return report
 
     def reload_or_log(self) -> None:
@@ -117,5 +119,7 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
     differing += [name for name, differs in contents.items() if differs and name not in differing]
     fixed = {*FIXED, _ENABLED}
     return ReloadReport(
-        tuple(name for name in differing if name not in fixed), tuple(name for name in differing if name in fixed)
+        tuple(name for name in differing if name not in fixed),
+        tuple(name for name in differing if name in fixed),
+        read.warnings,
     )

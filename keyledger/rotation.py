@@ -98,7 +98,7 @@ class Rotator:
         if plan.obstacles:
             raise RotationRefused(
                 f"The rotation may not start: {'; '.join(plan.obstacles)}."
-                " Give it the key in ENCRYPTION_KEY_PREVIOUS and restart it, or stop it."
+                " Give it the key, with keyledger keys add-next and keyledger reload, or stop it."
             )
         rotation_id = str(uuid4())
 

@@ -16,10 +16,12 @@ def reload(url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = None, as_
     if as_json:
         print_json(answer)
         return
-    changed, needs_restart = (answer.get(name) for name in ("changed", "needs_restart"))
+    changed, needs_restart, warnings = (answer.get(name) for name in ("changed", "needs_restart", "warnings"))
     typer.echo(f"in force: {_listed(changed)}" if changed else "nothing changed")
     if needs_restart:
         say(f"only a restart changes: {_listed(needs_restart)}")
+    for warning in warnings if isinstance(warnings, list) else []:
+        say(f"warning: {warning}")
 
 
 def _listed(names: object) -> str:

@@ -7,7 +7,7 @@ def test_it_tells_what_is_in_force_and_what_needs_a_restart() -> None:
     answer = Harness().client.post("/api/v1/reload")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"changed": ["OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"]},
+        {"changed": ["OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"], "warnings": []},
     )
 
 

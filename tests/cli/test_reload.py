@@ -11,6 +11,10 @@ def test_it_says_what_is_in_force_or_why_nothing_changed(cli, database_url):
         env = {"KEYLEDGER_URL": url, "KEYLEDGER_API_KEY": ADMIN_KEY}
         ended = cli("reload", env=env)
         assert (ended.code, ended.out) == (Exit.OK, "nothing changed\n")
-        assert json.loads(cli("reload", "--json", env=env).out) == {"changed": [], "needs_restart": []}
+        assert json.loads(cli("reload", "--json", env=env).out) == {
+            "changed": [],
+            "needs_restart": [],
+            "warnings": [],
+        }
         stranger = cli("reload", env=env | {"KEYLEDGER_API_KEY": "somebody-else-0123456789"})
         assert stranger.code == Exit.REFUSED

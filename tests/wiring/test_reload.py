@@ -68,7 +68,13 @@ def one(database_url: str, tmp_path: Path) -> Iterator[Running]:
 
 def test_without_a_change_a_reload_says_so(one: Running) -> None:
     answer = one.reload()
-    assert (answer.status_code, answer.json()) == (200, {"changed": [], "needs_restart": []})
+    assert (answer.status_code, answer.json()) == (200, {"changed": [], "needs_restart": [], "warnings": []})
+
+
+def test_a_misspelt_setting_is_told_of(one: Running) -> None:
+    answer = one.reload(OPENAI_API_KEYS="sk-global-third-0123")
+    assert answer.json()["changed"] == []
+    assert "did you mean OPENAI_API_KEY?" in answer.json()["warnings"][0]
 
 
 def test_global_keys_and_base_urls_are_those_of_the_next_call(one: Running) -> None:
