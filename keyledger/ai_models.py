@@ -37,6 +37,9 @@ class LeftOut:
     line: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.name} is left out ({self.line}): {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:

@@ -19,8 +19,7 @@ _DATA = "model_prices_and_context_window_backup.json"
 
 def catalogue_notes(catalogue: Catalogue, providers: Providers, today: date) -> list[str]:
     """Return a sentence for each model that is left out, and for each whose provider announced its end."""
-    left_out = [f"{one.name} is left out ({one.line}): {one.reason}" for one in catalogue.left_out]
-    return left_out + _endings(catalogue.models, providers, today)
+    return [*map(str, catalogue.left_out), *_endings(catalogue.models, providers, today)]
 
 
 def _endings(models: tuple[Model, ...], providers: Providers, today: date) -> list[str]:

@@ -121,5 +121,10 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
     return ReloadReport(
         tuple(name for name in differing if name not in fixed),
         tuple(name for name in differing if name in fixed),
-        read.warnings,
+        (*read.warnings, *_left_out(after)),
     )
+
+
+def _left_out(configuration: Configuration) -> list[str]:
+    catalogue = configuration.catalogue
+    return [f"{catalogue.source}: {one}" for one in catalogue.left_out]

@@ -7,6 +7,7 @@ embedded server too; SIGTERM ends it in order; no worker outlives this process.
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,7 @@ def serve(
     from scripts.http_server import listen, orderly_end
 
     settings = load(os.environ, Path(".env"))
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *_notes(settings)):
         say(f"warning: {warning}")
     with orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
         try:
@@ -40,6 +41,16 @@ def serve(
                 _serve_by_workers(settings, dsn, listener, workers)
         except KeyboardInterrupt:
             say("stopped")
+
+
+def _notes(settings: "Settings") -> list[str]:
+    """Return what is worth knowing about the catalogue. Raises DocumentFault."""
+    from keyledger.ai_models import load_catalogue
+    from keyledger.catalogue_notes import catalogue_notes
+
+    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
+    return [f"{catalogue.source}: {note}" for note in notes]
 
 
 def _serve_here(listener: "socket.socket") -> None:
