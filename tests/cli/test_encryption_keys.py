@@ -196,7 +196,7 @@ def test_progress_off_a_terminal_is_a_line_for_each_twentieth(capsys):
     assert len(lines) == 22
     assert lines[0].startswith("counting: 0 of 1,000")
     assert lines[20].startswith("counting: 1,000 of 1,000, 2 failed")
-    assert lines[21].startswith("nothing to count: 0 of 0")
+    assert lines[21].startswith("nothing to count: 0, 0 failed")
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch):

@@ -287,7 +287,7 @@ class TestCatalogue:
 
 class TestEndpoints:
     def test_a_host_that_cannot_be_resolved_is_named_without_its_path(self, deployment: Deployment) -> None:
-        config = CredentialConfig(endpoint=f"https://nowhere.invalid/{KEY}")
+        config = CredentialConfig(endpoint="https://nowhere.invalid/of-the-tenant")
         deployment.store.set(TENANT, "vllm", KEY, config)
         deployment.store.follow()
         deployment.only("endpoints", State.WARNING, "nowhere.invalid cannot be resolved from here")
