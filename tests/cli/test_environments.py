@@ -131,7 +131,7 @@ def test_a_rotation_in_the_background_is_not_ended_by_ctrl_c_in_front(tmp_path: 
         "ENCRYPTION_KEY_PREVIOUS": ENCRYPTION_KEY.reveal(),
         "DATABASE_URL": database_url,
     }
-    with running(tmp_path, "keys", "rotate", "--yes", env=env, started_by="trap '' INT") as process:
+    with running(tmp_path, "keys", "rotate", "--yes", env=env, started_by="trap '' INT", talkative=True) as process:
         process.wait_for(r"rotating to \w+: ([1-9][0-9,]*) of")
         process.popen.send_signal(signal.SIGINT)
         assert process.end() == Exit.OK, process.told
@@ -145,7 +145,7 @@ def test_a_service_in_the_background_is_deaf_to_ctrl_c_in_front(tmp_path: Path, 
     command = ("serve", "--port", "0", "--workers", workers)
     with running(tmp_path, *command, env=environment(), started_by="trap '' INT") as service:
         with client_of(service.wait_for(SERVING)) as client:
-            assert client.http.get("/readyz").status_code == 200
+            assert client.http.get("/livez").status_code == 200
         family = [service.popen.pid, *_children_that_serve(service)]
         assert len(family) == (1 if workers == "1" else 3)
         assert all(_blocked(pid) & 1 << signal.SIGINT - 1 for pid in family)
