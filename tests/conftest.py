@@ -11,8 +11,11 @@ from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
 
 HOME = pytest.StashKey[Path]()
-# `make prove` asks for it. Hypothesis finds in hours what it does not in seconds, so there is no end to "thorough".
-hypothesis.settings.register_profile("thorough", max_examples=2_000, deadline=None)
+# No property fails for being slow: that says how busy a machine is.
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("everyday", _PATIENT)
+hypothesis.settings.register_profile("thorough", _PATIENT, max_examples=2_000)  # asked for by `make prove`
+hypothesis.settings.load_profile("everyday")
 
 
 @pytest.hookimpl(tryfirst=True)
