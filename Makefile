@@ -31,7 +31,7 @@ stock:  ## both commands from a fresh clone on the system's own Python, in a bar
 prove: .venv/.test  ## what takes long: 2,000 examples for each property, crashes and faults, 10,000 calls through poolers
 	.venv/bin/python -m pytest -n auto --dist worksteal --hypothesis-profile thorough -m hypothesis $(ARGS)
 	.venv/bin/python -m pytest -n auto --dist worksteal tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
-	KEYLEDGER_POOLER_CALLS=10000 .venv/bin/python -m pytest -m pooler tests/e2e
+	KEYLEDGER_TEST_POOLER_CALLS=10000 .venv/bin/python -m pytest -m pooler tests/e2e
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -21,7 +21,7 @@ from tests.support.store import open_store
 
 pytestmark = pytest.mark.pooler
 
-CALLS = int(os.environ.get("KEYLEDGER_POOLER_CALLS", "300"))
+CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "300"))
 """For each way to run it; `make prove` makes 10,000."""
 CLIENTS = 12
 TRANSACTION = "pool_mode = transaction"
