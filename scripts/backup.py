@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from domain.key_shapes import masked
 from scripts.exits import Exit, Stop
 from scripts.output import JsonOption, print_json, say
 from scripts.partial_file import whole_file
@@ -42,5 +43,6 @@ def backup(
     if as_json:
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return
-    typer.echo(f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and compared")
+    said = f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and compared"
+    typer.echo(masked(said))
     say("keep ENCRYPTION_KEY apart from it: together they are readable, without it they are not")

@@ -6,6 +6,7 @@ elsewhere cannot mark up, move the cursor or turn the direction of writing (see 
 """
 
 import sys
+from dataclasses import replace
 from shutil import get_terminal_size
 from typing import Annotated
 
@@ -27,8 +28,9 @@ def print_json(data: object) -> None:
 
 
 def print_table(table: Table, *, wide: bool = False) -> None:
-    """Print a table on stdout. wide: as a pipe would get it."""
-    for number, line in enumerate(laid_out(table, None if wide else _width())):
+    """Print a table on stdout, keys that were mistaken for something else as masks. wide: as a pipe would get it."""
+    shown = replace(table, rows=[[masked(cell) for cell in row] for row in table.rows])
+    for number, line in enumerate(laid_out(shown, None if wide else _width())):
         print_line(line, style="bold" if number == 0 else "")
     typer.echo()
 

@@ -10,11 +10,8 @@ import re
 from unicodedata import category, east_asian_width
 
 _JOINERS = frozenset("\u200c\u200d")
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e\n]")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_NOT_ESCAPED = re.compile(
-    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
-"""What JSON need not escape and a terminal may obey."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -27,7 +24,7 @@ def visible(text: str, *, keep: str = "") -> str:
 def visible_json(data: object) -> str:
     """Return a JSON document that a terminal may be shown: the same data, with escapes of JSON."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    return _NOT_ESCAPED.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
+    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1] if _is_unseen(found[0]) else found[0], text)
 
 
 def cells_of(text: str) -> int:

@@ -19,7 +19,11 @@ def env(bare_environment):
 def test_findings_are_a_table_with_the_next_command(cli, env):
     env["DATABASE_URL"] = f"postgresql://keyledger:{CANARY}@127.0.0.1:9/keyledger"
     ended = cli("doctor", env=env)
-    assert re.search(r"^ *database +fault +does not answer.* +keyledger config check *$", ended.out, re.MULTILINE)
+    assert re.search(
+        r"^ *database +fault +nothing listens where DATABASE_URL leads.* +keyledger config check *$",
+        ended.out,
+        re.MULTILINE,
+    )
     assert all(subject in ended.out for subject, _ in CHECKS)
     assert CANARY not in ended.out + ended.err
 

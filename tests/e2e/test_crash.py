@@ -162,7 +162,11 @@ REFUSED_STARTS = [
     pytest.param({"ENCRYPTION_KEY": "short"}, "ENCRYPTION_KEY", id="no key at all"),
     pytest.param({"SUPER_API_KEY": "short", "GLOBAL_FALLBACK": "maybe"}, "GLOBAL_FALLBACK", id="two faulty settings"),
     pytest.param({"AI_MODELS_FILE": "nothing.yml"}, "nothing.yml", id="no catalogue"),
-    pytest.param({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "check DATABASE_URL", id="no database"),
+    pytest.param(
+        {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
+        "nothing listens where DATABASE_URL leads",
+        id="no database",
+    ),
 ]
 
 
