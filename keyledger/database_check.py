@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from domain.errors import StoreUnavailable
 from keyledger.start_checks import StartRefused
-from projections.connection_check import ConnectionReport, Finding, Flaw, check_connection
+from projections.connection_check import ConnectionReport, Finding, Flaw, check_connection, lead_to_one_database
 from projections.connection_refusal import Refusal
 from projections.migration import NewerSchema, migrate
 
@@ -89,7 +89,10 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
     admin_dsn: where tables are made, if not at `dsn`. appends: as in `stands_in_the_way`.
     Raises StartRefused, DatabaseUnreachable, StoreUnavailable.
     """
-    if not require_database(dsn, appends=appends).has_present_schema:
+    report = require_database(dsn, appends=appends)
+    if admin_dsn is not None:
+        require_one_database(dsn, admin_dsn)
+    if not report.has_present_schema:
         try:
             migrate(admin_dsn or dsn)
         except NewerSchema:
@@ -116,6 +119,17 @@ def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
             raise DatabaseUnreachable(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:
             raise StartRefused(sentence_of(finding, setting))
+
+
+def require_one_database(dsn: str, admin_dsn: str) -> None:
+    """Require that DATABASE_URL and DATABASE_ADMIN_URL are two ways to one database: on another, a migration, a backup
+    or the proof that a key can go would be about somebody else's ledger. Raises as `prepare_database` does."""
+    if dsn == admin_dsn:
+        return
+    for address, setting in ((dsn, "DATABASE_URL"), (admin_dsn, "DATABASE_ADMIN_URL")):
+        require_reachable(address, setting)
+    if not lead_to_one_database(dsn, admin_dsn):
+        raise StartRefused("DATABASE_ADMIN_URL leads to another database than DATABASE_URL: let both name the same one")
 
 
 def _warnings(report: ConnectionReport) -> Iterator[str]:

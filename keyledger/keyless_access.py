@@ -11,7 +11,7 @@ from pathlib import Path
 
 from domain.replay import RebuildResult, Swap
 from keyledger import embedded_postgres
-from keyledger.database_check import require_database
+from keyledger.database_check import require_database, require_one_database
 from keyledger.direct_access import command_meta
 from keyledger.event_store import CredentialLog
 from keyledger.recorded_replay import recorded_replay
@@ -37,9 +37,11 @@ def keyless_database(environ: Mapping[str, str], dotenv: Path | None) -> Iterato
 def named_database(settings: DatabaseSettings) -> Iterator[tuple[str, str]]:
     """Give the address of a database that is there, as it is, and the setting that named it.
 
-    Raises StartRefused, EmbeddedPostgresError.
+    Raises StartRefused, DatabaseUnreachable, StoreUnavailable, EmbeddedPostgresError.
     """
     if settings.url is not None:
+        if settings.serving_url is not None:
+            require_one_database(settings.serving_url.reveal(), settings.url.reveal())
         yield settings.url.reveal(), settings.setting
         return
     if embedded_postgres.status(settings.data_dir) == "absent":

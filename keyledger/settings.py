@@ -145,11 +145,15 @@ def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where the database is. setting: what gave `url`, which is None for the embedded PostgreSQL in `data_dir`."""
+    """Where the database is. setting: what gave `url`, which is None for the embedded PostgreSQL in `data_dir`.
+
+    serving_url: where requests go, which has to be the same database; None where only one address was given.
+    """
 
     url: Secret | None
     setting: str
     data_dir: Path
+    serving_url: Secret | None = None
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
@@ -157,7 +161,7 @@ def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSe
     sources = Sources(environ, dotenv)
     serving, admin = _database_url(sources), _database_url(sources, "DATABASE_ADMIN_URL")
     setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
-    found = DatabaseSettings(admin or serving, setting, _data_dir(sources))
+    found = DatabaseSettings(admin or serving, setting, _data_dir(sources), serving if admin else None)
     if sources.faults:
         raise SettingsFault(tuple(sources.faults))
     return found

@@ -84,6 +84,22 @@ def check_connection(dsn: str) -> ConnectionReport:
         return ConnectionReport(tuple(_findings(connection, schema)), connection.pooled, schema)
 
 
+def lead_to_one_database(dsn: str, other: str) -> bool:
+    """Say whether two addresses are of one database, through a pooler or not: a lock taken at one is seen at the other.
+
+    Raises StoreUnavailable.
+    """
+    name = secrets.randbelow(2**31)
+    with unavailable(), connect_bounded(dsn) as here, connect_bounded(other) as there, here.transaction():
+        here.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [name, name])
+        row = there.execute(
+            "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [name, name],
+        ).fetchone()
+    return bool(row and row["n"])
+
+
 def _may_read_version(connection: BoundedConnection) -> bool:
     row = connection.execute(
         "SELECT coalesce(has_table_privilege(to_regclass('keyledger_schema'), 'SELECT'), true) AS may"

@@ -16,7 +16,7 @@ from domain.errors import CredentialIntegrityError
 from keyledger.backup.dump import Contents, DumpFault, Told, read_dump
 from keyledger.backup.programs import Programs, programs_of
 from keyledger.backup.replacing import RestoreFailed, replace_by
-from keyledger.database_check import prepare_database, require_reachable
+from keyledger.database_check import prepare_database, require_one_database, require_reachable
 from keyledger.embedded_postgres import start
 from keyledger.log_anchor import AnchorFile, Contradiction
 from keyledger.nodes import live_nodes
@@ -66,10 +66,13 @@ class Restoration:
 def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) -> Iterator[Restoration]:
     """Look at a dump and at the database that the settings name; give what restores while the block lasts.
 
-    Raises DumpFault, RestoreFailed, ProgramsMissing, SettingsFault, DatabaseUnreachable, StoreUnavailable.
+    Raises DumpFault, RestoreFailed, ProgramsMissing, SettingsFault, StartRefused, DatabaseUnreachable and
+    StoreUnavailable.
     """
     settings = load_database(environ, dotenv)
     if settings.url is not None:
+        if settings.serving_url is not None:
+            require_one_database(settings.serving_url.reveal(), settings.url.reveal())
         yield _look(settings.url.reveal(), settings.setting, settings.data_dir, dump)
         return
     with start(settings.data_dir) as server:

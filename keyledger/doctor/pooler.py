@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from domain.errors import ServiceError
+from keyledger.database_check import require_one_database
 from keyledger.doctor.circumstances import Circumstances
-from keyledger.doctor.finding import Finding, ok, warning
+from keyledger.doctor.finding import Finding, fault, ok, warning
+from keyledger.start_checks import StartRefused
 from projections.postgres import unavailable
 
 SUBJECT = "pooler"
@@ -13,6 +16,13 @@ def look(here: Circumstances) -> Iterator[Finding]:
     """Tell whether connections are direct, and, where they are not, whether there is a way past the pooler."""
     with unavailable(), here.pool().connection() as connection:
         pooled = connection.pooled
+    past = here.settings and here.settings.database_admin_url
+    if here.dsn is not None and past:
+        try:
+            require_one_database(here.dsn, past.reveal())
+        except (StartRefused, ServiceError) as refused:  # its text is ours
+            yield fault(SUBJECT, str(refused), "keyledger config check")
+            return
     if not pooled:
         yield ok(SUBJECT, "connections are direct")
     elif here.settings is not None and here.settings.database_admin_url is None:

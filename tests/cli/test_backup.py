@@ -288,3 +288,14 @@ def test_a_role_that_the_server_has_not_is_told_and_can_be_left_out(
 
 def test_settings_that_are_not_fit_are_refused(cli: Cli) -> None:
     assert cli("backup", "backup", env={"DATABASE_URL": "mysql://x"}).code == Exit.REFUSED
+
+
+def test_no_backup_is_taken_of_and_none_is_put_into_another_database_than_the_service_uses(
+    cli: Cli, saved: Path, database_url: str, empty_database_url: str
+) -> None:
+    env = {"DATABASE_URL": database_url, "DATABASE_ADMIN_URL": empty_database_url}
+    for command in (["backup", "other"], ["restore", "from", str(saved), "--yes"]):
+        ended = cli(*command, env=env)
+        assert ended.code == Exit.REFUSED, ended.err
+        assert "DATABASE_ADMIN_URL leads to another database than DATABASE_URL" in ended.err
+    assert not (saved.parent / "other").exists()

@@ -218,6 +218,12 @@ class TestPooler:
             deployment.environ["DATABASE_ADMIN_URL"] = deployment.store.url
             assert deployment.wrong() == []
 
+    def test_a_way_past_it_to_another_database_is_a_fault(
+        self, deployment: Deployment, empty_database_url: str
+    ) -> None:
+        deployment.environ["DATABASE_ADMIN_URL"] = empty_database_url
+        deployment.only("pooler", State.FAULT, "leads to another database")
+
 
 class TestEncryptionKeys:
     def test_a_key_that_live_credentials_need_is_missing(self, deployment: Deployment) -> None:

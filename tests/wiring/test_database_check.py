@@ -103,6 +103,26 @@ def test_an_empty_database_is_made_ready_and_then_everything_holds(empty_databas
     assert len(report.findings) == len({finding.assumption for finding in report.findings})
 
 
+def test_an_administrators_address_of_another_database_is_noticed_before_anything_is_made_there(
+    database_url: str, empty_database_url: str
+) -> None:
+    with pytest.raises(StartRefused, match="DATABASE_ADMIN_URL leads to another database than DATABASE_URL"):
+        prepare_database(database_url, empty_database_url)
+    assert not require_database(empty_database_url).has_present_schema
+
+
+def test_an_administrators_address_of_the_same_database_will_do_in_any_spelling(database_url: str) -> None:
+    prepare_database(database_url, f"{database_url}{'&' if '?' in database_url else '?'}application_name=admin")
+
+
+@pytest.mark.pooler
+def test_the_way_past_a_pooler_is_known_as_the_same_database(database_url: str, empty_database_url: str) -> None:
+    with pooled(database_url, "pool_mode = transaction") as pooler:
+        prepare_database(pooler.url, database_url)
+        with pytest.raises(StartRefused, match="leads to another database"):
+            prepare_database(pooler.url, empty_database_url)
+
+
 FLAWS = [
     pytest.param(
         "ALTER TABLE keyledger_events DISABLE TRIGGER keyledger_events_append_only",
