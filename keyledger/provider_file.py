@@ -19,6 +19,7 @@ import yaml
 
 from domain.endpoints import OPERATORS_OWN, endpoint_fault
 from domain.providers import BUILT_IN, KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
+from keyledger.settings_sources import SUPER_KEY_ALSO
 from keyledger.yaml_document import Document, read_document
 
 _MEMBERS = ("name", "base_url", "key_header", "key_min", "self_hosted")
@@ -28,6 +29,8 @@ _OF_THE_MESSAGE = re.compile(
     "host|content-.*|transfer-encoding|connection|te|trailer|upgrade|expect|cookie|accept.*|proxy-.*|user-agent"
 )
 """Headers that say something else in every request, so that no key can stand in them."""
+_OWN_KEYS = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
+"""Keys to this service itself, which must not be sent to anybody."""
 
 
 def load_providers(path: Path) -> Providers:
@@ -38,8 +41,13 @@ def load_providers(path: Path) -> Providers:
         row = _row(document, entry)
         if row is None:
             continue
+        key_setting = row.setting("api_key")
         if row.name in {known.name for known in rows} | {name for known in rows for name in known.also_called}:
             document.fault(entry, f"the name '{row.name}' is taken already; choose another")
+        elif key_setting in _OWN_KEYS | {known.setting("api_key") for known in rows}:
+            document.fault(
+                entry, f"the name '{row.name}' leads to {key_setting}, which is another's key; choose another"
+            )
         else:
             rows.append(row)
     document.close()

@@ -75,8 +75,8 @@ class Dispatcher:
     ) -> aiohttp.ClientResponse | None:
         """Send the request of a lease and return the answer when its head is there.
 
-        headers: without the key. Returns None where there is no answer; the lease's `seen` says why. Raises CallFailed
-        for a request that the lease does not allow.
+        headers: without the key; what else stands in its header is left out. Returns None where there is no answer; the
+        lease's `seen` says why. Raises CallFailed for a request that the lease does not allow.
         Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
         """
         if reason := lease.refusal(origin_of(url)):
@@ -93,7 +93,7 @@ class Dispatcher:
                     method,
                     url,
                     data=content,
-                    headers=[*headers, _key_header(lease)],
+                    headers=[*(one for one in headers if one[0] != lease.header.name), _key_header(lease)],
                     allow_redirects=False,
                 )
         except asyncio.CancelledError as error:

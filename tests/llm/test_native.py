@@ -7,6 +7,7 @@ import json
 import logging
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from aiohttp import web
 from domain.endpoints import EndpointRules
 from domain.errors import ProviderTimeout, ProviderUnavailable, RejectedByProvider, ServiceError, UnknownProvider
 from domain.native import NativeAnswer, NativeCall
+from domain.resolution import Route
 from keyledger.llm import Means, PassThrough, Timeouts
 from tests.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
@@ -107,6 +109,28 @@ def test_anthropic_gets_a_version_where_the_caller_names_none(server, given):
     assert heard.headers["x-api-key"] == KEY
     assert heard.headers["anthropic-version"] == ("2030-01-01" if given else "2023-06-01")
     assert "authorization" not in heard.headers
+
+
+class _OwnHeader(Keys):
+    """A provider of the operator's own, which takes its key in a header that nobody else has."""
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        route = await super().explain(tenant_id, provider, tenant_capable=tenant_capable)
+        return replace(route, provider=replace(route.provider, key_header="x-example-key"))
+
+
+def test_what_the_caller_sends_in_the_provider_s_key_header_does_not_reach_it(server):
+    seen = []
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        seen.extend(request.headers.getall("x-example-key"))
+        return web.json_response({})
+
+    server.answer = look
+    sent = [(b"x-example-key", b"the-callers-own"), (b"x-other", b"passes")]
+    with_pass_through(_OwnHeader(server.url), lambda apis: apis.call(call(headers=sent)))
+    assert seen == [KEY]
+    assert server.heard[0].headers["x-other"] == "passes"
 
 
 def test_an_unknown_provider_is_refused_before_anything_is_resolved(server):

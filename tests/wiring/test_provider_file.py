@@ -69,6 +69,19 @@ def test_an_empty_file_adds_none(tmp_path):
             "line 2: the name 'a' is taken already",
             id="twice",
         ),
+        pytest.param(
+            "- {name: super, base_url: 'https://a.example'}\n", "leads to SUPER_API_KEY", id="whose key is our own"
+        ),
+        pytest.param(
+            "- {name: intric_super, base_url: 'https://a.example'}\n",
+            "leads to INTRIC_SUPER_API_KEY",
+            id="our own also",
+        ),
+        pytest.param(
+            "- {name: a-b, base_url: 'https://a.example'}\n- {name: a_b, base_url: 'https://b.example'}\n",
+            "line 2: the name 'a_b' leads to A_B_API_KEY",
+            id="one key for two",
+        ),
         pytest.param("- {name: a, base_url: 'ftp://a.example'}\n", "base_url must start with", id="no http"),
         pytest.param("- {name: a, base_url: 'https://k@a.example'}\n", "base_url must not hold", id="a user"),
         pytest.param("- {name: a, base_url: 'https://169.254.169.254'}\n", "never allowed", id="metadata"),
