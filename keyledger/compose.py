@@ -6,7 +6,7 @@ keys and passwords are gone from it, so nothing loaded later can pick them up.
 
 import asyncio
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from api.app import create_app
 from api.services import ReloadReport, Services, new_registry
 from domain.command_batch import AdminCommand, CommandResult
+from domain.errors import ServiceError
 from domain.event import CommandMeta, CommandSource
 from domain.fleet import Fleet
 from keyledger import logs
@@ -36,10 +37,11 @@ from keyledger.heartbeat import Heartbeat
 from keyledger.in_force import InForce, Lasting, Steering, sealing_with_next
 from keyledger.key_agreement import disagreements, require_agreement
 from keyledger.key_introduction import introduce_keys
+from keyledger.keyring import Keyring
 from keyledger.llm import Gateway, PassThrough, cleanse
 from keyledger.log_anchor import AnchorFile
 from keyledger.log_watch import LogWatch
-from keyledger.nodes import Presence
+from keyledger.nodes import Node, Presence
 from keyledger.policy_record import record_policy
 from keyledger.readiness import Readiness
 from keyledger.reloading import Reloader
@@ -129,11 +131,10 @@ class Service:
     _lasting: Lasting
     _resources: ExitStack
 
-    def prepare(self, *, agreed: bool = False) -> None:
+    def prepare(self) -> None:
         """Migrate the database, check what must hold before a start, and record keys that are new to the log.
 
-        agreed: whoever starts this process has seen that the other nodes know its keys; else it waits for them.
-        Raises StartRefused, StoreUnavailable.
+        From then on this is a node among the others, until it is closed. Raises StartRefused, StoreUnavailable.
         """
         pool = self._lasting.pool
         require_own_packages()
@@ -143,8 +144,9 @@ class Service:
         self._steering.seal_with_next()
         configuration = self._steering().configuration
         _require_keys(pool, configuration)
-        if configuration.keyring is not None and not agreed:
-            require_agreement(pool, configuration.keyring)
+        if configuration.keyring is not None:
+            require_agreement(self._lasting.presence, configuration.keyring)
+            self._resources.callback(_leave, self._lasting.presence)
         _record(self._lasting.log, configuration)
 
     def close(self) -> None:
@@ -263,6 +265,11 @@ def _handle_all(steering: Callable[[], InForce], commands: Sequence[AdminCommand
     return steering().credentials.handle_all(commands)
 
 
+def _leave(presence: Presence) -> None:
+    with suppress(ServiceError):  # it will be forgotten soon
+        presence.leave()
+
+
 async def _reload(reloader: Reloader, supervisor: Callable[[], None] | None) -> ReloadReport:
     report = await asyncio.to_thread(reloader.reload)
     if supervisor is not None:
@@ -277,17 +284,25 @@ def _key_work(steering: Callable[[], InForce]) -> KeyWork:
 
 
 def _admitted(lasting: Lasting, configuration: Configuration) -> Configuration:
-    """Return a configuration as it may take the place of another, with what is new in it recorded.
+    """Return a configuration as it may take the place of another, with what is new in it recorded and told.
 
     Raises StartRefused, StoreUnavailable.
     """
     others = lasting.presence.others()
     admitted = sealing_with_next(configuration, others)
     _require_keys(lasting.pool, admitted)
-    if admitted.keyring is not None and (found := disagreements(others, admitted.keyring)):
-        raise StartRefused(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+    _require_agreed(others, admitted)
     _record(lasting.log, admitted)
+    # Another node may have begun, or begun to seal, since: nothing that can fail comes after this.
+    lasting.presence.settle(lambda others: _require_agreed(others, admitted))
     return admitted
+
+
+def _require_agreed(others: Sequence[Node], configuration: Configuration) -> Keyring | None:
+    ring = configuration.keyring
+    if ring is not None and (found := disagreements(others, ring)):
+        raise StartRefused(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+    return ring
 
 
 def _require_keys(pool: ConnectionPool[BoundedConnection], configuration: Configuration) -> None:
@@ -309,8 +324,8 @@ def service_from_environment(
 ) -> Service:
     """Return the service that the environment and a `.env` file describe, prepared.
 
-    supervisor: of a process that is one of several on this node: makes all of them read their settings again. It has
-    seen that other nodes know the keys. Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
+    supervisor: of a process that is one of several on this node: makes all of them read their settings again.
+    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
     """
     at_start = StartEnvironment(environ)
     settings = load(at_start, dotenv)
@@ -321,7 +336,7 @@ def service_from_environment(
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
         service = build(settings, dsn, opened, lambda: load(at_start, dotenv), supervisor)
-        service.prepare(agreed=supervisor is not None)
+        service.prepare()
         return replace(service, _resources=opened.pop_all())
 
 

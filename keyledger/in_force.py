@@ -17,6 +17,7 @@ from keyledger import logs
 from keyledger.configuration import Configuration, Current
 from keyledger.event_store import CredentialLog
 from keyledger.key_status import KeyStatuses
+from keyledger.keyring import Keyring
 from keyledger.llm import Means
 from keyledger.nodes import Node, Presence
 from keyledger.rotation import Rotator
@@ -111,15 +112,29 @@ class Steering:
     def beat(self) -> None:
         """Seal with the next key if it is time, and tell other nodes what this one knows. Raises StoreUnavailable."""
         self.seal_with_next()
-        keyring = self._current().configuration.keyring
-        if keyring is not None:
-            self._lasting.presence.beat(keyring)
+        self._current.change(self._told)  # while nothing else can come in force, of which the others would not know
+
+    def _told(self, now: InForce) -> InForce:
+        if now.configuration.keyring is not None:
+            self._lasting.presence.beat(now.configuration.keyring)
+        return now
 
     def seal_with_next(self) -> None:
         """Begin to seal with ENCRYPTION_KEY_NEXT once every other live node opens with it. Raises StoreUnavailable."""
         if self._current().configuration.next_id is not None:
-            others = self._lasting.presence.others()
-            self.change(lambda now: sealing_with_next(now, others))
+            self.change(self._sealing_with_next)
+
+    def _sealing_with_next(self, now: Configuration) -> Configuration:
+        """Return what seals with the next key, once other nodes know of that: one that starts then finds it."""
+        decided = now
+
+        def decide(others: Sequence[Node]) -> Keyring | None:
+            nonlocal decided
+            decided = sealing_with_next(now, others)
+            return None if decided is now else decided.keyring
+
+        self._lasting.presence.settle(decide)
+        return decided
 
 
 def sealing_with_next(configuration: Configuration, others: Sequence[Node]) -> Configuration:

@@ -1,13 +1,14 @@
 """Which services run on the database, and which encryption keys they know.
 
 Promises: a service that runs has renewed its row within `LIVE_S` seconds; a rotation can therefore see a node that
-would not be able to read what it writes. Rows of services that ended disappear by themselves; one that was killed on
-the machine of whoever looks is known to be gone at once, elsewhere after `LIVE_S` seconds.
+would not be able to read what it writes. Two nodes never decide at once which keys they work with (`settle`). Rows of
+services that ended disappear by themselves; one that was killed on the machine of whoever looks is known to be gone at
+once, elsewhere after `LIVE_S` seconds.
 """
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ from uuid import UUID, uuid4
 from psycopg_pool import ConnectionPool
 
 from keyledger.keyring import Keyring
-from projections.postgres import BoundedConnection, unavailable
+from projections.postgres import BoundedConnection, Row, unavailable
 
 BEAT_S = 10.0
 """Seconds between two renewals."""
@@ -44,21 +45,35 @@ class Presence:
     def beat(self, keyring: Keyring) -> None:
         """Renew this service's row with the keys it knows, and forget those that ended. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection:
-            connection.execute(
-                "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (node_id) DO UPDATE SET seen_at = now(),"
-                " primary_key_id = excluded.primary_key_id, key_ids = excluded.key_ids",
-                [
-                    self._id,
-                    f"{socket.gethostname()}:{os.getpid()}",
-                    _process(os.getpid()),
-                    keyring.primary_id,
-                    sorted(keyring.key_ids),
-                    version("keyledger"),
-                ],
-            )
+            self._tell(connection, keyring)
             connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
+
+    def settle(self, decide: Callable[[Sequence[Node]], Keyring | None]) -> None:
+        """Tell the others of the ring that is decided from what they know; no other node decides meanwhile.
+
+        decide: gets the other services that run now; None, or what it raises, tells nothing. Raises StoreUnavailable.
+        """
+        with unavailable(), self._pool.connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyledger nodes', 0))")
+            keyring = decide(_live(connection, self._id))
+            if keyring is not None:
+                self._tell(connection, keyring)
+
+    def _tell(self, connection: BoundedConnection, keyring: Keyring) -> None:
+        connection.execute(
+            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
+            " VALUES (%s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (node_id) DO UPDATE SET seen_at = now(),"
+            " primary_key_id = excluded.primary_key_id, key_ids = excluded.key_ids",
+            [
+                self._id,
+                f"{socket.gethostname()}:{os.getpid()}",
+                _process(os.getpid()),
+                keyring.primary_id,
+                sorted(keyring.key_ids),
+                version("keyledger"),
+            ],
+        )
 
     def others(self) -> Sequence[Node]:
         """Return the other services that run now. Raises StoreUnavailable."""
@@ -73,11 +88,16 @@ class Presence:
 def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
     """Return the services that run now, apart from one. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
-        rows = connection.execute(
-            "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
-            " WHERE seen_at > now() - make_interval(secs => %s) AND node_id IS DISTINCT FROM %s ORDER BY name",
-            [LIVE_S, apart_from],
-        ).fetchall()
+        return _live(connection, apart_from)
+
+
+def _live(connection: BoundedConnection, apart_from: UUID | None) -> Sequence[Node]:
+    rows: Sequence[Row] = connection.execute(
+        # Not now(): a decision may have waited for another, whose row is newer than its own beginning.
+        "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
+        " WHERE seen_at > clock_timestamp() - make_interval(secs => %s) AND node_id IS DISTINCT FROM %s ORDER BY name",
+        [LIVE_S, apart_from],
+    ).fetchall()
     return [
         Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]), row["version"])
         for row in rows

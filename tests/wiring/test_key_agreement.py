@@ -3,8 +3,10 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import pytest
@@ -49,7 +51,7 @@ class Time:
 
 
 def require(store: Store, ring: Keyring, time: Time) -> None:
-    require_agreement(store.pool, ring, lambda: time.now, time.pause)
+    require_agreement(Presence(store.pool), ring, lambda: time.now, time.pause)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,26 @@ def test_two_nodes_with_the_keys_swapped_restart_one_after_the_other(store: Stor
         require(store, BOTH, time)
         assert time.now == 0
         Presence(store.pool).beat(BOTH)
+
+
+def test_a_node_that_agreed_is_found_by_the_next_before_it_serves(store: Store) -> None:
+    require(store, OLD, Time())
+    with pytest.raises(StartRefused, match=f"seals with the key {OLD.primary_id}"):
+        require(store, NEW, Time())
+
+
+def test_of_nodes_that_begin_at_once_with_keys_of_their_own_one_serves(store: Store) -> None:
+    rings = [OLD, NEW] * 3
+    together = Barrier(len(rings))
+
+    def begin(ring: Keyring) -> Keyring | None:
+        together.wait()
+        try:
+            require(store, ring, Time())
+        except StartRefused:
+            return None
+        return ring
+
+    with ThreadPoolExecutor(len(rings)) as threads:
+        served = {ring.primary_id for ring in threads.map(begin, rings) if ring is not None}
+    assert len(served) == 1

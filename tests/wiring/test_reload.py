@@ -7,15 +7,18 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 
 from keyledger.compose import Service, build
+from keyledger.key_agreement import require_agreement
 from keyledger.nodes import Presence, live_nodes
 from keyledger.settings import load
 from keyledger.settings_sources import StartEnvironment
+from keyledger.start_checks import StartRefused
 from scripts.http_server import listen, served_beside
 from scripts.stand_in_provider import StandInProvider
 from tests.cli.process import running
@@ -198,6 +201,26 @@ def test_the_next_key_seals_once_every_node_opens_with_it(one: Running, store: S
     assert sealed_with("sk-tenant-9876543210") == {NEW.primary_id: 1}
     assert one.reload(LOG_LEVEL="info").status_code == 200
     assert sealed_with("sk-tenant-0123456789") == {NEW.primary_id: 1}, "a later reload does not go back"
+
+
+def test_a_node_that_is_about_to_serve_is_not_forgotten_when_the_next_key_seals(one: Running, store: Store) -> None:
+    late = Presence(store.pool)
+    late.beat(OLD)
+    one.reload(ENCRYPTION_KEY_NEXT=OTHER_ENCRYPTION_KEY.reveal())
+    late.leave()
+    require_agreement(Presence(store.pool), OLD)
+    one.service._steering.beat()
+    assert {node.primary_id for node in live_nodes(store.pool)} == {OLD.primary_id}
+
+
+def test_that_the_next_key_seals_is_told_before_it_does(one: Running, store: Store) -> None:
+    late = Presence(store.pool)
+    late.beat(OLD)
+    one.reload(ENCRYPTION_KEY_NEXT=OTHER_ENCRYPTION_KEY.reveal())
+    late.leave()
+    one.service._steering.seal_with_next()
+    with pytest.raises(StartRefused, match=f"seals with the key {NEW.primary_id}"):
+        require_agreement(Presence(store.pool), OLD, pause=lambda seconds: None, clock=count().__next__)
 
 
 def test_the_environment_of_the_start_is_kept_and_shows_nothing(tmp_path: Path) -> None:
