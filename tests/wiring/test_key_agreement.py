@@ -2,18 +2,17 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Barrier
+from threading import Thread
 
 import httpx
 import pytest
 
 from keyledger.key_agreement import PATIENCE_S, disagreements, require_agreement
 from keyledger.keyring import Keyring
-from keyledger.nodes import Presence, live_nodes
+from keyledger.nodes import Node, Presence, live_nodes
 from keyledger.start_checks import StartRefused
 from tests.cli.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
@@ -133,18 +132,28 @@ def test_a_node_that_agreed_is_found_by_the_next_before_it_serves(store: Store) 
         require(store, NEW, Time())
 
 
-def test_of_nodes_that_begin_at_once_with_keys_of_their_own_one_serves(store: Store) -> None:
-    rings = [OLD, NEW] * 3
-    together = Barrier(len(rings))
+def test_two_nodes_never_decide_at_once_and_the_second_finds_what_the_first_did(store: Store) -> None:
+    order: list[str] = []
+    found: list[str] = []
 
-    def begin(ring: Keyring) -> Keyring | None:
-        together.wait()
-        try:
-            require(store, ring, Time())
-        except StartRefused:
-            return None
-        return ring
+    def decide_second(others: Sequence[Node]) -> None:
+        order.append("second")
+        found.extend(node.primary_id for node in others)
 
-    with ThreadPoolExecutor(len(rings)) as threads:
-        served = {ring.primary_id for ring in threads.map(begin, rings) if ring is not None}
-    assert len(served) == 1
+    def decide_first(others: Sequence[Node]) -> Keyring:
+        second.start()
+        while not (order or _waits_for_a_lock(store)):
+            pass
+        order.append("first")
+        return OLD
+
+    second = Thread(target=Presence(store.pool).settle, args=[decide_second])
+    Presence(store.pool).settle(decide_first)
+    second.join()
+    assert (order, found) == (["first", "second"], [OLD.primary_id])
+
+
+def _waits_for_a_lock(store: Store) -> bool:
+    with store.pool.connection() as connection:
+        row = connection.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return bool((row.fetchone() or {"n": 0})["n"])
