@@ -4,6 +4,7 @@ Promises: a 200 to PUT or DELETE means the change is stored and every node obeys
 never a key. Endpoints are plain functions where they block; each runs in a thread of its own.
 """
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -36,13 +37,14 @@ from api.services import Services, ServicesOf
 from api.validation import only_query
 from domain.audit import AuditFilter
 from domain.credential import DeleteCredential, Precondition, SetCredential
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import CredentialIntegrityError, CredentialNotFound, FieldFault, InvalidRequest
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig, check
+from domain.providers import NAME_PATTERN, CredentialConfig, check
 from domain.service import CredentialStatus
 
 router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
 
+_NAME = re.compile(NAME_PATTERN)
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """How far a caller's clock may be ahead of this one."""
 
@@ -142,7 +144,7 @@ async def delete_credential(
     response: Response,
 ) -> CredentialDeletedAnswer:
     """Take a credential out of use. Once this is answered no node uses it."""
-    name = services.providers.named(provider).name
+    name = await _known_once(services, tenant_id, provider)
     state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
@@ -213,6 +215,23 @@ async def _show_what_was_seen(services: Services) -> None:
     """Let what this node saw a moment ago, a call or a refusal, show in what is read next."""
     if services.usage_meter.waits():
         await run_in_threadpool(services.usage_meter.flush)
+
+
+async def _known_once(services: Services, tenant_id: str, provider: str) -> str:
+    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises UnknownProvider.
+
+    What an operator took away may come back with the next reload, so a key can be taken out of use meanwhile, too.
+    """
+    if provider not in services.providers and _NAME.fullmatch(provider):
+        try:
+            await run_in_threadpool(services.credentials.get, tenant_id, provider)
+        except CredentialNotFound:
+            pass
+        except CredentialIntegrityError:  # it is there
+            return provider
+        else:
+            return provider
+    return services.providers.named(provider).name
 
 
 def view_of(status: CredentialStatus) -> CredentialView:

@@ -88,11 +88,13 @@ def _page(text: str, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def _reference(app: Any) -> str:
-    """Return the page of an application; it is rendered once, as the document is built once."""
-    if not hasattr(app.state, "reference"):
-        document = app.openapi()
-        app.state.reference = rendered_reference(document)
-    return str(app.state.reference)
+    """Return the page of an application; it is rendered once for each document that is built."""
+    document = app.openapi()
+    shown, page = getattr(app.state, "reference", (None, ""))
+    if shown is not document:
+        page = rendered_reference(document)
+        app.state.reference = (document, page)
+    return str(page)
 
 
 def rendered_reference(document: Mapping[str, Any]) -> str:

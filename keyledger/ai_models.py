@@ -25,8 +25,9 @@ from keyledger.yaml_document import Document, line_of, read_document
 SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": ModelKind.EMBEDDING}
 _SHOWN = 20
 """Models named in a summary; `config check` names them all."""
-_REST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
-"""What a caller may put in place of the `*`: no provider's model has another name, and none of these changes a URL."""
+_REST = re.compile(r"(?!responses/)[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
+"""What a caller may put in place of the `*`: no provider's model has another name, and none of these changes a URL.
+`responses/` is LiteLLM's word for another operation than the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

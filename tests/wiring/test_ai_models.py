@@ -219,7 +219,9 @@ class TestPatterns:
         found = load(tmp_path, self.TEXT).model(name)
         assert (found.name, found.provider, found.upstream_name) == (name, provider, upstream)
 
-    @pytest.mark.parametrize("name", ["openai/", "openai/*", "openai/a b", "openai/\u0430", "openai/?x", "o"])
+    @pytest.mark.parametrize(
+        "name", ["openai/", "openai/*", "openai/a b", "openai/\u0430", "openai/?x", "o", "openai/responses/x"]
+    )
     def test_what_no_model_is_called_is_not_served(self, tmp_path, name):
         with pytest.raises(UnknownModel):
             load(tmp_path, self.TEXT).model(name)

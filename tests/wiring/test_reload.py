@@ -110,6 +110,28 @@ def test_a_provider_of_ones_own_is_known_after_a_reload(one: Running) -> None:
     assert "mine" in str(document["paths"]["/api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}"])
 
 
+def test_the_page_shows_the_document_of_the_moment(one: Running) -> None:
+    assert "own-llm" not in one.client.http.get("/docs").text
+    own = one.folder / "providers.yml"
+    own.write_text("providers:\n- {name: own-llm, base_url: 'https://llm.example.com/v1'}\n")
+    one.reload(PROVIDERS_FILE=str(own))
+    assert "own-llm" in one.client.http.get("/docs").text
+
+
+def test_a_credential_is_taken_out_of_use_although_its_provider_is_gone(one: Running, store: Store) -> None:
+    own = one.folder / "providers.yml"
+    own.write_text("providers:\n- {name: mine, base_url: 'https://llm.example.com/v1'}\n")
+    one.reload(PROVIDERS_FILE=str(own))
+    assert one.client.put(TENANT, "mine", api_key="key-of-the-tenant-0123").status_code == 200
+    own.write_text("providers: []\n")
+    one.reload()
+    assert one.client.put(TENANT, "mine", api_key="key-of-the-tenant-0123").json()["code"] == "unknown-provider"
+    assert one.client.delete(TENANT, "mine").status_code == 200
+    assert store.view.read(TENANT, "mine").current() is None
+    assert one.client.delete(TENANT, "mine").json()["code"] == "unknown-provider"
+    assert one.client.delete(TENANT, "no/such").status_code == 404
+
+
 def test_hosts_are_allowed_and_forbidden_again(one: Running) -> None:
     private = {"api_key": "sk-tenant-0123456789", "endpoint": "http://10.1.2.3:8000"}
     assert one.client.put(TENANT, "openai", **private).status_code == 422
