@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from domain.errors import UnknownModel
+from domain.key_shapes import masked
 from domain.llm import ANY, Adapter, Model, ModelKind
 from domain.providers import BUILT_IN, Dialect, Provider, Providers
 from keyledger.yaml_document import Document, line_of, read_document
@@ -134,6 +135,7 @@ class _Reading:
 
     def _leave_out(self, section: str, entries: yaml.Node) -> None:
         """Name what stands in a section that is not known, whatever its form: it is for other programs."""
+        section = masked(section)
         reason = f"{section} are not served here; there are {' and '.join(SECTIONS)}"
         listed = entries.value if isinstance(entries, yaml.SequenceNode) else []
         names = [(_name_in(entry), entry) for entry in listed] or [(section, entries)]
@@ -193,7 +195,7 @@ class _Reading:
 
 def _name_in(entry: yaml.Node) -> str:
     pairs = entry.value if isinstance(entry, yaml.MappingNode) else []
-    return next((str(value.value) for key, value in pairs if key.value == "name"), "an entry")
+    return next((masked(str(value.value)) for key, value in pairs if key.value == "name"), "an entry")
 
 
 def _of_provider(name: str, upstream: str, provider: Provider, kind: ModelKind, *, legacy: bool) -> Model | str:

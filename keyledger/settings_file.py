@@ -1,7 +1,7 @@
 """Changing settings in a `.env` file the way a careful person would.
 
 Promises: only the lines of the settings that change are touched, so comments, order and everything else stay; the file
-keeps its mode, and a crash at any point leaves the old one or the new one whole.
+keeps its owner and mode, and a crash at any point leaves the old one or the new one whole.
 Refuses: a result that a start would refuse, with all its faults, and then changes nothing. No text holds a value.
 """
 
@@ -28,7 +28,8 @@ def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mappin
     """
     path = path.resolve()  # a link stays a link
     try:
-        before, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
+        with path.open(encoding="utf-8", newline="") as present:
+            before, its = present.read(), os.fstat(present.fileno())
         handle, draft_name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     except (OSError, UnicodeDecodeError):
         raise StartRefused(f"{path.name} cannot be changed: it is not there, or not for this account") from None
@@ -38,12 +39,23 @@ def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mappin
             file.write(changed_settings(before, changes))
             file.flush()
             os.fsync(file.fileno())
-        draft.chmod(mode & 0o7777)
+        _give_to(draft, its)
         load(environ, draft)
         draft.replace(path)
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def _give_to(draft: Path, its: os.stat_result) -> None:
+    """Give a file the owner and the mode of another; whoever started this must not be the only one who can read it."""
+    mine = draft.stat()
+    try:
+        if (mine.st_uid, mine.st_gid) != (its.st_uid, its.st_gid):
+            os.chown(draft, its.st_uid, its.st_gid)
+    except PermissionError:
+        raise StartRefused(".env belongs to another account or group: run this as its owner") from None
+    draft.chmod(its.st_mode & 0o7777)
 
 
 def setting_in(path: Path, name: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from domain.key_shapes import holds_key
+from domain.key_shapes import holds_key, masked
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", "bool", "int", "merge"))
@@ -36,7 +36,7 @@ class Document:
 
     def fault(self, node: yaml.Node | None, text: str) -> None:
         """Record what is wrong at a node; at the beginning of the file for None."""
-        self.faults.append(f"{line_of(node)}: {text}")
+        self.faults.append(f"{line_of(node)}: {masked(text)}")  # a name in it may be a key in the wrong place
 
     def members(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
         """Return a mapping's members by name, those that it merges (`<<`) where it does not have them itself."""
@@ -136,4 +136,4 @@ def _yaml_fault(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
     line = f"line {mark.line + 1}: " if mark is not None else ""
-    return f"{line}is not YAML ({problem or 'unreadable characters'})"
+    return f"{line}is not YAML ({masked(problem or 'unreadable characters')})"

@@ -193,6 +193,26 @@ def test_entries_may_share_what_they_have_in_common(tmp_path):
     assert (model.name, model.provider) == ("m", "openai")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("completion_models: []\nimage_models:\n- {name: KEY}\n", id="a name in another section"),
+        pytest.param("completion_models: []\nKEY: []\n", id="a section"),
+        pytest.param("completion_models:\n- {name: a, KEY: 1, KEY: 2}\n", id="a member"),
+        pytest.param("completion_models:\n- {name: *KEY}\n", id="an alias"),
+        pytest.param("completion_models:\n- {name: KEY}\n", id="a name"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path, text):
+    key = "sk-proj-" + "Ab1" * 20
+    try:
+        told = repr(load(tmp_path, text.replace("KEY", key)).left_out)
+    except DocumentFault as fault:
+        told = str(fault)
+    assert told != "()"
+    assert key not in told
+
+
 def test_an_alias_is_another_name_for_the_model(tmp_path):
     catalogue = load(tmp_path, "- {name: m, litellm_model_name: openai/gpt-x, aliases: [fast, gpt]}\n")
     assert catalogue.model("fast") == catalogue.model("m")

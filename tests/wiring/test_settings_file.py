@@ -1,5 +1,6 @@
 """A command changes settings in `.env` as carefully as a person would."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,22 @@ def test_the_file_keeps_its_mode_and_stays_a_link(tmp_path: Path) -> None:
     assert real.stat().st_mode & 0o777 == 0o640
     assert load({}, link).log_level == "debug"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env", "real"]
+
+
+def test_line_ends_of_another_system_stay_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"LOG_LEVEL=info\r\n# ours\r\n")
+    change_settings_file(file, {}, {"LOG_LEVEL": "debug"})
+    assert file.read_bytes() == b"LOG_LEVEL=debug\r\n# ours\r\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
+def test_the_file_stays_that_of_the_account_which_the_service_runs_as(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("LOG_LEVEL=info\n")
+    os.chown(file, 12345, 54321)
+    change_settings_file(file, {}, {"LOG_LEVEL": "debug"})
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 54321)
 
 
 def test_a_result_that_a_start_would_refuse_changes_nothing(tmp_path: Path) -> None:
