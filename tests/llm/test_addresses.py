@@ -21,10 +21,11 @@ from domain.endpoints import EndpointRules
 from domain.errors import ProviderUnavailable
 from domain.secret import Secret
 from keyledger.llm.dialling import Lookup
-from keyledger.llm.dispatch import CallFailed
+from keyledger.llm.dispatch import CallFailed, Dispatcher
 from keyledger.llm.lease import BEARER, Lease, origin_of
 from keyledger.llm.wire import OUTLET, Wire
 from tests.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
+from tests.support.native_provider import native_provider
 
 NAME = "llm.example.com"
 
@@ -85,6 +86,43 @@ def test_a_self_hosted_provider_is_connected_to_at_a_private_address_and_a_cloud
         assert server.requests[0].headers["host"] == f"tenant-vllm:{port}"
         assert _reason(f"https://{NAME}:{port}", lookup) == "private-address"
         assert len(server.requests) == 1
+
+
+def _failures_in_a_row(url: str, *calls: tuple[EndpointRules, bool]) -> list[str | None]:
+    """Send a request for each of (rules, self-hosted) by one dispatcher, connections kept, and say why each failed."""
+
+    async def run() -> list[str | None]:
+        in_force = EndpointRules()
+        dispatcher = Dispatcher(lambda: in_force, lookup=answering("127.0.0.1"))
+        said = []
+        for rules, self_hosted in calls:
+            in_force = rules
+            lease = Lease(origin_of(URL(url)), BEARER, True, False, Secret("sk-canary"), self_hosted=self_hosted)
+            answer = await dispatcher.send(lease, "POST", URL(url), [], b"{}", dispatcher.deadline())
+            if answer is not None:
+                await answer.read()  # so that its connection is kept
+            said.append(lease.seen.failure)
+        await dispatcher.aclose()
+        return said
+
+    return asyncio.run(run())
+
+
+def test_a_connection_that_was_kept_for_a_self_hosted_provider_serves_no_other(monkeypatch):
+    with native_provider() as server:
+        url = server.url.replace("127.0.0.1", NAME)
+        monkeypatch.setattr("domain.addresses._LOOPBACK", ())  # so that the stand-in's address is a private one
+        own, cloud = (EndpointRules(), True), (EndpointRules(), False)
+        assert _failures_in_a_row(url, own, cloud, own) == [None, "private-address", None]
+        assert len(server.heard) == 2
+
+
+def test_a_connection_that_was_kept_under_other_rules_serves_nobody_under_these():
+    with native_provider() as server:
+        url = server.url.replace("127.0.0.1", NAME)
+        listed, unlisted = (EndpointRules.of([NAME]), False), (EndpointRules(), False)
+        assert _failures_in_a_row(url, listed, unlisted) == [None, "loopback-address"]
+        assert len(server.heard) == 1
 
 
 @pytest.mark.parametrize(
