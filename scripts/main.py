@@ -5,10 +5,13 @@ code is one of `scripts.exits`.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer._click.exceptions import UsageError  # its own copy; it shows no other name for it
+from typer.core import TyperGroup
 
 from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
 from scripts import (
@@ -40,8 +43,35 @@ _NO_DATABASE = (
     " stays: run the command again"
 )
 
+
+class _WithoutKeys(TyperGroup):
+    """Says what is wrong with a command line without repeating an API key that was given in a wrong place."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _masked():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _masked():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        from domain.key_shapes import masked
+
+        said = error.format_message()
+        if masked(said) == said:
+            raise
+        raise UsageError(masked(said), error.ctx) from None
+
+
 app = typer.Typer(
     name="keyledger",
+    cls=_WithoutKeys,
     help="Per-tenant API keys for LLM providers, kept in an append-only, encrypted, provable log.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

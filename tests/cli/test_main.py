@@ -20,6 +20,7 @@ from scripts.exits import Exit, Stop
 from scripts.main import _ending
 from tests.support.loaded import packages_loaded_by
 
+KEY = "sk-proj-" + "Ab1" * 20
 HEAVY = {"litellm", "fastapi", "pydantic", "uvicorn", "psycopg", "httpx", "cryptography", "yaml", "rich"}
 
 
@@ -39,6 +40,24 @@ def test_wrong_usage_ends_with_2_and_only_talk(cli, arguments):
     ended = cli(*arguments)
     assert (ended.code, ended.out) == (Exit.USAGE, "")
     assert ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param((KEY,), id="for a command"),
+        pytest.param(("credentials", KEY), id="for a command of a group"),
+        pytest.param(("config", "check", KEY), id="one too many"),
+        pytest.param(("credentials", "set", "t", "openai", f"--{KEY}"), id="for an option"),
+        pytest.param(("serve", "--port", KEY), id="for a number"),
+        pytest.param((f"--{KEY}",), id="for an option of all"),
+    ],
+)
+def test_wrong_usage_repeats_no_key(cli, arguments):
+    ended = cli(*arguments)
+    assert ended.code == Exit.USAGE
+    assert KEY not in ended.err
+    assert "Error" in ended.err
 
 
 def test_the_version_is_data(cli):
