@@ -97,7 +97,11 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
             migrate(admin_dsn or dsn)
         except NewerSchema:
             raise StartRefused(_FLAWS[Flaw.NEWER_SCHEMA]) from None
-        require_database(dsn, appends=appends)
+        if not require_database(dsn, appends=appends).has_present_schema:
+            raise StartRefused(
+                "the role in DATABASE_URL does not find the tables that the role in DATABASE_ADMIN_URL made: give both"
+                " the same search_path, and drop what was made in the other schema"
+            )
 
 
 def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool = True) -> ConnectionReport:

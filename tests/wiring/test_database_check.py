@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from keyledger.database_check import DatabaseUnreachable, prepare_database, require_database, sentence_of
 from keyledger.start_checks import StartRefused
@@ -113,6 +115,14 @@ def test_an_administrators_address_of_another_database_is_noticed_before_anythin
 
 def test_an_administrators_address_of_the_same_database_will_do_in_any_spelling(database_url: str) -> None:
     prepare_database(database_url, f"{database_url}{'&' if '?' in database_url else '?'}application_name=admin")
+
+
+def test_tables_that_are_made_in_another_schema_are_not_served(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as database:
+        database.execute("CREATE SCHEMA elsewhere")
+    there = make_conninfo(empty_database_url, options="-csearch_path=elsewhere")
+    with pytest.raises(StartRefused, match="does not find the tables"):
+        prepare_database(empty_database_url, there)
 
 
 @pytest.mark.pooler
