@@ -3,8 +3,8 @@
 A text is looked at as it came and as what it stands for once it is read: percent-encoding, JSON escapes and base64 are
 undone first. Two things count as a key in it: a given secret, in any letter case and anywhere; and the shape of a key
 that is in wide use, at the beginning of a word, with enough behind it that no word and no name is taken for one.
-Promises: a bare UUID, hexadecimal digits alone, a bare prefix and ordinary words have no shape of a key, whatever they
-begin with. How long a comparison takes depends on the lengths of secret and text alone.
+Promises: a bare UUID, hexadecimal digits alone, a digest that says it is one, a bare prefix and ordinary words have no
+shape of a key, whatever they begin with. How long a comparison takes depends on the lengths of secret and text alone.
 Refuses: to call a secret what has fewer than `SECRET_MIN` characters; such a word is in too many texts.
 """
 
@@ -41,7 +41,7 @@ SHAPES: Mapping[str, str] = {
     "AWS": "(?-i:(?:AKIA|ASIA)[A-Z2-7]{16})(?![a-z0-9])",
     "JSON Web Token": r"eyJ[\w-]{10,400}\.[\w-]{10,}\.[\w-]{10,}",
     "sealed secret": r"enc:fernet:v[0-9]+:[\w-]{16,}|gAAAAA[\w-]{60,}",
-    "encryption key": r"[\w-]{43}=(?![\w=])",
+    "encryption key": r"(?<!sha256[:-])[\w-]{43}=(?![\w=])",
     "signing key": r"PRIVATE\+KEY\+\S{16,}|-----BEGIN\ [a-z ]{0,20}PRIVATE\ KEY-----",
     "authorization": rf"bearer\s+(?:[a-z0-9]*[^a-z0-9\s]){{0,12}}{_MIXED}",
     "password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:[^\s/@]+@",
