@@ -117,7 +117,7 @@ def get_credential(
     ] = None,
 ) -> CredentialView | Response:
     """Show one credential with its version as ETag. `state` may change without it."""
-    name = services.providers.named(provider).name
+    name = _known_once(services, tenant_id, provider)
     services.usage_meter.flush()  # so that what this node saw is shown
     status = services.credentials.get(tenant_id, name)
     tag = entity_tag(status.credential.version)
@@ -144,7 +144,8 @@ async def delete_credential(
     response: Response,
 ) -> CredentialDeletedAnswer:
     """Take a credential out of use. Once this is answered no node uses it."""
-    name = await _known_once(services, tenant_id, provider)
+    known = provider in services.providers
+    name = provider if known else await run_in_threadpool(_known_once, services, tenant_id, provider)
     state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
@@ -170,7 +171,7 @@ def list_credential_history(
     limit: Limit = 100,
 ) -> AuditPage:
     """Show who set, replaced and deleted the credential, oldest first; also after it is gone."""
-    name = services.providers.named(provider).name
+    name = _known_once(services, tenant_id, provider)
     wanted = AuditFilter(tenant_id, name, after=after, limit=limit, of_credential=True)
     return page_of(services, exchange, wanted, "history", request, response)
 
@@ -217,21 +218,20 @@ async def _show_what_was_seen(services: Services) -> None:
         await run_in_threadpool(services.usage_meter.flush)
 
 
-async def _known_once(services: Services, tenant_id: str, provider: str) -> str:
+def _known_once(services: Services, tenant_id: str, provider: str) -> str:
     """Return the name of a provider that is known, or was when it got the tenant's credential. Raises UnknownProvider.
 
-    What an operator took away may come back with the next reload, so a key can be taken out of use meanwhile, too.
+    What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
     """
-    if provider not in services.providers and _NAME.fullmatch(provider):
-        try:
-            await run_in_threadpool(services.credentials.get, tenant_id, provider)
-        except CredentialNotFound:
-            pass
-        except CredentialIntegrityError:  # it is there
-            return provider
-        else:
-            return provider
-    return services.providers.named(provider).name
+    if provider in services.providers or not _NAME.fullmatch(provider):
+        return services.providers.named(provider).name
+    try:
+        services.credentials.get(tenant_id, provider)
+    except CredentialNotFound:
+        return services.providers.named(provider).name
+    except CredentialIntegrityError:  # it is there
+        pass
+    return provider
 
 
 def view_of(status: CredentialStatus) -> CredentialView:

@@ -24,6 +24,7 @@ from projections.catch_up import END, read_row
 from projections.postgres import BoundedConnection, Connection, unavailable
 
 _PAGE = 100
+_PROVIDERS = "SELECT provider FROM current_credentials WHERE tenant_id = %s"
 _DOWN = """
 SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
  WHERE originator_id = %s AND originator_version < %s ORDER BY originator_version DESC LIMIT %s
@@ -53,7 +54,9 @@ class PostgresPastCredentials:
         Raises StoreUnavailable, CredentialIntegrityError.
         """
         with unavailable(), self._pool.connection() as connection:
-            found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(self._providers)]
+            others = connection.execute(_PROVIDERS, [tenant_id]).fetchall()
+            names = {*self._providers, *(row["provider"] for row in others)}
+            found = [_state_at(connection, stream_id(tenant_id, name), at) for name in sorted(names)]
             live = [state for state in found if state is not None and state.sealed is not None]
             return [self._status_at(connection, state, at) for state in live]
 

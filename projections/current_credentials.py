@@ -61,7 +61,8 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
 """
 
 # For administrators only: what a call is resolved from does not ask what the provider said last, and when. A use of an
-# earlier version is one of the same key when all that happened since it was set was sealing it anew.
+# earlier version is one of the same key when all that happened since it was set was sealing it anew. `whole`: tenants
+# whose other credentials are read, too: those for none of the providers `names`, which an operator took away.
 _OF_TENANTS = """
 SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
        wanted.of_tenant, wanted.provider AS of_provider,
@@ -69,8 +70,12 @@ SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.
        CASE WHEN u.version >= coalesce(k.version, h.originator_version) THEN u.last_used_at END AS last_used_at,
        CASE WHEN h.originator_version = (convert_from(a.state, 'UTF8')::jsonb ->> 'credential_version')::bigint
             THEN a.topic END AS answered
-  FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
-       AS wanted (of_tenant, provider, stream, acceptance)
+  FROM (SELECT *
+          FROM unnest(%(tenants)s::uuid[], %(providers)s::text[], %(streams)s::uuid[], %(acceptances)s::uuid[])
+               AS known (of_tenant, provider, stream, acceptance)
+         UNION ALL
+        SELECT one.tenant_id, one.provider, one.stream_id, NULL FROM current_credentials AS one
+         WHERE one.tenant_id = ANY (%(whole)s::uuid[]) AND one.provider <> ALL (%(names)s::text[])) AS wanted
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
                       WHERE one.tenant_id = wanted.of_tenant AND one.provider = wanted.provider LIMIT 1) AS c ON true
   LEFT JOIN LATERAL (SELECT originator_version, topic, state FROM keyledger_events
@@ -124,7 +129,7 @@ class PostgresCurrentCredentials:
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailable."""
-        found = self._read(tenant_id, [provider])
+        found = self._read({**_of_tenants([tenant_id], (provider,)), **_NO_OTHERS})
         return replace(found[0], recorded=None) if found else Stored(None, None)
 
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
@@ -135,10 +140,13 @@ class PostgresCurrentCredentials:
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
-        return [stored for stored in self._read(tenant_id, list(self._providers)) if stored.shown is not None]
+        return [
+            stored
+            for stored in self._read(_of_tenants([tenant_id], tuple(self._providers)))
+            if stored.shown is not None
+        ]
 
-    def _read(self, tenant_id: str, providers: Sequence[str]) -> list[Stored]:
-        wanted = _of_tenants([tenant_id], tuple(providers))
+    def _read(self, wanted: Mapping[str, str]) -> list[Stored]:
         with unavailable(), self._pool.connection() as connection:
             rows = connection.execute(_OF_TENANTS, wanted).fetchall()
         return [_stored(row) for row in rows]
@@ -240,6 +248,9 @@ def _stored_where_it_says(row: Row) -> Stored:
     return Stored(shown, Head(row["head_version"], row["head_topic"]) if own and row["head_version"] else None)
 
 
+_NO_OTHERS = {"whole": "{}", "names": "{}"}
+
+
 def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
     streams = [stream_id(tenant_id, provider) for tenant_id, provider in places]
     return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
@@ -251,6 +262,7 @@ def _wanted(places: Sequence[CredentialPlace]) -> Mapping[str, str]:
         "providers": _array(provider for _, provider in places),
         "streams": _array(str(stream_id(*place)) for place in places),
         "acceptances": _array(str(acceptance_stream(*place)) for place in places),
+        **_NO_OTHERS,
     }
 
 
@@ -265,6 +277,8 @@ def _of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[s
         "providers": _array(providers * len(tenants)),
         "streams": _array(credentials for credentials, _ in streams),
         "acceptances": _array(acceptances for _, acceptances in streams),
+        "whole": _array(tenants),
+        "names": _array(providers),
     }
 
 
@@ -287,7 +301,8 @@ def _listed(rows: Iterable[Row]) -> list[Stored]:
 
 
 def _stored(row: Row) -> Stored:
-    head = Head(row["head_version"], row["head_topic"]) if row["head_version"] is not None else None
+    own = row["stream"] == stream_id(str(row["of_tenant"]), row["of_provider"])
+    head = Head(row["head_version"], row["head_topic"]) if own and row["head_version"] is not None else None
     shown = _credential(row) if row["tenant_id"] is not None else None
     live = head is not None and head.topic != CredentialDeleted.TOPIC
     return Stored(

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from scripts.http_server import listen, served_beside
 from scripts.stand_in_provider import StandInProvider
 from tests.cli.process import running
 from tests.support.rings import BOTH, NEW, OLD, under_keys
-from tests.support.service import Client, client_of, environment
+from tests.support.service import Client, client_of, credential, environment
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -126,6 +127,12 @@ def test_a_credential_is_taken_out_of_use_although_its_provider_is_gone(one: Run
     own.write_text("providers: []\n")
     one.reload()
     assert one.client.put(TENANT, "mine", api_key="key-of-the-tenant-0123").json()["code"] == "unknown-provider"
+    credentials = credential(TENANT, "mine").removesuffix("/mine")
+    for query in ("", f"?as_of={datetime.now(UTC).isoformat().replace('+00:00', 'Z')}"):
+        shown = one.client.http.get(f"{credentials}{query}").json()["credentials"]
+        assert [(each["provider"], each["encryption_status"]) for each in shown] == [("mine", "encrypted")]
+    assert one.client.http.get(f"{credentials}/mine").json()["masked_key"] == "...0123"
+    assert len(one.client.http.get(f"{credentials}/mine/history").json()["entries"]) == 1
     assert one.client.delete(TENANT, "mine").status_code == 200
     assert store.view.read(TENANT, "mine").current() is None
     assert one.client.delete(TENANT, "mine").json()["code"] == "unknown-provider"
