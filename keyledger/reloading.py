@@ -27,6 +27,7 @@ FIXED = {
 """Settings that only a restart changes, with the fields of `Settings` they are in. `_ENABLED` is another."""
 
 _ENABLED = "TENANT_CREDENTIALS_ENABLED"
+_FIXED_NAMES = frozenset({*FIXED, _ENABLED})
 
 _log = logging.getLogger("keyledger.reload")
 
@@ -99,7 +100,13 @@ def _refused(faults: Sequence[str]) -> ReloadRefused:
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:
-    """Return the settings that were read, with those of before that only a restart changes."""
+    """Return the settings that were read, with those of before that only a restart changes.
+
+    They keep what they were resolved to, so that each reload tells how they differ from what is in force.
+    """
+    was = {one.name: one for one in before.resolved}
+    resolved = tuple(was.get(one.name, one) if one.name in _FIXED_NAMES else one for one in read.resolved)
+    read = replace(read, resolved=resolved)
     fixed = {field: getattr(before, field) for fields in FIXED.values() for field in fields}
     if read.policy.tenant_credentials == before.policy.tenant_credentials:
         return replace(read, **fixed)
@@ -117,10 +124,9 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
         "PROVIDERS_FILE": read.providers != before.settings.providers,
     }
     differing += [name for name, differs in contents.items() if differs and name not in differing]
-    fixed = {*FIXED, _ENABLED}
     return ReloadReport(
-        tuple(name for name in differing if name not in fixed),
-        tuple(name for name in differing if name in fixed),
+        tuple(name for name in differing if name not in _FIXED_NAMES),
+        tuple(name for name in differing if name in _FIXED_NAMES),
         (*read.warnings, *_left_out(after)),
     )
 

@@ -177,6 +177,13 @@ def test_a_previous_encryption_key_opens_at_once(one: Running, database_url: str
         assert [node.key_ids for node in live_nodes(store.pool)] == [BOTH.key_ids], "other nodes are told"
 
 
+def test_what_only_a_restart_changes_is_named_by_each_reload_until_it_is_taken_back(one: Running) -> None:
+    at_start = one.settings["DATA_DIR"]
+    for _ in range(2):
+        assert one.reload(DATA_DIR="elsewhere").json()["needs_restart"] == ["DATA_DIR"]
+    assert one.reload(DATA_DIR=at_start).json()["needs_restart"] == []
+
+
 def test_what_only_a_restart_changes_stays_and_is_named(one: Running) -> None:
     answer = one.reload(
         DATABASE_URL="postgresql://elsewhere/keyledger", TENANT_CREDENTIALS_ENABLED="false", LOG_FORMAT="json"
@@ -213,7 +220,7 @@ def test_a_key_that_another_node_does_not_know_is_not_sealed_with(one: Running, 
         }
         answer = one.reload(**both)
         assert answer.status_code == 409
-        assert f":{os.getpid()} does not know the key {NEW.primary_id}" in answer.json()["detail"]
+        assert f"(process {os.getpid()}) does not know the key {NEW.primary_id}" in answer.json()["detail"]
 
 
 def test_the_next_key_seals_once_every_node_opens_with_it(one: Running, store: Store) -> None:
