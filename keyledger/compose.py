@@ -82,7 +82,7 @@ class Lifespan:
     _gateway: Gateway
     _pass_through: PassThrough
     _watch: LogWatch
-    _heartbeat: Heartbeat | None
+    _heartbeat: Heartbeat
     _rotations: Rotations | None
     _replays: Replays
     _recorder: AuditRecorder
@@ -91,8 +91,7 @@ class Lifespan:
     async def startup(self) -> None:
         """Open connections, follow the log, load the LLM library beside."""
         await self._pool.open(wait=False)
-        if self._heartbeat is not None:
-            await self._heartbeat.start()
+        await self._heartbeat.start()
         for follower in self._followers:
             follower.start()
         self._checkpointing.start()
@@ -106,8 +105,7 @@ class Lifespan:
         if self._rotations is not None:
             await asyncio.to_thread(self._rotations.stop)
         await asyncio.to_thread(self._replays.stop)
-        if self._heartbeat is not None:
-            await self._heartbeat.stop()
+        await self._heartbeat.stop()
         await self._meter.stop()
         await self._recorder.stop()
         for follower in self._followers:
@@ -187,7 +185,7 @@ def build(
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
     with_keys = configuration.keyring is not None
     rotations = Rotations(lambda: _key_work(steering), RotationRecords(pool), log) if with_keys else None
-    heartbeat = Heartbeat(steering.beat, presence.leave) if with_keys else None
+    heartbeat = Heartbeat(steering.beat, presence.leave)
     replays = Replays(pool, admin_address(settings, dsn), log, _now)
     recorder = AuditRecorder(log, _now)
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(_admitted, lasting), steering.beat)

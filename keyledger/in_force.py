@@ -115,8 +115,7 @@ class Steering:
         self._current.change(self._told)  # while nothing else can come in force, of which the others would not know
 
     def _told(self, now: InForce) -> InForce:
-        if now.configuration.keyring is not None:
-            self._lasting.presence.beat(now.configuration.keyring)
+        self._lasting.presence.beat(now.configuration.keyring)
         return now
 
     def seal_with_next(self) -> None:

@@ -1,7 +1,8 @@
 """Which services run on the database, and which encryption keys they know.
 
 Promises: a service that runs has renewed its row within `LIVE_S` seconds; a rotation can therefore see a node that
-would not be able to read what it writes. Two nodes never decide at once which keys they work with (`settle`). Rows of
+would not be able to read what it writes. A service without tenant credentials is known, too, as one without keys: no
+rotation waits for it, but a restore does. Two nodes never decide at once which keys they work with (`settle`). Rows of
 services that ended disappear by themselves; one that was killed on the machine of whoever looks is known to be gone at
 once, elsewhere after `LIVE_S` seconds.
 """
@@ -27,7 +28,10 @@ LIVE_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One running service. `name`: host and process number. `version`: of the program, "" where that told none."""
+    """One running service. `name`: host and process number. `version`: of the program, "" where that told none.
+
+    primary_id: "" for a service without keys.
+    """
 
     name: str
     primary_id: str
@@ -42,7 +46,7 @@ class Presence:
         self._pool = pool
         self._id = uuid4()
 
-    def beat(self, keyring: Keyring) -> None:
+    def beat(self, keyring: Keyring | None) -> None:
         """Renew this service's row with the keys it knows, and forget those that ended. Raises StoreUnavailable."""
         with unavailable(), self._pool.connection() as connection:
             self._tell(connection, keyring)
@@ -55,11 +59,12 @@ class Presence:
         """
         with unavailable(), self._pool.connection() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyledger nodes', 0))")
-            keyring = decide(_live(connection, self._id))
+            keyring = decide(_with_keys(_running(connection, self._id)))
             if keyring is not None:
                 self._tell(connection, keyring)
 
-    def _tell(self, connection: BoundedConnection, keyring: Keyring) -> None:
+    def _tell(self, connection: BoundedConnection, keyring: Keyring | None) -> None:
+        primary, known = (keyring.primary_id, sorted(keyring.key_ids)) if keyring is not None else ("", [])
         connection.execute(
             "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
             " VALUES (%s, %s, %s, %s, %s, %s)"
@@ -67,10 +72,10 @@ class Presence:
             " primary_key_id = excluded.primary_key_id, key_ids = excluded.key_ids",
             [
                 self._id,
-                f"{socket.gethostname()}:{os.getpid()}",
+                f"{socket.gethostname()} (process {os.getpid()})",
                 _process(os.getpid()),
-                keyring.primary_id,
-                sorted(keyring.key_ids),
+                primary,
+                known,
                 version("keyledger"),
             ],
         )
@@ -86,12 +91,21 @@ class Presence:
 
 
 def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
-    """Return the services that run now, apart from one. Raises StoreUnavailable."""
+    """Return the services with keys that run now, apart from one. Raises StoreUnavailable."""
+    return _with_keys(running_nodes(pool, apart_from))
+
+
+def running_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
+    """Return all services that run now, apart from one. Raises StoreUnavailable."""
     with unavailable(), pool.connection() as connection:
-        return _live(connection, apart_from)
+        return _running(connection, apart_from)
 
 
-def _live(connection: BoundedConnection, apart_from: UUID | None) -> Sequence[Node]:
+def _with_keys(nodes: Sequence[Node]) -> Sequence[Node]:
+    return [node for node in nodes if node.primary_id]
+
+
+def _running(connection: BoundedConnection, apart_from: UUID | None) -> Sequence[Node]:
     rows: Sequence[Row] = connection.execute(
         # Not now(): a decision may have waited for another, whose row is newer than its own beginning.
         "SELECT name, process, primary_key_id, key_ids, version FROM nodes"

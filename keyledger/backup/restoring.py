@@ -19,7 +19,7 @@ from keyledger.backup.replacing import RestoreFailed, replace_by
 from keyledger.database_check import prepare_database, require_one_database, require_reachable
 from keyledger.embedded_postgres import start
 from keyledger.log_anchor import AnchorFile, Contradiction
-from keyledger.nodes import live_nodes
+from keyledger.nodes import running_nodes
 from keyledger.settings import load_database
 from keyledger.start_checks import contradiction_of
 from keyledger.store_verification import StoreVerdict, verify_store
@@ -98,7 +98,7 @@ def _require_idle(dsn: str) -> str:
             "SELECT count(*) AS n, coalesce(max(notification_id), 0) AS head FROM keyledger_events"
         ).fetchone() or {"n": 0, "head": 0}
     with closing(open_pool(dsn)) as pool:
-        if running := live_nodes(pool):
+        if running := running_nodes(pool):
             names = ", ".join(sorted({node.name for node in running}))
             raise RestoreFailed(
                 f"a service runs on this database, or did a moment ago: {names}; stop it first. Nothing was changed"

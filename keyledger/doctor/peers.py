@@ -5,23 +5,23 @@ from importlib.metadata import version
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning
-from keyledger.nodes import Node, live_nodes
+from keyledger.nodes import Node, running_nodes
 
 SUBJECT = "peers"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
     """Tell which services run and how they differ from this one."""
-    nodes, own = live_nodes(here.pool()), version("keyledger")
+    nodes, own = running_nodes(here.pool()), version("keyledger")
     others = [node for node in nodes if node.version != own]
     if others:
         told = listed([f"{node.name} runs {node.version or 'an older version'}" for node in others])
         yield warning(SUBJECT, f"this program is version {own}, and {told}", "keyledger --version, on each of them")
-    yield from _of_keys(here, [*nodes])
+    yield from _of_keys(here, [node for node in nodes if node.primary_id])
     if not nodes:
         yield ok(SUBJECT, "no service runs on this database now")
     elif not others:
-        yield ok(SUBJECT, f"each of {len(nodes)} services on this database runs version {own}")
+        yield ok(SUBJECT, f"every service on this database runs version {own}: {listed([node.name for node in nodes])}")
 
 
 def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:

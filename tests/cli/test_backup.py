@@ -95,8 +95,9 @@ def test_an_older_backup_names_the_next_step(cli: Cli, database_url: str, bare_e
     assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
 
 
-def test_a_restore_is_refused_while_a_service_runs(cli: Cli, database_url: str, saved: Path) -> None:
-    settings = environment(DATABASE_URL=database_url, DATA_DIR="data")
+@pytest.mark.parametrize("tenants", ["true", "false"], ids=["with tenants' keys", "with global keys alone"])
+def test_a_restore_is_refused_while_a_service_runs(cli: Cli, database_url: str, saved: Path, tenants: str) -> None:
+    settings = environment(DATABASE_URL=database_url, DATA_DIR="data", TENANT_CREDENTIALS_ENABLED=tenants)
     with served(database_url, settings):
         ended = cli("restore", "from", "backup", "--yes", env=settings)
         assert ended.code == Exit.REFUSED

@@ -363,7 +363,7 @@ class TestPort:
             with circumstances(settings, tmp_path / ".env", "127.0.0.1", port) as here:
                 said = [one.said for one in examine(here) if one.subject in {"port", "peers"}]
         assert said[0] == f"KeyLedger answers at 127.0.0.1:{port}"
-        assert said[1].startswith("each of 1 services on this database runs version ")
+        assert said[1].startswith("every service on this database runs version ")
 
 
 class TestFileModes:

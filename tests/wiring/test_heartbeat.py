@@ -10,7 +10,7 @@ from domain.errors import StoreUnavailable
 from keyledger import heartbeat
 from keyledger.heartbeat import Heartbeat
 from keyledger.keyring import Keyring
-from keyledger.nodes import Presence, live_nodes
+from keyledger.nodes import Presence, live_nodes, running_nodes
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.service import environment, served
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
@@ -30,9 +30,10 @@ def test_a_service_is_known_with_its_keys_while_it_serves_and_gone_afterwards(da
     ]
 
 
-def test_a_service_without_the_feature_has_no_keys_to_tell_of(database_url: str) -> None:
+def test_a_service_without_the_feature_is_known_but_has_no_keys_to_tell_of(database_url: str) -> None:
     with open_store(database_url) as store, served(database_url, environment(TENANT_CREDENTIALS_ENABLED="false")):
         assert live_nodes(store.pool) == []
+        assert [node.key_ids for node in running_nodes(store.pool)] == [frozenset()]
         assert store.log.stream(KEYRING_STREAM) == []
 
 
@@ -42,7 +43,7 @@ class Faltering(Presence):
     failures = 3
     beats = 0
 
-    def beat(self, keyring: Keyring) -> None:
+    def beat(self, keyring: Keyring | None) -> None:
         self.beats += 1
         if self.beats <= self.failures:
             raise StoreUnavailable

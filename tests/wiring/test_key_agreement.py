@@ -86,11 +86,11 @@ def test_a_start_waits_for_a_real_node_which_it_names_and_goes_on_when_that_ends
     old, new = ENCRYPTION_KEY.reveal(), OTHER_ENCRYPTION_KEY.reveal()
     with serving(tmp_path / "first", store.url, old) as first:
         wait_until_it_serves(first)
-        with pytest.raises(StartRefused, match=rf":{first.popen.pid} does not know the key {NEW.primary_id}"):
+        with pytest.raises(StartRefused, match=rf"process {first.popen.pid}\) does not know the key {NEW.primary_id}"):
             require(store, NEW, Time())
         with serving(tmp_path / "second", store.url, new, old) as second:
             told = second.wait_for(r"(waits for up to .*)")
-            assert re.search(rf":{first.popen.pid} does not know the key {BOTH.primary_id}", told)
+            assert re.search(rf"process {first.popen.pid}\) does not know the key {BOTH.primary_id}", told)
             assert first.terminate() == 0
             wait_until_it_serves(second)
             assert second.terminate() == 0
