@@ -34,11 +34,15 @@ class EndpointForm(StrEnum):
 
 _VERSION = "/v1"
 _OPERATION = re.compile(
-    r"/(?:chat/completions|completions|embeddings|responses|moderations|messages(?:/count_tokens|/batches)?"
+    r"/(?:(?:chat/|fim/|agents/)?completions|embeddings|responses|moderations|messages(?:/count_tokens|/batches)?"
     r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits))$"
 )
-_BEHIND_THE_VERSION = re.compile(r"(?<=/v1)/(?:models|files|batches|complete)$")
+_BEHIND_THE_VERSION = re.compile(
+    r"(?<=/v1)/(?:models|files|batches|complete|rerank|score|ocr|assistants|threads|vector_stores|fine_tuning/jobs)$"
+)
 """Words that may as well be a gateway's own prefix, unless the version stands before them."""
+_PAGE = re.compile(r"/(?:docs|redoc|openapi\.json|health|ping|version|metrics)")
+"""What a server of one's own shows beside its API, as the whole path: the address that is tried in a browser."""
 
 _AZURE_OPERATION = (
     r"(?:/(?:chat/completions|completions|embeddings|responses|models|files|batches|assistants|threads|realtime"
@@ -112,6 +116,8 @@ def _operation(path: str) -> str:
 
 
 def _operation_or_version(path: str) -> str:
+    if _PAGE.fullmatch(path):
+        return ""
     return _operation(path).removesuffix(_VERSION)
 
 

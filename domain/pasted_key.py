@@ -58,8 +58,18 @@ MISTAKES = (
         "mask",
         # How portals show a key they do not tell: ...xyz9, sk-****3456, sk-proj-abc...xyz9.
         r"(?:\.{3}|\u2026).*|.*(?:\*{3}|[\u2022\u25cf\u00b7\u2217]{3}).*"
-        r"|(?:sk|pk|rk)-[A-Za-z0-9_-]*(?:\.{3}|\u2026)[A-Za-z0-9_-]{2,6}|.*\u2026",
+        r"|(?:sk|pk|rk)-[A-Za-z0-9_-]*(?:\.{3}|\u2026)[A-Za-z0-9_-]{2,6}|.*\u2026|\[redacted\]",
         "is the mask of a key, as lists show it; give the whole key, from where it was made",
+    ),
+    _mistake(
+        "sealed",
+        r"enc:fernet:.*",
+        "is a key that is sealed already, as a database holds it; give the key itself",
+    ),
+    _mistake(
+        "address",
+        r"https?://.*",
+        "is an address; that belongs in endpoint",
     ),
 )
 

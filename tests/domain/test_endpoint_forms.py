@@ -80,6 +80,7 @@ def test_an_endpoint_of_azure_that_leads_elsewhere_is_refused_with_the_form_want
 OPERATIONS = (
     *("", "/", "/chat/completions", "/chat/completions/", "/completions", "/embeddings", "/responses", "/models"),
     *("/moderations", "/audio/speech", "/audio/transcriptions", "/images/generations", "//chat//completions"),
+    *("/fim/completions", "/agents/completions", "/rerank", "/assistants", "/fine_tuning/jobs"),
 )
 
 
@@ -113,6 +114,10 @@ OTHERS = [
     ("vllm", "http://10.0.0.1:80/v1", "http://10.0.0.1"),
     ("vllm", "https://[fd00::5]/v1", "https://[fd00::5]"),
     ("vllm", "http://h.example.com/models", "http://h.example.com/models"),
+    ("vllm", "http://tenant-vllm:8000/docs", "http://tenant-vllm:8000"),
+    ("vllm", "http://tenant-vllm:8000/health/", "http://tenant-vllm:8000"),
+    ("vllm", "http://tenant-vllm:8000/llm/metrics", "http://tenant-vllm:8000/llm/metrics"),
+    ("mistral", "https://h.example.com/metrics", "https://h.example.com/metrics/v1"),
     ("anthropic", "https://h.example.com/v1/messages", "https://h.example.com"),
     ("anthropic", "https://h.example.com/v1/messages/count_tokens", "https://h.example.com"),
     ("anthropic", "https://h.example.com/v1/", "https://h.example.com"),

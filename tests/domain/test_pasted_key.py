@@ -56,6 +56,10 @@ PASTED = [
     ("mask", "\u2022\u2022\u2022\u2022\u2022\u20223456"),
     ("mask", "sk-proj-abc...xyz9"),
     ("mask", "sk-proj-abc\u2026"),
+    ("mask", "[redacted]"),
+    ("sealed", "enc:fernet:v1:gAAAAABmZm9v0123456789"),
+    ("address", "https://llm.example.com/v1"),
+    ("address", "http://tenant-vllm:8000"),
 ]
 RULES = {mistake.name: mistake.rule for mistake in MISTAKES}
 
