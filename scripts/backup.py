@@ -20,7 +20,12 @@ from scripts.progress import ProgressDisplay
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; one that is there is replaced at the end.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The file to write; one that is there is replaced at the end.", show_default=False
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Save the whole ledger in FILE, and verify that it can be read. Services may run."""

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scripts.exits import Exit, Stop
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
-    from keyledger.doctor import Finding
+    from keyledger.doctor import Finding, State
 
 
 def doctor(
     host: Annotated[str, typer.Option(help="Address that the service listens on, or is to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8000,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Look at settings, database, keys, anchors, catalogue, endpoints, clock, disk, port, files and peers."""
     from keyledger.doctor import State, circumstances, examine
@@ -33,11 +34,19 @@ def doctor(
         print_json({"ok": not count[State.FAULT], "findings": [_as_json(finding) for finding in findings]})
     else:
         columns = ("looked at", "state", "finding", "next")
-        print_table(Table(columns, [_row(finding) for finding in findings]))
-    told = ", ".join(f"{count[state]} {state}" for state in State if count[state])
+        print_table(Table(columns, [_row(finding) for finding in findings], ("next",)), wide=wide)
+    told = ", ".join(_counted(state, count[state]) for state in State if count[state])
     if count[State.FAULT]:
         raise Stop(Exit.FAULT_FOUND, told)
     say(told)
+
+
+def _counted(state: "State", number: int) -> str:
+    """Return `2 warnings`; what is ok or was not looked at has no plural."""
+    from keyledger.doctor import State
+
+    plural = "s" if number > 1 and state in {State.WARNING, State.FAULT} else ""
+    return f"{number} {state}{plural}"
 
 
 def _row(finding: "Finding") -> tuple[str, str, str, str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from scripts.output import JsonOption, Table, print_json, print_table, say
+from scripts.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 TENANTS = "/api/v1/sysadmin/tenants"
@@ -39,7 +39,12 @@ def _group() -> None:
 
 
 @tenants.command("list")
-def list_tenants(url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = None, as_json: JsonOption = False) -> None:
+def list_tenants(
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
     """List the tenants that have credentials, or had any, with how many are in which state."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = _all(service, TENANTS, "tenants", {})
@@ -49,7 +54,8 @@ def list_tenants(url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = Non
         say("no tenant has a credential or had one")
     else:
         columns = ("tenant", "credentials", "states", "last change", "last used")
-        print_table(Table(columns, [_tenant(one) for one in found]))
+        less = ("last used", "last change")
+        print_table(Table(columns, [_tenant(one) for one in found], less), wide=wide)
 
 
 def find(
@@ -73,6 +79,7 @@ def find(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Find the credentials of any tenant that fit; all conditions must hold. Keys are masked."""
     given = {
@@ -91,7 +98,8 @@ def find(
     elif not found:
         say("no credential fits")
     else:
-        print_table(Table(tuple(_FOUND.values()), [[_shown(one.get(name)) for name in _FOUND] for one in found]))
+        rows = [[_shown(one.get(name)) for name in _FOUND] for one in found]
+        print_table(Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under")), wide=wide)
 
 
 def _all(service: ServiceClient, path: str, member: str, query: Mapping[str, str]) -> Sequence[Item]:

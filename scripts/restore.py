@@ -34,7 +34,14 @@ def _group() -> None:
 
 @app.command("from")
 def from_file(
-    file: Annotated[Path, typer.Argument(help="A file that `keyledger backup` or pg_dump --format=custom wrote.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A file that `keyledger backup` or pg_dump --format=custom wrote.",
+            show_default=False,
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     without_roles: Annotated[
         bool, typer.Option("--without-roles", help="Leave out who owns the tables and who has rights on them.")

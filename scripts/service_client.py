@@ -179,8 +179,11 @@ def _refusal(status: int, problem: Mapping[str, object] | None) -> Stop:
     if problem is None or "code" not in problem:
         return Stop(Exit.UNREACHABLE, f"there is no KeyLedger service at this address (it answered {status})")
     code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
-    lines = [f"{problem.get('title', 'refused')} ({status} {problem['code']})", str(problem.get("detail", ""))]
     faults = problem.get("errors")
     named = [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
-    lines += [f"  {fault.get('field') or fault.get('pointer', '')}: {fault.get('detail', '')}" for fault in named]
+    fields = [f"{fault.get('field') or fault.get('pointer', '')}: {fault.get('detail', '')}" for fault in named]
+    detail = str(problem.get("detail", ""))
+    # A detail that is nothing but the faults of the fields would tell them twice.
+    said = [] if detail == "; ".join(fields) else [detail]
+    lines = [f"{problem.get('title', 'refused')} ({status} {problem['code']})", *said, *(f"  {one}" for one in fields)]
     return Stop(code, *(line for line in lines if line))

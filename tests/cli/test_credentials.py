@@ -215,6 +215,16 @@ class TestAnswers:
         for text in ("The title", code, "The detail.", "api_key: must be longer"):
             assert text in ended.err
 
+    def test_a_fault_that_is_the_whole_detail_is_told_once(self, cli, service, env):
+        service.status = 422
+        service.document = {
+            "title": "Invalid credential",
+            "code": "invalid-credential",
+            "detail": "api_key: is empty",
+            "errors": [{"pointer": "/api_key", "field": "api_key", "detail": "is empty"}],
+        }
+        assert cli("credentials", "show", TENANT, "openai", env=env).err.count("api_key: is empty") == 1
+
     @pytest.mark.parametrize(
         ("status", "document"),
         [

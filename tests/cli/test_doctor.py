@@ -28,6 +28,14 @@ def test_findings_are_a_table_with_the_next_command(cli, env):
     assert CANARY not in ended.out + ended.err
 
 
+def test_a_command_to_copy_is_not_broken_in_a_terminal(cli, env, monkeypatch):
+    monkeypatch.setattr("scripts.output._width", lambda: 80)
+    env["OPENAI_API_KEYS"] = CANARY
+    lines = cli("doctor", env=env).out.splitlines()
+    assert any(line.strip() == "next: keyledger config check" for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_json_is_one_document_with_every_finding(cli, env):
     ended = cli("doctor", "--json", env=env)
     report = json.loads(ended.out)

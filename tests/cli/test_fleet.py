@@ -48,6 +48,16 @@ def test_all_pages_are_asked_for_and_are_one_document(cli, service, env, pages, 
     assert service.arrived[0][2]["X-API-Key"] == ADMIN
 
 
+@pytest.mark.parametrize(("command", "member", "item"), COMMANDS)
+def test_what_is_found_fits_a_terminal_unless_it_is_to_be_wide(cli, service, env, monkeypatch, command, member, item):
+    monkeypatch.setattr("scripts.output._width", lambda: 80)
+    service.document = {member: [item], "next": None}
+    narrow, wide = cli(*command, env=env).out, cli(*command, "--wide", env=env).out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert max(map(len, wide.splitlines())) > 80
+    assert TENANT in narrow
+
+
 def test_conditions_become_the_query(cli, service, env):
     service.document = {"credentials": [], "next": None}
     given = {
