@@ -28,8 +28,8 @@ def _endings(models: tuple[Model, ...], providers: Providers, today: date) -> li
     for model in models:
         ends = _ending(model, providers, known)
         if ends is not None:
-            verb = "ended" if ends <= today else "ends"
-            notes.append(f"{model.name}: {model.provider} announced that {model.upstream_name} {verb} on {ends}")
+            past = ", which is past" if ends <= today else ""
+            notes.append(f"{model.name}: {model.provider} announced the end of {model.upstream_name} for {ends}{past}")
     return notes
 
 

@@ -24,7 +24,10 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if contradiction is not None:
         yield fault(SUBJECT, contradiction.detail, "keyledger restore accept")
     elif now.ledger_id in known:
-        yield ok(SUBJECT, f"the log goes on from position {known[now.ledger_id].position} to {now.position}")
+        yield ok(
+            SUBJECT,
+            f"the log, now at position {now.position}, holds what was recorded at {known[now.ledger_id].position}",
+        )
     elif now.position:
         said = f"{here.data_dir} has none of this log: until a start writes one, an older backup would not be noticed"
         yield warning(SUBJECT, said, "keyledger serve")

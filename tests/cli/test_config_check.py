@@ -85,7 +85,7 @@ def test_a_model_that_is_left_out_is_named_with_its_line_and_the_remedy(cli, bar
 
 def test_a_model_whose_provider_announced_its_end_is_named_with_the_date(cli, bare_environment):
     (bare_environment / "ai_models.yml").write_text("- name: old\n  litellm_model_name: azure/gpt-35-turbo-0125\n")
-    assert "old: azure announced that gpt-35-turbo-0125 ended on 2025-05-31" in " ".join(
+    assert "old: azure announced the end of gpt-35-turbo-0125 for 2025-05-31, which is past" in " ".join(
         cli("config", "check").err.split()
     )
 
