@@ -178,7 +178,9 @@ def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
     except MalformedNote:
         decoded = b""
     if not text.startswith(_PREFIX) or len(decoded) != 1 + _SEED_SIZE or decoded[0] != ED25519:
-        raise MalformedNote("not a signing key: PRIVATE+KEY+name+hash+base64 of type 0x01 and a seed of 32 bytes")
+        raise MalformedNote(
+            "not a signing key: PRIVATE, KEY, name, hash, and base64 of type 0x01 and a 32-byte seed, joined by +"
+        )
     private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
     if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
         raise MalformedNote("the hash in the signing key is not that of its name and key")

@@ -316,7 +316,7 @@ def _fault_of_url(url: str) -> str:
     names = [part.partition("=")[0] for part in query.split("&")] if asked and "@" not in query else []
     foreign = [one for one in names if _PARAMETER.fullmatch(one) and one not in known and one != "ssl"]
     if not foreign:
-        return "is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
+        return "is not a PostgreSQL URL; write postgresql://user@host:5432/database, with :password behind the user"
     pooler = "; a pooler is noticed without it" if "pgbouncer" in foreign else ""
     return (
         f"has {_listed(foreign)} of another client, which PostgreSQL's own library does not know; leave it out{pooler}"

@@ -1,5 +1,6 @@
 """The packages are ours, wherever they are imported from, and imports point the way the design says."""
 
+import ast
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import keyledger
+from domain.key_shapes import holds_key
 
 ROOT = Path(keyledger.__file__).parents[1]
 PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]
@@ -55,6 +57,17 @@ def test_the_console_script_is_the_only_one():
     assert [(entry.name, entry.value) for entry in distribution("keyledger").entry_points] == [
         ("keyledger", "scripts.main:main")
     ]
+
+
+def test_no_text_of_the_program_is_masked_by_its_own_guard():
+    texts = [
+        node.value
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if holds_key(text)] == []
 
 
 def test_imports_point_the_way_the_design_says():
