@@ -111,7 +111,8 @@ class _Count:
     @property
     def text(self) -> str:
         """Say how much there is so far."""
-        return f"{max(self._lines, 0):,} records, {self._bytes / _MB:,.1f} MB"
+        size = f"{self._bytes:,} bytes" if self._bytes < _MB else f"{self._bytes / _MB:,.1f} MB"
+        return f"{max(self._lines, 0):,} records, {size}"
 
     def add(self, piece: bytes) -> None:
         """Count one more piece of the answer."""

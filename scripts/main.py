@@ -4,6 +4,7 @@ Promises: nothing heavy is imported before a command needs it; no traceback and 
 code is one of `scripts.exits`.
 """
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. `arguments` default to those of the process, which is then ours to settle."""
     if arguments is None:
         settle()
+    # That the database does not answer a command says in words of its own; a service has handlers that log it.
+    logging.getLogger("keyledger.store").addHandler(logging.NullHandler())
     try:
         app(list(arguments) if arguments is not None else None, prog_name="keyledger")
     except Exception as error:  # noqa: BLE001  the last place where a fault can become a line instead of a traceback

@@ -1,7 +1,10 @@
 """`keyledger doctor`: a table for people, one document for programs, and an exit code for scripts."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -61,3 +64,10 @@ def test_what_cannot_be_looked_at_is_no_fault(cli, env):
 @pytest.mark.parametrize("port", ["0", "65536", "x"])
 def test_a_port_that_cannot_be_is_wrong_usage(cli, env, port):
     assert cli("doctor", "--port", port, env=env).code == Exit.USAGE
+
+
+def test_a_database_that_is_away_is_told_in_words_alone(bare_environment):
+    arguments = [sys.executable, "-m", "scripts.main", "doctor"]
+    env = {**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:9/keyledger"}
+    ended = subprocess.run(arguments, cwd=bare_environment, env=env, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"keyledger: [0-9]+ ok, .*\n", ended.stderr)
