@@ -79,7 +79,7 @@ def _authenticate(services: Services, path: str, headers: Headers, exchange: Exc
     known = presented.pop().encode("latin-1") if len(presented) == 1 else None
     actor = services.authenticator.authenticate(known) if known is not None else None
     if actor is None:
-        detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys are none."
+        detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys count as none."
         challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
         raise HttpRefusal("unauthenticated", detail, challenge | _closing(headers))
     return actor

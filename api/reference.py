@@ -14,8 +14,8 @@ Node = Mapping[str, Any]
 
 _PROBLEM = "application/problem+json"
 _BOUNDS = (
-    ("minLength", "at least {} characters"),
-    ("maxLength", "at most {} characters"),
+    ("minLength", "characters: at least {}"),
+    ("maxLength", "characters: at most {}"),
     ("minimum", "from {}"),
     ("maximum", "to {}"),
     ("default", "default {}"),

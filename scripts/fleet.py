@@ -68,13 +68,13 @@ def find(
         str | None,
         typer.Option(help="in-order, untested, credential-rejected or unreadable.", show_default=False),
     ] = None,
-    key_id: Annotated[str | None, typer.Option(help="Only what this encryption key opens.", show_default=False)] = None,
+    key_id: Annotated[str | None, typer.Option(help="Only those sealed under this encryption key.", show_default=False)] = None,
     set_before: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help=f"Set for the last time before then, {_TIME}.", show_default=False),
+        typer.Option(metavar="TIME", help=f"Last set before then, {_TIME}.", show_default=False),
     ] = None,
     used_before: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not used since then, or never.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="Not used since then, or never used.", show_default=False)
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,

@@ -96,7 +96,7 @@ def test_the_reference_shows_every_operation_with_what_it_needs_and_a_command(ha
     assert all(href[1:] in shown for href in page.leads if href.startswith("#"))
     assert len(page.ids) == len(shown)
     assert 'curl -X PUT "$KEYLEDGER_URL/api/v1/sysadmin/tenants/' in words
-    assert "credential-integrity" in words and "at least 1 characters" in words
+    assert "credential-integrity" in words and "characters: at least 1" in words
 
 
 def test_other_sites_are_linked_and_never_loaded(harness):
