@@ -120,7 +120,7 @@ def read_document(path: Path) -> Document:
     try:
         return Document(path.name, yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
     except OSError as error:
-        raise DocumentFault(path.name, (f"cannot be read ({type(error).__name__})",)) from None
+        raise DocumentFault(path.name, (f"cannot be read ({error.strerror or type(error).__name__})",)) from None
     except UnicodeDecodeError:
         raise DocumentFault(path.name, ("is not UTF-8 text",)) from None
     except (yaml.YAMLError, RecursionError) as error:
