@@ -21,4 +21,4 @@ def look(here: Circumstances) -> Iterator[Finding]:
         said = f"{key_id} is configured as a previous key, and no live credential needs it"
         yield warning(SUBJECT, said, f"keyledger keys verify {key_id}")
     if not missing:
-        yield ok(SUBJECT, f"each of {sum(live.values())} live credentials has its key")
+        yield ok(SUBJECT, f"every live credential has its key ({sum(live.values())})")

@@ -42,7 +42,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if not hosts:
         yield ok(SUBJECT, "no credential and no setting names a host")
     elif not unresolved:
-        yield ok(SUBJECT, f"each of {len(hosts)} hosts can be resolved from here")
+        yield ok(SUBJECT, f"every host can be resolved from here ({len(hosts)})")
 
 
 def _of_credentials(here: Circumstances) -> Counter[str]:

@@ -306,7 +306,7 @@ class TestEndpoints:
         for host in ("127.0.0.1", "localhost"):
             deployment.store.set(TENANT, "vllm", KEY, CredentialConfig(endpoint=f"http://{host}:8000"))
         deployment.store.follow()
-        assert "each of 1 hosts can be resolved from here" in [one.said for one in deployment.examine()]
+        assert "every host can be resolved from here (1)" in [one.said for one in deployment.examine()]
 
     def test_more_than_are_looked_up_are_counted(self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(endpoints, "AT_MOST", 1)
