@@ -68,7 +68,9 @@ def find(
         str | None,
         typer.Option(help="in-order, untested, credential-rejected or unreadable.", show_default=False),
     ] = None,
-    key_id: Annotated[str | None, typer.Option(help="Only those sealed under this encryption key.", show_default=False)] = None,
+    key_id: Annotated[
+        str | None, typer.Option(help="Only those sealed under this encryption key.", show_default=False)
+    ] = None,
     set_before: Annotated[
         str | None,
         typer.Option(metavar="TIME", help=f"Last set before then, {_TIME}.", show_default=False),
