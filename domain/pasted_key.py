@@ -74,6 +74,9 @@ MISTAKES = (
 )
 
 
+_STANDS_FOR_A_KEY = re.compile(r"(?i:your[-_ ].*|change[-_]?me|replace[-_]?me|undefined|null|none|(?:sk-)?x{6,})")
+
+
 def pasting_fault(key: str) -> str | None:
     """Return what was pasted in place of a key and how to mend it, or None. `key` has no white space around it."""
     return next((mistake.rule for mistake in MISTAKES if mistake.pattern.fullmatch(key)), None)
@@ -81,6 +84,8 @@ def pasting_fault(key: str) -> str | None:
 
 def pasting_warning(key: str) -> str | None:
     """Return what a person should know about a key that is taken, or None."""
+    if _STANDS_FOR_A_KEY.fullmatch(key):
+        return "looks like a placeholder of a template; if it is none of the provider's keys, set it again"
     if key.endswith("..."):
         return "ends in three dots, as keys in documentation do; if it is not the whole key, set it again"
     return None

@@ -66,10 +66,10 @@ class Catalogue:
         return tuple(replace(model, name=name) for model in named for name in (model.name, *model.aliases))
 
     def model(self, name: str) -> Model:
-        """Return the model called `name`, by its name, an alias or a pattern. Raises UnknownModel."""
+        """Return the model called `name`, by its name, an alias or a pattern, under that name. Raises UnknownModel."""
         for model in self.models:
             if name in (model.name, *model.aliases) and not model.is_pattern:
-                return model
+                return replace(model, name=name)
         found = self._of_pattern(name)
         if found is None:
             raise UnknownModel(self.source)

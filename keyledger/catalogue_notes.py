@@ -6,7 +6,7 @@ has no other use for it. Without that file nothing is said of dates. Nothing is 
 
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,17 +17,22 @@ from keyledger.ai_models import Catalogue
 _DATA = "model_prices_and_context_window_backup.json"
 
 
-def catalogue_notes(catalogue: Catalogue, providers: Providers, today: date) -> list[str]:
-    """Return a sentence for each model that is left out, and for each whose provider announced its end."""
-    return [*map(str, catalogue.left_out), *_endings(catalogue.models, providers, today)]
+def catalogue_notes(
+    catalogue: Catalogue, providers: Providers, today: date, within: timedelta = timedelta.max
+) -> list[str]:
+    """Return a sentence for each model that is left out, and for each whose provider announced its end.
+
+    within: ends that are further away are not told.
+    """
+    return [*map(str, catalogue.left_out), *_endings(catalogue.models, providers, today, within)]
 
 
-def _endings(models: tuple[Model, ...], providers: Providers, today: date) -> list[str]:
+def _endings(models: tuple[Model, ...], providers: Providers, today: date, within: timedelta) -> list[str]:
     known = _known_dates()
     notes = []
     for model in models:
         ends = _ending(model, providers, known)
-        if ends is not None:
+        if ends is not None and ends - today <= within:
             past = ", which is past" if ends <= today else ""
             notes.append(f"{model.name}: {model.provider} announced the end of {model.upstream_name} for {ends}{past}")
     return notes

@@ -223,6 +223,9 @@ def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None,
 
 
 def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
+    if key.reveal().startswith("<"):
+        sources.fault(name, f"{which} is a placeholder; {_GENERATE}")
+        return
     if not _FERNET_KEY.fullmatch(key.reveal()):
         sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
         return

@@ -7,7 +7,7 @@ embedded server too; SIGTERM ends it in order; no worker outlives this process.
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # loaded only when the command runs
     import socket
 
     from keyledger.settings import Settings
+
+
+SOON = timedelta(days=90)
+"""A start tells of models that end so soon; `config check` of all of them."""
 
 
 def serve(
@@ -49,7 +53,7 @@ def _notes(settings: "Settings") -> list[str]:
     from keyledger.catalogue_notes import catalogue_notes
 
     catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
+    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date(), SOON)
     return [f"{catalogue.source}: {note}" for note in notes]
 
 

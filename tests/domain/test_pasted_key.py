@@ -110,3 +110,14 @@ def test_a_key_that_only_ends_in_dots_is_taken_with_a_warning(key: str) -> None:
 def test_whatever_is_pasted_is_judged_and_not_repeated(text: str) -> None:
     fault = pasting_fault(f"\u00a7{text}\u00a7")
     assert fault is None or "\u00a7" not in fault
+
+
+@pytest.mark.parametrize("key", ["YOUR_API_KEY", "your-api-key-here", "changeme", "undefined", "sk-xxxxxxxxxxxxxxxx"])
+def test_what_templates_have_in_place_of_a_key_is_taken_with_a_warning(key):
+    assert pasting_fault(key) is None
+    assert "placeholder" in (pasting_warning(key) or "")
+
+
+@pytest.mark.parametrize("key", ["my-key", "EMPTY", "shared-fallback-key", "yours-truly-0123", "sk-xx-0123456789"])
+def test_a_key_that_only_sounds_like_one_is_taken_in_silence(key):
+    assert pasting_warning(key) is None

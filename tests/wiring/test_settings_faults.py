@@ -15,6 +15,7 @@ FAULTS = [
     ),
     pytest.param({"ENCRYPTION_KEY": ""}, "ENCRYPTION_KEY: is required", id="tenant credentials without a key"),
     pytest.param({"ENCRYPTION_KEY": CANARY}, "ENCRYPTION_KEY: the value is not 32 bytes", id="a key of another form"),
+    pytest.param({"ENCRYPTION_KEY": "<44-char-key>"}, "ENCRYPTION_KEY: the value is a placeholder", id="a placeholder"),
     pytest.param(
         {"ENCRYPTION_KEY": base64.b64encode(b"\xff" * 32).decode()},
         "ENCRYPTION_KEY: the value is not 32 bytes in url-safe base64",
