@@ -1,7 +1,7 @@
 """Reading the settings again, for operators, while everything goes on.
 
-Promises: either all of the new settings are in force when the answer is there, or none and the answer says why; no
-answer holds the value of a setting.
+Promises: either all of the new settings are in force in the process that answers, or none and the answer says why; no
+answer holds the value of a setting. Other workers of the node are told at once and say in the log what came of it.
 """
 
 from typing import Annotated
