@@ -12,42 +12,31 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api import (
-    audit,
-    audit_export,
-    credentials,
-    encryption_keys,
-    fleet,
-    health,
-    llm,
-    pages,
-    projections,
-    reload,
-    resolution,
-    transparency,
-    usage,
-)
-from api.bodies import Limits
-from api.direct import Direct
-from api.envelope import Envelope
-from api.guard import Guard
-from api.head import Head, with_head
-from api.metrics import Metrics
-from api.native import Native
-from api.native_document import native_operations
-from api.openapi import TITLE, VERSION, document
-from api.paths import NATIVE
-from api.problems import HttpRefusal, internal_problem, problem_of, problem_response
-from api.refusals import RouteNames
-from api.services import Services
-from api.validation import request_faults
+from api.console import pages
+from api.front.bodies import Limits
+from api.front.envelope import Envelope
+from api.front.guard import Guard
+from api.front.head import Head, with_head
+from api.front.metrics import Metrics
+from api.front.paths import NATIVE
+from api.front.problems import HttpRefusal, internal_problem, problem_of, problem_response
+from api.front.refusals import RouteNames
+from api.front.services import Services
+from api.front.validation import request_faults
+from api.rest import credentials, encryption_keys, fleet, health, projections, reload, resolution, transparency
+from api.rest.audit import entries, export, usage
+from api.rest.calls import llm
+from api.rest.calls.native import Native
+from api.rest.calls.native_document import native_operations
+from api.rest.direct import Direct
+from api.rest.openapi import TITLE, VERSION, document
 from domain.errors import ServiceError
 
 _ROUTERS = (
     credentials.router,
     fleet.router,
-    audit.router,
-    audit_export.router,
+    entries.router,
+    export.router,
     transparency.router,
     usage.router,
     encryption_keys.router,

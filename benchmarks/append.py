@@ -19,14 +19,14 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
 from benchmarks.stored import database
-from domain.credential import SetCredential, decide
+from domain.credentials.credential import SetCredential, decide
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
 from domain.event import CommandMeta, Event
-from domain.providers import CredentialConfig
-from domain.secret import Secret
-from keyledger.combined_writes import CombinedWrites
-from keyledger.event_store import CredentialLog
-from keyledger.keyring import Keyring, generate_encryption_key
-from projections.postgres import open_pool
+from keyledger.encryption.keyring import Keyring, generate_encryption_key
+from keyledger.log.combined_writes import CombinedWrites
+from keyledger.log.event_store import CredentialLog
+from projections.database.connections import open_pool
 
 GOALS = {1: Goal(1.5), 8: Goal(2.0)}
 _READY = 20_000

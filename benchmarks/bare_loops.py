@@ -9,10 +9,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from domain.credential import CredentialEvent
+from domain.credentials.credential import CredentialEvent
 from domain.event_codec import encode
 from projections.current_credentials import project
-from projections.postgres import BoundedConnection
+from projections.database.connections import BoundedConnection
 
 
 def one_call_loop(connection: BoundedConnection, batches: Sequence[Sequence[CredentialEvent]]) -> float:

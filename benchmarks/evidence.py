@@ -22,16 +22,16 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from domain.audit_events import Outcome
-from domain.audit_record import AuditRecord, encode_record
-from domain.checkpoint import Checkpoint
-from domain.credential import stream_id
-from domain.merkle_tree import inclusion_proof, leaf_hash
-from domain.signed_note import SignedNote
-from domain.tiles import Tile, TileBuilder, TileHashes, decode_entries, tiles_of_level
-from keyledger.audit_keys import LogSigner, generate_signing_key
+from domain.audit.events import Outcome
+from domain.audit.record import AuditRecord, encode_record
+from domain.credentials.credential import stream_id
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import inclusion_proof, leaf_hash
+from domain.proofs.signed_note import SignedNote
+from domain.proofs.tiles import Tile, TileBuilder, TileHashes, decode_entries, tiles_of_level
 from keyledger.evidence import FullBundleWriter, verify_bundle
-from scripts.output import Table, print_table
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
+from scripts.terminal.output import Table, print_table
 
 RECORDS = 1_000_000
 RECORDS_OF_A_STREAM = 25

@@ -9,7 +9,7 @@ from benchmarks.frame import Contestant, Goal, Row, Scale, Section, apart, in_tu
 from benchmarks.load import Call, drive
 from benchmarks.service import PUT, service, settle
 from benchmarks.stored import database, fill
-from keyledger.keyring import generate_encryption_key
+from keyledger.encryption.keyring import generate_encryption_key
 
 GOAL = Goal(0.9)
 CLIENTS = 8

@@ -24,17 +24,17 @@ from uuid import UUID
 
 import psycopg
 
-from domain.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
+from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import SealedSecret
 from domain.event import Event
 from domain.event_codec import encode
-from domain.providers import CredentialConfig
-from domain.replay import Swap
-from domain.secret import SealedSecret
+from domain.operations.replay import Swap
 from keyledger import embedded_postgres
-from projections.migration import migrate
-from projections.rebuild import VIEWS, rebuild
-from projections.side_by_side import WORKERS
-from scripts.output import Table, print_table
+from projections.database.migration import migrate
+from projections.replay.parallel_fill import WORKERS
+from projections.replay.replaying import VIEWS, rebuild
+from scripts.terminal.output import Table, print_table
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe

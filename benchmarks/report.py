@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.frame import Row, Section
-from scripts.output import Table, print_line, print_table
+from scripts.terminal.output import Table, print_line, print_table
 
 RESULTS = Path(__file__).with_name("results.md")
 _LIBRARIES = ("litellm", "fastapi", "uvicorn", "psycopg", "eventsourcing", "cryptography")

@@ -16,11 +16,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
 from benchmarks.stored import database, fill
-from domain.resolution import ResolutionPolicy, Resolver
-from domain.secret import Secret
-from keyledger.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
+from domain.credentials.resolution import ResolutionPolicy, Resolver
+from domain.credentials.secret import Secret
+from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.current_credentials import PostgresResolutionView
-from projections.postgres import BoundedAsyncConnection, make_async_pool
+from projections.database.connections import BoundedAsyncConnection, make_async_pool
 
 STORED = 1_000
 GOAL = Goal(0.75)

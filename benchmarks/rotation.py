@@ -32,22 +32,29 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bare_loops import one_call_loop, plain_loop, seconds
-from domain.credential import CredentialEvent, CredentialSet, ReencryptCredential, SetCredential, decide, evolve
+from domain.credentials.credential import (
+    CredentialEvent,
+    CredentialSet,
+    ReencryptCredential,
+    SetCredential,
+    decide,
+    evolve,
+)
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
+from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig
-from domain.secret import Secret
-from domain.service import CredentialService
 from keyledger import embedded_postgres
-from keyledger.event_store import CredentialLog
-from keyledger.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
-from keyledger.rotation import RotationProgress, Rotator
-from keyledger.rotation_records import RotationRecords
-from keyledger.rotations import RecordedRun
-from keyledger.sealing import BATCH, Sealing
-from keyledger.sealing_process import SealingProcess
+from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
+from keyledger.encryption.reencryption import BATCH, Sealing
+from keyledger.encryption.reencryption_process import SealingProcess
+from keyledger.encryption.rotation import RotationProgress, Rotator
+from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_service import RecordedRun
+from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
-from projections.migration import migrate
-from projections.postgres import BoundedConnection, make_async_pool, open_pool
+from projections.database.connections import BoundedConnection, make_async_pool, open_pool
+from projections.database.migration import migrate
 
 META = CommandMeta("benchmark", "benchmark", "benchmark")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.frame import Unusable
 from benchmarks.load import TENANT, Call, send_calls
 from benchmarks.processes import Running, free_port, request, server
-from keyledger.keyring import generate_encryption_key
+from keyledger.encryption.keyring import generate_encryption_key
 
 PROCESSES = os.cpu_count() or 1
 """As many as serve best on this machine."""

@@ -12,16 +12,16 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.frame import apart
-from domain.credential import CredentialEvent, SetCredential, decide
+from domain.credentials.credential import CredentialEvent, SetCredential, decide
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
 from domain.event import CommandMeta
 from domain.event_codec import encode
-from domain.providers import CredentialConfig
-from domain.replay import Swap
-from domain.secret import Secret
+from domain.operations.replay import Swap
 from keyledger import embedded_postgres
-from keyledger.keyring import Keyring
-from projections.migration import migrate
-from projections.rebuild import VIEWS, rebuild
+from keyledger.encryption.keyring import Keyring
+from projections.database.migration import migrate
+from projections.replay.replaying import VIEWS, rebuild
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _META = CommandMeta("benchmark", "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")

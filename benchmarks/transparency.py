@@ -15,13 +15,13 @@ from pathlib import Path
 from benchmarks.append import appends_of, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
-from keyledger.audit_keys import LogSigner, generate_signing_key
-from keyledger.background import TICK_S
-from keyledger.event_store import CredentialLog
-from keyledger.transparency import Transparency
+from keyledger.log.background_catch_up import TICK_S
+from keyledger.log.event_store import CredentialLog
+from keyledger.proofs.checkpoint_signing import Transparency
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
-from projections.postgres import open_pool
+from projections.database.connections import open_pool
 
 GOAL = Goal(0.85)
 

@@ -1,4 +1,4 @@
-"""Every way in which KeyLedger says no. No HTTP here: `api.problems` is the one table that maps these to numbers.
+"""Every way in which KeyLedger says no. No HTTP here: `api.front.problems` is the one table that maps these to numbers.
 
     ServiceError
     +- Refused                  a rule was broken; nothing was recorded

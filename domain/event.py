@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, TypedDict
+from typing import ClassVar, Protocol, TypedDict
 from uuid import UUID
 
 UNKNOWN = "unknown"
@@ -88,3 +88,9 @@ def envelope(stream: UUID, version: int, meta: CommandMeta, now: datetime) -> Ev
         "client_address": meta.client_address,
         "reason": meta.reason,
     }
+
+
+class Clock(Protocol):
+    """Returns the time now, in UTC."""
+
+    def __call__(self) -> datetime: ...

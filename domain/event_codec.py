@@ -15,7 +15,7 @@ from functools import lru_cache
 from operator import itemgetter
 from uuid import UUID
 
-from domain.audit_events import (
+from domain.audit.events import (
     POLICY_STREAM,
     AcceptanceEvent,
     AuditExported,
@@ -28,7 +28,7 @@ from domain.audit_events import (
     acceptance_stream,
     record_stream,
 )
-from domain.credential import (
+from domain.credentials.credential import (
     CredentialDeleted,
     CredentialEvent,
     CredentialReencrypted,
@@ -36,7 +36,11 @@ from domain.credential import (
     CredentialSet,
     stream_id,
 )
-from domain.encryption_keys import (
+from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
+from domain.credentials.secret import SealedSecret
+from domain.errors import CredentialIntegrityError
+from domain.event import Event
+from domain.operations.encryption_keys import (
     KEYRING_STREAM,
     EncryptionKeyIntroduced,
     EncryptionKeyRetired,
@@ -44,11 +48,7 @@ from domain.encryption_keys import (
     KeyRotationCompleted,
     KeyRotationStarted,
 )
-from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.providers import CONFIG_FIELDS, CredentialConfig
-from domain.restore import RESTORE_STREAM, RestoreAccepted
-from domain.secret import SealedSecret
+from domain.operations.restore import RESTORE_STREAM, RestoreAccepted
 from domain.upcasting import UPCASTERS, Members
 
 _Check = Callable[[object], object]

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from domain.llm import Answer, AnswerStream
-from keyledger.compose import Service, service_from_environment
+from domain.calls.models import Answer, AnswerStream
+from keyledger.assembly.compose import Service, service_from_environment
 
 Message = Mapping[str, object]
 

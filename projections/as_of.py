@@ -13,15 +13,15 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.audit_events import AcceptanceEvent, CredentialRejected, acceptance_stream
-from domain.credential import Credential, evolve, stream_id
+from domain.audit.events import AcceptanceEvent, CredentialRejected, acceptance_stream
+from domain.credentials.credential import Credential, evolve, stream_id
+from domain.credentials.providers import BUILT_IN, Providers
+from domain.credentials.secret import Sealer
+from domain.credentials.stored import CredentialStatus
 from domain.errors import ServiceError
 from domain.event import Event
-from domain.ports import Sealer
-from domain.providers import BUILT_IN, Providers
-from domain.service import CredentialStatus
 from projections.catch_up import END, read_row
-from projections.postgres import BoundedConnection, Connection, unavailable
+from projections.database.connections import BoundedConnection, Connection, unavailable
 
 _PAGE = 100
 _PROVIDERS = "SELECT provider FROM current_credentials WHERE tenant_id = %s"
@@ -39,7 +39,7 @@ SELECT max(last_used_at) AS last_used_at FROM credential_usage
 
 
 class PostgresPastCredentials:
-    """Implements `domain.ports.PastCredentials`."""
+    """Implements `domain.credentials.stored.PastCredentials`."""
 
     def __init__(
         self, pool: ConnectionPool[BoundedConnection], sealer: Sealer, providers: Providers = BUILT_IN

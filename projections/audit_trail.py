@@ -12,12 +12,12 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from domain.audit import OF_A_CREDENTIAL, Action, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit_events import Outcome
+from domain.audit.entries import OF_A_CREDENTIAL, Action, AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit.events import Outcome
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from projections.catch_up import Appended, CatchUp
-from projections.postgres import BoundedConnection, Connection, Row, unavailable
+from projections.database.connections import BoundedConnection, Connection, Row, unavailable
 
 TABLE = "audit_trail"
 COLUMNS = (
@@ -112,7 +112,7 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE,
 
 
 class PostgresAuditTrail:
-    """Reads the view. Implements `domain.ports.AuditTrail`."""
+    """Reads the view. Implements `domain.audit.entries.AuditTrail`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], catch_up: CatchUp) -> None:
         self._pool = pool

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_codec import decode
-from projections.postgres import BoundedConnection, Connection, unavailable
+from projections.database.connections import BoundedConnection, Connection, unavailable
 
 BATCH = 1000
 """Events for one transaction: some tens of milliseconds, far inside the deadline of a request."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from psycopg import errors, sql
 from psycopg_pool import ConnectionPool
 
+from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
 from domain.errors import StoreUnavailable
-from domain.usage import UsageFilter, UsagePlace, UsageRecord
-from projections.postgres import BoundedConnection, Row, unavailable
+from projections.database.connections import BoundedConnection, Row, unavailable
 
 BATCH = 5000
 """Records for one statement: some tens of milliseconds, far inside the deadline of a request."""
@@ -39,7 +39,7 @@ class AdditionUnknown(Exception):
 
 
 class PostgresCredentialUsage:
-    """Adds to the records and reads them. Implements `domain.ports.CredentialUsage`."""
+    """Adds to the records and reads them. Implements `domain.audit.usage.CredentialUsage`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool

@@ -14,16 +14,16 @@ from typing import Any
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from domain.audit_events import CredentialRejected, acceptance_stream
-from domain.credential import Credential, CredentialDeleted, CredentialEvent, evolve, stream_id
+from domain.audit.events import CredentialRejected, acceptance_stream
+from domain.credentials.credential import Credential, CredentialDeleted, CredentialEvent, evolve, stream_id
+from domain.credentials.fleet import CredentialPlace, Lodged
+from domain.credentials.providers import BUILT_IN, CredentialConfig, Providers
+from domain.credentials.secret import SealedSecret
+from domain.credentials.stored import Head, Stored
 from domain.event import Event
 from domain.event_codec import decode
-from domain.fleet import CredentialPlace, Lodged
-from domain.providers import BUILT_IN, CredentialConfig, Providers
-from domain.resolution import Head, Stored
-from domain.secret import SealedSecret
-from projections.combined_reads import CombinedReads
-from projections.postgres import BoundedAsyncConnection, BoundedConnection, Connection, Row, unavailable
+from projections.database.combined_reads import CombinedReads
+from projections.database.connections import BoundedAsyncConnection, BoundedConnection, Connection, Row, unavailable
 
 COLUMNS = (
     "tenant_id",
@@ -121,7 +121,7 @@ def last_of_each(events: Iterable[Event]) -> list[CredentialEvent]:
 
 
 class PostgresCurrentCredentials:
-    """The view for administrators' requests. Implements `domain.ports.CurrentCredentials`."""
+    """The view for administrators' requests. Implements `domain.credentials.stored.CurrentCredentials`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], providers: Providers = BUILT_IN) -> None:
         self._pool = pool
@@ -153,7 +153,7 @@ class PostgresCurrentCredentials:
 
 
 class PostgresResolutionView:
-    """The view for the event loop. Implements `domain.ports.ResolutionView` and `domain.ports.TenantCredentials`.
+    """The view for the event loop. Implements `ResolutionView` and `TenantCredentials`.
 
     Calls that come while the database is being asked are answered together by the next statement, which begins after
     they came: many callers cost little more than one.

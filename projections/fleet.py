@@ -12,9 +12,9 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.fleet import CredentialPlace, FleetFilter, Lodged
+from domain.credentials.fleet import CredentialPlace, FleetFilter, Lodged
 from projections.current_credentials import lodged_at
-from projections.postgres import BoundedConnection, unavailable
+from projections.database.connections import BoundedConnection, unavailable
 
 _FIRST_ENTRY = sql.SQL("version = 1 AND action = 'set'")
 _SEEN_LAST = sql.SQL("(tenant_id, provider) > (%(last_tenant)s, %(last_provider)s)")
@@ -51,7 +51,7 @@ SELECT place.tenant_id::text, place.provider
 
 
 class PostgresFleet:
-    """Implements `domain.fleet.FleetView`."""
+    """Implements `domain.credentials.fleet.FleetView`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool

@@ -1,6 +1,6 @@
 """The hash tree over the log, kept as tiles, from which anybody can prove what the log holds and that it only grew.
 
-Promises: the hash at position n is that of the leaf of the event at position n (`domain.audit_leaf`); a tile that is
+Promises: the hash at position n is that of the leaf of the event at position n (`domain.audit.leaf`); a tile that is
 full never changes; whoever follows and whoever replays get to the same tiles. Nothing is decrypted.
 Refuses: a log whose positions have a gap, and tiles that do not fit the position they are said to be at.
 Standards: RFC 6962, C2SP tlog-tiles.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from domain.audit_leaf import leaf_of
+from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
-from domain.merkle_tree import leaf_hash
-from domain.tiles import TILE_HEIGHT, Tile, TileBuilder, TileFault, TileHashes, TileRow, levels, partial_width
+from domain.proofs.merkle_tree import leaf_hash
+from domain.proofs.tiles import TILE_HEIGHT, Tile, TileBuilder, TileFault, TileHashes, TileRow, levels, partial_width
 from projections.catch_up import Appended
-from projections.postgres import Connection
+from projections.database.connections import Connection
 
 TABLE = "transparency_log"
 COLUMNS = ("level", "tile", "hashes")

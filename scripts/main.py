@@ -1,7 +1,7 @@
 """The `keyledger` command: the groups of commands, and how every fault becomes one line and an exit code.
 
 Promises: nothing heavy is imported before a command needs it; no traceback and no secret reaches the terminal; the exit
-code is one of `scripts.exits`.
+code is one of `scripts.terminal.exits`.
 """
 
 import logging
@@ -15,18 +15,18 @@ from typer._click.exceptions import UsageError  # its own copy; it shows no othe
 from typer.core import TyperGroup
 
 from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
-from scripts import (
+from scripts.commands import (
     audit,
+    audit_evidence,
     audit_export,
-    audit_proof,
     audit_usage,
     backup,
     config_check,
     credentials,
     database,
     doctor,
-    encryption_keys,
     fleet,
+    generate_keys,
     keys,
     projections,
     reload,
@@ -35,9 +35,9 @@ from scripts import (
     serve,
     verify,
 )
-from scripts.exits import Exit, Stop
-from scripts.inherited import settle
-from scripts.output import say
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.inherited import settle
+from scripts.terminal.output import say
 
 _NO_DATABASE = (
     "the database stopped answering while the command ran, or took longer than its time limit; what was done until then"
@@ -62,7 +62,7 @@ def _masked() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        from domain.key_shapes import masked
+        from domain.credentials.key_shapes import masked
 
         said = error.format_message()
         if masked(said) == said:
@@ -82,21 +82,21 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("reload")(reload.reload)
 app.command("run")(run.run)
-app.command("generate-encryption-key")(keys.generate_encryption_key)
-app.add_typer(keys.api_keys, name="api-keys")
+app.command("generate-encryption-key")(generate_keys.generate_encryption_key)
+app.add_typer(generate_keys.api_keys, name="api-keys")
 credentials.app.command("find")(fleet.find)
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(fleet.tenants, name="tenants")
 audit.app.command("export")(audit_export.export)
 audit.app.command("usage")(audit_usage.usage)
-audit.app.command("generate-signing-key")(audit_proof.generate_signing_key)
-audit.app.command("public-key")(audit_proof.public_key)
-audit.app.command("bundle")(audit_proof.bundle)
-audit.app.command("verify")(audit_proof.verify)
-audit.app.command("witness")(audit_proof.witness)
+audit.app.command("generate-signing-key")(audit_evidence.generate_signing_key)
+audit.app.command("public-key")(audit_evidence.public_key)
+audit.app.command("bundle")(audit_evidence.bundle)
+audit.app.command("verify")(audit_evidence.verify)
+audit.app.command("witness")(audit_evidence.witness)
 app.add_typer(audit.app, name="audit")
 app.command("history")(audit.history)
-app.add_typer(encryption_keys.app, name="keys")
+app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="database")
 app.command("backup")(backup.backup)
 app.add_typer(restore.app, name="restore")
@@ -154,7 +154,7 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
 
 
 def _missing_database(error: StoreUnavailable) -> str:
-    from keyledger.database_check import DatabaseUnreachable
+    from keyledger.assembly.database_check import DatabaseUnreachable
 
     return error.detail if isinstance(error, DatabaseUnreachable) else _NO_DATABASE
 
@@ -163,9 +163,9 @@ def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
     import psycopg
 
     from keyledger.embedded_postgres import EmbeddedPostgresError
-    from keyledger.settings import SettingsFault
-    from keyledger.start_checks import StartRefused
-    from keyledger.yaml_document import DocumentFault
+    from keyledger.settings.settings import SettingsFault
+    from keyledger.settings.yaml_document import DocumentFault
+    from keyledger.start_refused import StartRefused
 
     if isinstance(error, SettingsFault):
         return Exit.REFUSED, error.faults

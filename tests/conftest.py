@@ -59,6 +59,6 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 def _migrate(url: str) -> None:
-    from projections.migration import migrate  # a test that needs no database does not load it
+    from projections.database.migration import migrate  # a test that needs no database does not load it
 
     migrate(url)

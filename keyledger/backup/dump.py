@@ -15,7 +15,7 @@ from typing import IO
 
 from keyledger.backup.children import running
 from keyledger.backup.programs import Programs
-from projections.postgres import EVENTS_TABLE, connect, unavailable
+from projections.database.connections import EVENTS_TABLE, connect, unavailable
 
 LOOK_S = 0.2
 _NOT_KEPT = ("--exclude-table-data=nodes", "--exclude-table=*_shadow")

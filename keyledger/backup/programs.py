@@ -16,7 +16,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from keyledger.embedded_postgres.binaries import EmbeddedPostgresError, folder_of_programs
-from projections.postgres import BoundedConnection, connect_bounded, unavailable
+from projections.database.connections import BoundedConnection, connect_bounded, unavailable
 
 _VERSION = re.compile(r"\) (\d+)")
 _DEBIAN = Path("/usr/lib/postgresql")

@@ -13,20 +13,20 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from domain.errors import CredentialIntegrityError
+from keyledger.assembly.database_check import prepare_database, require_one_database, require_reachable
+from keyledger.assembly.start_checks import contradiction_of
 from keyledger.backup.dump import Contents, DumpFault, Told, read_dump
 from keyledger.backup.programs import Programs, programs_of
 from keyledger.backup.replacing import RestoreFailed, replace_by
-from keyledger.database_check import prepare_database, require_one_database, require_reachable
 from keyledger.embedded_postgres import start
-from keyledger.log_anchor import AnchorFile, Contradiction
-from keyledger.nodes import running_nodes
-from keyledger.settings import load_database
-from keyledger.start_checks import contradiction_of
+from keyledger.encryption.nodes import running_nodes
+from keyledger.log.anchor import AnchorFile, Contradiction
+from keyledger.settings.settings import load_database
 from keyledger.store_verification import StoreVerdict, verify_store
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
-from projections.migration import STEPS
-from projections.postgres import connect, open_pool, unavailable
+from projections.database.connections import connect, open_pool, unavailable
+from projections.database.migration import STEPS
 
 
 @dataclass(frozen=True, slots=True)

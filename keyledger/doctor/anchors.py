@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from keyledger.checkpoint_file import CheckpointFile, CheckpointUnreadable
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.log_anchor import AnchorFile, AnchorUnreadable
-from keyledger.log_anchor import look as look_at_log
+from keyledger.log.anchor import AnchorFile, AnchorUnreadable
+from keyledger.log.anchor import look as look_at_log
+from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
 
 SUBJECT = "anchors"
 

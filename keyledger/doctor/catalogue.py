@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from keyledger.ai_models import load_catalogue
-from keyledger.catalogue_notes import catalogue_notes
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.yaml_document import DocumentFault
+from keyledger.settings.ai_models import load_catalogue
+from keyledger.settings.catalogue_notes import catalogue_notes
+from keyledger.settings.yaml_document import DocumentFault
 
 SUBJECT = "catalogue"
 

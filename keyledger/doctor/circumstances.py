@@ -13,12 +13,12 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
-from keyledger.configuration import keyring_of
+from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.finding import CannotLook
-from keyledger.keyring import Keyring
-from keyledger.settings import Settings, SettingsFault, load, load_data_dir, load_database
-from projections.migration import STEPS, version_of
-from projections.postgres import BoundedConnection, connect, open_pool, unavailable
+from keyledger.encryption.keyring import Keyring
+from keyledger.settings.settings import Settings, SettingsFault, load, load_data_dir, load_database
+from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
+from projections.database.migration import STEPS, version_of
 
 
 def now_in_utc() -> datetime:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, ok, warning
-from projections.postgres import unavailable
+from projections.database.connections import unavailable
 
 SUBJECT = "clock"
 APART = timedelta(seconds=2)

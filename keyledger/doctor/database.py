@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from keyledger.database_check import sentence_of, stands_in_the_way
+from keyledger.assembly.database_check import sentence_of, stands_in_the_way
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import CannotLook, Finding, State, ok, warning
-from projections.connection_check import check_connection
-from projections.migration import STEPS
+from projections.database.connection_check import check_connection
+from projections.database.migration import STEPS
 
 SUBJECT = "database"
 

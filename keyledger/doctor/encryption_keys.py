@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from keyledger.assembly.start_checks import live_by_key
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.start_checks import live_by_key
 
 SUBJECT = "encryption keys"
 

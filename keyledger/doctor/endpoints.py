@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, ok, warning
-from projections.postgres import unavailable
+from projections.database.connections import unavailable
 
 SUBJECT = "endpoints"
 PATIENCE_S = 10.0

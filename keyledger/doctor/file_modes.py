@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.settings import load_secret_files
+from keyledger.settings.settings import load_secret_files
 
 SUBJECT = "file modes"
 _WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning
-from keyledger.nodes import Node, running_nodes
+from keyledger.encryption.nodes import Node, running_nodes
 
 SUBJECT = "peers"
 

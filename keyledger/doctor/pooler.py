@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from domain.errors import ServiceError
-from keyledger.database_check import require_one_database
+from keyledger.assembly.database_check import require_one_database
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.start_checks import StartRefused
-from projections.postgres import unavailable
+from keyledger.start_refused import StartRefused
+from projections.database.connections import unavailable
 
 SUBJECT = "pooler"
 

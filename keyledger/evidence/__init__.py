@@ -5,7 +5,8 @@
     verify_bundle        checks either kind, without service, database or `ENCRYPTION_KEY`
     Witness              remembers the last checkpoint it saw and cosigns those that go on from it
 
-Nothing here imports the service: `domain`, `keyledger.audit_keys` and `keyledger.durable_file` are all it needs.
+Nothing here imports the service: all it needs is `domain`, `keyledger.proofs.signing_keys` and
+`keyledger.log.durable_file`.
 """
 
 from keyledger.evidence.fault import EvidenceFault, FolderInUse

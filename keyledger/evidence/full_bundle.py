@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from domain.checkpoint import Checkpoint, parse_checkpoint
-from domain.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
-from domain.signed_note import parse_note
-from domain.tiles import (
+from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
+from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
+from domain.proofs.signed_note import parse_note
+from domain.proofs.tiles import (
     MAX_BUNDLE_SIZE,
     TILE_WIDTH,
     Tile,

@@ -14,10 +14,10 @@ from collections import Counter
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from domain.audit_events import Outcome
-from domain.audit_record import AuditRecord, MalformedRecord, decode_record
-from domain.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
-from domain.encryption_keys import (
+from domain.audit.events import Outcome
+from domain.audit.record import AuditRecord, MalformedRecord, decode_record
+from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
+from domain.operations.encryption_keys import (
     KEYRING_STREAM,
     EncryptionKeyIntroduced,
     EncryptionKeyRetired,

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from domain.signed_note import MAX_NOTE_SIZE
+from domain.proofs.signed_note import MAX_NOTE_SIZE
 from keyledger.evidence.fault import EvidenceFault, FolderInUse
 
 CHECKPOINT, README, TENANT, RECORDS, TILES = "checkpoint", "README.txt", "tenant.json", "records.jsonl", "tile"

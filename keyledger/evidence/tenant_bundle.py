@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domain.audit_record import AuditRecord, MalformedRecord, decode_record
-from domain.checkpoint import Checkpoint, parse_checkpoint
-from domain.merkle_tree import InvalidProof, leaf_hash, verify_inclusion
-from domain.signed_note import MalformedNote, decode_base64, parse_note
-from domain.tiles import MAX_ENTRY_SIZE
+from domain.audit.record import AuditRecord, MalformedRecord, decode_record
+from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
+from domain.proofs.merkle_tree import InvalidProof, leaf_hash, verify_inclusion
+from domain.proofs.signed_note import MalformedNote, decode_base64, parse_note
+from domain.proofs.tiles import MAX_ENTRY_SIZE
 from keyledger.evidence import layout
 from keyledger.evidence.fault import EvidenceFault
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from domain.audit_record import AuditRecord
-from domain.checkpoint import Checkpoint, parse_checkpoint
-from domain.signed_note import COSIGNATURE_V1, ED25519, MalformedNote, UntrustedNote, open_note
-from keyledger.audit_keys import Ed25519Verifier, cosigned_at, verifier_of
+from domain.audit.record import AuditRecord
+from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
+from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, MalformedNote, UntrustedNote, open_note
 from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.fault import EvidenceFault
 from keyledger.evidence.full_bundle import Progress, silent
 from keyledger.evidence.history import CLOCK_TOLERANCE, History
+from keyledger.proofs.signing_keys import Ed25519Verifier, cosigned_at, verifier_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from domain.checkpoint import Checkpoint
-from domain.merkle_tree import InvalidProof, consistency_proof, verify_consistency
-from domain.signed_note import parse_note
-from domain.tiles import TileFault, TileHashes
-from keyledger.audit_keys import WitnessSigner, verifier_of
-from keyledger.durable_file import alone, replace_file
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import InvalidProof, consistency_proof, verify_consistency
+from domain.proofs.signed_note import parse_note
+from domain.proofs.tiles import TileFault, TileHashes
 from keyledger.evidence import layout
 from keyledger.evidence.fault import EvidenceFault
 from keyledger.evidence.full_bundle import tile_files
 from keyledger.evidence.verification import open_checkpoint
+from keyledger.log.durable_file import alone, replace_file
+from keyledger.proofs.signing_keys import WitnessSigner, verifier_of
 
 
 class Witness:

@@ -14,11 +14,11 @@ the key that a `lease` holds, `dialling` checks addresses, `reading` and `scrubb
 `metering` counts the call, `means` is what it is made with, and `warming` loads beforehand what the first one needs.
 """
 
-from keyledger.llm.dispatch import Timeouts
-from keyledger.llm.environment import cleanse
+from keyledger.llm.adapters.environment import cleanse
+from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.gateway import Gateway
 from keyledger.llm.means import Means
-from keyledger.llm.native import PassThrough
-from keyledger.llm.warming import Warming
+from keyledger.llm.native.pass_through import PassThrough
+from keyledger.llm.wire.dispatch import Timeouts
 
 __all__ = ["Gateway", "Means", "PassThrough", "Timeouts", "Warming", "cleanse"]

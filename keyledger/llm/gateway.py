@@ -10,26 +10,26 @@ from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
-from domain.endpoints import endpoint_fault
+from domain.audit.usage import UsageMeter
+from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.credentials.resolution import Receipt, Route
+from domain.endpoints.rules import endpoint_fault
 from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
-from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
-from domain.ports import UsageMeter
-from domain.resolution import Receipt, Route
-from keyledger.ai_models import Catalogue
-from keyledger.llm.adapter import LiteLLMAdapter, blamed
-from keyledger.llm.bounds import chat_bounds, embeddings_bounds
-from keyledger.llm.dialling import Lookup
-from keyledger.llm.dispatch import Timeouts
-from keyledger.llm.lease import Lease
-from keyledger.llm.legacy import LegacyAdapter
+from keyledger.llm.adapters.direct import LegacyAdapter
+from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
+from keyledger.llm.adapters.warming import Warming
+from keyledger.llm.answers.bounds import chat_bounds, embeddings_bounds
+from keyledger.llm.answers.openai_shapes import chat_shape, chunk_shape, embeddings_shape
 from keyledger.llm.means import CurrentMeans, Means
 from keyledger.llm.metering import Use
-from keyledger.llm.outcomes import outcome
-from keyledger.llm.parameters import Request, chat_request, embeddings_request
-from keyledger.llm.plans import Plan, plan
-from keyledger.llm.shapes import chat_shape, chunk_shape, embeddings_shape
-from keyledger.llm.warming import Warming
-from keyledger.llm.wire import Wire
+from keyledger.llm.requests.litellm_plans import Plan, plan
+from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
+from keyledger.llm.wire.dialling import Lookup
+from keyledger.llm.wire.dispatch import Timeouts
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.outcomes import outcome
+from keyledger.llm.wire.wire import Wire
+from keyledger.settings.ai_models import Catalogue
 
 
 class Gateway:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from domain.endpoints import EndpointRules
-from domain.resolution import ResolvedCredential, Route
-from keyledger.ai_models import Catalogue
+from domain.credentials.resolution import ResolvedCredential, Route
+from domain.endpoints.rules import EndpointRules
+from keyledger.settings.ai_models import Catalogue
 
 
 class Resolving(Protocol):
-    """Finds the key for a call, as `domain.resolution.Resolver` does."""
+    """Finds the key for a call, as `domain.credentials.resolution.Resolver` does."""
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         """Return the route a call would take."""

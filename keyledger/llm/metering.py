@@ -9,10 +9,10 @@ before there was any answer leaves a failed call. It was rejected when the provi
 from types import TracebackType
 from typing import Self
 
-from domain.ports import UsageMeter
+from domain.audit.usage import UsageMeter
+from domain.credentials.resolution import Receipt, Source
 from domain.request_context import REQUEST_ID
-from domain.resolution import Receipt, Source
-from keyledger.llm.seen import Seen
+from keyledger.llm.wire.observation import Seen
 
 
 class Use:

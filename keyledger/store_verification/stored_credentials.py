@@ -5,13 +5,13 @@ from uuid import UUID
 
 from psycopg import sql
 
-from domain.credential import CredentialEvent, evolve
+from domain.credentials.credential import CredentialEvent, evolve
+from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError, UnreadableCredential
-from domain.ports import Sealer
 from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
 from projections.current_credentials import COLUMNS, project
-from projections.postgres import Connection
-from projections.views import last_events
+from projections.database.connections import Connection
+from projections.replay.views import last_events
 
 _ROWS = """
 SELECT {columns} FROM current_credentials

@@ -6,11 +6,11 @@ from itertools import chain
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from domain.audit import action_of
+from domain.audit.entries import action_of
 from keyledger.store_verification.findings import Found, StoreFault
 from projections import audit_trail
 from projections.catch_up import Appended, position_of
-from projections.postgres import Connection
+from projections.database.connections import Connection
 
 _BATCH = 2_000
 

@@ -6,11 +6,11 @@ tiles below are right, so what it tells of is that tile alone. What the tree has
 
 from collections.abc import Sequence
 
-from domain.merkle_tree import HASH_SIZE
-from domain.tiles import TILE_WIDTH, TileBuilder, TileRow
+from domain.proofs.merkle_tree import HASH_SIZE
+from domain.proofs.tiles import TILE_WIDTH, TileBuilder, TileRow
 from keyledger.store_verification.findings import Found, StoreFault
 from projections.catch_up import Appended, position_of
-from projections.postgres import Connection
+from projections.database.connections import Connection
 from projections.transparency_log import TABLE
 
 _EXTRA = """

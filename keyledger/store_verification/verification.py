@@ -19,20 +19,20 @@ from pathlib import Path
 
 from psycopg.rows import tuple_row
 
-from domain.audit_leaf import leaf_of
+from domain.audit.leaf import leaf_of
+from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError
-from domain.merkle_tree import leaf_hash
-from domain.ports import Sealer
-from keyledger.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.fault import EvidenceFault
 from keyledger.evidence.history import History
+from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
 from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
 from projections.catch_up import Appended, StoredRow, read_row
-from projections.postgres import Connection, connect, unavailable
+from projections.database.connections import Connection, connect, unavailable
 
 BATCH = 2_000
 _ALONG_THE_LOG = "log, tree and trail"

@@ -9,20 +9,20 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.auth import Authenticator, Role, format_named_key, parse_named_key
-from api.bodies import Limits
-from api.proxies import NO_PROXIES, TrustedProxies
-from api.services import CheckResult, ReloadReport, Services
-from domain.endpoints import EndpointRules
+from api.front.auth import Authenticator, Role, format_named_key, parse_named_key
+from api.front.bodies import Limits
+from api.front.proxies import NO_PROXIES, TrustedProxies
+from api.front.services import CheckResult, ReloadReport, Services
+from domain.credentials.fleet import Fleet
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.secret import Secret
+from domain.credentials.service import CredentialService
+from domain.endpoints.rules import EndpointRules
 from domain.errors import ReloadRefused
-from domain.fleet import Fleet
-from domain.providers import BUILT_IN
-from domain.secret import Secret
-from domain.service import CredentialService
-from keyledger.acceptance_records import AcceptanceRecords
-from keyledger.audit_recorder import AuditRecorder
-from keyledger.combined_writes import CombinedWrites
-from keyledger.usage_meter import UsageMeter
+from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.audit_recorder import AuditRecorder
+from keyledger.log.combined_writes import CombinedWrites
+from keyledger.log.usage_meter import UsageMeter
 from tests.api.memory import (
     START,
     MemoryFleet,

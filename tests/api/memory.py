@@ -8,12 +8,20 @@ from itertools import islice
 from threading import Lock
 from uuid import UUID, uuid4
 
-from domain.audit import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit_events import AcceptanceEvent, CredentialRejected, Outcome, acceptance_stream
-from domain.audit_leaf import leaf_of
-from domain.checkpoint import Checkpoint
-from domain.credential import Credential, CredentialEvent, CredentialSet, evolve, stream_id
-from domain.encryption_keys import RotationCounts
+from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, action_of, facts_of
+from domain.audit.events import AcceptanceEvent, CredentialRejected, Outcome, acceptance_stream
+from domain.audit.leaf import leaf_of
+from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
+from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.calls.native import NativeAnswer, NativeCall
+from domain.credentials.credential import Credential, CredentialEvent, CredentialSet, evolve, stream_id
+from domain.credentials.fleet import CredentialPlace, FleetFilter, Lodged
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.recording import recordable
+from domain.credentials.resolution import Receipt, Route, Source
+from domain.credentials.secret import SealContext, SealedSecret, Secret
+from domain.credentials.service import CredentialService
+from domain.credentials.stored import CredentialStatus, Head, Stored
 from domain.errors import (
     CredentialIntegrityError,
     FieldFault,
@@ -30,22 +38,14 @@ from domain.errors import (
     UnreadableCredential,
     VersionConflict,
 )
-from domain.event import CommandMeta, Event
+from domain.event import Clock, CommandMeta, Event
 from domain.event_codec import encode
-from domain.fleet import CredentialPlace, FleetFilter, Lodged
-from domain.llm import Adapter, Answer, AnswerStream, Json, Model, ModelKind
-from domain.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
-from domain.native import NativeAnswer, NativeCall
-from domain.ports import Clock
-from domain.providers import BUILT_IN
-from domain.recording import recordable
-from domain.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
-from domain.resolution import Head, Receipt, Route, Source, Stored
-from domain.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
-from domain.secret import SealContext, SealedSecret, Secret
-from domain.service import CredentialService, CredentialStatus
-from domain.transparency import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
-from domain.usage import UsageFilter, UsagePlace, UsageRecord
+from domain.operations.encryption_keys import RotationCounts
+from domain.operations.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
+from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

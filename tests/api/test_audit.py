@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.auth import Role
-from api.schemas import Instant
+from api.front.auth import Role
+from api.rest.schemas import Instant
 from domain.errors import StoreUnavailable
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT, Harness
 

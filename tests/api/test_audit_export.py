@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from api import audit_export
-from api.auth import Role
-from api.services import Services
-from domain.audit import AuditEntry, AuditFilter
-from domain.audit_events import AuditExported
-from domain.audit_formats import ExportFormat
+from api.front.auth import Role
+from api.front.services import Services
+from api.rest.audit import export as audit_export
+from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail
+from domain.audit.events import AuditExported
+from domain.audit.formats import ExportFormat
 from domain.errors import CredentialIntegrityError, StoreUnavailable
-from domain.ports import AuditTrail
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
 from tests.api.test_over_http import served
 from tests.support.entries import SET

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema  # type: ignore[import-untyped]
 
-from api.audit_exports import FORMATS, comma_separated, ocsf_events
-from api.audit_exports.members import NAMES, members
-from domain.audit import Action, AuditEntry
-from domain.audit_formats import ExportFormat
+from api.rest.audit.formats import FORMATS, comma_separated, ocsf_events
+from api.rest.audit.formats.members import NAMES, members
+from domain.audit.entries import Action, AuditEntry
+from domain.audit.formats import ExportFormat
 from tests.support.entries import ENTRIES, REFUSED, SET, SEVERAL, TENANT, UNAUTHENTICATED, any_entries
 
 OLDEST = "1.4.0"

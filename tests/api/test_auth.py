@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from api.auth import Actor, Authenticator, NamedKey, Role, format_named_key, may, parse_named_key
-from domain.secret import Secret
+from api.front.auth import Actor, Authenticator, NamedKey, Role, format_named_key, may, parse_named_key
+from domain.credentials.secret import Secret
 from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, OPENAI, SUPER_KEY, TENANT
 
 RESOLUTION = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"
@@ -206,7 +206,7 @@ def test_every_configured_key_is_compared_even_after_a_match(monkeypatch):
         compared.append(right)
         return left == right
 
-    monkeypatch.setattr("api.auth.hmac.compare_digest", compare)
+    monkeypatch.setattr("api.front.auth.hmac.compare_digest", compare)
     named = [parse_named_key(format_named_key(f"key-{n}", Role.RUNTIME, Secret(f"key-{n}"))) for n in range(5)]
     authenticator = Authenticator(Secret("super"), named)
     for presented in (b"super", b"key-4", b"nobody"):

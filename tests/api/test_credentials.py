@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from domain.secret import Secret
+from domain.credentials.secret import Secret
 from tests.api.conftest import CREDENTIALS, OTHER_TENANT, TENANT
 from tests.api.memory import state_of
 
@@ -144,7 +144,7 @@ def test_an_endpoint_is_kept_in_one_form_and_another_spelling_of_it_changes_noth
 
 def test_an_endpoint_that_was_stored_in_another_spelling_is_the_same(harness, monkeypatch):
     with monkeypatch.context() as before:
-        before.setattr("domain.providers.kept_endpoint", lambda form, endpoint: endpoint)
+        before.setattr("domain.credentials.providers.kept_endpoint", lambda form, endpoint: endpoint)
         harness.put("vllm", endpoint="http://tenant-vllm:8000/v1/")
     assert harness.put("vllm", endpoint="http://tenant-vllm:8000").json()["version"] == 1
     assert len(harness.store.events) == 1

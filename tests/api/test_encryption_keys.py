@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from api import rotation_events
-from api.auth import Role
+from api.front.auth import Role
+from api.rest import rotation_events
 from domain.errors import StoreUnavailable
-from domain.rotation import RotationState
+from domain.operations.rotation import RotationState
 from tests.api.conftest import KEYS
 
 PATH = "/api/v1/sysadmin/encryption-keys"

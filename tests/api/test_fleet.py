@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from domain import fleet
+from domain.credentials import fleet
 from tests.api.conftest import CREDENTIALS, OTHER_TENANT, TENANT
 
 FLEET = "/api/v1/sysadmin/credentials"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.bodies import Limits
+from api.front.bodies import Limits
 from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
 
 URL = f"{CREDENTIALS}/openai"

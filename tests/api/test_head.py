@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from api.auth import Role
-from api.paths import NATIVE
+from api.front.auth import Role
+from api.front.paths import NATIVE
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
 from tests.api.test_over_http import exchange, head, served
 

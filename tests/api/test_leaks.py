@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
+from domain.calls.models import Answer, AnswerStream
 from domain.errors import ProviderUnavailable
-from domain.llm import Answer, AnswerStream
 from tests.api.conftest import CREDENTIALS, OPENAI, TENANT, Harness
 from tests.api.memory import CHAT_ANSWER, TENANT_RECEIPT, Chunks
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from api.auth import Role
+from api.front.auth import Role
+from domain.calls.models import Answer, AnswerStream
 from domain.errors import (
     CredentialIntegrityError,
     NoCredential,
@@ -16,7 +17,6 @@ from domain.errors import (
     RejectedByProvider,
     UnreadableCredential,
 )
-from domain.llm import Answer, AnswerStream
 from tests.api.conftest import KEYS, OPENAI, TENANT
 from tests.api.memory import CHAT_ANSWER, GLOBAL_RECEIPT, TENANT_RECEIPT, Chunks
 

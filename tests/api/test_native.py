@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from api.auth import Role
-from api.bodies import Limits
-from api.native import METHODS
+from api.front.auth import Role
+from api.front.bodies import Limits
+from api.rest.calls.native import METHODS
+from domain.calls.native import NativeAnswer
 from domain.errors import NoCredential, ProviderUnavailable, RejectedByProvider
-from domain.native import NativeAnswer
 from tests.api.conftest import KEYS, NATIVE, SUPER_KEY, TENANT, Harness
 from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT, ScriptedPieces
 

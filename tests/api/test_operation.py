@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from api.auth import Role
-from api.services import CheckResult
+from api.front.auth import Role
+from api.front.services import CheckResult
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
 
 
@@ -44,7 +44,7 @@ def test_one_failed_check_is_not_ready(harness):
 
 
 def test_checks_that_hang_are_not_ready(harness, monkeypatch):
-    monkeypatch.setattr("api.health.READINESS_SECONDS", 0.01)
+    monkeypatch.setattr("api.rest.health.READINESS_SECONDS", 0.01)
     monkeypatch.setattr(Harness, "_readiness", lambda self: asyncio.Event().wait())
     assert Harness().client.get("/readyz").status_code == 503
 

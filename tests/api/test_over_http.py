@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 import uvicorn
 
-from api.bodies import Limits
-from domain.llm import AnswerStream
+from api.front.bodies import Limits
+from domain.calls.models import AnswerStream
 from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
 from tests.api.memory import TENANT_RECEIPT
 

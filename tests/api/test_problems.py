@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from api.problems import HTTP_ROWS, SERVICE_ROWS, HttpRefusal, problem_of
+from api.front.problems import HTTP_ROWS, SERVICE_ROWS, HttpRefusal, problem_of
 from domain import errors
 from domain.errors import FieldFault, ServiceError
 from tests.api.conftest import CREDENTIALS, OPENAI, TENANT

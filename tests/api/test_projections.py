@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.replay import Difference
+from domain.operations.replay import Difference
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT
 from tests.api.memory import START
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from api.proxies import ProxyHeader, TrustedProxies, parse_network
+from api.front.proxies import ProxyHeader, TrustedProxies, parse_network
 from tests.api.conftest import CREDENTIALS, SUPER_KEY, Harness
 
 CLIENT, PROXY, INNER = "203.0.113.9", "10.0.0.1", "10.0.0.2"

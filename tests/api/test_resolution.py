@@ -2,9 +2,9 @@
 
 import pytest
 
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.resolution import Route
 from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable
-from domain.providers import BUILT_IN
-from domain.resolution import Route
 from tests.api.conftest import TENANT
 from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT
 

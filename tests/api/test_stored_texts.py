@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api.auth import Role
+from api.front.auth import Role
 from tests.api.conftest import CREDENTIALS, KEYS, SUPER_KEY, TENANT
 
 ENTRIES, EXPORT, USAGE = "/api/v1/audit/entries", "/api/v1/audit/export", "/api/v1/audit/usage"

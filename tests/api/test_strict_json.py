@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.strict_json import DEPTH_MAX, MalformedJsonError, parse
+from api.front.strict_json import DEPTH_MAX, MalformedJsonError, parse
 
 DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from api.auth import Role
-from domain.checkpoint import parse_checkpoint
+from api.front.auth import Role
 from domain.errors import CheckpointRefused, CredentialIntegrityError, SigningOff, StoreUnavailable
-from domain.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
-from domain.transparency import ProvenLeaf
+from domain.proofs.checkpoint import parse_checkpoint
+from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
+from domain.proofs.proofs import ProvenLeaf
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT, Harness
 
 AUDIT = "/api/v1/audit"

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit_events import AuditRead
-from domain.usage import UsagePlace, UsageRecord
+from domain.audit.events import AuditRead
+from domain.audit.usage import UsagePlace, UsageRecord
 from tests.api.conftest import OTHER_TENANT, TENANT
 from tests.api.memory import START
 

@@ -18,7 +18,7 @@ PATIENCE_S = 90
 _AS_IT_IS = ("-m", "scripts.main")
 _TALKATIVE = (
     "-c",
-    "import scripts.progress; scripts.progress.QUIET_S = 0; from scripts.main import main; main()",
+    "import scripts.terminal.progress; scripts.terminal.progress.QUIET_S = 0; from scripts.main import main; main()",
 )
 
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from scripts import audit
-from scripts.exits import Exit
+from scripts.commands import audit
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Ask, Cli, Ended
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import open_store

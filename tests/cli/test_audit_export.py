@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from scripts import audit_export
-from scripts.exits import Exit
+from scripts.commands import audit_export
+from scripts.terminal.exits import Exit
 from tests.cli.process import REPOSITORY, running
 
 ADMIN = "admin-key-of-the-auditor"

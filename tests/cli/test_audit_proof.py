@@ -11,12 +11,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.checkpoint import parse_checkpoint
-from domain.secret import Secret
-from domain.signed_note import open_note, parse_note
-from keyledger.audit_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
-from keyledger.checkpoint_file import FOLDER
-from scripts.exits import Exit
+from domain.credentials.secret import Secret
+from domain.proofs.checkpoint import parse_checkpoint
+from domain.proofs.signed_note import open_note, parse_note
+from keyledger.proofs.checkpoint_file import FOLDER
+from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Ask, Cli, Ended
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 from tests.cli.test_credentials import ADMIN, TENANT, env, service
 
 __all__ = ["env", "service"]

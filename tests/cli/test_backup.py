@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from keyledger.backup.programs import programs_of
-from projections.migration import STEPS, migrate
-from scripts.exits import Exit
+from projections.database.migration import STEPS, migrate
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Cli
 from tests.support.checker import check
 from tests.support.own_server import installed_programs, own_server

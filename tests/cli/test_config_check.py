@@ -2,9 +2,9 @@
 
 import json
 
-from domain.secret import Secret
-from keyledger.keyring import EncryptionKey
-from scripts.exits import Exit
+from domain.credentials.secret import Secret
+from keyledger.encryption.keyring import EncryptionKey
+from scripts.terminal.exits import Exit
 
 CANARY = "canary-4f9d1e7ab2-never-shown"
 CATALOGUE = (

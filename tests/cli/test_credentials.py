@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 
 TENANT = "0a1b2c3d-0000-4000-8000-000000000001"
 ADMIN = "admin-key-of-the-operator"

@@ -4,7 +4,7 @@ import json
 
 import psycopg
 
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 
 
 def test_no_server_is_unreachable_and_stopping_it_is_fine(cli):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from keyledger.doctor import CHECKS
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 from tests.cli.test_config_check import CANARY, CATALOGUE
 
 
@@ -32,7 +32,7 @@ def test_findings_are_a_table_with_the_next_command(cli, env):
 
 
 def test_a_command_to_copy_is_not_broken_in_a_terminal(cli, env, monkeypatch):
-    monkeypatch.setattr("scripts.output._width", lambda: 80)
+    monkeypatch.setattr("scripts.terminal.output._width", lambda: 80)
     env["OPENAI_API_KEYS"] = CANARY
     lines = cli("doctor", env=env).out.splitlines()
     assert any(line.strip() == "next: keyledger config check" for line in lines)

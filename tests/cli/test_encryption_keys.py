@@ -8,11 +8,11 @@ from itertools import chain, repeat
 
 import pytest
 
-from domain.rotation import RotationState
-from keyledger.rotation_records import RotationRecords
-from keyledger.sealing import BATCH
-from scripts.exits import Exit
-from scripts.progress import ProgressDisplay
+from domain.operations.rotation import RotationState
+from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.rotation_rows import RotationRecords
+from scripts.terminal.exits import Exit
+from scripts.terminal.progress import ProgressDisplay
 from tests.cli.process import running
 from tests.support.checker import check
 from tests.support.loaded import packages_loaded_by
@@ -167,7 +167,12 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
 
 
 def test_it_starts_light():
-    assert not packages_loaded_by("import keyledger.key_operation") & {"fastapi", "pydantic", "litellm", "uvicorn"}
+    assert not packages_loaded_by("import keyledger.assembly.for_key_commands") & {
+        "fastapi",
+        "pydantic",
+        "litellm",
+        "uvicorn",
+    }
 
 
 def after(seconds):

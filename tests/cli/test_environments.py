@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from keyledger.sealing import BATCH
-from scripts.exits import Exit
-from scripts.stand_in_provider import StandInProvider
+from keyledger.encryption.reencryption import BATCH
+from scripts.demo.stand_in_provider import StandInProvider
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Cli, Ended
 from tests.cli.process import Process, running
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
@@ -116,7 +116,7 @@ def assert_private(folder: Path) -> None:
 
 
 def _signing_key() -> str:
-    from keyledger.audit_keys import generate_signing_key
+    from keyledger.proofs.signing_keys import generate_signing_key
 
     return generate_signing_key("log.example").reveal()
 

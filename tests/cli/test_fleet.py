@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 from tests.cli.test_credentials import ADMIN, LISTED, TENANT, env, service
 
 __all__ = ["env", "service"]
@@ -50,7 +50,7 @@ def test_all_pages_are_asked_for_and_are_one_document(cli, service, env, pages, 
 
 @pytest.mark.parametrize(("command", "member", "item"), COMMANDS)
 def test_what_is_found_fits_a_terminal_unless_it_is_to_be_wide(cli, service, env, monkeypatch, command, member, item):
-    monkeypatch.setattr("scripts.output._width", lambda: 80)
+    monkeypatch.setattr("scripts.terminal.output._width", lambda: 80)
     service.document = {member: [item], "next": None}
     narrow, wide = cli(*command, env=env).out, cli(*command, "--wide", env=env).out
     assert max(map(len, narrow.splitlines())) <= 80

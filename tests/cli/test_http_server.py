@@ -11,10 +11,10 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from scripts import bounded_http
-from scripts.bounded_http import BoundedHttp, most_connections
-from scripts.exits import Exit, Stop
-from scripts.http_server import address_of, listen, listen_near, orderly_end, serve_here, served_beside
+from keyledger.serving import bounded_http
+from keyledger.serving.bounded_http import BoundedHttp, most_connections
+from keyledger.serving.http_server import address_of, listen, listen_near, orderly_end, serve_here, served_beside
+from keyledger.start_refused import StartRefused
 
 
 def application(*, starts: bool = True):
@@ -49,30 +49,30 @@ def test_an_application_is_served_while_the_block_lasts_and_ended_in_order():
 
 def test_an_application_that_does_not_start_stops_the_command():
     app, _ = application(starts=False)
-    with listen("127.0.0.1", 0) as listener, pytest.raises(Stop) as stopped, served_beside(app, listener):
+    with listen("127.0.0.1", 0) as listener, pytest.raises(StartRefused) as stopped, served_beside(app, listener):
         pytest.fail("nothing is served")
-    assert stopped.value.code == Exit.REFUSED
+    assert "did not start" in str(stopped.value)
 
 
 def test_an_application_that_does_not_start_stops_a_command_that_only_serves():
     app, _ = application(starts=False)
-    with listen("127.0.0.1", 0) as listener, pytest.raises(Stop) as stopped:
+    with listen("127.0.0.1", 0) as listener, pytest.raises(StartRefused) as stopped:
         serve_here(app, listener)
-    assert stopped.value.code == Exit.REFUSED
+    assert "did not start" in str(stopped.value)
 
 
 def test_a_busy_port_stops_the_command_and_names_the_port():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Stop) as stopped:
+        with pytest.raises(StartRefused) as stopped:
             listen("127.0.0.1", port)
-        assert f"port {port}" in stopped.value.lines[0]
+        assert f"port {port}" in str(stopped.value)
         with listen_near("127.0.0.1", port) as listener:
             assert listener.getsockname()[1] != port
 
 
 def test_a_host_that_is_none_stops_the_command():
-    with pytest.raises(Stop):
+    with pytest.raises(StartRefused):
         listen("256.256.256.256", 0)
 
 
@@ -81,7 +81,7 @@ def test_an_ipv6_address_is_shown_in_brackets():
         pytest.skip("this machine has no IPv6")
     try:
         listener = listen("::1", 0)
-    except Stop:
+    except StartRefused:
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
         assert address_of(listener).startswith("http://[::1]:")
@@ -95,7 +95,7 @@ def test_a_termination_leaves_the_block_as_an_orderly_end():
             signal.sigtimedwait([signal.SIGUSR2], 5)
         finally:
             cleaned.append(True)
-    assert ended.value.code == Exit.OK
+    assert ended.value.code == 0
     assert cleaned
 
 

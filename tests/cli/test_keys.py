@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from api.auth import Actor, Authenticator, Role, parse_named_key
-from keyledger.settings import load
-from scripts.exits import Exit
+from api.front.auth import Actor, Authenticator, Role, parse_named_key
+from keyledger.settings.settings import load
+from scripts.terminal.exits import Exit
 
 
 def test_an_encryption_key_is_44_characters_on_stdout_and_nothing_else(cli):

@@ -13,11 +13,11 @@ from domain.errors import (
     VersionConflict,
 )
 from keyledger.embedded_postgres import EmbeddedPostgresError
-from keyledger.settings import SettingsFault
-from keyledger.start_checks import StartRefused
-from keyledger.yaml_document import DocumentFault
-from scripts.exits import Exit, Stop
+from keyledger.settings.settings import SettingsFault
+from keyledger.settings.yaml_document import DocumentFault
+from keyledger.start_refused import StartRefused
 from scripts.main import _ending
+from scripts.terminal.exits import Exit, Stop
 from tests.support.loaded import packages_loaded_by
 
 KEY = "sk-proj-" + "Ab1" * 20

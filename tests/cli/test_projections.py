@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from scripts.exits import Exit
-from scripts.progress import ProgressDisplay
+from scripts.terminal.exits import Exit
+from scripts.terminal.progress import ProgressDisplay
 from tests.cli.conftest import Cli
 from tests.cli.process import running
 from tests.support.checker import check

@@ -2,7 +2,7 @@
 
 import json
 
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 from tests.support.service import ADMIN_KEY, environment, served
 
 

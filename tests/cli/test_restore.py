@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from domain.checkpoint import parse_checkpoint
-from domain.signed_note import parse_note
-from keyledger.audit_keys import generate_signing_key
-from keyledger.checkpoint_file import FOLDER, CheckpointFile
-from keyledger.log_anchor import AnchorFile
-from keyledger.start_checks import StartRefused
-from scripts.exits import Exit
+from domain.proofs.checkpoint import parse_checkpoint
+from domain.proofs.signed_note import parse_note
+from keyledger.log.anchor import AnchorFile
+from keyledger.proofs.checkpoint_file import FOLDER, CheckpointFile
+from keyledger.proofs.signing_keys import generate_signing_key
+from keyledger.start_refused import StartRefused
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Cli
 from tests.support.checker import check
 from tests.support.postgres import programs

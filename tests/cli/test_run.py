@@ -7,8 +7,8 @@ import stat
 import httpx
 
 from keyledger.embedded_postgres import status
-from scripts.exits import Exit
-from scripts.tour import STEPS
+from scripts.demo.tour import STEPS
+from scripts.terminal.exits import Exit
 from tests.cli.process import running
 
 CANARY = "sk-canary-4f9d1e7ab2-of-the-person-who-runs-it"

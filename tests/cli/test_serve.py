@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from keyledger.embedded_postgres import status
-from scripts.exits import Exit
+from scripts.terminal.exits import Exit
 from tests.cli.process import PATIENCE_S, running
 
 TENANT = "0a1b2c3d-0000-4000-8000-000000000001"

@@ -3,12 +3,12 @@
 import httpx
 import pytest
 
-from scripts import tour as guided
-from scripts.demo import new_key
-from scripts.output import Table
-from scripts.stand_in_provider import StandInProvider
-from scripts.tour import new_stage, tour
-from scripts.tour_stage import DoesNotHold, Step, require
+from scripts.demo import tour as guided
+from scripts.demo.demo import new_key
+from scripts.demo.stand_in_provider import StandInProvider
+from scripts.demo.tour import new_stage, tour
+from scripts.demo.tour_stage import DoesNotHold, Step, require
+from scripts.terminal.output import Table
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from keyledger.audit_keys import generate_signing_key
-from keyledger.checkpoint_file import FOLDER
-from scripts.exits import Exit
+from keyledger.proofs.checkpoint_file import FOLDER
+from keyledger.proofs.signing_keys import generate_signing_key
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Cli, Ended
 from tests.support.service import client_of, environment, served
 

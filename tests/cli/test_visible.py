@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.output import Table, print_hanging, print_json, print_line, print_table, say
-from scripts.visible import visible, visible_json
+from scripts.terminal.output import Table, print_hanging, print_json, print_line, print_table, say
+from scripts.terminal.visible import visible, visible_json
 
 HOSTILE = "a\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\u2066c\u061cd\x7f\r\u2028e\ud800"
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}

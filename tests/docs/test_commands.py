@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.problems import HTTP_ROWS, SERVICE_ROWS
-from domain.audit import _DETAILS, ACTIONS, Action
-from domain.audit_query import NAMES
-from domain.providers import CONFIG_FIELDS
-from scripts.exits import Exit
+from api.front.problems import HTTP_ROWS, SERVICE_ROWS
+from domain.audit.entries import _DETAILS, ACTIONS, Action
+from domain.audit.query import NAMES
+from domain.credentials.providers import CONFIG_FIELDS
+from scripts.terminal.exits import Exit
 from tests.support.store import open_store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -354,7 +354,7 @@ def test_tests_that_the_threat_model_names_exist() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from keyledger.settings import load
+    from keyledger.settings.settings import load
 
     documented = (REPOSITORY / "docs/configuration.md").read_text(encoding="utf-8")
     for setting in load({}, None).resolved:

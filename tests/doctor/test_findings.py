@@ -12,14 +12,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from domain.providers import CredentialConfig
+from domain.credentials.providers import CredentialConfig
 from keyledger import doctor, embedded_postgres
-from keyledger.checkpoint_file import CheckpointFile
 from keyledger.doctor import CHECKS, Finding, State, circumstances, disk, endpoints, examine
 from keyledger.doctor.circumstances import Circumstances
-from keyledger.keyring import Keyring
-from keyledger.log_anchor import AnchorFile, look
-from keyledger.nodes import Presence
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Presence
+from keyledger.log.anchor import AnchorFile, look
+from keyledger.proofs.checkpoint_file import CheckpointFile
 from tests.support.pooler import pooled
 from tests.support.scenario import TENANT
 from tests.support.service import client_of, environment, served

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.allowed_hosts import allowed_host
+from domain.endpoints.allowed_hosts import allowed_host
 
 TAKEN = [
     *("llm.lan", "LLM.lan:8000", "*.ml.example", "*.ml.example:8000", "*.internal", "localhost", "localhost:8000"),

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit_leaf import leaf_of, row_digest
-from domain.audit_record import decode_record, spell
+from domain.audit.leaf import leaf_of, row_digest
+from domain.audit.record import decode_record, spell
+from domain.credentials.providers import CredentialConfig
 from domain.event import Event
 from domain.event_codec import encode
-from domain.providers import CredentialConfig
 from tests.domain.test_event_codec import FIRST_SHAPES, SAMPLES
 from tests.support.scenario import KEY, was_set
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit import Action, AuditFilter
-from domain.audit_events import Outcome
-from domain.audit_query import NAMES, format_query, parse, recorded_query
+from domain.audit.entries import Action, AuditFilter
+from domain.audit.events import Outcome
+from domain.audit.query import NAMES, format_query, parse, recorded_query
+from domain.credentials.providers import BUILT_IN
 from domain.errors import InvalidRequest
-from domain.providers import BUILT_IN
 from tests.support.scenario import NOW, TENANT
 
 UNDERSTOOD = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit_events import Outcome
-from domain.audit_record import AuditRecord, MalformedRecord, decode_record, encode_record
+from domain.audit.events import Outcome
+from domain.audit.record import AuditRecord, MalformedRecord, decode_record, encode_record
 from tests.support.audit_records import story
 
 LEAF = story().leaves[1]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.command_batch import AdminCommand
-from domain.credential import Credential, Precondition, SetCredential, stream_id
+from domain.credentials.command_batch import AdminCommand
+from domain.credentials.credential import Credential, Precondition, SetCredential, stream_id
+from domain.credentials.service import ATTEMPTS, CredentialService
 from domain.errors import (
     CommandReused,
     CredentialIntegrityError,
@@ -19,7 +20,6 @@ from domain.errors import (
     VersionConflict,
 )
 from domain.event import Event
-from domain.service import ATTEMPTS, CredentialService
 from tests.support.scenario import (
     FAULTS,
     KEY,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from domain.credential import Command, Credential, CredentialSet, Precondition, decide, evolve, stream_id
+from domain.credentials.credential import Command, Credential, CredentialSet, Precondition, decide, evolve, stream_id
+from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialNotFound, Refused, VersionConflict
-from domain.providers import CredentialConfig
 from tests.support.scenario import (
     KEY,
     NOW,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from domain.credential import ReencryptCredential
-from domain.encryption_keys import (
+from domain.credentials.credential import ReencryptCredential
+from domain.errors import CredentialNotFound, KeyNotRetirable, UnreadableCredential
+from domain.operations.encryption_keys import (
     EncryptionKeyIntroduced,
     Keys,
     RotationCounts,
@@ -13,7 +14,6 @@ from domain.encryption_keys import (
     retire,
     start_rotation,
 )
-from domain.errors import CredentialNotFound, KeyNotRetirable, UnreadableCredential
 from tests.support.scenario import KEY, NOW, TENANT, ClearSealer, given, meta, set_credential, was_deleted, was_set
 
 OLD, NEW = "k0000000001", "k0000000002"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoint_forms import EndpointForm, canonical_endpoint, kept_endpoint
-from domain.endpoints import EndpointRules
+from domain.credentials.providers import BUILT_IN, CredentialConfig, Provider, check
+from domain.endpoints.forms import EndpointForm, canonical_endpoint, kept_endpoint
+from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidCredential
-from domain.providers import BUILT_IN, CredentialConfig, Provider, check
 
 RESOURCE = "https://r-1.openai.azure.com"
 FOUNDRY = "https://r-1.services.ai.azure.com"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoints import OPERATORS_OWN, EndpointRules, address_fault, endpoint_fault
+from domain.endpoints.rules import OPERATORS_OWN, EndpointRules, address_fault, endpoint_fault
 
 RULES = EndpointRules.of(
     [

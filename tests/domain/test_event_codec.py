@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import event_codec
-from domain.audit_events import (
+from domain.audit.events import (
     Outcome,
     Refusal,
     accept_or_reject,
@@ -22,13 +22,13 @@ from domain.audit_events import (
     projection_replayed,
     request_refused,
 )
-from domain.credential import CredentialSealed, stream_id
-from domain.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
+from domain.credentials.credential import CredentialSealed, stream_id
+from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_codec import REGISTRY, decode, encode
-from domain.providers import CredentialConfig
-from domain.restore import accept_restore
+from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
+from domain.operations.restore import accept_restore
 from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events"

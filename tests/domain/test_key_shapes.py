@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.key_shapes import SECRET_MIN, SHAPES, holds_key, masked
-from domain.secret import Secret
+from domain.credentials.key_shapes import SECRET_MIN, SHAPES, holds_key, masked
+from domain.credentials.secret import Secret
 
 DIGITS = "a1B2c3D4e5F6g7H8i9J0" * 6
 

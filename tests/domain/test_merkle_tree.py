@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.merkle_tree import (
+from domain.proofs.merkle_tree import (
     EMPTY_ROOT,
     Frontier,
     InvalidProof,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.calls.native_path import normalised_path, normalised_query
 from domain.errors import InvalidPath
-from domain.native_path import normalised_path, normalised_query
 
 PASSED = [
     ("v1/chat/completions", "v1/chat/completions"),

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoints import EndpointRules
+from domain.credentials.pasted_key import MISTAKES, pasting_fault, pasting_warning
+from domain.credentials.providers import BUILT_IN, CredentialConfig, check, key_fault
+from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidCredential
-from domain.pasted_key import MISTAKES, pasting_fault, pasting_warning
-from domain.providers import BUILT_IN, CredentialConfig, check, key_fault
 
 PASTED = [
     ("quotes", '"sk-tenant-key-0123456789"'),

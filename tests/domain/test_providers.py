@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoints import EndpointRules
+from domain.credentials.providers import BUILT_IN, CredentialConfig, check
+from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidCredential, UnknownProvider
-from domain.providers import BUILT_IN, CredentialConfig, check
 
 KEY = "sk-0123456789"
 AZURE = {"endpoint": "https://res.openai.azure.com", "api_version": "2024-10-21", "deployment_name": "gpt-4o"}

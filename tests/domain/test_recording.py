@@ -5,14 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from domain.audit_events import audit_exported, audit_read
-from domain.credential import CredentialSet, decide, evolve
-from domain.encryption_keys import EncryptionKeyIntroduced
+from domain.audit.events import audit_exported, audit_read
+from domain.credentials.credential import CredentialSet, decide, evolve
+from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
+from domain.credentials.recording import recordable, without_keys
+from domain.credentials.secret import Secret
 from domain.errors import InvalidCredential
 from domain.event import CommandMeta, envelope
-from domain.providers import CONFIG_FIELDS, CredentialConfig
-from domain.recording import recordable, without_keys
-from domain.secret import Secret
+from domain.operations.encryption_keys import EncryptionKeyIntroduced
 from tests.support.scenario import KEY, NOW, OTHER_KEY, ClearSealer, delete_credential, set_credential, was_set
 
 CANARY = "sk-proj-Zq81xkLmN0pQ77"

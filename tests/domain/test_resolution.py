@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credential import Credential, evolve
+from domain.credentials.credential import Credential, evolve
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver, Route, Source, choose
+from domain.credentials.secret import Secret
+from domain.credentials.stored import Head, Stored
 from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable, UnreadableCredential
-from domain.providers import CredentialConfig
-from domain.resolution import GlobalCredential, Head, ResolutionPolicy, Resolver, Route, Source, Stored, choose
-from domain.secret import Secret
 from tests.support.scenario import KEY, OTHER_KEY, TENANT, ClearSealer, was_deleted, was_set
 
 GLOBAL = {"openai": GlobalCredential(Secret("sk-global-openai")), "vllm": GlobalCredential(Secret("sk-global-vllm"))}

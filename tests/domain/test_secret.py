@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.secret import SealedSecret, Secret, mask
+from domain.credentials.secret import SealedSecret, Secret, mask
 
 CANARY = "sk-CANARY-7f3a9c-xyz9"
 

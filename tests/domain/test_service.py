@@ -2,10 +2,10 @@
 
 import pytest
 
-from domain.command_batch import AdminCommand
-from domain.credential import Precondition
+from domain.credentials.command_batch import AdminCommand
+from domain.credentials.credential import Precondition
+from domain.credentials.service import ATTEMPTS, CredentialService
 from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
-from domain.service import ATTEMPTS, CredentialService
 from tests.support.scenario import (
     FAULTS,
     KEY,

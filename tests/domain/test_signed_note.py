@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.checkpoint import MAX_SIZE, Checkpoint, parse_checkpoint
-from domain.signed_note import (
+from domain.proofs.checkpoint import MAX_SIZE, Checkpoint, parse_checkpoint
+from domain.proofs.signed_note import (
     MAX_NOTE_SIZE,
     MalformedNote,
     Signature,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.merkle_tree import (
+from domain.proofs.merkle_tree import (
     HASH_SIZE,
     consistency_proof,
     inclusion_proof,
@@ -13,7 +13,7 @@ from domain.merkle_tree import (
     verify_consistency,
     verify_inclusion,
 )
-from domain.tiles import (
+from domain.proofs.tiles import (
     MAX_ENTRY_SIZE,
     Tile,
     TileBuilder,

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from domain.audit_formats import ExportFormat
-from keyledger.audit_keys import LogSigner, generate_signing_key
-from scripts.exits import Exit
+from domain.audit.formats import ExportFormat
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
+from scripts.terminal.exits import Exit
 from tests.cli.conftest import Cli, bare_environment, cli
 from tests.support.canary import leaks
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served

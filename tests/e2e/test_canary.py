@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
-from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.support.canary import dump, forms, leaks
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY

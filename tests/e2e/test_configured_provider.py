@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.service import Client, client_of, environment, served
 
 TENANT, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"

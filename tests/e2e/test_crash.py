@@ -13,8 +13,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from domain.credential import stream_id
-from scripts.stand_in_provider import StandInProvider
+from domain.credentials.credential import stream_id
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import open_store

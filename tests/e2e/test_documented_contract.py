@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.service import ADMIN_KEY, Client, ServiceProcess, client_of
 from tests.support.store import ENCRYPTION_KEY
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
+from domain.calls.models import Answer, AnswerStream
+from domain.credentials.resolution import Source
 from domain.errors import InvalidRequest, NoCredential, UnknownModel
-from domain.llm import Answer, AnswerStream
-from domain.resolution import Source
 from keyledger.in_process import InProcess, in_process
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.service import environment
 from tests.support.store import open_store
 

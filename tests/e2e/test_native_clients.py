@@ -16,7 +16,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.canary import leaks
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from scripts.stand_in_provider import Fault, Misbehaviour
+from scripts.demo.stand_in_provider import Fault, Misbehaviour
 from tests.support.isolation import AZURE, PROVIDERS, STATES, Stage, staged
 from tests.support.postgres import TemplatedServer
 

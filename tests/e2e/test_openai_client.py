@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionToolParam
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, client_of, environment, served
 

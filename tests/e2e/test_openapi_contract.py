@@ -16,8 +16,8 @@ import yaml
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from domain.endpoints import EndpointRules, endpoint_fault
-from scripts.stand_in_provider import StandInProvider
+from domain.endpoints.rules import EndpointRules, endpoint_fault
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.api.conftest import Harness
 from tests.api.test_openapi_contract import CONFIG
 from tests.support.checker import check

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.pooler import pooled
 from tests.support.service import Client, ServiceProcess, client_of, environment

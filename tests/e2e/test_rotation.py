@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from domain.audit import Action
-from keyledger.rotation_records import RotationRecords
-from keyledger.start_checks import StartRefused
-from projections.rebuild import VIEWS, rebuild
-from scripts.stand_in_provider import StandInProvider
+from domain.audit.entries import Action
+from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.start_refused import StartRefused
+from projections.replay.replaying import VIEWS, rebuild
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
 from tests.support.service import REPOSITORY, Client, ServiceProcess, client_of, environment, served
@@ -40,8 +40,8 @@ KEYS = "/api/v1/sysadmin/encryption-keys"
 
 LAUNCHER = """
 import os, sys
-import keyledger.key_operation, scripts.http_server, scripts.progress
-scripts.progress.QUIET_S = 0
+import keyledger.assembly.for_key_commands, keyledger.serving.http_server, scripts.terminal.progress
+scripts.terminal.progress.QUIET_S = 0
 from scripts.main import main
 for fifo in sys.stdin:
     if (child := os.fork()) == 0:

@@ -24,12 +24,13 @@ import typer
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from domain.audit_formats import ExportFormat
-from keyledger import audit_recorder, logs
-from keyledger.audit_keys import generate_signing_key
-from keyledger.settings import SettingsFault, load
+from domain.audit.formats import ExportFormat
+from keyledger.log import audit_recorder
+from keyledger.proofs.signing_keys import generate_signing_key
+from keyledger.settings import logs
+from keyledger.settings.settings import SettingsFault, load
+from scripts.demo.stand_in_provider import StandInProvider
 from scripts.main import app, main
-from scripts.stand_in_provider import StandInProvider
 from tests.support.canary import dump, leaks
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, credential, environment, served

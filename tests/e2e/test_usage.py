@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from keyledger.in_process import in_process
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.canary import leaks
 from tests.support.checker import check
 from tests.support.postgres import TemplatedServer

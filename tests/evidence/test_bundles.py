@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit_record import decode_record
-from domain.checkpoint import Checkpoint
-from domain.merkle_tree import HASH_SIZE, root_of
-from domain.signed_note import MalformedNote, SignedNote, parse_note
-from domain.tiles import Tile, decode_entries, encode_entries
-from keyledger.audit_keys import LogSigner, WitnessSigner, generate_signing_key
+from domain.audit.record import decode_record
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import HASH_SIZE, root_of
+from domain.proofs.signed_note import MalformedNote, SignedNote, parse_note
+from domain.proofs.tiles import Tile, decode_entries, encode_entries
 from keyledger.evidence import (
     EvidenceFault,
     FolderInUse,
@@ -24,6 +23,7 @@ from keyledger.evidence import (
     TenantBundleWriter,
     verify_bundle,
 )
+from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_signing_key
 from tests.support.audit_records import ANNA, BRUNO, Records, many, story
 from tests.support.evidence import LOG, full_bundle, proven, signed, tenant_bundle
 from tests.support.loaded import packages_loaded_by

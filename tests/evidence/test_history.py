@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit_events import Outcome
-from domain.credential import stream_id
-from domain.encryption_keys import KEYRING_STREAM
+from domain.audit.events import Outcome
+from domain.credentials.credential import stream_id
+from domain.operations.encryption_keys import KEYRING_STREAM
 from keyledger.evidence.fault import EvidenceFault
 from keyledger.evidence.history import History
 from tests.support.audit_records import ANNA, BEGIN, BRUNO, REQUESTS, Records, story

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.merkle_tree import consistency_proof, leaf_hash
-from domain.signed_note import open_note
-from domain.tiles import TileBuilder, TileHashes
-from keyledger.audit_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
+from domain.proofs.merkle_tree import consistency_proof, leaf_hash
+from domain.proofs.signed_note import open_note
+from domain.proofs.tiles import TileBuilder, TileHashes
 from keyledger.evidence import EvidenceFault, Witness, verify_bundle
+from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
 from tests.support.audit_records import many
 from tests.support.evidence import LOG, full_bundle, signed, tenant_bundle
 

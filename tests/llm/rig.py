@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from domain.endpoints import EndpointRules
+from domain.audit.usage import UsageMeter
+from domain.calls.models import Adapter, Answer, AnswerStream, Model, ModelKind
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.resolution import Receipt, ResolvedCredential, Route, Source
+from domain.credentials.secret import Secret
+from domain.endpoints.rules import EndpointRules
 from domain.errors import NoCredential
-from domain.llm import Adapter, Answer, AnswerStream, Model, ModelKind
-from domain.ports import UsageMeter
-from domain.providers import BUILT_IN
-from domain.resolution import Receipt, ResolvedCredential, Route, Source
-from domain.secret import Secret
-from keyledger.ai_models import Catalogue
 from keyledger.llm import Gateway, Means, Timeouts
-from keyledger.llm.dialling import Lookup
-from scripts.stand_in_provider import StandInProvider
+from keyledger.llm.wire.dialling import Lookup
+from keyledger.settings.ai_models import Catalogue
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.meter import ListeningMeter
 
 T = TypeVar("T")

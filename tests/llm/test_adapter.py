@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from keyledger.llm.adapter import LiteLLMAdapter, blamed
-from keyledger.llm.dispatch import CallFailed
-from keyledger.llm.environment import cleanse
-from keyledger.llm.parameters import Request
-from keyledger.llm.wire import OUTLET
+from keyledger.llm.adapters.environment import cleanse
+from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
+from keyledger.llm.requests.parameters import Request
+from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.wire import OUTLET
 from tests.llm.rig import HELLO, PROVIDERS, Keys, stand_in, whole, with_gateway
 from tests.support.loaded import packages_loaded_by
 

@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from yarl import URL
 
-from domain.endpoints import EndpointRules
+from domain.credentials.secret import Secret
+from domain.endpoints.rules import EndpointRules
 from domain.errors import ProviderUnavailable
-from domain.secret import Secret
-from keyledger.llm.dialling import Lookup
-from keyledger.llm.dispatch import CallFailed, Dispatcher
-from keyledger.llm.lease import BEARER, Lease, origin_of
-from keyledger.llm.wire import OUTLET, Wire
+from keyledger.llm.requests.origin import BEARER, origin_of
+from keyledger.llm.wire.dialling import Lookup
+from keyledger.llm.wire.dispatch import CallFailed, Dispatcher
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.wire import OUTLET, Wire
 from tests.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 from tests.support.native_provider import native_provider
 
@@ -79,7 +80,9 @@ def test_link_local_and_metadata_addresses_are_refused_even_for_listed_hosts(add
 def test_a_self_hosted_provider_is_connected_to_at_a_private_address_and_a_cloud_provider_is_not(monkeypatch):
     with stand_in() as server:
         port = urlsplit(server.url).port
-        monkeypatch.setattr("domain.addresses._LOOPBACK", ())  # so that the stand-in's address is a private one
+        monkeypatch.setattr(
+            "domain.endpoints.addresses._LOOPBACK", ()
+        )  # so that the stand-in's address is a private one
         keys = Keys(f"http://tenant-vllm:{port}", chosen_by_tenant=True)
         lookup = answering("127.0.0.1")
         assert with_gateway(keys, lambda gateway: whole(gateway, "vllm-litellm"), lookup=lookup)["choices"]
@@ -111,7 +114,9 @@ def _failures_in_a_row(url: str, *calls: tuple[EndpointRules, bool]) -> list[str
 def test_a_connection_that_was_kept_for_a_self_hosted_provider_serves_no_other(monkeypatch):
     with native_provider() as server:
         url = server.url.replace("127.0.0.1", NAME)
-        monkeypatch.setattr("domain.addresses._LOOPBACK", ())  # so that the stand-in's address is a private one
+        monkeypatch.setattr(
+            "domain.endpoints.addresses._LOOPBACK", ()
+        )  # so that the stand-in's address is a private one
         own, cloud = (EndpointRules(), True), (EndpointRules(), False)
         assert _failures_in_a_row(url, own, cloud, own) == [None, "private-address", None]
         assert len(server.heard) == 2

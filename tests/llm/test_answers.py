@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from domain.endpoints import EndpointRules
+from domain.calls.models import Answer, AnswerStream
+from domain.credentials.secret import Secret
+from domain.endpoints.rules import EndpointRules
 from domain.errors import ProviderUnavailable
-from domain.llm import Answer, AnswerStream
-from domain.secret import Secret
-from keyledger.llm.bounds import CHAT_MAX, EVENT_MAX, Bounds, chat_bounds, embeddings_bounds
-from keyledger.llm.dispatch import CallFailed
-from keyledger.llm.lease import BEARER, Lease, origin_of
-from keyledger.llm.parameters import chat_request, embeddings_request
-from keyledger.llm.wire import OUTLET, Wire
+from keyledger.llm.answers.bounds import CHAT_MAX, EVENT_MAX, Bounds, chat_bounds, embeddings_bounds
+from keyledger.llm.requests.origin import BEARER, origin_of
+from keyledger.llm.requests.parameters import chat_request, embeddings_request
+from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.wire import OUTLET, Wire
 from tests.llm.raw_server import STREAM, answering
 from tests.llm.rig import HELLO, KEY, TENANT, Keys, text_of, with_gateway
 

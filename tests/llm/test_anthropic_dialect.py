@@ -3,8 +3,8 @@
 import pytest
 
 from domain.errors import InvalidRequest
-from keyledger.llm.anthropic_dialect import to_anthropic
-from keyledger.llm.parameters import chat_request
+from keyledger.llm.adapters.anthropic_dialect import to_anthropic
+from keyledger.llm.requests.parameters import chat_request
 from tests.llm.rig import HELLO, WEATHER
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from domain.calls.models import Answer, AnswerStream
+from domain.credentials.resolution import Receipt, Source
 from domain.errors import InvalidRequest, NoCredential, UnknownModel
-from domain.llm import Answer, AnswerStream
-from domain.resolution import Receipt, Source
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.llm.rig import KEY, PROVIDERS, TENANT, WEATHER, Keys, chunks, stand_in, text_of, whole, with_gateway
 
 CHAT = {

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from scripts.stand_in_provider import StandInProvider
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.llm.rig import PROVIDERS, Keys, chunks, whole, with_gateway
 
 TENANTS = {f"tenant-{number}": f"sk-tenant-{number}-canary" for number in range(8)}

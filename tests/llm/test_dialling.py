@@ -10,7 +10,7 @@ import pytest
 
 from domain.errors import ProviderTimeout, ProviderUnavailable
 from keyledger.llm import Timeouts
-from keyledger.llm.dialling import SystemLookup, addresses_of
+from keyledger.llm.wire.dialling import SystemLookup, addresses_of
 from tests.llm.rig import TENANT, Keys, whole, with_gateway
 
 SLOW = "slow.example.com"

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from keyledger.llm.events import event_texts, json_events
-from keyledger.llm.structure import AnswerRefused
+from keyledger.llm.answers.bounded_json import AnswerRefused
+from keyledger.llm.answers.server_sent_events import event_texts, json_events
 
 
 def read(*pieces: bytes) -> list:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from domain.calls.models import AnswerStream
 from domain.errors import (
     ProviderRefused,
     ProviderTimeout,
@@ -13,9 +14,8 @@ from domain.errors import (
     RateLimited,
     RejectedByProvider,
 )
-from domain.llm import AnswerStream
 from keyledger.llm import Timeouts
-from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.llm.rig import HELLO, KEY, PROVIDERS, TENANT, Keys, chunks, stand_in, whole, with_gateway
 
 MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]

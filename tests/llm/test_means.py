@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from domain.endpoints import EndpointRules
+from domain.credentials.resolution import ResolvedCredential
+from domain.endpoints.rules import EndpointRules
 from domain.errors import UnknownModel
-from domain.resolution import ResolvedCredential
-from keyledger.ai_models import Catalogue
 from keyledger.llm import Gateway, Means
+from keyledger.settings.ai_models import Catalogue
 from tests.llm.rig import TENANT, Keys, catalogue, stand_in, whole
 from tests.support.meter import ListeningMeter
 

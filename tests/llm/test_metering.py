@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from domain.calls.models import AnswerStream
+from domain.credentials.resolution import Receipt, Source
 from domain.errors import InvalidRequest, RejectedByProvider, ServiceError
-from domain.llm import AnswerStream
 from domain.request_context import REQUEST_ID
-from domain.resolution import Receipt, Source
 from keyledger.llm import Gateway
-from keyledger.llm.adapter import LiteLLMAdapter
+from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from keyledger.llm.metering import Use
-from keyledger.llm.seen import Seen
-from scripts.stand_in_provider import Fault, Misbehaviour
+from keyledger.llm.wire.observation import Seen
+from scripts.demo.stand_in_provider import Fault, Misbehaviour
 from tests.llm.rig import HELLO, TENANT, Keys, chunks, stand_in, whole, with_gateway
 from tests.support.meter import ListeningMeter, Told
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from domain.endpoints import EndpointRules
+from domain.calls.native import NativeAnswer, NativeCall
+from domain.credentials.resolution import Route
+from domain.endpoints.rules import EndpointRules
 from domain.errors import ProviderTimeout, ProviderUnavailable, RejectedByProvider, ServiceError, UnknownProvider
-from domain.native import NativeAnswer, NativeCall
-from domain.resolution import Route
 from keyledger.llm import Means, PassThrough, Timeouts
 from tests.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary

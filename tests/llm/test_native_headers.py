@@ -2,8 +2,8 @@
 
 import pytest
 
-from keyledger.llm.native_headers import to_caller, to_provider
-from keyledger.llm.scrubbing import Scrubber
+from keyledger.llm.native.headers import to_caller, to_provider
+from keyledger.llm.wire.scrubbing import Scrubber
 
 KEY = "sk-Tenant-canary-5f3a9c"
 

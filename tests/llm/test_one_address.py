@@ -6,12 +6,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from domain.native import NativeCall
-from domain.providers import BUILT_IN, Provider
-from domain.resolution import Route
+from domain.calls.native import NativeCall
+from domain.credentials.providers import BUILT_IN, Provider
+from domain.credentials.resolution import Route
 from keyledger.llm import Gateway, PassThrough
-from keyledger.llm.plans import plan
-from scripts.stand_in_provider import StandInProvider
+from keyledger.llm.requests.litellm_plans import plan
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.llm.rig import KEY, PROVIDERS, TENANT, Keys, chunks, stand_in, whole, with_gateway
 from tests.llm.test_native import body_of, with_pass_through
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InvalidRequest, ProviderRefused, ServiceError
-from keyledger.llm.members import CHAT, CHAT_EXTRAS
-from keyledger.llm.parameters import chat_request, embeddings_request
+from keyledger.llm.requests.allowed_parameters import CHAT, CHAT_EXTRAS
+from keyledger.llm.requests.parameters import chat_request, embeddings_request
 from tests.llm.rig import HELLO, KEY, PROVIDERS, TENANT, WEATHER, Keys, stand_in, whole, with_gateway
 
 CONTROL_WORDS = """

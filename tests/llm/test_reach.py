@@ -2,10 +2,10 @@
 
 import pytest
 
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidPath, ProviderUnavailable
-from domain.providers import BUILT_IN
-from domain.resolution import Receipt, Route, Source
-from keyledger.llm.reach import reach_of
+from keyledger.llm.requests.provider_addresses import reach_of
 
 ACCOUNT = "https://r.openai.azure.com/openai"
 DEPLOYED = f"{ACCOUNT}/deployments/dep-1"

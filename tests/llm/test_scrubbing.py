@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyledger.llm.scrubbing import REDACTED, Scrubber
+from keyledger.llm.wire.scrubbing import REDACTED, Scrubber
 
 KEY = 'sk-a/b"c\\d&e+f=='
 FORMS = [

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
+from domain.calls.models import AnswerStream
+from domain.credentials.resolution import ResolvedCredential, Route
+from domain.credentials.secret import Secret
 from domain.errors import ServiceError
-from domain.llm import AnswerStream
-from domain.resolution import ResolvedCredential, Route
-from domain.secret import Secret
 from keyledger.llm import Timeouts
-from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.llm.rig import HELLO, PROVIDERS, TENANT, WEATHER, Keys, chunks, text_of, whole, with_gateway
 
 MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]

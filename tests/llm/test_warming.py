@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from api.services import CheckResult
-from domain.llm import Adapter
-from keyledger.llm import Gateway, warming
-from keyledger.llm.warming import Warming
+from api.front.services import CheckResult
+from domain.calls.models import Adapter
+from keyledger.llm import Gateway
+from keyledger.llm.adapters import warming
+from keyledger.llm.adapters.warming import Warming
 from tests.llm.rig import KEY, PROVIDERS, TENANT, Keys, catalogue, chunks, stand_in, whole, with_gateway
 
 REPOSITORY = Path(__file__).parents[2]

@@ -7,13 +7,14 @@ import httpx
 import pytest
 from yarl import URL
 
-from domain.endpoints import EndpointRules
-from domain.secret import Secret
-from keyledger.llm.bounds import Bounds
-from keyledger.llm.dispatch import CallFailed, Timeouts
-from keyledger.llm.lease import BEARER, Lease, origin_of
-from keyledger.llm.wire import OUTLET, Wire
-from scripts.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from domain.credentials.secret import Secret
+from domain.endpoints.rules import EndpointRules
+from keyledger.llm.answers.bounds import Bounds
+from keyledger.llm.requests.origin import BEARER, origin_of
+from keyledger.llm.wire.dispatch import CallFailed, Timeouts
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.wire import OUTLET, Wire
+from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.llm.rig import KEY, stand_in
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
-from keyledger.keyring import Keyring
+from keyledger.encryption.keyring import Keyring
 from projections import as_of
 from projections.as_of import PostgresPastCredentials
 from tests.support.scenario import NOW, OTHER_TENANT, TENANT, was_deleted, was_set

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit import Action
-from domain.credential import SetCredential
+from domain.audit.entries import Action
+from domain.credentials.credential import SetCredential
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig
-from domain.secret import Secret
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
 from tests.support.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from domain.errors import StoreUnavailable
-from projections.combined_reads import AT_ONCE, TOGETHER_MAX, CombinedReads
+from projections.database.combined_reads import AT_ONCE, TOGETHER_MAX, CombinedReads
 
 
 class Store:

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from domain.errors import ReplayConflict
-from projections.postgres import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
-from projections.rebuild import VIEWS, rebuild
-from projections.shadow import is_replayed, new_shadow
+from projections.database.connections import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
+from projections.replay.replaying import VIEWS, rebuild
+from projections.replay.shadow_table import is_replayed, new_shadow
 from tests.support.pooler import pooled
 from tests.support.store import Store
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain import fleet as fleet_pages
-from domain.audit_events import acceptance_stream
-from domain.credential import ReencryptCredential, decide
+from domain.audit.events import acceptance_stream
+from domain.credentials import fleet as fleet_pages
+from domain.credentials.credential import ReencryptCredential, decide
+from domain.credentials.fleet import CredentialPlace, Fleet, FleetFilter
+from domain.credentials.stored import CredentialState, CredentialStatus
 from domain.errors import ServiceError
 from domain.event import CommandMeta
-from domain.fleet import CredentialPlace, Fleet, FleetFilter
-from domain.service import CredentialState, CredentialStatus
-from keyledger.acceptance_records import AcceptanceRecords
-from keyledger.keyring import Keyring
-from keyledger.usage_meter import UsageMeter
+from keyledger.encryption.keyring import Keyring
+from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.usage_meter import UsageMeter
 from projections.as_of import PostgresPastCredentials
 from projections.credential_usage import PostgresCredentialUsage
 from projections.fleet import PostgresFleet

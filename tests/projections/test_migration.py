@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from domain.audit import facts_of
+from domain.audit.entries import facts_of
 from projections.current_credentials import project
-from projections.migration import STEPS, NewerSchema, migrate, version_of
-from projections.postgres import connect
+from projections.database.connections import connect
+from projections.database.migration import STEPS, NewerSchema, migrate, version_of
 from tests.support.checker import check
 from tests.support.scenario import TENANT, was_deleted, was_set
 from tests.support.store import open_store
@@ -24,7 +24,7 @@ RELEASED: dict[str, str] = {
 
 def test_a_released_step_is_as_it_was() -> None:
     for name, digest in RELEASED.items():
-        assert sha256(files("projections").joinpath(name).read_bytes()).hexdigest() == digest
+        assert sha256(files("projections.database").joinpath(name).read_bytes()).hexdigest() == digest
     assert set(RELEASED) <= set(STEPS)
 
 
@@ -50,7 +50,7 @@ def test_a_step_may_run_again_on_what_it_made(database_url: str) -> None:
         store.set(TENANT, "openai", "sk-live-0123456789")
         with connect(database_url) as connection:
             for name in STEPS:
-                connection.execute(files("projections").joinpath(name).read_bytes())
+                connection.execute(files("projections.database").joinpath(name).read_bytes())
         check(store)
 
 
@@ -68,7 +68,7 @@ def test_a_database_of_the_first_step_keeps_its_history_and_goes_on(empty_databa
         (was_deleted(2), "credential_deleted_v1", "deleted"),
     ]
     with connect(empty_database_url) as connection:
-        connection.execute(files("projections").joinpath(STEPS[0]).read_bytes())
+        connection.execute(files("projections.database").joinpath(STEPS[0]).read_bytes())
         connection.execute("INSERT INTO keyledger_schema (version) VALUES (1)")
         for position, (event, golden, action) in enumerate(history, start=1):
             state = (GOLDEN / f"{golden}.json").read_bytes().rstrip(b"\n")

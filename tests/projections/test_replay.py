@@ -7,14 +7,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from domain.credentials.stored import Stored
 from domain.errors import CredentialIntegrityError, ReplayConflict, StoreUnavailable, UnknownProjection
-from domain.replay import Difference, Swap
-from domain.resolution import Stored
-from keyledger.keyring import Keyring
-from projections import shadow
-from projections.postgres import Row, connect
-from projections.rebuild import VIEWS, compare, rebuild
-from projections.standing import standing
+from domain.operations.replay import Difference, Swap
+from keyledger.encryption.keyring import Keyring
+from projections.database.connections import Row, connect
+from projections.replay import shadow_table as shadow
+from projections.replay.replaying import VIEWS, compare, rebuild
+from projections.replay.status import standing
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store

@@ -6,8 +6,8 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from domain.errors import CredentialIntegrityError
-from projections import side_by_side
-from projections.rebuild import Progress, rebuild
+from projections.replay import parallel_fill as side_by_side
+from projections.replay.replaying import Progress, rebuild
 from tests.projections.test_replay import Interrupted, fill
 from tests.support.checker import check
 from tests.support.store import Store

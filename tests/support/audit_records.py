@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from domain.audit_events import Outcome
-from domain.audit_record import AuditRecord, encode_record
-from domain.credential import stream_id
-from domain.encryption_keys import KEYRING_STREAM
+from domain.audit.events import Outcome
+from domain.audit.record import AuditRecord, encode_record
+from domain.credentials.credential import stream_id
+from domain.operations.encryption_keys import KEYRING_STREAM
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ANNA = "00000000-0000-4000-8000-00000000000a"

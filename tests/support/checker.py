@@ -8,8 +8,8 @@ from collections import defaultdict
 from uuid import UUID
 
 from projections.catch_up import read_all
-from projections.postgres import connect
-from projections.rebuild import VIEWS, compare
+from projections.database.connections import connect
+from projections.replay.replaying import VIEWS, compare
 from tests.support.store import Store
 
 

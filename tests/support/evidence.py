@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from domain.audit_record import decode_record
-from domain.checkpoint import Checkpoint
-from domain.merkle_tree import inclusion_proof, leaf_hash
-from domain.signed_note import SignedNote
-from domain.tiles import TileBuilder, TileHashes
-from keyledger.audit_keys import LogSigner, generate_signing_key
+from domain.audit.record import decode_record
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import inclusion_proof, leaf_hash
+from domain.proofs.signed_note import SignedNote
+from domain.proofs.tiles import TileBuilder, TileHashes
 from keyledger.evidence import FullBundleWriter, ProvenLeaf, TenantBundleWriter
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from tests.support.audit_records import ANNA
 
 LOG = LogSigner(generate_signing_key("log.example"))

@@ -11,10 +11,10 @@ from uuid import uuid4
 import psycopg
 import yaml
 
-from domain.credential import stream_id
-from domain.secret import SealContext, Secret
-from keyledger.keyring import Keyring
-from scripts.stand_in_provider import StandInProvider
+from domain.credentials.credential import stream_id
+from domain.credentials.secret import SealContext, Secret
+from keyledger.encryption.keyring import Keyring
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import OTHER_ENCRYPTION_KEY

@@ -3,16 +3,16 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from domain.credential import CredentialEvent, SetCredential, decide, evolve, stream_id
+from domain.credentials.credential import CredentialEvent, SetCredential, decide, evolve, stream_id
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig
-from domain.secret import Secret
-from keyledger.key_introduction import introduce_keys
-from keyledger.key_status import KeyStatuses
-from keyledger.keyring import Keyring
-from keyledger.rotation import Rotator
-from keyledger.rotation_records import RotationRecords
-from keyledger.rotations import KeyWork, Rotations
+from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.rotation import Rotator
+from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_service import KeyWork, Rotations
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 OLD = Keyring(ENCRYPTION_KEY)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.credential import (
+from domain.credentials.credential import (
     Command,
     Credential,
     CredentialDeleted,
@@ -21,6 +21,10 @@ from domain.credential import (
     evolve,
     stream_id,
 )
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import SealContext, SealedSecret, Secret
+from domain.credentials.service import CredentialService
+from domain.credentials.stored import Stored
 from domain.errors import (
     CredentialIntegrityError,
     ServiceError,
@@ -29,10 +33,6 @@ from domain.errors import (
     VersionConflict,
 )
 from domain.event import CommandMeta, Event
-from domain.providers import CredentialConfig
-from domain.resolution import Stored
-from domain.secret import SealContext, SealedSecret, Secret
-from domain.service import CredentialService
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TENANT = "11111111-1111-4111-8111-111111111111"

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from keyledger.compose import build
-from keyledger.settings import load
-from scripts.http_server import listen, served_beside
+from keyledger.assembly.compose import build
+from keyledger.serving.http_server import listen, served_beside
+from keyledger.settings.settings import load
 from tests.support.store import ENCRYPTION_KEY
 
 REPOSITORY = Path(__file__).parents[2]

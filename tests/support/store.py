@@ -10,21 +10,21 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from domain.audit import AuditEntry, AuditFilter
-from domain.command_batch import AdminCommand
-from domain.credential import Credential, DeleteCredential, SetCredential
+from domain.audit.entries import AuditEntry, AuditFilter
+from domain.credentials.command_batch import AdminCommand
+from domain.credentials.credential import Credential, DeleteCredential, SetCredential
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
+from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig
-from domain.secret import Secret
-from domain.service import CredentialService
-from keyledger.combined_writes import CombinedWrites
-from keyledger.event_store import CredentialLog
-from keyledger.keyring import Keyring
+from keyledger.encryption.keyring import Keyring
+from keyledger.log.combined_writes import CombinedWrites
+from keyledger.log.event_store import CredentialLog
 from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
-from projections.postgres import BoundedConnection, Connection, open_pool
+from projections.database.connections import BoundedConnection, Connection, open_pool
 
 ENCRYPTION_KEY = Secret("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 OTHER_ENCRYPTION_KEY = Secret("ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=")

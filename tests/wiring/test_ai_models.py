@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from domain.calls.models import Adapter, Model, ModelKind
+from domain.credentials.providers import BUILT_IN
 from domain.errors import UnknownModel
-from domain.llm import Adapter, Model, ModelKind
-from domain.providers import BUILT_IN
-from keyledger.ai_models import load_catalogue
-from keyledger.yaml_document import DocumentFault
+from keyledger.settings.ai_models import load_catalogue
+from keyledger.settings.yaml_document import DocumentFault
 
 SHIPPED = Path(__file__).parents[2] / "ai_models.yml"
 

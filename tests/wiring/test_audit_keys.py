@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.secret import Secret
-from domain.signed_note import (
+from domain.credentials.secret import Secret
+from domain.proofs.signed_note import (
     MalformedNote,
     Signature,
     SignedNote,
@@ -17,7 +17,7 @@ from domain.signed_note import (
     open_note,
     parse_note,
 )
-from keyledger.audit_keys import (
+from keyledger.proofs.signing_keys import (
     LogSigner,
     WitnessSigner,
     cosigned_at,

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.audit_events import AuditExported, AuditRead, Outcome, Refusal, RequestRefused
+from domain.audit.events import AuditExported, AuditRead, Outcome, Refusal, RequestRefused
 from domain.errors import StoreUnavailable
 from domain.event import CommandMeta
-from keyledger.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
+from keyledger.log.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
 from tests.support.scenario import NOW, MemoryLog
 
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 
 from domain.errors import CredentialNotFound, StoreUnavailable
-from keyledger import combined_writes
-from keyledger.combined_writes import TOGETHER_MAX, CombinedWrites
-from projections.rebuild import compare
+from keyledger.log import combined_writes
+from keyledger.log.combined_writes import TOGETHER_MAX, CombinedWrites
+from projections.replay.replaying import compare
 from tests.support.store import Store
 
 WAIT_S = 60

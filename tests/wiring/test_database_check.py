@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from keyledger.database_check import DatabaseUnreachable, prepare_database, require_database, sentence_of
-from keyledger.start_checks import StartRefused
-from projections.connection_check import Flaw, check_connection, needed_rights
-from projections.connection_refusal import Refusal
-from projections.migration import STEPS
+from keyledger.assembly.database_check import DatabaseUnreachable, prepare_database, require_database, sentence_of
+from keyledger.start_refused import StartRefused
+from projections.database.connection_check import Flaw, check_connection, needed_rights
+from projections.database.connection_refusal import Refusal
+from projections.database.migration import STEPS
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.pooler import pooled
 from tests.support.store import Store
@@ -75,7 +75,7 @@ def test_what_keeps_us_out_is_named_and_quotes_nothing(
 
 
 def test_a_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projections.connection_refusal.PATIENCE_S", 0.2)
+    monkeypatch.setattr("projections.database.connection_refusal.PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = check_connection(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/d?connect_timeout=2")
     assert found.findings[0].flaw is Refusal.NO_ANSWER

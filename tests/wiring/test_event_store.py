@@ -10,10 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from domain import service
-from domain.credential import CredentialEvent, stream_id
+from domain.credentials import service
+from domain.credentials.credential import CredentialEvent, stream_id
 from domain.errors import CredentialIntegrityError, StoreUnavailable, VersionConflict
-from projections.migration import STEPS, migrate
+from projections.database.migration import STEPS, migrate
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
 from tests.support.store import Store, open_store

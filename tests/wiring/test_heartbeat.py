@@ -5,12 +5,12 @@ import logging
 
 import pytest
 
-from domain.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
 from domain.errors import StoreUnavailable
-from keyledger import heartbeat
-from keyledger.heartbeat import Heartbeat
-from keyledger.keyring import Keyring
-from keyledger.nodes import Presence, live_nodes, running_nodes
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
+from keyledger.encryption import heartbeat
+from keyledger.encryption.heartbeat import Heartbeat
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Presence, live_nodes, running_nodes
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.service import environment, served
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
@@ -63,7 +63,7 @@ def test_a_heart_that_faltered_says_so_once_and_beats_on(
             pass
         await heart.stop()
 
-    with caplog.at_level(logging.WARNING, "keyledger.nodes"):
+    with caplog.at_level(logging.WARNING, "keyledger.encryption.nodes"):
         asyncio.run(live())
     assert presence.beats > presence.failures
     assert [record.getMessage() for record in caplog.records] == [

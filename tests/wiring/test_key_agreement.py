@@ -10,10 +10,10 @@ from threading import Thread
 import httpx
 import pytest
 
-from keyledger.key_agreement import PATIENCE_S, disagreements, require_agreement
-from keyledger.keyring import Keyring
-from keyledger.nodes import Node, Presence, live_nodes
-from keyledger.start_checks import StartRefused
+from keyledger.encryption.key_agreement import PATIENCE_S, disagreements, require_agreement
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Node, Presence, live_nodes
+from keyledger.start_refused import StartRefused
 from tests.cli.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.service import environment

@@ -2,12 +2,12 @@
 
 import pytest
 
-from domain.audit import Action
+from domain.audit.entries import Action
 from domain.errors import KeyNotRetirable
-from keyledger.key_retirement import Retirer
-from keyledger.keyring import Keyring
-from keyledger.nodes import Presence
-from keyledger.rotation_records import RotationRecords
+from keyledger.encryption.key_retirement import Retirer
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.rotation_rows import RotationRecords
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, rotator, statuses, tenants
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store

@@ -2,13 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from domain.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, retire
-from domain.rotation import KeyState, KeyStatus
-from keyledger.key_introduction import introduce_keys
-from keyledger.key_status import MALFORMED
-from keyledger.keyring import Keyring
-from keyledger.nodes import Presence
-from keyledger.rotation import append_to_keyring
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, retire
+from domain.operations.rotation import KeyState, KeyStatus
+from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.key_status import MALFORMED
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.rotation import append_to_keyring
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, statuses, tenants
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store

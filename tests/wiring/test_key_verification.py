@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyledger.key_verification import BATCH, Verification, verify
+from keyledger.encryption.key_verification import BATCH, Verification, verify
 from tests.support.rings import BOTH, NEW, OLD, fill, rotate, set_all, tenants
 from tests.support.store import Store, open_store
 

@@ -10,10 +10,10 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credential import stream_id
+from domain.credentials.credential import stream_id
+from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.errors import CredentialIntegrityError, UnreadableCredential
-from domain.secret import SealContext, SealedSecret, Secret
-from keyledger.keyring import BINDING_PREFIX, TOKEN_PREFIX, EncryptionKey, Keyring, generate_encryption_key
+from keyledger.encryption.keyring import BINDING_PREFIX, TOKEN_PREFIX, EncryptionKey, Keyring, generate_encryption_key
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import keyledger
-from domain.key_shapes import holds_key
+from domain.credentials.key_shapes import holds_key
 
 ROOT = Path(keyledger.__file__).parents[1]
 PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]

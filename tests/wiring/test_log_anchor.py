@@ -7,9 +7,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from keyledger.log_anchor import Anchor, AnchorFile, AnchorUnreadable, Contradiction, look, renew
-from keyledger.log_watch import LogWatch
-from keyledger.start_checks import StartRefused, require_same_log
+from keyledger.assembly.start_checks import require_same_log
+from keyledger.log.anchor import Anchor, AnchorFile, AnchorUnreadable, Contradiction, look, renew
+from keyledger.log.anchor_watch import LogWatch
+from keyledger.start_refused import StartRefused
 from tests.support.service import client_of, environment, served
 from tests.support.store import Store, open_store
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from keyledger import logs
+from keyledger.settings import logs
 
 CANARY = "sk-CANARY-0123456789abcdef"
 

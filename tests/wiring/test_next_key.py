@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.configuration import keyring_of
-from keyledger.next_key import add_next, adopt_next
-from keyledger.settings import load
-from keyledger.start_checks import StartRefused
+from keyledger.assembly.configuration import keyring_of
+from keyledger.assembly.next_key import add_next, adopt_next
+from keyledger.settings.settings import load
+from keyledger.start_refused import StartRefused
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from domain.providers import BUILT_IN, Dialect
-from keyledger.provider_file import load_providers
-from keyledger.yaml_document import DocumentFault
+from domain.credentials.providers import BUILT_IN, Dialect
+from keyledger.settings.provider_file import load_providers
+from keyledger.settings.yaml_document import DocumentFault
 
 
 def load(folder: Path, text: str):

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from keyledger.llm.adapter import LiteLLMAdapter
+from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from tests.support.service import client_of, environment, served
 from tests.support.store import open_store
 

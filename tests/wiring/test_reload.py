@@ -14,14 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keyledger.compose import Service, build
-from keyledger.key_agreement import require_agreement
-from keyledger.nodes import Presence, live_nodes
-from keyledger.settings import load
-from keyledger.settings_sources import StartEnvironment
-from keyledger.start_checks import StartRefused
-from scripts.http_server import listen, served_beside
-from scripts.stand_in_provider import StandInProvider
+from keyledger.assembly.compose import Service, build
+from keyledger.encryption.key_agreement import require_agreement
+from keyledger.encryption.nodes import Presence, live_nodes
+from keyledger.serving.http_server import listen, served_beside
+from keyledger.settings.settings import load
+from keyledger.settings.sources import StartEnvironment
+from keyledger.start_refused import StartRefused
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.cli.process import running
 from tests.support.rings import BOTH, NEW, OLD, under_keys
 from tests.support.service import Client, client_of, credential, environment

@@ -10,9 +10,9 @@ import pytest
 
 from domain.errors import ReplayConflict
 from domain.event import CommandMeta
-from domain.replay import ReplayState, ReplayStatus, Swap
-from keyledger import replays
-from keyledger.replays import Replays
+from domain.operations.replay import ReplayState, ReplayStatus, Swap
+from keyledger.replay import replay_service as replays
+from keyledger.replay.replay_service import Replays
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import Store, open_store
 

@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from domain.event import CommandMeta
-from keyledger.keyring import Keyring
-from keyledger.rotation import Rotator
-from projections.rebuild import VIEWS, Swap, rebuild
-from scripts.stand_in_provider import StandInProvider
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.rotation import Rotator
+from projections.replay.replaying import VIEWS, Swap, rebuild
+from scripts.demo.stand_in_provider import StandInProvider
 from tests.docs.test_commands import blocks, folder, run
 from tests.support.checker import check
 from tests.support.postgres import programs

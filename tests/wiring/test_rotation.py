@@ -10,16 +10,21 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.credential import CredentialEvent, SetCredential, decide
-from domain.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, KeyRotationCompleted, RotationCounts
+from domain.credentials.credential import CredentialEvent, SetCredential, decide
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
 from domain.errors import CredentialNotFound, RotationRefused, ServiceError
 from domain.event import CommandMeta
-from domain.providers import CredentialConfig
-from domain.secret import Secret
-from keyledger.keyring import Keyring
-from keyledger.nodes import Presence
-from keyledger.rotation import RotationProgress, Rotator
-from keyledger.sealing import BATCH
+from domain.operations.encryption_keys import (
+    KEYRING_STREAM,
+    EncryptionKeyIntroduced,
+    KeyRotationCompleted,
+    RotationCounts,
+)
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 

@@ -9,12 +9,12 @@ import pytest
 
 from domain.errors import RotationNotFound, RotationRefused, StoreUnavailable
 from domain.event import CommandMeta
-from domain.rotation import RotationState, RotationStatus
-from keyledger.nodes import Presence
-from keyledger.rotation import RotationProgress, Rotator
-from keyledger.rotation_records import SILENT_S, RotationRecords
-from keyledger.rotations import KeyWork, RecordedRun, Rotations
-from keyledger.sealing import BATCH
+from domain.operations.rotation import RotationState, RotationStatus
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.rotation import RotationProgress, Rotator
+from keyledger.encryption.rotation_rows import SILENT_S, RotationRecords
+from keyledger.encryption.rotation_service import KeyWork, RecordedRun, Rotations
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
 from tests.support.store import Store, open_store

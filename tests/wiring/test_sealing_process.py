@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from domain.encryption_keys import RotationCounts
+from domain.credentials.secret import Secret
 from domain.errors import StoreUnavailable
-from domain.secret import Secret
-from keyledger.rotation import RotationProgress, Rotator
-from keyledger.sealing import BATCH
-from keyledger.sealing_process import GIVES_WAY, SealingProcess, SealingProcessLost
+from domain.operations.encryption_keys import RotationCounts
+from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.reencryption_process import GIVES_WAY, SealingProcess, SealingProcessLost
+from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, fill, meta, now, rotate, tenants, under_keys
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store

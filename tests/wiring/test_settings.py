@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from api.auth import Role
-from domain.endpoints import EndpointRules
-from domain.secret import Secret
-from keyledger.settings import SettingsFault, load, load_data_dir
+from api.front.auth import Role
+from domain.credentials.secret import Secret
+from domain.endpoints.rules import EndpointRules
+from keyledger.settings.settings import SettingsFault, load, load_data_dir
 
 FERNET = base64.urlsafe_b64encode(bytes(range(32))).decode()
 OTHER_FERNET = base64.urlsafe_b64encode(bytes(range(1, 33))).decode()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.settings import SettingsFault, load
-from keyledger.settings_file import change_settings_file, changed_settings
-from keyledger.start_checks import StartRefused
+from keyledger.settings.settings import SettingsFault, load
+from keyledger.settings.settings_file import change_settings_file, changed_settings
+from keyledger.start_refused import StartRefused
 
 TEXT = "# ours\nLOG_LEVEL=info\n\nexport DATA_DIR='a b'  # kept\nGLOBAL_FALLBACK=deny\n"
 

@@ -17,17 +17,17 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from domain.audit_events import Outcome, Refusal, audit_read, request_refused
-from domain.credential import CredentialDeleted, stream_id
+from domain.audit.events import Outcome, Refusal, audit_read, request_refused
+from domain.credentials.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope
 from domain.event_codec import encode
-from keyledger.audit_keys import LogSigner, generate_signing_key
-from keyledger.key_introduction import introduce_keys
-from keyledger.keyring import Keyring
-from keyledger.rotation import Rotator
+from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.rotation import Rotator
+from keyledger.proofs.checkpoint_signing import Transparency
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from keyledger.store_verification import StoreVerdict, verify_snapshot
-from keyledger.transparency import Transparency
-from projections.postgres import Connection
+from projections.database.connections import Connection
 from tests.support.postgres import TemplatedServer
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit_events import CredentialRecovered, CredentialRejected, acceptance_stream
+from domain.audit.events import CredentialRecovered, CredentialRejected, acceptance_stream
+from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
 from domain.errors import StoreUnavailable
 from domain.event import Event
-from domain.ports import EventLog
-from domain.usage import UsageFilter, UsagePlace, UsageRecord
-from keyledger import usage_meter
-from keyledger.acceptance_records import AcceptanceRecords
-from keyledger.usage_meter import UsageMeter
+from domain.event_log import EventLog
+from keyledger.log import usage_meter
+from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.usage_meter import UsageMeter
 from projections.credential_usage import BATCH, AdditionUnknown, PostgresCredentialUsage
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, faulty_link

@@ -1,0 +1,153 @@
+"""Who is calling, and what the caller may do.
+
+Promises: a key is known only by the SHA-256 of its bytes and compared in constant time against every configured key,
+found or not, so timing tells nothing; what no grant names is denied, for unknown paths and methods too.
+Refuses: blank keys, names that are not a plain token or look like a key, the reserved name of the super key.
+"""
+
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.secret import Secret
+
+SUPER_ACTOR = "super"
+READ = frozenset({"GET", "HEAD"})
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FORM = "name:role:sha256:<64 hexadecimal digits>"
+
+
+class Role(StrEnum):
+    """What a key is for. Only sysadmin may change credentials; an operator looks after keys and views."""
+
+    SYSADMIN = "sysadmin"
+    AUDITOR = "auditor"
+    OPERATOR = "operator"
+    RUNTIME = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who a request comes from. The name is what the audit trail shows."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class NamedKey:
+    """A configured key. `digest`: the SHA-256 of the key's bytes, 64 lower-case hexadecimal digits."""
+
+    name: str
+    role: Role
+    digest: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Requests that some roles may make. `methods` None: every method."""
+
+    path: re.Pattern[str]
+    methods: frozenset[str] | None
+    roles: frozenset[Role]
+
+
+_FLEET = "/api/v1/sysadmin/(tenants|credentials)"
+_TENANT = "/api/v1/sysadmin/tenants/[^/]+"
+_KEYS = "/api/v1/sysadmin/encryption-keys"
+_VIEWS = "/api/v1/sysadmin/projections"
+GRANTS: Sequence[Grant] = (
+    Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_TENANT}/credentials/[^/]+/history"), READ, frozenset({Role.AUDITOR})),
+    Grant(re.compile(f"{_TENANT}/resolution"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_KEYS}(/rotations(/[^/]+(/events)?)?)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_KEYS}/rotations(/[^/]+/cancel)?"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_VIEWS}(/[^/]+/replays/[^/]+)?"), READ, frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_VIEWS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
+    Grant(re.compile("/api/v1/reload"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
+    Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
+    Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile("/api/v1/tenants/[^/]+/providers/.*"), None, frozenset({Role.RUNTIME})),
+)
+"""Everything that a role other than sysadmin may do."""
+
+
+def may(role: Role, method: str, path: str) -> bool:
+    """Say whether `role` may send this request. `path` is the decoded path that routing will see."""
+    if role is Role.SYSADMIN:
+        return True
+    return any(
+        role in grant.roles and (grant.methods is None or method in grant.methods) and grant.path.fullmatch(path)
+        for grant in GRANTS
+    )
+
+
+class Authenticator:
+    """Knows the configured keys by their digests."""
+
+    def __init__(self, super_key: Secret | None, named: Sequence[NamedKey] = ()) -> None:
+        """Take the keys. `super_key` has every role. Raises ValueError when it is blank."""
+        known = [(Actor(key.name, key.role), bytes.fromhex(key.digest)) for key in named]
+        if super_key is not None:
+            if not super_key.reveal().strip():
+                raise ValueError("the super key is blank")
+            known.insert(0, (Actor(SUPER_ACTOR, Role.SYSADMIN), _digest(super_key.reveal().encode())))
+        self._known = tuple(known)
+
+    def authenticate(self, presented: bytes) -> Actor | None:
+        """Return whose key these bytes are, or None."""
+        digest = _digest(presented)
+        found = None
+        for actor, known in self._known:
+            matches = hmac.compare_digest(digest, known)
+            found = actor if matches and found is None else found
+        return found
+
+
+def format_named_key(name: str, role: Role, secret: Secret) -> str:
+    """Return the one line that configures a key; the key itself is not in it. Raises ValueError for a bad name."""
+    if fault := _name_fault(name):
+        raise ValueError(fault)
+    return f"{name}:{role}:sha256:{_digest(secret.reveal().encode()).hex()}"
+
+
+def parse_named_key(text: str) -> NamedKey:
+    """Return the key that a line of configuration describes.
+
+    Raises ValueError with a text that names the fault and repeats no part of the line: a key itself may be in it.
+    """
+    parts = text.strip().split(":")
+    if len(parts) != 4:
+        raise ValueError(f"must have the form {_FORM}")
+    name, role, algorithm, digest = parts
+    if fault := _name_fault(name):
+        raise ValueError(fault)
+    if role not in set(Role):
+        raise ValueError(f"the role must be one of {', '.join(Role)}")
+    if algorithm != "sha256":
+        raise ValueError("the digest must be marked sha256")
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError("the digest must be 64 lower-case hexadecimal digits")
+    return NamedKey(name, Role(role), digest)
+
+
+def _name_fault(name: str) -> str | None:
+    if not _NAME.fullmatch(name):
+        return (
+            "the name must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or digit"
+        )
+    if holds_key(name):
+        return "the name must not be an API key: the audit shows it in clear"
+    if name == SUPER_ACTOR:
+        return f"the name '{SUPER_ACTOR}' is reserved for SUPER_API_KEY"
+    return None
+
+
+def _digest(key: bytes) -> bytes:
+    return sha256(key).digest()

@@ -1,0 +1,100 @@
+"""How much of a request's body is read, for how long, and how a refusal leaves a body that is still coming.
+
+Promises: nothing is read beyond a limit; a client that is still sending when it is refused gets to see the answer.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
+
+from api.front.problems import HttpRefusal, Problem, problem_response
+
+CLOSE = {"Connection": "close"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a body is read, in bytes, and how long it may take to arrive, in seconds.
+
+    native: bodies for a provider's own API, of which files are the largest; its seconds are for each piece.
+    linger: the same for a body that is thrown away after a refusal.
+    """
+
+    admin_bytes: int = 16 * 1024
+    admin_seconds: float = 5.0
+    llm_bytes: int = 8 * 1024 * 1024
+    llm_seconds: float = 30.0
+    native_bytes: int = 512 * 1024 * 1024
+    native_seconds: float = 30.0
+    linger_bytes: int = 64 * 1024
+    linger_seconds: float = 1.0
+
+
+def announces_body(headers: Headers) -> bool:
+    """Say whether a body follows the headers."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+
+
+def declared_length(headers: Headers) -> int:
+    """Return the length that the headers declare, 0 where they declare none. Raises HttpRefusal."""
+    declared = headers.get("content-length", "0")
+    if not (declared.isascii() and declared.isdigit() and len(declared) < 19):
+        raise HttpRefusal("malformed-header", "Content-Length is not a number of bytes.", CLOSE)
+    return int(declared)
+
+
+def too_large(limit: int) -> HttpRefusal:
+    """Return the refusal of a body over `limit` bytes."""
+    return HttpRefusal("body-too-large", f"The body may have at most {limit} bytes.", CLOSE)
+
+
+def too_slow(seconds: float) -> HttpRefusal:
+    """Return the refusal of a body that, or of which a piece, did not arrive within `seconds`."""
+    return HttpRefusal("request-timeout", f"The body did not arrive within {seconds:g} s.", CLOSE)
+
+
+def cut_off() -> HttpRefusal:
+    """Return the refusal of a body that ended with its connection; nobody will read it."""
+    return HttpRefusal("request-timeout", "The connection ended before the body did.", CLOSE)
+
+
+async def read_whole(receive: Receive, limit: int) -> bytes:
+    """Return a whole body. Raises HttpRefusal."""
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise cut_off()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    """Answer with a problem. Where its headers close the connection, the body is read on for a moment first."""
+    answer = problem_response(problem, scope)
+    if problem.headers.get("Connection") != "close":
+        await answer(scope, receive, send)
+        return
+    await answer(scope, receive, _held(send))
+    # Closing on a client that is still sending would reset its connection and lose it the answer.
+    with suppress(TimeoutError, HttpRefusal):
+        async with asyncio.timeout(limits.linger_seconds):
+            await read_whole(receive, limits.linger_bytes)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _held(send: Send) -> Send:
+    """Return a `send` that passes an answer on and keeps it from being the end of the connection."""
+
+    async def held(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    return held

@@ -1,0 +1,84 @@
+"""The outermost layer: what every answer has, whoever gives it.
+
+Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
+request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
+a refusal that belongs into the audit is noted there; an error nobody foresaw becomes a 500 without detail, and the log
+gets its type and the request id only.
+A crash in the middle of an answer leaves it incomplete, so that a client cannot take it for a whole one.
+"""
+
+import asyncio
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.front.exchange import Exchange, open_exchange
+from api.front.faults import log_unexpected
+from api.front.metrics import Metrics
+from api.front.problems import internal_problem, problem_response, shutdown_problem
+from api.front.refusals import RouteNames, method_of, note_refusal
+from api.front.services import services_in_force
+
+_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
+_access_log = logging.getLogger("keyledger.access")
+
+
+class Envelope:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of any kind; only HTTP requests are looked at."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = open_exchange(scope, services_in_force(scope).proxies)
+        status: int | None = None
+        begun = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, exchange)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:  # the server ends and waits no longer
+            if status is None:
+                await problem_response(shutdown_problem(), scope)(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001  the last resort; the text of the error may hold anything
+            log_unexpected(error, exchange.request_id)
+            if status is None:
+                await problem_response(internal_problem(), scope)(scope, receive, send_with_headers)
+        finally:
+            self._record(scope, exchange, status, time.perf_counter() - begun)
+
+    def _record(self, scope: Scope, exchange: Exchange, status: int | None, seconds: float) -> None:
+        method, route = method_of(scope), self._routes.of(scope)
+        self._metrics.request(method, route, status, seconds)
+        if status is not None:
+            note_refusal(services_in_force(scope), scope, exchange, route, status)
+        fields = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "request_id": exchange.request_id,
+            "actor": exchange.actor.name if exchange.actor else None,
+            "code": exchange.refusal,
+        }
+        level = logging.WARNING if status is None or status >= 500 else logging.INFO
+        _access_log.log(level, "request", extra=fields)
+
+
+def _add_headers(message: Message, exchange: Exchange) -> None:
+    own = [(b"x-request-id", exchange.request_id.encode("ascii")), *_ALWAYS]
+    message["headers"] = [one for one in message.get("headers", ()) if one[0].lower() not in _OWN] + own

@@ -1,0 +1,123 @@
+"""One request and its answer, as the parts around routing know it.
+
+Promises: no text of a request that is going to be stored holds a key that came with it, or has the shape of one: its
+request id is another one then, and everything else is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+from uuid import uuid4
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from api.front.auth import Actor
+from api.front.cli_agent import CLI_AGENT
+from api.front.proxies import TrustedProxies
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.recording import KEPT_CLEAR
+from domain.credentials.secret import Secret
+from domain.errors import FieldFault, InvalidRequest
+from domain.event import CommandMeta, CommandSource
+from domain.request_context import REQUEST_ID
+
+Json = Mapping[str, object]
+
+_KEY = "keyledger.exchange"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+ANONYMOUS = "anonymous"
+"""The actor of requests without a valid key, and their role."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known about a request so far.
+
+    request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
+    client_address: of the client, as `proxies` tells it. reason: the caller's `X-Audit-Reason`, once it was checked.
+    actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
+    refusal: the code of the problem that it was answered with. keys: those that came with the request.
+    bodiless: HEAD was asked, so no body will be sent.
+    """
+
+    request_id: str
+    source: CommandSource = CommandSource.API
+    client_address: str | None = None
+    reason: str | None = None
+    actor: Actor | None = None
+    body: Json | None = None
+    refusal: str | None = None
+    keys: tuple[Secret, ...] = field(default=(), repr=False)
+    bodiless: bool = False
+
+    def take_note_of(self, *keys: Secret) -> None:
+        """Know keys that came with the request, so that nothing else of it is stored with one of them."""
+        self.keys += keys
+        if holds_key(self.request_id, self.keys):
+            self.request_id = str(uuid4())
+        REQUEST_ID.set(self.request_id)
+
+    def require_no_key(self, name: str, text: str) -> None:
+        """Raise InvalidRequest for a text with a key in it. name: of the header or parameter that it came in."""
+        if holds_key(text, self.keys):
+            raise InvalidRequest([FieldFault(name, KEPT_CLEAR)])
+
+    def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
+        """Return who asks, in which role, from where and why, for a command of this request."""
+        name, role = (self.actor.name, self.actor.role.value) if self.actor else (ANONYMOUS, ANONYMOUS)
+        return CommandMeta(
+            name,
+            self.request_id,
+            command_id,
+            may_repeat,
+            role=role,
+            source=self.source.value,
+            client_address=self.client_address,
+            reason=self.reason,
+        )
+
+
+def open_exchange(scope: Scope, proxies: TrustedProxies) -> Exchange:
+    """Start the exchange of a request, from what the server and the headers say about it.
+
+    The server runs each request in a task of its own, so the parts below find the request id with their task.
+    """
+    headers = Headers(scope=scope)
+    wanted_id = headers.get("x-request-id")
+    valid = wanted_id is not None and _REQUEST_ID.fullmatch(wanted_id)
+    by_cli = headers.get("user-agent", "").startswith(f"{CLI_AGENT}/")
+    peer = scope.get("client")
+    exchange = Exchange(
+        str(wanted_id) if valid else str(uuid4()),
+        CommandSource.CLI if by_cli else CommandSource.API,
+        proxies.client_address(str(peer[0]) if peer else None, headers),
+        bodiless=scope["method"] == "HEAD",
+    )
+    exchange.take_note_of()
+    scope[_KEY] = exchange
+    return exchange
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange that `open_exchange` started."""
+    return cast(Exchange, scope[_KEY])
+
+
+async def _exchange(request: Request) -> Exchange:
+    return exchange_of(request.scope)
+
+
+async def _actor(request: Request) -> Actor:
+    actor = exchange_of(request.scope).actor
+    if actor is None:  # the guard was not in front: serving anyway would be serving anybody
+        raise RuntimeError("a protected endpoint was reached without authentication")
+    return actor
+
+
+ExchangeOf = Annotated[Exchange, Depends(_exchange)]
+ActorOf = Annotated[Actor, Depends(_actor)]
+AUTHENTICATED = Depends(_actor)
+"""On every router below /api, so that an endpoint is closed even if the guard were not in front of it."""

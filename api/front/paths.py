@@ -1,0 +1,60 @@
+"""The address space of the service, for the parts that decide before routing.
+
+Promises: the path looked at here is the path that routing matches, also behind a proxy prefix (`root_path`).
+"""
+
+import re
+from urllib.parse import quote
+
+from starlette.types import Scope
+
+UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
+FLEET = "/api/v1/sysadmin"
+AUDIT = "/api/v1/audit"
+ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
+PROJECTIONS = "/api/v1/sysadmin/projections"
+RELOAD = "/api/v1/reload"
+OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
+NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
+
+_ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
+_SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
+_NATIVE = re.compile("/api/v1/tenants/[^/]+/providers/.*", re.DOTALL)
+
+
+def routed_path(scope: Scope) -> str:
+    """Return the decoded path below the prefix that a proxy in front may have added."""
+    path, prefix = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(prefix)
+    return below if prefix and (not below or below.startswith("/")) else path
+
+
+def is_guarded(path: str) -> bool:
+    """Say whether a path needs authentication: all of /api does, known or not."""
+    return path == "/api" or path.startswith("/api/")
+
+
+def is_about_credentials(path: str) -> bool:
+    """Say whether a path belongs to the feature that TENANT_CREDENTIALS_ENABLED switches."""
+    return path.startswith(_ABOUT_CREDENTIALS)
+
+
+def speaks_openai(path: str) -> bool:
+    """Say whether OpenAI clients call this path, so that errors must be in their form too."""
+    return _SPEAKS_OPENAI.fullmatch(path) is not None
+
+
+def is_native(path: str) -> bool:
+    """Say whether a path belongs to a provider's own API."""
+    return _NATIVE.fullmatch(path) is not None
+
+
+def raw_path(scope: Scope) -> str:
+    """Return the routed path as it was sent, with its escapes."""
+    raw = scope.get("raw_path")
+    if raw is None:  # a server need not tell; then escapes cannot be told from what they stand for, so all are written
+        return quote(routed_path(scope), safe="/")
+    text, prefix = bytes(raw).decode("latin-1"), str(scope.get("root_path", ""))
+    below = text.removeprefix(prefix)
+    return below if prefix and below.startswith("/") else text

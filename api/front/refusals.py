@@ -1,0 +1,74 @@
+"""Which refused requests the audit hears of, and in which words.
+
+Promises: a request without a valid key or right is `denied`, wherever under /api it went; any other error of an
+administrator's or auditor's request is `failed`. What is told is the template of the route, a tenant that is a UUID and
+a provider of ours: nothing else that the caller sent. Its reason is not: nothing was done that it could explain, and a
+key that it holds may be why the request was refused.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fastapi import APIRouter
+from starlette.routing import Match
+from starlette.types import Scope
+
+from api.front.exchange import Exchange
+from api.front.paths import UUID_PATTERN, is_about_credentials, is_guarded, routed_path
+from api.front.services import Services
+from domain.audit.events import Outcome, Refusal
+from domain.credentials.providers import NAME_PATTERN
+
+UNROUTED = "unrouted"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PLACE = re.compile(
+    rf"/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})(?:/(?:credentials|providers)/(?P<provider>{NAME_PATTERN}))?"
+)
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method, or `other` for one that HTTP does not define."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteNames:
+    """Tells the template of a request's route, also of one that was refused before routing."""
+
+    routers: Sequence[APIRouter]
+
+    def of(self, scope: Scope) -> str:
+        """Return the template, or `unrouted`."""
+        route = scope.get("route")
+        if route is not None:
+            return str(getattr(route, "path", UNROUTED))
+        for router in self.routers:
+            for known in router.routes:
+                if known.matches(scope)[0] is not Match.NONE:
+                    return str(getattr(known, "path", UNROUTED))
+        return UNROUTED
+
+
+def note_refusal(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
+    """Tell the audit of an answer, if it is a refusal that belongs there."""
+    path = routed_path(scope)
+    if status < 400 or not is_guarded(path):
+        return
+    denied = status in {401, 403}
+    if not denied and not is_about_credentials(path):
+        return
+    place = _PLACE.search(path)
+    provider = place["provider"] if place else None
+    services.audit_recorder.refused(
+        replace(exchange.meta(""), reason=None),
+        Refusal(
+            outcome=Outcome.DENIED if denied else Outcome.FAILED,
+            method=method_of(scope),
+            route=route,
+            status=status,
+            code=exchange.refusal or "unknown",
+            tenant_id=place["tenant"] if place else None,
+            provider=provider if provider in services.providers else None,
+        ),
+    )

@@ -1,0 +1,112 @@
+"""What a caller hears about a request that does not fit its schema.
+
+Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and
+its context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a
+key pasted in the wrong place is a name, too. Nothing of it is logged.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+
+from api.front.exchange import exchange_of
+from domain.audit.entries import Action
+from domain.audit.events import Outcome
+from domain.audit.formats import ExportFormat
+from domain.audit.query import QUERY_MAX
+from domain.credentials.stored import CredentialState
+from domain.errors import FieldFault, InvalidRequest
+from domain.unknown_names import unknown_name
+
+RULES: Mapping[str, str] = {
+    "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "
+    "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    "provider": "must be the name of a provider, such as openai",
+    "replay_id": "must be a UUID in its canonical spelling: lower case with hyphens",
+    "compare_only": "must be true or false",
+    "swap_when_different": "must be true or false",
+    "as_of": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "rotation_id": "must be a UUID in its canonical spelling: lower case with hyphens",
+    "api_key": "must be a string",
+    "endpoint": "must be a string or null",
+    "api_version": "must be a string or null",
+    "deployment_name": "must be a string or null",
+    "actor": "must be 1 to 128 printable ASCII characters without spaces",
+    "state": f"must be one of {', '.join(CredentialState)}",
+    "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "used_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "before": "must be a position of the log: an integer from 1 up",
+    "position": "must be a position of the log: an integer from 1 up",
+    "size": "must be the size of a tree: an integer from 0 up",
+    "from": "must be the size of a tree: an integer from 0 up",
+    "to": "must be the size of a tree: an integer from 0 up",
+    "order": "must be oldest or newest",
+    "q": f"must be a filter of at most {QUERY_MAX} characters",
+    "action": f"must be one of {', '.join(Action)}",
+    "outcome": f"must be one of {', '.join(Outcome)}",
+    "key_id": "must be the id of an encryption key: k and ten hexadecimal digits in lower case",
+    "fingerprint": "must be a fingerprint: f and sixteen hexadecimal digits in lower case",
+    "text": "must be a text of 1 to 200 characters",
+    "reason": "must be a text of 1 to 200 characters",
+    "bom": "must be true or false",
+    "after": "must be the `next` of a page; for entries it is a position of the log: an integer from 0 up",
+    "limit": "must be an integer from 1 to 1000",
+    "format": f"must be one of {', '.join(ExportFormat)}",
+    "model": "must be the name of a model, at most 256 characters",
+}
+"""The rule that each known field breaks when its form is wrong."""
+
+
+def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequest:
+    """Return the error as the domain's, with one fault for each finding and every finding named once.
+
+    route: what the request was for, so that the fields named as known are those of its body.
+    """
+    known = _body_fields(route)
+    faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
+    return InvalidRequest(list(faults))
+
+
+def only_query(*names: str) -> Any:
+    """Return a dependency that refuses query parameters other than `names`, and those that come twice or hold a key.
+
+    A filter that is misspelt would widen an answer; a key in a query would end in the log, and in those of every proxy.
+    """
+    return Depends(_query_check(names))
+
+
+def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
+    rule = f"known query parameters: {', '.join(names)}" if names else "there are no query parameters here"
+
+    async def check(request: Request) -> None:
+        sent = [name for name, _ in request.query_params.multi_items()]
+        for name in names:
+            value = request.query_params.get(name, "")
+            if len(value) > QUERY_MAX:
+                raise InvalidRequest([FieldFault(name, f"must have at most {QUERY_MAX} characters")])
+            exchange_of(request.scope).require_no_key(name, value)
+        faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
+        faults += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
+        if faults:
+            raise InvalidRequest(list(dict.fromkeys(faults)))
+
+    return check
+
+
+def _body_fields(route: object) -> Sequence[str]:
+    body = getattr(getattr(route, "body_field", None), "field_info", None)
+    return list(getattr(getattr(body, "annotation", None), "model_fields", ()))
+
+
+def _fault(finding: Mapping[str, Any], known: Sequence[str]) -> FieldFault:
+    place, *names = finding["loc"]
+    if place == "body" and not names:
+        return FieldFault("the body", "is required: a JSON object")
+    name = names[0] if names else ""
+    if finding["type"] == "extra_forbidden" or name not in RULES:
+        return unknown_name(str(name), "field", known, f"known fields: {', '.join(known)}")
+    return FieldFault(str(name), "is required" if finding["type"] == "missing" else RULES[name])

@@ -1,0 +1,116 @@
+"""The audit trail: who did what, to which credential, from where and why, and when.
+
+Promises: pages follow the positions of the log, so they neither shift nor overlap while others write; a reader sees
+every write that was acknowledged before it asked, and every refusal of this node; no entry holds a secret. Reading is
+recorded before the answer leaves; the reader finds it in the next one.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf
+from api.front.paths import AUDIT
+from api.front.services import Services, ServicesOf
+from api.front.validation import only_query
+from api.rest.audit.filters import FILTER_NAMES, FilterOf
+from api.rest.examples import ENTRIES, ENTRY
+from api.rest.openapi import ADMIN, answer, problems
+from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditPage, Limit
+from domain.audit.entries import AuditEntry, AuditFilter
+from domain.audit.query import recorded_query
+from domain.errors import AuditEntryNotFound
+
+router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
+
+Before = Annotated[
+    Annotated[int, Query(ge=1, le=POSITION_MAX)] | Absent, Query(description="Only entries before this position.")
+]
+Order = Annotated[Literal["oldest", "newest"], Query(description="Which entries come first.")]
+
+
+@router.get(
+    "/entries",
+    operation_id="listAuditEntries",
+    summary="Search the audit trail",
+    responses={200: answer(ENTRIES), **problems(*ADMIN, "credential-integrity")},
+    dependencies=[only_query(*FILTER_NAMES, "limit", "after", "before", "order")],
+)
+def list_audit_entries(
+    *,
+    services: ServicesOf,
+    exchange: ExchangeOf,
+    request: Request,
+    response: Response,
+    wanted: FilterOf,
+    after: After = 0,
+    before: Before = None,
+    order: Order = "oldest",
+    limit: Limit = 100,
+) -> AuditPage:
+    """Return the entries that fit. Follow `next`, or the Link header, for more: it goes on after the last one here."""
+    page = replace(wanted, after=after, before=before, limit=limit, newest_first=order == "newest")
+    return page_of(services, exchange, page, "entries", request, response)
+
+
+@router.get(
+    "/entries/{position}",
+    operation_id="getAuditEntry",
+    summary="Show an entry",
+    responses={200: answer(ENTRY), **problems(*ADMIN, "audit-entry-not-found", "credential-integrity")},
+    dependencies=[only_query()],
+)
+def get_audit_entry(
+    position: Annotated[int, Path(ge=1, le=POSITION_MAX, description="Position in the log.")],
+    services: ServicesOf,
+    exchange: ExchangeOf,
+) -> AuditEntryView:
+    """Show the entry at one position of the log."""
+    services.audit_recorder.flush()
+    found = services.audit.entries(AuditFilter(after=position - 1, before=position + 1, limit=1))
+    services.audit_recorder.read(exchange.meta(""), "entry", None)
+    if not found:
+        raise AuditEntryNotFound(position)
+    return view_of(found[0])
+
+
+def page_of(
+    services: Services, exchange: Exchange, wanted: AuditFilter, view: str, request: Request, response: Response
+) -> AuditPage:
+    """Return one page and record that it was read. A full page names the next one, which may turn out to be empty."""
+    services.audit_recorder.flush()
+    entries = services.audit.entries(wanted)
+    services.audit_recorder.read(exchange.meta(""), view, recorded_query(wanted))
+    following = entries[-1].position if len(entries) >= wanted.limit else None
+    if following is not None:
+        # Only parameters of ours get this far, each with a checked value.
+        cursor = "before" if wanted.newest_first else "after"
+        query = {**request.query_params, cursor: str(following)}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return AuditPage(entries=[view_of(entry) for entry in entries], next=following)
+
+
+def view_of(entry: AuditEntry) -> AuditEntryView:
+    """Return the entry as it is shown."""
+    return AuditEntryView(
+        position=entry.position,
+        timestamp=entry.timestamp,
+        action=entry.action,
+        outcome=entry.outcome,
+        tenant_id=entry.tenant_id,
+        provider=entry.provider,
+        version=entry.version,
+        actor=entry.actor,
+        role=entry.role,
+        source=entry.source,
+        client_address=entry.client_address,
+        reason=entry.reason,
+        request_id=entry.request_id,
+        command_id=entry.command_id,
+        masked_key=entry.masked_key,
+        key_id=entry.key_id,
+        fingerprint=entry.fingerprint,
+        details=dict(entry.details),
+    )

@@ -1,0 +1,105 @@
+"""The filter of the audit as query parameters: one parameter for each member, or all of them in `q`, or both.
+
+Promises: every endpoint that takes a filter takes the same one; a member that is given twice is refused, also when one
+of the two is in `q`. None that holds a key gets here (`only_query`): searches are recorded.
+"""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import StringConstraints
+
+from api.front.services import ServicesOf
+from api.rest.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter, Until
+from domain.audit.entries import Action, AuditFilter
+from domain.audit.events import Outcome
+from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
+from domain.credentials.providers import Providers
+from domain.errors import FieldFault, InvalidRequest
+from domain.unknown_names import probably_meant
+
+FILTER_NAMES = (
+    "q",
+    "tenant_id",
+    "provider",
+    "action",
+    "outcome",
+    "actor",
+    "key_id",
+    "fingerprint",
+    "since",
+    "until",
+    "reason",
+    "text",
+)
+"""The query parameters of a filter, for `only_query`."""
+
+_TEXT_MAX = 200
+
+
+async def _filter(
+    *,
+    services: ServicesOf,
+    q: Annotated[
+        Annotated[str, StringConstraints(max_length=QUERY_MAX)] | Absent,
+        Query(
+            description=f"A filter as text: `name:value` terms ({', '.join(NAMES)}) and words an entry must contain.",
+            examples=["action:deleted since:24h"],
+        ),
+    ] = None,
+    tenant_id: TenantFilter = None,
+    provider: ProviderFilter = None,
+    action: Annotated[Action | Absent, Query(description="Only this action.")] = None,
+    outcome: Annotated[Outcome | Absent, Query(description="Only what ended so.")] = None,
+    actor: ActorFilter = None,
+    key_id: Annotated[
+        Annotated[str, StringConstraints(pattern=f"^{KEY_ID}$")] | Absent,
+        Query(description="Only about this encryption key."),
+    ] = None,
+    fingerprint: Annotated[
+        Annotated[str, StringConstraints(pattern=f"^{FINGERPRINT}$")] | Absent,
+        Query(description="Only about the API key with this fingerprint."),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    reason: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+        Query(description="Only entries whose reason contains this text, whatever the case."),
+    ] = None,
+    text: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+        Query(description="Only entries that contain this text, whatever the case."),
+    ] = None,
+) -> AuditFilter:
+    """Return the filter that the query parameters describe."""
+    wanted = parse(q or "", services.clock())
+    given = {
+        "tenant_id": tenant_id,
+        "provider": provider,
+        "action": action,
+        "outcome": outcome,
+        "actor": actor,
+        "key_id": key_id,
+        "fingerprint": fingerprint,
+        "since": since,
+        "until": until,
+        "reason": reason,
+    }
+    stated = {name: value for name, value in given.items() if value is not None}
+    twice = [name for name in stated if getattr(wanted, name) is not None]
+    if twice:
+        raise InvalidRequest([FieldFault(name, "is given twice: here and in q") for name in twice])
+    texts = wanted.texts if text is None else (*wanted.texts, text)
+    asked = replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
+    _refuse_slip(asked.provider, services.providers)
+    return asked
+
+
+def _refuse_slip(provider: str | None, known: Providers) -> None:
+    """Refuse a name that is nearly a provider's. Others may be of one that is not configured any more."""
+    if provider is not None and provider not in known and (meant := probably_meant(provider, known)):
+        raise InvalidRequest([FieldFault("provider", f"is not known; did you mean {meant}?")])
+
+
+FilterOf = Annotated[AuditFilter, Depends(_filter)]

@@ -1,0 +1,203 @@
+"""OCSF events, one a line: changes as Entity Management, reads and refusals as API Activity, wrong keys as
+Authentication.
+
+Promises: each event fits the schema of OCSF `VERSION`; what an entry holds is in the event, in `unmapped` where OCSF
+has no place for it. `metadata.uid` is the position in the log, `metadata.tenant_uid` the tenant.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from api.front.json_response import encode
+from api.rest.audit.formats.cloud_events import subject_of
+from api.rest.audit.formats.members import members, rfc_3339
+from domain.audit.entries import OF_A_CREDENTIAL, Action, AuditEntry
+from domain.audit.events import Outcome
+
+VERSION = "1.8.0"
+
+Json = dict[str, object]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_PRODUCT = "KeyLedger"
+_OTHER = 99
+
+
+class _Class(NamedTuple):
+    uid: int
+    name: str
+    category_name: str
+
+
+_AUTHENTICATION = _Class(3002, "Authentication", "Identity & Access Management")
+_ENTITY_MANAGEMENT = _Class(3004, "Entity Management", "Identity & Access Management")
+_API_ACTIVITY = _Class(6003, "API Activity", "Application Activity")
+
+_CREATE, _READ, _UPDATE, _DELETE = (1, "Create"), (2, "Read"), (3, "Update"), (4, "Delete")
+_LOGON, _DEACTIVATE = (1, "Logon"), (11, "Deactivate")
+
+_CHANGES: Mapping[Action, tuple[int, str]] = {
+    Action.SET: _CREATE,
+    Action.REPLACED: _UPDATE,
+    Action.DELETED: _DELETE,
+    Action.REENCRYPTED: _UPDATE,
+    Action.CREDENTIAL_REJECTED: (_OTHER, "Rejected by the provider"),
+    Action.CREDENTIAL_RECOVERED: (_OTHER, "Taken by the provider again"),
+    Action.KEY_INTRODUCED: _CREATE,
+    Action.ROTATION_STARTED: _UPDATE,
+    Action.ROTATION_COMPLETED: _UPDATE,
+    Action.KEY_RETIRED: _DEACTIVATE,
+    Action.PROJECTION_REPLAYED: _UPDATE,
+    Action.RESTORE_ACCEPTED: _UPDATE,
+    Action.POLICY_CHANGED: _UPDATE,
+}
+"""What happened to an entity; the other actions are about requests."""
+
+_METHODS: Mapping[object, tuple[int, str]] = {
+    "POST": _CREATE,
+    "GET": _READ,
+    "HEAD": _READ,
+    "PUT": _UPDATE,
+    "PATCH": _UPDATE,
+    "DELETE": _DELETE,
+}
+_HTTP_METHODS = frozenset({*_METHODS, "OPTIONS"})
+
+_ENTITIES: Mapping[Action, tuple[str, str]] = {
+    Action.PROJECTION_REPLAYED: ("projection", "projection"),
+    Action.RESTORE_ACCEPTED: ("log", "the log"),
+    Action.POLICY_CHANGED: ("policy", "credential policy"),
+}
+"""Kind and name of what is neither a credential nor an encryption key."""
+
+_SEVERITIES: Mapping[Outcome, tuple[int, str]] = {
+    Outcome.SUCCESS: (1, "Informational"),
+    Outcome.FAILED: (2, "Low"),
+    Outcome.DENIED: (3, "Medium"),
+}
+_ELSEWHERE = frozenset({"position", "timestamp", "action", "tenant_id", "actor", "client_address", "request_id"})
+"""Members that have a place of their own in every event."""
+
+
+def row(entry: AuditEntry) -> bytes:
+    """Return the entry as a line."""
+    return encode(event_of(entry)) + b"\n"
+
+
+def event_of(entry: AuditEntry) -> Json:
+    """Return the entry as an OCSF event."""
+    if entry.action in _CHANGES:
+        return _event(entry, _ENTITY_MANAGEMENT, _CHANGES[entry.action], {"entity": _entity(entry)})
+    if entry.action is Action.REQUEST_REFUSED:
+        return _refusal(entry)
+    about: Json = {
+        "api": {"operation": entry.action.value, **_api(entry)},
+        "resources": [{"name": "audit trail", "type": "audit"}],
+    }
+    return _event(entry, _API_ACTIVITY, _READ, about)
+
+
+def _refusal(entry: AuditEntry) -> Json:
+    method, route, status = (entry.details.get(name) for name in ("method", "route", "status"))
+    exchange: Json = {"http_request": _http_request(entry, method, route)}
+    if isinstance(status, int):
+        exchange["http_response"] = {"code": status}
+    if isinstance(count := entry.details.get("count"), int):
+        exchange["count"] = count
+    if status == 401:
+        service = {"service": {"name": _PRODUCT}, "logon_type_id": 3, "logon_type": "Network"}
+        return _event(entry, _AUTHENTICATION, _LOGON, {**exchange, **service, "user": _user(entry)})
+    about: Json = {**exchange, "api": {"operation": f"{method} {route}", **_api(entry)}}
+    if subject := subject_of(entry):
+        about["resources"] = [{"name": subject, "type": "credential" if entry.provider else "tenant"}]
+    return _event(entry, _API_ACTIVITY, _METHODS.get(method, (_OTHER, str(method))), about)
+
+
+def _event(entry: AuditEntry, kind: _Class, activity: tuple[int, str], about: Json) -> Json:
+    severity_id, severity = _SEVERITIES[entry.outcome]
+    succeeded = entry.outcome is Outcome.SUCCESS
+    event: Json = {
+        "activity_id": activity[0],
+        "activity_name": activity[1],
+        "category_uid": kind.uid // 1000,
+        "category_name": kind.category_name,
+        "class_uid": kind.uid,
+        "class_name": kind.name,
+        "type_uid": kind.uid * 100 + activity[0],
+        "type_name": f"{kind.name}: {activity[1]}",
+        "time": (entry.timestamp - _EPOCH) // _MILLISECOND,
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": 1 if succeeded else 2,
+        "status": "Success" if succeeded else "Failure",
+        "message": f"{entry.action.value} by {entry.actor}",
+        "actor": {"user": _user(entry), "app_name": entry.source},
+        "src_endpoint": _source(entry),
+        "metadata": _metadata(entry),
+        **about,
+        "unmapped": {name: value for name, value in members(entry).items() if name not in _ELSEWHERE and value},
+    }
+    if code := entry.details.get("code"):
+        event["status_code"] = str(code)
+    return event
+
+
+def _metadata(entry: AuditEntry) -> Json:
+    metadata: Json = {
+        "version": VERSION,
+        "product": {"name": _PRODUCT, "vendor_name": _PRODUCT},
+        "log_name": "audit",
+        "event_code": entry.action.value,
+        "uid": str(entry.position),
+        "sequence": entry.position,
+        "original_time": rfc_3339(entry.timestamp),
+        "correlation_uid": entry.request_id,
+    }
+    return {**metadata, "tenant_uid": entry.tenant_id} if entry.tenant_id else metadata
+
+
+def _entity(entry: AuditEntry) -> Json:
+    if entry.action in OF_A_CREDENTIAL:
+        kind, name = "credential", str(entry.provider)
+    elif entry.action in _ENTITIES:
+        kind, name = _ENTITIES[entry.action]
+        name = str(entry.details.get("projection", name))
+    else:
+        kind, name = "encryption key", str(entry.key_id or "every key")
+    entity: Json = {"type_id": _OTHER, "type": kind, "name": name, "version": str(entry.version)}
+    if kind == "policy":
+        entity |= {"type_id": 5, "type": "Policy", "policy": {"name": name}}
+    subject = subject_of(entry)
+    return {**entity, "uid": subject, "org": {"uid": entry.tenant_id}} if subject else entity
+
+
+def _api(entry: AuditEntry) -> Json:
+    return {"service": {"name": _PRODUCT}, "request": {"uid": entry.request_id}}
+
+
+def _http_request(entry: AuditEntry, method: object, route: object) -> Json:
+    request: Json = {"uid": entry.request_id}
+    if method in _HTTP_METHODS:
+        request["http_method"] = method
+    if isinstance(route, str) and route.startswith("/"):
+        request["url"] = {"path": route}
+    return request
+
+
+def _user(entry: AuditEntry) -> Json:
+    return {"name": entry.actor, "type_id": _OTHER, "type": entry.role}
+
+
+def _source(entry: AuditEntry) -> Json:
+    """Return where the request came from. An event of the service itself comes from the service."""
+    address = entry.client_address
+    if address is None:
+        return {"name": entry.source}
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return {"name": address}
+    return {"ip": address}

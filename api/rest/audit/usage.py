@@ -1,0 +1,91 @@
+"""Who used a credential: calls counted by tenant, provider, version and hour.
+
+Promises: what this node served before the request is counted in the answer; pages neither shift nor overlap, because a
+record never changes place; that somebody looked is in the audit before he gets the answer.
+"""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field, StringConstraints
+
+from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.paths import AUDIT
+from api.front.services import ServicesOf
+from api.front.validation import only_query
+from api.rest.examples import USAGE
+from api.rest.openapi import ADMIN, answer, problems
+from api.rest.schemas import Absent, Limit, Moment, ProviderFilter, Since, TenantFilter, Until
+from domain.audit.entries import AuditFilter
+from domain.audit.query import format_query
+from domain.audit.usage import CURSOR_PATTERN, UsageFilter, UsagePlace, UsageRecord
+
+router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
+
+AfterPlace = Annotated[
+    Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)] | Absent,
+    Query(description="Only records after this one: the `next` of the page before.", examples=[USAGE["next"]]),
+]
+
+
+class UsageView(BaseModel):
+    """How often a version of a credential served within an hour."""
+
+    hour: Moment = Field(description="Its first moment.")
+    tenant_id: str
+    provider: str
+    version: int = Field(description="Of the credential that was used.")
+    calls: int = Field(description="Requests that were sent with it, or that tried to.")
+    failures: int = Field(description="Those of them that got no right answer, whatever the provider's reason.")
+    last_used_at: Moment
+
+
+class UsagePage(BaseModel):
+    """Records, oldest hour first. `next`: give it as `after` for the next page; null at the end."""
+
+    usage: list[UsageView]
+    next: str | None
+
+
+@router.get(
+    "/usage",
+    operation_id="listUsage",
+    summary="Show who used a credential",
+    responses={200: answer(USAGE), **problems(*ADMIN)},
+    dependencies=[only_query("tenant_id", "provider", "since", "until", "limit", "after")],
+)
+def list_usage(
+    *,
+    services: ServicesOf,
+    exchange: ExchangeOf,
+    request: Request,
+    response: Response,
+    tenant_id: TenantFilter = None,
+    provider: ProviderFilter = None,
+    since: Since = None,
+    until: Until = None,
+    after: AfterPlace = None,
+    limit: Limit = 100,
+) -> UsagePage:
+    """Return the records that fit, oldest hour first. Follow `next`, or the Link header, for more.
+
+    An hour is in the answer when its first moment is at or after `since` and before `until`.
+    """
+    asked = AuditFilter(tenant_id, provider, since=since, until=until)
+    services.audit_recorder.read(exchange.meta(""), "usage", format_query(asked))
+    services.usage_meter.flush()
+    place = UsagePlace.read(after) if after is not None else None
+    found = services.usage.page(UsageFilter(tenant_id, provider, since, until, place, limit))
+    following = found[-1].place.cursor() if len(found) >= limit else None
+    if following is not None:
+        # Only parameters of ours get this far, each with a checked value.
+        query = {**request.query_params, "after": following}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return UsagePage(usage=[_view(record) for record in found], next=following)
+
+
+def _view(record: UsageRecord) -> UsageView:
+    return UsageView(
+        **record.place._asdict(), calls=record.calls, failures=record.failures, last_used_at=record.last_used_at
+    )

@@ -1,0 +1,1 @@
+"""Calls to models: OpenAI's interface, and the providers' own."""

@@ -1,0 +1,102 @@
+"""Calls to language models as a tenant, in the form of the OpenAI API.
+
+Promises: the receipt of an answer is in its headers; nothing is sent to the client before the first chunk of a stream
+is there, so an error before it has its real status; a client that leaves ends the call to the provider.
+"""
+
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+
+from fastapi import APIRouter, Request, Response
+
+from api.front.departure import until_client_leaves
+from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
+from api.front.json_response import json_response
+from api.front.metrics import Metrics, MetricsOf
+from api.front.paths import OPENAI
+from api.front.services import ServicesOf
+from api.rest.calls.event_stream import EventStream
+from api.rest.calls.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
+from api.rest.calls.receipts import receipt_headers
+from api.rest.schemas import TenantId
+from domain.calls.models import Answer, AnswerStream, Model
+from domain.errors import FieldFault, InvalidRequest, ServiceError
+
+router = APIRouter(prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
+
+
+@router.post("/chat/completions", operation_id="createChatCompletion", summary="Complete a chat", **CHAT)
+async def create_chat_completion(
+    tenant_id: TenantId, request: Request, exchange: ExchangeOf, services: ServicesOf, metrics: MetricsOf
+) -> Response:
+    """Complete a chat with the tenant's key; `stream: true` answers in server-sent events."""
+    params, name = _call_of(exchange)
+    model = services.models.model(name)
+    with _counted(metrics, model):
+        call = _begun(services.models.complete(tenant_id, model.name, params))
+        answer, first = await until_client_leaves(request.receive, call)
+    metrics.served(answer.receipt)
+    headers = receipt_headers(answer.receipt)
+    if isinstance(answer, AnswerStream):
+        return EventStream(first, answer.chunks, headers, exchange.request_id)
+    return json_response(answer.body, headers)
+
+
+@router.post("/embeddings", operation_id="createEmbeddings", summary="Compute embeddings", **EMBEDDINGS)
+async def create_embeddings(
+    tenant_id: TenantId, request: Request, exchange: ExchangeOf, services: ServicesOf, metrics: MetricsOf
+) -> Response:
+    """Compute embeddings with the tenant's key."""
+    params, name = _call_of(exchange)
+    model = services.models.model(name)
+    with _counted(metrics, model):
+        answer = await until_client_leaves(request.receive, services.models.embed(tenant_id, model.name, params))
+    metrics.served(answer.receipt)
+    return json_response(answer.body, receipt_headers(answer.receipt))
+
+
+@router.get("/models", operation_id="listModels", summary="List the models", **MODELS)
+async def list_models(tenant_id: TenantId, services: ServicesOf) -> Response:
+    """List the catalogue, which is the same for every tenant."""
+    return json_response({"object": "list", "data": [_model_view(model) for model in services.models.models()]})
+
+
+@router.get("/models/{model:path}", operation_id="getModel", summary="Show a model", **MODEL)
+async def get_model(tenant_id: TenantId, model: str, services: ServicesOf) -> Response:
+    """Show one model of the catalogue."""
+    return json_response(_model_view(services.models.model(model)))
+
+
+async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | AnswerStream, Json | None]:
+    """Return the answer, and the first chunk of it where it is a stream that has one."""
+    answer = await call
+    if isinstance(answer, Answer):
+        return answer, None
+    try:
+        return answer, await anext(answer.chunks, None)
+    except BaseException:
+        await answer.chunks.aclose()
+        raise
+
+
+def _call_of(exchange: Exchange) -> tuple[Json, str]:
+    """Return the members of the request and the model it names. Raises InvalidRequest."""
+    if exchange.body is None:
+        raise InvalidRequest([FieldFault("the body", "is required: a JSON object")])
+    name = exchange.body.get("model")
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest([FieldFault("model", "is required: the name of a model; GET .../models lists them")])
+    return exchange.body, name
+
+
+@contextmanager
+def _counted(metrics: Metrics, model: Model) -> Iterator[None]:
+    try:
+        yield
+    except ServiceError as error:
+        metrics.failed(model.provider, error.code)
+        raise
+
+
+def _model_view(model: Model) -> Mapping[str, object]:
+    return {"id": model.name, "object": "model", "created": 0, "owned_by": model.provider}

@@ -1,0 +1,151 @@
+"""Providers' own APIs, with the tenant's key: a request goes on as it is, and so does its answer.
+
+Plain ASGI before routing, because a call through it should cost little more than the call itself. The guard stands in
+front: a request that arrives here has shown a key whose role may do this.
+Promises: an answer of the provider carries the receipt in its headers; an answer without one is ours, a problem. Bodies
+stream in both directions. A client that leaves ends the call to the provider. An answer that breaks off stays
+incomplete, so that no client takes it for a whole one.
+Refuses: paths that leave the provider's base path, WebSocket upgrades, TRACE and CONNECT.
+"""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.front.bodies import CLOSE, Limits, refuse
+from api.front.departure import until_client_leaves
+from api.front.exchange import exchange_of
+from api.front.metrics import Metrics
+from api.front.paths import NATIVE, UUID_PATTERN, is_native, raw_path, routed_path
+from api.front.problems import HttpRefusal, problem_of
+from api.front.services import services_in_force
+from api.front.upload import Upload
+from api.front.validation import RULES
+from api.rest.calls.receipts import receipt_headers
+from domain.calls.native import NativeAnswer, NativeApis, NativeCall
+from domain.calls.native_path import normalised_path
+from domain.errors import FieldFault, InvalidRequest, ServiceError
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_ROUTE = SimpleNamespace(path=NATIVE)
+_ADDRESS = re.compile(r"/api/v1/tenants/([^/]+)/providers/([^/]+)(?:/(.*))?", re.DOTALL)
+_TENANT = re.compile(UUID_PATTERN)
+_NOTHING_HERE = (
+    "There is nothing at this address. Write the path of the provider's API behind the provider's name, such as "
+    ".../providers/openai/v1/models."
+)
+
+
+class Native:
+    """ASGI middleware that serves providers' own APIs and passes everything else on."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, limits: Limits) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not is_native(routed_path(scope)):
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = _ROUTE  # what the log and the metrics name
+        exchange = exchange_of(scope)
+        if exchange.actor is None:  # the guard was not in front: serving anyway would be serving anybody
+            raise RuntimeError("a protected endpoint was reached without authentication")
+        answering, upload = _Answering(send), None
+        refusal: ServiceError | HttpRefusal
+        try:
+            _check_kind(scope)
+            upload = Upload(receive, Headers(scope=scope), self._limits)
+            await self._call(scope, upload, answering)
+            return
+        except (ServiceError, HttpRefusal) as error:
+            refusal = upload.fault or error if upload is not None else error
+        exchange.refusal = refusal.code
+        if not answering.begun:
+            problem = problem_of(refusal)
+            if upload is None or upload.under_way:
+                problem = replace(problem, headers={**problem.headers, **CLOSE})
+            await refuse(problem, scope, receive, send, self._limits)
+
+    async def _call(self, scope: Scope, upload: Upload, answering: "_Answering") -> None:
+        tenant_id, provider, path = _target(raw_path(scope))
+        services = services_in_force(scope)
+        services.providers.named(provider)  # before anything is counted for it
+        query = bytes(scope["query_string"]).decode("latin-1")
+        body = await upload.open()
+        call = NativeCall(tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length)
+        await until_client_leaves(upload.after_end, self._serve(services.native, call, upload, answering))
+
+    async def _serve(self, apis: NativeApis, call: NativeCall, upload: Upload, answering: "_Answering") -> None:
+        try:
+            answer = await apis.call(call)
+        except ServiceError as error:
+            if upload.fault is None:
+                self._metrics.failed(call.provider, error.code)
+            raise
+        self._metrics.native(answer.receipt, answer.status)
+        await answering.pass_on(answer, bodiless=call.method == "HEAD", closing=upload.under_way)
+
+
+class _Answering:
+    """One answer on its way to the client."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def pass_on(self, answer: NativeAnswer, *, bodiless: bool, closing: bool) -> None:
+        """Send an answer. bodiless: to HEAD. closing: the request's body was not read, so the connection has to end."""
+        headers = [*answer.headers]
+        headers += [(name.lower().encode(), text.encode()) for name, text in receipt_headers(answer.receipt).items()]
+        if closing:
+            headers.append((b"connection", b"close"))
+        if answer.pieces is None:
+            whole = answer.whole or b""
+            if not bodiless and answer.status not in {204, 304}:
+                headers.append((b"content-length", b"%d" % len(whole)))
+            await self._start(answer.status, headers)
+            await self._send({"type": "http.response.body", "body": whole})
+            return
+        try:
+            headers.append((b"x-accel-buffering", b"no"))  # proxies that collect an answer would undo a stream
+            await self._start(answer.status, headers)
+            while (piece := await answer.pieces.next()) is not None:
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            answer.pieces.drop()
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+def _check_kind(scope: Scope) -> None:
+    if scope["method"] not in METHODS:  # TRACE would send the key back
+        raise HttpRefusal("method-not-allowed", f"Use {' or '.join(METHODS)}.", {"Allow": ", ".join(METHODS)})
+    for name, value in scope["headers"]:
+        # Other upgrades, such as to HTTP/2, are offers that may be passed over.
+        if name == b"upgrade" and b"websocket" in value.lower():
+            raise HttpRefusal(
+                "upgrade-refused", "WebSocket connections are not passed on; use the provider's HTTP API."
+            )
+
+
+def _target(raw: str) -> tuple[str, str, str]:
+    """Return tenant, provider and normalised path. Raises HttpRefusal, InvalidRequest, InvalidPath."""
+    address = _ADDRESS.fullmatch(raw)
+    if address is None:
+        raise HttpRefusal("not-found", _NOTHING_HERE)
+    tenant_id, provider, path = address.groups()
+    if not _TENANT.fullmatch(tenant_id):
+        raise InvalidRequest([FieldFault("tenant_id", RULES["tenant_id"])])
+    if not path:
+        raise HttpRefusal("not-found", _NOTHING_HERE)
+    return tenant_id, provider, normalised_path(path)

@@ -1,0 +1,265 @@
+"""Credentials of a tenant: set, list, show, delete, and their history.
+
+Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; what comes back shows a mask,
+never a key. Endpoints are plain functions where they block; each runs in a thread of its own.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
+
+from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.paths import SYSADMIN
+from api.front.services import Services, ServicesOf
+from api.front.validation import only_query
+from api.rest.audit.entries import page_of
+from api.rest.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
+from api.rest.openapi import ADMIN, BODY, COMMAND, ETAG, answer, problems
+from api.rest.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
+from api.rest.schemas import (
+    Absent,
+    After,
+    AsOf,
+    AuditPage,
+    CredentialBody,
+    CredentialDeletedAnswer,
+    CredentialList,
+    CredentialSetAnswer,
+    CredentialView,
+    Limit,
+    ProviderName,
+    SettingName,
+    TenantId,
+)
+from domain.audit.entries import AuditFilter
+from domain.credentials.credential import DeleteCredential, Precondition, SetCredential
+from domain.credentials.providers import NAME_PATTERN, CredentialConfig, check
+from domain.credentials.stored import CredentialStatus
+from domain.errors import CredentialIntegrityError, CredentialNotFound, FieldFault, InvalidRequest
+from domain.event import CommandMeta
+
+router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
+
+_NAME = re.compile(NAME_PATTERN)
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far a caller's clock may be ahead of this one."""
+
+
+@router.put(
+    "/{provider}",
+    operation_id="setCredential",
+    summary="Set or replace a credential",
+    responses={200: answer(SET, ETAG), **problems(*ADMIN, *BODY, *COMMAND, "invalid-credential")},
+    dependencies=[only_query()],
+)
+async def set_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    body: CredentialBody,
+    meta: CommandMetaOf,
+    precondition: PreconditionOf,
+    services: ServicesOf,
+    response: Response,
+) -> CredentialSetAnswer:
+    """Store the key and settings in place of whatever was there. Setting what is already set changes nothing."""
+    answer, response.headers["ETag"] = await set_to(services, tenant_id, provider, body, meta, precondition)
+    return answer
+
+
+@router.get(
+    "",
+    operation_id="listCredentials",
+    summary="List the credentials of a tenant",
+    responses={200: answer(CREDENTIALS), **problems(*ADMIN, "credential-integrity")},
+    dependencies=[only_query("as_of")],
+)
+async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
+    """List every live credential; an empty list for a tenant without any.
+
+    With `as_of` the log is asked what was in effect then; `state` and `last_used_at` are as of then, but may miss calls
+    of that very hour; `encryption_status` still says what can be opened now.
+    """
+    if as_of is None:
+        return await listed_now(services, tenant_id)
+    if as_of > services.clock() + _CLOCKS_DIFFER:
+        raise InvalidRequest([FieldFault("as_of", "must not be in the future: what will be in effect is not known")])
+    await _show_what_was_seen(services)
+    past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
+    return CredentialList(credentials=[view_of(status) for status in past])
+
+
+@router.get(
+    "/{provider}",
+    operation_id="getCredential",
+    summary="Show a credential",
+    response_model=CredentialView,
+    responses={
+        200: answer(CREDENTIAL, ETAG),
+        304: {"description": "Unchanged."},
+        **problems(*ADMIN, "malformed-header", "unknown-provider", "credential-not-found", "credential-integrity"),
+    },
+    dependencies=[only_query()],
+)
+def get_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    if_none_match: Annotated[
+        str | Absent, Header(alias="If-None-Match", description="304 when it is at this version."), TAGS
+    ] = None,
+) -> CredentialView | Response:
+    """Show one credential with its version as ETag. `state` may change without it."""
+    name = _known_once(services, tenant_id, provider)
+    services.usage_meter.flush()  # so that what this node saw is shown
+    status = services.credentials.get(tenant_id, name)
+    tag = entity_tag(status.credential.version)
+    if matches_tag(request, status.credential.version):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return view_of(status)
+
+
+@router.delete(
+    "/{provider}",
+    operation_id="deleteCredential",
+    summary="Delete a credential",
+    responses={200: answer(DELETED, ETAG), **problems(*ADMIN, *COMMAND, "credential-not-found")},
+    dependencies=[only_query()],
+)
+async def delete_credential(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    meta: CommandMetaOf,
+    precondition: PreconditionOf,
+    services: ServicesOf,
+    response: Response,
+) -> CredentialDeletedAnswer:
+    """Take a credential out of use. Once this is answered no node uses it."""
+    known = provider in services.providers
+    name = provider if known else await run_in_threadpool(_known_once, services, tenant_id, provider)
+    state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
+    response.headers["ETag"] = entity_tag(state.version)
+    message = f"API credential for {name} deleted successfully"
+    return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)
+
+
+@router.get(
+    "/{provider}/history",
+    operation_id="listCredentialHistory",
+    summary="Show what happened to a credential",
+    responses={200: answer(ENTRIES), **problems(*ADMIN, "unknown-provider")},
+    dependencies=[only_query("after", "limit")],
+)
+def list_credential_history(
+    *,
+    tenant_id: TenantId,
+    provider: ProviderName,
+    services: ServicesOf,
+    exchange: ExchangeOf,
+    request: Request,
+    response: Response,
+    after: After = 0,
+    limit: Limit = 100,
+) -> AuditPage:
+    """Show who set, replaced and deleted the credential, oldest first; also after it is gone."""
+    name = _known_once(services, tenant_id, provider)
+    wanted = AuditFilter(tenant_id, name, after=after, limit=limit, of_credential=True)
+    return page_of(services, exchange, wanted, "history", request, response)
+
+
+async def set_to(
+    services: Services,
+    tenant_id: str,
+    provider: str,
+    body: CredentialBody,
+    meta: CommandMeta,
+    precondition: Precondition,
+) -> tuple[CredentialSetAnswer, str]:
+    """Carry out a PUT and return its answer and entity tag. Raises ServiceError."""
+    known = services.providers.named(provider)
+    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
+    checked = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    command = SetCredential(
+        tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
+    )
+    state = await services.carry_out(command)
+    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
+    answer = CredentialSetAnswer(
+        tenant_id=tenant_id,
+        provider=known.name,
+        masked_key=state.masked_key,
+        message=f"API credential for {known.name} set successfully",
+        set_at=state.set_at,
+        version=state.version,
+        warnings=list(checked.warnings),
+    )
+    return answer, entity_tag(state.version)
+
+
+async def listed_now(services: Services, tenant_id: str) -> CredentialList:
+    """Return what a tenant has now. Raises ServiceError."""
+    await _show_what_was_seen(services)
+    found = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
+    return CredentialList(credentials=[view_of(status) for status in found])
+
+
+async def _show_what_was_seen(services: Services) -> None:
+    """Let what this node saw a moment ago, a call or a refusal, show in what is read next."""
+    if services.usage_meter.waits():
+        await run_in_threadpool(services.usage_meter.flush)
+
+
+def _known_once(services: Services, tenant_id: str, provider: str) -> str:
+    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises UnknownProvider.
+
+    What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
+    """
+    if provider in services.providers or not _NAME.fullmatch(provider):
+        return services.providers.named(provider).name
+    try:
+        services.credentials.get(tenant_id, provider)
+    except CredentialNotFound:
+        return services.providers.named(provider).name
+    except CredentialIntegrityError:  # it is there
+        pass
+    return provider
+
+
+def view_of(status: CredentialStatus) -> CredentialView:
+    """Return a live credential as it is shown."""
+    credential = status.credential
+    sealed, masked, set_at = credential.sealed, credential.masked_key, credential.set_at
+    assert sealed is not None and masked is not None and set_at is not None  # noqa: S101  only live ones are shown
+    return CredentialView(
+        provider=credential.provider,
+        masked_key=masked,
+        encryption_status="encrypted" if status.readable else "unreadable",
+        state=status.state,
+        configured_at=set_at,
+        config=_settings(credential.config),
+        version=credential.version,
+        key_id=sealed.key_id,
+        last_used_at=status.last_used_at,
+    )
+
+
+def _route(name: str) -> BaseRoute:
+    return next(route for route in router.routes if getattr(route, "name", None) == name)
+
+
+SET_ROUTE, LIST_ROUTE = _route("set_credential"), _route("list_credentials")
+"""What logs and counters know these requests by, also where they are answered past routing."""
+
+
+def _settings(config: CredentialConfig) -> dict[SettingName, str]:
+    names: tuple[SettingName, ...] = ("endpoint", "api_version", "deployment_name")
+    return {name: value for name in names if (value := getattr(config, name)) is not None}

@@ -1,0 +1,49 @@
+"""Reading the settings again, for operators, while everything goes on.
+
+Promises: either all of the new settings are in force in the process that answers, or none and the answer says why; no
+answer holds the value of a setting. Other workers of the node are told at once and say in the log what came of it.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.paths import RELOAD
+from api.front.services import ServicesOf
+from api.front.validation import only_query
+from api.rest.openapi import ADMIN, BODY, answer, problems
+from domain.errors import FieldFault, InvalidRequest
+
+router = APIRouter(tags=["operation"], dependencies=[AUTHENTICATED])
+
+_EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"], "warnings": []}
+
+
+class ReloadAnswer(BaseModel):
+    """What came of reading the settings again, by their names."""
+
+    changed: Annotated[list[str], Field(description="In force now.")]
+    needs_restart: Annotated[list[str], Field(description="Changed too, but as before until a restart.")]
+    warnings: Annotated[list[str], Field(description="Not wrong, worth knowing.")]
+
+
+async def _no_body(exchange: ExchangeOf) -> None:
+    if exchange.body:
+        raise InvalidRequest([FieldFault("the body", "must be empty: there are no options")])
+
+
+@router.post(
+    RELOAD,
+    operation_id="reload",
+    summary="Read the settings again",
+    responses={200: answer(_EXAMPLE), **problems(*ADMIN, *BODY, "reload-refused")},
+    dependencies=[only_query(), Depends(_no_body)],
+)
+async def reload(services: ServicesOf) -> ReloadAnswer:
+    """Read `.env`, secret files and the catalogue again and put them in force as a whole, for calls that begin then."""
+    report = await services.reload()
+    return ReloadAnswer(
+        changed=list(report.changed), needs_restart=list(report.needs_restart), warnings=list(report.warnings)
+    )

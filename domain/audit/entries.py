@@ -1,0 +1,228 @@
+"""The audit in the words of its readers: one entry for each event, in log order, without any secret.
+
+`facts_of` is the one place that says what an event tells an auditor; the audit trail and the transparency log both show
+what it returns. It is a pure function of the event, so both can be computed again at any time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from domain.audit.events import (
+    AuditExported,
+    AuditRead,
+    CredentialRecovered,
+    CredentialRejected,
+    Outcome,
+    PolicyChanged,
+    ProjectionReplayed,
+    RequestRefused,
+)
+from domain.credentials.credential import (
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialReencrypted,
+    CredentialSealed,
+    CredentialSet,
+)
+from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
+from domain.event import Event
+from domain.operations.encryption_keys import (
+    EncryptionKeyIntroduced,
+    EncryptionKeyRetired,
+    KeyRotationCompleted,
+    KeyRotationStarted,
+)
+from domain.operations.restore import RestoreAccepted
+
+
+class Action(StrEnum):
+    """What was done: to a credential, to the encryption keys, to the whole log, or with the audit itself."""
+
+    SET = "set"
+    REPLACED = "replaced"
+    DELETED = "deleted"
+    REENCRYPTED = "reencrypted"
+    CREDENTIAL_REJECTED = "credential-rejected"
+    CREDENTIAL_RECOVERED = "credential-recovered"
+    KEY_INTRODUCED = "key-introduced"
+    ROTATION_STARTED = "rotation-started"
+    ROTATION_COMPLETED = "rotation-completed"
+    KEY_RETIRED = "key-retired"
+    PROJECTION_REPLAYED = "projection-replayed"
+    RESTORE_ACCEPTED = "restore-accepted"
+    POLICY_CHANGED = "policy-changed"
+    REQUEST_REFUSED = "request-refused"
+    AUDIT_READ = "audit-read"
+    AUDIT_EXPORTED = "audit-exported"
+
+
+OF_A_CREDENTIAL = (
+    Action.SET,
+    Action.REPLACED,
+    Action.DELETED,
+    Action.REENCRYPTED,
+    Action.CREDENTIAL_REJECTED,
+    Action.CREDENTIAL_RECOVERED,
+)
+"""What happens to a credential; the rest is about requests, keys and the log."""
+
+ACTIONS: Mapping[type[Event], Action] = {
+    CredentialDeleted: Action.DELETED,
+    CredentialReencrypted: Action.REENCRYPTED,
+    CredentialRejected: Action.CREDENTIAL_REJECTED,
+    CredentialRecovered: Action.CREDENTIAL_RECOVERED,
+    EncryptionKeyIntroduced: Action.KEY_INTRODUCED,
+    KeyRotationStarted: Action.ROTATION_STARTED,
+    KeyRotationCompleted: Action.ROTATION_COMPLETED,
+    EncryptionKeyRetired: Action.KEY_RETIRED,
+    ProjectionReplayed: Action.PROJECTION_REPLAYED,
+    RestoreAccepted: Action.RESTORE_ACCEPTED,
+    PolicyChanged: Action.POLICY_CHANGED,
+    RequestRefused: Action.REQUEST_REFUSED,
+    AuditRead: Action.AUDIT_READ,
+    AuditExported: Action.AUDIT_EXPORTED,
+}
+"""What the events did whose action does not depend on what was before. A set is the one that does."""
+
+
+_NOTHING_SET = frozenset({None, CredentialDeleted.TOPIC})
+
+
+def action_of(event: Event, before: str | None) -> Action:
+    """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
+    if isinstance(event, CredentialSet):
+        return Action.SET if before in _NOTHING_SET else Action.REPLACED
+    return ACTIONS[type(event)]
+
+
+_DETAILS: Mapping[type[Event], tuple[str, ...]] = {
+    KeyRotationStarted: ("rotation_id", "credentials"),
+    KeyRotationCompleted: ("rotation_id", "reencrypted", "skipped", "failed", "seconds"),
+    EncryptionKeyRetired: ("unrecoverable",),
+    RestoreAccepted: ("from_position", "to_position"),
+    RequestRefused: ("method", "route", "status", "code", "count"),
+    AuditRead: ("view", "query", "count"),
+    AuditExported: ("format", "query"),
+    CredentialRejected: ("credential_version",),
+    CredentialRecovered: ("credential_version",),
+    ProjectionReplayed: ("projection", "result", "replayed_to", "rows", "differences"),
+    PolicyChanged: ("tenant_credentials", "global_fallback"),
+}
+"""Members of an event that belong to its action alone. Those that are None are left out."""
+
+Details = Mapping[str, str | int | float]
+_NONE: Details = {}
+_NO_SETTINGS = CredentialConfig()
+_SUCCESS = Outcome.SUCCESS.value
+
+
+class Facts(NamedTuple):
+    """What an event tells an auditor besides its envelope, its stream and its position."""
+
+    outcome: str
+    tenant_id: str | None
+    provider: str | None
+    masked_key: str | None
+    key_id: str | None
+    fingerprint: str | None
+    details: Details
+
+
+def facts_of(event: Event) -> Facts:
+    """Return what `event` tells an auditor. No secret is among it, nor a digest of one that anybody could try."""
+    if isinstance(event, CredentialSealed):
+        return Facts(
+            _SUCCESS,
+            event.tenant_id,
+            event.provider,
+            event.masked_key,
+            event.sealed.key_id,
+            event.fingerprint,
+            _NONE if event.config == _NO_SETTINGS else _settings(event.config),
+        )
+    if isinstance(event, CredentialEvent):
+        return Facts(_SUCCESS, event.tenant_id, event.provider, None, None, None, _NONE)
+    named = ((name, getattr(event, name)) for name in _DETAILS.get(type(event), ()))
+    outcome = Outcome.FAILED.value if isinstance(event, CredentialRejected) else getattr(event, "outcome", _SUCCESS)
+    return Facts(
+        outcome,
+        getattr(event, "tenant_id", None),
+        getattr(event, "provider", None),
+        None,
+        getattr(event, "key_id", None),
+        None,
+        {name: value for name, value in named if value is not None},
+    )
+
+
+def _settings(config: CredentialConfig) -> Details:
+    """Return the settings that are set: where a key was sent from then on is as important as the key."""
+    named = ((name, getattr(config, name)) for name in CONFIG_FIELDS)
+    return {name: value for name, value in named if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, to which credential, to the encryption keys or to the whole log, when, from where and why.
+
+    position: place in the log. version: of the stream after it. tenant_id and provider are None for what was not done
+    to a credential. masked_key, key_id and fingerprint are None where no key is concerned. details: numbers and ids
+    that belong to the action alone.
+    """
+
+    position: int
+    timestamp: datetime
+    action: Action
+    outcome: Outcome
+    tenant_id: str | None
+    provider: str | None
+    version: int
+    actor: str
+    role: str
+    source: str
+    client_address: str | None
+    reason: str | None
+    request_id: str
+    command_id: str
+    masked_key: str | None
+    key_id: str | None
+    fingerprint: str | None
+    details: Details
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries a reader wants. `since` is included, `until` is not.
+
+    after, before: positions, neither included. newest_first: the order; oldest come first without it. texts: each is
+    somewhere in the entry, whatever the case; so is `reason` in its reason. of_credential: only what happens to
+    credentials.
+    """
+
+    tenant_id: str | None = None
+    provider: str | None = None
+    actor: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: int = 0
+    limit: int = 100
+    action: Action | None = None
+    outcome: Outcome | None = None
+    key_id: str | None = None
+    fingerprint: str | None = None
+    texts: tuple[str, ...] = ()
+    reason: str | None = None
+    before: int | None = None
+    newest_first: bool = False
+    of_credential: bool = False
+
+
+class AuditTrail(Protocol):
+    """Who did what when. Catches up with the log before it answers, so a reader sees every acknowledged write."""
+
+    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+        """Return the entries that fit, in the order of the log."""
+        ...

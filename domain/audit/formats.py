@@ -1,0 +1,12 @@
+"""The formats in which copies of the audit are given away. `api.rest.audit.formats` writes them."""
+
+from enum import StrEnum
+
+
+class ExportFormat(StrEnum):
+    """csv: for spreadsheets. jsonl: every member as the service shows it. ocsf, cloudevents: for other systems."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    OCSF = "ocsf"
+    CLOUDEVENTS = "cloudevents"

@@ -1,0 +1,49 @@
+"""The leaf of one event in the tree over the log: the audit record of the event, with a digest of its row.
+
+Promises: a leaf is a pure function of a stored row, the same on every machine and for ever; any changed byte of the row
+changes it. It holds no secret, and no digest of one that anybody could try: the digest covers a sealed token, which is
+random. The members are those of `domain.audit.record`.
+"""
+
+from datetime import UTC
+from hashlib import sha256
+from json.encoder import encode_basestring as _text
+from uuid import UUID
+
+from domain.audit.entries import facts_of
+from domain.audit.record import spell
+from domain.event import Event
+
+_STREAM_SIZE = (16).to_bytes(4, "big")
+
+
+def row_digest(position: int, stream: UUID, version: int, topic: str, state: bytes) -> str:
+    """Return `sha256:` and the digest of a row, each part behind its length, so that no two rows read the same."""
+    digest = sha256(_STREAM_SIZE + stream.bytes)
+    for part in (b"%d" % version, topic.encode(), state, b"%d" % position):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def leaf_of(position: int, event: Event, state: bytes) -> bytes:
+    """Return the leaf of an event. position: in the log, from 1. state: its members as they are stored.
+
+    It is what `audit_record.spell` makes of the members, written down in order: a replay makes millions.
+    """
+    outcome, tenant_id, provider, masked_key, key_id, fingerprint, details = facts_of(event)
+    digest = row_digest(position, event.originator_id, event.originator_version, event.TOPIC, state)
+    time = event.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
+    return (
+        f'{{"actor":{_text(event.actor)},"client_address":{_or_null(event.client_address)}'
+        f',"command_id":{_text(event.command_id)},"details":{spell(details).decode() if details else "{}"}'
+        f',"event":"{digest}","fingerprint":{_or_null(fingerprint)},"key_id":{_or_null(key_id)}'
+        f',"masked_key":{_or_null(masked_key)},"outcome":{_text(outcome)},"position":{position}'
+        f',"provider":{_or_null(provider)},"reason":{_or_null(event.reason)},"request_id":{_text(event.request_id)}'
+        f',"role":{_text(event.role)},"source":{_text(event.source)},"stream":"{event.originator_id}"'
+        f',"tenant_id":{_or_null(tenant_id)},"time":"{time}","type":"{event.TOPIC}"'
+        f',"version":{event.originator_version}}}'
+    ).encode()
+
+
+def _or_null(text: str | None) -> str:
+    return "null" if text is None else _text(text)

@@ -1,0 +1,1 @@
+"""Calls to models in the domain's words."""

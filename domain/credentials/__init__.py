@@ -1,0 +1,1 @@
+"""A credential from command to event, and whose key serves a call."""

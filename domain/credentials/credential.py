@@ -1,0 +1,283 @@
+"""A credential as a decider: state, commands and events, and the two pure functions between them.
+
+`decide(state, command, now, sealer)` says what happens; `evolve(event)` says what is true after it. The clock, the ids
+and the cipher are arguments, so a history means the same on every run.
+Promises: versions grow by one; a set that changes nothing emits nothing; every event but the delete carries the whole
+state, so the last event of a stream is the credential. The caller's words in an event never hold the key that is set,
+replaced or deleted: of who asks and why, its mask is kept.
+Refuses: a command whose precondition does not hold, the deletion of what is not there, settings that hold the key they
+replace.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import ClassVar
+from uuid import UUID, uuid5
+
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.providers import CONFIG_FIELDS, SHOWN_CLEAR, CredentialConfig
+from domain.credentials.recording import without_keys
+from domain.credentials.secret import SealContext, SealedSecret, Sealer, Secret
+from domain.endpoints.forms import EndpointForm, kept_endpoint
+from domain.errors import CredentialNotFound, FieldFault, InvalidCredential, ServiceError, VersionConflict
+from domain.event import CommandMeta, Event, EventEnvelope, envelope
+
+_STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
+
+
+@lru_cache(maxsize=8192)
+def stream_id(tenant_id: str, provider: str) -> UUID:
+    """Return the id of the stream that holds the credential of a tenant for a provider."""
+    return uuid5(_STREAMS, f"{tenant_id}/{provider}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What is true about one credential at one version. `sealed` is None once it is deleted.
+
+    set_at: when the key or its settings were last set; re-encryption does not move it.
+    """
+
+    tenant_id: str
+    provider: str
+    version: int
+    sealed: SealedSecret | None
+    masked_key: str | None
+    config: CredentialConfig
+    set_at: datetime | None
+
+    @property
+    def context(self) -> SealContext:
+        """Where the sealed secret of this version may be used."""
+        return _context(self.tenant_id, self.provider, self.version, self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What the caller has seen (RFC 9110, 13.1). `versions`: one of these; `exists`: there is one, or there is none."""
+
+    versions: frozenset[int] | None = None
+    exists: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetCredential:
+    """Store this key and these settings for the tenant, in place of whatever was there.
+
+    endpoint_form: the form that the endpoint in `config` has; an endpoint that was stored before in another spelling is
+    the same. None: only the same text is.
+    """
+
+    tenant_id: str
+    provider: str
+    secret: Secret
+    config: CredentialConfig
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+    endpoint_form: EndpointForm | None = None
+
+    def says(self, stored: CredentialConfig) -> bool:
+        """Say whether the settings are those that are stored."""
+        if self.config == stored or self.endpoint_form is None or stored.endpoint is None:
+            return self.config == stored
+        return self.config == replace(stored, endpoint=kept_endpoint(self.endpoint_form, stored.endpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCredential:
+    """Take the tenant's credential for the provider out of use."""
+
+    tenant_id: str
+    provider: str
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+
+
+@dataclass(frozen=True, slots=True)
+class ReencryptCredential:
+    """Seal the tenant's credential anew under the primary key; nothing else about it changes."""
+
+    tenant_id: str
+    provider: str
+    meta: CommandMeta
+    precondition: Precondition = Precondition()
+
+
+Command = SetCredential | DeleteCredential | ReencryptCredential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialEvent(Event):
+    """What every event of a credential carries."""
+
+    tenant_id: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSealed(CredentialEvent):
+    """An event that carries the whole state of a live credential.
+
+    fingerprint: the same for the same key under the same encryption key, whoever has it; see `Sealer.fingerprint`.
+    None in events from before it was recorded.
+    """
+
+    sealed: SealedSecret
+    masked_key: str
+    config: CredentialConfig
+    set_at: datetime
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialSet(CredentialSealed):
+    """A key was stored, for the first time or in place of another."""
+
+    TOPIC: ClassVar[str] = "CredentialSet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialReencrypted(CredentialSealed):
+    """The same key was sealed under another encryption key."""
+
+    TOPIC: ClassVar[str] = "CredentialReencrypted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialDeleted(CredentialEvent):
+    """The credential was taken out of use."""
+
+    TOPIC: ClassVar[str] = "CredentialDeleted"
+
+
+def evolve(event: Event) -> Credential:
+    """Return the state after `event`. The state before it is not needed: events carry the whole.
+
+    Raises TypeError for an event that is not about a credential.
+    """
+    if isinstance(event, CredentialSealed):
+        return Credential(
+            event.tenant_id,
+            event.provider,
+            event.originator_version,
+            event.sealed,
+            event.masked_key,
+            event.config,
+            event.set_at,
+        )
+    if isinstance(event, CredentialDeleted):
+        return Credential(
+            event.tenant_id, event.provider, event.originator_version, None, None, CredentialConfig(), None
+        )
+    raise TypeError(f"no rule for {type(event).__name__}")
+
+
+def decide(
+    state: Credential | None, command: Command, now: datetime, sealer: Sealer, *, mend: bool = False
+) -> Sequence[CredentialEvent]:
+    """Return the events that `command` causes in `state` at `now` (UTC); none when nothing would change.
+
+    mend: what readers see is not `state`, so a set is stored although it says the same.
+
+    Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete or
+    to re-encrypt, InvalidCredential for settings that hold the key they replace, and for a re-encryption what the
+    sealer raises for a credential that cannot be opened.
+    """
+    live = state is not None and state.sealed is not None
+    version = state.version if state is not None else 0
+    _require(command.precondition, version, live=live)
+    if isinstance(command, ReencryptCredential):
+        return _reencrypted(state, command, now, sealer)
+    stored = _opened(state, sealer)
+    if isinstance(command, DeleteCredential):
+        if not live:
+            raise CredentialNotFound(command.tenant_id, command.provider)
+        return [CredentialDeleted(**_envelope(command, version + 1, now, stored))]
+    if state is not None and not mend and stored == [command.secret] and command.says(state.config):
+        return []
+    _require_no_key(command.config, stored)
+    context = _context(command.tenant_id, command.provider, version + 1, command.config)
+    return [
+        CredentialSet(
+            **_envelope(command, version + 1, now, [command.secret, *stored]),
+            sealed=sealer.seal(command.secret, context),
+            masked_key=command.secret.masked(),
+            config=command.config,
+            set_at=now,
+            fingerprint=sealer.fingerprint(command.secret),
+        )
+    ]
+
+
+def _reencrypted(
+    state: Credential | None, command: ReencryptCredential, now: datetime, sealer: Sealer
+) -> Sequence[CredentialEvent]:
+    if state is None or state.sealed is None or state.masked_key is None or state.set_at is None:
+        raise CredentialNotFound(command.tenant_id, command.provider)
+    if state.sealed.key_id == sealer.primary_id:
+        return []
+    secret = sealer.open(state.sealed, state.context)
+    context = _context(state.tenant_id, state.provider, state.version + 1, state.config)
+    return [
+        CredentialReencrypted(
+            **_envelope(command, state.version + 1, now),
+            sealed=sealer.seal(secret, context),
+            masked_key=state.masked_key,
+            config=state.config,
+            set_at=state.set_at,
+            fingerprint=sealer.fingerprint(secret),
+        )
+    ]
+
+
+def _require(precondition: Precondition, version: int, *, live: bool) -> None:
+    wrong_version = precondition.versions is not None and (not live or version not in precondition.versions)
+    wrong_existence = precondition.exists is not None and precondition.exists != live
+    if wrong_version or wrong_existence:
+        raise VersionConflict(version, precondition=True)
+
+
+def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
+    """Return the key that is in effect; none where it cannot be opened, for setting it again is the way out then."""
+    if state is None or state.sealed is None:
+        return []
+    try:
+        return [sealer.open(state.sealed, state.context)]
+    except ServiceError:
+        return []
+
+
+def _require_no_key(config: CredentialConfig, stored: Sequence[Secret]) -> None:
+    """Raise InvalidCredential for settings that hold the key they replace: those cannot be kept as a mask."""
+    holding = [name for name in CONFIG_FIELDS if (text := getattr(config, name)) and holds_key(text, stored)]
+    if holding:
+        raise InvalidCredential([FieldFault(name, SHOWN_CLEAR) for name in holding])
+
+
+class _CredentialEnvelope(EventEnvelope):
+    tenant_id: str
+    provider: str
+
+
+def _envelope(command: Command, version: int, now: datetime, keys: Sequence[Secret] = ()) -> _CredentialEnvelope:
+    """keys: those that may not be in what the caller said."""
+    stream = stream_id(command.tenant_id, command.provider)
+    return {
+        **envelope(stream, version, without_keys(command.meta, keys), now),
+        "tenant_id": command.tenant_id,
+        "provider": command.provider,
+    }
+
+
+def _context(tenant_id: str, provider: str, version: int, config: CredentialConfig) -> SealContext:
+    return SealContext(
+        tenant_id,
+        provider,
+        stream_id(tenant_id, provider),
+        version,
+        config.endpoint,
+        config.api_version,
+        config.deployment_name,
+    )

@@ -1,0 +1,117 @@
+"""What a text must not be stored with: API keys, and what cannot be anything but one.
+
+A text is looked at as it came and as what it stands for once it is read: percent-encoding, JSON escapes and base64 are
+undone first. Two things count as a key in it: a given secret, in any letter case and anywhere; and the shape of a key
+that is in wide use, at the beginning of a word, with enough behind it that no word and no name is taken for one.
+Promises: a bare UUID, hexadecimal digits alone, a digest that says it is one, a bare prefix and ordinary words have no
+shape of a key, whatever they begin with. How long a comparison takes depends on the lengths of secret and text alone.
+Refuses: to call a secret what has fewer than `SECRET_MIN` characters; such a word is in too many texts.
+"""
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import unquote
+
+from domain.credentials.secret import Secret, mask
+
+SECRET_MIN = 8
+"""Characters of the shortest key that is looked for in texts."""
+
+_MIXED = "(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{12,}"
+"""A stretch of letters and digits, of both, and longer than names have them. Words and dates are of one kind."""
+
+SHAPES: Mapping[str, str] = {
+    "OpenAI, DeepSeek and many more": rf"sk-(?:[a-z0-9]*[_-]){{0,12}}(?:{_MIXED}|[a-z]{{32,}})",
+    "OpenAI, of a project or an administrator": r"sk-(?:proj|svcacct|admin)-[\w-]{40,}",
+    "Anthropic and OpenRouter": r"sk-(?:ant-[a-z]+[0-9]+|or-v[0-9]+)-[\w-]{20,}",
+    "KeyLedger": r"kl[a-z]?_[\w-]{32,}",
+    "Groq": "gsk_[a-z0-9]{20,}",
+    "Hugging Face": "hf_[a-z0-9]{30,}",
+    "Replicate": "r8_[a-z0-9]{30,}",
+    "Perplexity and xAI": "(?:pplx|xai)-[a-z0-9]{40,}",
+    "NVIDIA": r"nvapi-[\w-]{40,}",
+    "Google": r"AIza[\w-]{35}",
+    "GitHub": r"gh[pousr]_[a-z0-9]{30,}|github_pat_\w{22,}",
+    "GitLab": r"glpat-[\w-]{20,}",
+    "Slack": r"xox[a-z]-[0-9]{6,}-[\w-]{12,}",
+    "Stripe": "[sr]k_(?:live|test)_[a-z0-9]{16,}",
+    "AWS": "(?-i:(?:AKIA|ASIA)[A-Z2-7]{16})(?![a-z0-9])",
+    "JSON Web Token": r"eyJ[\w-]{10,400}\.[\w-]{10,}\.[\w-]{10,}",
+    "sealed secret": r"enc:fernet:v[0-9]+:[\w-]{16,}|gAAAAA[\w-]{60,}",
+    "encryption key": r"(?<!sha256[:-])[\w-]{43}=(?![\w=])",
+    "signing key": r"PRIVATE\+KEY\+\S{16,}|-----BEGIN\ [a-z ]{0,20}PRIVATE\ KEY-----",
+    "authorization": rf"bearer\s+(?:[a-z0-9]*[^a-z0-9\s]){{0,12}}{_MIXED}",
+    "password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:[^\s/@]+@",
+}
+"""By whose keys they are: what follows the beginning of a word. Letter case does not matter where it is not said.
+
+Repetitions of what a key may begin with are bounded, so that a long hostile text takes a time in ratio to its length.
+"""
+
+_SHAPE = re.compile(f"(?<![a-z0-9])(?:{'|'.join(SHAPES.values())})", re.IGNORECASE | re.ASCII)
+_ID = re.compile("[a-z]?[0-9a-f-]+")
+"""UUIDs, digests, key ids and fingerprints, which most texts of an event are: no key that can be told by its shape."""
+_WORD = re.compile(r"(?:bearer\s+)?\S+", re.IGNORECASE)
+_BASE64 = re.compile(r"[\w+/-]{11,}", re.ASCII)
+_TO_STANDARD = str.maketrans("-_", "+/")
+_ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
+
+
+def holds_key(text: str, secrets: Sequence[Secret] = ()) -> bool:
+    """Say whether a text holds one of `secrets`, or what has the shape of a key, in any form."""
+    looked_for = [secret for secret in secrets if len(secret.reveal()) >= SECRET_MIN]
+    if len(text) < SECRET_MIN:
+        return False
+    if _ID.fullmatch(text):
+        return _any_in(looked_for, text)
+    return any(_SHAPE.search(reading) or _any_in(looked_for, reading) for reading in _readings(text))
+
+
+def masked(text: str, secrets: Sequence[Secret] = ()) -> str:
+    """Return a text with the mask alone of each word that holds a key; all of it is masked where that is not enough."""
+    if not holds_key(text, secrets):
+        return text
+    kept = _WORD.sub(lambda word: mask(word[0]) if holds_key(word[0], secrets) else word[0], text)
+    return mask(kept) if holds_key(kept, secrets) else kept
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield a text as it came, and what it stands for in each way of writing that hides a key."""
+    yield from _unescaped(text)
+    for _ in range(2):  # what was escaped once too often is still the key
+        if "%" in text:
+            text = unquote(text)
+            yield from _unescaped(text)
+    for encoded in _BASE64.findall(text):
+        for start in range(4):  # it may stand in the middle of other characters
+            yield _decoded(encoded[start:])
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    yield text
+    if "\\" in text:
+        yield _ESCAPE.sub(lambda escape: str(json.loads(f'"{escape[0]}"')), text)
+
+
+def _decoded(encoded: str) -> str:
+    whole = encoded[: len(encoded) - (len(encoded) % 4 == 1)].translate(_TO_STANDARD)
+    return base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("latin-1")
+
+
+def _any_in(secrets: Sequence[Secret], text: str) -> bool:
+    lowered = text.lower().encode(errors="surrogatepass")  # an escape may stand for half a character
+    found = False
+    for secret in secrets:
+        found |= _stands_in(secret.reveal().lower().encode(errors="surrogatepass"), lowered)
+    return found
+
+
+def _stands_in(secret: bytes, text: bytes) -> bool:
+    """Compare at every place and to the end: where it fits, and how far it does, takes no other time."""
+    size, found = len(secret), False
+    for start in range(len(text) - size + 1):
+        found |= hmac.compare_digest(text[start : start + size], secret)
+    return found

@@ -1,0 +1,244 @@
+"""The providers, a row each, and what a credential for each must hold.
+
+All that differs between providers stands in their rows: settings, addresses, plans and the documentation are computed
+from them, so that a row of the operator's own (`providers.yml`) works everywhere a built-in one does.
+Promises: a credential that passed `check` has every field its provider needs and none it does not use, in a form that
+cannot change the meaning of a URL or a header.
+Refuses: unknown providers, blank or unprintable keys, blank fields, fields without a use, fields that hold a key.
+Faults are collected, so that a caller sees all of them at once; no fault repeats a value.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.pasted_key import pasting_fault, pasting_warning
+from domain.credentials.secret import Secret
+from domain.endpoints.forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
+from domain.endpoints.rules import EndpointRules, endpoint_fault
+from domain.errors import FieldFault, InvalidCredential, UnknownProvider
+
+KEY_MIN, KEY_MAX = 8, 4096
+NAME_PATTERN = "[a-z][a-z0-9_-]{0,31}"
+"""What the name of a provider looks like, known or not: the log outlives the configuration."""
+_KEY = re.compile(r"[\x21-\x7e]+")
+_API_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Dialect(StrEnum):
+    """What a provider speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    AZURE = "azure"
+    """OpenAI's, with a deployment and a version in the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider.
+
+    base_url: of its public service; None where there is none and the endpoint must come from somewhere else.
+    dialect: what it speaks. key_header: the header that its key goes in; in `authorization`, as a bearer token.
+    litellm_prefix: what LiteLLM calls it; by default its word for any server that speaks OpenAI's API.
+    required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
+    key_min: characters of its shortest key. self_hosted: its servers are the operator's or the tenant's own, so that
+    private addresses and http are ordinary.
+    version_at_end: its addresses end in /v1 whatever stands before.
+    base_url_setting: the setting that replaces `base_url`, where it is not named after the provider.
+    also_called: other names that catalogues have for it.
+    """
+
+    name: str
+    base_url: str | None
+    dialect: Dialect = Dialect.OPENAI
+    key_header: str = "authorization"
+    litellm_prefix: str = "hosted_vllm"
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset({"endpoint"})
+    key_min: int = KEY_MIN
+    self_hosted: bool = False
+    version_at_end: bool = False
+    base_url_setting: str | None = None
+    also_called: frozenset[str] = frozenset()
+
+    @property
+    def endpoint_form(self) -> EndpointForm:
+        """How its endpoints are kept."""
+        if self.dialect is Dialect.AZURE:
+            return EndpointForm.AZURE
+        if self.dialect is Dialect.ANTHROPIC or self.self_hosted:
+            return EndpointForm.ROOT
+        if self.version_at_end:
+            return EndpointForm.ENDED
+        bare = self.base_url is not None and not urlsplit(self.base_url).path.strip("/")
+        return EndpointForm.BARE if bare else EndpointForm.VERSIONED
+
+    def setting(self, field: str) -> str:
+        """Return the name of the setting for a field of the platform's own credential, or for `base_url`."""
+        if field == "base_url" and self.base_url_setting is not None:
+            return self.base_url_setting
+        suffix = {"api_key": "API_KEY", "base_url": "API_BASE"}.get(field, field.upper())
+        return f"{self.name.upper().replace('-', '_')}_{suffix}"
+
+
+SHOWN_CLEAR = "must not hold an API key: settings are kept and shown in clear"
+"""The rule for a setting of a credential."""
+
+
+class Providers(Mapping[str, Provider]):
+    """The providers that a service knows, by name, in their order. It never changes."""
+
+    def __init__(self, rows: Iterable[Provider]) -> None:
+        self._rows = {row.name: row for row in rows}
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._rows.values()))
+
+    def named(self, name: str) -> Provider:
+        """Return the provider called `name`. Raises UnknownProvider."""
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise UnknownProvider(tuple(self._rows)) from None
+
+
+BUILT_IN = Providers(
+    (
+        Provider("openai", "https://api.openai.com/v1", litellm_prefix="openai"),
+        Provider(
+            "anthropic",
+            "https://api.anthropic.com",
+            Dialect.ANTHROPIC,
+            key_header="x-api-key",
+            litellm_prefix="anthropic",
+            also_called=frozenset({"claude"}),
+        ),
+        Provider("mistral", "https://api.mistral.ai/v1", litellm_prefix="mistral", version_at_end=True),
+        Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
+        Provider("berget", "https://api.berget.ai/v1"),
+        Provider(
+            "azure",
+            None,
+            Dialect.AZURE,
+            key_header="api-key",
+            litellm_prefix="azure",
+            required=frozenset({"endpoint", "api_version", "deployment_name"}),
+            optional=frozenset(),
+        ),
+        Provider(
+            "vllm",
+            None,
+            # vLLM takes whatever key it was started with; "EMPTY" is what its own documentation sends.
+            key_min=1,
+            self_hosted=True,
+            base_url_setting="VLLM_MODEL_URL",
+            also_called=frozenset({"hosted_vllm"}),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialConfig:
+    """The settings of a credential that are not secret, as they were set."""
+
+    endpoint: str | None = None
+    api_version: str | None = None
+    deployment_name: str | None = None
+
+
+CONFIG_FIELDS = tuple(field.name for field in fields(CredentialConfig))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCredential:
+    """A credential that fits its provider, as it is kept. warnings: for whoever set it, without any value."""
+
+    secret: Secret
+    config: CredentialConfig
+    warnings: tuple[str, ...]
+
+
+def check(provider: Provider, api_key: str, config: CredentialConfig, rules: EndpointRules) -> CheckedCredential:
+    """Return key and settings when they fit the provider: the key without surrounding white space, the endpoint in the
+    form that is kept.
+
+    rules: which endpoints tenants may name. Raises InvalidCredential with every fault found.
+    """
+    faults = []
+    secret = api_key.strip()
+    if fault := key_fault(provider, secret):
+        faults.append(FieldFault("api_key", fault))
+    for field in CONFIG_FIELDS:
+        value = getattr(config, field)
+        if fault := _config_fault(provider, field, config, rules):
+            faults.append(FieldFault(field, fault))
+        elif value is not None and holds_key(value, [Secret(secret)]):
+            faults.append(FieldFault(field, SHOWN_CLEAR))
+    if faults:
+        raise InvalidCredential(faults)
+    warning = pasting_warning(secret)
+    kept = replace(config, endpoint=config.endpoint and kept_endpoint(provider.endpoint_form, config.endpoint))
+    return CheckedCredential(Secret(secret), kept, (f"api_key: {warning}",) if warning else ())
+
+
+def key_fault(provider: Provider, secret: str) -> str | None:
+    """Return what is wrong with a provider's API key, or None. `secret` has no surrounding white space."""
+    if not secret:
+        return "is empty; send the provider's API key"
+    if fault := pasting_fault(secret):
+        return fault
+    if not provider.key_min <= len(secret) <= KEY_MAX:
+        return f"must have {provider.key_min} to {KEY_MAX} characters"
+    if not _KEY.fullmatch(secret):
+        return "must hold printable ASCII characters only, without spaces"
+    return None
+
+
+def endpoint_rule_broken(provider: Provider, endpoint: str, rules: EndpointRules) -> str | None:
+    """Return what is wrong with an endpoint for a provider, or None."""
+    if fault := endpoint_fault(endpoint, rules, self_hosted=provider.self_hosted):
+        return fault
+    try:
+        canonical_endpoint(provider.endpoint_form, endpoint)
+    except ValueError as wanted:  # its text is ours
+        return str(wanted)
+    return None
+
+
+def _config_fault(provider: Provider, field: str, config: CredentialConfig, rules: EndpointRules) -> str | None:
+    value: str | None = getattr(config, field)
+    if value is None:
+        return f"is required for {provider.name}" if field in provider.required else None
+    if field not in provider.required | provider.optional:
+        return f"is not used by {provider.name}; leave it out"
+    if not value.strip():
+        return "is empty; leave it out or give a value"
+    if field == "endpoint":
+        return endpoint_rule_broken(provider, value, rules) or _deployment_fault(value, config.deployment_name)
+    if field == "api_version":
+        valid, form = _API_VERSION.fullmatch(value), "letters, digits, dots and dashes, at most 64, such as 2024-10-21"
+    else:
+        valid, form = _DEPLOYMENT.fullmatch(value), "letters, digits, dots, dashes and underscores, at most 64"
+    return None if valid else f"must be made of {form}"
+
+
+def _deployment_fault(endpoint: str, deployment_name: str | None) -> str | None:
+    named = deployment_in(endpoint)
+    if not named or not deployment_name or named.lower() == deployment_name.lower():
+        return None
+    return "names another deployment than deployment_name; leave it out of the endpoint"

@@ -1,0 +1,181 @@
+"""Whose key serves a call: the policy as a pure function, and the resolver that applies it.
+
+The rules, in order:
+1. Tenant credentials switched off, or a model that is not tenant-capable: the global key.
+2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever is wrong.
+   A vllm credential without an endpoint uses the global vllm address with the tenant's key.
+3. The tenant has none: the global key, unless fallback is denied.
+4. No key at all: NoCredential, which names the remedy.
+
+"The tenant has none" is proved by the head of its stream in the log, never by a missing or marked row of the view: a
+row that is gone, changed back or marked deleted is an integrity error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from domain.credentials.credential import Credential
+from domain.credentials.providers import BUILT_IN, Provider, Providers
+from domain.credentials.secret import Sealer, Secret
+from domain.credentials.stored import ResolutionView, Stored
+from domain.errors import NoCredential
+
+
+class Source(StrEnum):
+    """Whose key serves a call."""
+
+    TENANT = "tenant"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalCredential:
+    """The platform's own key for a provider."""
+
+    secret: Secret
+    endpoint: str | None = None
+    api_version: str | None = None
+    deployment_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionPolicy:
+    """What the operator configured.
+
+    base_urls: addresses by provider that replace the built-in ones, for tenant and global keys alike; for vllm it is
+    the global server. providers: all that are known.
+    """
+
+    tenant_credentials: bool
+    fallback_allowed: bool
+    global_credentials: Mapping[str, GlobalCredential] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    providers: Providers = BUILT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Whose credential serves a call. Version and key id belong to a tenant's credential only."""
+
+    source: Source
+    provider: str
+    version: int | None = None
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes and with whose credential; nothing is decrypted yet.
+
+    tenant_endpoint: the tenant chose `base_url`, so the address it resolves to is checked when the call connects.
+    """
+
+    receipt: Receipt
+    provider: Provider
+    base_url: str
+    tenant_endpoint: bool
+    api_version: str | None
+    deployment_name: str | None
+    credential: Credential | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCredential:
+    """A route with the key for it. Lives for one call."""
+
+    route: Route
+    secret: Secret
+
+    @property
+    def receipt(self) -> Receipt:
+        """Whose credential this is."""
+        return self.route.receipt
+
+
+def choose(
+    tenant_id: str, provider: str, stored: Stored | None, policy: ResolutionPolicy, *, tenant_capable: bool
+) -> Route:
+    """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
+
+    Raises UnknownProvider, CredentialIntegrityError and NoCredential.
+    """
+    row = policy.providers.named(provider)
+    consulted = policy.tenant_credentials and tenant_capable
+    credential = stored.current() if consulted and stored is not None else None
+    if credential is not None:
+        return _tenant_route(credential, row, policy)
+    if consulted and not policy.fallback_allowed:
+        raise NoCredential(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
+    route = _global_route(row, policy)
+    if route is not None:
+        return route
+    if consulted:
+        raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+    why = "tenants' own keys are switched off" if tenant_capable else "only the platform's key serves this model"
+    for_tenants = "" if tenant_capable else ", or give the model a litellm_model_name to let tenants' keys serve it"
+    remedy = f"An operator has to configure the platform's key for {provider}{for_tenants}"
+    raise NoCredential(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
+
+
+def _tenant_route(credential: Credential, provider: Provider, policy: ResolutionPolicy) -> Route:
+    config, name = credential.config, credential.provider
+    base_url = config.endpoint or policy.base_urls.get(name) or provider.base_url
+    if base_url is None:
+        raise NoCredential(
+            credential.tenant_id, name, "the tenant's credential has no endpoint and no global address is configured"
+        )
+    key_id = credential.sealed.key_id if credential.sealed else None
+    return Route(
+        Receipt(Source.TENANT, name, credential.version, key_id),
+        provider,
+        base_url,
+        config.endpoint is not None,
+        config.api_version,
+        config.deployment_name,
+        credential,
+    )
+
+
+def _global_route(provider: Provider, policy: ResolutionPolicy) -> Route | None:
+    found = policy.global_credentials.get(provider.name)
+    base_url = found and (found.endpoint or policy.base_urls.get(provider.name) or provider.base_url)
+    if not found or not base_url:
+        return None
+    receipt = Receipt(Source.GLOBAL, provider.name)
+    return Route(receipt, provider, base_url, False, found.api_version, found.deployment_name, None)
+
+
+class Resolver:
+    """Resolves a call to the key that may serve it.
+
+    Raises what `choose` raises, UnreadableCredential and CredentialIntegrityError from opening, and StoreUnavailable:
+    when the store cannot be asked, no key is used.
+    """
+
+    def __init__(self, view: ResolutionView, sealer: Sealer, policy: ResolutionPolicy) -> None:
+        self._view = view
+        self._sealer = sealer
+        self._policy = policy
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        """Return the route a call would take. Decrypts nothing; raises what the call would raise before it is sent."""
+        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+        if route.credential is not None and route.credential.sealed is not None:
+            self._sealer.check(route.credential.sealed, route.credential.context)
+        return route
+
+    async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        self._policy.providers.named(provider)  # the store need not be asked for one that is not known
+        consulted = self._policy.tenant_credentials and tenant_capable
+        stored = await self._view.read(tenant_id, provider) if consulted else None
+        return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
+
+    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+        """Return the route with its key, read now: nothing is cached."""
+        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+        if route.credential is not None and route.credential.sealed is not None:
+            secret = self._sealer.open(route.credential.sealed, route.credential.context)
+        else:
+            secret = self._policy.global_credentials[provider].secret
+        return ResolvedCredential(route, secret)

@@ -1,0 +1,111 @@
+"""Plaintext and sealed API keys as types that show nothing by accident.
+
+Promises: `repr`, `str`, `format`, f-strings, JSON and pickling of a `Secret` or a `SealedSecret` never hold its value;
+the one way to the plaintext is the explicit `Secret.reveal()`, which is easy to search for.
+Refuses: pickling and copying through pickle, ordering, hashing, truth tests that would compare content.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import NoReturn, Protocol
+from uuid import UUID
+
+MASK_TAIL = 4
+
+
+class Secret:
+    """An API key in the clear, kept for the length of one call."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the plaintext. Only sealing and the request to the provider have a reason to call it."""
+        return self._value
+
+    def masked(self) -> str:
+        """Return the form that people may see: three dots and the last four characters."""
+        return mask(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is never a dictionary key
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not serialised")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """A secret as the log holds it.
+
+    token: `enc:fernet:v1:` and a Fernet token of the key.
+    binding: `hmac-sha256:v1:` and a MAC over the token and the place where it may be used (see `SealContext`).
+    key_id: names the encryption key that opens it, `k` and ten hexadecimal digits.
+    """
+
+    token: str = field(repr=False)
+    binding: str = field(repr=False)
+    key_id: str
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a sealed secret is not serialised")
+
+
+@dataclass(frozen=True, slots=True)
+class SealContext:
+    """Where a sealed secret may be used: everything its binding covers besides the token and the key id.
+
+    A token moved to another tenant, provider, version or endpoint does not open.
+    """
+
+    tenant_id: str
+    provider: str
+    stream_id: UUID
+    version: int
+    endpoint: str | None
+    api_version: str | None
+    deployment_name: str | None
+
+
+def mask(value: str) -> str:
+    """Return three dots and the last four characters of `value`; nothing of a value that is not longer than that."""
+    return "***" if len(value) <= MASK_TAIL else f"...{value[-MASK_TAIL:]}"
+
+
+class Sealer(Protocol):
+    """Encrypts secrets and binds them to their place."""
+
+    @property
+    def primary_id(self) -> str:
+        """The key id that new tokens carry."""
+        ...
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Seal under the primary encryption key."""
+        ...
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Return the plaintext. Raises UnreadableCredential or CredentialIntegrityError; never guesses another key."""
+        ...
+
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise what `open` would raise, without decrypting."""
+        ...
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Return what is the same for equal secrets under the primary encryption key and tells nothing without it."""
+        ...

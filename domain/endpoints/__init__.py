@@ -1,0 +1,1 @@
+"""Where an endpoint may lead, and in which form it is kept."""

@@ -1,0 +1,128 @@
+"""The one form in which an endpoint is kept, whichever of its spellings somebody pasted.
+
+Portals and documentation show addresses of single operations; what is kept is where a provider's API begins, so that
+every call finds it by the same few words. The table, by what the provider speaks:
+
+    VERSIONED  https://host/v1, https://host/prefix     OpenAI's own API and those like it
+    ENDED      https://host/v1, https://host/prefix/v1  Mistral, whose version LiteLLM puts on wherever it is missing
+    BARE       https://host, https://host/prefix        those like it that have no version in their address
+    ROOT       https://host, https://host/prefix        Anthropic, vLLM: the version is put on when it is called
+    AZURE      https://resource.openai.azure.com        the deployment and the version are fields of their own
+
+Promises: scheme and host in lower case, no default port, no slash at the end, no known operation at the end; the form
+of a form is itself; a prefix of a gateway's own stays. Refuses: addresses of Azure that lead to another API, by naming
+the form wanted. Takes only what `endpoints.endpoint_fault` has passed.
+"""
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from urllib.parse import SplitResult, urlsplit
+
+from domain.endpoints.addresses import address_in
+
+
+class EndpointForm(StrEnum):
+    """How endpoints of a provider are kept."""
+
+    VERSIONED = "versioned"
+    ENDED = "ended"
+    BARE = "bare"
+    ROOT = "root"
+    AZURE = "azure"
+
+
+_VERSION = "/v1"
+_OPERATION = re.compile(
+    r"/(?:(?:chat/|fim/|agents/)?completions|embeddings|responses|moderations|messages(?:/count_tokens|/batches)?"
+    r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits))$"
+)
+_BEHIND_THE_VERSION = re.compile(
+    r"(?<=/v1)/(?:models|files|batches|complete|rerank|score|ocr|assistants|threads|vector_stores|fine_tuning/jobs)$"
+)
+"""Words that may as well be a gateway's own prefix, unless the version stands before them."""
+_PAGE = re.compile(r"/(?:docs|redoc|openapi\.json|health|ping|version|metrics)")
+"""What a server of one's own shows beside its API, as the whole path: the address that is tried in a browser."""
+
+_AZURE_OPERATION = (
+    r"(?:/(?:chat/completions|completions|embeddings|responses|models|files|batches|assistants|threads|realtime"
+    r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits)))?"
+)
+_DEPLOYMENT = r"(?:/openai)?/deployments/(?P<deployment>[^/]+)"
+_AZURE_TAIL = re.compile(rf"(?:(?:/openai)?/v1|/openai|{_DEPLOYMENT}){_AZURE_OPERATION}$", re.IGNORECASE)
+_FOUNDRY_TAIL = re.compile(r"(?:/models(?:/chat/completions|/embeddings)?|/api/projects/[^/]+)$", re.IGNORECASE)
+_AZURE_HOST = re.compile(
+    r".+\.(?:openai|cognitiveservices|services\.ai)\.azure\.(?:com|us|cn)|.+\.api\.cognitive\.microsoft\.com"
+)
+_AZURE_WANTED = "write the resource alone, such as https://RESOURCE.openai.azure.com"
+
+
+def canonical_endpoint(form: EndpointForm, endpoint: str) -> str:
+    """Return the form of an endpoint that is kept. Raises ValueError, whose text names the form wanted."""
+    url = urlsplit(endpoint)
+    path = "".join(f"/{segment}" for segment in url.path.split("/") if segment)
+    if form is EndpointForm.AZURE:
+        path = _azure_path(url.hostname or "", path)
+    elif form is EndpointForm.ROOT:
+        path = _without(_operation_or_version, path)
+    else:
+        path = _without(_operation, path)
+    if form is EndpointForm.VERSIONED:
+        path = path or _VERSION
+    elif form is EndpointForm.ENDED:
+        path = path.removesuffix(_VERSION) + _VERSION
+    return f"{url.scheme}://{_host_and_port(url)}{path}"
+
+
+def kept_endpoint(form: EndpointForm, endpoint: str) -> str:
+    """Return the form of an endpoint that is kept; one that has none, as it is but for slashes at its end.
+
+    Endpoints that were stored or configured before there was a form are called by it, too.
+    """
+    try:
+        return canonical_endpoint(form, endpoint)
+    except ValueError:
+        return endpoint.rstrip("/")
+
+
+def deployment_in(endpoint: str) -> str | None:
+    """Return the deployment that an address of Azure names, or None."""
+    tail = _AZURE_TAIL.search(urlsplit(endpoint).path.rstrip("/"))
+    return tail["deployment"] if tail else None
+
+
+def _host_and_port(url: SplitResult) -> str:
+    host = (url.hostname or "").lower()
+    if ":" in host:
+        host = f"[{address_in(host) or host}]"
+    default = {"https": 443, "http": 80}.get(url.scheme)
+    return host if url.port in {None, default} else f"{host}:{url.port}"
+
+
+def _azure_path(host: str, path: str) -> str:
+    its_own = _AZURE_HOST.fullmatch(host.lower()) is not None
+    if its_own and re.search(r"/anthropic(?:/|$)", path, re.IGNORECASE):
+        raise ValueError(f"leads to Claude's own API, which is the provider anthropic; for azure {_AZURE_WANTED}")
+    path = _without(lambda longer: _AZURE_TAIL.sub("", longer), path)
+    if its_own:
+        path = _without(lambda longer: _FOUNDRY_TAIL.sub("", longer), path)
+    if its_own and path:
+        raise ValueError(f"has a path that azure does not need; {_AZURE_WANTED}")
+    return path
+
+
+def _operation(path: str) -> str:
+    return _BEHIND_THE_VERSION.sub("", _OPERATION.sub("", path))
+
+
+def _operation_or_version(path: str) -> str:
+    if _PAGE.fullmatch(path):
+        return ""
+    return _operation(path).removesuffix(_VERSION)
+
+
+def _without(taken_off: Callable[[str], str], path: str) -> str:
+    """Take tails off until there are none."""
+    while (shorter := taken_off(path)) != path:
+        path = shorter
+    return path

@@ -1,0 +1,73 @@
+"""What a host's name says about where it leads, before anybody looks it up.
+
+A name is only a hint: what it resolves to is checked when a call connects. Names that cannot be public, or that only
+spell an address, are known here so that a mistake is told when an endpoint is set, not at the first call.
+Promises: a name that passed `host_name_fault` is a DNS name in its usual form or an IP address in its canonical one.
+"""
+
+import ipaddress
+import re
+
+from domain.endpoints.addresses import Reachability, address_in, reachability
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_METADATA = frozenset(
+    {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+_LOOPBACK = frozenset(
+    (
+        *("localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"),
+        *("localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "yoogle.com"),
+    )
+)
+_PRIVATE_ENDS = frozenset(
+    (
+        # RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476; ICANN: internal, corp, home, mail
+        *("alt", "invalid", "local", "onion", "test", "home.arpa", "internal", "corp", "home", "mail"),
+        *("consul", "domain", "intranet", "lan", "localdomain", "pod", "private", "svc", "workgroup"),
+    )
+)
+_SPELLS_ADDRESSES = frozenset({"nip.io", "sslip.io", "xip.io", "traefik.me", "backname.io"})
+"""Services that answer with the address which the name spells."""
+
+_QUAD = re.compile(r"(?<![0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![0-9])")
+_HEX = re.compile(r"(?<![0-9a-z])([0-9a-f]{8})(?![0-9a-z])")
+
+
+def host_name_fault(host: str) -> str | None:
+    """Return what is wrong with a host in lower case, without brackets and port, or None."""
+    address = address_in(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        return "must not name a zone; it means another place on each machine"
+    if address is None and not _is_dns_name(host):
+        return "must name a host by its DNS name or its canonical IP address"
+    return None
+
+
+def reachability_of_name(name: str) -> Reachability:
+    """Return what a name in lower case says of itself."""
+    if name in _METADATA:
+        return Reachability.NEVER
+    if _ends_in(name, _LOOPBACK):
+        return Reachability.LOOPBACK
+    if _ends_in(name, _SPELLS_ADDRESSES):
+        return max((Reachability.PRIVATE, *map(reachability, _spelt(name))))
+    return Reachability.PRIVATE if "." not in name or _ends_in(name, _PRIVATE_ENDS) else Reachability.PUBLIC
+
+
+def _is_dns_name(host: str) -> bool:
+    labels = host.split(".")
+    # A name that ends in a number is read as an IPv4 address in some notation by common resolvers (WHATWG URL, 3.5).
+    numeric_end = labels[-1].isdigit() or labels[-1].startswith("0x")
+    return len(host) <= 253 and not numeric_end and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _ends_in(name: str, ends: frozenset[str]) -> bool:
+    labels = name.split(".")
+    return any(".".join(labels[start:]) in ends for start in range(len(labels)))
+
+
+def _spelt(name: str) -> list[ipaddress.IPv4Address]:
+    quads = [".".join(parts) for parts in _QUAD.findall(name)]
+    written = [found for quad in quads if isinstance(found := address_in(quad), ipaddress.IPv4Address)]
+    return written + [ipaddress.IPv4Address(int(digits, 16)) for digits in _HEX.findall(name)]

@@ -1,0 +1,1 @@
+"""What operators do: rotate keys, replay views, accept a restored log."""

@@ -1,0 +1,1 @@
+"""The log as a Merkle tree, and signed statements about it."""

@@ -1,0 +1,1 @@
+"""The parts put together: for the service, for commands, for another program, and again at a reload."""

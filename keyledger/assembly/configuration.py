@@ -1,0 +1,88 @@
+"""What a service works by, as one immutable value, and the one place that holds the value in force.
+
+Promises: whoever needs a setting that can be read again asks for the value in force when a call begins and uses that to
+the end of the call; the value is replaced as a whole, so nobody sees half of a change. No part keeps such a setting.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from domain.credentials.secret import Sealer, Secret
+from keyledger.encryption.keyring import EncryptionKey, Keyring, NoKeyring
+from keyledger.settings.ai_models import Catalogue, load_catalogue
+from keyledger.settings.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings with what they name. keys: the first one seals, all open; none while tenant credentials are off."""
+
+    settings: Settings
+    catalogue: Catalogue
+    keys: tuple[Secret, ...]
+    keyring: Keyring | None
+
+    @property
+    def sealer(self) -> Sealer:
+        """What seals and opens; without keys, nothing."""
+        return self.keyring or NoKeyring()
+
+    @property
+    def next_id(self) -> str | None:
+        """The key id of ENCRYPTION_KEY_NEXT, while another key seals."""
+        coming = self.settings.next_encryption_key
+        return None if coming is None or not self.keys or coming == self.keys[0] else EncryptionKey(coming).key_id
+
+    def sealing_with_next(self) -> "Configuration":
+        """Return the same with ENCRYPTION_KEY_NEXT for the key that seals."""
+        keys = keys_with_next_first(self.settings)
+        return replace(self, keys=keys, keyring=Keyring(keys[0], keys[1:]))
+
+
+def configuration_of(settings: Settings) -> Configuration:
+    """Return what settings lead to; ENCRYPTION_KEY seals. Raises DocumentFault."""
+    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings))
+
+
+def keyring_of(settings: Settings) -> Keyring | None:
+    """Return the ring in which ENCRYPTION_KEY seals and every key opens; None while tenant credentials are off."""
+    keys = keys_of(settings)
+    return Keyring(keys[0], keys[1:]) if keys else None
+
+
+def keys_of(settings: Settings) -> tuple[Secret, ...]:
+    """Return every encryption key, ENCRYPTION_KEY first."""
+    others = (settings.next_encryption_key, *settings.previous_encryption_keys)
+    return tuple(key for key in (settings.encryption_key, *others) if key is not None)
+
+
+def keys_with_next_first(settings: Settings) -> tuple[Secret, ...]:
+    """Return every encryption key, ENCRYPTION_KEY_NEXT first where there is one."""
+    coming = settings.next_encryption_key
+    keys = (coming, settings.encryption_key, *settings.previous_encryption_keys)
+    return tuple(key for key in keys if key is not None)
+
+
+class Current(Generic[T]):
+    """Holds the value in force."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._changing = threading.Lock()
+
+    def __call__(self) -> T:
+        """Return the value in force."""
+        return self._value
+
+    def change(self, decide: Callable[[T], T]) -> None:
+        """Put what is decided from the value in force in its place, for all calls that begin then; one at a time.
+
+        What `decide` raises leaves everything as it is.
+        """
+        with self._changing:
+            self._value = decide(self._value)

@@ -1,0 +1,127 @@
+"""The parts that a command about encryption keys works with, on the database itself and without a service.
+
+Promises: the same settings and the same database as `serve` finds; a log that contradicts what was recorded of it is
+not written to; neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from psycopg_pool import ConnectionPool
+
+from domain.event import CommandMeta
+from keyledger.assembly.configuration import keys_with_next_first
+from keyledger.assembly.database_check import prepare_database
+from keyledger.assembly.for_commands import admin_address, command_meta, database_of
+from keyledger.assembly.start_checks import require_same_log
+from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.key_retirement import Retirer
+from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.key_verification import Verification, Watch, verify
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import BEAT_S, live_nodes
+from keyledger.encryption.rotation import Rotator
+from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_service import RecordedRun
+from keyledger.log.anchor import AnchorFile, renew
+from keyledger.log.event_store import CredentialLog
+from keyledger.settings.settings import Settings, load
+from keyledger.start_refused import StartRefused
+from projections import audit_trail
+from projections.catch_up import CatchUp
+from projections.database.connections import BoundedConnection, open_pool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOperation:
+    """The parts, ready. meta: who runs the command, for the log."""
+
+    statuses: KeyStatuses
+    rotator: Rotator
+    records: RotationRecords
+    retirer: Retirer
+    meta: CommandMeta
+    _dsn: str
+    _pool: ConnectionPool[BoundedConnection]
+    _log: CredentialLog
+    _ring: Keyring
+    _by_next: bool
+    _alone: Keyring
+
+    def wait_until_sealing(self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
+        """Wait until every node seals with ENCRYPTION_KEY_NEXT, which each does a beat after the last of them got it.
+
+        tell: hears, once, of whom it waits for. Does nothing where there is no such key. Raises StoreUnavailable.
+        """
+        if not self._by_next:
+            return
+        told: list[str] = []
+        for _ in range(2 * int(BEAT_S)):
+            late = [one.name for one in live_nodes(self._pool) if one.primary_id != self._ring.primary_id]
+            if not late:
+                return
+            if not told:
+                tell(f"waiting until the new key is in use on {', '.join(late)}")
+                told = late
+            pause(1)
+
+    def introduce_keys(self) -> None:
+        """Record the configured keys in the log where it has not seen them. Raises StoreUnavailable."""
+        introduce_keys(self._log, self._ring, self.meta, _now)
+
+    def recorded_run(self) -> RecordedRun:
+        """Return a rotation that can be run and stopped, and that every node can be asked about."""
+        return RecordedRun(self.rotator, self.records)
+
+    def verify(self, watch: Watch) -> Verification:
+        """Prove that the primary key is enough. Raises as `keyledger.encryption.key_verification.verify` does."""
+        return verify(self._dsn, self._pool, self._alone, watch)
+
+
+@contextmanager
+def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
+    """Open the database that the settings name, or the embedded one, and give the parts while the block lasts.
+
+    Raises SettingsFault, StartRefused, EmbeddedPostgresError, StoreUnavailable.
+    """
+    settings = load(environ, dotenv)
+    if settings.encryption_key is None:
+        raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
+    with ExitStack() as opened:
+        dsn = database_of(settings, opened)
+        admin_dsn = admin_address(settings, dsn)
+        prepare_database(dsn, admin_dsn)
+        pool = open_pool(dsn)
+        opened.callback(pool.close)
+        anchor = AnchorFile(settings.data_dir)
+        require_same_log(pool, anchor)
+        opened.callback(renew, pool, anchor)
+        yield _parts(admin_dsn, pool, settings)
+
+
+def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
+    primary, *previous = keys_with_next_first(settings)
+    ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
+    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    statuses = KeyStatuses(pool, log, ring, follower)
+    return KeyOperation(
+        statuses=statuses,
+        rotator=Rotator(pool, log, ring, _now),
+        records=RotationRecords(pool),
+        retirer=Retirer(dsn, pool, log, alone, statuses, _now),
+        meta=command_meta(),
+        _dsn=dsn,
+        _pool=pool,
+        _log=log,
+        _ring=ring,
+        _by_next=settings.next_encryption_key is not None,
+        _alone=alone,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

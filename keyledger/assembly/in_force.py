@@ -1,0 +1,150 @@
+"""What a service works by and with at this moment: a configuration, and the parts that were made for it.
+
+Promises: those parts keep nothing, so that others can take their place when settings are read again; a call that has
+begun ends with the parts it began with. The parts that last (`Lasting`) are the same for all of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from api.front.auth import Authenticator
+from domain.credentials.resolution import Resolver
+from domain.credentials.service import CredentialService
+from domain.event import Clock
+from keyledger.assembly.configuration import Configuration, Current
+from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Node, Presence
+from keyledger.encryption.reencryption_process import SealingProcess
+from keyledger.encryption.rotation import Rotator
+from keyledger.encryption.rotation_service import KeyWork
+from keyledger.llm import Means
+from keyledger.log.event_store import CredentialLog
+from keyledger.settings import logs
+from projections.as_of import PostgresPastCredentials
+from projections.catch_up import CatchUp
+from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
+from projections.database.connections import BoundedAsyncConnection, BoundedConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What every configuration is served with. follower: of the audit trail."""
+
+    dsn: str
+    pool: ConnectionPool[BoundedConnection]
+    async_pool: AsyncConnectionPool[BoundedAsyncConnection]
+    log: CredentialLog
+    follower: CatchUp
+    presence: Presence
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A configuration with the parts that work by it. key_work: None while tenant credentials are off."""
+
+    configuration: Configuration
+    view: PostgresResolutionView
+    means: Means
+    credentials: CredentialService
+    past: PostgresPastCredentials
+    authenticator: Authenticator
+    key_work: KeyWork | None
+
+
+def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
+    """Make the parts that work by a configuration."""
+    settings, sealer = configuration.settings, configuration.sealer
+    view = PostgresResolutionView(lasting.async_pool, settings.providers)
+    current = PostgresCurrentCredentials(lasting.pool, settings.providers)
+    return InForce(
+        configuration,
+        view,
+        Means(configuration.catalogue, Resolver(view, sealer, settings.policy), settings.endpoint_rules),
+        CredentialService(lasting.log, current, sealer, lasting.clock),
+        PostgresPastCredentials(lasting.pool, sealer, settings.providers),
+        Authenticator(settings.super_key, settings.named_keys),
+        _key_work(lasting, configuration),
+    )
+
+
+def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
+    ring, keys = configuration.keyring, configuration.keys
+    if ring is None:
+        return None
+    sealing = SealingProcess(lasting.dsn, keys[0], keys[1:])
+    return KeyWork(
+        KeyStatuses(lasting.pool, lasting.log, ring, lasting.follower),
+        Rotator(lasting.pool, lasting.log, ring, lasting.clock, sealing),
+    )
+
+
+class Steering:
+    """Changes what is in force, and tells whom it concerns.
+
+    changed: called after each change, from any thread.
+    """
+
+    def __init__(self, lasting: Lasting, configuration: Configuration, changed: Callable[[], None]) -> None:
+        self._lasting = lasting
+        self._changed = changed
+        self._current = Current(in_force(lasting, configuration))
+
+    def __call__(self) -> InForce:
+        """Return what is in force."""
+        return self._current()
+
+    def change(self, decide: Callable[[Configuration], Configuration]) -> None:
+        """Put in force what is decided from the configuration in force. Raises what `decide` raises."""
+        before = self._current().configuration
+
+        def decided(now: InForce) -> InForce:
+            configuration = decide(now.configuration)
+            return now if configuration is now.configuration else in_force(self._lasting, configuration)
+
+        self._current.change(decided)
+        _configure_logs(before, self._current().configuration)
+        self._changed()
+
+    def beat(self) -> None:
+        """Seal with the next key if it is time, and tell other nodes what this one knows. Raises StoreUnavailable."""
+        self.seal_with_next()
+        self._current.change(self._told)  # while nothing else can come in force, of which the others would not know
+
+    def _told(self, now: InForce) -> InForce:
+        self._lasting.presence.beat(now.configuration.keyring)
+        return now
+
+    def seal_with_next(self) -> None:
+        """Begin to seal with ENCRYPTION_KEY_NEXT once every other live node opens with it. Raises StoreUnavailable."""
+        if self._current().configuration.next_id is not None:
+            self.change(self._sealing_with_next)
+
+    def _sealing_with_next(self, now: Configuration) -> Configuration:
+        """Return what seals with the next key, once other nodes know of that: one that starts then finds it."""
+        decided = now
+
+        def decide(others: Sequence[Node]) -> Keyring | None:
+            nonlocal decided
+            decided = sealing_with_next(now, others)
+            return None if decided is now else decided.keyring
+
+        self._lasting.presence.settle(decide)
+        return decided
+
+
+def sealing_with_next(configuration: Configuration, others: Sequence[Node]) -> Configuration:
+    """Return a configuration that seals with its next key, if all other nodes open with that; else the same."""
+    coming = configuration.next_id
+    if coming is None or any(coming not in node.key_ids for node in others):
+        return configuration
+    return configuration.sealing_with_next()
+
+
+def _configure_logs(before: Configuration, after: Configuration) -> None:
+    was, now = before.settings, after.settings
+    if (was.log_level, was.log_format) != (now.log_level, now.log_format):
+        logs.configure(now.log_level, now.log_format)

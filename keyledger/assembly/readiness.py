@@ -1,0 +1,78 @@
+"""What `/readyz` answers: named checks, each with a text that anybody may read.
+
+Promises: the checks are bounded in time by the deadline of every statement; a text holds a state, a code, a position or
+a key id, and nothing else.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from psycopg_pool import ConnectionPool
+
+from api.front.services import CheckResult
+from domain.errors import ServiceError
+from keyledger.assembly.configuration import Configuration
+from keyledger.assembly.start_checks import missing_keys
+from keyledger.llm import Warming
+from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.proofs.signing_loop import Checkpointing
+from projections.database.connections import BoundedConnection, unavailable
+from projections.database.migration import STEPS, version_of
+
+
+class Readiness:
+    """Runs the checks."""
+
+    def __init__(
+        self,
+        current: Callable[[], Configuration],
+        pool: ConnectionPool[BoundedConnection],
+        audit_trail: BackgroundCatchUp,
+        transparency_log: Checkpointing,
+        log: LogWatch,
+        models: Warming,
+    ) -> None:
+        self._current = current
+        self._pool = pool
+        self._audit_trail = audit_trail
+        self._transparency_log = transparency_log
+        self._log = log
+        self._models = models
+
+    async def __call__(self) -> Mapping[str, CheckResult]:
+        """Return every check by name."""
+        return await asyncio.to_thread(self._checks)
+
+    def _checks(self) -> dict[str, CheckResult]:
+        try:
+            return {
+                "database": CheckResult(True, "answers"),
+                "schema": self._schema(),
+                "log": self._log.check(),
+                "encryption_keys": self._encryption_keys(),
+                "audit_trail": self._audit_trail.check(),
+                "transparency_log": self._transparency_log.check(),
+                "catalogue": CheckResult(True, self._current().catalogue.summary()),
+                "models": self._models.check(),
+            }
+        except ServiceError as error:
+            return {"database": CheckResult(False, error.code)}
+
+    def _schema(self) -> CheckResult:
+        with unavailable(), self._pool.connection() as connection:
+            version = version_of(connection)
+        if version > len(STEPS):
+            return CheckResult(True, "of a newer release; replace this one")
+        current = version == len(STEPS)
+        return CheckResult(current, "current" if current else "of another version; restart to migrate")
+
+    def _encryption_keys(self) -> CheckResult:
+        current = self._current()
+        if not current.settings.policy.tenant_credentials:
+            return CheckResult(True, "not used")
+        missing = missing_keys(self._pool, current.keyring)
+        if not missing:
+            return CheckResult(True, "complete")
+        text = ", ".join(f"{key_id} is missing for {count}" for key_id, count in missing.items())
+        return CheckResult(current.settings.allow_unreadable, text)

@@ -1,0 +1,136 @@
+"""Reading the settings again while a service runs.
+
+Promises: the new settings are in force as a whole, for calls that begin then, or not at all, with every fault named;
+what only a restart can change stays as it was and is named. Keys that are new are in the log before anything is sealed
+with them, and no reload leads to a node that cannot open what another seals, or what is stored.
+Refuses: what a start would refuse. No text holds a value of a setting.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from api.front.services import ReloadReport
+from domain.errors import ReloadRefused, ServiceError
+from keyledger.assembly.configuration import Configuration, configuration_of
+from keyledger.settings.settings import Settings, SettingsFault
+from keyledger.settings.yaml_document import DocumentFault
+from keyledger.start_refused import StartRefused
+
+FIXED = {
+    "DATABASE_URL": ("database_url",),
+    "DATABASE_ADMIN_URL": ("database_admin_url",),
+    "DATA_DIR": ("data_dir",),
+    "AUDIT_SIGNING_KEY": ("audit_signing_key",),
+}
+"""Settings that only a restart changes, with the fields of `Settings` they are in. `_ENABLED` is another."""
+
+_ENABLED = "TENANT_CREDENTIALS_ENABLED"
+_FIXED_NAMES = frozenset({*FIXED, _ENABLED})
+
+_log = logging.getLogger("keyledger.reload")
+
+
+Decide = Callable[[Configuration], Configuration]
+
+
+class Reloader:
+    """Reads again what a service was started with.
+
+    change: puts in force what is decided from the configuration in force. read: returns the settings as they are now,
+    or raises SettingsFault. admit: returns a configuration as it will serve, or raises StartRefused. tell: makes known
+    to other nodes what this one knows.
+    """
+
+    def __init__(
+        self,
+        change: Callable[[Decide], None],
+        read: Callable[[], Settings],
+        admit: Callable[[Configuration], Configuration],
+        tell: Callable[[], None],
+    ) -> None:
+        self._change = change
+        self._read = read
+        self._admit = admit
+        self._tell = tell
+
+    def reload(self) -> ReloadReport:
+        """Put the settings as they are now in force. Raises ReloadRefused, StoreUnavailable."""
+        report = ReloadReport((), ())
+
+        def decide(before: Configuration) -> Configuration:
+            nonlocal report
+            read = self._read()
+            after = self._admit(configuration_of(_with_fixed(read, before.settings)))
+            report = _report(before, after, read)
+            return after
+
+        try:
+            self._change(decide)
+        except SettingsFault as fault:
+            raise _refused(fault.faults) from None
+        except DocumentFault as fault:
+            raise _refused([f"{fault.source}: {line}" for line in fault.faults]) from None
+        except StartRefused as fault:
+            raise _refused([str(fault)]) from None
+        with suppress(ServiceError):  # the next beat tells it
+            self._tell()
+        _log.info("settings were read again; changed: %s", ", ".join(report.changed) or "nothing")
+        for name in report.needs_restart:
+            _log.warning("%s changed, and stays as it was until a restart", name)
+        for warning in report.warnings:
+            _log.warning("%s", warning)
+        return report
+
+    def reload_or_log(self) -> None:
+        """Do the same where nobody waits for an answer: what went wrong is in the log."""
+        try:
+            self.reload()
+        except ReloadRefused:
+            pass  # it said so itself
+        except ServiceError as fault:
+            _log.error("the settings in force stay: %s", fault.code)
+
+
+def _refused(faults: Sequence[str]) -> ReloadRefused:
+    for fault in faults:
+        _log.error("the settings in force stay: %s", fault)
+    return ReloadRefused(faults)
+
+
+def _with_fixed(read: Settings, before: Settings) -> Settings:
+    """Return the settings that were read, with those of before that only a restart changes.
+
+    They keep what they were resolved to, so that each reload tells how they differ from what is in force.
+    """
+    was = {one.name: one for one in before.resolved}
+    resolved = tuple(was.get(one.name, one) if one.name in _FIXED_NAMES else one for one in read.resolved)
+    read = replace(read, resolved=resolved)
+    fixed = {field: getattr(before, field) for fields in FIXED.values() for field in fields}
+    if read.policy.tenant_credentials == before.policy.tenant_credentials:
+        return replace(read, **fixed)
+    # The keys belong to the switch: without it they are not even read.
+    policy = replace(read.policy, tenant_credentials=before.policy.tenant_credentials)
+    keys = ("encryption_key", "next_encryption_key", "previous_encryption_keys")
+    return replace(read, policy=policy, **fixed, **{field: getattr(before, field) for field in keys})
+
+
+def _report(before: Configuration, after: Configuration, read: Settings) -> ReloadReport:
+    was = {one.name: one.value for one in before.settings.resolved}
+    differing = [one.name for one in read.resolved if one.value != was.get(one.name)]
+    contents = {
+        "AI_MODELS_FILE": after.catalogue != before.catalogue,
+        "PROVIDERS_FILE": read.providers != before.settings.providers,
+    }
+    differing += [name for name, differs in contents.items() if differs and name not in differing]
+    return ReloadReport(
+        tuple(name for name in differing if name not in _FIXED_NAMES),
+        tuple(name for name in differing if name in _FIXED_NAMES),
+        (*read.warnings, *_left_out(after)),
+    )
+
+
+def _left_out(configuration: Configuration) -> list[str]:
+    catalogue = configuration.catalogue
+    return [f"{catalogue.source}: {one}" for one in catalogue.left_out]

@@ -1,0 +1,30 @@
+"""Writes into the log which encryption keys a service starts with, so that auditors see when each came.
+
+Promises: each key is introduced once, however many services start at the same moment.
+"""
+
+from domain.errors import VersionConflict
+from domain.event import Clock, CommandMeta
+from domain.event_log import StreamLog
+from domain.operations.encryption_keys import KEYRING_STREAM, introduce, replay
+from keyledger.encryption.keyring import Keyring
+
+_TRIES = 8
+
+
+def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: Clock) -> None:
+    """Append an event for each key of the ring that the log has not seen. Raises StoreUnavailable, VersionConflict."""
+    for last_try in (False,) * (_TRIES - 1) + (True,):
+        known = replay(log.stream(KEYRING_STREAM))
+        # The primary last: the ring's older keys came before it.
+        ordered = sorted(keyring.key_ids, key=lambda key_id: (key_id == keyring.primary_id, key_id))
+        events = introduce(known, ordered, meta, clock(), keyring.primary_id)
+        if not events:
+            return
+        try:
+            log.append(events)
+        except VersionConflict:  # another service was faster, probably with the same keys: look again
+            if last_try:
+                raise
+        else:
+            return

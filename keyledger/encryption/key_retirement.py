@@ -1,0 +1,90 @@
+"""Retirement: the recorded decision that an encryption key may be destroyed.
+
+Promises: a key is retired only after a verification that nothing live needs it, and after what stands against it was
+looked at once more; the event says how many secrets of history become unreadable with it.
+Refuses: with every reason at once, a key that is the primary of this or of a running service, one that the log does not
+know or that is retired already, any key while a rotation runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import KeyNotRetirable
+from domain.event import Clock, CommandMeta
+from domain.event_log import StreamLog
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, replay, retire
+from domain.operations.rotation import KeyStatus
+from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.key_verification import Watch, verify
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import live_nodes
+from keyledger.encryption.rotation import append_to_keyring
+from keyledger.encryption.rotation_rows import RotationRecords
+from projections.database.connections import BoundedConnection
+
+
+@dataclass(frozen=True, slots=True)
+class RetirementPlan:
+    """A key that passed every check. unrecoverable: secrets in history that only it opens."""
+
+    key_id: str
+    unrecoverable: int
+
+
+class Retirer:
+    """Retires encryption keys: `plan`, show it to somebody, `carry_out`."""
+
+    def __init__(
+        self,
+        dsn: str,
+        pool: ConnectionPool[BoundedConnection],
+        log: StreamLog,
+        alone: Keyring,
+        statuses: KeyStatuses,
+        clock: Clock,
+    ) -> None:
+        """alone: a ring that holds the primary key and nothing else."""
+        self._dsn = dsn
+        self._pool = pool
+        self._log = log
+        self._alone = alone
+        self._statuses = statuses
+        self._clock = clock
+
+    def plan(self, key_id: str, watch: Watch) -> RetirementPlan:
+        """Check everything, which takes a while. Raises KeyNotRetirable with all reasons, StoreUnavailable."""
+        status = self._status(key_id)
+        reasons = [*self._obstacles(key_id), *verify(self._dsn, self._pool, self._alone, watch).reasons]
+        if reasons:
+            raise KeyNotRetirable(reasons)
+        return RetirementPlan(key_id, status.superseded if status else 0)
+
+    def carry_out(self, plan: RetirementPlan, meta: CommandMeta) -> EncryptionKeyRetired:
+        """Record it. Raises KeyNotRetirable when something changed since the plan was made, StoreUnavailable."""
+        status = self._status(plan.key_id)
+        reasons = self._obstacles(plan.key_id)
+        if status is not None and status.live:
+            reasons.append(f"live credentials are sealed under it: {status.live}")
+        if reasons:
+            raise KeyNotRetirable(reasons)
+        return append_to_keyring(
+            self._log, lambda keys: retire(keys, plan.key_id, plan.unrecoverable, meta, self._clock())
+        )
+
+    def _status(self, key_id: str) -> KeyStatus | None:
+        return next((one for one in self._statuses.all() if one.key_id == key_id), None)
+
+    def _obstacles(self, key_id: str) -> list[str]:
+        known = replay(self._log.stream(KEYRING_STREAM))
+        sealing = sorted(node.name for node in live_nodes(self._pool) if node.primary_id == key_id)
+        running = RotationRecords(self._pool).running()
+        told: Sequence[tuple[bool, str]] = (
+            (key_id not in known.introduced, "the log does not know a key of this id"),
+            (key_id in known.retired, "it is retired already"),
+            (key_id == self._alone.primary_id, "it is the primary key"),
+            (bool(sealing), f"it is the primary key of {', '.join(sealing)}"),
+            (bool(running), "a rotation is running"),
+        )
+        return [text for stands, text in told if stands]

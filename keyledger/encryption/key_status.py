@@ -1,0 +1,120 @@
+"""What each encryption key still does, counted from the log and the views: the answer to "may the old key go?".
+
+Promises: a key that opens a live credential, or under which a running service still seals, is never called safe to
+remove; every key that the log, the ring or a live credential names is listed. Nothing is decrypted.
+Refuses: to show a key id that has not the form of one: whoever edits a row may have written anything there.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from psycopg_pool import ConnectionPool
+
+from domain.event_log import StreamLog
+from domain.operations.encryption_keys import KEYRING_STREAM, Keys, replay
+from domain.operations.rotation import KeyState, KeyStatus
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import live_nodes
+from projections.catch_up import CatchUp
+from projections.database.connections import BoundedConnection, unavailable
+
+MALFORMED = "malformed"
+_KEY_ID = re.compile("k[0-9a-f]{10}")
+_ORDER = (KeyState.PRIMARY, KeyState.PREVIOUS, KeyState.MISSING, KeyState.RETIRED)
+
+# One statement, so one snapshot: a rotation that runs beside it cannot make the difference of the two counts wrong.
+_COUNTS = """
+SELECT key_id, sum(live)::bigint AS live, sum(sealed)::bigint AS sealed
+  FROM (SELECT key_id, count(*) AS live, 0 AS sealed FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id
+        UNION ALL
+        SELECT key_id, 0, count(*) FROM audit_trail
+         WHERE tenant_id IS NOT NULL AND key_id IS NOT NULL GROUP BY key_id) AS counted
+ GROUP BY key_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """How often a key was used. sealed: in the whole history, live ones included."""
+
+    live: int = 0
+    sealed: int = 0
+
+    @property
+    def superseded(self) -> int:
+        """Secrets of history that are not in use; a row that somebody edited cannot make it negative."""
+        return max(0, self.sealed - self.live)
+
+
+class KeyStatuses:
+    """Tells the state of every encryption key, as one service with its ring sees it."""
+
+    def __init__(
+        self, pool: ConnectionPool[BoundedConnection], log: StreamLog, keyring: Keyring, follower: CatchUp
+    ) -> None:
+        """follower: of the audit trail, which holds the history that is counted."""
+        self._pool = pool
+        self._log = log
+        self._keyring = keyring
+        self._follower = follower
+
+    def all(self) -> Sequence[KeyStatus]:
+        """Return every key, the primary first. Raises StoreUnavailable, CredentialIntegrityError."""
+        known = replay(self._log.stream(KEYRING_STREAM))
+        uses = self._uses()
+        sealing = defaultdict[str, list[str]](list)
+        for node in live_nodes(self._pool):
+            sealing[node.primary_id].append(node.name)
+        names = {*known.introduced, *known.retired, *self._keyring.key_ids, *uses}
+        found = [self._status(name, known, uses.get(name, _Use()), sealing[name]) for name in sorted(names)]
+        return sorted(found, key=lambda one: _ORDER.index(one.state))
+
+    def _uses(self) -> dict[str, _Use]:
+        self._follower.run()
+        with unavailable(), self._pool.connection() as connection:
+            rows = connection.execute(_COUNTS).fetchall()
+        uses: dict[str, _Use] = {}
+        for row in rows:
+            name = row["key_id"] if _KEY_ID.fullmatch(row["key_id"]) else MALFORMED
+            before = uses.get(name, _Use())
+            uses[name] = _Use(before.live + row["live"], before.sealed + row["sealed"])
+        return uses
+
+    def _status(self, key_id: str, known: Keys, use: _Use, sealing: Sequence[str]) -> KeyStatus:
+        state = self._state(key_id, known)
+        safe, reason = self._judge(key_id, state, use, sealing)
+        return KeyStatus(
+            key_id=key_id,
+            state=state,
+            introduced_at=known.introduced.get(key_id),
+            retired_at=known.retired.get(key_id),
+            live=use.live,
+            superseded=use.superseded,
+            safe_to_remove=safe,
+            reason=reason,
+        )
+
+    def _state(self, key_id: str, known: Keys) -> KeyState:
+        if key_id == self._keyring.primary_id:
+            return KeyState.PRIMARY
+        if key_id in known.retired:
+            return KeyState.RETIRED
+        return KeyState.PREVIOUS if key_id in self._keyring.key_ids else KeyState.MISSING
+
+    def _judge(self, key_id: str, state: KeyState, use: _Use, sealing: Iterable[str]) -> tuple[bool, str]:
+        configured = key_id in self._keyring.key_ids
+        if state is KeyState.PRIMARY:
+            return False, "new credentials are sealed under it"
+        if use.live and configured:
+            return False, f"live credentials are sealed under it: {use.live}; rotate with: keyledger keys rotate"
+        if use.live:
+            return False, f"live credentials need it: {use.live}; add it to ENCRYPTION_KEY_PREVIOUS, or set them again"
+        if names := sorted(sealing):
+            return False, f"still the primary key of {', '.join(names)}"
+        if state is KeyState.RETIRED:
+            return True, "still configured: remove it from ENCRYPTION_KEY_PREVIOUS" if configured else "retired"
+        if not configured:
+            return True, "not configured, and no live credential needs it"
+        return True, f"no live credential needs it; retire it with: keyledger keys retire {key_id}"

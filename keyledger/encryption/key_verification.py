@@ -1,0 +1,105 @@
+"""Verification: the proof that only the primary encryption key is needed any more.
+
+Three things have to hold: no live credential is sealed under another key; each one opens with a ring that holds the
+primary key alone; both views equal their replay from the log, so that the list of live credentials is the whole one.
+Promises: nothing is changed; no plaintext outlives the look at it; faults are named by tenant and provider.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from psycopg_pool import ConnectionPool
+
+from domain.credentials.stored import Stored
+from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.operations.rotation import Unopened
+from keyledger.encryption.keyring import Keyring
+from projections.current_credentials import read_under_other_keys
+from projections.database.connections import BoundedConnection, unavailable
+from projections.replay.replaying import VIEWS, RebuildResult, compare
+
+BATCH = 500
+SHOWN_FAULTS = 100
+_NO_KEY = ""
+"""No credential is sealed under it: "those under other keys" are then all."""
+
+Watch = Callable[[str, int, int], None]
+"""Told which step it is, and how many of how many are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. on_other_keys: part of those that do not open. `unopened` lists the first `SHOWN_FAULTS`."""
+
+    key_id: str
+    live: int
+    on_other_keys: int
+    unopened_count: int
+    unopened: tuple[Unopened, ...]
+    views: tuple[RebuildResult, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the primary key alone is enough."""
+        return not self.reasons
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """What does not hold, for people."""
+        broken = self.unopened_count - self.on_other_keys
+        told = (
+            (self.on_other_keys, f"live credentials are sealed under other keys: {self.on_other_keys}"),
+            (broken, f"live credentials do not open with the key {self.key_id} alone: {broken}"),
+            *(
+                (view.difference_count, f"{view.projection} differs from its replay in rows: {view.difference_count}")
+                for view in self.views
+            ),
+        )
+        return [text for count, text in told if count]
+
+
+def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> Verification:
+    """Look at every live credential and replay both views beside the live ones.
+
+    alone: a ring that holds the primary key and nothing else. Raises StoreUnavailable, CredentialIntegrityError, and
+    what `projections.replay.replaying.compare` raises.
+    """
+    live, others, faults = _open_all(pool, alone, watch)
+    views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in VIEWS]
+    return Verification(alone.primary_id, live, others, len(faults), tuple(faults[:SHOWN_FAULTS]), tuple(views))
+
+
+def _open_all(pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> tuple[int, int, list[Unopened]]:
+    total, done, others = _count(pool), 0, 0
+    faults: list[Unopened] = []
+    after: tuple[str, str] | None = None
+    watch("opening credentials", 0, total)
+    while batch := read_under_other_keys(pool, _NO_KEY, after, BATCH):
+        for stored in batch:
+            row = stored.row
+            if row is None or row.sealed is None:
+                continue
+            after = (row.tenant_id, row.provider)
+            others += row.sealed.key_id != alone.primary_id
+            if reason := _fault(stored, alone):
+                faults.append(Unopened(*after, reason))
+            done += 1
+        watch("opening credentials", done, max(done, total))
+    return done, others, faults
+
+
+def _fault(stored: Stored, alone: Keyring) -> str | None:
+    try:
+        credential = stored.current()
+        if credential is not None and credential.sealed is not None:
+            alone.open(credential.sealed, credential.context)
+    except (CredentialIntegrityError, UnreadableCredential) as fault:
+        return fault.reason
+    return None
+
+
+def _count(pool: ConnectionPool[BoundedConnection]) -> int:
+    with unavailable(), pool.connection() as connection:
+        row = connection.execute("SELECT count(*) AS n FROM current_credentials WHERE token IS NOT NULL").fetchone()
+    return row["n"] if row else 0

@@ -1,0 +1,191 @@
+"""The encryption keys, and the only use of cryptography on secrets: seal, open, bind.
+
+    token    "enc:fernet:v1:" + Fernet(ENCRYPTION_KEY).encrypt(api_key)
+    key_id   "k" + 10 hexadecimal digits of HKDF-SHA256(raw key, info="keyledger/v1/key-id")
+    binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
+             parts, each behind its length as four bytes: tenant_id, provider, stream id, version,
+             canonical JSON of endpoint, api_version and deployment_name, key_id, token
+    fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
+             HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
+
+Promises: a token opens only under the key its key id names, and only in the place it was sealed for. The binding is
+checked, in constant time, before anything is decrypted. A fingerprint compares keys within one encryption key only: it
+finds the same key at two tenants, and without the encryption key nobody can try keys against it.
+Refuses: guessing among keys, a missing or foreign binding, an unknown prefix. Errors carry the key id and a code.
+Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from uuid import UUID
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.credentials.secret import SealContext, SealedSecret, Secret
+from domain.errors import CredentialIntegrityError, UnreadableCredential
+
+TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
+BINDING_PREFIX = "hmac-sha256:v1:"
+
+
+def generate_encryption_key() -> Secret:
+    """Return a new random Fernet key, 44 characters."""
+    return Secret(Fernet.generate_key().decode())
+
+
+class EncryptionKey:
+    """One Fernet key with what is derived from it. Shows its key id, nothing else."""
+
+    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "key_id")
+
+    def __init__(self, key: Secret) -> None:
+        """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
+        try:
+            raw = base64.urlsafe_b64decode(key.reveal().encode())
+            self._fernet = Fernet(key.reveal().encode())
+        except ValueError:
+            raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
+        # Never finished themselves, only copies of them.
+        self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
+        self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
+        self.key_id = "k" + _derive(raw, "key-id", 5).hex()
+        self._framed_id = _framed(self.key_id)
+
+    def __repr__(self) -> str:
+        return f"<encryption key {self.key_id}>"
+
+    def encrypt(self, secret: Secret) -> str:
+        """Return the token of a secret."""
+        return TOKEN_PREFIX + self._fernet.encrypt(secret.reveal().encode()).decode()
+
+    def decrypt(self, token: str) -> Secret:
+        """Return the secret of a token. Raises UnreadableCredential."""
+        try:
+            return Secret(self._fernet.decrypt(token.removeprefix(TOKEN_PREFIX).encode()).decode())
+        except (InvalidToken, UnicodeError):
+            raise UnreadableCredential(self.key_id, "token-does-not-open") from None
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Return the fingerprint of a secret."""
+        mac = self._fingerprint_mac.copy()
+        mac.update(secret.reveal().encode())
+        return "f" + mac.finalize()[:8].hex()
+
+    def bind(self, token: str, context: SealContext) -> str:
+        """Return the binding of a token to its place."""
+        mac = self._mac.copy()
+        mac.update(
+            _place(context.tenant_id, context.provider, context.stream_id)
+            + _framed(str(context.version))
+            + _settings(context.endpoint, context.api_version, context.deployment_name)
+            + self._framed_id
+            + _framed(token)
+        )
+        return BINDING_PREFIX + base64.urlsafe_b64encode(mac.finalize()).decode()
+
+
+class Keyring:
+    """The primary key, which seals, and the previous ones, which only open. Implements `Sealer`."""
+
+    def __init__(self, primary: Secret, previous: Iterable[Secret] = ()) -> None:
+        """Raises ValueError for a key that is not a Fernet key."""
+        self._primary = EncryptionKey(primary)
+        self._keys = {key.key_id: key for key in (self._primary, *map(EncryptionKey, previous))}
+
+    @property
+    def primary_id(self) -> str:
+        """The key id that new tokens carry."""
+        return self._primary.key_id
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The key ids this ring can open."""
+        return frozenset(self._keys)
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Encrypt under the primary key and bind to `context`."""
+        token = self._primary.encrypt(secret)
+        return SealedSecret(token, self._primary.bind(token, context), self._primary.key_id)
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Return the plaintext.
+
+        Raises UnreadableCredential when the ring lacks the key or the token does not open, CredentialIntegrityError
+        when the token was not sealed for this place.
+        """
+        return self._checked(sealed, context).decrypt(sealed.token)
+
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise as `open` does, without decrypting. A binding that holds was made together with its token."""
+        self._checked(sealed, context)
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Return the fingerprint of a secret under the primary key."""
+        return self._primary.fingerprint(secret)
+
+    def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
+        key = self._keys.get(sealed.key_id)
+        if key is None:
+            raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+        expected = key.bind(sealed.token, context)
+        if not hmac.compare_digest(expected.encode(), sealed.binding.encode()):
+            raise CredentialIntegrityError("binding")
+        if not sealed.token.startswith(TOKEN_PREFIX):
+            raise UnreadableCredential(key.key_id, "token-format")
+        return key
+
+
+class NoKeyring:
+    """The sealer of a service without an encryption key: it opens nothing and seals nothing."""
+
+    primary_id = "none"
+
+    def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
+        """Raise UnreadableCredential: there is no key to seal under."""
+        raise UnreadableCredential(self.primary_id, "no-encryption-key")
+
+    def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
+        """Raise UnreadableCredential."""
+        raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+
+    def check(self, sealed: SealedSecret, context: SealContext) -> None:
+        """Raise UnreadableCredential."""
+        self.open(sealed, context)
+
+    def fingerprint(self, secret: Secret) -> str:
+        """Raise UnreadableCredential: a fingerprint is keyed."""
+        raise UnreadableCredential(self.primary_id, "no-encryption-key")
+
+
+def _framed(part: str) -> bytes:
+    encoded = part.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+@lru_cache(1024)
+def _place(tenant_id: str, provider: str, stream: UUID) -> bytes:
+    """Return the framed parts that all versions of a credential share: one is opened just before the next is sealed."""
+    return _framed(tenant_id) + _framed(provider) + _framed(str(stream))
+
+
+@lru_cache(1024)
+def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> bytes:
+    """Return the framed canonical JSON of the settings. Most credentials share theirs with many others."""
+    settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
+    return _framed(json.dumps(settings, sort_keys=True, separators=(",", ":")))
+
+
+def _shown(key_id: str) -> str:
+    """Return a stored key id when it has the form of one: a row that was tampered with may hold anything."""
+    well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])
+    return key_id if well_formed else "malformed"
+
+
+def _derive(raw: bytes, purpose: str, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt=None, info=f"keyledger/v1/{purpose}".encode()).derive(raw)

@@ -1,0 +1,140 @@
+"""Which services run on the database, and which encryption keys they know.
+
+Promises: a service that runs has renewed its row within `LIVE_S` seconds; a rotation can therefore see a node that
+would not be able to read what it writes. A service without tenant credentials is known, too, as one without keys: no
+rotation waits for it, but a restore does. Two nodes never decide at once which keys they work with (`settle`). Rows of
+services that ended disappear by themselves; one that was killed on the machine of whoever looks is known to be gone at
+once, elsewhere after `LIVE_S` seconds.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from psycopg_pool import ConnectionPool
+
+from keyledger.encryption.keyring import Keyring
+from projections.database.connections import BoundedConnection, Row, unavailable
+
+BEAT_S = 10.0
+"""Seconds between two renewals."""
+LIVE_S = 30
+"""Seconds after which a node that was not renewed counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One running service. `name`: host and process number. `version`: of the program, "" where that told none.
+
+    primary_id: "" for a service without keys.
+    """
+
+    name: str
+    primary_id: str
+    key_ids: frozenset[str]
+    version: str = ""
+
+
+class Presence:
+    """Tells the others that this service runs."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+        self._id = uuid4()
+
+    def beat(self, keyring: Keyring | None) -> None:
+        """Renew this service's row with the keys it knows, and forget those that ended. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            self._tell(connection, keyring)
+            connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
+
+    def settle(self, decide: Callable[[Sequence[Node]], Keyring | None]) -> None:
+        """Tell the others of the ring that is decided from what they know; no other node decides meanwhile.
+
+        decide: gets the other services that run now; None, or what it raises, tells nothing. Raises StoreUnavailable.
+        """
+        with unavailable(), self._pool.connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyledger nodes', 0))")
+            keyring = decide(_with_keys(_running(connection, self._id)))
+            if keyring is not None:
+                self._tell(connection, keyring)
+
+    def _tell(self, connection: BoundedConnection, keyring: Keyring | None) -> None:
+        primary, known = (keyring.primary_id, sorted(keyring.key_ids)) if keyring is not None else ("", [])
+        connection.execute(
+            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version)"
+            " VALUES (%s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (node_id) DO UPDATE SET seen_at = now(),"
+            " primary_key_id = excluded.primary_key_id, key_ids = excluded.key_ids",
+            [
+                self._id,
+                f"{socket.gethostname()} (process {os.getpid()})",
+                _process(os.getpid()),
+                primary,
+                known,
+                version("keyledger"),
+            ],
+        )
+
+    def others(self) -> Sequence[Node]:
+        """Return the other services that run now. Raises StoreUnavailable."""
+        return live_nodes(self._pool, apart_from=self._id)
+
+    def leave(self) -> None:
+        """Take this service's row away: it ends in order. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            connection.execute("DELETE FROM nodes WHERE node_id = %s", [self._id])
+
+
+def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
+    """Return the services with keys that run now, apart from one. Raises StoreUnavailable."""
+    return _with_keys(running_nodes(pool, apart_from))
+
+
+def running_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
+    """Return all services that run now, apart from one. Raises StoreUnavailable."""
+    with unavailable(), pool.connection() as connection:
+        return _running(connection, apart_from)
+
+
+def _with_keys(nodes: Sequence[Node]) -> Sequence[Node]:
+    return [node for node in nodes if node.primary_id]
+
+
+def _running(connection: BoundedConnection, apart_from: UUID | None) -> Sequence[Node]:
+    rows: Sequence[Row] = connection.execute(
+        # Not now(): a decision may have waited for another, whose row is newer than its own beginning.
+        "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
+        " WHERE seen_at > clock_timestamp() - make_interval(secs => %s) AND node_id IS DISTINCT FROM %s ORDER BY name",
+        [LIVE_S, apart_from],
+    ).fetchall()
+    return [
+        Node(row["name"], row["primary_key_id"], frozenset(row["key_ids"]), row["version"])
+        for row in rows
+        if not _is_known_to_be_gone(row["process"])
+    ]
+
+
+def _process(number: int) -> str:
+    """Name a process so that no other one, on any machine or in any container, has the same name; "" where unknown.
+
+    The kernel's boot, the namespace of process numbers, the number, and when it started (Linux, proc(5)).
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        started = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}/{number}/{started}"
+    except (OSError, IndexError, UnicodeError):
+        return ""
+
+
+def _is_known_to_be_gone(process: str) -> bool:
+    """Say whether a process ran where this one runs and does not run any more."""
+    here, mine = process.split("/"), _process(os.getpid()).split("/")
+    if len(here) != len(mine) or len(mine) < 2 or here[:2] != mine[:2]:
+        return False
+    return _process(int(here[2])) != process

@@ -1,0 +1,149 @@
+"""Rotation: every live credential sealed under the primary key, while everything else goes on.
+
+Promises: nothing but the log is the progress. The work list is what is still under another key, so a rotation that was
+killed at any point is run again and ends with the same result; several at once do no harm. How a batch is sealed and
+stored: `keyledger.encryption.reencryption`. Every event of a rotation carries the rotation's id as its command id.
+Refuses: to start while a running service does not know the primary key. A credential that cannot be opened is reported
+and left as it is; the rest goes on.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+from uuid import uuid4
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import RotationRefused, VersionConflict
+from domain.event import Clock, CommandMeta, CommandSource, Event
+from domain.event_log import StreamLog
+from domain.operations.encryption_keys import (
+    KEYRING_STREAM,
+    KeyRotationStarted,
+    Keys,
+    RotationCounts,
+    complete_rotation,
+    replay,
+    start_rotation,
+)
+from domain.operations.rotation import Unopened
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import live_nodes
+from keyledger.encryption.reencryption import LocalSealing, Sealed, Sealing
+from projections.database.connections import BoundedConnection, unavailable
+
+_TRIES = 8
+SHOWN_UNOPENED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RotationPlan:
+    """What a rotation would do. `obstacles` say why it may not start."""
+
+    key_id: str
+    credentials: int
+    obstacles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RotationProgress:
+    """Where a rotation is. `unopened` lists the first `SHOWN_UNOPENED` of those that failed."""
+
+    rotation_id: str
+    key_id: str
+    total: int
+    counts: RotationCounts = field(default_factory=RotationCounts)
+    unopened: tuple[Unopened, ...] = ()
+
+
+Watch = Callable[[RotationProgress], bool]
+"""Told of each batch; answers whether to go on."""
+
+E = TypeVar("E", bound=Event)
+
+
+class Rotator:
+    """Seals live credentials under the primary key of a ring."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        log: StreamLog,
+        keyring: Keyring,
+        clock: Clock,
+        sealing: Sealing | None = None,
+    ) -> None:
+        """sealing: who seals; this process, as fast as it can, unless said otherwise."""
+        self._pool = pool
+        self._log = log
+        self._keyring = keyring
+        self._clock = clock
+        self._sealing = sealing or LocalSealing(pool, log, keyring, clock)
+
+    def plan(self) -> RotationPlan:
+        """Say what a rotation would do. Raises StoreUnavailable."""
+        primary = self._keyring.primary_id
+        behind = [node.name for node in live_nodes(self._pool) if primary not in node.key_ids]
+        obstacles = tuple(f"the service {name} does not know the key {primary}" for name in behind)
+        with unavailable(), self._pool.connection() as connection:
+            row = connection.execute(
+                "SELECT count(*) AS n FROM current_credentials WHERE token IS NOT NULL AND key_id <> %s", [primary]
+            ).fetchone()
+        return RotationPlan(primary, row["n"] if row else 0, obstacles)
+
+    def begin(self, meta: CommandMeta) -> KeyRotationStarted:
+        """Record the start of a rotation. Raises RotationRefused, StoreUnavailable."""
+        plan = self.plan()
+        if plan.obstacles:
+            raise RotationRefused(
+                f"The rotation may not start: {'; '.join(plan.obstacles)}."
+                " Give it the key, with keyledger keys add-next and keyledger reload, or stop it."
+            )
+        rotation_id = str(uuid4())
+
+        def started(keys: Keys) -> KeyRotationStarted:
+            return start_rotation(keys, rotation_id, plan.key_id, plan.credentials, meta, self._clock())
+
+        return append_to_keyring(self._log, started)
+
+    def run(self, begun: KeyRotationStarted, meta: CommandMeta, watch: Watch) -> RotationProgress:
+        """Carry out a rotation that began, until nothing is left or `watch` says stop.
+
+        Raises StoreUnavailable and what the sealing raises; what was sealed until then stays.
+        """
+        progress = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
+        if not watch(progress):
+            return progress
+        own = replace(meta, command_id=begun.rotation_id, source=CommandSource.ROTATION.value)
+        with closing(self._sealing(own)) as batches:
+            for done in batches:
+                progress = _after(progress, done)
+                if not done.again and not watch(progress):
+                    return progress
+        append_to_keyring(self._log, lambda keys: complete_rotation(keys, begun, progress.counts, meta, self._clock()))
+        return progress
+
+
+def _after(progress: RotationProgress, done: Sealed) -> RotationProgress:
+    if done.again:
+        return replace(progress, counts=replace(progress.counts, failed=0), unopened=())
+    before, more = progress.counts, done.counts
+    counts = RotationCounts(
+        before.reencrypted + more.reencrypted, before.skipped + more.skipped, before.failed + more.failed
+    )
+    return replace(progress, counts=counts, unopened=(*progress.unopened, *done.unopened)[:SHOWN_UNOPENED])
+
+
+def append_to_keyring(log: StreamLog, decide_next: Callable[[Keys], E]) -> E:
+    """Append the event that is decided from the keyring's stream; decide again while others are faster."""
+    for _ in range(_TRIES - 1):
+        event = decide_next(replay(log.stream(KEYRING_STREAM)))
+        try:
+            log.append([event])
+        except VersionConflict:
+            continue
+        return event
+    event = decide_next(replay(log.stream(KEYRING_STREAM)))
+    log.append([event])
+    return event

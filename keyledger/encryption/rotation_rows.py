@@ -1,0 +1,108 @@
+"""What rotations tell those who watch them: one row for each, written by whoever runs it, read by any node.
+
+Promises: a row says what its writer last said; one that is running but was not renewed for `SILENT_S` seconds reads as
+interrupted, so a rotation that was killed does not look alive for long. A row is talk, not progress: the progress is
+the log, and losing a row loses nothing.
+"""
+
+import json
+from collections.abc import Sequence
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import RotationNotFound
+from domain.operations.encryption_keys import KeyRotationStarted, RotationCounts
+from domain.operations.rotation import RotationState, RotationStatus, Unopened
+from keyledger.encryption.rotation import RotationProgress
+from projections.database.connections import BoundedConnection, Row, unavailable
+
+SILENT_S = 15
+SHOWN = 50
+
+_OPEN = """
+INSERT INTO key_rotations (rotation_id, key_id, actor, state, total, started_at)
+VALUES (%s, %s, %s, 'running', %s, %s) ON CONFLICT (rotation_id) DO NOTHING
+"""
+_WRITE = """
+UPDATE key_rotations SET state = %(state)s, reencrypted = %(reencrypted)s, skipped = %(skipped)s, failed = %(failed)s,
+       unopened = %(unopened)s::jsonb, updated_at = now(),
+       finished_at = CASE WHEN %(state)s <> 'running' THEN now() END
+ WHERE rotation_id = %(rotation_id)s AND set_config('synchronous_commit', %(commit)s, true) IS NOT NULL
+RETURNING cancel_requested
+"""
+"""What is said between batches does not wait for the disk: no batch waits for talk, and a crash ends it anyway."""
+_READ = """
+SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %(silent)s) AS silent FROM key_rotations
+"""
+
+
+class RotationRecords:
+    """The rows of the table `key_rotations`."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+
+    def open(self, begun: KeyRotationStarted) -> bool:
+        """Note that a rotation began; say whether it was not noted before. Raises StoreUnavailable."""
+        values = [begun.rotation_id, begun.key_id, begun.actor, begun.credentials, begun.timestamp]
+        with unavailable(), self._pool.connection() as connection:
+            return connection.execute(_OPEN, values).rowcount == 1
+
+    def write(self, progress: RotationProgress, state: RotationState) -> bool:
+        """Note where a rotation is; say whether somebody asked to cancel it. Raises StoreUnavailable."""
+        values = {
+            "rotation_id": progress.rotation_id,
+            "state": state.value,
+            "reencrypted": progress.counts.reencrypted,
+            "skipped": progress.counts.skipped,
+            "failed": progress.counts.failed,
+            "commit": "off" if state is RotationState.RUNNING else "on",
+            "unopened": json.dumps([[one.tenant_id, one.provider, one.reason] for one in progress.unopened]),
+        }
+        with unavailable(), self._pool.connection() as connection:
+            row = connection.execute(_WRITE, values).fetchone()
+        return bool(row and row["cancel_requested"])
+
+    def latest(self) -> Sequence[RotationStatus]:
+        """Return the newest `SHOWN` rotations, newest first. Raises StoreUnavailable."""
+        return self._read("ORDER BY started_at DESC, rotation_id LIMIT %(shown)s", {"shown": SHOWN})
+
+    def running(self) -> Sequence[RotationStatus]:
+        """Return the rotations that somebody runs now. Raises StoreUnavailable."""
+        found = self._read("WHERE state = 'running' ORDER BY started_at", {})
+        return [one for one in found if one.state is RotationState.RUNNING]
+
+    def one(self, rotation_id: str) -> RotationStatus:
+        """Return one rotation. Raises RotationNotFound, StoreUnavailable."""
+        found = self._read("WHERE rotation_id = %(id)s", {"id": rotation_id})
+        if not found:
+            raise RotationNotFound
+        return found[0]
+
+    def cancel(self, rotation_id: str) -> RotationStatus:
+        """Ask whoever runs it to stop after its batch. Raises RotationNotFound, StoreUnavailable."""
+        statement = "UPDATE key_rotations SET cancel_requested = true WHERE rotation_id = %s AND state = 'running'"
+        with unavailable(), self._pool.connection() as connection:
+            connection.execute(statement, [rotation_id])
+        return self.one(rotation_id)
+
+    def _read(self, rest: str, values: dict[str, object]) -> list[RotationStatus]:
+        query = f"{_READ} {rest}".encode()  # its parts come from this module
+        with unavailable(), self._pool.connection() as connection:
+            rows = connection.execute(query, {"silent": SILENT_S, **values}).fetchall()
+        return [_status(row) for row in rows]
+
+
+def _status(row: Row) -> RotationStatus:
+    return RotationStatus(
+        rotation_id=str(row["rotation_id"]),
+        key_id=row["key_id"],
+        actor=row["actor"],
+        state=RotationState.INTERRUPTED if row["silent"] else RotationState(row["state"]),
+        total=row["total"],
+        counts=RotationCounts(row["reencrypted"], row["skipped"], row["failed"]),
+        unopened=tuple(Unopened(*one) for one in row["unopened"]),
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        finished_at=row["updated_at"] if row["silent"] else row["finished_at"],
+    )

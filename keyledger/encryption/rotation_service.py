@@ -1,0 +1,160 @@
+"""Rotations of the encryption key that a running service carries out, one at a time, in a thread of its own.
+
+Promises: what any node is asked about a rotation, it answers from the table all nodes share; a cancellation that any
+node takes is obeyed after the batch; a service that ends in order stops its rotation after the batch and says so. A
+service that is killed says nothing, and its rotation reads as interrupted soon. Either way the log is the progress:
+another rotation goes on where this one ended.
+Refuses: a second rotation in this service while one runs.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from domain.errors import RotationRefused, ServiceError
+from domain.event import CommandMeta
+from domain.event_log import StreamLog
+from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
+from domain.operations.rotation import KeyStatus, RotationState, RotationStatus
+from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.rotation import RotationProgress, Rotator
+from keyledger.encryption.rotation_rows import RotationRecords
+
+_log = logging.getLogger("keyledger.encryption.rotation")
+
+
+Tell = Callable[[RotationProgress], None]
+
+
+@dataclass
+class RecordedRun:
+    """One rotation whose every batch is noted in the table.
+
+    `stop` may be set from anywhere, also from a signal handler: the rotation ends after its batch.
+    """
+
+    rotator: Rotator
+    records: RotationRecords
+    stop: threading.Event = field(default_factory=threading.Event)
+    _told_to_end: RotationState | None = field(default=None, init=False)
+
+    def run(
+        self, begun: KeyRotationStarted, meta: CommandMeta, tell: Tell = lambda progress: None
+    ) -> tuple[RotationProgress, RotationState]:
+        """Carry the rotation out and return how it ended. `tell` hears of each batch.
+
+        Raises what `Rotator.run` raises, after noting the failure where the database still answers.
+        """
+        last = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
+
+        def watch(progress: RotationProgress) -> bool:
+            nonlocal last
+            last = progress
+            tell(progress)
+            if self.records.write(progress, RotationState.RUNNING):
+                self._told_to_end = RotationState.CANCELLED
+            elif self.stop.is_set():
+                self._told_to_end = RotationState.INTERRUPTED
+            return self._told_to_end is None
+
+        try:
+            progress = self.rotator.run(begun, meta, watch)
+        except BaseException:
+            self._note_failure(last)
+            raise
+        state = self._told_to_end or RotationState.COMPLETED
+        self.records.write(progress, state)
+        return progress, state
+
+    def _note_failure(self, last: RotationProgress) -> None:
+        try:
+            self.records.write(last, RotationState.FAILED)
+        except ServiceError:
+            _log.warning("the end of a rotation could not be noted; it will read as interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWork:
+    """What is done with the encryption keys themselves."""
+
+    statuses: KeyStatuses
+    rotator: Rotator
+
+
+class Rotations:
+    """Implements `domain.operations.rotation.EncryptionKeys` for one running service."""
+
+    def __init__(
+        self,
+        work: Callable[[], KeyWork],
+        records: RotationRecords,
+        log: StreamLog,
+    ) -> None:
+        """work: by the ring in force; a rotation ends with the one that it began with."""
+        self._work = work
+        self._records = records
+        self._log = log
+        self._starting = threading.Lock()
+        self._run: RecordedRun | None = None
+        self._thread: threading.Thread | None = None
+
+    def keys(self) -> Sequence[KeyStatus]:
+        """Return every key, the primary first. Raises StoreUnavailable, CredentialIntegrityError."""
+        return self._work().statuses.all()
+
+    def start(self, meta: CommandMeta) -> RotationStatus:
+        """Begin a rotation in the background, or return the one that the same command began.
+
+        Raises RotationRefused, StoreUnavailable.
+        """
+        with self._starting:
+            rotator = self._work().rotator
+            begun = self._begun_by(meta) if meta.may_repeat else None
+            if begun is None:
+                if self._thread is not None and self._thread.is_alive():
+                    raise RotationRefused("The rotation may not start: this service runs one already.")
+                begun = rotator.begin(meta)
+            if self._records.open(begun):
+                self._run_beside(rotator, begun, meta)
+            return self._records.one(begun.rotation_id)
+
+    def rotations(self) -> Sequence[RotationStatus]:
+        """Return the latest rotations, newest first. Raises StoreUnavailable."""
+        return self._records.latest()
+
+    def rotation(self, rotation_id: str) -> RotationStatus:
+        """Return one rotation. Raises RotationNotFound, StoreUnavailable."""
+        return self._records.one(rotation_id)
+
+    def cancel(self, rotation_id: str) -> RotationStatus:
+        """Ask whoever runs it to stop after its batch. Raises RotationNotFound, StoreUnavailable."""
+        return self._records.cancel(rotation_id)
+
+    def stop(self) -> None:
+        """End a rotation of this service after its batch, and return once it ended."""
+        with self._starting:
+            run, thread = self._run, self._thread
+        if run is not None and thread is not None:
+            run.stop.set()
+            thread.join()
+
+    def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:
+        started = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, KeyRotationStarted))
+        return next((event for event in started if event.command_id == meta.command_id), None)
+
+    def _run_beside(self, rotator: Rotator, begun: KeyRotationStarted, meta: CommandMeta) -> None:
+        self._run = run = RecordedRun(rotator, self._records)
+
+        def work() -> None:
+            try:
+                _, state = run.run(begun, meta)
+                _log.info("rotation %s %s", begun.rotation_id, state.value)
+            except ServiceError as fault:
+                _log.error("rotation %s failed: %s", begun.rotation_id, fault.code)
+            except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is kept
+                _log.error("rotation %s failed: %s", begun.rotation_id, type(fault).__name__)
+
+        # Daemon: a process that ends without order must not wait for it; the log knows how far it came.
+        self._thread = threading.Thread(target=work, name="key-rotation", daemon=True)
+        self._thread.start()

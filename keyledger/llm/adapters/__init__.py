@@ -1,0 +1,1 @@
+"""How requests become a provider's and answers ours: by LiteLLM, or directly."""

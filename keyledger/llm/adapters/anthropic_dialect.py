@@ -1,0 +1,186 @@
+"""OpenAI's chat in Anthropic's words and back, for calls that do not go through LiteLLM.
+
+Translates texts, images, tools and their results, and the usual parameters. Promises: what has no counterpart is
+refused with InvalidRequest before anything is sent, never dropped in silence.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from domain.errors import FieldFault, InvalidRequest
+from keyledger.llm.requests.parameters import Request
+
+MAX_TOKENS = 4096
+"""Anthropic wants a limit; this one stands in where the caller gives none."""
+
+_DATA_URL = re.compile(r"data:(image/[a-z+.-]+);base64,(.+)", re.DOTALL)
+_RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_tokens", "temperature": "temperature"}
+_KEPT = {"top_p": "top_p", "top_k": "top_k", "thinking": "thinking", **_RENAMED}
+_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+
+
+def to_anthropic(request: Request, model: str) -> dict[str, Any]:
+    """Return the body of a messages call. Raises InvalidRequest."""
+    body: dict[str, Any] = {"model": model, "max_tokens": MAX_TOKENS, "stream": request.streaming}
+    for name, value in {**request.members, **request.extras}.items():
+        if name in _KEPT:
+            body[_KEPT[name]] = value
+        elif name in _TRANSLATED:
+            body.update(_TRANSLATED[name](value))
+        else:
+            raise _refused(name, "is not supported by anthropic")
+    return body
+
+
+def from_anthropic(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a messages answer as OpenAI's whole answer. Raises KeyError and TypeError for what is none."""
+    blocks = answer["content"]
+    texts = [block["text"] for block in blocks if block["type"] == "text"]
+    calls = [_tool_call(block, json.dumps(block["input"])) for block in blocks if block["type"] == "tool_use"]
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts else None}
+    if calls:
+        message["tool_calls"] = calls
+    choice = {"index": 0, "message": message, "finish_reason": _reason(answer["stop_reason"])}
+    usage = _usage(answer["usage"]["input_tokens"], answer["usage"]["output_tokens"])
+    return {"id": answer["id"], "created": 0, "choices": [choice], "usage": usage}
+
+
+async def chunks_from_anthropic(
+    events: AsyncIterator[dict[str, Any]], *, with_usage: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield a messages stream as OpenAI's chunks. Raises KeyError and TypeError for what is none."""
+    identity, tools, read, written = "", -1, 0, 0
+    async for event in events:
+        delta: dict[str, Any] | None = None
+        reason: str | None = None
+        kind = event["type"]
+        if kind == "message_start":
+            identity, read = event["message"]["id"], event["message"]["usage"]["input_tokens"]
+            delta = {"role": "assistant", "content": ""}
+        elif kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
+            tools += 1
+            delta = {"tool_calls": [{"index": tools, **_tool_call(event["content_block"], "")}]}
+        elif kind == "content_block_delta":
+            delta = _delta(event["delta"], tools)
+        elif kind == "message_delta":
+            delta, reason = {}, _reason(event["delta"].get("stop_reason"))
+            written = event.get("usage", {}).get("output_tokens", 0)
+        if delta is not None:
+            choice = {"index": 0, "delta": delta, "finish_reason": reason}
+            yield {"id": identity, "created": 0, "choices": [choice]}
+    if with_usage:
+        yield {"id": identity, "created": 0, "choices": [], "usage": _usage(read, written)}
+
+
+def _messages(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    system = [_text(m["content"]) for m in messages if m["role"] in {"system", "developer"}]
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message["role"] in {"system", "developer"}:
+            continue
+        if message["role"] == "function":
+            raise _refused("messages", "with the role function are not supported by anthropic; use tool")
+        role = "assistant" if message["role"] == "assistant" else "user"
+        blocks = _blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks  # Anthropic wants turns to alternate
+        else:
+            turns.append({"role": role, "content": blocks})
+    return {"messages": turns, **({"system": "\n\n".join(system)} if system else {})}
+
+
+def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    if message["role"] == "tool":
+        return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": _text(message["content"])}]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    blocks = [_block(part) for part in parts if part.get("text") != ""]
+    return blocks + [_tool_use(call) for call in message.get("tool_calls") or []]
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "text":
+        return {"type": "text", "text": part["text"]}
+    url = part["image_url"].get("url") if isinstance(part.get("image_url"), dict) else None
+    if part["type"] != "image_url" or not isinstance(url, str):
+        raise _refused("messages", "have content of a kind that is not supported by anthropic")
+    if found := _DATA_URL.fullmatch(url):
+        return {"type": "image", "source": {"type": "base64", "media_type": found[1], "data": found[2]}}
+    return {"type": "image", "source": {"type": "url", "url": url}}
+
+
+def _tool_use(call: dict[str, Any]) -> dict[str, Any]:
+    try:
+        given = json.loads(call["function"]["arguments"] or "{}")
+        return {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": given}
+    except (ValueError, KeyError):
+        raise _refused("messages", "have tool_calls without a name or without arguments in JSON") from None
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    if any(part["type"] != "text" for part in content):
+        raise _refused("messages", "of this role take text only with anthropic")
+    return "".join(part["text"] for part in content)
+
+
+def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
+    if any(tool["type"] != "function" for tool in tools):
+        raise _refused("tools", "of other types than function are not supported by anthropic")
+    functions = [tool["function"] for tool in tools]
+    return {"tools": [_tool(function) for function in functions]}
+
+
+def _tool(function: dict[str, Any]) -> dict[str, Any]:
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    described = {"description": function["description"]} if "description" in function else {}
+    return {"name": function["name"], "input_schema": schema, **described}
+
+
+def _tool_choice(choice: Any) -> dict[str, Any]:
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise _refused("tool_choice", "must name a function")
+        return {"tool_choice": {"type": "tool", "name": function["name"]}}
+    if choice not in _CHOICES:
+        raise _refused("tool_choice", f"must be one of {', '.join(_CHOICES)}, or name a function")
+    return {"tool_choice": {"type": _CHOICES[choice]}}
+
+
+_TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "messages": _messages,
+    "stop": lambda stop: {"stop_sequences": [stop] if isinstance(stop, str) else stop},
+    "stream_options": lambda options: {},
+    "tool_choice": _tool_choice,
+    "tools": _tools,
+    "user": lambda user: {"metadata": {"user_id": user}},
+}
+
+
+def _delta(delta: dict[str, Any], tool: int) -> dict[str, Any] | None:
+    if delta["type"] == "text_delta":
+        return {"content": delta["text"]}
+    if delta["type"] == "input_json_delta":
+        return {"tool_calls": [{"index": tool, "function": {"arguments": delta["partial_json"]}}]}
+    return None
+
+
+def _tool_call(block: dict[str, Any], arguments: str) -> dict[str, Any]:
+    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+
+
+def _reason(stop_reason: str | None) -> str | None:
+    return None if stop_reason is None else _REASONS.get(stop_reason, "stop")
+
+
+def _usage(read: int, written: int) -> dict[str, int]:
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def _refused(field: str, rule: str) -> InvalidRequest:
+    return InvalidRequest([FieldFault(field, rule)])

@@ -1,0 +1,79 @@
+"""Calls models without LiteLLM: one JSON request in the provider's own dialect, over the same wire and lease.
+
+For models whose catalogue entry has no `litellm_model_name`; they use global keys only. An OpenAI-shaped provider gets
+the caller's members as they are.
+Raises ValueError, TypeError and KeyError for answers that are not what they should be; the gateway maps those.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from domain.credentials.providers import Dialect
+from keyledger.llm.adapters.anthropic_dialect import chunks_from_anthropic, from_anthropic, to_anthropic
+from keyledger.llm.answers.server_sent_events import json_events
+from keyledger.llm.requests.litellm_plans import Plan
+from keyledger.llm.requests.parameters import Request
+from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION
+from keyledger.llm.wire.wire import OUTLET
+
+_ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
+
+
+class LegacyAdapter:
+    """Plain calls. Raises what the wire raises, and InvalidRequest for what the provider has no words for."""
+
+    warm = True
+
+    async def warm_up(self) -> None:
+        """Nothing to load."""
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+
+    async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Complete a chat under the lease that is lent."""
+        answer = _object((await _post(plan, _chat_body(plan, request))).json())
+        if plan.dialect is Dialect.ANTHROPIC:
+            return _dated(from_anthropic(answer))
+        return answer
+
+    async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
+        """Begin a chat answer in chunks; the request is sent when this returns."""
+        body = _chat_body(plan, request)
+        headers = _ANTHROPIC_VERSION if plan.dialect is Dialect.ANTHROPIC else {}
+        sent = OUTLET.build_request("POST", plan.url, json=body, headers=headers)
+        answer = await OUTLET.send(sent, stream=True)
+        events = json_events(answer.aiter_bytes())
+        if plan.dialect is Dialect.ANTHROPIC:
+            with_usage = bool((request.members.get("stream_options") or {}).get("include_usage"))
+            return (_dated(chunk) async for chunk in chunks_from_anthropic(events, with_usage=with_usage))
+        return events
+
+    async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Compute embeddings under the lease that is lent."""
+        body = {"model": plan.upstream_model, **request.members, **request.extras}
+        return _object((await _post(plan, body)).json())
+
+
+def _chat_body(plan: Plan, request: Request) -> dict[str, Any]:
+    if plan.dialect is Dialect.ANTHROPIC:
+        return to_anthropic(request, plan.upstream_model)
+    return {"model": plan.upstream_model, "stream": request.streaming, **request.members, **request.extras}
+
+
+async def _post(plan: Plan, body: dict[str, Any]) -> httpx.Response:
+    headers = _ANTHROPIC_VERSION if plan.dialect is Dialect.ANTHROPIC else {}
+    return await OUTLET.post(plan.url, json=body, headers=headers)
+
+
+def _object(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise TypeError("not a JSON object")
+    return content
+
+
+def _dated(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "created": int(time.time())}

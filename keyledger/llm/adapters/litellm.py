@@ -1,0 +1,292 @@
+"""Calls models through LiteLLM, which never sees a key. The only module that imports it.
+
+LiteLLM gets a placeholder for a key and `OUTLET` for a client; the wire behind that adds the real key. Whatever client
+LiteLLM makes on its own leads to the same outlet, so a way we do not know of ends in a refusal, not in a leak.
+Importing it takes seconds: `warm_up` does so in a thread and then calls canned answers, so that no tenant's call pays
+for it. `environment.cleanse` has to run before.
+Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`,
+`GLOBAL_LOGGING_WORKER`, `Logging._response_cost_calculator`. A test holds each of them.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn
+
+import httpx
+
+from domain.calls.models import ModelKind
+from domain.credentials.providers import BUILT_IN, Dialect
+from domain.errors import FieldFault, InvalidRequest
+from keyledger.llm.adapters.environment import keep_offline
+from keyledger.llm.adapters.rehearsal import canned
+from keyledger.llm.requests.litellm_plans import Client, Plan, client_of
+from keyledger.llm.requests.parameters import Request
+from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.wire import OUTLET
+
+PLACEHOLDER = "keyledger-placeholder-no-key"
+CLIENTS_KEPT = 256
+CHUNKS_KEPT = 4
+
+_ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
+_LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
+
+
+class LiteLLMAdapter:
+    """LiteLLM, loaded by `warm_up`, which has to run before any call."""
+
+    _ready: ClassVar[bool] = False  # it is loaded once for the whole process
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._rehearsal: asyncio.Task[None] | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether `warm_up` is done."""
+        return LiteLLMAdapter._ready
+
+    async def warm_up(self) -> None:
+        """Import LiteLLM and make its first calls. Does nothing when that is done."""
+        async with self._lock:
+            if not LiteLLMAdapter._ready:
+                await _beside(_load)
+                self._rehearsal = asyncio.create_task(_rehearse())
+                await asyncio.shield(self._rehearsal)
+                _settle()
+                LiteLLMAdapter._ready = True
+
+    async def aclose(self) -> None:
+        """Let a rehearsal that has begun come to its end: cut short, LiteLLM leaves half-begun calls behind."""
+        if self._rehearsal is not None:
+            await asyncio.wait([self._rehearsal])
+
+    async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Complete a chat under the lease that is lent.
+
+        Raises InvalidRequest for what the provider has no words for, and whatever LiteLLM raises: that may hold text of
+        the provider and must not be passed on.
+        """
+        return _dumped(await _completion(plan, request))
+
+    async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
+        """Begin a chat answer in chunks; the request is sent when this returns. Raises as `chat` does, later too."""
+        answer = await _completion(plan, request)
+        return _chunks(answer)
+
+    async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
+        """Compute embeddings under the lease that is lent. Raises as `chat` does."""
+        import litellm
+
+        members = _members(plan, request)
+        return _dumped(await litellm.aembedding(**_fixed(plan), **members))
+
+
+def blamed(error: Exception, request: Request) -> list[str]:
+    """Return the members of the request that LiteLLM names when it refuses one."""
+    text = str(error)
+    return [n for n in (*request.members, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
+
+
+async def _completion(plan: Plan, request: Request) -> Any:
+    import litellm
+
+    members = _members(plan, request)
+    return await litellm.acompletion(**_fixed(plan), **members, stream=request.streaming)
+
+
+async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
+    """Yield chunks. LiteLLM keeps them all and builds the whole answer of them at the end, on the event loop.
+
+    Usage is in the first or the last ones, and nothing else is made of them.
+    """
+    async for chunk in answer:
+        if len(answer.chunks) > 2 * CHUNKS_KEPT:
+            del answer.chunks[CHUNKS_KEPT:-CHUNKS_KEPT]
+        answer.response_uptil_now = ""
+        yield _dumped(chunk)
+
+
+def _fixed(plan: Plan) -> dict[str, Any]:
+    """Return what every call says. Each of these, left out, is looked for elsewhere."""
+    said: dict[str, Any] = {
+        "model": plan.litellm_model,
+        "api_base": plan.base_url,
+        "api_key": PLACEHOLDER,
+        "client": _client(plan.client, plan.client_url, plan.api_version),
+        "num_retries": 0,
+        "max_retries": 0,
+        "timeout": 86_400,  # the wire has the limits
+        "no-log": True,
+    }
+    return said if plan.api_version is None else {**said, "api_version": plan.api_version}
+
+
+def _members(plan: Plan, request: Request) -> dict[str, Any]:
+    """Return the caller's members in LiteLLM's words. Raises InvalidRequest."""
+    if plan.dialect is not Dialect.ANTHROPIC:
+        # The provider knows best what it takes, so nothing is refused on its behalf.
+        if "input" in request.members:
+            # An SDK that is not told the encoding asks for its own choice.
+            own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
+            rest = {name: value for name, value in request.members.items() if name not in own}
+            said = {name: value for name, value in request.members.items() if name in own}
+            return {**said, "extra_body": {**rest, **request.extras}}
+        passed = [name for name in request.members if name != "messages"]
+        return {**request.members, "extra_body": request.extras, "allowed_openai_params": passed}
+    import litellm
+
+    known = set(litellm.get_supported_openai_params(plan.litellm_model) or ()) | {"messages", "stream_options"}
+    refused = [name for name in request.members if name not in known]
+    refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
+    if refused:
+        raise InvalidRequest([FieldFault(name, f"is not supported by {plan.provider}") for name in refused])
+    return {**request.members, **request.extras}
+
+
+def _dumped(answer: Any) -> dict[str, Any]:
+    content: dict[str, Any] = answer.model_dump(exclude_none=True)
+    return content
+
+
+@lru_cache(maxsize=CLIENTS_KEPT)
+def _client(kind: Client, url: str, api_version: str | None) -> Any:
+    """Return the client for an address. It holds no key, so it may be kept and shared by all tenants."""
+    import openai
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    if kind is Client.PLAIN:
+        return AsyncHTTPHandler()
+    if kind is Client.AZURE:
+        return openai.AsyncAzureOpenAI(
+            api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=OUTLET, max_retries=0
+        )
+    return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=OUTLET, max_retries=0)
+
+
+async def _beside(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that the end of the process does not wait for: a service that is told to stop, stops."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def settle(fault: BaseException | None) -> None:
+        if not done.done():
+            done.set_result(None) if fault is None else done.set_exception(fault)
+
+    def run() -> None:
+        fault: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+            fault = error
+        with suppress(RuntimeError):  # the loop ended first
+            loop.call_soon_threadsafe(settle, fault)
+
+    threading.Thread(target=run, name="load LiteLLM", daemon=True).start()
+    await done
+
+
+def _load() -> None:
+    keep_offline(os.environ)  # read while it is imported
+    import tiktoken
+
+    # It would load a hundred thousand tokens, 34 MB, to count what we have switched off.
+    tiktoken.get_encoding = lambda _name: _NoTokens()  # type: ignore[assignment,return-value]
+    import litellm
+    from litellm.litellm_core_utils.litellm_logging import Logging
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log may quote a provider
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
+    litellm.disable_token_counter = True  # it would load tokenizers, and fetch images that a prompt names
+    litellm.disable_streaming_logging = True
+    litellm.aclient_session = OUTLET
+    AsyncHTTPHandler.create_client = _outlet  # type: ignore[method-assign]
+    HTTPHandler.create_client = _no_way  # type: ignore[method-assign]
+    # It would keep every prompt in a queue, for callbacks that we do not have.
+    GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue = _discard  # type: ignore[method-assign]
+    # It would look up prices and compute what each answer cost, which nobody here asks: a third of a call's work.
+    Logging._response_cost_calculator = _no_cost  # type: ignore[method-assign]  # noqa: SLF001
+    for setting in ("api_key", "api_base", "headers", "callbacks", "success_callback", "failure_callback"):
+        if getattr(litellm, setting, None):
+            raise RuntimeError(f"litellm.{setting} is set; no other part of the process may configure it")
+
+
+def _settle() -> None:
+    """Take what stays, a million objects, out of the search for garbage, which holds everything up.
+
+    Not while a call is under way: what it holds might then never be found.
+    """
+    gc.collect()
+    if not any(isinstance(value, Lease) for value in gc.get_objects()):
+        gc.freeze()
+
+
+def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:
+    return OUTLET
+
+
+def _no_way(*_args: object, **_options: object) -> NoReturn:
+    raise CallFailed("blocking-client")  # nothing of ours uses one
+
+
+class _NoTokens:
+    """An encoding that counts nothing."""
+
+    def encode(self, *_args: object, **_options: object) -> list[int]:
+        return []
+
+
+def _no_cost(*_args: object, **_said: object) -> None:
+    return None
+
+
+def _discard(async_coroutine: Coroutine[Any, Any, object]) -> None:
+    async_coroutine.close()
+
+
+async def _rehearse() -> None:
+    """Call each kind of provider once against canned answers, so that what LiteLLM loads late is loaded."""
+    import litellm
+
+    clients = _rehearsal_clients()
+    for provider in {row.litellm_prefix: row for row in BUILT_IN.values()}.values():
+        versioned = {"api_version": "2024-10-21"} if provider.dialect is Dialect.AZURE else {}
+        model = f"{provider.litellm_prefix}/x"
+        said = {"model": model, "api_base": "http://canned/v1", "api_key": PLACEHOLDER, **versioned}
+        chat_client = clients[client_of(provider, ModelKind.COMPLETION)]
+        chat = {**said, "client": chat_client, "messages": [{"role": "user", "content": "hello"}]}
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        _dumped(await litellm.acompletion(**chat, tools=tools))
+        async for chunk in await litellm.acompletion(**chat, stream=True):
+            _dumped(chunk)
+        if provider.dialect is not Dialect.ANTHROPIC:  # it has none
+            client = clients[client_of(provider, ModelKind.EMBEDDING)]
+            await litellm.aembedding(**said, client=client, input=["x"])
+
+
+def _rehearsal_clients() -> dict[Client, Any]:
+    import openai
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    stage = httpx.AsyncClient(transport=httpx.MockTransport(canned), trust_env=False)
+    options: dict[str, Any] = {"api_key": PLACEHOLDER, "http_client": stage, "max_retries": 0}
+    plain = AsyncHTTPHandler()
+    plain.client = stage
+    return {
+        Client.PLAIN: plain,
+        Client.OPENAI: openai.AsyncOpenAI(base_url="http://canned/v1", **options),
+        Client.AZURE: openai.AsyncAzureOpenAI(azure_endpoint="http://canned/v1", api_version="2024-10-21", **options),
+    }

@@ -1,0 +1,1 @@
+"""What is accepted of a provider's answer."""

@@ -1,0 +1,160 @@
+"""What a provider's answer looks like before any library sees it: checked, in proportion, and written anew.
+
+Promises: what is passed on is JSON of ours within the request's bounds. Log probabilities and vectors are set aside,
+so that no library builds objects from them, and put back unchanged into what the library made of the rest.
+Raises AnswerRefused. The functions for whole answers may run in any thread, and none of their steps is long.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from keyledger.llm.answers.bounded_json import (
+    NOT_USABLE,
+    TOO_COMPLEX,
+    AnswerRefused,
+    read_object,
+    refuse_constant,
+    written,
+    written_short,
+)
+from keyledger.llm.answers.bounds import CHAT_MAX, DELTA_MAX, PLAIN, TOOL_CALLS_MAX, UNUSUAL_MAX, Bounds
+from keyledger.llm.answers.proportions import choices_of, is_usual_chat, is_usual_list
+from keyledger.llm.answers.server_sent_events import DONE
+
+_MEMBER = b'"embedding"'
+_VECTOR = re.compile(rb'"embedding"\s*:\s*(?:\[([^\[\]{}"]{0,1000000})\]|"([A-Za-z0-9+/=]{0,1000000})")')
+_OF_CHUNKS = ("system_fingerprint", "service_tier")
+_FLOAT = 4  # bytes, as in OpenAI's base64
+
+
+@dataclass(slots=True)
+class Aside:
+    """What was set aside from one answer, in the order of its choices or items.
+
+    of_chunks: members of a stream's chunks beside their choices, as they came last.
+    """
+
+    logprobs: list[Any] = field(default_factory=list)
+    prompt_logprobs: Any = None
+    vectors: list[Any] = field(default_factory=list)
+    of_chunks: dict[str, str] = field(default_factory=dict)
+
+    def put_back(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return `content` with what was set aside. Raises ValueError when it is not what was left of the answer."""
+        for name, member, values in (("choices", "logprobs", self.logprobs), ("data", "embedding", self.vectors)):
+            if any(value is not None for value in values):
+                for holder, value in zip(content[name], values, strict=True):
+                    holder.update({} if value is None else {member: value})
+        if self.prompt_logprobs is not None:
+            content["prompt_logprobs"] = self.prompt_logprobs
+        return content
+
+
+def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
+    """Return a whole chat answer, or any other that is no list of embeddings, as it may be passed on."""
+    content = read_object(text, bounds.structure)
+    choices = choices_of(content, bounds, TOOL_CALLS_MAX)
+    aside = Aside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
+    rest = written_short(content)
+    if len(rest) > UNUSUAL_MAX and not is_usual_chat(content):
+        raise AnswerRefused(TOO_COMPLEX)
+    if bounds.structure is not PLAIN:
+        read_object(rest, PLAIN)  # what was asked for is aside; the rest has to be as plain as any answer
+    return rest, aside
+
+
+def checked_event(text: bytes, bounds: Bounds, aside: Aside) -> bytes:
+    """Return the JSON of one event of a stream as it may be passed on, and note in `aside` what libraries leave out."""
+    content = read_object(text, PLAIN)
+    choices_of(content, bounds, DELTA_MAX)
+    aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
+    # LiteLLM takes it for the end of the stream wherever it stands, also in a text. It stands in texts only.
+    return written(content).replace(DONE, DONE.replace(b"]", rb"\u005d"))
+
+
+def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
+    """Return an answer with embeddings as it may be passed on.
+
+    Vectors are cut out before the rest is read, and read one by one: reading them all in one step would hold up every
+    other thread.
+    """
+    vectors: list[Any] = []
+    rest, at = [], 0
+    for found in _vectors(text):
+        if len(vectors) >= bounds.items:
+            raise AnswerRefused(TOO_COMPLEX)
+        rest += [text[at : found.start()], b'"embedding":%d' % len(vectors)]
+        at = found.end()
+        vectors.append(_vector(found, numbers=bounds.numbers))
+    rest.append(text[at:])
+    if sum(map(len, rest)) > CHAT_MAX:
+        raise AnswerRefused(TOO_COMPLEX)
+    content = read_object(b"".join(rest), bounds.structure)
+    choices_of(content, bounds, TOOL_CALLS_MAX)
+    items = content.get("data")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise AnswerRefused(NOT_USABLE)
+    if len(items) > bounds.items:
+        raise AnswerRefused(TOO_COMPLEX)
+    aside = Aside(vectors=[_of(item.get("embedding"), vectors) for item in items])
+    content["data"] = [{**item, "embedding": []} for item in items]
+    passed = written_short(content)
+    if len(passed) > UNUSUAL_MAX and not is_usual_list(content):
+        raise AnswerRefused(TOO_COMPLEX)
+    return passed, aside
+
+
+def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield where vectors are written. What is no vector of a sane length is left for the reader of the rest."""
+    at = text.find(_MEMBER)
+    while at >= 0:
+        found = _VECTOR.match(text, at)
+        if found is not None:
+            yield found
+        at = text.find(_MEMBER, found.end() if found else at + len(_MEMBER))
+
+
+def _taken(holder: dict[str, Any], member: str) -> Any:
+    """Return a member and take it out, or None where it is missing or null."""
+    return holder.pop(member) if holder.get(member) is not None else None
+
+
+def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
+    """Return one vector: numbers, or base64 where that came and is wanted. Raises AnswerRefused."""
+    try:
+        if found[2] is not None:
+            return _decoded(found[2]) if numbers else found[2].decode("ascii")
+        values: list[Any] = json.loads(b"[%s]" % found[1], parse_constant=refuse_constant)
+        if math.isfinite(math.fsum(values)) and not any(isinstance(value, bool) for value in values):
+            return values
+    except (ValueError, TypeError, ArithmeticError):
+        pass
+    raise AnswerRefused(NOT_USABLE)
+
+
+def _decoded(text: bytes) -> list[float]:
+    """Return the numbers of a vector in base64. Raises ValueError."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raw = b""
+    if not raw or len(raw) % _FLOAT:
+        raise ValueError("no vector in base64")
+    values = array("f", raw)
+    if not math.isfinite(math.fsum(values)):
+        raise ValueError("no finite numbers")
+    return values.tolist()
+
+
+def _of(place: Any, vectors: list[Any]) -> Any:
+    """Return the vector that was cut out here. Raises AnswerRefused where there was none."""
+    if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(vectors):
+        raise AnswerRefused(NOT_USABLE)
+    return vectors[place]

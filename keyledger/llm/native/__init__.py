@@ -1,0 +1,1 @@
+"""The providers' own APIs, passed through."""

@@ -1,0 +1,109 @@
+"""Which headers pass between a caller and a provider in a native call.
+
+Promises: nothing that authenticates, identifies or routes the caller reaches the provider; nothing that names the
+account behind the key, sets state in the caller's client or sends it elsewhere comes back. What is not named here
+passes. Values with control characters or outside ASCII do not, nor names without measure.
+Standards: RFC 9110, section 7.6.1 (hop-by-hop).
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from domain.calls.native import Headers
+
+NAMES_KEPT = 1024
+NAME_MAX = 128
+"""Bytes of a name. No header of a provider has a longer one, and what is known of names is kept."""
+
+_HOP_BY_HOP = (
+    *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    *("http2-settings", "proxy-authenticate", "proxy-authorization", "proxy-authentication-info"),
+)
+_TO_PROVIDER = re.compile(
+    "|".join(
+        (
+            *_HOP_BY_HOP,
+            *("authorization", "x-api-key", "api-key", "cookie2?", "x-goog-api-key", "ocp-apim-subscription-key"),
+            *("openai-.*", "x-openai-.*", "x-amz-.*", "x-ms-client-principal.*", "x-ms-token-.*", "x-keyledger-.*"),
+            *("host", "content-length", "accept-encoding", "expect", "x-request-id", "max-forwards"),
+            *("forwarded", "via", "x-forwarded.*", "x-real-ip", "x-client-ip", "true-client-ip", "cf-.*", "x-envoy-.*"),
+            *("x-original-.*", "x-rewrite-.*", "x-http-method.*", "x-method-override", "x-accel-.*"),
+            *("origin", "referer", "sec-.*", "traceparent", "tracestate", "baggage", "b3", "x-b3-.*"),
+        )
+    )
+)
+# Whose account it is. What is left of their limits, which carry no name, passes.
+_ACCOUNT = (
+    r"(?!x-ratelimit-|anthropic-ratelimit-).*(?<![a-z])"
+    r"(?:organi[sz]ation|account|tenant|subscription|workspace|customer|billing|project|owner|email"
+    r"|(?:org|user|team|resource|deployment)(?:id)?s?(?![a-z])).*"
+)
+_TO_CALLER = re.compile(
+    "|".join(
+        (
+            *_HOP_BY_HOP,
+            *("content-length", "content-encoding", "date", "server", "via", "alt-svc", "age", "x-powered-by"),
+            *("set-cookie2?", "www-authenticate", "authentication-info", "clear-site-data", "x-api-key", "api-key"),
+            *("authorization", "location", "content-location", "operation-location", "refresh", "link"),
+            *("strict-transport-security", "public-key-pins.*", "content-security-policy.*", "access-control-.*"),
+            *("report-to", "reporting-endpoints", "nel", "expect-ct", "origin-agent-cluster", "cross-origin-.*"),
+            *("x-credential-.*", "x-request-id", "x-accel-.*", "x-sendfile", "cache-control", "x-content-type-options"),
+            _ACCOUNT,
+        )
+    )
+)
+_UNFIT = re.compile(rb"[^\x20-\x7e\t]")
+
+
+def to_provider(headers: Headers) -> list[tuple[str, str]]:
+    """Return the caller's headers that the provider may see."""
+    named = _named_by_connection(headers)
+    return [
+        (text, value.decode("ascii"))
+        for name, value in headers
+        if len(name) <= NAME_MAX
+        and (text := _for_provider(name)) is not None
+        and name not in named
+        and not _UNFIT.search(value)
+    ]
+
+
+def to_caller(headers: Iterable[tuple[bytes, bytes]], holds_key: Callable[[bytes], bool]) -> list[tuple[bytes, bytes]]:
+    """Return the provider's headers that a caller may see. holds_key: says whether a text has the key in it."""
+    given = [(name.lower(), value) for name, value in headers]
+    named = _named_by_connection(given)
+    passed = [
+        (text, value)
+        for name, value in given
+        if len(name) <= NAME_MAX
+        and (text := _for_caller(name)) is not None
+        and name not in named
+        and not _UNFIT.search(value)
+    ]
+    if holds_key(b"\n".join(part for header in passed for part in header)):
+        return [(name, value) for name, value in passed if not holds_key(name) and not holds_key(value)]
+    return passed
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _for_provider(name: bytes) -> str | None:
+    text = name.decode("latin-1")
+    return None if not name.isascii() or _TO_PROVIDER.fullmatch(text) else text
+
+
+_RENAMED = {"x-request-id": b"x-provider-request-id"}
+"""Support of a provider asks for its id; the name is that of ours."""
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _for_caller(name: bytes) -> bytes | None:
+    text = name.decode("latin-1")
+    if text in _RENAMED:
+        return _RENAMED[text]
+    return None if not name.isascii() or _TO_CALLER.fullmatch(text) else name
+
+
+def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    listed = b",".join(value for name, value in headers if name == b"connection")
+    return frozenset(part.strip().lower() for part in listed.split(b",")) if listed else frozenset()

@@ -1,0 +1,149 @@
+"""Which members a client's request may have, and of which form.
+
+Promises: what passes is JSON that can be sent, holds only members from these tables, each of the right type, and shares
+nothing with what the caller gave. LiteLLM's own control words (api_key, api_base, fallbacks, mock_response, ...) are in
+no table, so no client steers the adapter.
+Refuses: everything else, with InvalidRequest that names each field and its rule. A name that is in no table of ours is
+repeated where it is a plain one (`domain.unknown_names`), for it may be a secret in the wrong place; a value never is.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domain.calls.models import Json
+from domain.errors import FieldFault, InvalidRequest
+from domain.unknown_names import unknown_name
+from keyledger.llm.requests.allowed_parameters import (
+    CHAT,
+    CHAT_EXTRAS,
+    EMBEDDING_EXTRAS,
+    EMBEDDINGS,
+    Rule,
+    is_objects,
+    is_whole,
+)
+
+MESSAGES_MAX = 10_000
+INPUTS_MAX = 10_000
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_ACCEPTED = "accepted are OpenAI's parameters and common extras of open model servers"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A checked request.
+
+    members: OpenAI's own parameters, without model and stream. extras: what goes to the provider as it is, because no
+    adapter translates it. streaming: the answer is wanted in chunks.
+    """
+
+    members: dict[str, Any]
+    extras: dict[str, Any]
+    streaming: bool = False
+
+
+def chat_request(params: Json) -> Request:
+    """Return a chat request that may be sent. Raises InvalidRequest with every fault found."""
+    body = _sendable(params)
+    faults = _messages_faults(body.get("messages"))
+    stream = body.pop("stream", False)
+    if not isinstance(stream, bool):
+        faults.append(FieldFault("stream", "must be true or false"))
+    members = {"messages": body.pop("messages", None)}
+    known, extras = _sorted(body, CHAT, CHAT_EXTRAS, faults)
+    return Request({**members, **known}, extras, stream is True)
+
+
+def embeddings_request(params: Json) -> Request:
+    """Return an embeddings request that may be sent. Raises InvalidRequest with every fault found."""
+    body = _sendable(params)
+    given = body.pop("input", None)
+    faults = [] if _is_input(given) else [FieldFault("input", "must be a text, a list of texts, or token numbers")]
+    known, extras = _sorted(body, EMBEDDINGS, EMBEDDING_EXTRAS, faults)
+    return Request({"input": given, **known}, extras)
+
+
+def _sendable(params: Json) -> dict[str, Any]:
+    """Return a copy without nulls and without the model, which the caller names apart."""
+    try:
+        text = json.dumps(params, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        rule = "must be JSON: finite numbers, whole Unicode characters, not nested without measure"
+        raise InvalidRequest([FieldFault("the body", rule)]) from None
+    copied = json.loads(text)
+    if not isinstance(copied, dict):
+        raise InvalidRequest([FieldFault("the body", "must be an object")])
+    return {name: value for name, value in copied.items() if value is not None and name != "model"}
+
+
+def _sorted(
+    body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], faults: list[FieldFault]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return members and extras apart. Raises InvalidRequest with `faults` and those found here."""
+    for name, value in body.items():
+        rule = known.get(name) or extras.get(name)
+        if rule is None:
+            faults.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
+        elif not rule[0](value):
+            faults.append(FieldFault(name, rule[1]))
+    if faults:
+        raise InvalidRequest(faults)
+    return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n in extras})
+
+
+def _messages_faults(messages: Any) -> list[FieldFault]:
+    if not isinstance(messages, list) or not 0 < len(messages) <= MESSAGES_MAX:
+        return [FieldFault("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
+    for index, message in enumerate(messages):
+        if rule := _message_fault(message):
+            return [FieldFault("messages", f"message {index + 1} {rule}")]
+    return []
+
+
+def _message_fault(message: Any) -> str | None:
+    if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        return f"must be an object with a role, one of {', '.join(sorted(_ROLES))}"
+    if message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
+        return "is a tool's and must have a tool_call_id"
+    return _content_fault(message.get("content"), message["role"]) or _tool_calls_fault(message.get("tool_calls"))
+
+
+def _content_fault(content: Any, role: str) -> str | None:
+    if content is None:
+        return None if role == "assistant" else "must have content"
+    if isinstance(content, str):
+        return None
+    if not is_objects(content) or not all(isinstance(part.get("type"), str) for part in content):
+        return "must have content that is a text or a list of objects with a type"
+    if not all(isinstance(part.get("text"), str) for part in content if part["type"] == "text"):
+        return "has a content part of type text without a text"
+    return None
+
+
+def _tool_calls_fault(calls: Any) -> str | None:
+    if calls is None:
+        return None
+    if not is_objects(calls):
+        return "has tool_calls that are not a list of objects"
+    for call in calls:
+        function = call.get("function", {})
+        named = isinstance(function, dict) and all(isinstance(function.get(n, ""), str) for n in ("name", "arguments"))
+        if not isinstance(call.get("id"), str) or not named:
+            return "has tool_calls without an id, or without a function with name and arguments as texts"
+    return None
+
+
+def _is_input(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    if not isinstance(value, list) or not 0 < len(value) <= INPUTS_MAX:
+        return False
+    if all(is_whole(item) for item in value):
+        return True
+    return all(isinstance(item, str) for item in value) or all(
+        isinstance(item, list) and item and all(is_whole(token) for token in item) for item in value
+    )

@@ -1,0 +1,101 @@
+"""Where a provider's API begins and how it wants its key, for LiteLLM's calls and for native ones.
+
+A reach is computed from the provider's row and the resolved route alone and holds no key. Promises: every address made
+from it lies below `base`, which is at the origin of the route's base URL and the same in each of its spellings; an
+Azure deployment and API version are the credential's own, whatever a caller names.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from yarl import URL
+
+from domain.calls.native_path import normalised_query
+from domain.credentials.providers import Dialect, Provider
+from domain.credentials.resolution import Route
+from domain.endpoints.forms import EndpointForm, kept_endpoint
+from domain.errors import InvalidPath, ProviderUnavailable
+from keyledger.llm.requests.origin import BEARER, KeyHeader, Origin, origin_of
+
+ANTHROPIC_VERSION = "2023-06-01"
+"""For calls that name none; Anthropic takes none without."""
+
+_VERSIONLESS_AZURE = frozenset({"v1", "latest", "preview"})
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_AZURE_PREFIX = re.compile(r"(?:openai/)?(?:v1/)?(?:deployments/[^/]+(?:/|$))*", re.IGNORECASE)
+_OF_THE_ACCOUNT = frozenset(
+    (
+        *("assistants", "batches", "containers", "conversations", "evals", "files", "fine_tuning", "models"),
+        *("responses", "threads", "uploads", "vector_stores"),
+    )
+)
+"""What Azure keeps beside the deployments, by the first segment of its path. All else belongs to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How to reach one provider by one route.
+
+    base: the address that paths are put behind, without a slash at its end. deployment, api_version: Azure's own, both
+    None elsewhere; `api_version` is None where it is part of `base`.
+    """
+
+    origin: Origin
+    header: KeyHeader
+    base: str
+    deployment: str | None = None
+    api_version: str | None = None
+
+    def url(self, path: str, query: str) -> str:
+        """Return where a native call goes. path: normalised. Raises InvalidPath."""
+        if self.deployment is None:
+            # Clients write the version into the path or into their base URL; here it is in `base` already.
+            below = "" if path == "v1" else path.removeprefix("v1/")
+            return _joined(self.base, below, normalised_query(query))
+        if "%2F" in path:
+            raise InvalidPath("must not hold escaped slashes for azure, where they could name another deployment")
+        below = _AZURE_PREFIX.sub("", path, count=1)
+        if self.api_version is None:
+            return _joined(self.base, below, normalised_query(query, "api-version"))
+        rest = normalised_query(query, "api-version")
+        if below.partition("/")[0] not in _OF_THE_ACCOUNT:
+            below = f"deployments/{self.deployment}/{below}".rstrip("/")
+        version = f"api-version={self.api_version}"
+        return _joined(self.base, below, f"{version}&{rest}" if rest else version)
+
+
+def reach_of(route: Route, deployment: str | None = None) -> Reach:
+    """Return how to reach the provider of a route. deployment: for Azure, where the route names none.
+
+    Raises ProviderUnavailable where something is missing or not usable.
+    """
+    return _reach(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
+
+
+@lru_cache(maxsize=1024)
+def _reach(provider: Provider, base_url: str, api_version: str | None, deployment: str | None) -> Reach:
+    base = kept_endpoint(provider.endpoint_form, base_url)
+    origin = origin_of(URL(base, encoded=True))
+    header = BEARER if provider.key_header == BEARER.name else KeyHeader(provider.key_header)
+    if provider.dialect is Dialect.AZURE:
+        return _azure(provider.name, origin, header, base, api_version, deployment)
+    return Reach(origin, header, f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base)
+
+
+def _azure(
+    name: str, origin: Origin, header: KeyHeader, base: str, api_version: str | None, deployment: str | None
+) -> Reach:
+    if api_version is None:
+        raise ProviderUnavailable(name, "no-api-version-configured")
+    # Other names would steer LiteLLM's routing or change the path.
+    if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
+        raise ProviderUnavailable(name, "deployment-name-not-usable")
+    if api_version in _VERSIONLESS_AZURE:
+        return Reach(origin, BEARER, f"{base}/openai/v1", deployment)
+    return Reach(origin, header, f"{base}/openai", deployment, api_version)
+
+
+def _joined(base: str, below: str, query: str) -> str:
+    address = f"{base}/{below}" if below else base
+    return f"{address}?{query}" if query else address

@@ -1,0 +1,146 @@
+"""Sends requests to providers; the only place where a key goes on the wire.
+
+Promises: no request leaves without a lease that is open, to another origin than the lease's, or twice under one lease;
+redirects are not followed, proxies and cookies not used. A tenant's endpoint is connected to at a checked address only.
+The connection pools are shared by all tenants and hold no key. No exception that leaves here, nor its traceback, holds
+one either.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import httpx
+from yarl import URL
+
+from domain.endpoints.addresses import address_in
+from domain.endpoints.rules import EndpointRules, address_fault
+from keyledger.llm.requests.origin import origin_of
+from keyledger.llm.wire.dialling import AddressRefused, CheckedResolver, Lookup, SystemLookup
+from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.observation import note_failure
+
+KEEP_ALIVE = 4.0
+"""Seconds an idle connection is kept: less than servers keep theirs (uvicorn, under vLLM, 5), because a request that
+meets a closing connection fails."""
+
+_NOT_ADDED = ("content-type", "user-agent")
+
+
+class CallFailed(Exception):
+    """The request was not sent, or not answered with 2xx. The lease's `seen` says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in seconds. `answer` covers a whole answer, or in a stream the wait for each piece."""
+
+    connect: float = 5.0
+    answer: float = 600.0
+
+
+class Dispatcher:
+    """The connection pools of one event loop.
+
+    rules: which private hosts tenants' endpoints may lead to now. lookup: how their names are resolved, by the machine
+    when left out.
+    """
+
+    def __init__(
+        self, rules: Callable[[], EndpointRules], timeouts: Timeouts | None = None, lookup: Lookup | None = None
+    ) -> None:
+        self._rules = rules
+        self._timeouts = timeouts or Timeouts()
+        self._lookup = lookup or SystemLookup()
+        # Apart: a connection opened with fewer checks, or by other rules, must not serve an address that needs more.
+        self._pools: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
+
+    @property
+    def pause(self) -> float:
+        """The longest wait for a piece of an answer, in seconds."""
+        return self._timeouts.answer
+
+    def deadline(self) -> float:
+        """Return when a call that begins now has to be answered, by the loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeouts.answer
+
+    async def send(
+        self,
+        lease: Lease,
+        method: str,
+        url: URL,
+        headers: Sequence[tuple[str, str]],
+        content: bytes | AsyncIterable[bytes] | None,
+        deadline: float,
+    ) -> aiohttp.ClientResponse | None:
+        """Send the request of a lease and return the answer when its head is there.
+
+        headers: without the key; what else stands in its header is left out. Returns None where there is no answer; the
+        lease's `seen` says why. Raises CallFailed for a request that the lease does not allow.
+        Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
+        """
+        if reason := lease.refusal(origin_of(url)):
+            if not lease.seen.sent:
+                lease.seen.failure = reason
+            raise CallFailed(reason)
+        lease.seen.sent = True
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            if lease.checked:
+                self._check_literal(lease)
+            async with asyncio.timeout_at(deadline):
+                return await self._pool(checked=lease.checked, self_hosted=lease.self_hosted).request(
+                    method,
+                    url,
+                    data=content,
+                    headers=[*(one for one in headers if one[0] != lease.header.name), _key_header(lease)],
+                    allow_redirects=False,
+                )
+        except asyncio.CancelledError as error:
+            cancelled = asyncio.CancelledError(*error.args)
+        except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
+            note_failure(lease.seen, error)
+        if cancelled is not None:
+            raise cancelled
+        return None
+
+    async def aclose(self) -> None:
+        """Close the pools."""
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.close()
+
+    def _check_literal(self, lease: Lease) -> None:
+        """Check an endpoint that is an address itself: resolvers are not asked about those."""
+        host, port = lease.origin.host, lease.origin.port
+        if address_in(host) is None:
+            return
+        if fault := address_fault(host, host, port, self._rules(), self_hosted=lease.self_hosted):
+            raise AddressRefused(fault)
+
+    def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
+        rules = self._rules() if checked else None
+        kind = (rules, self_hosted)
+        if kind not in self._pools:
+            resolver = None if rules is None else CheckedResolver(rules, self._lookup, self_hosted=self_hosted)
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=KEEP_ALIVE,
+                resolver=resolver,
+                use_dns_cache=not checked,
+                ssl=httpx.create_ssl_context(),
+            )
+            self._pools[kind] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+                trust_env=False,
+                skip_auto_headers=_NOT_ADDED,
+            )
+        return self._pools[kind]
+
+
+def _key_header(lease: Lease) -> tuple[str, str]:
+    assert lease.secret is not None  # noqa: S101  a closed lease was refused
+    return lease.header.name, lease.header.prefix + lease.secret.reveal()

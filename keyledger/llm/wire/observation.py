@@ -1,0 +1,74 @@
+"""What the wire saw of one call, in words of ours.
+
+Promises: numbers and reason codes only. Nothing that a provider wrote is kept but its status and its Retry-After, the
+latter as a number of seconds.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from keyledger.llm.wire.dialling import AddressRefused
+
+RETRY_AFTER_MAX = 86_400
+
+# The first that fits decides.
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorDNSError, "name-not-resolved"),
+    (aiohttp.ClientConnectorCertificateError, "certificate-not-trusted"),
+    (aiohttp.ClientSSLError, "tls-failed"),
+    (aiohttp.ClientConnectorError, "not-reachable"),
+    (aiohttp.ClientPayloadError, "answer-cut-off"),
+    (aiohttp.ClientConnectionError, "connection-lost"),
+    (aiohttp.ClientResponseError, "answer-not-http"),
+)
+
+
+@dataclass(slots=True)
+class Seen:
+    """`failure` is a reason code, `retry_after` in seconds. `sent`: a request left or tried to."""
+
+    sent: bool = False
+    status: int | None = None
+    retry_after: int | None = None
+    failure: str | None = None
+    timed_out: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the provider answered with success, as far as seen."""
+        return self.status is not None and 200 <= self.status < 300 and self.failure is None
+
+
+def note_answer(seen: Seen, answer: aiohttp.ClientResponse, *, streaming: bool) -> None:
+    """Note the head of an answer. `streaming`: it was to come in server-sent events."""
+    seen.status = answer.status
+    seen.retry_after = _seconds(answer.headers.get("retry-after", ""))
+    if streaming and seen.accepted and answer.content_type != "text/event-stream":
+        seen.failure = "answer-not-a-stream"
+
+
+def note_failure(seen: Seen, error: Exception) -> None:
+    """Note why there is no answer, or not the whole of it."""
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, AddressRefused):
+        seen.failure = cause.reason
+    elif isinstance(error, TimeoutError):
+        seen.timed_out = True
+    else:
+        seen.failure = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "transport-fault")
+
+
+def _seconds(retry_after: str) -> int | None:
+    """Return a Retry-After in seconds from now, whether it was written as a number or as a date."""
+    if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9:
+        return min(int(retry_after), RETRY_AFTER_MAX)
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(0, round((moment - datetime.now(UTC)).total_seconds())), RETRY_AFTER_MAX)

@@ -1,0 +1,1 @@
+"""Writing to the log, and noticing that it went backwards."""

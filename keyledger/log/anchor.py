@@ -1,0 +1,139 @@
+"""The last state of the log, recorded outside the database: DATA_DIR/log-anchor.json, an object with, by ledger id,
+
+    position    of the last event that was seen
+    event       SHA-256 over that event's stored row; null while the log is empty
+
+The id of a ledger is made with its tables and is the same after a dump and a restore. A folder may serve several
+databases; what is known of one says nothing of another.
+
+Promises: the file is whole after a crash at any point, old or new; only its owner can read it; it never names an event
+that was not committed, so a crash of ours or of the database contradicts nothing. A log that ends before the recorded
+position, or has another event there, is told apart from one that merely grew.
+Does not see: events before the recorded one that were exchanged while that one was left as it is.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg_pool import ConnectionPool
+
+from domain.audit.leaf import row_digest
+from domain.errors import StoreUnavailable
+from keyledger.log.durable_file import replace_file
+from projections.database.connections import BoundedConnection, Row, unavailable
+
+FILE_NAME = "log-anchor.json"
+
+# One statement, so that all of it is of one moment.
+_LOOK = """
+SELECT ledger.ledger_id, event.*
+  FROM keyledger_ledger AS ledger
+  LEFT JOIN keyledger_events AS event
+    ON event.notification_id = ANY (ARRAY[%s::bigint, (SELECT max(notification_id) FROM keyledger_events)])
+ ORDER BY event.notification_id
+"""
+
+
+class AnchorUnreadable(Exception):
+    """The file is there and is not an anchor, or may not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """One state of the log."""
+
+    ledger_id: str
+    position: int
+    event: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """How the log contradicts what was recorded. `head`: where the log ends now."""
+
+    recorded: int
+    head: int
+
+    @property
+    def detail(self) -> str:
+        """What was found, for people."""
+        if self.head < self.recorded:
+            return (
+                f"the log ends at position {self.head}, but position {self.recorded} was recorded outside the database:"
+                " an older backup was restored, or events were removed"
+            )
+        return (
+            f"the event at position {self.recorded} is not the one that was recorded outside the database, and the log"
+            f" goes on to position {self.head}: an older backup was restored and written to, or the log was rewritten"
+        )
+
+
+class AnchorFile:
+    """The anchors of one DATA_DIR. Processes may share it; what one overwrites of another's, that one writes again."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """data_dir: made when the first anchor is written."""
+        self.path = data_dir / FILE_NAME
+
+    def read(self) -> dict[str, Anchor]:
+        """Return the anchors by ledger id, none where there is no file. Raises AnchorUnreadable."""
+        try:
+            stored = json.loads(self.path.read_bytes())
+            return {ledger_id: _read(ledger_id, members) for ledger_id, members in stored.items()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise AnchorUnreadable from None
+
+    def write(self, anchor: Anchor) -> None:
+        """Put the anchor in the place of the one before of its ledger.
+
+        Raises OSError, and AnchorUnreadable; the ones before then stay.
+        """
+        anchors = {**self.read(), anchor.ledger_id: anchor}
+        content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
+        replace_file(self.path, f"{json.dumps(content, indent=2)}\n".encode())
+
+
+def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -> tuple[Anchor, Contradiction | None]:
+    """Return the state of the log now, and how it contradicts what is `known` of it. Raises StoreUnavailable."""
+    with unavailable(), pool.connection() as connection:
+        ledger = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
+        recorded = known.get(ledger["ledger_id"]) if ledger else None
+        rows = connection.execute(_LOOK, [recorded.position if recorded else None], binary=True).fetchall()
+    if not rows:
+        raise StoreUnavailable  # the ledger's id is made with the tables and cannot be removed
+    now, found = _anchor(rows[-1]), _anchor(rows[0])
+    if recorded is None or recorded.position == 0 or recorded == found:
+        return now, None
+    return now, Contradiction(recorded.position, now.position)
+
+
+def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
+    """Bring an anchor that is there to the end of the log, unless they contradict each other or something fails.
+
+    For commands that append without a service; the next service would do it, too.
+    """
+    with suppress(AnchorUnreadable, StoreUnavailable, OSError):
+        known = file.read()
+        now, contradiction = look(pool, known)
+        if contradiction is None and now.ledger_id in known and now != known[now.ledger_id]:
+            file.write(now)
+
+
+def _read(ledger_id: str, members: Mapping[str, Any]) -> Anchor:
+    event = members["event"]
+    return Anchor(str(UUID(ledger_id)), int(members["position"]), None if event is None else str(event))
+
+
+def _anchor(row: Row) -> Anchor:
+    if row["notification_id"] is None:
+        return Anchor(str(row["ledger_id"]), 0, None)
+    position = row["notification_id"]
+    digest = row_digest(position, row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
+    return Anchor(str(row["ledger_id"]), position, digest)

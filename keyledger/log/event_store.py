@@ -1,0 +1,231 @@
+"""The log, on the `eventsourcing` library: its application, event store, recorder and table, with our one-call append.
+
+Promises: `append` stores events and the rows of the current view together, in the order of positions, in one call to
+the database; when it returned they survive a crash of any process and of the database. The process environment chooses
+nothing: no persistence, cipher, compressor or topic.
+Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage; whoever sent the command looks for
+its command id. A warning of the database during an append counts as an outage too: it is how PostgreSQL says that a
+synchronous standby did not confirm.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+from eventsourcing.application import Application
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import (
+    EventStore,
+    InfrastructureFactory,
+    IntegrityError,
+    JSONTranscoder,
+    Mapper,
+    PersistenceError,
+    Recording,
+    StoredEvent,
+)
+from eventsourcing.postgres import (
+    PostgresApplicationRecorder,
+    PostgresDatastore,
+    PostgresFactory,
+)
+from eventsourcing.utils import Environment
+from psycopg.errors import Diagnostic
+from psycopg.rows import tuple_row
+from psycopg_pool import ConnectionPool
+
+from domain.credentials.recording import recordable
+from domain.errors import StoreUnavailable, VersionConflict
+from domain.event import Event
+from domain.event_codec import decode, encode
+from projections.current_credentials import last_of_each, project
+from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
+
+_APPEND = "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb) AS position"
+"""Arrays go in binary form: as text, the states alone cost client and server more than the insert."""
+_TO_JSON = json.JSONEncoder(default=str)
+
+
+_NEWEST = """
+SELECT e.originator_id, e.originator_version, e.topic, e.state
+  FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
+       SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
+"""
+_FIND_ALL = """
+SELECT wanted.command_id, e.originator_id, e.originator_version, e.topic, e.state
+  FROM unnest(%b::uuid[], %s::text[]) AS wanted (stream, command_id), LATERAL (
+       SELECT * FROM keyledger_events
+        WHERE originator_id = wanted.stream
+          AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
+        ORDER BY originator_version LIMIT 1) AS e
+"""
+
+
+class ClosedMapper(Mapper[UUID]):
+    """Maps typed events to rows by the closed registry of `domain.event_codec`.
+
+    The library's own imports whatever module a stored topic names, and skips validation.
+    """
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        """Return the row of an event."""
+        if not isinstance(domain_event, Event):
+            raise TypeError(f"{type(domain_event).__name__} is not in the registry")
+        return StoredEvent(
+            domain_event.originator_id, domain_event.originator_version, domain_event.TOPIC, encode(domain_event)
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
+        """Return the event of a row. Raises CredentialIntegrityError."""
+        stream = UUID(str(stored_event.originator_id))
+        return decode(stream, stored_event.originator_version, stored_event.topic, stored_event.state)
+
+
+class ProjectingEventStore(EventStore[UUID]):
+    """Computes the rows of the current view from the events, so that no append can bypass the projection.
+
+    For the same reason it is here that events pass the gate which keeps keys out of the log.
+    """
+
+    def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
+        """Store the events together with the view rows they lead to."""
+        events = [recordable(event) for event in domain_events if isinstance(event, Event)]
+        rows = [project(event) for event in last_of_each(events)]
+        self.recorder.insert_events([*map(self.mapper.to_stored_event, events)], view_rows=rows, **kwargs)
+        return []  # recordings are for followers within a process; ours follow the log
+
+
+class OneCallRecorder(PostgresApplicationRecorder):
+    """Inserts through the function `keyledger_append`. Reads as the library does, without its blind retries."""
+
+    # The library repeats a failed call ten times, which hides an outage for minutes and turns a lost answer into a
+    # conflict. What it wraps is the plain call.
+    select_events = PostgresApplicationRecorder.select_events.__wrapped__
+    select_notifications = PostgresApplicationRecorder.select_notifications.__wrapped__
+    max_notification_id = PostgresApplicationRecorder.max_notification_id.__wrapped__
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        """Insert the events and `view_rows`, and return the positions. Raises the library's persistence errors."""
+        if not stored_events:
+            return None
+        warnings: list[str] = []
+
+        def note(notice: Diagnostic) -> None:
+            if notice.severity_nonlocalized == "WARNING":
+                warnings.append(notice.sqlstate or "")
+
+        with self.datastore.get_connection() as connection:
+            connection.add_notice_handler(note)
+            try:
+                columns = _columns(stored_events, kwargs["view_rows"])
+                found = connection.execute(_APPEND, columns).fetchall()
+            finally:
+                connection.remove_notice_handler(note)
+        if warnings:
+            raise PersistenceError("the database warned during an append")
+        return [row["position"] for row in found]
+
+
+class _Datastore(PostgresDatastore):
+    """The library's datastore on a pool that is given. Its own takes no connection string."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        super().__init__(dbname="", host="", port="", user="", password="")
+        self.pool = pool  # type: ignore[assignment]  # the library's subclass adds a password callback only
+
+    def register_type_adapters(self) -> None:
+        """Register nothing: the append takes plain arrays, and the table is made by the migration."""
+
+    def close(self) -> None:
+        """Leave the pool open: whoever made it closes it."""
+
+
+class _Factory(PostgresFactory):
+    application_recorder_class = OneCallRecorder
+
+    def __init__(self, env: Environment, pool: ConnectionPool[BoundedConnection]) -> None:
+        InfrastructureFactory.__init__(self, env)  # past the constructor that would make a pool of its own
+        self.datastore = _Datastore(pool)
+
+
+class CredentialLog(Application[UUID]):
+    """The log of all credentials. Implements `domain.event_log.EventLog`."""
+
+    name = EVENTS_TABLE.removesuffix("_events")
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        """pool: connections to a database that was migrated. It stays open when the log is closed."""
+        self._pool = pool
+        super().__init__()
+
+    def construct_env(self, name: str, env: Any = None) -> Environment:
+        """Return fixed settings: tables are made by the migration, and `os.environ` has no say."""
+        return Environment(name, {"CREATE_TABLE": "n"})
+
+    def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
+        """Return the factory on the given pool."""
+        return _Factory(env, self._pool)
+
+    def construct_event_store(self) -> EventStore[UUID]:
+        """Return the store that projects what it appends."""
+        return ProjectingEventStore(self.mapper, self.recorder)
+
+    def construct_mapper(self) -> Mapper[UUID]:
+        """Return the closed mapper, without cipher or compressor."""
+        return ClosedMapper(JSONTranscoder())
+
+    def last(self, stream: UUID) -> Event | None:
+        """Return the newest event of a stream. Raises StoreUnavailable, CredentialIntegrityError."""
+        return self.newest([stream]).get(stream)
+
+    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
+        """Return the newest event of each stream that has any. Raises StoreUnavailable, CredentialIntegrityError."""
+        rows = self._rows(_NEWEST, [list(set(streams))])
+        return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
+
+    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
+        """Return the events that commands caused, by stream and command id.
+
+        Raises StoreUnavailable, CredentialIntegrityError.
+        """
+        columns = [[stream for stream, _ in wanted], [command_id for _, command_id in wanted]]
+        rows = self._rows(_FIND_ALL, columns)
+        return {
+            (stream, command_id): decode(stream, version, topic, state)
+            for command_id, stream, version, topic, state in rows
+        }
+
+    def stream(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
+        try:
+            return [event for event in self.events.get(stream) if isinstance(event, Event)]
+        except PersistenceError:
+            raise StoreUnavailable from None
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Store the events with the current view. Raises VersionConflict, StoreUnavailable."""
+        try:
+            self.events.put(events)
+        except IntegrityError:
+            raise VersionConflict(events[0].originator_version, precondition=False) from None
+        except PersistenceError:
+            raise StoreUnavailable from None
+
+    def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
+        with (
+            unavailable(),
+            self._pool.connection() as connection,
+            connection.cursor(row_factory=tuple_row, binary=True) as cursor,
+        ):
+            return cursor.execute(statement, columns).fetchall()
+
+
+def _columns(stored_events: Sequence[StoredEvent], rows: Sequence[dict[str, object]]) -> list[object]:
+    return [
+        [event.originator_id for event in stored_events],
+        [event.originator_version for event in stored_events],
+        [event.topic for event in stored_events],
+        [event.state for event in stored_events],
+        _TO_JSON.encode(rows),
+    ]

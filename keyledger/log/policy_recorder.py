@@ -1,0 +1,33 @@
+"""Writes into the log which policy a service starts with, where it differs from the last that the log knows.
+
+Promises: a change of who may use the global keys is recorded before the service answers anybody.
+"""
+
+from domain.audit.events import POLICY_STREAM, change_policy
+from domain.credentials.resolution import ResolutionPolicy
+from domain.errors import VersionConflict
+from domain.event import Clock, CommandMeta
+from domain.event_log import EventLog
+
+_TRIES = 8
+
+
+def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, clock: Clock) -> None:
+    """Append the policy if it is new. Raises StoreUnavailable, VersionConflict."""
+    for last_try in (False,) * (_TRIES - 1) + (True,):
+        event = change_policy(
+            log.last(POLICY_STREAM),
+            tenant_credentials=policy.tenant_credentials,
+            global_fallback="allow" if policy.fallback_allowed else "deny",
+            meta=meta,
+            now=clock(),
+        )
+        if event is None:
+            return
+        try:
+            log.append([event])
+        except VersionConflict:  # another service starts at this moment: look again
+            if last_try:
+                raise
+        else:
+            return

@@ -1,0 +1,190 @@
+"""Counts who used a credential, and writes the counts once a second: never one row or event for a call.
+
+Promises: `used` costs a microsecond or two and does not wait for a database; a call that was counted is added to its
+hour once, in as many nodes as there are, also when the database was away in between or the answer of a commit was lost.
+A provider's first refusal of a credential, and its recovery, are in the log with the same flush.
+Refuses: to grow. At most `ENTRIES` records wait for the database; while they do, calls of others are not counted, and
+the log of the process says how many.
+Survives: an orderly end stores everything. A process that is killed loses what it counted in its last second.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
+from domain.errors import ServiceError, StoreUnavailable
+from domain.event import Clock
+from keyledger.log.acceptance_recorder import AcceptanceRecords, Heard
+from projections.credential_usage import BATCH, AdditionUnknown
+
+TICK_S = 1.0
+"""Seconds between two flushes."""
+ENTRIES = 50_000
+"""Records that wait for the database at most, some 20 MB."""
+
+_log = logging.getLogger("keyledger.usage")
+_Key = tuple[datetime, str, str, int]
+
+
+class Additions(Protocol):
+    """Where counts are added up, as `projections.credential_usage` does."""
+
+    def add(self, records: Sequence[UsageRecord]) -> None:
+        """Add all or none. Raises StoreUnavailable and AdditionUnknown."""
+        ...
+
+    def was_added(self, transaction: str) -> bool:
+        """Say what became of an addition. Raises StoreUnavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Count:
+    """What was counted of a version within an hour and is not written yet."""
+
+    last_used_at: datetime
+    calls: int = 0
+    failures: int = 0
+    heard: Heard = field(default_factory=Heard)
+
+    def add(self, record: UsageRecord) -> None:
+        self.calls += record.calls
+        self.failures += record.failures
+        self.last_used_at = max(self.last_used_at, record.last_used_at)
+
+
+class UsageMeter:
+    """Implements `domain.audit.usage.UsageMeter` for one process. A task on the event loop flushes it."""
+
+    def __init__(self, additions: Additions, acceptances: AcceptanceRecords, clock: Clock) -> None:
+        self._additions = additions
+        self._acceptances = acceptances
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[_Key, _Count] = {}
+        self._room = ENTRIES
+        self._uncounted = 0
+        self._hour = hour_of(clock())
+        self._next_hour = self._hour + HOUR
+        self._flushing = threading.Lock()
+        self._unwritten: dict[_Key, _Count] = {}
+        self._doubtful: tuple[str, Sequence[UsageRecord]] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def used(
+        self,
+        tenant_id: str,
+        provider: str,
+        version: int,
+        *,
+        failed: bool,
+        rejected: bool,
+        request_id: str | None = None,
+    ) -> None:
+        """Count a call that ended."""
+        now = self._clock()
+        with self._lock:
+            if not self._hour <= now < self._next_hour:
+                self._hour = hour_of(now)
+                self._next_hour = self._hour + HOUR
+            key = (self._hour, tenant_id, provider, version)
+            count = self._counts.get(key)
+            if count is None:
+                if len(self._counts) >= self._room:
+                    self._uncounted += 1
+                    return
+                count = self._counts[key] = _Count(now)
+            count.calls += 1
+            count.failures += failed
+            if now > count.last_used_at:  # noqa: PLR1730  on every call, where `max` would cost a tenth of it
+                count.last_used_at = now
+            if rejected or not failed:
+                count.heard.hear(rejected=rejected, request_id=request_id)
+
+    def waits(self) -> bool:
+        """Say whether something was counted or noticed that is not stored yet."""
+        return bool(self._counts or self._unwritten or self._doubtful or len(self._acceptances))
+
+    def flush(self) -> None:
+        """Store what was counted and heard. Raises StoreUnavailable; everything is kept then."""
+        with self._flushing:
+            self._take()
+            try:
+                self._acceptances.store()
+                self._write()
+            finally:
+                self._room = max(0, ENTRIES - max(len(self._unwritten), len(self._acceptances)))
+
+    def start(self) -> None:
+        """Begin to flush every second, on the running event loop."""
+        self._task = asyncio.create_task(self._run(), name="usage meter")
+
+    async def stop(self) -> None:
+        """End, and store everything that was counted."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await asyncio.to_thread(self._flush_or_log)
+
+    def _take(self) -> None:
+        """Move what was counted to what is to be written."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+            uncounted, self._uncounted = self._uncounted, 0
+        if uncounted:
+            _log.warning("%d calls were not counted: too much waits for the database", uncounted)
+        for key, count in counts.items():
+            if count.heard.refused or count.heard.accepted:
+                self._acceptances.hear(key[1:], count.heard)
+        self._keep(_records(counts))
+
+    def _keep(self, records: Iterable[UsageRecord]) -> None:
+        for record in records:
+            self._unwritten.setdefault(record.place, _Count(record.last_used_at)).add(record)
+
+    def _write(self) -> None:
+        if self._doubtful is not None:
+            transaction, records = self._doubtful
+            if not self._additions.was_added(transaction):
+                self._keep(records)
+            self._doubtful = None
+        waiting = _records(self._unwritten)
+        for start in range(0, len(waiting), BATCH):
+            batch = waiting[start : start + BATCH]
+            try:
+                self._additions.add(batch)
+            except AdditionUnknown as unknown:
+                self._doubtful = (unknown.transaction, batch)
+                self._forget(batch)
+                raise StoreUnavailable from None
+            self._forget(batch)
+
+    def _forget(self, records: Iterable[UsageRecord]) -> None:
+        for record in records:
+            del self._unwritten[record.place]
+
+    def _flush_or_log(self) -> None:
+        try:
+            self.flush()
+        except ServiceError as fault:
+            _log.warning("what was counted could not be stored yet: %s", fault.code)
+        except Exception as fault:  # noqa: BLE001  the task must go on; what was counted is kept
+            _log.error("what was counted could not be stored: %s", type(fault).__name__)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await asyncio.to_thread(self._flush_or_log)
+
+
+def _records(counts: "dict[_Key, _Count]") -> list[UsageRecord]:
+    return [
+        UsageRecord(UsagePlace(*key), count.calls, count.failures, count.last_used_at) for key, count in counts.items()
+    ]

@@ -1,0 +1,1 @@
+"""Signing what the log is at a moment."""

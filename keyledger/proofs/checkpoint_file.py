@@ -1,0 +1,55 @@
+"""The last signed checkpoint, kept outside the database: DATA_DIR/checkpoints/<ledger id>, a C2SP signed note.
+
+Promises: the file is whole after a crash at any point, old or new. Several processes may keep checkpoints here: to read
+the last one, compare and write is one step inside `alone`, so none is replaced by a smaller one. The checkpoint that an
+operator gave up by accepting an older backup stays beside it, with its size as suffix.
+"""
+
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
+from domain.proofs.signed_note import MalformedNote, SignedNote, parse_note
+from keyledger.log.durable_file import alone, replace_file
+
+FOLDER = "checkpoints"
+
+
+class CheckpointUnreadable(Exception):
+    """The file is there and is not a checkpoint, or may not be read."""
+
+
+class CheckpointFile:
+    """The checkpoints of one ledger in one DATA_DIR."""
+
+    def __init__(self, data_dir: Path, ledger_id: str) -> None:
+        """data_dir: made when the first checkpoint is written."""
+        self.path = data_dir / FOLDER / ledger_id
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes out while a checkpoint is compared with the last one and kept. Raises OSError."""
+        return alone(self.path)
+
+    def read(self) -> tuple[SignedNote, Checkpoint] | None:
+        """Return the last checkpoint, or None. Raises CheckpointUnreadable. Signatures are the caller's to verify."""
+        try:
+            note = parse_note(self.path.read_bytes())
+            return note, parse_checkpoint(note.text)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, MalformedNote):
+            raise CheckpointUnreadable from None
+
+    def write(self, note: SignedNote) -> None:
+        """Keep a checkpoint in place of the one before. Raises OSError; the one before then stays."""
+        replace_file(self.path, note.render())
+
+    def give_up(self) -> None:
+        """Put the last checkpoint aside, after an operator accepted a log that contradicts it. Raises OSError."""
+        try:
+            known = self.read()
+            suffix = str(known[1].size) if known else "none"
+        except CheckpointUnreadable:
+            suffix = "unreadable"
+        with suppress(FileNotFoundError):
+            self.path.replace(self.path.with_name(f"{self.path.name}.given-up-at-{suffix}"))

@@ -1,0 +1,257 @@
+"""Checkpoints and proofs of one running service.
+
+Promises: a checkpoint is signed only after the tree was found to begin with the last checkpoint kept outside the
+database, so a database that was rolled back or rewritten gets no signature; what was signed is on disk before anybody
+gets it. Reading catches up first, so whoever asks after a write finds it in the answer.
+Refuses, with `CheckpointRefused`: to sign a log that contradicts the last checkpoint, or beside one that cannot be
+read.
+Survives: a crash between two steps leaves the last checkpoint or a newer one of the same log.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from psycopg_pool import ConnectionPool
+
+from domain.audit.entries import facts_of
+from domain.audit.leaf import leaf_of
+from domain.errors import CheckpointRefused, CredentialIntegrityError, NoSuchProof, SigningOff
+from domain.event import Clock
+from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
+from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
+from domain.proofs.signed_note import MalformedNote, SignedNote, UntrustedNote, open_note
+from domain.proofs.tiles import TILE_WIDTH, Tile, TileFault, TileHashes
+from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from keyledger.proofs.signing_keys import LogSigner, verifier_of
+from projections.catch_up import CatchUp, position_of, read_after, read_all
+from projections.database.connections import BoundedConnection, Connection, connect, unavailable
+from projections.transparency_log import TABLE, builder_at, hashes_at, read_tiles
+
+_PAGE = 1000
+_UNWRITABLE = "DATA_DIR cannot be written, and a checkpoint is kept before it is given"
+_log = logging.getLogger("keyledger.audit.checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last checkpoint this process knows to be kept."""
+
+    note: SignedNote
+    checkpoint: Checkpoint
+    signed_at: datetime
+
+
+class Transparency:
+    """Implements `domain.proofs.proofs.TransparencyLog`."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        dsn: str,
+        follower: CatchUp,
+        signer: LogSigner | None,
+        data_dir: Path,
+        clock: Clock,
+    ) -> None:
+        """dsn: where evidence opens a connection of its own. signer: None where no AUDIT_SIGNING_KEY is set."""
+        self._pool = pool
+        self._dsn = dsn
+        self._follower = follower
+        self._signer = signer
+        self._data_dir = data_dir
+        self._clock = clock
+        self._signing = threading.Lock()
+        self._last: _Last | None = None
+
+    @property
+    def signs(self) -> bool:
+        """Whether this service has a key to sign with."""
+        return self._signer is not None
+
+    @property
+    def last_signed_at(self) -> datetime | None:
+        """When the last checkpoint was signed, as far as this process knows."""
+        return self._last.signed_at if self._last else None
+
+    def checkpoint(self) -> SignedCheckpoint:
+        """Return a checkpoint of the log as it is now. Raises SigningOff, CheckpointRefused, StoreUnavailable."""
+        if self._signer is None:
+            raise SigningOff
+        self._follower.run()
+        with self._signing:
+            last = self._renew(self._signer)
+        return SignedCheckpoint(
+            last.note.render().decode(),
+            last.checkpoint.origin,
+            last.checkpoint.size,
+            last.checkpoint.root,
+            last.signed_at,
+        )
+
+    def inclusion(self, position: int, size: int | None) -> Inclusion:
+        """Prove a position. Raises NoSuchProof, StoreUnavailable, CredentialIntegrityError."""
+        self._follower.run()
+        with self._connection() as connection:
+            size = self._size(size)
+            if not 1 <= position <= size:
+                raise NoSuchProof(f"the tree of {size} leaves has no position {position}")
+            (appended,) = read_after(connection, position - 1, 1)
+            leaf = leaf_of(appended.position, appended.event, appended.state)
+            with _whole_tree(position):
+                proof = inclusion_proof(position - 1, size, hashes_at(connection, size))
+            root = _root(connection, size)
+        return Inclusion(position, size, leaf.decode(), leaf_hash(leaf), proof, root)
+
+    def consistency(self, older: int, size: int | None) -> Consistency:
+        """Prove that the log only grew. Raises NoSuchProof, StoreUnavailable, CredentialIntegrityError."""
+        self._follower.run()
+        with self._connection() as connection:
+            size = self._size(size)
+            if not 0 <= older <= size:
+                raise NoSuchProof(f"a tree of {size} leaves does not begin with one of {older}")
+            with _whole_tree(None):
+                proof = consistency_proof(older, size, hashes_at(connection, size))
+            return Consistency(older, size, _root(connection, older), _root(connection, size), proof)
+
+    def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
+        """Yield leaves in order, read page by page. Raises StoreUnavailable, CredentialIntegrityError."""
+        with connect(self._dsn) as connection, unavailable():
+            hashes = hashes_at(connection, size)
+            for batch in read_all(connection, 0, _PAGE, size):
+                stored = _leaf_hashes(connection, batch[0].position, batch[-1].position, size)
+                for appended in batch:
+                    if tenant_id is not None and facts_of(appended.event).tenant_id != tenant_id:
+                        continue
+                    leaf = leaf_of(appended.position, appended.event, appended.state).decode()
+                    proof = () if tenant_id is None else _proof(appended.position, size, hashes)
+                    yield ProvenLeaf(appended.position, leaf, stored.get(appended.position), proof)
+
+    def _renew(self, signer: LogSigner) -> _Last:
+        """Sign the tree as it is, unless the last checkpoint is of the same size. The caller holds the lock."""
+        with self._connection() as connection:
+            row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
+        file = CheckpointFile(self._data_dir, row["ledger_id"] if row else "")
+        with self._alone(file):
+            return self._continue(file, signer)
+
+    def _continue(self, file: CheckpointFile, signer: LogSigner) -> _Last:
+        """Sign a tree that goes on from the last checkpoint, and keep what was signed."""
+        with self._connection() as connection:
+            last = self._kept(file, signer)
+            # After the file was read: whoever wrote it had a tree of that size, so a smaller one now went back.
+            size = position_of(connection, TABLE)
+            _require_events(connection, size)
+            if last is not None:
+                self._require_continuation(connection, last.checkpoint, size)
+                if last.checkpoint.size == size and last.checkpoint.origin == signer.name:
+                    self._last = last
+                    return last
+            checkpoint = Checkpoint(signer.name, size, _root(connection, size))
+        note = SignedNote(checkpoint.text).signed_by(signer)
+        try:
+            file.write(note)
+        except OSError:
+            raise CheckpointRefused(_UNWRITABLE) from None
+        self._last = _Last(note, checkpoint, self._clock())
+        _log.info("audit checkpoint", extra={"size": size, "checkpoint": note.render().decode()})
+        return self._last
+
+    def _kept(self, file: CheckpointFile, signer: LogSigner) -> _Last | None:
+        """Return the last checkpoint of the file, signed with this key or an earlier one. Raises CheckpointRefused."""
+        try:
+            found = file.read()
+        except CheckpointUnreadable:
+            raise CheckpointRefused(f"the last checkpoint in DATA_DIR/{file.path.parent.name} cannot be read") from None
+        if found is None:
+            return None
+        note, checkpoint = found
+        if checkpoint.origin == signer.name:
+            try:
+                open_note(note.render(), [verifier_of(signer.vkey)])
+            except (MalformedNote, UntrustedNote):
+                raise CheckpointRefused(
+                    "the last checkpoint in DATA_DIR is not signed with AUDIT_SIGNING_KEY"
+                ) from None
+        if self._last is not None and self._last.checkpoint == checkpoint:
+            return self._last
+        return _Last(note, checkpoint, datetime.fromtimestamp(file.path.stat().st_mtime, self._clock().tzinfo))
+
+    def _require_continuation(self, connection: Connection, last: Checkpoint, size: int) -> None:
+        if size < last.size:
+            raise CheckpointRefused(
+                f"the log has {size} entries, and a checkpoint of {last.size} was signed: it went back"
+            )
+        try:
+            root = _root(connection, last.size)
+        except CredentialIntegrityError:
+            root = b""
+        if root != last.root:
+            raise CheckpointRefused(
+                f"the first {last.size} entries are not those that were signed: the log was rewritten"
+            )
+
+    @contextmanager
+    def _alone(self, file: CheckpointFile) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file.alone())
+            except OSError:
+                raise CheckpointRefused(_UNWRITABLE) from None
+            yield
+
+    @contextmanager
+    def _connection(self) -> Iterator[BoundedConnection]:
+        with unavailable(), self._pool.connection() as connection:
+            yield connection
+
+    def _size(self, wanted: int | None) -> int:
+        known = self._follower.lag().position
+        if wanted is not None and wanted > known:
+            raise NoSuchProof(f"the log has {known} entries, not {wanted}")
+        return known if wanted is None else wanted
+
+
+def _require_events(connection: Connection, size: int) -> None:
+    """Raise CheckpointRefused unless the log has every event that the tree covers."""
+    row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
+    if row is None or row["head"] < size:
+        raise CheckpointRefused(f"the tree covers {size} events and the log ends before: it went back")
+
+
+def _root(connection: Connection, size: int) -> bytes:
+    """Return the root over the first `size` leaves, from stored tiles. Raises CredentialIntegrityError."""
+    if size == 0:
+        return EMPTY_ROOT
+    return builder_at(connection, size).root()
+
+
+def _leaf_hashes(connection: Connection, first: int, last: int, size: int) -> dict[int, bytes]:
+    """Return the stored leaf hashes of positions, without those that the tree lacks."""
+    tiles = [Tile(0, index) for index in range((first - 1) // TILE_WIDTH, (last - 1) // TILE_WIDTH + 1)]
+    found: dict[int, bytes] = {}
+    for tile, hashes in read_tiles(connection, tiles).items():
+        for place in range(len(hashes) // HASH_SIZE):
+            position = tile.index * TILE_WIDTH + place + 1
+            if position <= size:
+                found[position] = hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+    return found
+
+
+def _proof(position: int, size: int, hashes: TileHashes) -> tuple[bytes, ...]:
+    with _whole_tree(position):
+        return inclusion_proof(position - 1, size, hashes)
+
+
+@contextmanager
+def _whole_tree(position: int | None) -> Iterator[None]:
+    try:
+        yield
+    except TileFault:
+        where = "" if position is None else f" for position {position}"
+        raise CredentialIntegrityError(f"transparency-log-damaged{where}") from None

@@ -1,0 +1,197 @@
+"""The keys of the audit log: an Ed25519 key signs checkpoints, witnesses sign that they saw them.
+
+    signing key     "PRIVATE+KEY+" + name + "+" + key id + "+" + base64 of 0x01 and the seed of 32 bytes
+    verifier key    name + "+" + key id + "+" + base64 of the type and the public key of 32 bytes
+    type 0x01       signature of the text of a note
+    type 0x04       eight bytes of POSIX seconds, signature of "cosignature/v1\\ntime <seconds>\\n" and the text
+
+The private text is the one that Go's note package writes and reads, and the same for a log and a witness: what differs
+is the type that goes into the key id, so a signature of the one kind is never taken for the other.
+Promises: a signing key is a `Secret` from the moment it is made; no repr and no error shows it.
+Refuses, with `MalformedNote`: a name that names no key, a text that is no signing key, types it does not know.
+Standards: RFC 8032 (Ed25519), C2SP signed-note, C2SP tlog-cosignature.
+"""
+
+import base64
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.secret import Secret
+from domain.proofs.signed_note import (
+    COSIGNATURE_V1,
+    ED25519,
+    MalformedNote,
+    Signature,
+    VerifierKey,
+    decode_base64,
+    parse_verifier_key,
+    require_key_name,
+)
+
+_PREFIX = "PRIVATE+KEY+"
+_SEED_SIZE = _PUBLIC_SIZE = 32
+_TIME_SIZE, _SIGNATURE_SIZE = 8, 64
+_LAST_SECOND = (1 << 63) - 1
+
+
+def generate_signing_key(name: str | None = None) -> Secret:
+    """Return a new random signing key. name: `keyledger-` and eight hexadecimal digits when it is not given.
+
+    Raises MalformedNote for a name that is empty, not printable, an API key, or has spaces or plus signs.
+    """
+    name = f"keyledger-{secrets.token_hex(4)}" if name is None else name
+    _require_own_name(name)
+    seed = secrets.token_bytes(_SEED_SIZE)
+    key_id = VerifierKey(name, ED25519, _public_of(Ed25519PrivateKey.from_private_bytes(seed))).key_id
+    return Secret(f"{_PREFIX}{name}+{key_id.hex()}+{base64.b64encode(bytes([ED25519]) + seed).decode()}")
+
+
+class _Signer:
+    """A private key with its verifier key, whose type says what it signs."""
+
+    __slots__ = ("_private", "key")
+    _kind: int
+    _called: str
+
+    def __init__(self, signing_key: Secret) -> None:
+        """Raises MalformedNote, without the text, when it is not a signing key."""
+        self._private, name = _parse_signing_key(signing_key)
+        self.key = VerifierKey(name, self._kind, _public_of(self._private))
+
+    @property
+    def name(self) -> str:
+        """The key name; a log's is also its origin."""
+        return self.key.name
+
+    @property
+    def key_id(self) -> bytes:
+        """The key id, four bytes. The same key has another as a witness's than as a log's."""
+        return self.key.key_id
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key, for those who rely on the signatures."""
+        return self.key.render()
+
+    def __repr__(self) -> str:
+        return f"<{self._called} key {self.name}+{self.key_id.hex()}>"
+
+
+class LogSigner(_Signer):
+    """The key that a log signs its checkpoints with. Implements `domain.proofs.signed_note.NoteSigner`."""
+
+    __slots__ = ()
+    _kind, _called = ED25519, "signing"
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the signature over the text of a note."""
+        return self._private.sign(text)
+
+
+class WitnessSigner(_Signer):
+    """The key that a witness cosigns checkpoints with. Implements `domain.proofs.signed_note.NoteSigner`."""
+
+    __slots__ = ("_now",)
+    _kind, _called = COSIGNATURE_V1, "witness"
+
+    def __init__(self, signing_key: Secret, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """now: the time that goes into a cosignature. Raises MalformedNote, without the text, for no signing key."""
+        super().__init__(signing_key)
+        self._now = now
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the time and the signature over it and the text of a checkpoint."""
+        seconds = int(self._now().timestamp())
+        return seconds.to_bytes(_TIME_SIZE, "big") + self._private.sign(_cosigned(seconds, text))
+
+
+class Ed25519Verifier:
+    """A public key of a log or of a witness. Implements `domain.proofs.signed_note.NoteVerifier`."""
+
+    __slots__ = ("_public", "key")
+
+    def __init__(self, key: VerifierKey) -> None:
+        """Raises MalformedNote for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
+        if key.kind not in {ED25519, COSIGNATURE_V1} or len(key.public) != _PUBLIC_SIZE:
+            raise MalformedNote("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
+        self._public = Ed25519PublicKey.from_public_bytes(key.public)
+        self.key = key
+
+    @property
+    def name(self) -> str:
+        """The key name."""
+        return self.key.name
+
+    @property
+    def key_id(self) -> bytes:
+        """The key id, four bytes."""
+        return self.key.key_id
+
+    def verify(self, text: bytes, signature: bytes) -> bool:
+        """Return whether the signature is this key's over the text of a note."""
+        if self.key.kind == COSIGNATURE_V1:
+            if len(signature) != _TIME_SIZE + _SIGNATURE_SIZE:
+                return False
+            seconds, signature = int.from_bytes(signature[:_TIME_SIZE], "big"), signature[_TIME_SIZE:]
+            if seconds > _LAST_SECOND:
+                return False
+            text = _cosigned(seconds, text)
+        try:
+            self._public.verify(signature, text)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def verifier_of(vkey: str) -> Ed25519Verifier:
+    """Return the verifier of a log's or a witness's verifier key. Raises MalformedNote."""
+    return Ed25519Verifier(parse_verifier_key(vkey))
+
+
+def cosigned_at(signature: Signature) -> int:
+    """Return when a cosignature was made, in POSIX seconds. Raises MalformedNote for a signature of another form."""
+    if len(signature.signature) != _TIME_SIZE + _SIGNATURE_SIZE:
+        raise MalformedNote("not a cosignature")
+    return int.from_bytes(signature.signature[:_TIME_SIZE], "big")
+
+
+def _cosigned(seconds: int, text: bytes) -> bytes:
+    return b"cosignature/v1\ntime %d\n" % seconds + text
+
+
+def _public_of(private: Ed25519PrivateKey) -> bytes:
+    return private.public_key().public_bytes_raw()
+
+
+def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
+    """Return the private key and its name. The hash in the text has to be that of the log's public key."""
+    text = signing_key.reveal()
+    name, _, rest = text.removeprefix(_PREFIX).partition("+")
+    key_id, _, encoded = rest.partition("+")
+    try:
+        decoded = decode_base64(encoded)
+    except MalformedNote:
+        decoded = b""
+    if not text.startswith(_PREFIX) or len(decoded) != 1 + _SEED_SIZE or decoded[0] != ED25519:
+        raise MalformedNote(
+            "not a signing key: PRIVATE, KEY, name, hash, and base64 of type 0x01 and a 32-byte seed, joined by +"
+        )
+    private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
+    if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
+        raise MalformedNote("the hash in the signing key is not that of its name and key")
+    _require_own_name(name)
+    return private, name
+
+
+def _require_own_name(name: str) -> None:
+    """Raise MalformedNote for a name that may not stand in clear in every checkpoint."""
+    require_key_name(name)
+    if not name.isprintable():
+        raise MalformedNote("a key name has printable characters only")
+    if holds_key(name):
+        raise MalformedNote("a key name must not hold an API key: it stands in every checkpoint")

@@ -1,0 +1,87 @@
+"""Signs a checkpoint of the log about every second while it grows, and says how old the last one is.
+
+Promises: a log that contradicts the last checkpoint is never signed, ends readiness, and is logged once; when the log
+continues the checkpoint again, so does this. Without AUDIT_SIGNING_KEY the tree is kept and nothing is signed.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from api.front.services import CheckResult
+from domain.errors import CheckpointRefused, ServiceError
+from domain.event import Clock
+from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.proofs.checkpoint_signing import Transparency
+
+TICK_S = 1.0
+_log = logging.getLogger("keyledger.audit.checkpoint")
+
+
+class Checkpointing:
+    """A task on the event loop."""
+
+    def __init__(
+        self, transparency: Transparency, tree: BackgroundCatchUp, clock: Clock, metrics: CollectorRegistry
+    ) -> None:
+        """tree: the follower that keeps the tree near the head. metrics: where the age of the last checkpoint shows."""
+        self._transparency = transparency
+        self._tree = tree
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._fault: str | None = None
+        age = Gauge("keyledger_audit_checkpoint_age_seconds", "Age of the last checkpoint; -1: none.", registry=metrics)
+        age.set_function(self._age)
+
+    def start(self) -> None:
+        """Begin, on the running event loop, if there is a key to sign with."""
+        if self._transparency.signs:
+            self._task = asyncio.create_task(self._run(), name="checkpoints")
+
+    async def stop(self) -> None:
+        """End with a last checkpoint."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            await asyncio.to_thread(self.sign)
+
+    def sign(self) -> None:
+        """Sign the log as it is now. Failures are kept for `check` and logged once."""
+        try:
+            self._transparency.checkpoint()
+        except CheckpointRefused as refusal:
+            self._note(refusal.detail)
+        except ServiceError as fault:
+            _log.info("no checkpoint this time: %s", fault.code)
+        except Exception as fault:  # noqa: BLE001  whatever it is, it must be shown and tried again, not end the task
+            self._note(f"an unexpected fault, {type(fault).__name__}; see the log")
+        else:
+            self._fault = None
+
+    def check(self) -> CheckResult:
+        """Say where the tree is and how old the last checkpoint is. Raises StoreUnavailable."""
+        tree = self._tree.check()
+        if self._fault is not None or not tree.ok:
+            return CheckResult(False, self._fault or tree.text)
+        if not self._transparency.signs:
+            return CheckResult(True, f"{tree.text}; not signed: AUDIT_SIGNING_KEY is not set")
+        age = self._age()
+        signed = "no checkpoint yet" if age < 0 else f"last checkpoint {age:.0f} s ago"
+        return CheckResult(True, f"{tree.text}; {signed}")
+
+    def _age(self) -> float:
+        signed_at = self._transparency.last_signed_at
+        return -1.0 if signed_at is None else max(0.0, (self._clock() - signed_at).total_seconds())
+
+    def _note(self, fault: str) -> None:
+        if fault != self._fault:
+            _log.error("%s", fault)
+        self._fault = fault
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.to_thread(self.sign)
+            await asyncio.sleep(TICK_S)

@@ -1,0 +1,1 @@
+"""Replays that a service runs and records."""

@@ -1,0 +1,41 @@
+"""A replay that auditors can read about: what came of it is an event of the log.
+
+Promises: a replay that was to change the live view is recorded, whether it did or found a difference and left it. One
+that only compares changes nothing and is not recorded. The event needs no encryption key, as the replay does not.
+"""
+
+from datetime import datetime
+
+from domain.audit.events import projection_replayed
+from domain.event import Clock, CommandMeta
+from domain.event_log import EventLog
+from domain.operations.replay import RebuildResult, Swap
+from projections.replay.replaying import rebuild
+from projections.replay.views import Progress
+
+
+def recorded_replay(
+    dsn: str,
+    log: EventLog,
+    projection: str,
+    progress: Progress,
+    *,
+    swap: Swap,
+    until: int | datetime | None = None,
+    meta: CommandMeta,
+    clock: Clock,
+) -> RebuildResult:
+    """Replay a view as `rebuild` does and record it. Raises what that raises, StoreUnavailable."""
+    result = rebuild(dsn, projection, progress, swap=swap, until=until)
+    if until is None and swap is not Swap.NEVER:
+        event = projection_replayed(
+            meta,
+            clock(),
+            projection,
+            swapped=result.swapped,
+            replayed_to=result.position,
+            rows=result.rows,
+            differences=result.difference_count,
+        )
+        log.append([event])
+    return result

@@ -1,0 +1,85 @@
+"""What replays tell those who watch them: one row for each, written by the service that runs it, read by any node.
+
+Promises: a row says what its writer last said; one that is running but was not renewed for `SILENT_S` seconds reads as
+interrupted. A row is talk: losing it loses nothing.
+"""
+
+import json
+from dataclasses import asdict
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import ReplayNotFound
+from domain.operations.replay import Difference, RebuildResult, ReplayState, ReplayStatus, Swap
+from projections.database.connections import BoundedConnection, Row, unavailable
+
+SILENT_S = 15
+
+_OPEN = """
+INSERT INTO projection_replays (replay_id, projection, actor, swap, state) VALUES (%s, %s, %s, %s, 'running')
+ON CONFLICT (replay_id) DO NOTHING
+"""
+_RENEW = "UPDATE projection_replays SET done = %s, total = %s, updated_at = now() WHERE replay_id = %s"
+_CLOSE = """
+UPDATE projection_replays SET state = %s, result = %s::jsonb, failure = %s, updated_at = now(), finished_at = now()
+ WHERE replay_id = %s
+"""
+_READ = """
+SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %s) AS silent FROM projection_replays
+ WHERE replay_id = %s
+"""
+
+
+class ReplayRecords:
+    """The rows of the table `projection_replays`."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+        self._pool = pool
+
+    def open(self, replay_id: str, projection: str, swap: Swap, actor: str) -> bool:
+        """Note that a replay began; say whether it was not noted before. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            return connection.execute(_OPEN, [replay_id, projection, actor, swap.value]).rowcount == 1
+
+    def renew(self, replay_id: str, done: int, total: int) -> None:
+        """Note how far a replay is. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            connection.execute(_RENEW, [done, total, replay_id])
+
+    def close(
+        self, replay_id: str, state: ReplayState, result: RebuildResult | None = None, failure: str | None = None
+    ) -> None:
+        """Note how a replay ended. Raises StoreUnavailable."""
+        found = json.dumps(asdict(result)) if result else None
+        with unavailable(), self._pool.connection() as connection:
+            connection.execute(_CLOSE, [state.value, found, failure, replay_id])
+
+    def one(self, replay_id: str) -> ReplayStatus:
+        """Return one replay. Raises ReplayNotFound, StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            row = connection.execute(_READ, [SILENT_S, replay_id]).fetchone()
+        if row is None:
+            raise ReplayNotFound
+        return _status(row)
+
+
+def _status(row: Row) -> ReplayStatus:
+    return ReplayStatus(
+        replay_id=str(row["replay_id"]),
+        projection=row["projection"],
+        actor=row["actor"],
+        swap=Swap(row["swap"]),
+        state=ReplayState.INTERRUPTED if row["silent"] else ReplayState(row["state"]),
+        done=row["done"],
+        total=row["total"],
+        result=_result(row["result"]) if row["result"] else None,
+        failure=row["failure"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        finished_at=row["updated_at"] if row["silent"] else row["finished_at"],
+    )
+
+
+def _result(stored: Row) -> RebuildResult:
+    shown = tuple(Difference(**one) for one in stored["differences"])
+    return RebuildResult(**{**stored, "differences": shown})

@@ -1,0 +1,161 @@
+"""Replays of views that a running service carries out, one at a time, in a thread of its own.
+
+Promises: what any node is asked about a replay, it answers from the table all nodes share. A service that ends, in
+order or not, leaves the live view as it was; its replay reads as interrupted, and the next one cleans up.
+Refuses: a second replay of a view while one runs anywhere, and a second one in this service.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4, uuid5
+
+from psycopg_pool import ConnectionPool
+
+from domain.errors import ReplayConflict, ReplayNotFound, ServiceError, StoreUnavailable
+from domain.event import Clock, CommandMeta
+from domain.event_log import EventLog
+from domain.operations.replay import ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from keyledger.replay.recorded_replay import recorded_replay
+from keyledger.replay.replay_rows import ReplayRecords
+from projections.database.connections import BoundedConnection, unavailable
+from projections.replay.shadow_table import is_replayed
+from projections.replay.status import standing
+from projections.replay.views import Progress, view_named
+
+RENEW_S = 1.0
+_STOP_S = 5.0
+_REPEATED = UUID("3f0f3b0e-7c43-5d0c-9a0e-5b6a1f0d9c77")
+_log = logging.getLogger("keyledger.replay")
+
+
+class _Stopped(Exception):
+    """The service ends."""
+
+
+@dataclass
+class _Run:
+    """One replay of this service."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    done: int = 0
+    total: int = 0
+    outcome: RebuildResult | Exception | None = None
+
+    def carry_out(self, replay: Callable[[Progress], RebuildResult]) -> None:
+        """Replay the view and keep what came of it."""
+        try:
+            self.outcome = replay(self.progress)
+        except Exception as fault:  # noqa: BLE001  whoever waits for the outcome tells it from others
+            self.outcome = fault
+
+    def progress(self, done: int, total: int) -> None:
+        """Take note, and end the replay when the service ends."""
+        self.done, self.total = done, total
+        if self.stop.is_set():
+            raise _Stopped
+
+
+class Replays:
+    """Implements `domain.operations.replay.Projections` for one running service."""
+
+    def __init__(self, pool: ConnectionPool[BoundedConnection], dsn: str, log: EventLog, clock: Clock) -> None:
+        """dsn: where a replay opens a connection of its own, without the deadline of requests."""
+        self._pool = pool
+        self._dsn = dsn
+        self._log = log
+        self._clock = clock
+        self._records = ReplayRecords(pool)
+        self._starting = threading.Lock()
+        self._run: _Run | None = None
+        self._thread: threading.Thread | None = None
+
+    def list(self) -> Sequence[ProjectionStatus]:
+        """Return every view. Raises StoreUnavailable."""
+        with unavailable(), self._pool.connection() as connection:
+            return standing(connection)
+
+    def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
+        """Begin a replay in the background, or return the one that the same command began.
+
+        Raises UnknownProjection, ReplayConflict, StoreUnavailable.
+        """
+        name = view_named(projection).name
+        replay_id = str(uuid5(_REPEATED, f"{meta.actor}/{name}/{meta.command_id}") if meta.may_repeat else uuid4())
+        with self._starting:
+            known = self._known(replay_id) if meta.may_repeat else None
+            if known is not None:
+                return known
+            self._require_none_runs(name)
+            if self._records.open(replay_id, name, swap, meta.actor):
+                self._run_beside(replay_id, name, swap, replace(meta, command_id=replay_id))
+            return self._records.one(replay_id)
+
+    def replay(self, projection: str, replay_id: str) -> ReplayStatus:
+        """Return one replay. Raises UnknownProjection, ReplayNotFound, StoreUnavailable."""
+        name, found = view_named(projection).name, self._records.one(replay_id)
+        if found.projection != name:
+            raise ReplayNotFound
+        return found
+
+    def stop(self) -> None:
+        """End the replay of this service soon; the live view stays as it is."""
+        with self._starting:
+            run, thread = self._run, self._thread
+        if run is not None and thread is not None:
+            run.stop.set()
+            thread.join(_STOP_S)
+
+    def _known(self, replay_id: str) -> ReplayStatus | None:
+        try:
+            return self._records.one(replay_id)
+        except ReplayNotFound:
+            return None
+
+    def _require_none_runs(self, name: str) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            raise ReplayConflict("This service replays a view already. Wait for its end.")
+        with unavailable(), self._pool.connection() as connection:
+            if is_replayed(connection, name):
+                raise ReplayConflict(f"A replay of {name} is running already. Wait for its end.")
+
+    def _run_beside(self, replay_id: str, name: str, swap: Swap, meta: CommandMeta) -> None:
+        self._run = run = _Run()
+
+        def replay(progress: Progress) -> RebuildResult:
+            return recorded_replay(self._dsn, self._log, name, progress, swap=swap, meta=meta, clock=self._clock)
+
+        self._thread = _beside(lambda: self._carry_out(replay_id, replay, run))
+
+    def _carry_out(self, replay_id: str, replay: Callable[[Progress], RebuildResult], run: _Run) -> None:
+        work = _beside(lambda: run.carry_out(replay))
+        while work.is_alive():
+            work.join(RENEW_S)
+            self._note(lambda: self._records.renew(replay_id, run.done, run.total))
+        self._note(lambda: self._close(replay_id, run))
+
+    def _close(self, replay_id: str, run: _Run) -> None:
+        if isinstance(run.outcome, RebuildResult):
+            self._records.close(replay_id, ReplayState.COMPLETED, run.outcome)
+        elif isinstance(run.outcome, _Stopped):
+            self._records.close(replay_id, ReplayState.INTERRUPTED)
+        elif isinstance(run.outcome, ServiceError):
+            _log.error("replay %s failed: %s", replay_id, run.outcome.code)
+            self._records.close(replay_id, ReplayState.FAILED, failure=run.outcome.detail)
+        else:  # its text may hold anything, so only its type is kept
+            _log.error("replay %s failed: %s", replay_id, type(run.outcome).__name__)
+            self._records.close(replay_id, ReplayState.FAILED, failure="An unexpected fault. The log has its kind.")
+
+    def _note(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StoreUnavailable:
+            _log.warning("the progress of a replay could not be noted")
+
+
+def _beside(work: Callable[[], None]) -> threading.Thread:
+    # Daemon: a process that ends without order must not wait for it; the live view is as it was.
+    thread = threading.Thread(target=work, name="replay", daemon=True)
+    thread.start()
+    return thread

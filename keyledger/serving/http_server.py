@@ -1,0 +1,161 @@
+"""The HTTP server as every command runs it: one set of limits, our own socket, an orderly end.
+
+Promises: what a stranger can make it hold is bounded (`bounded_http`); it writes no log line about requests (the
+application does, without query strings), names no software, trusts no forwarding header; SIGTERM and Ctrl-C let
+running requests end and then everything around the server clean up.
+"""
+
+import gc
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from keyledger.start_refused import StartRefused
+
+if TYPE_CHECKING:  # loaded only when something is served
+    import uvicorn
+
+Application = Callable[..., Any]
+
+_KEEP_ALIVE_S = 30
+_GRACE_S = 20
+_WORKER_ANSWERS_S = 30  # a worker that imports the LLM library does not answer for seconds
+_PORTS_TRIED = 100
+_COLLECTIONS = (20_000, 50, 100)  # new objects before a look at the youngest, and such looks before older ones
+_NOT_STARTED = "the service did not start; the log says why"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises StartRefused when it cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as problem:
+        raise StartRefused(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
+
+
+def listen_near(host: str, port: int) -> socket.socket:
+    """Return a listening socket on `port` or, where that is busy, on the next free one."""
+    for candidate in range(port, min(port + _PORTS_TRIED, 65536)):
+        try:
+            return socket.create_server((host, candidate), backlog=2048)
+        except OSError:
+            continue
+    return listen(host, 0)
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def configuration(app: Application, *, factory: bool = False, workers: int = 1) -> "uvicorn.Config":
+    """Return the server's configuration. factory: `app` is not the application but makes it, in each process."""
+    import uvicorn
+
+    from keyledger.serving.bounded_http import BoundedHttp
+
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        workers=workers,
+        http=BoundedHttp,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_worker_healthcheck=_WORKER_ANSWERS_S,
+    )
+
+
+def collect_rarely() -> None:
+    """Look for cyclic garbage in this process less often than is usual.
+
+    A request leaves hardly any, and looking after each one takes a tenth of the time of all.
+    """
+    gc.set_threshold(*_COLLECTIONS)
+
+
+def serve_here(app: Application, listener: socket.socket) -> None:
+    """Serve until a signal ends it. Raises StartRefused when the application does not start."""
+    import uvicorn
+
+    collect_rarely()
+    server = uvicorn.Server(configuration(app))
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        if server.started:
+            raise
+        # The server ends the process itself, with a code of its own, when the application does not start.
+        raise StartRefused(_NOT_STARTED) from None
+
+
+@contextmanager
+def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
+    """Serve in a thread while the block lasts; gives the URL once requests are answered. Raises StartRefused."""
+    import uvicorn
+
+    server, settled = uvicorn.Server(configuration(app)), threading.Event()
+    startup = server.startup
+
+    async def startup_and_tell(sockets: list[socket.socket] | None = None) -> None:
+        await startup(sockets)
+        settled.set()
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:
+            pass  # the server's way to say that the application did not start
+        finally:
+            settled.set()
+
+    server.startup = startup_and_tell  # type: ignore[method-assign]  # the server has no other way to say it is ready
+    thread = threading.Thread(target=run, name="http-server")
+    thread.start()
+    try:
+        settled.wait()
+        if not server.started:
+            raise StartRefused(_NOT_STARTED)
+        yield address_of(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def on_hangup(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a thread of its own at each SIGHUP while the block lasts."""
+
+    def begin(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=work, name="hangup", daemon=True).start()
+
+    before = signal.signal(signal.SIGHUP, begin)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Let SIGTERM leave the block as an exception would, so that what was opened inside is closed."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

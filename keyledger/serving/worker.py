@@ -1,0 +1,103 @@
+"""One of several processes that serve one port: it never outlives its parent, and it keeps the embedded server alive.
+
+Promises: when the parent is gone, however it ended, this process stops in order, as on SIGTERM; while it serves it
+counts as a user of the embedded PostgreSQL, so that nobody stops the server under it, and if it is the last to leave it
+stops the server itself. SIGHUP to the parent makes every process read its settings again, each as a whole or not at
+all; none is started anew for it.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uvicorn.supervisors import Multiprocess
+
+Application = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Makes the application inside a worker; what is pickled on the way there.
+
+    data_dir: of the embedded server that is used; None where the operator named another.
+    """
+
+    data_dir: Path | None
+
+    def __call__(self) -> Application:
+        """Return the application. Raises as `keyledger.assembly.compose.service_from_environment` does."""
+        end_with_parent()
+        from keyledger.assembly.compose import service_from_environment
+        from keyledger.serving.http_server import collect_rarely, on_hangup
+
+        collect_rarely()
+
+        with ExitStack() as opened:
+            if self.data_dir is not None:
+                _hold_embedded_server(self.data_dir, opened)
+            service = service_from_environment(os.environ, Path(".env"), supervisor=_hang_up_parent)
+            opened.callback(service.close)
+            opened.enter_context(on_hangup(service.reloader.reload_or_log))
+            return _closing(service.app, opened.pop_all())
+
+
+class Workers(Multiprocess):
+    """The processes that serve one port, watched by this one."""
+
+    def handle_hup(self) -> None:
+        """Pass SIGHUP on. The server's own way, to start all of them anew, would end calls under way."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGHUP)
+
+
+def _hang_up_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        os.kill(parent.pid, signal.SIGHUP)
+
+
+def end_with_parent() -> None:
+    """Send SIGTERM to this process as soon as the process that started it is gone, or now if it is.
+
+    The start of a worker leaves it the reading end of a pipe whose other end the parent alone holds: the kernel closes
+    that end with the parent, whatever ended it.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+
+
+def _hold_embedded_server(data_dir: Path, resources: ExitStack) -> None:
+    from keyledger.embedded_postgres import attach
+
+    server = attach(data_dir)
+    if server is not None:  # it ended in this moment: opening the database will tell
+        resources.callback(server.leave)
+
+
+def _closing(app: Application, resources: ExitStack) -> Application:
+    """Return the application that closes `resources` when its life ends. Nothing of ours runs after that: the server
+    then ends the process by the signal that it got."""
+
+    async def closing(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        with resources:
+            await app(scope, receive, send)
+
+    return closing

@@ -1,0 +1,1 @@
+"""What the operator configured: variables, files, catalogue and providers."""

@@ -1,0 +1,92 @@
+"""Providers of the operator's own, read from `providers.yml`: any service that speaks OpenAI's API.
+
+    providers:
+      - name: example
+        base_url: https://llm.example.com/v1
+        key_header: authorization
+        key_min: 8
+        self_hosted: false
+
+`name` and `base_url` are enough; `base_url` may be missing where `self_hosted` is true: each credential then names its
+endpoint, or `EXAMPLE_API_BASE` one for all. `EXAMPLE_API_KEY` is the platform's own key.
+Refuses a file with any fault, and names all of them with their lines: a key must not go where nobody meant it to.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from domain.credentials.providers import BUILT_IN, KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
+from domain.endpoints.rules import OPERATORS_OWN, endpoint_fault
+from keyledger.settings.sources import SUPER_KEY_ALSO
+from keyledger.settings.yaml_document import Document, read_document
+
+_MEMBERS = ("name", "base_url", "key_header", "key_min", "self_hosted")
+_NAME = re.compile(NAME_PATTERN)
+_HEADER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_OF_THE_MESSAGE = re.compile(
+    "host|content-.*|transfer-encoding|connection|te|trailer|upgrade|expect|cookie|accept.*|proxy-.*|user-agent"
+)
+"""Headers that say something else in every request, so that no key can stand in them."""
+_OWN_KEYS = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
+"""Keys to this service itself, which must not be sent to anybody."""
+
+
+def load_providers(path: Path) -> Providers:
+    """Return the built-in providers and those of the file. Raises DocumentFault."""
+    document = read_document(path)
+    rows = list(BUILT_IN.values())
+    for entry in _entries(document):
+        row = _row(document, entry)
+        if row is None:
+            continue
+        key_setting = row.setting("api_key")
+        if row.name in {known.name for known in rows} | {name for known in rows for name in known.also_called}:
+            document.fault(entry, f"the name '{row.name}' is taken already; choose another")
+        elif key_setting in _OWN_KEYS | {known.setting("api_key") for known in rows}:
+            document.fault(
+                entry, f"the name '{row.name}' leads to {key_setting}, which is another's key; choose another"
+            )
+        else:
+            rows.append(row)
+    document.close()
+    return Providers(rows)
+
+
+def _entries(document: Document) -> list[yaml.Node]:
+    root = document.root
+    if root is None:
+        return []
+    if isinstance(root, yaml.MappingNode):
+        members = document.members(root)
+        for name in members.keys() - {"providers"}:
+            document.fault(members[name], f"'{name}' is not known; there is providers")
+        return document.entries(members["providers"], "providers") if "providers" in members else []
+    return document.entries(root, "the file")
+
+
+def _row(document: Document, entry: yaml.Node) -> Provider | None:
+    if not isinstance(entry, yaml.MappingNode):
+        document.fault(entry, "a provider must be a mapping with a name and a base_url")
+        return None
+    before = len(document.faults)
+    members = document.members(entry)
+    for unknown in members.keys() - set(_MEMBERS):
+        document.fault(members[unknown], f"'{unknown}' is not known; there are {', '.join(_MEMBERS)}")
+    name = document.text("name", members, entry, required=True)
+    self_hosted = document.switch("self_hosted", members)
+    base_url = document.text("base_url", members, entry, required=not self_hosted)
+    key_header = (document.text("key_header", members, entry) or "authorization").lower()
+    key_min = document.number("key_min", members, KEY_MIN)
+    if name is not None and not _NAME.fullmatch(name):
+        document.fault(members["name"], "name must be 1 to 32 of a-z, 0-9, _ and -, and begin with a letter")
+    if base_url is not None and (fault := endpoint_fault(base_url, OPERATORS_OWN)):
+        document.fault(members["base_url"], f"base_url {fault}")
+    if not _HEADER.fullmatch(key_header) or _OF_THE_MESSAGE.fullmatch(key_header):
+        document.fault(members["key_header"], "key_header must be the name of a header for keys, such as x-api-key")
+    if not 1 <= key_min <= KEY_MAX:
+        document.fault(members["key_min"], f"key_min must be from 1 to {KEY_MAX}")
+    if len(document.faults) > before or name is None:
+        return None
+    return Provider(name, base_url, Dialect.OPENAI, key_header=key_header, key_min=key_min, self_hosted=self_hosted)

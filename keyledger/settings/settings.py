@@ -1,0 +1,370 @@
+"""The one typed settings object: built once at the start, checked as a whole, handed down.
+
+Promises: what `load` returned is consistent, so nothing after it asks whether a setting is there or well formed; all
+faults come at once; neither a fault nor the `repr` of a setting shows a secret.
+Refuses: to start with tenant credentials on and no valid encryption key, and everything else that `load` finds wrong.
+"""
+
+import base64
+import hmac
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, cast
+
+from api.front.auth import NamedKey, parse_named_key
+from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
+from domain.credentials.providers import BUILT_IN, Providers
+from domain.credentials.resolution import ResolutionPolicy
+from domain.credentials.secret import Secret
+from domain.endpoints.allowed_hosts import allowed_host
+from domain.endpoints.rules import EndpointRules
+from keyledger.settings.providers import read_base_urls, read_global_credentials
+from keyledger.settings.sources import SUPER_KEY_ALSO, Resolved, Sources
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["auto", "json", "text"]
+
+SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z_]{1,40}")
+_GENERATE = "make one with: keyledger generate-encryption-key"
+_DSN_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_session_attrs")
+
+
+class SettingsFault(Exception):
+    """The settings are not fit to start with. `faults` holds a line for each: `VARIABLE: what is wrong and the fix`."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator chose.
+
+    audit_signing_key: signs checkpoints of the log, None where nothing is signed. reason_required: changes need one.
+    encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes know it.
+    database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: the
+    same database past any pooler, for what makes or copies tables; None where `database_url` will do. resolved: every
+    setting as it may be shown. warnings: not wrong, worth knowing.
+    """
+
+    policy: ResolutionPolicy
+    endpoint_rules: EndpointRules
+    trusted_proxies: TrustedProxies
+    encryption_key: Secret | None
+    next_encryption_key: Secret | None
+    previous_encryption_keys: tuple[Secret, ...]
+    super_key: Secret | None
+    named_keys: tuple[NamedKey, ...]
+    database_url: Secret | None
+    database_admin_url: Secret | None
+    data_dir: Path
+    ai_models_file: Path
+    allow_unreadable: bool
+    reason_required: bool
+    audit_signing_key: Secret | None
+    log_level: LogLevel
+    log_format: LogFormat
+    resolved: tuple[Resolved, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def providers(self) -> Providers:
+        """The built-in providers and those of PROVIDERS_FILE."""
+        return self.policy.providers
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each setting came from: environment, .env, default or not set."""
+        return {one.name: one.source for one in self.resolved}
+
+
+def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
+    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsFault with every fault found."""
+    sources = Sources(environ, dotenv)
+    settings = _read(sources)
+    if sources.faults:
+        raise SettingsFault(tuple(sources.faults))
+    return settings
+
+
+def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, Path]:
+    """Return the files that secrets are read from, by variable, also beside settings that are not fit to start with."""
+    sources = Sources(environ, dotenv)
+    _read(sources)
+    return sources.secret_files
+
+
+def _read(sources: Sources) -> Settings:
+    enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
+    primary, coming, previous = _encryption_keys(sources, enabled=enabled)
+    super_key = _super_key(sources)
+    providers = _providers(sources)
+    base_urls = read_base_urls(sources, providers)
+    return Settings(
+        policy=ResolutionPolicy(
+            tenant_credentials=enabled,
+            fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
+            global_credentials=read_global_credentials(sources, providers, base_urls),
+            base_urls=base_urls,
+            providers=providers,
+        ),
+        endpoint_rules=_endpoint_rules(sources),
+        trusted_proxies=_trusted_proxies(sources),
+        encryption_key=primary,
+        next_encryption_key=coming,
+        previous_encryption_keys=previous,
+        super_key=super_key,
+        named_keys=_named_keys(sources, super_key),
+        database_url=_database_url(sources),
+        database_admin_url=_database_url(sources, "DATABASE_ADMIN_URL"),
+        data_dir=_data_dir(sources),
+        ai_models_file=_ai_models_file(sources),
+        allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
+        reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
+        audit_signing_key=_audit_signing_key(sources),
+        log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
+        log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
+        resolved=tuple(sources.resolved),
+        warnings=_warnings(sources),
+    )
+
+
+def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
+    """Return only DATA_DIR, for commands that work beside settings that are not fit to start with."""
+    return _data_dir(Sources(environ, dotenv))
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the database is. setting: what gave `url`, which is None for the embedded PostgreSQL in `data_dir`.
+
+    serving_url: where requests go, which has to be the same database; None where only one address was given.
+    """
+
+    url: Secret | None
+    setting: str
+    data_dir: Path
+    serving_url: Secret | None = None
+
+
+def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
+    """Return only where the database is past any pooler, for commands that need no key. Raises SettingsFault."""
+    sources = Sources(environ, dotenv)
+    serving, admin = _database_url(sources), _database_url(sources, "DATABASE_ADMIN_URL")
+    setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
+    found = DatabaseSettings(admin or serving, setting, _data_dir(sources), serving if admin else None)
+    if sources.faults:
+        raise SettingsFault(tuple(sources.faults))
+    return found
+
+
+def _warnings(sources: Sources) -> tuple[str, ...]:
+    sources.warn_of_misspelt()
+    return tuple(sources.warnings)
+
+
+def _data_dir(sources: Sources) -> Path:
+    return Path(sources.text("DATA_DIR", ".data") or "")
+
+
+def _providers(sources: Sources) -> Providers:
+    path = Path(sources.text("PROVIDERS_FILE", "providers.yml") or "")
+    if not sources.is_set("PROVIDERS_FILE") and not path.exists():
+        sources.show_as("PROVIDERS_FILE", "")
+        return BUILT_IN
+    from keyledger.settings.provider_file import load_providers  # YAML is not quick to load
+    from keyledger.settings.yaml_document import DocumentFault
+
+    try:
+        return load_providers(path)
+    except DocumentFault as found:
+        for fault in found.faults:
+            sources.fault("PROVIDERS_FILE", f"{found.source}: {fault}")
+        return BUILT_IN
+
+
+def _ai_models_file(sources: Sources) -> Path:
+    path = Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or "")
+    if sources.is_set("AI_MODELS_FILE") or path.exists():
+        return path
+    from keyledger.settings.ai_models import packaged_catalogue
+
+    sources.show_as("AI_MODELS_FILE", "the packaged catalogue")
+    sources.warn("AI_MODELS_FILE", "there is no ai_models.yml in this folder; the packaged catalogue serves")
+    return packaged_catalogue()
+
+
+def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
+    primary = sources.secret("ENCRYPTION_KEY", shown=_hidden)
+    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=_hidden)
+    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=_hidden)
+    if not enabled:
+        return None, None, ()
+    if primary is None and not sources.is_set("ENCRYPTION_KEY"):
+        sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
+    seen: dict[bytes, str] = {}
+    if primary is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
+    if coming is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY_NEXT", "the value", coming, seen)
+    previous = tuple(Secret(item) for item in _items(listed.reveal() if listed else ""))
+    for number, key in enumerate(previous, start=1):
+        _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
+    return primary, coming, previous
+
+
+def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
+    if key.reveal().startswith("<"):
+        sources.fault(name, f"{which} is a placeholder; {_GENERATE}")
+        return
+    if not _FERNET_KEY.fullmatch(key.reveal()):
+        sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
+        return
+    raw = base64.urlsafe_b64decode(key.reveal())
+    if raw in seen:
+        sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
+    seen.setdefault(raw, which if name == "ENCRYPTION_KEY_PREVIOUS" else name)
+
+
+def _super_key(sources: Sources) -> Secret | None:
+    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=_hidden)
+    if key is None:
+        return None
+    if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
+        sources.fault("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
+    elif len(key.reveal()) < SUPER_KEY_GOOD:
+        sources.warn(
+            "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
+        )
+    return key
+
+
+def _audit_signing_key(sources: Sources) -> Secret | None:
+    key = sources.secret("AUDIT_SIGNING_KEY", shown=_hidden)
+    if key is None:
+        return None
+    from domain.proofs.signed_note import MalformedNote
+    from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
+
+    try:
+        signer = LogSigner(key)
+    except MalformedNote as fault:  # its text is ours and names the rule
+        sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
+        return None
+    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
+    return key
+
+
+def _named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, ...]:
+    keys: list[NamedKey] = []
+    for number, item in enumerate(_items(sources.text("API_KEYS") or ""), start=1):
+        try:
+            keys.append(parse_named_key(item))
+        except ValueError as fault:  # its text is ours: it names the rule, never the value
+            sources.fault("API_KEYS", f"entry {number}: {fault}")
+    for name, count in Counter(key.name for key in keys).items():
+        if count > 1:
+            sources.fault("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
+    if len({key.digest for key in keys}) < len(keys):
+        sources.fault("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
+    super_digest = sha256(super_key.reveal().encode()).hexdigest() if super_key else ""
+    if any(hmac.compare_digest(key.digest, super_digest) for key in keys):
+        sources.fault("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
+    sources.show_as("API_KEYS", ", ".join(f"{key.name} ({key.role})" for key in keys))
+    if not keys and super_key is None:
+        sources.warn("SUPER_API_KEY", "neither it nor API_KEYS is set: every request under /api/ will be refused")
+    return tuple(keys)
+
+
+def _database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | None:
+    url = sources.secret(name, shown=_hidden)
+    if url is None:
+        return None
+    import psycopg  # only a server of one's own needs it here, and it is not quick to load
+    from psycopg.conninfo import conninfo_to_dict
+
+    if "+" in url.reveal().partition("://")[0]:
+        sources.fault(name, "names a driver; write postgresql:// and nothing before or after it")
+        return None
+    try:
+        parts = {part: str(value) for part, value in conninfo_to_dict(url.reveal()).items()}
+    except psycopg.Error:
+        sources.fault(name, _fault_of_url(url.reveal()))
+        return None
+    if _is_torn(parts):
+        sources.fault(name, "has a part that cannot be; write special characters of the password as %40, %2F, ...")
+        return None
+    sources.show_as(name, " ".join(f"{part}={parts[part]}" for part in _DSN_SHOWN if part in parts))
+    return url
+
+
+def _fault_of_url(url: str) -> str:
+    """Say what is wrong with a URL that libpq cannot read: most often, parameters that other clients know.
+
+    A name is repeated only where it is a plain one and cannot be the rest of a password with a `?` in it.
+    """
+    from psycopg import pq
+
+    _, asked, query = url.partition("?")
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    names = [part.partition("=")[0] for part in query.split("&")] if asked and "@" not in query else []
+    foreign = [one for one in names if _PARAMETER.fullmatch(one) and one not in known and one != "ssl"]
+    if not foreign:
+        return "is not a PostgreSQL URL; write postgresql://user@host:5432/database, with :password behind the user"
+    pooler = "; a pooler is noticed without it" if "pgbouncer" in foreign else ""
+    return (
+        f"has {_listed(foreign)} of another client, which PostgreSQL's own library does not know; leave it out{pooler}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"the parameter{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def _is_torn(parts: Mapping[str, str]) -> bool:
+    """Say whether an unescaped character of the password has ended it early, so that its rest is in another part."""
+    ports = parts.get("port", "").split(",")
+    named = (*parts.get("host", "").split(","), parts.get("dbname", ""))
+    return any(port and not port.isdigit() for port in ports) or any("@" in name[1:] for name in named)
+
+
+def _endpoint_rules(sources: Sources) -> EndpointRules:
+    listed_only = sources.choice("SELF_HOSTED_ENDPOINTS", ("allowed", "listed"), "allowed") == "listed"
+    allowed = []
+    for number, entry in enumerate(_items(sources.text("ENDPOINT_ALLOWED_HOSTS") or ""), start=1):
+        try:
+            allowed.append(allowed_host(entry))
+        except ValueError as fault:  # its text is ours
+            sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {fault}")
+    return EndpointRules(tuple(allowed), listed_only)
+
+
+def _trusted_proxies(sources: Sources) -> TrustedProxies:
+    header = sources.choice("TRUSTED_PROXY_HEADER", list(ProxyHeader), ProxyHeader.X_FORWARDED_FOR)
+    networks: list[Network] = []
+    for number, item in enumerate(_items(sources.text("TRUSTED_PROXIES") or ""), start=1):
+        try:
+            networks.append(parse_network(item))
+        except ValueError as fault:  # its text is ours
+            sources.fault("TRUSTED_PROXIES", f"entry {number} {fault}")
+    if any(network.prefixlen == 0 for network in networks):
+        sources.warn("TRUSTED_PROXIES", "trusts every address: whoever connects can then name any as its own")
+    return TrustedProxies(tuple(networks), ProxyHeader(header))
+
+
+def _items(listed: str) -> list[str]:
+    return [item for part in listed.split(",") for item in part.split()]
+
+
+def _hidden(secret: Secret) -> str:
+    del secret  # nothing of it is shown: the tail of a short one would be half of it
+    return "***"

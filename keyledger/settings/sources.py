@@ -1,0 +1,203 @@
+"""Where settings come from: the process environment first, then a `.env` file. Nothing else reads either.
+
+Promises: setting by setting, the environment wins over the file; a blank value counts as not set; `NAME_FILE` names a
+file that holds the value of a secret; every fault is collected, so that one start shows all of them. What was read is
+remembered with its source, in a form that may be shown.
+Refuses: a secret given both directly and as a file, two spellings of one setting with different values, lines of `.env`
+that mean nothing, an API key in a setting that is none: such settings are shown, sent and stored in clear. No fault
+repeats a value: what was mistyped may be a secret.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from domain.credentials.key_shapes import holds_key, masked
+from domain.credentials.secret import Secret
+
+FILE_MAX = 64 * 1024
+SUPER_KEY_ALSO = ("INTRIC_SUPER_API_KEY", "ENEO_SUPER_API_KEY")
+"""Other spellings of SUPER_API_KEY, as users bring them."""
+DOTENV = ".env"
+NOT_SET = "not set"
+DEFAULT = "default"
+_NEARLY = 0.92
+"""How alike two names are when one is taken for a slip of the other, from 0 to 1."""
+
+_YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """One setting as it was resolved. `shown` is safe to print; `source` says who gave it; `value` is for comparing."""
+
+    name: str
+    shown: str
+    source: str
+    value: Secret | None = field(default=None, repr=False)
+
+
+class StartEnvironment(Mapping[str, str]):
+    """The environment as it was at the start, for reading it again: secrets are gone from the process's own since.
+
+    Shows nothing of it by accident.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._values = {name: Secret(value) for name, value in environ.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name].reveal()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Sources:
+    """Reads settings by name and collects `faults`, `warnings` and what was `resolved`."""
+
+    def __init__(self, environ: Mapping[str, str], dotenv: Path | None) -> None:
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+        self.resolved: list[Resolved] = []
+        self.secret_files: dict[str, Path] = {}
+        self._layers = (("environment", environ), (DOTENV, self._dotenv(dotenv) if dotenv else {}))
+
+    def text(self, name: str, default: str | None = None, *, also: Sequence[str] = ()) -> str | None:
+        """Return a setting, as `name` or one of the spellings `also`, without surrounding white space, or `default`."""
+        for source, layer in self._layers:
+            given = {spelling: value for spelling in (name, *also) if (value := layer.get(spelling, "").strip())}
+            if given:
+                self._refuse_difference(name, given)
+                spelling, value = next(iter(given.items()))
+                self._remember(name, value, source if spelling == name else f"{source} ({spelling})", Secret(value))
+                if holds_key(value):
+                    self.fault(name, "must not hold an API key or a password: this setting is shown in clear")
+                    return default
+                return value
+        self._remember(name, default or "", DEFAULT if default else NOT_SET)
+        return default
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        """Return one of `allowed`, in lower case."""
+        value = (self.text(name, default) or default).lower()
+        if value not in allowed:
+            self.fault(name, f"must be one of: {', '.join(allowed)}")
+            return default
+        return value
+
+    def switch(self, name: str, *, default: bool) -> bool:
+        """Return a truth value."""
+        value = (self.text(name, str(default).lower()) or "").lower()
+        if value not in _YES | _NO:
+            self.fault(name, "must be true or false (or 1, 0, yes, no)")
+            return default
+        return value in _YES
+
+    def secret(self, name: str, *, also: Sequence[str] = (), shown: Callable[[Secret], str]) -> Secret | None:
+        """Return a secret given as `name`, as one of the spellings `also`, or in a file named by `..._FILE`.
+
+        shown: makes the form that may be printed.
+        """
+        for source, layer in self._layers:
+            given = [found for spelling in (name, *also) if (found := self._given(spelling, layer))]
+            if not given:
+                continue
+            value, spelling = given[0]
+            self._refuse_difference(name, {spelling: value for value, spelling in given})
+            secret = Secret(value) if value else None
+            shown_value = shown(secret) if secret else "cannot be read"
+            self._remember(name, shown_value, source if spelling == name else f"{source} ({spelling})", secret)
+            return secret
+        self._remember(name, "", NOT_SET)
+        return None
+
+    def is_set(self, name: str) -> bool:
+        """Say whether a setting that was read before was given by somebody."""
+        return any(one.name == name and one.source not in {NOT_SET, DEFAULT} for one in self.resolved)
+
+    def fault(self, name: str, rule: str) -> None:
+        """Record what is wrong with a setting and how to mend it."""
+        self.faults.append(f"{name}: {rule}")
+
+    def warn(self, name: str, text: str) -> None:
+        """Record what a person should know about a setting that is not wrong."""
+        self.warnings.append(f"{name}: {text}")
+
+    def warn_of_misspelt(self) -> None:
+        """Warn of names that are nearly those of settings. Call it when every setting was read."""
+        known = {one.name for one in self.resolved}
+        accepted = known | {f"{name}_FILE" for name in known}
+        for source, layer in self._layers:
+            for name in sorted(set(layer) - accepted):
+                if meant := get_close_matches(name, known, 1, _NEARLY):
+                    self.warn(name, f"in {source} is not a setting; did you mean {meant[0]}?")
+
+    def show_as(self, name: str, shown: str) -> None:
+        """Change how a setting is shown, once it is understood."""
+        safe = masked(shown)
+        self.resolved = [replace(one, shown=safe) if one.name == name else one for one in self.resolved]
+
+    def _remember(self, name: str, shown: str, source: str, value: Secret | None = None) -> None:
+        self.resolved.append(Resolved(name, masked(shown), source, value))
+
+    def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
+        """given: values by the spellings that have them."""
+        if len(set(given.values())) > 1:
+            self.fault(name, f"is set as {' and as '.join(given)} with different values; keep one of them")
+
+    def _given(self, spelling: str, layer: Mapping[str, str]) -> tuple[str, str] | None:
+        """Return a value, blank if its file is faulty, and the spelling that gave it; None if it is not set."""
+        value, path = layer.get(spelling, "").strip(), layer.get(f"{spelling}_FILE", "").strip()
+        if value and path:
+            self.fault(spelling, f"is set both directly and by {spelling}_FILE; keep one of them")
+        if value:
+            return value, spelling
+        if not path:
+            return None
+        self.secret_files[f"{spelling}_FILE"] = Path(path)
+        return self._content(f"{spelling}_FILE", Path(path)), f"{spelling}_FILE"
+
+    def _content(self, name: str, path: Path) -> str:
+        text = self._read(name, path, FILE_MAX)
+        if text is not None and not text.strip():
+            self.fault(name, "the file is empty; write the value into it")
+        return (text or "").strip()
+
+    def _read(self, name: str, path: Path, limit: int, *, optional: bool = False) -> str | None:
+        try:
+            with path.open("rb") as file:
+                content = file.read(limit + 1)
+            text = content.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError, ValueError) as problem:
+            if not (optional and isinstance(problem, FileNotFoundError)):
+                self.fault(name, f"the file cannot be read ({_reason(problem)})")
+            return None
+        if len(content) > limit:
+            self.fault(name, f"the file has more than {limit // 1024} KiB")
+            return None
+        return text
+
+    def _dotenv(self, path: Path) -> dict[str, str]:
+        """Return the assignments of a `.env` file, `$` taken literally; none when there is no such file."""
+        text = self._read(str(path), path, 16 * FILE_MAX, optional=True)
+        values: dict[str, str] = {}
+        for line in parse_stream(io.StringIO(text or "")):
+            if line.error:
+                self.fault(str(path), f"line {line.original.line} is not NAME=value; quote values that span lines")
+            elif line.key is not None and line.value is not None:
+                values[line.key] = line.value
+        return values
+
+
+def _reason(problem: OSError | ValueError) -> str:
+    if isinstance(problem, OSError):
+        return problem.strerror or "no reason given"
+    return "not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else "not a file name"

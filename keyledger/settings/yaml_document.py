@@ -1,0 +1,139 @@
+"""A YAML file of the operator's, read node by node so that every fault names its line.
+
+Promises: nothing in the file is executed or turned into an object; what is wrong is collected in `faults`, and nothing
+of a value is repeated but names.
+Refuses: a file that is no YAML or no UTF-8 text, an API key in a text, and members written twice, of which YAML lets
+the last one win.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from domain.credentials.key_shapes import holds_key, masked
+
+_TAG = "tag:yaml.org,2002:"
+_NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", "bool", "int", "merge"))
+
+
+class DocumentFault(Exception):
+    """The file cannot be used. `faults` are sentences, each with its line where it has one."""
+
+    def __init__(self, source: str, faults: tuple[str, ...]) -> None:
+        super().__init__(f"{source}: {'; '.join(faults)}")
+        self.source = source
+        self.faults = faults
+
+
+@dataclass(slots=True)
+class Document:
+    """One file. root: its content, None for an empty file. faults: what was found wrong, in the order of the file."""
+
+    source: str
+    root: yaml.Node | None
+    faults: list[str] = field(default_factory=list)
+
+    def fault(self, node: yaml.Node | None, text: str) -> None:
+        """Record what is wrong at a node; at the beginning of the file for None."""
+        self.faults.append(f"{line_of(node)}: {masked(text)}")  # a name in it may be a key in the wrong place
+
+    def members(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
+        """Return a mapping's members by name, those that it merges (`<<`) where it does not have them itself."""
+        members: dict[str, yaml.Node] = {}
+        merged: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                merged = {**self._merged(value), **merged}
+                continue
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            if name in members:
+                self.fault(key, f"'{name}' is written twice")
+            members[name] = value
+        return {**merged, **members}
+
+    def _merged(self, node: yaml.Node) -> dict[str, yaml.Node]:
+        """Return the members of a merged mapping, or of several, of which the first wins."""
+        if isinstance(node, yaml.MappingNode):
+            return self.members(node)
+        members: dict[str, yaml.Node] = {}
+        for one in reversed(node.value if isinstance(node, yaml.SequenceNode) else []):
+            members |= self.members(one) if isinstance(one, yaml.MappingNode) else {}
+        return members
+
+    def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        """Return the entries of a list; none where it is empty or missing. what: names it in a fault."""
+        if node.tag == _NULL:
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self.fault(node, f"{what} must be a list")
+            return []
+        return list(node.value)
+
+    def text(self, name: str, members: dict[str, yaml.Node], entry: yaml.Node, *, required: bool = False) -> str | None:
+        """Return the text of a member, or None where it is missing or no text. entry: what the member belongs to."""
+        node = members.get(name)
+        if node is None or node.tag == _NULL:
+            if required:
+                self.fault(entry, f"{name} is missing")
+            return None
+        return self.plain_text(node, name)
+
+    def plain_text(self, node: yaml.Node, name: str) -> str | None:
+        """Return the text of a node, or None where it is none. name: names it in a fault."""
+        if not isinstance(node, yaml.ScalarNode) or node.tag != _STR or not node.value.strip():
+            self.fault(node, f"{name} must be a text; put it in quotes")
+            return None
+        if holds_key(node.value):
+            self.fault(node, f"{name} must not hold an API key: it is shown in clear")
+            return None
+        return str(node.value)
+
+    def switch(self, name: str, members: dict[str, yaml.Node]) -> bool:
+        """Return the truth value of a member, False where it is missing or none."""
+        node = members.get(name)
+        if node is None or node.tag == _NULL:
+            return False
+        if node.tag != _BOOL:
+            self.fault(node, f"{name} must be true or false")
+            return False
+        return bool(yaml.SafeLoader.bool_values[str(node.value).lower()])
+
+    def number(self, name: str, members: dict[str, yaml.Node], default: int) -> int:
+        """Return the whole number of a member, `default` where it is missing or none."""
+        node = members.get(name)
+        if node is None or node.tag == _NULL:
+            return default
+        if node.tag != _INT or not str(node.value).isdigit():
+            self.fault(node, f"{name} must be a whole number")
+            return default
+        return int(str(node.value))
+
+    def close(self) -> None:
+        """Raise DocumentFault when anything was found wrong."""
+        if self.faults:
+            raise DocumentFault(self.source, tuple(self.faults))
+
+
+def read_document(path: Path) -> Document:
+    """Read a file. Raises DocumentFault."""
+    try:
+        return Document(path.name, yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
+    except OSError as error:
+        raise DocumentFault(path.name, (f"cannot be read ({error.strerror or type(error).__name__})",)) from None
+    except UnicodeDecodeError:
+        raise DocumentFault(path.name, ("is not UTF-8 text",)) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DocumentFault(path.name, (_yaml_fault(error),)) from None
+
+
+def line_of(node: yaml.Node | None) -> str:
+    """Return where a node begins, as people count lines."""
+    return f"line {node.start_mark.line + 1 if node is not None else 1}"
+
+
+def _yaml_fault(error: Exception) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    line = f"line {mark.line + 1}: " if mark is not None else ""
+    return f"{line}is not YAML ({masked(problem or 'unreadable characters')})"

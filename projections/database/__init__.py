@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL and what has to be there: tables, functions, rights."""

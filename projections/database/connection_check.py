@@ -1,0 +1,211 @@
+"""What the program assumes of its database, proven on a connection like those that serve.
+
+Promises: each finding is one assumption, with its cause when it does not hold; nothing is changed: what has to be tried
+out is rolled back. No text of driver or server is in a finding; `names` are of our own tables, rights and settings.
+Refuses: nothing itself; which findings stand in the way of a start is for the caller.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+
+import psycopg
+
+from projections.database.connection_refusal import Refusal, refusal_of
+from projections.database.connections import (
+    DEADLINE,
+    EVENTS_TABLE,
+    BoundedConnection,
+    connect_bounded,
+    reachable_conninfo,
+    unavailable,
+)
+from projections.database.migration import STEPS, version_of
+
+OLDEST_SERVER = 150000
+_APPEND_ONLY = {EVENTS_TABLE: "keyledger_events_append_only", "keyledger_ledger": "keyledger_ledger_append_only"}
+_REFUSES_ALL = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5
+"""Bits of pg_trigger.tgtype: before, DELETE, UPDATE, TRUNCATE; not for each row."""
+_GRANT = re.compile(r"^GRANT ([A-Z, ]+) ON (FUNCTION )?(.+?) TO ", re.MULTILINE)
+
+
+class Flaw(StrEnum):
+    """What can be wrong with a database that answers."""
+
+    OLD_SERVER = "old-server"
+    NEWER_SCHEMA = "newer-schema"
+    RIGHTS = "rights"
+    TRIGGERS = "triggers"
+    TIME_LIMITS = "time-limits"
+    LOCKS = "locks"
+    UNLOGGED = "unlogged"
+    UNSAFE_COMMIT = "unsafe-commit"
+    UNSAFE_SERVER = "unsafe-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One assumption. flaw: None where it holds. names: what is concerned."""
+
+    assumption: str
+    flaw: Refusal | Flaw | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """What was found. pooled: a pooler is in between. schema: version of the tables, 0 where there are
+    none, None where the role may not know.
+    """
+
+    findings: tuple[Finding, ...]
+    pooled: bool = False
+    schema: int | None = None
+
+    @property
+    def has_present_schema(self) -> bool:
+        """Whether nothing is to be migrated."""
+        return self.schema == len(STEPS)
+
+
+def check_connection(dsn: str) -> ConnectionReport:
+    """Look at the database of a libpq URL or parameter list. Raises StoreUnavailable when it goes away meanwhile."""
+    try:
+        connection = connect_bounded(dsn)
+    except psycopg.Error:
+        refusal = refusal_of(reachable_conninfo(dsn))
+        return ConnectionReport((Finding("connection", refusal or Refusal.NO_ANSWER),))
+    with unavailable(), connection:
+        schema = version_of(connection) if _may_read_version(connection) else None
+        return ConnectionReport(tuple(_findings(connection, schema)), connection.pooled, schema)
+
+
+def lead_to_one_database(dsn: str, other: str) -> bool:
+    """Say whether two addresses are of one database, through a pooler or not: a lock taken at one is seen at the other.
+
+    Raises StoreUnavailable.
+    """
+    name = secrets.randbelow(2**31)
+    with unavailable(), connect_bounded(dsn) as here, connect_bounded(other) as there, here.transaction():
+        here.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [name, name])
+        row = there.execute(
+            "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [name, name],
+        ).fetchone()
+    return bool(row and row["n"])
+
+
+def _may_read_version(connection: BoundedConnection) -> bool:
+    row = connection.execute(
+        "SELECT coalesce(has_table_privilege(to_regclass('keyledger_schema'), 'SELECT'), true) AS may"
+    ).fetchone()
+    return bool(row and row["may"])
+
+
+def _findings(connection: BoundedConnection, schema: int | None) -> Iterator[Finding]:
+    yield Finding("connection")
+    yield Finding("version", None if connection.info.server_version >= OLDEST_SERVER else Flaw.OLD_SERVER)
+    if schema is not None:
+        yield Finding("schema", Flaw.NEWER_SCHEMA if schema > len(STEPS) else None)
+    yield Finding("time-limits", None if _limits_arrive(connection) else Flaw.TIME_LIMITS)
+    yield Finding("locks", None if _locks_end(connection) else Flaw.LOCKS)
+    yield _named("durability", Flaw.UNSAFE_SERVER, _switched_off(connection))
+    if schema not in {None, len(STEPS)}:
+        return
+    lacking = _lacking(connection)
+    yield _named("rights", Flaw.RIGHTS, lacking)
+    yield _named("append-only", Flaw.TRIGGERS, _unguarded(connection))
+    yield _named("logged", Flaw.UNLOGGED, _unlogged(connection))
+    if not lacking:
+        yield Finding("commit", None if _append_is_durable(connection) else Flaw.UNSAFE_COMMIT)
+
+
+def _named(assumption: str, flaw: Flaw, names: Sequence[str]) -> Finding:
+    return Finding(assumption, flaw if names else None, tuple(names))
+
+
+def _limits_arrive(connection: BoundedConnection) -> bool:
+    row = connection.execute("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'").fetchone()
+    return bool(row and row["setting"] == f"{DEADLINE * 1000:.0f}")
+
+
+def _locks_end(connection: BoundedConnection) -> bool:
+    """Say whether a lock of a transaction is held while it lasts, and not after it."""
+    name = secrets.randbelow(2**31)
+
+    def held() -> bool:
+        row = connection.execute(
+            "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted", [name]
+        ).fetchone()
+        return bool(row and row["n"])
+
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", [name, name])
+        during = held()
+    return during and not held()
+
+
+def _switched_off(connection: BoundedConnection) -> list[str]:
+    names = ["fsync", "full_page_writes"]
+    rows = connection.execute("SELECT name FROM pg_settings WHERE name = ANY (%s) AND setting = 'off'", [names])
+    return sorted(row["name"] for row in rows)
+
+
+def _lacking(connection: BoundedConnection) -> list[str]:
+    """Return the rights of `grants.sql` that the role has not, each as `RIGHT on thing`."""
+    rows = connection.execute(
+        "SELECT privilege, thing, CASE WHEN privilege = 'EXECUTE'"
+        " THEN has_function_privilege(to_regprocedure(thing), privilege)"
+        " ELSE has_table_privilege(to_regclass(thing), privilege) END AS has"
+        " FROM unnest(%s::text[], %s::text[]) AS wanted (privilege, thing)",
+        [[privilege for privilege, _ in needed_rights()], [thing for _, thing in needed_rights()]],
+    )
+    return [f"{row['privilege']} on {row['thing'].partition('(')[0]}" for row in rows if not row["has"]]
+
+
+@cache
+def needed_rights() -> tuple[tuple[str, str], ...]:
+    """Return what the role that serves needs: privileges, each with its table or function."""
+    granted: list[tuple[str, str]] = []
+    for privileges, function, things in _GRANT.findall(
+        files("projections.database").joinpath("grants.sql").read_text("utf-8")
+    ):
+        for thing in [things] if function else things.split(", "):
+            granted += [(privilege, thing) for privilege in privileges.split(", ")]
+    return tuple(granted)
+
+
+def _unguarded(connection: BoundedConnection) -> list[str]:
+    """Return the append-only tables whose trigger is not there, or does not fire always."""
+    rows = connection.execute(
+        "SELECT relation FROM unnest(%s::text[], %s::text[]) AS wanted (relation, trigger) WHERE NOT EXISTS ("
+        " SELECT FROM pg_trigger WHERE tgrelid = to_regclass(relation) AND tgname = trigger AND tgenabled = 'A'"
+        " AND tgtype = %s AND tgqual IS NULL AND tgfoid = to_regproc('keyledger_refuse_change'))",
+        [list(_APPEND_ONLY), list(_APPEND_ONLY.values()), _REFUSES_ALL],
+    )
+    return [row["relation"] for row in rows]
+
+
+def _unlogged(connection: BoundedConnection) -> list[str]:
+    """Return tables that a crash of the server would empty."""
+    tables = sorted({thing for privilege, thing in needed_rights() if privilege == "SELECT"})
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE oid = ANY (SELECT to_regclass(unnest(%s::text[])))"
+        " AND relpersistence <> 'p' ORDER BY 1",
+        [tables],
+    )
+    return [row["relname"] for row in rows]
+
+
+def _append_is_durable(connection: BoundedConnection) -> bool:
+    """Say whether an append waits for the disk even where the server's default is not to. Appends nothing."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL synchronous_commit = off")
+        connection.execute("SELECT keyledger_append('{}', '{}', '{}', '{}', '[]')")
+        row = connection.execute("SELECT current_setting('synchronous_commit') AS value").fetchone()
+    return bool(row and row["value"] != "off")

@@ -1,0 +1,1 @@
+"""Computing a view again from the log, beside the live one."""

@@ -1,0 +1,129 @@
+"""Filling a copy of a view that follows the log by several processes, each with a range of positions.
+
+Promises: the rows are those one process would write; each range is a transaction of its own, into a table that nobody
+else reads; memory is bounded by a batch in each process. A process that is lost makes the whole fill be done again by
+one; when whoever asked is gone, its helpers end after their batch.
+"""
+
+import gc
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, MutableMapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import pairwise
+from multiprocessing.sharedctypes import Synchronized
+from typing import ClassVar
+
+from domain.errors import CredentialIntegrityError
+from projections.catch_up import Appended, read_all
+from projections.database.connections import Connection, connect, unavailable
+
+BATCH = 2_000
+"""Events at once: few enough that they are still in the processor's cache when they are written."""
+STREAMS_REMEMBERED = 100_000
+WORKERS = min(4, os.cpu_count() or 1)
+WORTHWHILE = 50_000
+"""Events from which several processes are faster: starting one takes a third of a second."""
+
+_LOOK_S = 0.2
+
+Progress = Callable[[int, int], None]
+Write = Callable[[Connection, Sequence[Appended], str, MutableMapping[int, str] | None], None]
+"""write(connection, batch, table, last): adds the rows of a batch. last: topics by stream, see `audit_trail.write`.
+
+A function of a module: other processes have to find it.
+"""
+
+
+def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+    """Write the rows of the events up to a position into an empty table and return how many events there are.
+
+    Raises CredentialIntegrityError, StoreUnavailable, and what `progress` raises.
+    """
+    if upto >= WORTHWHILE and WORKERS > 1:
+        try:
+            return _by_several(write, dsn, table, upto, progress)
+        except BrokenProcessPool:
+            connection.execute(b"TRUNCATE " + table.encode())  # what finished ranges wrote; a name of ours
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, upto)
+
+    with connection.transaction():
+        _write_range(write, connection, table, 0, upto, advance)
+    return done
+
+
+def _by_several(write: Write, dsn: str, table: str, upto: int, progress: Progress) -> int:
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    ends = [upto * nth // WORKERS for nth in range(WORKERS + 1)]
+    with ProcessPoolExecutor(WORKERS, context, _Worker.begin, (counter, os.getpid())) as pool:
+        running = {pool.submit(_Worker.fill, write, dsn, table, after, end) for after, end in pairwise(ends)}
+        try:
+            while running:
+                finished, running = wait(running, _LOOK_S)
+                for one in finished:
+                    if (reason := one.result()) is not None:
+                        raise CredentialIntegrityError(reason)
+                progress(counter.value, upto)
+        except BaseException:
+            counter.value = _Worker.STOP
+            raise
+    return int(counter.value)
+
+
+def _write_range(
+    write: Write, connection: Connection, table: str, after: int, upto: int, advance: Callable[[int], None]
+) -> None:
+    last: dict[int, str] = {}
+    for batch in read_all(connection, after, BATCH, upto):
+        if len(last) > STREAMS_REMEMBERED:
+            last.clear()
+        write(connection, batch, table, last)
+        advance(len(batch))
+
+
+class _Abandoned(Exception):
+    """Nobody waits for the range."""
+
+
+class _Worker:
+    """What runs in a helper process."""
+
+    STOP: ClassVar[int] = -(2**62)
+    counter: ClassVar["Synchronized[int]"]
+    asked_by: ClassVar[int]
+
+    @classmethod
+    def begin(cls, counter: "Synchronized[int]", asked_by: int) -> None:
+        """Prepare the process. Ctrl-C reaches every process of a terminal; the one that asked decides."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)  # events hold no cycles; looking for them takes a quarter of the time
+        cls.counter, cls.asked_by = counter, asked_by
+
+    @classmethod
+    def fill(cls, write: Write, dsn: str, table: str, after: int, upto: int) -> str | None:
+        """Write one range. Return the reason when an event is not understood: errors of ours do not travel whole."""
+        try:
+            with connect(dsn) as connection, unavailable(), connection.transaction():
+                _write_range(write, connection, table, after, upto, cls._advance)
+        except CredentialIntegrityError as fault:
+            return fault.reason
+        except _Abandoned:
+            return None
+        return None
+
+    @classmethod
+    def _advance(cls, count: int) -> None:
+        with cls.counter.get_lock():
+            cls.counter.value += count
+            stopped = cls.counter.value < 0
+        if stopped or os.getppid() != cls.asked_by:
+            raise _Abandoned

@@ -1,0 +1,165 @@
+"""The views that can be replayed: how a copy of each is filled from the log, and brought further.
+
+Promises: reading is bounded by a position, so that a copy is a state the log had; memory is bounded by a batch, however
+long the log is. Nothing is decrypted.
+Refuses: an event that is not understood.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from domain.errors import UnknownProjection
+from domain.event import Event
+from projections import audit_trail, current_credentials, transparency_log
+from projections.catch_up import Appended, read_all, read_row
+from projections.database.connections import Connection
+from projections.replay import parallel_fill
+from projections.replay.comparison import BY_CREDENTIAL, Naming
+
+BATCH = 5_000
+
+Progress = Callable[[int, int], None]
+"""Told how many events of how many were replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view. `key`: its primary key. `follows`: it has a position of its own; else it is written with the events.
+
+    fill(dsn, connection, table, upto, progress): write what the log up to a position leads to into an empty table, and
+    return how many events that were. extend(connection, batch, table): add what comes after.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    fill: Callable[[str, Connection, str, int, Progress], int]
+    extend: Callable[[Connection, Sequence[Appended], str], None]
+    follows: bool
+    naming: Naming = BY_CREDENTIAL
+
+
+def view_named(name: str) -> View:
+    """Return a view. Raises UnknownProjection."""
+    if name not in VIEWS:
+        raise UnknownProjection(list(VIEWS))
+    return VIEWS[name]
+
+
+def extend(connection: Connection, view: View, table: str, position: int, upto: int) -> int:
+    """Bring a copy from `position` to `upto`, or to the end of the log, and return where it is."""
+    for batch in read_all(connection, position, BATCH, upto):
+        view.extend(connection, batch, table)
+        position = batch[-1].position
+    return position
+
+
+# Streams one by one in the order of the primary key, and of each its last event: twenty thousand steps in an index
+# instead of a sort of a million rows.
+_LAST_EVENTS = """
+WITH RECURSIVE streams (originator_id) AS (
+    (SELECT originator_id FROM keyledger_events
+      WHERE originator_id >= %(least)s AND originator_id IS DISTINCT FROM %(after)s::uuid
+      ORDER BY originator_id LIMIT 1)
+    UNION ALL
+    SELECT n.originator_id FROM streams AS s CROSS JOIN LATERAL (
+        SELECT originator_id FROM keyledger_events WHERE originator_id > s.originator_id
+         ORDER BY originator_id LIMIT 1) AS n
+), page AS (SELECT originator_id FROM streams LIMIT %(limit)s)
+SELECT e.notification_id, page.originator_id, e.originator_version, e.topic, e.state
+  FROM page LEFT JOIN LATERAL (
+       SELECT * FROM keyledger_events AS e
+        WHERE e.originator_id = page.originator_id AND e.notification_id <= %(upto)s
+        ORDER BY e.originator_version DESC LIMIT 1) AS e ON true
+ ORDER BY page.originator_id
+"""
+_LEAST = UUID(int=0)
+
+
+def last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
+    """Yield the last event of every stream not after `upto`, in batches."""
+    after: UUID | None = None
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        while rows := cursor.execute(
+            _LAST_EVENTS, {"least": after or _LEAST, "after": after, "limit": BATCH, "upto": upto}
+        ).fetchall():
+            yield [read_row(row) for row in rows if row[0] is not None]
+            after = rows[-1][1]
+
+
+def _fill_current(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+    """Write one row for each stream, from its last event: events carry the whole state."""
+    del dsn  # it is done before a second process would have started
+    with connection.transaction():
+        for done, batch in enumerate(last_events(connection, upto), start=1):
+            _copy_current(connection, [appended.event for appended in batch], table)
+            progress(min(done * BATCH, upto), upto)
+    progress(upto, upto)
+    return upto
+
+
+def _extend_current(connection: Connection, batch: Sequence[Appended], table: str) -> None:
+    last = current_credentials.last_of_each(appended.event for appended in batch)
+    connection.execute(
+        sql.SQL(
+            "DELETE FROM {} USING unnest(%s::uuid[], %s::text[]) AS w (t, p) WHERE tenant_id = w.t AND provider = w.p"
+        ).format(sql.Identifier(table)),
+        [[event.tenant_id for event in last], [event.provider for event in last]],
+    )
+    _copy_current(connection, last, table)
+
+
+def _copy_current(connection: Connection, events: Sequence[Event], table: str) -> None:
+    columns = sql.SQL(", ").join(map(sql.Identifier, current_credentials.COLUMNS))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for event in current_credentials.last_of_each(events):
+            row = current_credentials.project(event)
+            copy.write_row([row[column] for column in current_credentials.COLUMNS])
+
+
+def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+    """Write the tiles of the tree over the events up to a position."""
+    del dsn  # hashing in several processes would need ranges that end with tiles; one is fast enough
+    batches = read_all(connection, 0, BATCH, upto)
+    with connection.transaction():
+        return transparency_log.fill(connection, batches, table, lambda done: progress(done, upto))
+
+
+VIEWS: Mapping[str, View] = {
+    view.name: view
+    for view in (
+        View(
+            "current_credentials",
+            ("tenant_id", "provider"),
+            current_credentials.COLUMNS,
+            _fill_current,
+            _extend_current,
+            follows=False,
+        ),
+        View(
+            audit_trail.TABLE,
+            ("position",),
+            audit_trail.COLUMNS,
+            partial(parallel_fill.fill, audit_trail.write),
+            audit_trail.write,
+            follows=True,
+            naming=Naming(position="position"),
+        ),
+        View(
+            transparency_log.TABLE,
+            ("level", "tile"),
+            transparency_log.COLUMNS,
+            _fill_tree,
+            transparency_log.write,
+            follows=True,
+            naming=Naming("NULL::uuid", "NULL::text", "CASE WHEN level = 0 THEN tile * 256 + 1 END"),
+        ),
+    )
+}
+"""What can be replayed, by the name of the view and its table."""

@@ -1,0 +1,139 @@
+"""`audit export`: the audit trail of a running service as a file, or on stdout.
+
+Promises: memory does not grow with the trail; a file takes its name when it is whole, so an interrupted export leaves
+none; one that broke off on stdout ends with an exit code that says so. Talk and progress go to stderr.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Annotated, Self
+from urllib.parse import urlencode
+
+import typer
+
+from domain.audit.formats import ExportFormat
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import say
+from scripts.terminal.partial_file import whole_file
+from scripts.terminal.progress import QUIET_S
+from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
+
+if TYPE_CHECKING:  # loaded only on a terminal
+    from rich.progress import Progress, TaskID
+
+EVERY_S = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+_PATH = "/api/v1/audit/export"
+_MB = 1_000_000
+
+
+def export(
+    *,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY]...", help="What to export, such as: action:deleted since:24h", show_default=False
+        ),
+    ] = None,
+    form: Annotated[ExportFormat, typer.Option("--format", help="Of the records.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.", show_default=False)
+    ] = None,
+    bom: Annotated[
+        bool, typer.Option("--bom", help="csv only: begin with a byte order mark, by which Excel knows UTF-8.")
+    ] = False,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only entries after this position.")] = 0,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+) -> None:
+    """Export the audit trail, oldest first. The export is itself recorded there."""
+    if bom and form is not ExportFormat.CSV:
+        raise Stop(Exit.USAGE, "--bom is for csv only")
+    wanted = {
+        "format": form.value,
+        "bom": "true" if bom else "",
+        "q": " ".join(query or ()),
+        "after": str(after) if after else "",
+    }
+    path = f"{_PATH}?{urlencode({name: value for name, value in wanted.items() if value})}"
+    # In this order: a refusal comes before anything is written.
+    with (
+        ServiceClient(url, admin_key(api_key_file)) as service,
+        service.stream(path) as pieces,
+        _target(output) as file,
+        _Count(form) as count,
+    ):
+        for piece in pieces:
+            file.write(piece)
+            count.add(piece)
+        file.flush()
+    say(f"{count.text}{f' in {output}' if output else ''}")
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[IO[bytes]]:
+    if output is not None:
+        with whole_file(output) as file:
+            yield file
+        return
+    try:
+        yield sys.stdout.buffer
+    except OSError as problem:
+        # The interpreter would complain once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Stop(Exit.REFUSED, f"cannot write to stdout: {problem.strerror}; the export is not whole") from None
+
+
+class _Count:
+    """Counts records and bytes, and shows them while they grow. Use it as a context manager."""
+
+    def __init__(self, form: ExportFormat) -> None:
+        self._lines = -1 if form is ExportFormat.CSV else 0  # the header is no record
+        self._bytes = 0
+        self._begun = self._said_at = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if kind is not None:
+            say(f"broke off after {self.text}")
+
+    @property
+    def text(self) -> str:
+        """Say how much there is so far."""
+        size = f"{self._bytes:,} bytes" if self._bytes < _MB else f"{self._bytes / _MB:,.1f} MB"
+        return f"{max(self._lines, 0):,} records, {size}"
+
+    def add(self, piece: bytes) -> None:
+        """Count one more piece of the answer."""
+        self._lines += piece.count(b"\n")
+        self._bytes += len(piece)
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            if now - self._begun >= QUIET_S:
+                self._show()
+        elif now - self._said_at >= EVERY_S:
+            self._said_at = now
+            say(self.text)
+
+    def _show(self) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self.text, total=None)
+            self._bar.start()
+        if self._task is not None:
+            self._bar.update(self._task, description=self.text)

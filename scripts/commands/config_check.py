@@ -1,0 +1,87 @@
+"""`config check`: the settings as a start would see them, where each comes from, and everything wrong with them.
+
+Promises: it reads and reports; it starts nothing, connects nowhere, and shows no secret. What it says is about settings
+and catalogue alone; `doctor` looks at the rest.
+"""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from keyledger.settings.settings import Settings
+    from keyledger.settings.sources import Resolved
+
+app = typer.Typer(rich_markup_mode=None, help="The settings of the service.")
+
+
+@app.callback()
+def _group() -> None:
+    """The settings of the service."""
+
+
+@app.command("check")
+def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
+    """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
+    from keyledger.settings.settings import SettingsFault, load
+
+    try:
+        settings = load(os.environ, Path(".env"))
+        faults, notes = _catalogue(settings)
+    except SettingsFault as fault:
+        settings, faults, notes = None, fault.faults, []
+    warnings = [*(settings.warnings if settings else ()), *notes]
+    if as_json:
+        print_json(_report(settings, faults, warnings))
+    elif settings is not None:
+        rows = [(one.name, one.shown, one.source) for one in _resolved(settings)]
+        print_table(Table(("setting", "value", "source"), rows), wide=wide)
+        for warning in warnings:
+            say(f"warning: {warning}")
+    if faults:
+        raise Stop(Exit.FAULT_FOUND, *faults)
+    say("the settings and the catalogue are fit to start with; for database, keys and the rest: keyledger doctor")
+
+
+def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
+    """Return what is wrong with the catalogue, and what is worth knowing about it."""
+    from keyledger.settings.ai_models import load_catalogue
+    from keyledger.settings.catalogue_notes import catalogue_notes
+    from keyledger.settings.yaml_document import DocumentFault
+
+    try:
+        catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    except DocumentFault as fault:
+        return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults), []
+    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
+    return (), [f"{catalogue.source}: {note}" for note in notes]
+
+
+def _resolved(settings: "Settings") -> list["Resolved"]:
+    """Return the settings as they may be shown, encryption keys by the key ids that lists and history name."""
+    from keyledger.encryption.keyring import EncryptionKey
+
+    keys = {
+        "ENCRYPTION_KEY": [settings.encryption_key] if settings.encryption_key else [],
+        "ENCRYPTION_KEY_NEXT": [settings.next_encryption_key] if settings.next_encryption_key else [],
+        "ENCRYPTION_KEY_PREVIOUS": list(settings.previous_encryption_keys),
+    }
+    ids = {name: ", ".join(EncryptionKey(key).key_id for key in listed) for name, listed in keys.items() if listed}
+    return [replace(one, shown=f"*** {ids[one.name]}") if one.name in ids else one for one in settings.resolved]
+
+
+def _report(settings: "Settings | None", faults: tuple[str, ...], warnings: list[str]) -> dict[str, object]:
+    resolved = _resolved(settings) if settings else []
+    return {
+        "ok": not faults,
+        "faults": list(faults),
+        "warnings": warnings,
+        "settings": [{"name": one.name, "value": one.shown, "source": one.source} for one in resolved],
+    }

@@ -1,0 +1,207 @@
+"""`credentials set|list|show|delete`: a tenant's credentials, over the REST API of a running service.
+
+Promises: a provider's key comes from a prompt without echo, from stdin or from a file, never from argv, and is not
+printed. `--json` prints the service's own answer.
+Refuses: a key among the arguments, without repeating it.
+"""
+
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import Annotated, cast
+from urllib.parse import quote
+
+import typer
+
+from domain.credentials.secret import Secret
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.service_client import (
+    DEFAULT_URL,
+    KeyFileOption,
+    ServiceClient,
+    UrlOption,
+    admin_key,
+    credential_path,
+    read_secret_file,
+)
+
+Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's UUID.", show_default=False)]
+ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai.", show_default=False)]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; kept in the audit trail.", metavar="TEXT", show_default=False)
+]
+IfMatch = Annotated[
+    int | None, typer.Option("--if-match", min=1, help="Only if the credential is at this version.", show_default=False)
+]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="A tenant's credentials in a running service.")
+
+
+# Arguments that are too many reach the function: the parser's own complaint would repeat them.
+@app.command("set", context_settings={"allow_extra_args": True})
+def set_credential(
+    *,
+    context: typer.Context,
+    tenant_id: Tenant,
+    provider: ProviderName,
+    source: Annotated[str, typer.Argument(metavar="@FILE", help="File that holds the key.")] = "",
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from stdin.")] = False,
+    endpoint: Annotated[str | None, typer.Option(help="The provider's address for this tenant.")] = None,
+    api_version: Annotated[str | None, typer.Option(help="azure only.")] = None,
+    deployment_name: Annotated[str | None, typer.Option(help="azure only.")] = None,
+    if_match: IfMatch = None,
+    reason: Reason = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set or replace a credential. Asks for the provider's key, or takes it from --stdin or @FILE."""
+    if context.args:
+        raise Stop(Exit.USAGE, "too many arguments; a key is never taken from the command line")
+    key = admin_key(api_key_file)
+    body = {"api_key": _provider_key(source, stdin=stdin).reveal()}
+    given = {"endpoint": endpoint, "api_version": api_version, "deployment_name": deployment_name}
+    body |= {name: value for name, value in given.items() if value is not None}
+    with ServiceClient(url, key) as service:
+        answer = service.call(
+            "PUT", credential_path(tenant_id, provider), body=body, headers=_headers(if_match, reason)
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        say(str(answer["message"]))
+        print_table(Table(("provider", "key", "version", "set at"), [_cells(answer, _SET_CELLS)]))
+    for warning in cast("list[str]", answer.get("warnings", [])):
+        say(f"warning: {warning}")
+
+
+@app.command("list")
+def list_credentials(
+    *,
+    tenant_id: Tenant,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="What was in effect then, such as 2026-01-31T12:00:00Z.", show_default=False
+        ),
+    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """List a tenant's credentials; keys are masked."""
+    then = "" if as_of is None else f"?as_of={quote(as_of, safe='')}"
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        answer = service.call("GET", credential_path(tenant_id) + then)
+    credentials = cast("list[dict[str, object]]", answer["credentials"])
+    if as_json:
+        print_json(answer)
+    elif not credentials:
+        say("the tenant has no credentials" if as_of is None else "the tenant had no credentials then")
+    else:
+        _print_credentials(credentials, wide=wide)
+
+
+@app.command("show")
+def show(
+    tenant_id: Tenant,
+    provider: ProviderName,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """Show one credential; the key is masked."""
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        answer = service.call("GET", credential_path(tenant_id, provider))
+    if as_json:
+        print_json(answer)
+    else:
+        _print_credentials([answer], wide=wide)
+
+
+@app.command("delete")
+def delete(
+    *,
+    tenant_id: Tenant,
+    provider: ProviderName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    if_match: IfMatch = None,
+    reason: Reason = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a credential; calls of the tenant then use the global key, where that is allowed."""
+    key = admin_key(api_key_file)
+    if not yes:
+        _confirm(provider)
+    with ServiceClient(url, key) as service:
+        answer = service.call("DELETE", credential_path(tenant_id, provider), headers=_headers(if_match, reason))
+    if as_json:
+        print_json(answer)
+    else:
+        say(str(answer["message"]))
+
+
+_SET_CELLS = ("provider", "masked_key", "version", "set_at")
+_LISTED = {
+    "provider": "provider",
+    "masked_key": "key",
+    "encryption_status": "encryption",
+    "state": "state",
+    "version": "version",
+    "key_id": "sealed under",
+    "configured_at": "set at",
+    "last_used_at": "last used",
+}
+
+
+_LESS = ("settings", "set at", "sealed under", "encryption")
+
+
+def _print_credentials(credentials: list[dict[str, object]], *, wide: bool) -> None:
+    rows = [[*_cells(one, tuple(_LISTED)), _settings(one.get("config"))] for one in credentials]
+    print_table(Table((*_LISTED.values(), "settings"), rows, _LESS), wide=wide)
+
+
+def _cells(document: dict[str, object], names: tuple[str, ...]) -> list[str]:
+    found = [document.get(name) for name in names]
+    return ["" if value is None else str(value) for value in found]
+
+
+def _settings(config: object) -> str:
+    return ", ".join(f"{name}={value}" for name, value in config.items()) if isinstance(config, dict) else ""
+
+
+def _headers(version: int | None, reason: str | None) -> dict[str, str]:
+    if reason is not None and not (reason.strip() and reason.isprintable()):
+        raise Stop(Exit.USAGE, "--reason must be one line of printable text")
+    expected = {} if version is None else {"If-Match": f'"v{version}"'}
+    return expected | ({} if reason is None else {"X-Audit-Reason": reason})
+
+
+def _provider_key(source: str, *, stdin: bool) -> Secret:
+    if source and not source.startswith("@"):
+        raise Stop(
+            Exit.USAGE, "a key is never taken from the command line: leave it out to be asked, or @FILE, or --stdin"
+        )
+    if source and stdin:
+        raise Stop(Exit.USAGE, "give @FILE or --stdin, not both")
+    if source:
+        return Secret(read_secret_file(Path(source[1:])))
+    if not stdin and not sys.stdin.isatty():
+        raise Stop(Exit.USAGE, "there is no terminal to ask for the key; give --stdin or @FILE")
+    typed = sys.stdin.read() if stdin else getpass("API key (not shown): ")
+    if not typed.strip():
+        raise Stop(Exit.USAGE, "no key was given")
+    return Secret(typed.strip())
+
+
+def _confirm(provider: str) -> None:
+    if not sys.stdin.isatty():
+        raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+    if typer.prompt(f"Type {provider} to delete the credential", err=True, default="", show_default=False) != provider:
+        raise Stop(Exit.REFUSED, "not confirmed; nothing was deleted")

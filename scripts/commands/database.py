@@ -1,0 +1,71 @@
+"""The embedded PostgreSQL of DATA_DIR: its address, starting and stopping it.
+
+Promises: a server started here runs until it is stopped here. Does not touch the server that DATABASE_URL names.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, print_json, say
+
+if TYPE_CHECKING:  # psycopg comes with it, which --help has no use for
+    from keyledger.embedded_postgres import EmbeddedPostgres
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The embedded PostgreSQL in DATA_DIR.")
+
+
+@app.command("url")
+def url(as_json: JsonOption = False) -> None:
+    """Print the address of the running server, for psql, pg_dump and others."""
+    from keyledger.embedded_postgres import attach
+
+    data_dir = _data_dir()
+    server = attach(data_dir)
+    if server is None:
+        raise Stop(Exit.UNREACHABLE, f"no server runs in {data_dir}; start it with: keyledger database start")
+    with server:
+        _print_url(server, as_json=as_json)
+
+
+@app.command("start")
+def start(as_json: JsonOption = False) -> None:
+    """Start the server, or find it running, and keep it until `database stop`."""
+    from keyledger.embedded_postgres import start as start_server
+
+    with start_server(_data_dir()) as server:
+        server.keep()
+        say(f"{'started' if server.started_here else 'runs already'}; stop it with: keyledger database stop")
+        _print_url(server, as_json=as_json)
+
+
+@app.command("stop")
+def stop(as_json: JsonOption = False) -> None:
+    """Stop the server, whoever uses it."""
+    from keyledger.embedded_postgres import stop as stop_server
+
+    stopped = stop_server(_data_dir())
+    say("stopped" if stopped else "no server was running")
+    if as_json:
+        print_json({"stopped": stopped})
+
+
+def _print_url(server: "EmbeddedPostgres", *, as_json: bool) -> None:
+    dsn = server.dsn()
+    if as_json:
+        print_json({"url": dsn})
+    else:
+        typer.echo(dsn)
+
+
+def _data_dir() -> Path:
+    from keyledger.settings.settings import load_data_dir
+    from keyledger.settings.sources import Sources
+
+    sources = Sources(os.environ, Path(".env"))
+    if sources.secret("DATABASE_URL", shown=str) is not None:
+        say("DATABASE_URL is set: the service uses that server, not the embedded one")
+    return load_data_dir(os.environ, Path(".env"))

@@ -1,0 +1,49 @@
+"""Make keys: encryption keys for the service, API keys for people and programs that use it.
+
+Promises: a key is printed once, on stdout, and stored nowhere; of an API key the configuration holds only a digest.
+"""
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, print_json, say
+
+api_keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys with a name and a role.")
+
+_PREFIX = "kl_"
+
+
+def generate_encryption_key() -> None:
+    """Print a new ENCRYPTION_KEY, 44 characters."""
+    from keyledger.encryption.keyring import generate_encryption_key as generate
+
+    typer.echo(generate().reveal())
+
+
+@api_keys.command("create")
+def create(
+    name: Annotated[str, typer.Option(help="Who uses the key; the audit shows it.")],
+    role: Annotated[str, typer.Option(help="sysadmin, auditor, operator or runtime.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Create an API key: prints the secret once, and the line for API_KEYS that lets it in."""
+    from api.front.auth import Role, format_named_key
+    from domain.credentials.secret import Secret
+
+    if role not in list(Role):
+        raise Stop(Exit.USAGE, f"--role must be one of: {', '.join(Role)}")
+    secret = Secret(_PREFIX + secrets.token_urlsafe(32))
+    try:
+        line = format_named_key(name, Role(role), secret)
+    except ValueError as fault:  # its text is ours: it names the rule
+        raise Stop(Exit.USAGE, f"--name: {fault}") from None
+    if as_json:
+        print_json({"name": name, "role": role, "api_key": secret.reveal(), "api_keys_entry": line})
+        return
+    say("The key, shown only now; send it as X-API-Key:")
+    typer.echo(secret.reveal())
+    say("Add this to API_KEYS (entries are separated by commas) and restart the service:")
+    typer.echo(line)

@@ -1,0 +1,151 @@
+"""`restore from` brings a backup back; with `restore accept` an operator says that the log may go on from an older one.
+
+Promises: a backup replaces everything or nothing. Accepting shows what was found before it asks; what was accepted, by
+whom and from which position to which, stays in the log; the last signed checkpoint is put aside, not removed. Both work
+on the database itself, because the service does not start before.
+Refuses: a file that is no backup, a database that a service uses, a backup of a newer release; to accept in another
+database than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, print_json, say
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from keyledger.assembly.restore_acceptance import Restore
+    from keyledger.settings.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bringing a backup back.")
+
+
+@app.callback()
+def _group() -> None:
+    """Bringing a backup back."""
+
+
+@app.command("from")
+def from_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A file that `keyledger backup` or pg_dump --format=custom wrote.",
+            show_default=False,
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    without_roles: Annotated[
+        bool, typer.Option("--without-roles", help="Leave out who owns the tables and who has rights on them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the ledger by that of FILE, in one transaction, and verify it. Every service must be stopped."""
+    from keyledger.backup import DumpFault, ProgramsMissing, RestoreFailed
+    from keyledger.backup.restoring import restoring
+    from scripts.terminal.progress import ProgressDisplay
+
+    try:
+        with _opened(file) as dump, restoring(os.environ, Path(".env"), dump) as restoration:
+            end = restoration.contents.end
+            say(f"{file}: {end.events:,} events up to position {end.position:,}; {restoration.replaces}")
+            if not yes:
+                _confirm("restore", "Type restore to replace what is there")
+            with ProgressDisplay() as display:
+                restoration.carry_out(display.tell, without_roles=without_roles)
+                verdict, found = restoration.verify(display.tell)
+    except DumpFault as fault:
+        raise Stop(Exit.REFUSED, f"{file}: {fault}; nothing was changed") from None
+    except (ProgramsMissing, RestoreFailed) as fault:
+        raise Stop(Exit.REFUSED, str(fault)) from None
+    if as_json:
+        print_json(
+            {
+                "events": end.events,
+                "last_position": end.position,
+                "verified": verdict.holds,
+                "accept_needed": found is not None,
+            }
+        )
+    if verdict.fault is not None:
+        raise Stop(
+            Exit.FAULT_FOUND,
+            f"restored, but not in order: {verdict.fault.meaning}; see: keyledger verify --without-keys",
+        )
+    say("restored; log, tree, audit trail and current credentials are in order")
+    if found is not None:
+        say(found.detail)
+        say("restore a newer backup, or accept this one on every node with: keyledger restore accept")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    try:
+        with file.open("rb") as opened:
+            yield opened
+    except OSError as problem:
+        raise Stop(Exit.USAGE, f"cannot read {file}: {problem.strerror}") from None
+
+
+@app.command("accept")
+def accept(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Accept a log that ends before, or differs from, what this node has seen of it; recorded in the audit trail."""
+    from keyledger.assembly.for_commands import command_meta
+    from keyledger.settings.settings import load
+
+    settings = load(os.environ, Path(".env"))
+    with _restore(settings) as restore:
+        found = restore.found()
+        if found is None:
+            say("nothing to accept: the log is as it was recorded")
+            if as_json:
+                print_json({"accepted": False, "from_position": None, "to_position": None})
+            return
+        say(found.detail)
+        if not yes:
+            _confirm("accept", "Type accept to go on from here")
+        try:
+            event = restore.accept(found, command_meta())
+        except OSError:
+            raise Stop(
+                Exit.REFUSED,
+                f"the anchor or the checkpoint in {settings.data_dir} cannot be replaced; the start is still refused",
+            ) from None
+    say(f"accepted as {event.actor}; the service can start")
+    if as_json:
+        print_json({"accepted": True, "from_position": event.from_position, "to_position": event.to_position})
+
+
+@contextmanager
+def _restore(settings: "Settings") -> Iterator["Restore"]:
+    from keyledger.assembly.database_check import prepare_database
+    from keyledger.assembly.for_commands import admin_address, database_of
+    from keyledger.assembly.restore_acceptance import Restore
+    from keyledger.log.anchor import AnchorFile
+    from keyledger.log.event_store import CredentialLog
+    from projections.database.connections import open_pool
+
+    with ExitStack() as opened:
+        dsn = database_of(settings, opened)
+        prepare_database(dsn, admin_address(settings, dsn))  # the backup may be of an older release
+        pool = open_pool(dsn)
+        opened.callback(pool.close)
+        yield Restore(pool, CredentialLog(pool), AnchorFile(settings.data_dir), lambda: datetime.now(UTC))
+
+
+def _confirm(word: str, question: str) -> None:
+    if not sys.stdin.isatty():
+        raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+    if typer.prompt(question, err=True, default="", show_default=False) != word:
+        raise Stop(Exit.REFUSED, "not confirmed; nothing was changed")

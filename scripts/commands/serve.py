@@ -1,0 +1,102 @@
+"""`serve`: the service, with the embedded PostgreSQL where DATABASE_URL names no other.
+
+Promises: every fault of the settings is listed before anything is opened; whoever stops the service last stops the
+embedded server too; SIGTERM ends it in order; no worker outlives this process.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scripts.terminal.output import say
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    import socket
+
+    from keyledger.settings.settings import Settings
+
+
+SOON = timedelta(days=90)
+"""A start tells of models that end so soon; `config check` of all of them."""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of processes.")] = 1,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    from keyledger.serving.http_server import listen, orderly_end
+    from keyledger.settings.settings import load
+
+    settings = load(os.environ, Path(".env"))
+    for warning in (*settings.warnings, *_notes(settings)):
+        say(f"warning: {warning}")
+    with orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
+        try:
+            if workers == 1:
+                _serve_here(listener)
+            else:
+                _serve_by_workers(settings, dsn, listener, workers)
+        except KeyboardInterrupt:
+            say("stopped")
+
+
+def _notes(settings: "Settings") -> list[str]:
+    """Return what is worth knowing about the catalogue. Raises DocumentFault."""
+    from keyledger.settings.ai_models import load_catalogue
+    from keyledger.settings.catalogue_notes import catalogue_notes
+
+    catalogue = load_catalogue(settings.ai_models_file, settings.providers)
+    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date(), SOON)
+    return [f"{catalogue.source}: {note}" for note in notes]
+
+
+def _serve_here(listener: "socket.socket") -> None:
+    from keyledger.assembly.compose import service_from_environment
+    from keyledger.serving.http_server import address_of, on_hangup, serve_here
+
+    service = service_from_environment(os.environ, Path(".env"))
+    with closing(service), on_hangup(service.reloader.reload_or_log):
+        say(f"serving on {address_of(listener)}")
+        serve_here(service.app, listener)
+
+
+def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket", workers: int) -> None:
+    from keyledger.assembly.compose import build
+    from keyledger.serving.http_server import address_of, configuration
+    from keyledger.serving.worker import Worker, Workers
+    from keyledger.settings import logs
+
+    # What is refused is refused here, once: a worker that cannot start would be started again and again.
+    logs.configure(settings.log_level, settings.log_format)
+    service = build(settings, dsn)
+    try:
+        service.prepare()
+    finally:
+        service.close()
+    say(f"serving on {address_of(listener)} with {workers} processes")
+    worker = Worker(settings.data_dir if settings.database_url is None else None)
+    Workers(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
+
+
+@contextmanager
+def _database(settings: "Settings") -> Iterator[str]:
+    """Give the address of the database; start or join the embedded server where none is named.
+
+    The application reads its settings itself, in this process or in a worker, so it gets the address the same way.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url.reveal()
+        return
+    from keyledger.embedded_postgres import start
+
+    with start(settings.data_dir) as server:
+        os.environ["DATABASE_URL"] = dsn = server.dsn()
+        say(f"embedded PostgreSQL in {settings.data_dir}; set DATABASE_URL to use another server")
+        yield dsn

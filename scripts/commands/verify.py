@@ -1,0 +1,126 @@
+"""`verify`: whether log, tree, views and kept checkpoint of a database belong together, on the database itself.
+
+Promises: nothing is changed but views that follow, which are brought to the head first; the first fault is named with
+its position; the exit code is 1 then.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.progress import ProgressDisplay
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from domain.credentials.secret import Sealer
+    from keyledger.store_verification import StoreFault, StoreVerdict
+
+
+def verify(
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Do not check bindings: only DATABASE_URL and DATA_DIR are read.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify the whole store: event table, tree, audit trail, current credentials, bindings, last checkpoint."""
+    from keyledger.store_verification import verify_store
+
+    with _store(without_keys=without_keys) as (dsn, sealer, data_dir), ProgressDisplay() as display:
+        _catch_up(dsn)
+        verdict = verify_store(dsn, sealer, data_dir, display.tell)
+    if as_json:
+        print_json(_as_json(verdict))
+    else:
+        print_table(Table(("verified", "number", "result"), _rows(verdict)))
+    if verdict.fault is not None:
+        raise Stop(Exit.FAULT_FOUND, _said(verdict.fault))
+    if verdict.unopenable:
+        say(f"{verdict.unopenable} live credentials are sealed under keys that are not at hand: bindings not checked")
+
+
+@contextmanager
+def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]":
+    from keyledger.assembly.configuration import keyring_of
+    from keyledger.assembly.database_check import prepare_database
+    from keyledger.assembly.for_commands import admin_address, database_of
+    from keyledger.assembly.for_keyless_commands import keyless_database
+    from keyledger.settings.settings import load, load_data_dir
+
+    if without_keys:
+        with keyless_database(os.environ, Path(".env")) as dsn:
+            yield dsn, None, load_data_dir(os.environ, Path(".env"))
+        return
+    settings = load(os.environ, Path(".env"))
+    with ExitStack() as opened:
+        dsn = database_of(settings, opened)
+        prepare_database(dsn, admin_address(settings, dsn), appends=False)
+        yield dsn, keyring_of(settings), settings.data_dir
+
+
+def _catch_up(dsn: str) -> None:
+    """Bring the views that follow to the head. One that cannot go on is what the verification is about to tell."""
+    from contextlib import closing, suppress
+
+    from domain.errors import CredentialIntegrityError
+    from projections import audit_trail, transparency_log
+    from projections.catch_up import CatchUp
+    from projections.database.connections import open_pool
+
+    with closing(open_pool(dsn)) as pool:
+        for follower in (
+            CatchUp(pool, audit_trail.TABLE, audit_trail.write),
+            CatchUp(pool, transparency_log.TABLE, transparency_log.write),
+        ):
+            with suppress(CredentialIntegrityError):
+                follower.run()
+
+
+def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
+    failed = verdict.fault.part if verdict.fault else None
+    checkpoint = "none kept" if verdict.checkpoint_size is None else f"{verdict.checkpoint_size:,}"
+    parts = (
+        ("log", "events", f"{verdict.events:,}"),
+        ("tree", "hashes", f"{verdict.events - verdict.behind.get('transparency_log', 0):,}"),
+        ("trail", "audit entries", f"{verdict.events - verdict.behind.get('audit_trail', 0):,}"),
+        ("checkpoint", "events under the kept checkpoint", checkpoint),
+        ("current", "streams", f"{verdict.streams:,}"),
+        ("bindings", "live credentials", f"{verdict.credentials - verdict.unopenable:,} of {verdict.credentials:,}"),
+    )
+    names = [part for part, _, _ in parts]
+    order = names.index(failed) if failed else len(names)
+    state = {part: "in order" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
+    if failed in {"log", "tree", "trail", "checkpoint"}:  # these are verified in one pass
+        state = {part: "FAULT" if part == failed else "-" for part in names}
+    return [(what, number, state[part]) for part, what, number in parts]
+
+
+def _said(fault: "StoreFault") -> str:
+    where = [f"position {fault.position}"] if fault.position is not None else []
+    where += [f"tenant {fault.tenant_id}", f"provider {fault.provider}"] if fault.tenant_id else []
+    return f"{', '.join(where) or fault.part}: {fault.meaning}"
+
+
+def _as_json(verdict: "StoreVerdict") -> dict[str, object]:
+    fault = verdict.fault
+    return {
+        "holds": verdict.holds,
+        "events": verdict.events,
+        "streams": verdict.streams,
+        "credentials": verdict.credentials,
+        "bindings_not_checked": verdict.unopenable,
+        "checkpoint_size": verdict.checkpoint_size,
+        "fault": None
+        if fault is None
+        else {
+            "part": fault.part,
+            "position": fault.position,
+            "tenant_id": fault.tenant_id,
+            "provider": fault.provider,
+            "meaning": fault.meaning,
+        },
+    }

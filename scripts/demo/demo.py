@@ -1,0 +1,110 @@
+"""What the demo stands on: keys of its own, settings of its own, a catalogue of its own, providers that are stand-ins.
+
+Promises: no setting or key of the person who runs it is used, and nothing it makes is used by `serve`; its keys lie in
+DATA_DIR/demo, readable by their owner only, and are the same on the next run, or the demo's database would be
+unreadable. The admin key is new on every run and stored nowhere.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from domain.credentials.secret import Secret
+
+DATABASE = "keyledger_demo"
+MODELS = {
+    "openai": "gpt-demo",
+    "anthropic": "claude-demo",
+    "azure": "azure-demo",
+    "mistral": "mistral-demo",
+    "vllm": "vllm-demo",
+}
+"""The demo's model for each provider that the tour uses."""
+
+
+def new_key(prefix: str) -> Secret:
+    """Return a random key that looks like a provider's or the service's own."""
+    return Secret(f"{prefix}-{secrets.token_hex(16)}")
+
+
+def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, global_key: Secret) -> dict[str, str]:
+    """Return the settings of the demo as the environment of a service would give them.
+
+    provider_url: the stand-in for every provider. global_key: the platform's own key, for mistral.
+    """
+    folder = data_dir / "demo"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {
+        "TENANT_CREDENTIALS_ENABLED": "true",
+        "ENCRYPTION_KEY": _encryption_key(folder / "encryption-key").reveal(),
+        # As on several nodes: the new key is known everywhere before one seals under it.
+        "ENCRYPTION_KEY_PREVIOUS": _encryption_key(folder / "encryption-key-next").reveal(),
+        # A lost key of the demo must not end the demo: what it sealed is shown as unreadable.
+        "ALLOW_UNREADABLE_CREDENTIALS": "true",
+        "SUPER_API_KEY": admin_key.reveal(),
+        "AUDIT_SIGNING_KEY": _signing_key(folder).reveal(),
+        "AI_MODELS_FILE": str(_catalogue(folder / "ai_models.yml")),
+        "DATA_DIR": str(folder),  # its database is not that of `serve`
+        "MISTRAL_API_KEY": global_key.reveal(),
+        "OPENAI_API_BASE": f"{provider_url}/openai/v1",
+        "ANTHROPIC_API_BASE": f"{provider_url}/anthropic",
+        "MISTRAL_API_BASE": f"{provider_url}/mistral/v1",
+        "OVHCLOUD_API_BASE": f"{provider_url}/ovhcloud/v1",
+        "BERGET_API_BASE": f"{provider_url}/berget/v1",
+        "ENDPOINT_ALLOWED_HOSTS": urlsplit(provider_url).netloc,
+        "LOG_LEVEL": "error",
+    }
+
+
+def promoted(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings after the next encryption key became the primary one."""
+    old, new = environment["ENCRYPTION_KEY"], environment["ENCRYPTION_KEY_PREVIOUS"]
+    return {**environment, "ENCRYPTION_KEY": new, "ENCRYPTION_KEY_PREVIOUS": old}
+
+
+def verifier_key(data_dir: Path) -> str:
+    """Return the key that the demo's checkpoints are verified with."""
+    from keyledger.proofs.signing_keys import LogSigner
+
+    return LogSigner(_signing_key(data_dir / "demo")).vkey
+
+
+def _encryption_key(path: Path) -> Secret:
+    from keyledger.encryption.keyring import generate_encryption_key
+
+    return _kept(path, generate_encryption_key)
+
+
+def _signing_key(folder: Path) -> Secret:
+    from keyledger.proofs.signing_keys import generate_signing_key
+
+    return _kept(folder / "audit-signing-key", generate_signing_key)
+
+
+def _kept(path: Path, make: Callable[[], Secret]) -> Secret:
+    """Return a key of the demo, made on the first run; of two first runs at once, one makes it."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(make().reveal())
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass  # the other run was first; its key is the demo's
+        finally:
+            draft.unlink()
+    return Secret(path.read_text(encoding="ascii").strip())
+
+
+def _catalogue(path: Path) -> Path:
+    """Write the demo's models; JSON is YAML too."""
+    entries = [
+        {"name": name, "family": provider, "litellm_model_name": f"{provider}/{name}"}
+        for provider, name in MODELS.items()
+    ]
+    path.write_text(json.dumps({"completion_models": entries, "embedding_models": []}, indent=2), encoding="utf-8")
+    return path

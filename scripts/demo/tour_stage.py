@@ -1,0 +1,115 @@
+"""What the steps of the tour share: the service over HTTP, the stand-in for the providers, tenants and their keys.
+
+Promises: every answer of the service is searched for every key that the tour uses, and one that shows a key ends the
+tour.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from domain.credentials.secret import Secret
+from scripts.demo.demo import MODELS, new_key
+from scripts.demo.stand_in_provider import Received, StandInProvider
+from scripts.terminal.output import Table
+
+if TYPE_CHECKING:  # loaded only when the tour runs
+    import httpx
+
+
+class DoesNotHold(Exception):
+    """A step's claim turned out false. The text says which part; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One claim, and the function that proves it and returns what a person wants to see."""
+
+    claim: str
+    prove: Callable[["Stage"], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step went. `fault` is None when its claim held."""
+
+    claim: str
+    seconds: float
+    table: Table | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant of the tour, with its own keys by provider."""
+
+    name: str
+    id: str
+    keys: dict[str, Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the steps share: the service over HTTP, the stand-in for all providers, the database, tenants and keys.
+
+    vkey: the verifier key of the service's log. promote: restarts the service with the next encryption key as its
+    primary.
+    """
+
+    http: "httpx.Client"
+    provider: StandInProvider
+    dsn: str
+    vkey: str
+    global_key: Secret
+    acme: Tenant
+    borealis: Tenant
+    promote: Callable[[], None]
+    replaced_key: Secret = field(default_factory=lambda: new_key("sk-acme-openai"))
+    refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
+
+    def send(self, method: str, path: str, body: object = None) -> "httpx.Response":
+        """Send a request as the administrator. Raises DoesNotHold when the answer shows a key in clear."""
+        response = self.http.request(method, path, json=body)
+        answer = response.content + str(response.headers).encode()
+        require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "an answer shows a key")
+        return response
+
+    def chat(self, tenant: Tenant, model: str) -> tuple["httpx.Response", list[Received]]:
+        """Ask a model as the tenant; return the answer and every request that reached a provider meanwhile."""
+        before = len(self.provider.requests)
+        body = {"model": model, "messages": [{"role": "user", "content": "What does the ledger say?"}]}
+        response = self.send("POST", f"/api/v1/tenants/{tenant.id}/openai/v1/chat/completions", body)
+        return response, self.provider.requests[before:]
+
+    def secrets(self) -> list[Secret]:
+        """Return every key of a provider that the tour uses."""
+        return [
+            *self.acme.keys.values(),
+            *self.borealis.keys.values(),
+            self.global_key,
+            self.replaced_key,
+            self.refused_key,
+        ]
+
+
+def new_stage(
+    http: "httpx.Client",
+    provider: StandInProvider,
+    dsn: str,
+    vkey: str,
+    global_key: Secret,
+    promote: Callable[[], None] = lambda: None,
+) -> Stage:
+    """Return a stage with two new tenants; the provider accepts all their keys but the one that is to be refused."""
+    acme = Tenant("Acme", str(uuid4()), {name: new_key(f"sk-acme-{name}") for name in MODELS})
+    borealis = Tenant("Borealis", str(uuid4()), {"openai": new_key("sk-borealis-openai")})
+    stage = Stage(http, provider, dsn, vkey, global_key, acme, borealis, promote)
+    provider.accepted = {secret.reveal() for secret in stage.secrets() if secret is not stage.refused_key}
+    return stage
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise DoesNotHold with `what` unless it holds."""
+    if not holds:
+        raise DoesNotHold(what)

@@ -1,0 +1,253 @@
+"""The steps of the tour: each proves one claim and returns what a person wants to see of it."""
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from domain.credentials.secret import Secret, mask
+from scripts.demo.demo import MODELS
+from scripts.demo.tour_stage import Stage, Step, Tenant, require
+from scripts.terminal.output import Table
+from scripts.terminal.service_client import credential_path
+
+
+def _set_five_providers(stage: Stage) -> Table:
+    rows = []
+    for tenant in (stage.acme, stage.borealis):
+        for provider in tenant.keys:
+            answer = _set(stage, tenant, provider, tenant.keys[provider])
+            rows.append((tenant.name, provider, answer["masked_key"], str(answer["version"]), answer["message"]))
+    return Table(("tenant", "provider", "key", "version", "the service says"), rows)
+
+
+def _call_with_own_keys(stage: Stage) -> Table:
+    wanted = [(stage.acme, provider) for provider in MODELS] + [(stage.borealis, "openai")]
+    rows = [_served(stage, tenant, provider, tenant.keys[provider], "tenant") for tenant, provider in wanted]
+    return Table(_SERVED, rows)
+
+
+def _fall_back(stage: Stage) -> Table:
+    return Table(_SERVED, [_served(stage, stage.borealis, "mistral", stage.global_key, "global")])
+
+
+def _replace(stage: Stage) -> Table:
+    answer = _set(stage, stage.acme, "openai", stage.replaced_key)
+    require(answer["version"] == 2, "a replaced credential has version 2")
+    return Table(_SERVED, [_served(stage, stage.acme, "openai", stage.replaced_key, "tenant")])
+
+
+def _refuse_without_fallback(stage: Stage) -> Table:
+    _set(stage, stage.borealis, "mistral", stage.refused_key)
+    response, arrived = stage.chat(stage.borealis, MODELS["mistral"])
+    require(response.status_code == 424, f"a refused key gives 424, not {response.status_code}")
+    problem = response.json()
+    require(problem["code"] == "credential-rejected", f"the problem is credential-rejected, not {problem['code']}")
+    keys = [request.key for request in arrived]
+    require(keys == [stage.refused_key.reveal()], "the provider saw the tenant's key once, and no other key")
+    seen = ", ".join(mask(key) for key in keys if key)
+    answer = f"{response.status_code} {problem['code']}"
+    return Table(
+        ("tenant", "model", "keys the provider saw", "the global key", "answer", "in words"),
+        [("Borealis", MODELS["mistral"], seen, f"{stage.global_key.masked()} not tried", answer, problem["detail"])],
+    )
+
+
+def _delete(stage: Stage) -> Table:
+    response = stage.send("DELETE", credential_path(stage.borealis.id, "mistral"))
+    require(response.status_code == 200, f"DELETE answers 200, not {response.status_code}")
+    require(_status(stage, stage.borealis, "mistral") == 404, "a deleted credential is gone")
+    return Table(_SERVED, [_served(stage, stage.borealis, "mistral", stage.global_key, "global")])
+
+
+def _list(stage: Stage) -> Table:
+    rows: list[tuple[str, ...]] = []
+    expected = {"Acme": set(MODELS), "Borealis": {"openai"}}
+    for tenant in (stage.acme, stage.borealis):
+        listed = stage.send("GET", credential_path(tenant.id)).json()["credentials"]
+        require({one["provider"] for one in listed} == expected[tenant.name], f"{tenant.name} has what was set")
+        require(all(one["encryption_status"] == "encrypted" for one in listed), "every credential can be opened")
+        names = ("provider", "masked_key", "encryption_status", "version", "key_id", "configured_at")
+        rows += [(tenant.name, *(_cell(one[name]) for name in names)) for one in listed]
+    return Table(("tenant", "provider", "key", "status", "version", "sealed under", "set at"), rows)
+
+
+def _audit(stage: Stage) -> Table:
+    rows: list[tuple[str, ...]] = []
+    counts = {}
+    for tenant in (stage.acme, stage.borealis):
+        entries = stage.send("GET", f"/api/v1/audit/entries?tenant_id={tenant.id}").json()["entries"]
+        counts[tenant.name] = [entry["action"] for entry in entries]
+        names = ("position", "timestamp", "actor", "action", "provider", "version", "masked_key")
+        rows += [(tenant.name, *(_cell(entry[name]) for name in names)) for entry in entries]
+    changes = {name: [action for action in found if action in _CHANGES] for name, found in counts.items()}
+    require(changes["Acme"] == ["set"] * 5 + ["replaced"], "the trail has Acme's five settings and the replacement")
+    require(changes["Borealis"] == ["set", "set", "deleted"], "the trail has Borealis' settings and the deletion")
+    require("credential-rejected" in counts["Borealis"], "the trail has the provider's refusal of Borealis' key")
+    return Table(("tenant", "position", "when", "who", "did", "provider", "version", "key"), rows)
+
+
+def _rotate(stage: Stage) -> Table:
+    keys = "/api/v1/sysadmin/encryption-keys"
+    stage.promote()
+    old = stage.send("GET", keys).json()["keys"][1]
+    require(old["live"] >= len(MODELS) + 1 and not old["safe_to_remove"], "the old key is needed before the rotation")
+    rows = [_key_row("before", old)]
+    begun = stage.send("POST", f"{keys}/rotations")
+    require(begun.status_code == 202, f"a rotation begins with 202, not {begun.status_code}")
+    followed = stage.send("GET", f"{begun.headers['Location']}/events").text
+    told = [json.loads(line.removeprefix("data: ")) for line in followed.splitlines() if line.startswith("data: ")]
+    require(told[-1]["state"] == "completed" and told[-1]["failed"] == 0, "the rotation ends, and nothing failed")
+    rows += [
+        (event["state"], event["key_id"], "", f"{event['done']} of {event['total']} sealed anew", "", "")
+        for event in (begun.json(), *told)
+    ]
+    found = stage.send("GET", keys).json()["keys"]
+    rows += [_key_row("after", key) for key in found]
+    after = next(key for key in found if key["key_id"] == old["key_id"])
+    require(after["live"] == 0 and after["safe_to_remove"], "afterwards no live credential needs the old key")
+    _served(stage, stage.acme, "openai", stage.replaced_key, "tenant")
+    return Table(("", "encryption key", "state", "live credentials", "safe to remove", "why"), rows)
+
+
+def _scan_database(stage: Stage) -> Table:
+    import psycopg
+    from psycopg import sql
+
+    rows = []
+    with psycopg.connect(stage.dsn) as connection:
+        for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"):
+            statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(name))
+            with connection.cursor().copy(statement) as copy:
+                content = b"".join(bytes(block) for block in copy)
+            found = sum(secret.reveal().encode() in content for secret in stage.secrets())
+            require(found == 0, f"table {name} holds a key in clear")
+            rows.append((name, f"{len(content):,}", str(found)))
+        query = "SELECT left(token, 14) FROM current_credentials WHERE tenant_id = %s"
+        tokens = connection.execute(query, [stage.acme.id]).fetchall()
+    require(tokens == [("enc:fernet:v1:",)] * len(MODELS), "every stored token is marked as encrypted")
+    return Table(("table", "bytes searched", "keys found in clear"), rows)
+
+
+def _prove(stage: Stage) -> Table:
+    from domain.proofs.tiles import TILE_WIDTH
+    from keyledger.evidence import FullBundleWriter, verify_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder, "bundle")
+        lines = [json.loads(line) for line in stage.send("GET", "/api/v1/audit/evidence").text.splitlines()]
+        leaves = [line["leaf"].encode() for line in lines if "leaf" in line]
+        FullBundleWriter(bundle).write(leaves, lines[0]["checkpoint"].encode())
+        verdict = verify_bundle(bundle, stage.vkey)
+        require(verdict.holds, f"the evidence holds: {verdict.fault}")
+        rows = [("verified offline", statement) for statement in verdict.proven]
+        position = min(len(leaves), TILE_WIDTH) // 2  # in the first file of records
+        entries = next(path for path in sorted(bundle.glob("tile/entries/**/*")) if path.is_file())
+        entries.write_bytes(entries.read_bytes().replace(leaves[position - 1], leaves[position - 1][:-1] + b" "))
+        forged = verify_bundle(bundle, stage.vkey).fault
+        require(forged is not None and forged.position == position, "a changed byte is found, with its position")
+        rows.append((f"one byte of record {position} changed", str(forged)))
+    return Table(("evidence", "the verdict"), rows)
+
+
+def _replay(stage: Stage) -> Table:
+    from projections.replay.replaying import VIEWS, rebuild
+
+    _catch_up(stage.dsn)
+    rows = []
+    for view in VIEWS:
+        before = _fingerprint(stage.dsn, view)
+        result = rebuild(stage.dsn, view)
+        after = _fingerprint(stage.dsn, view)
+        require(result.difference_count == 0, f"the replayed {view} equals the one it replaces")
+        require(before == after, f"{view} has the same fingerprint before and after")
+        rows.append((view, f"{result.rows:,}", before[:16], after[:16], "equal", f"{result.seconds:.2f} s"))
+    require(_status(stage, stage.acme, "openai") == 200, "the service reads the replayed view")
+    return Table(("view", "rows", "dropped", "replayed", "result", "time"), rows)
+
+
+STEPS: Sequence[Step] = (
+    Step("Two tenants set their own keys for five providers; only masked keys come back", _set_five_providers),
+    Step("Every call reaches its provider with the tenant's own key", _call_with_own_keys),
+    Step("A tenant without a key of its own is served with the global key", _fall_back),
+    Step("A replaced key is in use with the very next call", _replace),
+    Step("A tenant's invalid key is an error at once: no other key is tried", _refuse_without_fallback),
+    Step("After a delete no call carries the old key", _delete),
+    Step("The list shows what is in effect", _list),
+    Step("The audit trail shows who did what, and when", _audit),
+    Step("The encryption key is rotated while the service runs, and the old one may go", _rotate),
+    Step("No table of the database holds a key in clear", _scan_database),
+    Step("The whole log is proven offline, and one changed byte is found", _prove),
+    Step("The views are dropped, replayed from the log, and equal", _replay),
+)
+
+_CHANGES = {"set", "replaced", "deleted"}
+_TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}\.[0-9]+Z")
+_SERVED = ("tenant", "model", "served by", "came in header", "key that arrived", "expected")
+
+
+def _set(stage: Stage, tenant: Tenant, provider: str, secret: Secret) -> dict[str, Any]:
+    body = {"api_key": secret.reveal()} | _settings(stage.provider.url, provider)
+    response = stage.send("PUT", credential_path(tenant.id, provider), body)
+    require(response.status_code == 200, f"PUT for {provider} answers 200, not {response.status_code}")
+    answer: dict[str, Any] = response.json()
+    require(answer["masked_key"] == secret.masked(), "the answer shows the masked key")
+    return answer
+
+
+def _settings(provider_url: str, provider: str) -> dict[str, str]:
+    """Return what a credential needs besides the key, where there is no public address."""
+    if provider == "azure":
+        return {"endpoint": provider_url, "api_version": "2024-10-21", "deployment_name": MODELS["azure"]}
+    return {"endpoint": f"{provider_url}/vllm/v1"} if provider == "vllm" else {}
+
+
+def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, source: str) -> tuple[str, ...]:
+    """Make a call and return the row that shows whose key served it."""
+    response, arrived = stage.chat(tenant, MODELS[provider])
+    require(response.status_code == 200, f"the call to {provider} answers 200, not {response.status_code}")
+    told = response.headers.get("X-Credential-Source", "nobody")
+    require(told == source, f"the call to {provider} says it was served by {source}, not {told}")
+    require([request.key for request in arrived] == [expected.reveal()], f"{provider} saw one key, the right one")
+    key, header = arrived[0].key or "", arrived[0].key_header or ""
+    return (tenant.name, MODELS[provider], told, header, mask(key), expected.masked())
+
+
+def _status(stage: Stage, tenant: Tenant, provider: str) -> int:
+    return stage.send("GET", credential_path(tenant.id, provider)).status_code
+
+
+def _key_row(when: str, key: dict[str, Any]) -> tuple[str, ...]:
+    safe = "yes" if key["safe_to_remove"] else "no"
+    return (when, key["key_id"], key["state"], str(key["live"]), safe, key["reason"])
+
+
+def _cell(value: object) -> str:
+    """Return a value of an answer as text; times to the second."""
+    text = "" if value is None else str(value)
+    return f"{text[:19]}Z" if _TIME.fullmatch(text) else text
+
+
+def _fingerprint(dsn: str, view: str) -> str:
+    import psycopg
+    from psycopg import sql
+
+    text = "SELECT md5(coalesce(string_agg(v::text, chr(10) ORDER BY v::text), '')) FROM {} AS v"
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(sql.SQL(text).format(sql.Identifier(view))).fetchone()
+    return row[0] if row else ""
+
+
+def _catch_up(dsn: str) -> None:
+    """Bring the views that follow to the head, so that they are compared with a log that stands still."""
+    from contextlib import closing
+
+    from projections import audit_trail, transparency_log
+    from projections.catch_up import CatchUp
+    from projections.database.connections import open_pool
+
+    with closing(open_pool(dsn)) as pool:
+        CatchUp(pool, audit_trail.TABLE, audit_trail.write).run()
+        CatchUp(pool, transparency_log.TABLE, transparency_log.write).run()

@@ -1,0 +1,41 @@
+"""A file that is there whole or not at all.
+
+Promises: what is written goes to `NAME.partial-...` beside it, readable by its owner alone, and takes the name at the
+end, when it is on disk; a block that is left by an error leaves neither. A process that is killed leaves the partial
+file, which nobody can take for the whole.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from scripts.terminal.exits import Exit, Stop
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write to, here or by its name, that becomes `path` when the block ends well.
+
+    Raises Stop when it cannot be written.
+    """
+    if path.is_dir():
+        raise Stop(Exit.USAGE, f"{path} is a folder; name a file")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.partial-", dir=path.parent)
+    except OSError as problem:
+        raise Stop(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None
+    partial = Path(name)
+    try:
+        os.close(descriptor)
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as problem:
+        raise Stop(Exit.REFUSED, f"cannot write {path}: {problem.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""The REST API of a running service, as the command line uses it.
+
+Promises: the admin key comes from a file or the environment, never from argv, and goes to the one address given: no
+proxy of the environment and no redirect sees it. Every answer ends as data or as a `Stop` with the right exit code.
+Refuses: answers that are not the service's.
+"""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self, cast
+from urllib.parse import quote, urlsplit
+
+import typer
+
+from api.front.cli_agent import CLI_AGENT
+from domain.credentials.secret import Secret
+from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.output import say
+
+if TYPE_CHECKING:  # loaded only when a command calls the service
+    import httpx
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="KEYLEDGER_URL", help="Address of the service.")]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file", help="File with the admin API key; without it KEYLEDGER_API_KEY or SUPER_API_KEY is used."
+    ),
+]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+_TIMEOUT_S = 30.0
+_URL_RULE = "--url must be http(s)://host:port, without a user name or a query"
+_UNREACHABLE = frozenset({502, 503, 504})
+_CONFLICT = frozenset({409, 412})
+
+
+class ServiceClient:
+    """Calls the service at `url` with an admin key. Use it as a context manager."""
+
+    def __init__(self, url: str, key: Secret) -> None:
+        import httpx
+
+        self._url = _checked_url(url)
+        context = ssl.create_default_context() if self._url.startswith("https:") else False
+        self._http = httpx.Client(
+            base_url=self._url,
+            headers={"X-API-Key": key.reveal(), "User-Agent": f"{CLI_AGENT}/{version('keyledger')}"},
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            verify=context,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def call(
+        self, method: str, path: str, *, body: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        """Send a request and return the JSON object of its answer. Raises Stop for every other answer."""
+        import httpx
+
+        try:
+            # As bytes: a reason may be in any language.
+            sent = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+            response = self._http.request(method, path, json=body, headers=sent)
+        except httpx.HTTPError as problem:
+            raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+        document = _object(response)
+        if response.is_success and document is not None:
+            return document
+        raise _refusal(response.status_code, document)
+
+    def text(self, path: str) -> str:
+        """Ask for a text. Raises Stop for every answer that is none."""
+        import httpx
+
+        try:
+            response = self._http.get(path)
+        except httpx.HTTPError as problem:
+            raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+        if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
+            return response.text
+        raise _refusal(response.status_code, _object(response))
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Ask for a file and give it piece by piece. Raises Stop for a refusal, and when the answer breaks off."""
+        import httpx
+
+        try:
+            with self._http.stream("GET", path) as response:
+                if not response.is_success or "content-disposition" not in response.headers:
+                    response.read()
+                    raise _refusal(response.status_code, _object(response))
+                yield response.iter_bytes()
+        except httpx.HTTPError as problem:
+            lost = f"the answer from {self._url} is not whole ({type(problem).__name__})"
+            raise Stop(Exit.UNREACHABLE, lost) from None
+
+
+def credential_path(tenant_id: str, provider: str | None = None) -> str:
+    """Return the path of a tenant's credentials, or of one of them."""
+    collection = f"/api/v1/sysadmin/tenants/{quote(tenant_id, safe='')}/credentials"
+    return collection if provider is None else f"{collection}/{quote(provider, safe='')}"
+
+
+def admin_key(key_file: Path | None) -> Secret:
+    """Return the key that `--api-key-file`, the environment or `.env` gives. Raises Stop when there is none."""
+    if key_file is not None:
+        return Secret(read_secret_file(key_file))
+    from keyledger.settings.sources import SUPER_KEY_ALSO, Sources
+
+    sources = Sources(os.environ, Path(".env"))
+    names = (("KEYLEDGER_API_KEY", ()), ("SUPER_API_KEY", SUPER_KEY_ALSO))
+    for name, also in names:
+        key = sources.secret(name, also=also, shown=Secret.masked)
+        if sources.faults:
+            raise Stop(Exit.USAGE, *sources.faults)
+        if key is not None:
+            return _sendable(key)
+    raise Stop(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or give --api-key-file")
+
+
+def read_secret_file(path: Path) -> str:
+    """Return the content of a file without surrounding white space. Raises Stop; the path is not repeated."""
+    try:
+        content = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        raise Stop(Exit.USAGE, "the file with the key cannot be read as text") from None
+    if not content:
+        raise Stop(Exit.USAGE, "the file with the key is empty")
+    return content
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise Stop(Exit.USAGE, _URL_RULE) from None
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        raise Stop(Exit.USAGE, _URL_RULE)
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+        say("warning: http to another machine sends the keys unencrypted; use https")
+    return url.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _sendable(key: Secret) -> Secret:
+    if not key.reveal().isascii() or not key.reveal().isprintable():
+        raise Stop(Exit.USAGE, "the admin key holds characters that cannot be sent in a header")
+    return key
+
+
+def _object(response: "httpx.Response") -> dict[str, object] | None:
+    try:
+        document = response.json()
+    except ValueError:
+        return None
+    return cast("dict[str, object]", document) if isinstance(document, dict) else None
+
+
+def _refusal(status: int, problem: Mapping[str, object] | None) -> Stop:
+    if problem is None or "code" not in problem:
+        return Stop(Exit.UNREACHABLE, f"there is no KeyLedger service at this address (it answered {status})")
+    code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
+    faults = problem.get("errors")
+    named = [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
+    fields = [f"{fault.get('field') or fault.get('pointer', '')}: {fault.get('detail', '')}" for fault in named]
+    detail = str(problem.get("detail", ""))
+    # A detail that is nothing but the faults of the fields would tell them twice.
+    said = [] if detail == "; ".join(fields) else [detail]
+    lines = [f"{problem.get('title', 'refused')} ({status} {problem['code']})", *said, *(f"  {one}" for one in fields)]
+    return Stop(code, *(line for line in lines if line))
