@@ -9,7 +9,7 @@ import base64
 import hmac
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +22,9 @@ from domain.credentials.resolution import ResolutionPolicy
 from domain.credentials.secret import Secret
 from domain.endpoints.allowed_hosts import allowed_host
 from domain.endpoints.rules import EndpointRules
+from keyledger.settings.database_url import read_database_url
 from keyledger.settings.providers import read_base_urls, read_global_credentials
-from keyledger.settings.sources import SUPER_KEY_ALSO, Resolved, Sources
+from keyledger.settings.sources import SUPER_KEY_ALSO, Resolved, Sources, hidden
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "text"]
@@ -32,9 +33,7 @@ SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_PARAMETER = re.compile(r"[A-Za-z][A-Za-z_]{1,40}")
 _GENERATE = "make one with: keyledger generate-encryption-key"
-_DSN_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_session_attrs")
 
 
 class SettingsFault(Exception):
@@ -124,8 +123,8 @@ def _read(sources: Sources) -> Settings:
         previous_encryption_keys=previous,
         super_key=super_key,
         named_keys=_named_keys(sources, super_key),
-        database_url=_database_url(sources),
-        database_admin_url=_database_url(sources, "DATABASE_ADMIN_URL"),
+        database_url=read_database_url(sources),
+        database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),
         ai_models_file=_ai_models_file(sources),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
@@ -159,7 +158,7 @@ class DatabaseSettings:
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
     """Return only where the database is past any pooler, for commands that need no key. Raises SettingsFault."""
     sources = Sources(environ, dotenv)
-    serving, admin = _database_url(sources), _database_url(sources, "DATABASE_ADMIN_URL")
+    serving, admin = read_database_url(sources), read_database_url(sources, "DATABASE_ADMIN_URL")
     setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
     found = DatabaseSettings(admin or serving, setting, _data_dir(sources), serving if admin else None)
     if sources.faults:
@@ -204,9 +203,9 @@ def _ai_models_file(sources: Sources) -> Path:
 
 
 def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
-    primary = sources.secret("ENCRYPTION_KEY", shown=_hidden)
-    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=_hidden)
-    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=_hidden)
+    primary = sources.secret("ENCRYPTION_KEY", shown=hidden)
+    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=hidden)
+    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=hidden)
     if not enabled:
         return None, None, ()
     if primary is None and not sources.is_set("ENCRYPTION_KEY"):
@@ -236,7 +235,7 @@ def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen
 
 
 def _super_key(sources: Sources) -> Secret | None:
-    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=_hidden)
+    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
     if key is None:
         return None
     if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
@@ -249,7 +248,7 @@ def _super_key(sources: Sources) -> Secret | None:
 
 
 def _audit_signing_key(sources: Sources) -> Secret | None:
-    key = sources.secret("AUDIT_SIGNING_KEY", shown=_hidden)
+    key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
     if key is None:
         return None
     from domain.proofs.signed_note import MalformedNote
@@ -285,58 +284,6 @@ def _named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, .
     return tuple(keys)
 
 
-def _database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | None:
-    url = sources.secret(name, shown=_hidden)
-    if url is None:
-        return None
-    import psycopg  # only a server of one's own needs it here, and it is not quick to load
-    from psycopg.conninfo import conninfo_to_dict
-
-    if "+" in url.reveal().partition("://")[0]:
-        sources.fault(name, "names a driver; write postgresql:// and nothing before or after it")
-        return None
-    try:
-        parts = {part: str(value) for part, value in conninfo_to_dict(url.reveal()).items()}
-    except psycopg.Error:
-        sources.fault(name, _fault_of_url(url.reveal()))
-        return None
-    if _is_torn(parts):
-        sources.fault(name, "has a part that cannot be; write special characters of the password as %40, %2F, ...")
-        return None
-    sources.show_as(name, " ".join(f"{part}={parts[part]}" for part in _DSN_SHOWN if part in parts))
-    return url
-
-
-def _fault_of_url(url: str) -> str:
-    """Say what is wrong with a URL that libpq cannot read: most often, parameters that other clients know.
-
-    A name is repeated only where it is a plain one and cannot be the rest of a password with a `?` in it.
-    """
-    from psycopg import pq
-
-    _, asked, query = url.partition("?")
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-    names = [part.partition("=")[0] for part in query.split("&")] if asked and "@" not in query else []
-    foreign = [one for one in names if _PARAMETER.fullmatch(one) and one not in known and one != "ssl"]
-    if not foreign:
-        return "is not a PostgreSQL URL; write postgresql://user@host:5432/database, with :password behind the user"
-    pooler = "; a pooler is noticed without it" if "pgbouncer" in foreign else ""
-    return (
-        f"has {_listed(foreign)} of another client, which PostgreSQL's own library does not know; leave it out{pooler}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"the parameter{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-def _is_torn(parts: Mapping[str, str]) -> bool:
-    """Say whether an unescaped character of the password has ended it early, so that its rest is in another part."""
-    ports = parts.get("port", "").split(",")
-    named = (*parts.get("host", "").split(","), parts.get("dbname", ""))
-    return any(port and not port.isdigit() for port in ports) or any("@" in name[1:] for name in named)
-
-
 def _endpoint_rules(sources: Sources) -> EndpointRules:
     listed_only = sources.choice("SELF_HOSTED_ENDPOINTS", ("allowed", "listed"), "allowed") == "listed"
     allowed = []
@@ -363,8 +310,3 @@ def _trusted_proxies(sources: Sources) -> TrustedProxies:
 
 def _items(listed: str) -> list[str]:
     return [item for part in listed.split(",") for item in part.split()]
-
-
-def _hidden(secret: Secret) -> str:
-    del secret  # nothing of it is shown: the tail of a short one would be half of it
-    return "***"

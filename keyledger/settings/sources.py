@@ -201,3 +201,9 @@ def _reason(problem: OSError | ValueError) -> str:
     if isinstance(problem, OSError):
         return problem.strerror or "no reason given"
     return "not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else "not a file name"
+
+
+def hidden(secret: Secret) -> str:
+    """Return what is shown of a secret of the service itself: nothing. The tail of a short one would be half of it."""
+    del secret
+    return "***"
