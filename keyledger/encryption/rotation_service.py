@@ -97,6 +97,7 @@ class Rotations:
         self._log = log
         self._starting = threading.Lock()
         self._run: RecordedRun | None = None
+        self._rotation_id: str | None = None
         self._thread: threading.Thread | None = None
 
     def keys(self) -> Sequence[KeyStatus]:
@@ -112,8 +113,7 @@ class Rotations:
             rotator = self._work().rotator
             begun = self._begun_by(meta) if meta.may_repeat else None
             if begun is None:
-                if self._thread is not None and self._thread.is_alive():
-                    raise RotationRefused("The rotation may not start: this service runs one already.")
+                self._require_none_runs()
                 begun = rotator.begin(meta)
             if self._records.open(begun):
                 self._run_beside(rotator, begun, meta)
@@ -139,12 +139,20 @@ class Rotations:
             run.stop.set()
             thread.join()
 
+    def _require_none_runs(self) -> None:
+        if self._thread is None or not self._thread.is_alive() or self._rotation_id is None:
+            return
+        if self._records.one(self._rotation_id).state in {RotationState.RUNNING, RotationState.INTERRUPTED}:
+            raise RotationRefused("The rotation may not start: this service runs one already.")
+        self._thread.join()  # what is over may already be told, while its thread has a last step to take
+
     def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:
         started = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, KeyRotationStarted))
         return next((event for event in started if event.command_id == meta.command_id), None)
 
     def _run_beside(self, rotator: Rotator, begun: KeyRotationStarted, meta: CommandMeta) -> None:
         self._run = run = RecordedRun(rotator, self._records)
+        self._rotation_id = begun.rotation_id
 
         def work() -> None:
             try:

@@ -114,8 +114,10 @@ class Replays:
             return None
 
     def _require_none_runs(self, name: str) -> None:
-        if self._thread is not None and self._thread.is_alive():
-            raise ReplayConflict("This service replays a view already. Wait for its end.")
+        if self._thread is not None and self._run is not None:
+            if self._thread.is_alive() and self._run.outcome is None:
+                raise ReplayConflict("This service replays a view already. Wait for its end.")
+            self._thread.join()  # what is over may already be told, while its thread has a last step to take
         with unavailable(), self._pool.connection() as connection:
             if is_replayed(connection, name):
                 raise ReplayConflict(f"A replay of {name} is running already. Wait for its end.")

@@ -6,7 +6,7 @@ file, which nobody can take for the whole.
 """
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +23,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     if path.is_dir():
         raise Stop(Exit.USAGE, f"{path} is a folder; name a file")
+    # The name is known before the file is there, so that Ctrl-C at any moment finds what to take away.
+    partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.partial-", dir=path.parent)
-    except OSError as problem:
-        raise Stop(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None
-    partial = Path(name)
-    try:
-        os.close(descriptor)
-        with partial.open("wb") as file:
+        with _created(partial, path) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -39,3 +35,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise Stop(Exit.REFUSED, f"cannot write {path}: {problem.strerror}") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _created(partial: Path, path: Path) -> IO[bytes]:
+    try:
+        return open(partial, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+    except OSError as problem:
+        raise Stop(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None
