@@ -127,10 +127,5 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
     return ReloadReport(
         tuple(name for name in differing if name not in _FIXED_NAMES),
         tuple(name for name in differing if name in _FIXED_NAMES),
-        (*read.warnings, *_left_out(after)),
+        (*read.warnings, *after.catalogue.told_left_out()),
     )
-
-
-def _left_out(configuration: Configuration) -> list[str]:
-    catalogue = configuration.catalogue
-    return [f"{catalogue.source}: {one}" for one in catalogue.left_out]

@@ -21,5 +21,5 @@ def look(here: Circumstances) -> Iterator[Finding]:
             yield fault(SUBJECT, f"{refused.source}: {line}", "keyledger config check")
         return
     for note in catalogue_notes(catalogue, settings.providers, here.clock().date()):
-        yield warning(SUBJECT, f"{catalogue.source}: {note}", "keyledger config check")
+        yield warning(SUBJECT, note, "keyledger config check")
     yield ok(SUBJECT, f"{catalogue.source} serves {len(catalogue.models)} models")

@@ -51,6 +51,10 @@ class Catalogue:
     models: tuple[Model, ...]
     left_out: tuple[LeftOut, ...] = ()
 
+    def told_left_out(self) -> list[str]:
+        """Return a sentence for each model that is not served, behind the name of the file."""
+        return [f"{self.source}: {one}" for one in self.left_out]
+
     def summary(self) -> str:
         """Return what is served and what is not, and why, in a line."""
         served = f"{len(self.models)} models"

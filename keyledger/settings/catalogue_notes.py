@@ -20,11 +20,13 @@ _DATA = "model_prices_and_context_window_backup.json"
 def catalogue_notes(
     catalogue: Catalogue, providers: Providers, today: date, within: timedelta = timedelta.max
 ) -> list[str]:
-    """Return a sentence for each model that is left out, and for each whose provider announced its end.
+    """Return a sentence for each model that is left out, and for each whose provider announced its end, each behind the
+    name of the file.
 
     within: ends that are further away are not told.
     """
-    return [*map(str, catalogue.left_out), *_endings(catalogue.models, providers, today, within)]
+    endings = _endings(catalogue.models, providers, today, within)
+    return [*catalogue.told_left_out(), *(f"{catalogue.source}: {one}" for one in endings)]
 
 
 def _endings(models: tuple[Model, ...], providers: Providers, today: date, within: timedelta) -> list[str]:

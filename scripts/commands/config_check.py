@@ -61,7 +61,7 @@ def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
     except DocumentFault as fault:
         return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults), []
     notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
-    return (), [f"{catalogue.source}: {note}" for note in notes]
+    return (), notes
 
 
 def _resolved(settings: "Settings") -> list["Resolved"]:

@@ -53,8 +53,7 @@ def _notes(settings: "Settings") -> list[str]:
     from keyledger.settings.catalogue_notes import catalogue_notes
 
     catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date(), SOON)
-    return [f"{catalogue.source}: {note}" for note in notes]
+    return catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date(), SOON)
 
 
 def _serve_here(listener: "socket.socket") -> None:
