@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.loopback import serving
+
 STREAM = "text/event-stream"
 
 
@@ -22,8 +24,5 @@ async def answering(body: bytes, media_type: str = "application/json") -> AsyncI
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**24)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    async with serving(serve, limit=2**24) as port:
+        yield f"http://127.0.0.1:{port}"

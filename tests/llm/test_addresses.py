@@ -26,6 +26,7 @@ from keyledger.llm.wire.dispatch import CallFailed, Dispatcher
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET, Wire
 from tests.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
+from tests.support.loopback import serving
 from tests.support.native_provider import native_provider
 
 NAME = "llm.example.com"
@@ -278,14 +279,14 @@ def _tls_front(certificate: Path) -> Iterator[int]:
         await writer.drain()
         writer.close()
 
-    server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0, ssl=context))
+    served = serving(answer, ssl=context)
+    port = loop.run_until_complete(served.__aenter__())
     thread = Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield port
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
-        server.close()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(served.__aexit__(None, None, None))
         loop.close()

@@ -16,6 +16,7 @@ from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET, Wire
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.llm.rig import KEY, stand_in
+from tests.support.loopback import serving
 
 
 @pytest.fixture
@@ -123,16 +124,14 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
             await released.wait()
             writer.close()
 
-        listener = await asyncio.start_server(trickle, "127.0.0.1", 0)
-        url = URL(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/")
-        lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
-        wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
-        with wire.lend(lease), pytest.raises(CallFailed):
-            await OUTLET.get(str(url))
-        released.set()
-        await wire.aclose()
-        listener.close()
-        await listener.wait_closed()
+        async with serving(trickle) as port:
+            url = URL(f"http://127.0.0.1:{port}/")
+            lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
+            wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
+            with wire.lend(lease), pytest.raises(CallFailed):
+                await OUTLET.get(str(url))
+            released.set()
+            await wire.aclose()
         return lease
 
     assert asyncio.run(run()).seen.timed_out

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.loopback import until_accepted
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -63,7 +65,12 @@ def native_provider() -> Iterator[NativeProvider]:
         provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         ready.set()
         await stop.wait()
+        await until_accepted()
+        connections = [handler.transport for handler in runner.server.connections] if runner.server else []
         await runner.cleanup()
+        for connection in filter(None, connections):
+            connection.abort()  # closing waits for a client that no longer reads what is left to be sent
+        await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
