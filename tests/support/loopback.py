@@ -29,6 +29,6 @@ async def serving(serve: Serve, **options: Any) -> AsyncIterator[int]:
 
 
 async def until_accepted() -> None:
-    """Let the loop finish what it has begun to accept: it forgets to close a connection whose server closes meanwhile."""
+    """Let the loop finish what it is accepting: it forgets to close a connection whose server closes meanwhile."""
     for _ in range(5):
         await asyncio.sleep(0)
