@@ -19,9 +19,9 @@ from domain.audit.entries import _DETAILS, ACTIONS, Action
 from domain.audit.query import NAMES
 from domain.credentials.providers import CONFIG_FIELDS
 from scripts.terminal.exits import Exit
+from tests.support.places import REPOSITORY
 from tests.support.store import open_store
 
-REPOSITORY = Path(__file__).parents[2]
 KEYLEDGER = ".venv/bin/keyledger"
 FIRST = "11111111-1111-4111-8111-111111111111"
 SECOND = "22222222-2222-4222-8222-222222222222"

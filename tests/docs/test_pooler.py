@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.docs.test_commands import REPOSITORY
+from tests.support.places import REPOSITORY
 from tests.support.pooler import configured, server_of, wait_for
 from tests.support.service import client_of, environment, served
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -29,9 +28,10 @@ from domain.event import Event
 from domain.event_codec import REGISTRY, decode, encode
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.operations.restore import accept_restore
+from tests.support.places import GOLDEN
 from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "events"
+EVENTS = GOLDEN / "events"
 BEGUN = start_rotation(Keys(1), "0b6ad4d4-7a3c-4f5e-9c2f-0a8f6a1f4b10", "k0000000002", 42, meta(), NOW)
 AZURE = CredentialConfig("https://res.openai.azure.com", "2024-10-21", "gpt-4o")
 FIRST_SHAPES: dict[str, Event] = {
@@ -102,7 +102,7 @@ SAMPLES: dict[str, Event] = {f"{name}_v2": _today(event) for name, event in FIRS
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_bytes_of_a_released_event_never_change(name: str) -> None:
-    assert encode(SAMPLES[name]) == (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
+    assert encode(SAMPLES[name]) == (EVENTS / f"{name}.json").read_bytes().rstrip(b"\n")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -118,7 +118,7 @@ def test_the_present_bytes_of_an_event_without_numbers_take_the_short_way(name: 
     ("name", "event"), [*SAMPLES.items(), *((f"{name}_v1", event) for name, event in FIRST_SHAPES.items())]
 )
 def test_a_released_event_reads_back(name: str, event: Event) -> None:
-    stored = (GOLDEN / f"{name}.json").read_bytes()
+    stored = (EVENTS / f"{name}.json").read_bytes()
     assert decode(event.originator_id, event.originator_version, event.TOPIC, stored) == event
 
 

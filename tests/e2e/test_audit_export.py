@@ -13,7 +13,7 @@ import pytest
 from domain.audit.formats import ExportFormat
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from scripts.terminal.exits import Exit
-from tests.cli.conftest import Cli, bare_environment, cli
+from tests.scripts.conftest import Cli, bare_environment, cli
 from tests.support.canary import leaks
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY

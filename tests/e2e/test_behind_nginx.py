@@ -17,8 +17,9 @@ import pytest
 from aiohttp import web
 
 from tests.support.native_provider import NativeProvider, native_provider
+from tests.support.places import REPOSITORY
 from tests.support.postgres import TemplatedServer
-from tests.support.service import ADMIN_KEY, REPOSITORY, Client, credential, environment, served
+from tests.support.service import ADMIN_KEY, Client, credential, environment, served
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 PROXY, CLIENT, FORGED = "127.0.0.1", "127.0.0.2", "203.0.113.9"

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from domain.endpoints.rules import EndpointRules, endpoint_fault
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.api.conftest import Harness
-from tests.api.test_openapi_contract import CONFIG
+from tests.api.rest.test_openapi import CONFIG
 from tests.support.checker import check
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, environment, served

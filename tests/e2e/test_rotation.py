@@ -24,8 +24,9 @@ from keyledger.start_refused import StartRefused
 from projections.replay.replaying import VIEWS, rebuild
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
+from tests.support.places import REPOSITORY
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
-from tests.support.service import REPOSITORY, Client, ServiceProcess, client_of, environment, served
+from tests.support.service import Client, ServiceProcess, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 KILLS = 100

@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.support.places import REPOSITORY
 
 
 def packages_loaded_by(statement: str) -> set[str]:

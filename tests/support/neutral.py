@@ -2,7 +2,7 @@
 
 Locale, time zone, terminal, colours, proxies, Python's own variables, umask and HOME are fixed; settings of the service
 and of its libraries that a developer's shell may hold are gone. What the product does in other environments is tried in
-`tests/cli/test_environments.py`, on processes of their own.
+`tests/scripts/commands/test_environments.py`, on processes of their own.
 """
 
 import os

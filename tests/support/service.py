@@ -17,9 +17,9 @@ import httpx
 from keyledger.assembly.compose import build
 from keyledger.serving.http_server import listen, served_beside
 from keyledger.settings.settings import load
+from tests.support.places import REPOSITORY
 from tests.support.store import ENCRYPTION_KEY
 
-REPOSITORY = Path(__file__).parents[2]
 ADMIN_KEY = "admin-key-for-tests-0123456789"
 _SERVING = re.compile(r"serving on (http://\S+)")
 

@@ -1,0 +1,101 @@
+"""HEAD wherever GET is: the same status and headers, no body, and nothing done that GET does for its body."""
+
+import re
+
+import pytest
+
+from api.front.auth import Role
+from api.front.paths import NATIVE
+from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
+from tests.api.front.test_over_http import exchange, head, served
+
+_OWN = {"x-request-id"}
+_MOVING = {"/metrics", "/api/v1/audit/entries", "/api/v1/audit/proof/inclusion"}
+"""Routes whose body, and so its length, is another one at every request: each is counted, or recorded in the log."""
+
+
+def read_routes():
+    """Every route of ours with GET; a provider's own API gets HEAD as it is."""
+    paths = Harness().app.openapi()["paths"]
+    return sorted(path for path, item in paths.items() if "get" in item and path != NATIVE)
+
+
+@pytest.fixture
+def filled(harness):
+    """A service of which every address answers, with the values of a path's parameters."""
+    harness.put()
+    rotation = harness.client.post("/api/v1/sysadmin/encryption-keys/rotations").json()
+    replay = harness.client.post("/api/v1/sysadmin/projections/current_credentials/replays").json()
+    values = {
+        "tenant_id": TENANT,
+        "provider": "openai",
+        "position": "1",
+        "rotation_id": rotation["rotation_id"],
+        "replay_id": replay["replay_id"],
+        "projection": "current_credentials",
+        "model": "gpt-4o",
+    }
+    return harness, values
+
+
+QUERIES = {
+    "/api/v1/audit/export": "?format=csv",
+    "/api/v1/audit/proof/inclusion": "?position=1",
+    "/api/v1/audit/proof/consistency": "?from=1",
+    "/api/v1/sysadmin/tenants/{tenant_id}/resolution": "?model=gpt-4o",
+}
+
+
+def without_own(answer, path):
+    left_out = _OWN | ({"content-length"} if path in _MOVING else set())
+    return {name: value for name, value in answer.headers.items() if name not in left_out}
+
+
+@pytest.mark.parametrize("path", read_routes())
+def test_head_answers_with_the_status_and_headers_of_get_and_without_its_body(filled, path):
+    harness, values = filled
+    address = re.sub(r"\{(\w+)\}", lambda name: values[name[1]], path) + QUERIES.get(path, "")
+    bodiless, whole = harness.client.head(address), harness.client.get(address)
+    assert whole.status_code == 200, whole.text
+    assert (bodiless.status_code, without_own(bodiless, path)) == (200, without_own(whole, path))
+    assert (bodiless.content, whole.content != b"") == (b"", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [
+        pytest.param(CREDENTIALS, "wrong", 401, id="no valid key"),
+        pytest.param(CREDENTIALS, KEYS[Role.RUNTIME], 403, id="a role that may not"),
+        pytest.param(f"{CREDENTIALS}/openai", KEYS[Role.AUDITOR], 404, id="nothing there"),
+        pytest.param(f"{OPENAI}/models", KEYS[Role.RUNTIME], 200, id="a role that may"),
+    ],
+)
+def test_head_is_refused_as_get_is(harness, path, key, status):
+    bodiless, whole = (harness.client.request(method, path, headers={"X-API-Key": key}) for method in ("HEAD", "GET"))
+    assert (bodiless.status_code, whole.status_code, bodiless.content) == (status, status, b"")
+    assert bodiless.headers["content-length"] == whole.headers["content-length"]
+
+
+def test_head_of_an_export_gives_none_and_records_none(harness):
+    for address in ("/api/v1/audit/export?format=csv", "/api/v1/audit/evidence"):
+        assert harness.client.head(address).status_code == 200
+    assert harness.store.events == []
+
+
+def test_head_of_a_rotation_that_runs_ends_at_once(harness):
+    harness.keys.held = True
+    rotation = harness.client.post("/api/v1/sysadmin/encryption-keys/rotations").json()["rotation_id"]
+    answer = harness.client.head(f"/api/v1/sysadmin/encryption-keys/rotations/{rotation}/events")
+    assert (answer.headers["content-type"], answer.content) == ("text/event-stream; charset=utf-8", b"")
+
+
+def test_head_is_counted_as_head(harness):
+    harness.client.head("/livez")
+    counted = harness.client.get("/metrics").text
+    assert 'keyledger_http_requests_total{method="HEAD",route="/livez",status="200"} 1.0' in counted
+
+
+def test_nothing_follows_the_head_on_the_wire(harness):
+    with served(harness) as address:
+        answer = exchange(address, head("HEAD", "/livez"), head("HEAD", "/livez", "Connection: close"))
+    assert answer.count(b"HTTP/1.1 200 OK") == 2 and answer.endswith(b"\r\n\r\n") and b"alive" not in answer

@@ -1,0 +1,255 @@
+"""The export of the audit trail over HTTP: what is in it, who gets it, what is recorded, and how it breaks off."""
+
+import csv
+import gc
+import io
+import json
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from api.front.auth import Role
+from api.front.services import Services
+from api.rest.audit import export as audit_export
+from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail
+from domain.audit.events import AuditExported
+from domain.audit.formats import ExportFormat
+from domain.errors import CredentialIntegrityError, StoreUnavailable
+from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
+from tests.api.front.test_over_http import served
+from tests.support.entries import SET
+
+EXPORT = "/api/v1/audit/export"
+ENTRIES = "/api/v1/audit/entries"
+
+
+@pytest.fixture
+def filled(harness):
+    """Five entries, one a second from 12:00:00 on; what is exported is the sixth."""
+    harness.put()
+    harness.put(api_key="sk-another-key", headers={"X-API-Key": KEYS[Role.SYSADMIN], "X-Request-ID": "req-2"})
+    harness.client.delete(f"{CREDENTIALS}/openai", headers={"Idempotency-Key": "delete-1"})
+    harness.put("mistral")
+    harness.client.put(f"{CREDENTIALS}/openai".replace(TENANT, OTHER_TENANT), json={"api_key": "sk-0123456789"})
+    return harness
+
+
+def exported(harness, form="jsonl", **query):
+    answer = harness.client.get(EXPORT, params={"format": form, **query})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def lines(answer):
+    return [json.loads(line) for line in answer.content.splitlines()]
+
+
+def positions(answer):
+    return [line["position"] for line in lines(answer)]
+
+
+@dataclass
+class Watched:
+    """The harness's trail, with something that happens whenever a page is read."""
+
+    trail: AuditTrail
+    before_page: Callable[[int], None]
+    pages: int = 0
+
+    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+        if not wanted.newest_first:
+            self.pages += 1
+            self.before_page(self.pages)
+        return self.trail.entries(wanted)
+
+
+def watch(harness: Harness, before_page: Callable[[int], None], trail: AuditTrail | None = None) -> Watched:
+    watched = Watched(trail or harness.store, before_page)
+    services: Services = replace(harness.services, audit=watched)
+    harness.services = services
+    return watched
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    monkeypatch.setattr(audit_export, "PAGE", 2)
+
+
+class TestContent:
+    def test_a_line_shows_what_the_entries_show(self, filled):
+        shown = filled.client.get(ENTRIES).json()["entries"]
+        assert lines(exported(filled))[: len(shown)] == shown
+        assert len(shown) == 5
+
+    def test_the_export_itself_is_its_last_entry(self, filled):
+        *_, last = lines(exported(filled, q="provider:openai"))
+        assert last["action"] != "audit-exported", "it does not fit this filter"
+        *_, last = lines(exported(filled))
+        assert (last["action"], last["details"]) == ("audit-exported", {"format": "jsonl"})
+
+    @pytest.mark.parametrize(
+        ("form", "kind", "ending"),
+        [
+            ("csv", "text/csv; charset=utf-8; header=present", "csv"),
+            ("jsonl", "application/x-ndjson", "jsonl"),
+            ("ocsf", "application/x-ndjson", "ocsf.jsonl"),
+            ("cloudevents", "application/x-ndjson", "cloudevents.jsonl"),
+        ],
+    )
+    def test_it_is_a_file_of_its_format_whatever_is_accepted(self, filled, form, kind, ending):
+        answer = filled.client.get(EXPORT, params={"format": form}, headers={"Accept": "text/html"})
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="keyledger-audit.{ending}"'
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.content.endswith(b"\n")
+        assert answer.content.count(b"\n") == 6 + (form == "csv")
+
+    def test_csv_of_nothing_is_a_header(self, filled):
+        written = exported(filled, "csv", actor="nobody").text
+        assert next(iter(csv.reader(io.StringIO(written, newline=""))))[0] == "position"
+        assert written.count("\n") == 1
+
+    @pytest.mark.usefixtures("small_pages")
+    def test_pages_join_without_a_gap(self, filled):
+        assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
+
+    @pytest.mark.usefixtures("small_pages")
+    @pytest.mark.parametrize("reach", [1, 2, 3, 100])
+    def test_however_far_a_page_looks_nothing_is_left_out(self, filled, monkeypatch, reach):
+        monkeypatch.setattr(audit_export, "REACH", reach)
+        assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
+        assert positions(exported(filled, tenant_id=OTHER_TENANT)) == [5]
+
+    @pytest.mark.usefixtures("small_pages")
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ({"tenant_id": OTHER_TENANT}, [5]),
+            ({"provider": "mistral"}, [4]),
+            ({"actor": "sysadmin-1"}, [2]),
+            ({"since": "2026-01-31T12:00:02Z", "until": "2026-01-31T12:00:03Z"}, [3]),
+            ({"q": f"tenant:{TENANT} provider:openai"}, [1, 2, 3]),
+            ({"q": "action:deleted"}, [3]),
+            ({"q": "provider:openai", "tenant_id": OTHER_TENANT}, [5]),
+            ({"provider": "openai", "after": 2}, [3, 5]),
+        ],
+    )
+    def test_filters_narrow_it(self, filled, query, expected):
+        assert positions(exported(filled, **query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "rule"),
+    [
+        ("format=xml", "format", "must be one of csv, jsonl, ocsf, cloudevents"),
+        ("format=CSV", "format", "must be one of csv, jsonl, ocsf, cloudevents"),
+        ("", "format", "is required"),
+        ("format=csv&format=jsonl", "format", "is given more than once"),
+        ("format=csv&provider=GPT", "provider", "must be the name of"),
+        ("format=csv&q=action:gone", "action", "must be one of"),
+        ("format=csv&q=actor:a&actor=a", "actor", "is given twice"),
+        ("format=jsonl&bom=true", "bom", "is for csv only"),
+        ("format=csv&bom=maybe", "bom", "must be true or false"),
+        ("format=csv&limit=5", "limit", "is not accepted"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_and_not_recorded(filled, query, field, rule):
+    answer = filled.client.get(f"{EXPORT}?{query}")
+    fault = answer.json()["errors"][0]
+    assert (answer.status_code, fault["field"]) == (422, field)
+    assert rule in fault["detail"]
+    assert not any(isinstance(event, AuditExported) for event in filled.store.events)
+
+
+def test_a_byte_order_mark_comes_first_and_only_when_it_is_asked_for(filled):
+    marked, plain = (filled.client.get(f"{EXPORT}?format=csv&bom={bom}").content for bom in ("true", "false"))
+    assert marked.startswith(b"\xef\xbb\xbfposition,") and plain.startswith(b"position,")
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.SYSADMIN, 200), (Role.AUDITOR, 200), (Role.OPERATOR, 403), (Role.RUNTIME, 403)]
+)
+def test_auditors_and_sysadmins_may(filled, role, status):
+    answer = filled.client.get(f"{EXPORT}?format=csv", headers={"X-API-Key": KEYS[role]})
+    assert answer.status_code == status
+
+
+class TestRecord:
+    def test_it_is_recorded_before_the_first_entry_is_read(self, filled):
+        seen = []
+        watch(filled, lambda page: seen.append(filled.store.events[-1]))
+        exported(filled, "csv", provider="openai", q="actor:super")
+        assert isinstance(seen[0], AuditExported)
+        assert (seen[0].format, seen[0].query) == ("csv", "provider:openai actor:super")
+
+    def test_one_that_cannot_be_recorded_is_not_given(self, filled, monkeypatch):
+        def refuse(*_: object) -> None:
+            raise StoreUnavailable
+
+        watched = watch(filled, lambda page: None)
+        monkeypatch.setattr(filled.recorder, "exported", refuse)
+        answer = filled.client.get(f"{EXPORT}?format=csv")
+        assert (answer.status_code, answer.json()["code"], watched.pages) == (503, "store-unavailable", 0)
+
+
+@pytest.mark.usefixtures("small_pages")
+class TestOutage:
+    def test_before_the_first_page_is_a_problem(self, filled):
+        watch(filled, lambda page: setattr(filled.store, "down", True))
+        answer = filled.client.get(f"{EXPORT}?format=jsonl")
+        assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
+
+    @pytest.mark.parametrize("error", [StoreUnavailable(), CredentialIntegrityError("x"), RuntimeError("x")])
+    def test_after_the_first_page_breaks_the_answer_off(self, filled, error):
+        def fail(page: int) -> None:
+            if page > 1:
+                raise error
+
+        watch(filled, fail)
+        with served(filled) as address, socket.create_connection(address, timeout=10) as connection:
+            request = f"GET {EXPORT}?format=jsonl HTTP/1.1\r\nHost: x\r\nX-API-Key: {SUPER_KEY}\r\n\r\n"
+            connection.sendall(request.encode())
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'{"position":2,' in answer and b'{"position":3,' not in answer
+        assert not answer.endswith(b"0\r\n\r\n"), "the last chunk would say that this is all"
+        assert b"problem" not in answer
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_it_ends_while_others_write(filled):
+    watched = watch(filled, lambda page: filled.put(api_key=f"sk-written-meanwhile-{page}"))
+    assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
+    assert len(filled.store.events) > 6
+    assert watched.pages == 3
+
+
+class Long:
+    """A trail of `length` entries that are made when they are asked for."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+        if wanted.newest_first:
+            return [replace(SET, position=self._length)]
+        last = min(self._length, wanted.after + wanted.limit, (wanted.before or self._length + 1) - 1)
+        return [replace(SET, position=position) for position in range(wanted.after + 1, last + 1)]
+
+
+def alive() -> int:
+    return sum(isinstance(one, AuditEntry) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+def test_at_most_one_page_of_entries_is_in_memory(harness, monkeypatch, form):
+    monkeypatch.setattr(audit_export, "PAGE", 100)
+    others, seen = alive(), []
+    watched = watch(harness, lambda page: seen.append(alive() - others), Long(1000))
+    assert exported(harness, form.value).content.count(b"\n") == 1000 + (form is ExportFormat.CSV)
+    assert watched.pages == 10
+    assert seen == [0] * 10, "the page before is gone when the next one is asked for"

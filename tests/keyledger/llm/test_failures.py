@@ -1,0 +1,175 @@
+"""What a provider does wrong becomes one of our errors, decided by what the wire saw."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from domain.calls.models import AnswerStream
+from domain.errors import (
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+    RejectedByProvider,
+)
+from keyledger.llm import Timeouts
+from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, Keys, chunks, stand_in, whole, with_gateway
+
+MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]
+EACH = pytest.mark.parametrize("model", MODELS)
+SHORT = Timeouts(connect=2, answer=0.3)
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[StandInProvider]:
+    with stand_in() as running:
+        yield running
+
+
+@pytest.fixture
+def server(_running: StandInProvider) -> StandInProvider:
+    _running.forget()
+    _running.misbehave = None
+    return _running
+
+
+def _fail(server: StandInProvider, model: str, how=whole, keys: Keys | None = None, **options):
+    with pytest.raises(Exception) as caught:
+        with_gateway(keys or Keys(server.url), lambda gateway: how(gateway, model), **options)
+    return caught.value
+
+
+@EACH
+@pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
+def test_a_401_means_that_the_key_is_refused(server, model, how):
+    wrong = Keys(server.url, keys={TENANT: "sk-wrong-0123456789"})
+    error = _fail(server, model, how, keys=wrong)
+    assert isinstance(error, RejectedByProvider)
+    assert ("tenant" if model.endswith("litellm") else "global") in error.detail
+    assert len(server.requests) == 1
+
+
+@EACH
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_another_4xx_is_the_providers_no_to_the_request(server, model, status):
+    server.misbehave = Misbehaviour(Fault.STATUS, status=status)
+    error = _fail(server, model)
+    assert isinstance(error, ProviderRefused)
+    assert error.status == status
+    assert len(server.requests) == 1
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        pytest.param("7", 7, id="seconds"),
+        pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0, id="a date in the past"),
+        pytest.param("9999999", 86400, id="no more than a day"),
+        pytest.param("soon", None, id="neither number nor date"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
+    server.misbehave = Misbehaviour(Fault.STATUS, status=429, retry_after=sent)
+    error = _fail(server, model)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == seconds
+    assert len(server.requests) == 1
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param(Misbehaviour(Fault.STATUS, status=500), "answered-500", id="a fault of its own"),
+        pytest.param(Misbehaviour(Fault.STATUS, status=503), "answered-503", id="an overload"),
+        pytest.param(Misbehaviour(Fault.RESET), "connection-lost", id="a reset"),
+        pytest.param(Misbehaviour(Fault.NOT_JSON), "answer-not-usable", id="a web page instead of JSON"),
+    ],
+)
+def test_a_provider_with_a_fault_is_unavailable(server, model, fault, reason):
+    server.misbehave = fault
+    error = _fail(server, model)
+    assert isinstance(error, ProviderUnavailable)
+    assert error.reason == reason
+    assert len(server.requests) == 1
+
+
+@EACH
+@pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
+def test_a_redirect_is_not_followed(server, model, how):
+    with stand_in() as elsewhere:
+        server.misbehave = Misbehaviour(Fault.REDIRECT, location=f"{elsewhere.url}/v1/chat/completions")
+        error = _fail(server, model, how)
+        assert isinstance(error, ProviderUnavailable)
+        assert error.reason == "redirect"
+        assert elsewhere.requests == []
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("model", ["openai-litellm", "anthropic-litellm", "azure-litellm", "mistral-legacy"])
+@pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
+def test_no_answer_is_a_timeout(server, model, how):
+    server.misbehave = Misbehaviour(Fault.HANG)
+    assert isinstance(_fail(server, model, how, timeouts=SHORT), ProviderTimeout)
+    assert len(server.requests) == 1
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param(Fault.CUT, "answer-cut-off", id="a cut connection"),
+        pytest.param(Fault.MID_STREAM_ERROR, "answer-not-usable", id="an error in the middle"),
+    ],
+)
+def test_a_stream_that_breaks_says_so_after_what_came_before(server, model, fault, reason):
+    server.misbehave = Misbehaviour(fault)
+    came: list = []
+
+    async def read(gateway):
+        answer = await gateway.complete(TENANT, model, {"messages": HELLO, "stream": True})
+        assert isinstance(answer, AnswerStream)
+        async for chunk in answer.chunks:
+            came.append(chunk)  # noqa: PERF401  what came before the fault is kept
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        with_gateway(Keys(server.url), read)
+    assert caught.value.reason == reason
+    assert came
+    assert KEY not in str(came)
+
+
+@EACH
+def test_a_closed_port_is_not_reachable(server, model):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        error = _fail(server, model, keys=Keys(f"http://127.0.0.1:{unused.getsockname()[1]}"))
+    assert isinstance(error, ProviderUnavailable)
+    assert error.reason == "not-reachable"
+
+
+def test_a_name_without_an_address_is_not_resolved(server):
+    error = _fail(server, "openai-litellm", keys=Keys("http://no-such-host.invalid"))
+    assert isinstance(error, ProviderUnavailable)
+    assert error.reason in {"name-not-resolved", "not-reachable"}
+
+
+@pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
+def test_a_call_that_is_cancelled_ends_at_once_and_leaves_the_gateway_usable(server, how):
+    async def cancel_one(gateway):
+        server.misbehave = Misbehaviour(Fault.HANG)
+        call = asyncio.create_task(how(gateway, "vllm-litellm"))
+        while not server.requests:  # noqa: ASYNC110  the server is in another thread
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        server.misbehave = None
+        return await how(gateway, "vllm-litellm")
+
+    assert with_gateway(Keys(server.url), cancel_one)

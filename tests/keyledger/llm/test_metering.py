@@ -1,0 +1,133 @@
+"""What the meter hears of calls: each one once, when it ended, with how it ended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from domain.calls.models import AnswerStream
+from domain.credentials.resolution import Receipt, Source
+from domain.errors import InvalidRequest, RejectedByProvider, ServiceError
+from domain.request_context import REQUEST_ID
+from keyledger.llm import Gateway
+from keyledger.llm.adapters.litellm import LiteLLMAdapter
+from keyledger.llm.metering import Use
+from keyledger.llm.wire.observation import Seen
+from scripts.demo.stand_in_provider import Fault, Misbehaviour
+from tests.keyledger.llm.rig import HELLO, TENANT, Keys, chunks, stand_in, whole, with_gateway
+from tests.support.meter import ListeningMeter, Told
+
+FINE = Told(TENANT, "openai", 3, failed=False, rejected=False, request_id=None)
+FAILED = FINE._replace(failed=True)
+REJECTED = FAILED._replace(rejected=True)
+MODEL = "openai-litellm"
+
+ENDINGS = [
+    pytest.param(None, FINE, id="an answer"),
+    pytest.param(Misbehaviour(Fault.STATUS, status=401), REJECTED, id="401"),
+    pytest.param(Misbehaviour(Fault.STATUS, status=403), FAILED, id="403"),
+    pytest.param(Misbehaviour(Fault.STATUS, status=429), FAILED, id="429"),
+    pytest.param(Misbehaviour(Fault.STATUS, status=500), FAILED, id="500"),
+    pytest.param(Misbehaviour(Fault.RESET), FAILED, id="a connection that is reset"),
+    pytest.param(Misbehaviour(Fault.NOT_JSON), FAILED, id="an answer that is none"),
+]
+MIDWAY = [
+    pytest.param(Misbehaviour(Fault.CUT), FAILED, id="a stream that is cut off"),
+    pytest.param(Misbehaviour(Fault.MID_STREAM_ERROR), FAILED, id="an error in the middle of a stream"),
+]
+
+
+def heard(
+    use: Callable[[Gateway], Awaitable[object]], wrong: Misbehaviour | None = None, *, raises: type | None = None
+) -> list[Told]:
+    meter = ListeningMeter()
+    with stand_in() as provider:
+        provider.misbehave = wrong
+        if raises is None:
+            with_gateway(Keys(provider.url), use, meter=meter)
+        else:
+            with pytest.raises(raises):
+                with_gateway(Keys(provider.url), use, meter=meter)
+    return meter.told
+
+
+@pytest.mark.parametrize(("wrong", "expected"), ENDINGS)
+def test_a_plain_call_counts_once(wrong: Misbehaviour | None, expected: Told) -> None:
+    raises = ServiceError if wrong else None
+    assert heard(lambda gateway: whole(gateway, MODEL), wrong, raises=raises) == [expected]
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [*ENDINGS, *MIDWAY])
+def test_a_streamed_call_counts_once_at_its_end(wrong: Misbehaviour | None, expected: Told) -> None:
+    raises = ServiceError if wrong else None
+    assert heard(lambda gateway: chunks(gateway, MODEL), wrong, raises=raises) == [expected]
+
+
+def test_an_embedding_counts() -> None:
+    assert heard(lambda gateway: gateway.embed(TENANT, f"{MODEL}-emb", {"input": "hello"})) == [FINE]
+
+
+def test_a_stream_that_is_given_up_counts_once_and_as_served() -> None:
+    async def give_up(gateway: Gateway) -> None:
+        answer = await gateway.complete(TENANT, MODEL, {"messages": HELLO, "stream": True})
+        assert isinstance(answer, AnswerStream)
+        await anext(answer.chunks)
+        await answer.chunks.aclose()
+        await answer.chunks.aclose()
+
+    assert heard(give_up) == [FINE]
+
+
+def test_a_call_that_is_given_up_before_its_answer_counts_as_failed() -> None:
+    meter = ListeningMeter()
+    with stand_in() as provider:
+        provider.misbehave = Misbehaviour(Fault.HANG)
+
+        async def give_up(gateway: Gateway) -> None:
+            await LiteLLMAdapter().warm_up()
+            call = asyncio.create_task(whole(gateway, MODEL))
+            while not provider.requests:  # noqa: ASYNC110  the stand-in lives on another loop
+                await asyncio.sleep(0.001)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+        with_gateway(Keys(provider.url), give_up, meter=meter)
+    assert meter.told == [FAILED]
+
+
+def test_a_call_with_the_global_key_does_not_count() -> None:
+    assert heard(lambda gateway: whole(gateway, "openai-legacy")) == []
+
+
+def test_a_call_that_is_not_sent_does_not_count() -> None:
+    refused = heard(lambda gateway: whole(gateway, MODEL, temperature="hot"), raises=InvalidRequest)
+    assert refused == []
+
+
+def test_the_request_that_caused_a_refusal_is_told() -> None:
+    async def call(gateway: Gateway) -> None:
+        REQUEST_ID.set("req-7")
+        await whole(gateway, MODEL)
+
+    wrong = Misbehaviour(Fault.STATUS, status=401)
+    assert heard(call, wrong, raises=RejectedByProvider) == [REJECTED._replace(request_id="req-7")]
+
+
+@pytest.mark.parametrize(
+    ("seen", "failed", "expected"),
+    [
+        pytest.param(Seen(sent=True, status=200), False, FINE, id="a success"),
+        pytest.param(Seen(sent=True, status=404), False, FAILED, id="a refusal that is passed on as it is"),
+        pytest.param(Seen(sent=True, status=401), False, REJECTED, id="a 401"),
+        pytest.param(Seen(sent=True, status=200), True, FAILED, id="a success that was none in the end"),
+        pytest.param(Seen(sent=True), True, FAILED, id="no answer"),
+        pytest.param(Seen(), True, None, id="nothing sent"),
+    ],
+)
+def test_whoever_calls_a_provider_can_count(seen: Seen, failed: bool, expected: Told | None) -> None:
+    meter = ListeningMeter()
+    use = Use(meter, TENANT, Receipt(Source.TENANT, "openai", 3, "k0123456789"), seen)
+    use.ended(failed=failed)
+    use.ended(failed=not failed)
+    assert meter.told == ([expected] if expected else [])

@@ -1,0 +1,176 @@
+"""`keyledger verify` on the database of a real service: in order, and after a superuser changed something."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from keyledger.proofs.checkpoint_file import FOLDER
+from keyledger.proofs.signing_keys import generate_signing_key
+from scripts.terminal.exits import Exit
+from tests.scripts.conftest import Cli, Ended
+from tests.support.service import client_of, environment, served
+
+FIRST, SECOND = str(uuid4()), str(uuid4())
+Verify = Callable[..., Ended]
+
+
+@pytest.fixture
+def settings(database_url: str, bare_environment: Path) -> dict[str, str]:
+    """Settings of a node that served two tenants, signed, and ended."""
+    signing_key = generate_signing_key("log.test").reveal()
+    found = environment(
+        DATABASE_URL=database_url, DATA_DIR=str(bare_environment / "data"), AUDIT_SIGNING_KEY=signing_key
+    )
+    with served(database_url, found) as url, client_of(url) as client:
+        for tenant in (FIRST, SECOND):
+            assert client.put(tenant, "openai", api_key=f"sk-live-{tenant}").status_code == 200
+        assert client.put(FIRST, "openai", api_key="sk-live-replaced").status_code == 200
+        assert client.http.get("/api/v1/audit/entries").status_code == 200  # so that the trail has them
+    return found
+
+
+@pytest.fixture
+def verify(cli: Cli, settings: dict[str, str]) -> Verify:
+    return lambda *arguments: cli("verify", *arguments, env=settings)
+
+
+def as_superuser(database_url: str, *statements: str) -> None:
+    """What an administrator of the database does, who can switch triggers off."""
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER ALL")
+        for statement in statements:
+            assert database.execute(statement.encode()).rowcount != 0, statement
+        database.execute("ALTER TABLE keyledger_events ENABLE TRIGGER ALL")
+
+
+def test_a_store_that_is_in_order_has_every_part_counted(verify: Verify) -> None:
+    ended = verify()
+    assert ended.code == Exit.OK, ended.err
+    numbers = dict(re.findall(r"^ *([a-z ]+?) {2,}(\S.*?) {2,}in order *$", ended.out, re.MULTILINE))
+    events = numbers["events"]
+    assert numbers == {
+        "events": events,
+        "hashes": events,
+        "audit entries": events,
+        "events under the kept checkpoint": events,
+        "streams": numbers["streams"],
+        "live credentials": "2 of 2",
+    }
+    assert int(events) >= 5
+
+
+def test_json_has_the_numbers_and_no_fault(verify: Verify) -> None:
+    answer = json.loads(verify("--json").out)
+    assert answer == {
+        "holds": True,
+        "events": answer["events"],
+        "streams": answer["streams"],
+        "credentials": 2,
+        "bindings_not_checked": 0,
+        "checkpoint_size": answer["events"],
+        "fault": None,
+    }
+
+
+CHANGES = [
+    pytest.param(
+        "UPDATE keyledger_events SET state = convert_to(replace(convert_from(state, 'UTF8'), 'super', 'anna'), 'UTF8')"
+        " WHERE topic = 'CredentialSet' AND originator_version = 2",
+        "tree",
+        "the event was changed after it was recorded",
+        id="an event",
+    ),
+    pytest.param(
+        "DELETE FROM keyledger_events WHERE topic = 'CredentialSet' AND originator_version = 2",
+        "log",
+        "events were removed",
+        id="an event is gone",
+    ),
+    pytest.param(
+        "UPDATE current_credentials SET endpoint = 'https://evil.example.com' WHERE version = 2",
+        "current",
+        "is not what its last event says",
+        id="a current credential",
+    ),
+    pytest.param(
+        "DELETE FROM current_credentials WHERE version = 2", "current", "no row for it", id="a current credential gone"
+    ),
+    pytest.param(
+        "UPDATE audit_trail SET actor = 'anna' WHERE action = 'replaced'",
+        "trail",
+        "is not what the event says",
+        id="an entry of the trail",
+    ),
+    pytest.param(
+        "UPDATE transparency_log SET hashes = set_byte(hashes, 0, get_byte(hashes, 0) # 1)",
+        "tree",
+        "or the tree was",
+        id="a leaf",
+    ),
+]
+
+
+@pytest.mark.parametrize("flags", [(), ("--without-keys",)], ids=["with keys", "without keys"])
+@pytest.mark.parametrize(("change", "part", "meaning"), CHANGES)
+def test_a_change_by_a_superuser_is_named(
+    verify: Verify, database_url: str, change: str, part: str, meaning: str, flags: tuple[str, ...]
+) -> None:
+    as_superuser(database_url, change)
+    ended = verify(*flags)
+    assert ended.code == Exit.FAULT_FOUND
+    assert meaning in ended.err
+    assert len(re.findall(r"FAULT", ended.out)) == 1
+    answer = json.loads(verify("--json", *flags).out)
+    assert (answer["holds"], answer["fault"]["part"]) == (False, part)
+    assert meaning in answer["fault"]["meaning"]
+    assert isinstance(answer["fault"]["position"], int)
+    assert f"position {answer['fault']['position']}" in ended.err
+
+
+def test_a_credential_is_named_by_tenant_and_provider(verify: Verify, database_url: str) -> None:
+    as_superuser(database_url, "UPDATE current_credentials SET masked_key = '...0000' WHERE version = 2")
+    assert f"tenant {FIRST}, provider openai" in verify().err
+
+
+def test_everything_rewritten_contradicts_the_kept_checkpoint(verify: Verify, database_url: str) -> None:
+    as_superuser(
+        database_url,
+        "DELETE FROM keyledger_events WHERE topic = 'CredentialSet' AND originator_version = 2",
+        "UPDATE keyledger_events SET notification_id = -row FROM (SELECT notification_id AS old, row_number()"
+        " OVER (ORDER BY notification_id) AS row FROM keyledger_events) AS o WHERE notification_id = o.old",
+        "UPDATE keyledger_events SET notification_id = -notification_id",
+        "TRUNCATE audit_trail, transparency_log",
+        "UPDATE projection_positions SET position = 0",
+    )
+    answer = json.loads(verify("--json").out)
+    assert answer["fault"]["part"] == "checkpoint"
+    assert "events were removed" in answer["fault"]["meaning"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_fault(verify: Verify, settings: dict[str, str]) -> None:
+    (kept,) = (path for path in (Path(settings["DATA_DIR"]) / FOLDER).iterdir() if path.suffix != ".lock")
+    kept.write_bytes(b"no checkpoint")
+    ended = verify()
+    assert ended.code == Exit.FAULT_FOUND
+    assert "cannot be read" in ended.err
+
+
+def test_without_keys_only_the_database_is_needed_and_bindings_are_said_to_be_open(
+    cli: Cli, settings: dict[str, str]
+) -> None:
+    bare = {name: settings[name] for name in ("DATABASE_URL", "DATA_DIR")}
+    ended = cli("verify", "--without-keys", env=bare)
+    assert ended.code == Exit.OK, ended.err
+    assert "0 of 2" in ended.out
+    assert "2 live credentials are sealed under keys that are not at hand: bindings not checked" in ended.err
+    assert json.loads(cli("verify", "--without-keys", "--json", env=bare).out)["bindings_not_checked"] == 2
+
+
+def test_a_database_that_is_not_there_is_told(cli: Cli, bare_environment: Path) -> None:
+    ended = cli("verify", "--without-keys", env={"DATABASE_URL": "postgresql://127.0.0.1:1/none"})
+    assert (ended.code, ended.out) == (Exit.UNREACHABLE, "")

@@ -1,0 +1,6 @@
+"""Where the repository and the golden files are."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+GOLDEN = REPOSITORY / "tests" / "golden"
