@@ -19,8 +19,8 @@ from api.front.guard import Guard
 from api.front.head import Head, with_head
 from api.front.metrics import Metrics
 from api.front.paths import NATIVE
-from api.front.problems import HttpRefusal, internal_problem, problem_of, problem_response
-from api.front.refusals import RouteNames
+from api.front.problems import HttpError, internal_problem, problem_of, problem_response
+from api.front.refused_requests import RouteNames
 from api.front.services import Services
 from api.front.validation import request_faults
 from api.rest import credentials, encryption_keys, fleet, health, projections, reload, resolution, transparency
@@ -72,7 +72,7 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(ServiceError, _refused)
-    app.add_exception_handler(HttpRefusal, _refused)
+    app.add_exception_handler(HttpError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_routed)
     limits = limits or Limits()
@@ -97,7 +97,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError | HttpRefusal)  # noqa: S101  registered for these
+    assert isinstance(error, ServiceError | HttpError)  # noqa: S101  registered for these
     return problem_response(problem_of(error), request.scope)
 
 
@@ -110,11 +110,11 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this
     allowed = _allowed_methods(request)
     if error.status_code == 404:
-        refusal = HttpRefusal("not-found", "There is nothing at this address.")
+        refusal = HttpError("not-found", "There is nothing at this address.")
     elif error.status_code == 405:
-        refusal = HttpRefusal("method-not-allowed", f"Use {' or '.join(allowed)}.", {"Allow": ", ".join(allowed)})
+        refusal = HttpError("method-not-allowed", f"Use {' or '.join(allowed)}.", {"Allow": ", ".join(allowed)})
     elif error.status_code == 400:
-        refusal = HttpRefusal("malformed-json", "The body cannot be read.")
+        refusal = HttpError("malformed-json", "The body cannot be read.")
     else:
         return problem_response(internal_problem(), request.scope)
     return problem_response(problem_of(refusal), request.scope)

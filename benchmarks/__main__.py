@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve, transparency
-from benchmarks.frame import QUICK, Scale, Section, Unusable
+from benchmarks.frame import QUICK, Scale, Section, UnusableError
 from keyledger.serving.http_server import orderly_end
 
 BENCHMARKS: Mapping[str, Callable[[Scale, Path], Section]] = {
@@ -71,7 +71,7 @@ def _measure(name: str, scale: Scale, *, write: bool) -> bool:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         try:
             section = BENCHMARKS[name](scale, Path(folder))
-        except Unusable as why:
+        except UnusableError as why:
             print(f"{name} could not be measured: {why}", file=sys.stderr)
             return False
     report.show(section)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from benchmarks.chat import TENANTS
-from benchmarks.frame import Goal, Row, Scale, Section, Spread, Unusable, optional
+from benchmarks.frame import Goal, Row, Scale, Section, Spread, UnusableError, optional
 from benchmarks.load import Call, send_calls
 from benchmarks.peers import litellm_proxy
 from benchmarks.processes import Running
@@ -68,7 +68,7 @@ def _ours(scale: Scale, folder: Path, provider_port: int, *, calls: bool) -> dic
         if not calls:
             return found
         ways = {"LiteLLM": call}
-        with suppress(Unusable):
+        with suppress(UnusableError):
             ways["pass-through"] = pass_through(running, streaming=False)
         for way, one in ways.items():
             _many(running, one, scale.calls, way, found)

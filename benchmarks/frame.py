@@ -2,8 +2,8 @@
 
 Promises: every figure that counts is the ratio of two contestants of the same round, so that whatever else the machine
 does slows both; contestants run one at a time, forwards and backwards by turns, so that none profits from its place.
-Refuses: to count operations that failed. A contestant that cannot do its work raises Unusable and the run ends, or its
-rows say why they are missing.
+Refuses: to count operations that failed. A contestant that cannot do its work raises UnusableError and the run ends, or
+its rows say why they are missing.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """A contestant is not here or does not do what is measured. The text says why, and how to change it."""
 
 
@@ -66,7 +66,7 @@ def in_turn(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, lis
 def measured(times: Sequence[float], seconds: float) -> Measured:
     """Return what operations that took `times` (in seconds) one by one, within `seconds`, amount to."""
     if not times:
-        raise Unusable("nothing was finished in the time that was given")
+        raise UnusableError("nothing was finished in the time that was given")
     ordered = sorted(times)
     p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
     return Measured(len(ordered) / seconds, 1000 * statistics.median(ordered), 1000 * p99)
@@ -153,7 +153,7 @@ def rates(found: Mapping[str, Rounds]) -> str:
 def apart(work: Callable[..., T], *arguments: object) -> T:
     """Do the work in a new process, which has an interpreter lock of its own, and return the result.
 
-    Raises Unusable with its text where the work raised it, or where the process died.
+    Raises UnusableError with its text where the work raised it, or where the process died.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -163,18 +163,18 @@ def apart(work: Callable[..., T], *arguments: object) -> T:
     try:
         result, fault = here.recv()
     except EOFError:
-        raise Unusable(f"{work.__name__} failed; what it printed says why") from None
+        raise UnusableError(f"{work.__name__} failed; what it printed says why") from None
     finally:
         process.join()
     if fault is not None:
-        raise Unusable(fault)
+        raise UnusableError(fault)
     return cast("T", result)
 
 
 def _report(to: "Pipe", work: Callable[..., object], arguments: tuple[object, ...]) -> None:
     try:
         to.send((work(*arguments), None))
-    except Unusable as why:
+    except UnusableError as why:
         to.send((None, str(why)))
 
 
@@ -183,5 +183,5 @@ def optional(section: Section, what: str) -> Iterator[None]:
     """Turn a contestant that is not here into a row that says so."""
     try:
         yield
-    except Unusable as why:
+    except UnusableError as why:
         section.skip(what, why)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.frame import Measured, Unusable, apart, measured
+from benchmarks.frame import Measured, UnusableError, apart, measured
 
 TENANT = "00000000-0000-4000-8000-%012x"
 """Tenants by number, as `stored.tenant` makes them."""
@@ -46,12 +46,12 @@ class Call:
 
 
 def drive(port: int, call: Call, clients: int, seconds: float, warm_up: float) -> Measured:
-    """Send `call` from so many clients for so long, after a warm-up. Raises Unusable."""
+    """Send `call` from so many clients for so long, after a warm-up. Raises UnusableError."""
     return apart(_drive, port, call, clients, seconds, warm_up)
 
 
 def send_calls(port: int, call: Call, clients: int, count: int) -> None:
-    """Send so many calls and return when all are answered. Raises Unusable."""
+    """Send so many calls and return when all are answered. Raises UnusableError."""
     apart(_send_calls, port, call, clients, count)
 
 
@@ -81,7 +81,7 @@ async def _all(port: int, call: Call, clients: int, goes_on: Callable[[int], boo
         for client in running:
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
     except OSError:
-        raise Unusable(f"nothing listens on port {port}") from None
+        raise UnusableError(f"nothing listens on port {port}") from None
     done, _ = await asyncio.wait([client.ended for client in running], return_when=asyncio.FIRST_EXCEPTION)
     for ended in done:
         ended.result()
@@ -117,7 +117,7 @@ class _Client(asyncio.Protocol):
             return
         now = time.perf_counter()
         if self._answer[9:10] != b"2":
-            self._end(Unusable(f"an answer was {self._answer[:_SHOWN].decode(errors='replace')!r}"))
+            self._end(UnusableError(f"an answer was {self._answer[:_SHOWN].decode(errors='replace')!r}"))
             return
         self.took.append((self._sent, now))
         self._answer = b""
@@ -128,14 +128,14 @@ class _Client(asyncio.Protocol):
             self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(Unusable("the server closed a connection"))
+        self._end(UnusableError("the server closed a connection"))
 
     def _send(self) -> None:
         request = self._call.text(self._number, self._clients, self._offset + self._nth)
         self._sent = time.perf_counter()
         self._transport.write(request)
 
-    def _end(self, fault: Unusable | None) -> None:
+    def _end(self, fault: UnusableError | None) -> None:
         if self.ended.done():
             return
         if fault is None:

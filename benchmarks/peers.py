@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.frame import Unusable
+from benchmarks.frame import UnusableError
 from benchmarks.load import Call
 from benchmarks.processes import Running, free_port, request, server
 from benchmarks.service import MODEL, completion
@@ -65,10 +65,10 @@ class Peer:
 
     @property
     def path(self) -> Path:
-        """Return the program. Raises Unusable with the line that installs it."""
+        """Return the program. Raises UnusableError with the line that installs it."""
         found = folder() / self.program
         if not found.exists():
-            raise Unusable(f"{self.name} is not installed; python -m benchmarks.peers --install {self.name}")
+            raise UnusableError(f"{self.name} is not installed; python -m benchmarks.peers --install {self.name}")
         return found
 
     def install(self) -> None:
@@ -114,7 +114,7 @@ class Bao:
 
 @contextmanager
 def openbao(place: Path) -> Iterator[Bao]:
-    """Run OpenBao with raft storage and a file audit device. Raises Unusable."""
+    """Run OpenBao with raft storage and a file audit device. Raises UnusableError."""
     program, port, cluster_port = OPENBAO.path, free_port(), free_port()
     (place / "raft").mkdir()
     (place / "config.hcl").write_text(
@@ -136,7 +136,7 @@ def openbao(place: Path) -> Iterator[Bao]:
 
 @contextmanager
 def litellm_proxy(place: Path, provider_port: int) -> Iterator[tuple[Running, Call, Call]]:
-    """Run LiteLLM's proxy without a database; gives it with a plain and a streaming call. Raises Unusable."""
+    """Run LiteLLM's proxy without a database; gives it with a plain and a streaming call. Raises UnusableError."""
     program, port = LITELLM.path, free_port()
     where = {"model": f"openai/{MODEL}", "api_base": f"http://127.0.0.1:{provider_port}/v1", "api_key": "sk-upstream"}
     config = {
@@ -162,7 +162,7 @@ def litellm_proxy(place: Path, provider_port: int) -> Iterator[tuple[Running, Ca
 
 @contextmanager
 def portkey(place: Path, provider_port: int) -> Iterator[tuple[Running, Call]]:
-    """Run Portkey's gateway; gives it with a plain call. Raises Unusable."""
+    """Run Portkey's gateway; gives it with a plain call. Raises UnusableError."""
     program, port = PORTKEY.path, free_port()
     (place / "loopback.cjs").write_text(_LOOPBACK_ONLY)
     command = ["node", "--require", str(place / "loopback.cjs"), str(program), "--headless", f"--port={port}"]
@@ -180,10 +180,10 @@ def _until_active(port: int) -> None:
     for _ in range(200):
         try:
             request(port, "GET", "/v1/sys/health")
-        except Unusable:
+        except UnusableError:
             continue
         return
-    raise Unusable("OpenBao does not become active")
+    raise UnusableError("OpenBao does not become active")
 
 
 def _until_mounted(bao: Bao) -> None:
@@ -192,10 +192,10 @@ def _until_mounted(bao: Bao) -> None:
     for _ in range(200):
         try:
             request(bao.running.port, "POST", "/v1/secret/data/probe", body, {"X-Vault-Token": bao.token})
-        except Unusable:
+        except UnusableError:
             continue
         return
-    raise Unusable("OpenBao does not finish its mount")
+    raise UnusableError("OpenBao does not finish its mount")
 
 
 def main() -> None:

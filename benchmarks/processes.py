@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.frame import Unusable
+from benchmarks.frame import UnusableError
 
 _PATIENCE_S = 120
 _STOP_S = 30
@@ -52,7 +52,7 @@ def server(
     *,
     any_status: bool = False,
 ) -> Iterator[Running]:
-    """Run a server while the block lasts, from when GET `ready` is answered with 200. Raises Unusable.
+    """Run a server while the block lasts, from when GET `ready` is answered with 200. Raises UnusableError.
 
     any_status: any answer will do.
     """
@@ -66,7 +66,7 @@ def server(
         while not _answers(port, ready, any_status=any_status):
             if process.poll() is not None or time.perf_counter() - started > _PATIENCE_S:
                 end = " ".join(said.read_text(errors="replace")[-500:].split())
-                raise Unusable(f"{Path(command[0]).name} did not start: {end}")
+                raise UnusableError(f"{Path(command[0]).name} did not start: {end}")
             time.sleep(0.02)
         yield Running(port, process.pid, time.perf_counter() - started)
     finally:
@@ -79,18 +79,18 @@ def server(
 
 
 def request(port: int, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None) -> bytes:
-    """Send one request and return the body of the answer. Raises Unusable for any status but 2xx."""
+    """Send one request and return the body of the answer. Raises UnusableError for any status but 2xx."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body or None, dict(headers or {}))
         answer = connection.getresponse()
         text = answer.read()
     except OSError as problem:
-        raise Unusable(f"{method} {path}: {problem}") from None
+        raise UnusableError(f"{method} {path}: {problem}") from None
     finally:
         connection.close()
     if answer.status // 100 != 2:
-        raise Unusable(f"{method} {path} was answered with {answer.status}: {text[:300].decode(errors='replace')}")
+        raise UnusableError(f"{method} {path} was answered with {answer.status}: {text[:300].decode(errors='replace')}")
     return text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.frame import Unusable
+from benchmarks.frame import UnusableError
 from benchmarks.load import TENANT, Call, send_calls
 from benchmarks.processes import Running, free_port, request, server
 from keyledger.encryption.keyring import generate_encryption_key
@@ -75,7 +75,7 @@ OURS = "/api/v1/tenants/{tenant}/openai/v1/chat/completions"
 
 
 def warm(running: Running, call: Call) -> None:
-    """Make a first call, which waits for what is still being loaded. Raises Unusable."""
+    """Make a first call, which waits for what is still being loaded. Raises UnusableError."""
     path = call.path.replace("{tenant}", TENANT % 1)
     headers = {"Content-Type": "application/json"} | dict(call.headers)
     request(running.port, call.method, path, call.body, headers)
@@ -84,17 +84,17 @@ def warm(running: Running, call: Call) -> None:
 def settle(running: Running, processes: int = 1) -> None:
     """Wait until the LLM library, which is loaded beside, takes no more time from others. No provider is needed."""
     for _ in range(1 if processes == 1 else 4 * processes):  # each connection goes to one of them, at random
-        with suppress(Unusable):
+        with suppress(UnusableError):
             warm(running, completion(OURS, streaming=False))
 
 
 def pass_through(running: Running, *, streaming: bool) -> Call:
-    """Return the call through the native pass-through. Raises Unusable while this service has none."""
+    """Return the call through the native pass-through. Raises UnusableError while this service has none."""
     call = completion(PASS_THROUGH, streaming=streaming)
     try:
         warm(running, call)
-    except Unusable as why:
+    except UnusableError as why:
         if " 404:" in str(why):
-            raise Unusable("this service answers 404 to the pass-through") from None
+            raise UnusableError("this service answers 404 to the pass-through") from None
         raise
     return call

@@ -2,36 +2,36 @@
 
     ServiceError
     +- Refused                  a rule was broken; nothing was recorded
-    |  +- UnknownProvider         no such provider
-    |  +- UnknownModel            no such model in the catalogue
-    |  +- InvalidCredential       fields of the request, each with the rule it breaks
-    |  +- InvalidRequest          the same for requests that are not about a credential
-    |  +- InvalidPath             a path that may not be put behind a provider's address
-    |  +- CredentialNotFound      the tenant has none for this provider
-    |  +- VersionConflict         somebody else was faster, or a precondition does not hold
-    |  +- CommandReused           an idempotency key came again with another request
-    |  +- AuditEntryNotFound      the log has no such position
-    |  +- NoSuchProof             what is to be proven is not in the log
-    |  +- SigningOff              the service has no key to sign checkpoints with
-    |  +- RotationRefused         a rotation may not start
-    |  +- RotationNotFound        there is no such rotation
-    |  +- KeyNotRetirable         an encryption key is still needed
-    |  +- UnknownProjection       there is no such view
-    |  +- ReplayConflict          a view cannot be replayed or swapped right now
-    |  +- ReplayNotFound          there is no such replay
-    |  +- ReloadRefused           the settings as they are now are not fit to serve with
-    +- Unresolvable             no key may serve this call; raised instead of falling back
-    |  +- NoCredential            neither the tenant nor the platform has a key for it
-    |  +- UnreadableCredential    sealed under a key this service does not have, or not openable
+    |  +- UnknownProviderError         no such provider
+    |  +- UnknownModelError            no such model in the catalogue
+    |  +- InvalidCredentialError       fields of the request, each with the rule it breaks
+    |  +- InvalidRequestError          the same for requests that are not about a credential
+    |  +- InvalidPathError             a path that may not be put behind a provider's address
+    |  +- CredentialNotFoundError      the tenant has none for this provider
+    |  +- VersionConflictError         somebody else was faster, or a precondition does not hold
+    |  +- CommandReusedError           an idempotency key came again with another request
+    |  +- AuditEntryNotFoundError      the log has no such position
+    |  +- ProofNotFoundError             what is to be proven is not in the log
+    |  +- SigningOffError              the service has no key to sign checkpoints with
+    |  +- RotationRefusedError         a rotation may not start
+    |  +- RotationNotFoundError        there is no such rotation
+    |  +- KeyNotRetirableError         an encryption key is still needed
+    |  +- UnknownProjectionError       there is no such view
+    |  +- ReplayConflictError          a view cannot be replayed or swapped right now
+    |  +- ReplayNotFoundError          there is no such replay
+    |  +- ReloadRefusedError           the settings as they are now are not fit to serve with
+    +- UnresolvableError             no key may serve this call; raised instead of falling back
+    |  +- NoCredentialError            neither the tenant nor the platform has a key for it
+    |  +- UnreadableCredentialError    sealed under a key this service does not have, or not openable
     |  +- CredentialIntegrityError  stored data do not belong together
-    |  +- RejectedByProvider      the provider refuses the key
-    +- ProviderFailed           the key was right, the call still failed
-    |  +- ProviderRefused         the provider does not accept this request
-    |  +- RateLimited             the provider's own limit, with its Retry-After
-    |  +- ProviderTimeout         no answer in time
-    |  +- ProviderUnavailable     not reachable, or answered with a fault of its own
-    +- CheckpointRefused        the log contradicts the last checkpoint; nothing is signed
-    +- StoreUnavailable         the database does not answer; the outcome of a write may be unknown
+    |  +- RejectedCredentialError      the provider refuses the key
+    +- ProviderError           the key was right, the call still failed
+    |  +- ProviderRefusedError         the provider does not accept this request
+    |  +- RateLimitedError             the provider's own limit, with its Retry-After
+    |  +- ProviderTimeoutError         no answer in time
+    |  +- ProviderUnavailableError     not reachable, or answered with a fault of its own
+    +- CheckpointRefusedError        the log contradicts the last checkpoint; nothing is signed
+    +- StoreUnavailableError         the database does not answer; the outcome of a write may be unknown
 
 Promises: a message holds no secret, no stored value and no text from a provider, a driver or a cipher.
 """
@@ -51,11 +51,11 @@ class ServiceError(Exception):
         self.detail = detail
 
 
-class Refused(ServiceError):
+class RefusedError(ServiceError):
     """A rule was broken; nothing was recorded."""
 
 
-class UnknownProvider(Refused):
+class UnknownProviderError(RefusedError):
     """The provider is not in the table."""
 
     code = "unknown-provider"
@@ -64,7 +64,7 @@ class UnknownProvider(Refused):
         super().__init__(f"There is no such provider. Known providers: {', '.join(known)}.")
 
 
-class UnknownModel(Refused):
+class UnknownModelError(RefusedError):
     """The model is not in the catalogue."""
 
     code = "unknown-model"
@@ -76,30 +76,30 @@ class UnknownModel(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class FieldFault:
+class InvalidField:
     """One fault in a request: `field` is the field's name, `rule` says what is wrong and how to mend it."""
 
     field: str
     rule: str
 
 
-class InvalidRequest(Refused):
+class InvalidRequestError(RefusedError):
     """Fields break rules. Never carries a value that was sent."""
 
     code = "invalid-request"
 
-    def __init__(self, faults: Sequence[FieldFault]) -> None:
+    def __init__(self, faults: Sequence[InvalidField]) -> None:
         super().__init__("; ".join(f"{fault.field}: {fault.rule}" for fault in faults))
         self.faults = tuple(faults)
 
 
-class InvalidCredential(InvalidRequest):
+class InvalidCredentialError(InvalidRequestError):
     """Fields of a credential break rules of its provider."""
 
     code = "invalid-credential"
 
 
-class InvalidPath(Refused):
+class InvalidPathError(RefusedError):
     """A path or query for a provider's own API breaks a rule. `rule` says which, and repeats nothing of it."""
 
     code = "invalid-path"
@@ -108,7 +108,7 @@ class InvalidPath(Refused):
         super().__init__(f"The path behind the provider's name {rule}.")
 
 
-class CredentialNotFound(Refused):
+class CredentialNotFoundError(RefusedError):
     """The tenant has no credential for the provider."""
 
     code = "credential-not-found"
@@ -117,7 +117,7 @@ class CredentialNotFound(Refused):
         super().__init__(f"Tenant {tenant_id} has no credential for {provider}.")
 
 
-class VersionConflict(Refused):
+class VersionConflictError(RefusedError):
     """The credential is at another version than the command expected.
 
     current: the version it is at, 0 when there has never been one.
@@ -133,7 +133,7 @@ class VersionConflict(Refused):
         self.precondition = precondition
 
 
-class CommandReused(Refused):
+class CommandReusedError(RefusedError):
     """An idempotency key was used before for another request on this credential."""
 
     code = "idempotency-key-reused"
@@ -142,7 +142,7 @@ class CommandReused(Refused):
         super().__init__("This Idempotency-Key was used for a different request. Use a fresh key for a new request.")
 
 
-class AuditEntryNotFound(Refused):
+class AuditEntryNotFoundError(RefusedError):
     """The log has no event at this position."""
 
     code = "audit-entry-not-found"
@@ -151,7 +151,7 @@ class AuditEntryNotFound(Refused):
         super().__init__(f"There is no audit entry at position {position}.")
 
 
-class NoSuchProof(Refused):
+class ProofNotFoundError(RefusedError):
     """What is to be proven is not in the log."""
 
     code = "no-such-proof"
@@ -160,7 +160,7 @@ class NoSuchProof(Refused):
         super().__init__(f"There is no such proof: {what}.")
 
 
-class SigningOff(Refused):
+class SigningOffError(RefusedError):
     """The service has no key to sign checkpoints with."""
 
     code = "signing-off"
@@ -172,13 +172,13 @@ class SigningOff(Refused):
         )
 
 
-class RotationRefused(Refused):
+class RotationRefusedError(RefusedError):
     """A rotation may not start. The text names what stands in its way."""
 
     code = "rotation-refused"
 
 
-class RotationNotFound(Refused):
+class RotationNotFoundError(RefusedError):
     """No rotation has this id."""
 
     code = "rotation-not-found"
@@ -187,7 +187,7 @@ class RotationNotFound(Refused):
         super().__init__("There is no rotation of this id.")
 
 
-class KeyNotRetirable(Refused):
+class KeyNotRetirableError(RefusedError):
     """An encryption key is still needed, or is none. `reasons` say why, one by one."""
 
     code = "key-not-retirable"
@@ -197,7 +197,7 @@ class KeyNotRetirable(Refused):
         self.reasons = tuple(reasons)
 
 
-class UnknownProjection(Refused):
+class UnknownProjectionError(RefusedError):
     """There is no view of this name."""
 
     code = "unknown-projection"
@@ -206,13 +206,13 @@ class UnknownProjection(Refused):
         super().__init__(f"There is no such projection. Known projections: {', '.join(known)}.")
 
 
-class ReplayConflict(Refused):
+class ReplayConflictError(RefusedError):
     """A view cannot be replayed or swapped right now. The text says what is in the way; the live view is as it was."""
 
     code = "replay-conflict"
 
 
-class ReplayNotFound(Refused):
+class ReplayNotFoundError(RefusedError):
     """No replay of the view has this id."""
 
     code = "replay-not-found"
@@ -221,7 +221,7 @@ class ReplayNotFound(Refused):
         super().__init__("There is no replay of this id.")
 
 
-class ReloadRefused(Refused):
+class ReloadRefusedError(RefusedError):
     """The settings as they are now are not fit to serve with; those in force stay. `faults` names all, no values."""
 
     code = "reload-refused"
@@ -231,11 +231,11 @@ class ReloadRefused(Refused):
         self.faults = tuple(faults)
 
 
-class Unresolvable(ServiceError):
+class UnresolvableError(ServiceError):
     """No key may serve this call. The answer to it is never another key."""
 
 
-class NoCredential(Unresolvable):
+class NoCredentialError(UnresolvableError):
     """Neither the tenant nor the platform has a key for the provider, or the platform's may not be used."""
 
     code = "no-credential"
@@ -247,7 +247,7 @@ class NoCredential(Unresolvable):
         self.provider = provider
 
 
-class UnreadableCredential(Unresolvable):
+class UnreadableCredentialError(UnresolvableError):
     """The tenant's credential cannot be opened. Carries the key id it needs and a reason code, nothing else."""
 
     code = "credential-unreadable"
@@ -260,7 +260,7 @@ class UnreadableCredential(Unresolvable):
         self.reason = reason
 
 
-class CredentialIntegrityError(Unresolvable):
+class CredentialIntegrityError(UnresolvableError):
     """Stored data do not belong together: changed, moved, removed or replayed. `reason` is a code."""
 
     code = "credential-integrity"
@@ -272,7 +272,7 @@ class CredentialIntegrityError(Unresolvable):
         self.reason = reason
 
 
-class RejectedByProvider(Unresolvable):
+class RejectedCredentialError(UnresolvableError):
     """The provider answered that the key is not valid."""
 
     code = "credential-rejected"
@@ -282,11 +282,11 @@ class RejectedByProvider(Unresolvable):
         self.provider = provider
 
 
-class ProviderFailed(ServiceError):
+class ProviderError(ServiceError):
     """The call reached for the provider with the right key and failed for another reason."""
 
 
-class ProviderRefused(ProviderFailed):
+class ProviderRefusedError(ProviderError):
     """The provider does not accept this request. `status` is the provider's answer, a 4xx other than 401 and 429."""
 
     code = "provider-refused"
@@ -296,7 +296,7 @@ class ProviderRefused(ProviderFailed):
         self.status = status
 
 
-class RateLimited(ProviderFailed):
+class RateLimitedError(ProviderError):
     """The provider's rate limit. `retry_after` is in seconds where the provider gave it."""
 
     code = "provider-rate-limited"
@@ -306,7 +306,7 @@ class RateLimited(ProviderFailed):
         self.retry_after = retry_after
 
 
-class ProviderTimeout(ProviderFailed):
+class ProviderTimeoutError(ProviderError):
     """The provider did not answer in time."""
 
     code = "provider-timeout"
@@ -315,7 +315,7 @@ class ProviderTimeout(ProviderFailed):
         super().__init__(f"{provider} did not answer in time.")
 
 
-class ProviderUnavailable(ProviderFailed):
+class ProviderUnavailableError(ProviderError):
     """The provider is not reachable, must not be reached, or answered with a fault of its own. `reason` is a code."""
 
     code = "provider-unavailable"
@@ -325,7 +325,7 @@ class ProviderUnavailable(ProviderFailed):
         self.reason = reason
 
 
-class CheckpointRefused(ServiceError):
+class CheckpointRefusedError(ServiceError):
     """The log does not continue the last checkpoint that was kept, so nothing is signed."""
 
     code = "checkpoint-refused"
@@ -334,7 +334,7 @@ class CheckpointRefused(ServiceError):
         super().__init__(f"No checkpoint is signed: {why}. An operator has to look.")
 
 
-class StoreUnavailable(ServiceError):
+class StoreUnavailableError(ServiceError):
     """The database did not answer. A write whose answer was lost may have happened: repeat it with the same
     Idempotency-Key and it happens once."""
 

@@ -8,7 +8,7 @@ from domain.event import Event
 
 
 class EventLog(Protocol):
-    """The append-only log. Raises StoreUnavailable when the database does not answer."""
+    """The append-only log. Raises StoreUnavailableError when the database does not answer."""
 
     def last(self, stream: UUID) -> Event | None:
         """Return the newest event of a stream."""
@@ -27,8 +27,8 @@ class EventLog(Protocol):
 
         Texts pass the gate `domain.credentials.recording` first.
 
-        Once it returns they survive a crash. Raises VersionConflict when a version is taken (also when the same
-        command was stored and its answer lost: look for the command id) and StoreUnavailable when the outcome is
+        Once it returns they survive a crash. Raises VersionConflictError when a version is taken (also when the same
+        command was stored and its answer lost: look for the command id) and StoreUnavailableError when the outcome is
         unknown.
         """
         ...

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
-from domain.errors import FieldFault
+from domain.errors import InvalidField
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 _PREFIX = re.compile(
@@ -22,12 +22,12 @@ _NEARLY = 0.75
 """How alike two names are when one is taken for a slip of the other, from 0 to 1."""
 
 
-def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> FieldFault:
+def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> InvalidField:
     """Return the fault of a name that is none of `known`. kind: what it is called, such as `field`. rule: ends it."""
     if not _may_be_said(name):
-        return FieldFault(f"an unknown {kind}", f"is not accepted; {rule}")
+        return InvalidField(f"an unknown {kind}", f"is not accepted; {rule}")
     meant = probably_meant(name, known)
-    return FieldFault(name, f"is not accepted; {f'did you mean {meant}? ' if meant else ''}{rule}")
+    return InvalidField(name, f"is not accepted; {f'did you mean {meant}? ' if meant else ''}{rule}")
 
 
 def probably_meant(name: str, known: Collection[str]) -> str | None:

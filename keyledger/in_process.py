@@ -47,7 +47,7 @@ async def in_process(
 ) -> AsyncIterator[InProcess]:
     """Open the ledger that the settings describe, until the block ends.
 
-    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
+    Raises SettingsError, DocumentError, StartError and StoreUnavailableError.
     """
     service = service_from_environment(environ, dotenv)
     try:

@@ -51,7 +51,7 @@ class PostgresPastCredentials:
     def of_tenant(self, tenant_id: str, at: datetime) -> Sequence[CredentialStatus]:
         """Return the credentials that a tenant had at a time, by provider.
 
-        Raises StoreUnavailable, CredentialIntegrityError.
+        Raises StoreUnavailableError, CredentialIntegrityError.
         """
         with unavailable(), self._pool.connection() as connection:
             others = connection.execute(_PROVIDERS, [tenant_id]).fetchall()

@@ -119,7 +119,7 @@ class PostgresAuditTrail:
         self._catch_up = catch_up
 
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that fit, in the wanted order. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the entries that fit, in the wanted order. Raises StoreUnavailableError, CredentialIntegrityError."""
         self._catch_up.run()
         conditions, values = _conditions(wanted)
         query = sql.SQL("SELECT * FROM audit_trail WHERE {} ORDER BY position {} LIMIT %s").format(

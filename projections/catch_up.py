@@ -124,14 +124,14 @@ class CatchUp:
         self._write = write
 
     def run(self) -> None:
-        """Bring the view to the head the log has now. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Bring the view to the head the log has now. Raises StoreUnavailableError, CredentialIntegrityError."""
         lag = self.lag()
         position, reached = -1, lag.position
         while position < reached < lag.head:
             position, reached = reached, self._step()
 
     def lag(self) -> Lag:
-        """Return where the view and the log are. Raises StoreUnavailable."""
+        """Return where the view and the log are. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return self._lag(connection)
 

@@ -11,7 +11,7 @@ from psycopg import errors, sql
 from psycopg_pool import ConnectionPool
 
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from projections.database.connections import BoundedConnection, Row, unavailable
 
 BATCH = 5000
@@ -30,7 +30,7 @@ SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s
 _BECAME = "SELECT pg_xact_status(%s::xid8) AS became"
 
 
-class AdditionUnknown(Exception):
+class UnknownOutcomeError(Exception):
     """The database went away while it added: `transaction` tells later whether it did. It stays inside."""
 
     def __init__(self, transaction: str) -> None:
@@ -47,8 +47,8 @@ class PostgresCredentialUsage:
     def add(self, records: Sequence[UsageRecord]) -> None:
         """Add calls and failures up, and keep the latest time, for all records or none; at most `BATCH` of them.
 
-        Raises AdditionUnknown when the outcome has to be asked for with `was_added`, and StoreUnavailable when nothing
-        was added.
+        Raises UnknownOutcomeError when the outcome has to be asked for with `was_added`, and StoreUnavailableError when
+        nothing was added.
         """
         transaction: str | None = None
         try:
@@ -56,13 +56,13 @@ class PostgresCredentialUsage:
                 begun = connection.execute(_BEGUN).fetchone()
                 transaction = begun["transaction"] if begun else None
                 connection.execute(_ADD, _columns(records))
-        except StoreUnavailable:
+        except StoreUnavailableError:
             if transaction is None:
                 raise
-            raise AdditionUnknown(transaction) from None
+            raise UnknownOutcomeError(transaction) from None
 
     def was_added(self, transaction: str) -> bool:
-        """Say whether an addition took effect. Raises StoreUnavailable while nobody can know."""
+        """Say whether an addition took effect. Raises StoreUnavailableError while nobody can know."""
         with unavailable(), self._pool.connection() as connection:
             try:
                 row = connection.execute(_BECAME, [transaction]).fetchone()
@@ -70,11 +70,11 @@ class PostgresCredentialUsage:
                 return False  # this server never came that far: it took over before the transaction reached it
         became = row["became"] if row else None
         if became == "in progress":
-            raise StoreUnavailable
+            raise StoreUnavailableError
         return bool(became != "aborted")
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
-        """Return the records that fit, oldest hour first. Raises StoreUnavailable."""
+        """Return the records that fit, oldest hour first. Raises StoreUnavailableError."""
         tests: Sequence[tuple[str, object]] = (
             ("tenant_id = %s", wanted.tenant_id),
             ("provider = %s", wanted.provider),

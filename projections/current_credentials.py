@@ -128,18 +128,18 @@ class PostgresCurrentCredentials:
         self._providers = providers
 
     def read(self, tenant_id: str, provider: str) -> Stored:
-        """Return the row and the head of its stream. Raises StoreUnavailable."""
+        """Return the row and the head of its stream. Raises StoreUnavailableError."""
         found = self._read({**_of_tenants([tenant_id], (provider,)), **_NO_OTHERS})
         return replace(found[0], recorded=None) if found else Stored(None, None)
 
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
-        """Return rows and heads of their streams, one for each place. Raises StoreUnavailable."""
+        """Return rows and heads of their streams, one for each place. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             rows = cursor.execute(_READ_MANY, _of_places(places)).fetchall()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
-        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
+        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
         return [
             stored
             for stored in self._read(_of_tenants([tenant_id], tuple(self._providers)))
@@ -166,11 +166,11 @@ class PostgresResolutionView:
         self._lists = CombinedReads(self._list_all)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
-        """Return the row and the head of its stream. Raises StoreUnavailable."""
+        """Return the row and the head of its stream. Raises StoreUnavailableError."""
         return await self._reads.read((tenant_id, provider))
 
     async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
-        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailable."""
+        """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
         return await self._lists.read(tenant_id)
 
     async def _list_all(self, tenants: Sequence[str]) -> Sequence[Sequence[Stored]]:
@@ -232,7 +232,7 @@ def read_under_other_keys(
 ) -> list[Stored]:
     """Return live credentials that are not sealed under `primary_id`, by tenant and provider, each with its head.
 
-    after: tenant and provider of the last one that was seen. Raises StoreUnavailable.
+    after: tenant and provider of the last one that was seen. Raises StoreUnavailableError.
     """
     tenant, provider = after or _BEFORE_ALL
     wanted = {"primary": primary_id, "tenant": tenant, "provider": provider, "limit": limit}

@@ -57,7 +57,10 @@ class PostgresFleet:
         self._pool = pool
 
     def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return the next places of a tenant, of a provider, or under an encryption key. Raises StoreUnavailable."""
+        """Return the next places of a tenant, of a provider, or under an encryption key.
+
+        Raises StoreUnavailableError.
+        """
         last = after or _BEFORE_ALL
         named = {"tenant_id": wanted.tenant_id, "provider": wanted.provider}
         tests = [_SEEN_LAST, *(_equals(name) for name, value in named.items() if value is not None)]
@@ -70,7 +73,7 @@ class PostgresFleet:
         return self._read(statement, {**values, "limit": limit})
 
     def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return all places of the next tenants. Raises StoreUnavailable."""
+        """Return all places of the next tenants. Raises StoreUnavailableError."""
         from_here = sql.SQL("> %(after)s::uuid" if after is not None else "IS NOT NULL")
         beyond = sql.SQL("> tenant.tenant_id")
         statement = _TENANTS.format(
@@ -81,7 +84,7 @@ class PostgresFleet:
         return self._read(statement, {"after": after, "limit": limit})
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
-        """Return what is stored at places, in their order. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return what is stored at places, in their order. Raises StoreUnavailableError, CredentialIntegrityError."""
         with unavailable(), self._pool.connection() as connection:
             return lodged_at(connection, places)
 

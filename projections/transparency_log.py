@@ -13,7 +13,16 @@ from psycopg import sql
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
 from domain.proofs.merkle_tree import leaf_hash
-from domain.proofs.tiles import TILE_HEIGHT, Tile, TileBuilder, TileFault, TileHashes, TileRow, levels, partial_width
+from domain.proofs.tiles import (
+    TILE_HEIGHT,
+    InvalidTileError,
+    Tile,
+    TileBuilder,
+    TileHashes,
+    TileRow,
+    levels,
+    partial_width,
+)
 from projections.catch_up import Appended
 from projections.database.connections import Connection
 
@@ -81,12 +90,15 @@ def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBui
     found = read_tiles(connection, edge, table)
     try:
         return TileBuilder(size, {tile.level: found.get(tile, b"") for tile in edge})
-    except TileFault:
+    except InvalidTileError:
         raise CredentialIntegrityError(f"transparency-log-damaged before position {size + 1}") from None
 
 
 def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHashes:
-    """Return what proofs about the tree of `size` leaves are computed from. It raises TileFault for missing tiles."""
+    """Return what proofs about the tree of `size` leaves are computed from.
+
+    It raises InvalidTileError for missing tiles.
+    """
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
         found = read_tiles(connection, tiles, table)

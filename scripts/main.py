@@ -14,7 +14,13 @@ import typer
 from typer._click.exceptions import UsageError  # its own copy; it shows no other name for it
 from typer.core import TyperGroup
 
-from domain.errors import CommandReused, ReplayConflict, ServiceError, StoreUnavailable, VersionConflict
+from domain.errors import (
+    CommandReusedError,
+    ReplayConflictError,
+    ServiceError,
+    StoreUnavailableError,
+    VersionConflictError,
+)
 from scripts.commands import (
     audit,
     audit_evidence,
@@ -35,7 +41,7 @@ from scripts.commands import (
     serve,
     verify,
 )
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.inherited import settle
 from scripts.terminal.output import say
 
@@ -142,36 +148,36 @@ def _options(
 
 def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
     """Return the exit code for an error and what to say. Nothing of an error that is not ours is quoted."""
-    if isinstance(error, Stop):
+    if isinstance(error, CommandError):
         return error.code, error.lines
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailableError):
         return Exit.UNREACHABLE, [_missing_database(error)]
-    if isinstance(error, VersionConflict | CommandReused | ReplayConflict):
+    if isinstance(error, VersionConflictError | CommandReusedError | ReplayConflictError):
         return Exit.CONFLICT, [error.detail]
     if isinstance(error, ServiceError):
         return Exit.REFUSED, [error.detail]
     return _ending_at_start(error)
 
 
-def _missing_database(error: StoreUnavailable) -> str:
-    from keyledger.assembly.database_check import DatabaseUnreachable
+def _missing_database(error: StoreUnavailableError) -> str:
+    from keyledger.assembly.database_check import DatabaseUnreachableError
 
-    return error.detail if isinstance(error, DatabaseUnreachable) else _NO_DATABASE
+    return error.detail if isinstance(error, DatabaseUnreachableError) else _NO_DATABASE
 
 
 def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
     import psycopg
 
     from keyledger.embedded_postgres import EmbeddedPostgresError
-    from keyledger.settings.settings import SettingsFault
-    from keyledger.settings.yaml_document import DocumentFault
-    from keyledger.start_refused import StartRefused
+    from keyledger.settings.settings import SettingsError
+    from keyledger.settings.yaml_document import DocumentError
+    from keyledger.start_error import StartError
 
-    if isinstance(error, SettingsFault):
+    if isinstance(error, SettingsError):
         return Exit.REFUSED, error.faults
-    if isinstance(error, DocumentFault):
+    if isinstance(error, DocumentError):
         return Exit.REFUSED, [f"{error.source}: {fault}" for fault in error.faults]
-    if isinstance(error, StartRefused):
+    if isinstance(error, StartError):
         return Exit.REFUSED, [str(error)]
     if isinstance(error, EmbeddedPostgresError):
         return Exit.UNREACHABLE, [str(error)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from api.front.problems import HttpRefusal, Problem, problem_response
+from api.front.problems import HttpError, Problem, problem_response
 
 CLOSE = {"Connection": "close"}
 
@@ -39,30 +39,30 @@ def announces_body(headers: Headers) -> bool:
 
 
 def declared_length(headers: Headers) -> int:
-    """Return the length that the headers declare, 0 where they declare none. Raises HttpRefusal."""
+    """Return the length that the headers declare, 0 where they declare none. Raises HttpError."""
     declared = headers.get("content-length", "0")
     if not (declared.isascii() and declared.isdigit() and len(declared) < 19):
-        raise HttpRefusal("malformed-header", "Content-Length is not a number of bytes.", CLOSE)
+        raise HttpError("malformed-header", "Content-Length is not a number of bytes.", CLOSE)
     return int(declared)
 
 
-def too_large(limit: int) -> HttpRefusal:
+def too_large(limit: int) -> HttpError:
     """Return the refusal of a body over `limit` bytes."""
-    return HttpRefusal("body-too-large", f"The body may have at most {limit} bytes.", CLOSE)
+    return HttpError("body-too-large", f"The body may have at most {limit} bytes.", CLOSE)
 
 
-def too_slow(seconds: float) -> HttpRefusal:
+def too_slow(seconds: float) -> HttpError:
     """Return the refusal of a body that, or of which a piece, did not arrive within `seconds`."""
-    return HttpRefusal("request-timeout", f"The body did not arrive within {seconds:g} s.", CLOSE)
+    return HttpError("request-timeout", f"The body did not arrive within {seconds:g} s.", CLOSE)
 
 
-def cut_off() -> HttpRefusal:
+def cut_off() -> HttpError:
     """Return the refusal of a body that ended with its connection; nobody will read it."""
-    return HttpRefusal("request-timeout", "The connection ended before the body did.", CLOSE)
+    return HttpError("request-timeout", "The connection ended before the body did.", CLOSE)
 
 
 async def read_whole(receive: Receive, limit: int) -> bytes:
-    """Return a whole body. Raises HttpRefusal."""
+    """Return a whole body. Raises HttpError."""
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -85,7 +85,7 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, l
         return
     await answer(scope, receive, _held(send))
     # Closing on a client that is still sending would reset its connection and lose it the answer.
-    with suppress(TimeoutError, HttpRefusal):
+    with suppress(TimeoutError, HttpError):
         async with asyncio.timeout(limits.linger_seconds):
             await read_whole(receive, limits.linger_bytes)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from starlette.types import Receive
 
-from api.front.problems import HttpRefusal
+from api.front.problems import HttpError
 
 T = TypeVar("T")
 
 
 async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T:
-    """Return what `work` returns. Raises HttpRefusal `client-left`, which nobody will read, after cancelling it."""
+    """Return what `work` returns. Raises HttpError `client-left`, which nobody will read, after cancelling it."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  an ASGI application runs in a task
     left = False
@@ -34,7 +34,7 @@ async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         if not left:  # the server is stopping
             raise
-        raise HttpRefusal("client-left", "The client left before the answer was complete.") from None
+        raise HttpError("client-left", "The client left before the answer was complete.") from None
     finally:
         watcher.cancel()
         if left:

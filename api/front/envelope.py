@@ -14,11 +14,11 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.front.exchange import Exchange, open_exchange
-from api.front.faults import log_unexpected
 from api.front.metrics import Metrics
 from api.front.problems import internal_problem, problem_response, shutdown_problem
-from api.front.refusals import RouteNames, method_of, note_refusal
+from api.front.refused_requests import RouteNames, method_of, record_refused_request
 from api.front.services import services_in_force
+from api.front.unexpected_errors import log_unexpected
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
@@ -65,7 +65,7 @@ class Envelope:
         method, route = method_of(scope), self._routes.of(scope)
         self._metrics.request(method, route, status, seconds)
         if status is not None:
-            note_refusal(services_in_force(scope), scope, exchange, route, status)
+            record_refused_request(services_in_force(scope), scope, exchange, route, status)
         fields = {
             "method": method,
             "route": route,

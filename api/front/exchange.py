@@ -20,7 +20,7 @@ from api.front.proxies import TrustedProxies
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import Secret
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from domain.event import CommandMeta, CommandSource
 from domain.request_context import REQUEST_ID
 
@@ -61,9 +61,9 @@ class Exchange:
         REQUEST_ID.set(self.request_id)
 
     def require_no_key(self, name: str, text: str) -> None:
-        """Raise InvalidRequest for a text with a key in it. name: of the header or parameter that it came in."""
+        """Raise InvalidRequestError for a text with a key in it. name: of the header or parameter that it came in."""
         if holds_key(text, self.keys):
-            raise InvalidRequest([FieldFault(name, KEPT_CLEAR)])
+            raise InvalidRequestError([InvalidField(name, KEPT_CLEAR)])
 
     def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
         """Return who asks, in which role, from where and why, for a command of this request."""

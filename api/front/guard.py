@@ -17,11 +17,11 @@ from api.front.auth import READ, Actor, may
 from api.front.bodies import CLOSE, Limits, announces_body, declared_length, read_whole, refuse, too_large, too_slow
 from api.front.exchange import Exchange, Json, exchange_of
 from api.front.paths import is_about_credentials, is_guarded, is_native, routed_path, speaks_openai
-from api.front.problems import HttpRefusal, problem_of
+from api.front.problems import HttpError, problem_of
 from api.front.services import Services, services_in_force
 from api.front.strict_json import MalformedJsonError, parse
 from domain.credentials.secret import Secret
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 _PARSED_INLINE_MAX = 256 * 1024
@@ -51,13 +51,13 @@ class Guard:
             if is_about_credentials(path):
                 exchange.take_note_of(*_keys_in(exchange.body))
             exchange.require_no_key("X-Audit-Reason", exchange.reason or "")
-        except (HttpRefusal, InvalidRequest) as refusal:
+        except (HttpError, InvalidRequestError) as refusal:
             await refuse(problem_of(refusal), scope, receive, send, self._limits)
             return
         await self._app(scope, receive if text is None else _replay(text, receive), send)
 
     async def _body(self, method: str, path: str, headers: Headers, receive: Receive) -> bytes:
-        """Return the body, empty where the method has none. Raises HttpRefusal."""
+        """Return the body, empty where the method has none. Raises HttpError."""
         if method not in _WITH_BODY or not announces_body(headers):
             return b""
         _check_media_type(headers)
@@ -81,28 +81,28 @@ def _authenticate(services: Services, path: str, headers: Headers, exchange: Exc
     if actor is None:
         detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys count as none."
         challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
-        raise HttpRefusal("unauthenticated", detail, challenge | _closing(headers))
+        raise HttpError("unauthenticated", detail, challenge | _closing(headers))
     return actor
 
 
 def _admit(services: Services, actor: Actor, method: str, path: str, headers: Headers) -> None:
     closing = _closing(headers)
     if not may(actor.role, method, path):
-        raise HttpRefusal("forbidden", f"The role {actor.role.value} may not do this.", closing)
+        raise HttpError("forbidden", f"The role {actor.role.value} may not do this.", closing)
     if is_about_credentials(path) and not services.tenant_credentials:
         detail = "Tenant credentials are switched off. An operator can set TENANT_CREDENTIALS_ENABLED=true."
-        raise HttpRefusal("feature_disabled", detail, closing)
+        raise HttpError("feature_disabled", detail, closing)
 
 
 def _reason(services: Services, method: str, path: str, headers: Headers) -> str | None:
-    """Return why the caller does this, in its own words. Raises HttpRefusal."""
+    """Return why the caller does this, in its own words. Raises HttpError."""
     if not is_about_credentials(path):
         return None
     sent = headers.getlist("x-audit-reason")
     if not sent:
         if services.reason_required and method not in READ:
             detail = "Say why in the header X-Audit-Reason: this service records the reason of every change."
-            raise HttpRefusal("reason-required", detail, _closing(headers))
+            raise HttpError("reason-required", detail, _closing(headers))
         return None
     try:
         reason = sent[0].encode("latin-1").decode().strip()
@@ -110,7 +110,7 @@ def _reason(services: Services, method: str, path: str, headers: Headers) -> str
         reason = ""
     if len(sent) > 1 or not 1 <= len(reason) <= REASON_MAX or not reason.isprintable():
         detail = f"X-Audit-Reason must be one text of 1 to {REASON_MAX} printable characters in UTF-8."
-        raise HttpRefusal("malformed-header", detail, _closing(headers))
+        raise HttpError("malformed-header", detail, _closing(headers))
     return reason
 
 
@@ -140,7 +140,7 @@ def _check_media_type(headers: Headers) -> None:
     encoded = headers.get("content-encoding", "identity").strip().lower() != "identity"
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"} or encoded:
         detail = "Send the body as application/json in UTF-8, without a content encoding."
-        raise HttpRefusal("unsupported-media-type", detail, CLOSE)
+        raise HttpError("unsupported-media-type", detail, CLOSE)
 
 
 async def _object_of(text: bytes) -> Json:
@@ -148,9 +148,9 @@ async def _object_of(text: bytes) -> Json:
         # A long text would hold the event loop, and with it everybody else's request.
         value = parse(text) if len(text) <= _PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
     except MalformedJsonError as fault:
-        raise HttpRefusal("malformed-json", f"The body is not acceptable JSON: {fault}.") from None
+        raise HttpError("malformed-json", f"The body is not acceptable JSON: {fault}.") from None
     if not isinstance(value, dict):
-        raise InvalidRequest([FieldFault("the body", "must be a JSON object")])
+        raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
     return value
 
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.front.paths import is_native, routed_path
 
 
-class _Answered(Exception):
+class _AnsweredError(Exception):
     """Ends an answer of which nothing more would be sent."""
 
 
@@ -32,11 +32,11 @@ class Head:
                 return
             await send({"type": "http.response.body", "body": b""})
             if message.get("more_body", False):
-                raise _Answered
+                raise _AnsweredError
 
         try:
             await self._app({**scope, "method": "GET"}, receive, without_body)
-        except _Answered:
+        except _AnsweredError:
             return
 
 

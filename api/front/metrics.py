@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from domain.credentials.resolution import Receipt
-from domain.errors import ProviderRefused, ProviderUnavailable, RateLimited
+from domain.errors import ProviderRefusedError, ProviderUnavailableError, RateLimitedError
 
 
 class Metrics:
@@ -58,8 +58,8 @@ class Metrics:
 
 def _refusal(status: int) -> str:
     if status == 429:
-        return RateLimited.code
-    return ProviderRefused.code if status < 500 else ProviderUnavailable.code
+        return RateLimitedError.code
+    return ProviderRefusedError.code if status < 500 else ProviderUnavailableError.code
 
 
 async def _metrics(request: Request) -> Metrics:

@@ -16,36 +16,36 @@ from api.front.exchange import exchange_of
 from api.front.json_response import encode
 from api.front.paths import is_native, routed_path, speaks_openai
 from domain.errors import (
-    AuditEntryNotFound,
-    CheckpointRefused,
-    CommandReused,
+    AuditEntryNotFoundError,
+    CheckpointRefusedError,
+    CommandReusedError,
     CredentialIntegrityError,
-    CredentialNotFound,
-    FieldFault,
-    InvalidCredential,
-    InvalidPath,
-    InvalidRequest,
-    KeyNotRetirable,
-    NoCredential,
-    NoSuchProof,
-    ProviderRefused,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RateLimited,
-    RejectedByProvider,
-    ReloadRefused,
-    ReplayConflict,
-    ReplayNotFound,
-    RotationNotFound,
-    RotationRefused,
+    CredentialNotFoundError,
+    InvalidCredentialError,
+    InvalidField,
+    InvalidPathError,
+    InvalidRequestError,
+    KeyNotRetirableError,
+    NoCredentialError,
+    ProofNotFoundError,
+    ProviderRefusedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    RejectedCredentialError,
+    ReloadRefusedError,
+    ReplayConflictError,
+    ReplayNotFoundError,
+    RotationNotFoundError,
+    RotationRefusedError,
     ServiceError,
-    SigningOff,
-    StoreUnavailable,
-    UnknownModel,
-    UnknownProjection,
-    UnknownProvider,
-    UnreadableCredential,
-    VersionConflict,
+    SigningOffError,
+    StoreUnavailableError,
+    UnknownModelError,
+    UnknownProjectionError,
+    UnknownProviderError,
+    UnreadableCredentialError,
+    VersionConflictError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -60,34 +60,34 @@ class Row:
 
 
 SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
-    UnknownProvider: Row(404, "Unknown provider"),
-    UnknownModel: Row(404, "Unknown model"),
-    InvalidRequest: Row(422, "Invalid request"),
-    InvalidPath: Row(400, "Invalid path"),
-    InvalidCredential: Row(422, "Invalid credential"),
-    CredentialNotFound: Row(404, "No such credential"),
-    VersionConflict: Row(409, "Version conflict"),
-    CommandReused: Row(422, "Idempotency key reused"),
-    AuditEntryNotFound: Row(404, "No such audit entry"),
-    NoSuchProof: Row(404, "No such proof"),
-    SigningOff: Row(404, "Signing is off"),
-    CheckpointRefused: Row(500, "Checkpoint refused"),
-    RotationRefused: Row(409, "Rotation refused"),
-    RotationNotFound: Row(404, "No such rotation"),
-    KeyNotRetirable: Row(409, "Key not retirable"),
-    UnknownProjection: Row(404, "Unknown projection"),
-    ReplayConflict: Row(409, "Replay conflict"),
-    ReplayNotFound: Row(404, "No such replay"),
-    ReloadRefused: Row(409, "Reload refused"),
-    NoCredential: Row(424, "No credential"),
-    UnreadableCredential: Row(500, "Unreadable credential"),
+    UnknownProviderError: Row(404, "Unknown provider"),
+    UnknownModelError: Row(404, "Unknown model"),
+    InvalidRequestError: Row(422, "Invalid request"),
+    InvalidPathError: Row(400, "Invalid path"),
+    InvalidCredentialError: Row(422, "Invalid credential"),
+    CredentialNotFoundError: Row(404, "No such credential"),
+    VersionConflictError: Row(409, "Version conflict"),
+    CommandReusedError: Row(422, "Idempotency key reused"),
+    AuditEntryNotFoundError: Row(404, "No such audit entry"),
+    ProofNotFoundError: Row(404, "No such proof"),
+    SigningOffError: Row(404, "Signing is off"),
+    CheckpointRefusedError: Row(500, "Checkpoint refused"),
+    RotationRefusedError: Row(409, "Rotation refused"),
+    RotationNotFoundError: Row(404, "No such rotation"),
+    KeyNotRetirableError: Row(409, "Key not retirable"),
+    UnknownProjectionError: Row(404, "Unknown projection"),
+    ReplayConflictError: Row(409, "Replay conflict"),
+    ReplayNotFoundError: Row(404, "No such replay"),
+    ReloadRefusedError: Row(409, "Reload refused"),
+    NoCredentialError: Row(424, "No credential"),
+    UnreadableCredentialError: Row(500, "Unreadable credential"),
     CredentialIntegrityError: Row(500, "Credential integrity"),
-    RejectedByProvider: Row(424, "Credential rejected"),
-    ProviderRefused: Row(400, "Refused by the provider"),
-    RateLimited: Row(429, "Rate limited by the provider"),
-    ProviderTimeout: Row(504, "Provider timeout"),
-    ProviderUnavailable: Row(502, "Provider unavailable"),
-    StoreUnavailable: Row(503, "Store unavailable"),
+    RejectedCredentialError: Row(424, "Credential rejected"),
+    ProviderRefusedError: Row(400, "Refused by the provider"),
+    RateLimitedError: Row(429, "Rate limited by the provider"),
+    ProviderTimeoutError: Row(504, "Provider timeout"),
+    ProviderUnavailableError: Row(502, "Provider unavailable"),
+    StoreUnavailableError: Row(503, "Store unavailable"),
 }
 """What the domain raises."""
 
@@ -114,15 +114,15 @@ PASSED_ON = frozenset({400, 404, 413, 422})
 """Answers of a provider that a caller gets as they are. A provider's 403 must not look like a refusal of ours."""
 
 VARIANTS: Mapping[str, frozenset[int]] = {
-    VersionConflict.code: frozenset({412}),
-    ProviderRefused.code: PASSED_ON | {424},
+    VersionConflictError.code: frozenset({412}),
+    ProviderRefusedError.code: PASSED_ON | {424},
 }
 """Statuses that an error can have besides the one in its row, by code."""
 
 _DEPENDENCY = frozenset({402, 403})
 
 
-class HttpRefusal(Exception):
+class HttpError(Exception):
     """A request that the HTTP interface refuses by itself. `code` is a row of HTTP_ROWS; `detail` is our own text."""
 
     def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -144,9 +144,9 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def problem_of(error: ServiceError | HttpRefusal) -> Problem:
+def problem_of(error: ServiceError | HttpError) -> Problem:
     """Return the problem that an error is to its caller."""
-    if isinstance(error, HttpRefusal):
+    if isinstance(error, HttpError):
         row = HTTP_ROWS[error.code]
         return Problem(row.status, error.code, row.title, error.detail, {}, error.headers)
     row = SERVICE_ROWS[type(error)]
@@ -155,13 +155,13 @@ def problem_of(error: ServiceError | HttpRefusal) -> Problem:
 
 def internal_problem() -> Problem:
     """Return what is said about an error that nobody foresaw: nothing."""
-    return problem_of(HttpRefusal("internal-error", "Something went wrong here. The request id finds it in the log."))
+    return problem_of(HttpError("internal-error", "Something went wrong here. The request id finds it in the log."))
 
 
 def shutdown_problem() -> Problem:
     """Return what is said to a call that the service cannot wait for any more because it ends."""
     detail = "The service is shutting down and could not finish this. Try again; another node may answer."
-    return problem_of(HttpRefusal("shutting-down", detail, {"Retry-After": "5"}))
+    return problem_of(HttpError("shutting-down", detail, {"Retry-After": "5"}))
 
 
 def problem_response(problem: Problem, scope: Scope) -> Response:
@@ -187,7 +187,7 @@ def openai_error(problem: Problem) -> Mapping[str, object]:
     return {"message": problem.detail, "type": _openai_type(problem.status), "code": problem.code, "param": None}
 
 
-def fault_list(faults: Sequence[FieldFault]) -> list[Mapping[str, object]]:
+def fault_list(faults: Sequence[InvalidField]) -> list[Mapping[str, object]]:
     """Return faults as `errors` lists them. `field` is a plain name, so the pointer needs no escaping."""
     return [{"pointer": _pointer(fault.field), "field": fault.field, "detail": fault.rule} for fault in faults]
 
@@ -197,9 +197,9 @@ def _pointer(field_name: str) -> str:
 
 
 def _status(error: ServiceError, row: Row) -> int:
-    if isinstance(error, VersionConflict) and error.precondition:
+    if isinstance(error, VersionConflictError) and error.precondition:
         return 412
-    if isinstance(error, ProviderRefused):
+    if isinstance(error, ProviderRefusedError):
         if error.status in _DEPENDENCY:
             return 424
         return error.status if error.status in PASSED_ON else row.status
@@ -207,17 +207,17 @@ def _status(error: ServiceError, row: Row) -> int:
 
 
 def _members(error: ServiceError) -> Mapping[str, object]:
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequestError):
         return {"errors": fault_list(error.faults)}
-    if isinstance(error, VersionConflict):
+    if isinstance(error, VersionConflictError):
         return {"current_version": error.current}
-    if isinstance(error, ProviderRefused):
+    if isinstance(error, ProviderRefusedError):
         return {"provider_status": error.status}
     return {}
 
 
 def _headers(error: ServiceError) -> Mapping[str, str]:
-    seconds = error.retry_after if isinstance(error, RateLimited | StoreUnavailable) else None
+    seconds = error.retry_after if isinstance(error, RateLimitedError | StoreUnavailableError) else None
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from api.front.bodies import Limits, announces_body, cut_off, declared_length, too_large, too_slow
-from api.front.problems import HttpRefusal
+from api.front.problems import HttpError
 
 WHOLE_MAX = 64 * 1024
 """Bytes up to which a body is read before the call begins: one that ends early then costs no call."""
@@ -26,7 +26,7 @@ class Upload:
         self._announced = announces_body(headers)
         self._declared = "content-length" in headers and "transfer-encoding" not in headers
         self.length = declared_length(headers) if self._declared else None
-        self.fault: HttpRefusal | None = None
+        self.fault: HttpError | None = None
         self._size = 0
         self._begun = b""
         self._taken = False
@@ -38,7 +38,7 @@ class Upload:
         return self._announced and not self._ended.is_set()
 
     async def open(self) -> "bytes | Upload":
-        """Return the whole body where it is short, else this upload, to be iterated. Raises HttpRefusal."""
+        """Return the whole body where it is short, else this upload, to be iterated. Raises HttpError."""
         if not self._announced:
             self._ended.set()
             return b""
@@ -51,7 +51,7 @@ class Upload:
         return self._begun if self._ended.is_set() else self
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body. Raises HttpRefusal, which is left in `fault` too: whoever sends may swallow it."""
+        """Yield the body. Raises HttpError, which is left in `fault` too: whoever sends may swallow it."""
         if self._taken:  # what was yielded is gone; a second sending would be a torn one
             raise cut_off()
         self._taken = True

@@ -17,7 +17,7 @@ from domain.audit.events import Outcome
 from domain.audit.formats import ExportFormat
 from domain.audit.query import QUERY_MAX
 from domain.credentials.stored import CredentialState
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name
 
 RULES: Mapping[str, str] = {
@@ -61,14 +61,14 @@ RULES: Mapping[str, str] = {
 """The rule that each known field breaks when its form is wrong."""
 
 
-def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequest:
+def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequestError:
     """Return the error as the domain's, with one fault for each finding and every finding named once.
 
     route: what the request was for, so that the fields named as known are those of its body.
     """
     known = _body_fields(route)
     faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
-    return InvalidRequest(list(faults))
+    return InvalidRequestError(list(faults))
 
 
 def only_query(*names: str) -> Any:
@@ -87,12 +87,12 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
         for name in names:
             value = request.query_params.get(name, "")
             if len(value) > QUERY_MAX:
-                raise InvalidRequest([FieldFault(name, f"must have at most {QUERY_MAX} characters")])
+                raise InvalidRequestError([InvalidField(name, f"must have at most {QUERY_MAX} characters")])
             exchange_of(request.scope).require_no_key(name, value)
-        faults = [FieldFault(name, "is given more than once") for name in names if sent.count(name) > 1]
+        faults = [InvalidField(name, "is given more than once") for name in names if sent.count(name) > 1]
         faults += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
         if faults:
-            raise InvalidRequest(list(dict.fromkeys(faults)))
+            raise InvalidRequestError(list(dict.fromkeys(faults)))
 
     return check
 
@@ -102,11 +102,11 @@ def _body_fields(route: object) -> Sequence[str]:
     return list(getattr(getattr(body, "annotation", None), "model_fields", ()))
 
 
-def _fault(finding: Mapping[str, Any], known: Sequence[str]) -> FieldFault:
+def _fault(finding: Mapping[str, Any], known: Sequence[str]) -> InvalidField:
     place, *names = finding["loc"]
     if place == "body" and not names:
-        return FieldFault("the body", "is required: a JSON object")
+        return InvalidField("the body", "is required: a JSON object")
     name = names[0] if names else ""
     if finding["type"] == "extra_forbidden" or name not in RULES:
         return unknown_name(str(name), "field", known, f"known fields: {', '.join(known)}")
-    return FieldFault(str(name), "is required" if finding["type"] == "missing" else RULES[name])
+    return InvalidField(str(name), "is required" if finding["type"] == "missing" else RULES[name])

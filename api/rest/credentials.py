@@ -39,7 +39,7 @@ from domain.audit.entries import AuditFilter
 from domain.credentials.credential import DeleteCredential, Precondition, SetCredential
 from domain.credentials.providers import NAME_PATTERN, CredentialConfig, check
 from domain.credentials.stored import CredentialStatus
-from domain.errors import CredentialIntegrityError, CredentialNotFound, FieldFault, InvalidRequest
+from domain.errors import CredentialIntegrityError, CredentialNotFoundError, InvalidField, InvalidRequestError
 from domain.event import CommandMeta
 
 router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
@@ -87,7 +87,9 @@ async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsO
     if as_of is None:
         return await listed_now(services, tenant_id)
     if as_of > services.clock() + _CLOCKS_DIFFER:
-        raise InvalidRequest([FieldFault("as_of", "must not be in the future: what will be in effect is not known")])
+        raise InvalidRequestError(
+            [InvalidField("as_of", "must not be in the future: what will be in effect is not known")]
+        )
     await _show_what_was_seen(services)
     past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
     return CredentialList(credentials=[view_of(status) for status in past])
@@ -219,7 +221,8 @@ async def _show_what_was_seen(services: Services) -> None:
 
 
 def _known_once(services: Services, tenant_id: str, provider: str) -> str:
-    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises UnknownProvider.
+    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises
+    UnknownProviderError.
 
     What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
     """
@@ -227,7 +230,7 @@ def _known_once(services: Services, tenant_id: str, provider: str) -> str:
         return services.providers.named(provider).name
     try:
         services.credentials.get(tenant_id, provider)
-    except CredentialNotFound:
+    except CredentialNotFoundError:
         return services.providers.named(provider).name
     except CredentialIntegrityError:  # it is there
         pass

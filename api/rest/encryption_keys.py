@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
 from api.front.paths import ENCRYPTION_KEYS
-from api.front.problems import HttpRefusal
+from api.front.problems import HttpError
 from api.front.services import ServicesOf
 from api.front.validation import only_query
 from api.rest.encryption_key_shapes import (
@@ -29,7 +29,7 @@ from api.rest.encryption_key_shapes import (
 from api.rest.openapi import ADMIN, BODY, answer, problems
 from api.rest.preconditions import CommandMetaOf
 from api.rest.rotation_events import rotation_events
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from domain.operations.rotation import EncryptionKeys
 
 router = APIRouter(prefix=ENCRYPTION_KEYS, tags=["encryption keys"], dependencies=[AUTHENTICATED])
@@ -45,14 +45,14 @@ _EVENTS: dict[str, Any] = {
 
 async def _keys_of(services: ServicesOf) -> EncryptionKeys:
     if services.encryption_keys is None:
-        raise HttpRefusal("feature_disabled", "This service has no encryption key: tenant credentials are off.")
+        raise HttpError("feature_disabled", "This service has no encryption key: tenant credentials are off.")
     return services.encryption_keys
 
 
 async def _no_body(exchange: ExchangeOf) -> None:
     """Refuse members of a body: an option that is ignored would be taken for obeyed."""
     if exchange.body:
-        raise InvalidRequest([FieldFault("the body", "must be empty: there are no options")])
+        raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
 
 
 KeysOf = Annotated[EncryptionKeys, Depends(_keys_of)]

@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request
 from pydantic import WithJsonSchema
 
 from api.front.exchange import ExchangeOf
-from api.front.problems import HttpRefusal
+from api.front.problems import HttpError
 from api.rest.schemas import Absent
 from domain.credentials.credential import Precondition
 from domain.event import CommandMeta
@@ -60,7 +60,7 @@ async def _precondition(
             versions = _versions(wanted, "If-Match", weak=False)
     if (unwanted := _header(request, "if-none-match")) is not None:
         if unwanted != "*":
-            raise HttpRefusal("malformed-header", "If-None-Match may only be * here; use If-Match for a version.")
+            raise HttpError("malformed-header", "If-None-Match may only be * here; use If-Match for a version.")
         # Both at once can never hold; an empty set of versions says that.
         versions, exists = (frozenset(), None) if exists else (versions, False)
     return Precondition(versions, exists)
@@ -86,7 +86,7 @@ async def _command_meta(
     if len(key) > 1 and key[0] == key[-1] == '"':  # the string form of RFC 8941
         key = key[1:-1]
     if len(sent) > 1 or not _COMMAND.fullmatch(key):
-        raise HttpRefusal("malformed-header", "Idempotency-Key must be one value of 1 to 255 ASCII characters.")
+        raise HttpError("malformed-header", "Idempotency-Key must be one value of 1 to 255 ASCII characters.")
     exchange.require_no_key("Idempotency-Key", key)
     return exchange.meta(key, may_repeat=True)
 
@@ -102,6 +102,6 @@ def _header(request: Request, name: str) -> str | None:
 
 def _versions(value: str, name: str, *, weak: bool) -> frozenset[int]:
     if not _TAG_LIST.fullmatch(value):
-        raise HttpRefusal("malformed-header", f'{name} must be * or a list of entity tags such as "v3".')
+        raise HttpError("malformed-header", f'{name} must be * or a list of entity tags such as "v3".')
     tags = [opaque for prefix, opaque in _ONE_TAG.findall(value) if weak or not prefix]
     return frozenset(int(match[1]) for tag in tags if (match := _VERSION.fullmatch(tag)))

@@ -25,7 +25,7 @@ from api.rest.projection_shapes import (
     ReplayId,
     ReplayView,
 )
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 
 router = APIRouter(prefix=PROJECTIONS, tags=["projections"], dependencies=[AUTHENTICATED])
 
@@ -69,7 +69,7 @@ def start_replay(
 ) -> ReplayView:
     """Build a copy beside the view, compare the two, and put the copy in its place when they are equal."""
     if body.compare_only and body.swap_when_different:
-        raise InvalidRequest([FieldFault("swap_when_different", "cannot be true together with compare_only")])
+        raise InvalidRequestError([InvalidField("swap_when_different", "cannot be true together with compare_only")])
     status = services.projections.start(projection, body.swap, meta)
     response.headers["Location"] = f"{request.url.path}/{status.replay_id}"
     return ReplayView.of(status)

@@ -14,7 +14,7 @@ from api.front.paths import RELOAD
 from api.front.services import ServicesOf
 from api.front.validation import only_query
 from api.rest.openapi import ADMIN, BODY, answer, problems
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 
 router = APIRouter(tags=["operation"], dependencies=[AUTHENTICATED])
 
@@ -31,7 +31,7 @@ class ReloadAnswer(BaseModel):
 
 async def _no_body(exchange: ExchangeOf) -> None:
     if exchange.body:
-        raise InvalidRequest([FieldFault("the body", "must be empty: there are no options")])
+        raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
 
 
 @router.post(

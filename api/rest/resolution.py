@@ -14,7 +14,7 @@ from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import ModelName, RefusalView, ResolutionAnswer, TenantId
 from domain.calls.models import Model
 from domain.credentials.resolution import Route
-from domain.errors import Unresolvable
+from domain.errors import UnresolvableError
 
 router = APIRouter(prefix=SYSADMIN, tags=["resolution"], dependencies=[AUTHENTICATED])
 
@@ -31,7 +31,7 @@ async def explain_resolution(tenant_id: TenantId, model: ModelName, services: Se
     found = services.models.model(model)
     try:
         route = await services.models.explain(tenant_id, found.name)
-    except Unresolvable as refusal:
+    except UnresolvableError as refusal:
         return _answer(found, None, RefusalView(code=refusal.code, detail=refusal.detail))
     return _answer(found, route, None)
 

@@ -218,13 +218,13 @@ class AuditRecorder(Protocol):
         ...
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
-        """Record a read of the audit: the first of its kind at once, more are counted. Raises StoreUnavailable."""
+        """Record a read of the audit: the first of its kind at once, more are counted. Raises StoreUnavailableError."""
         ...
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:
-        """Record an export before it is given. Raises StoreUnavailable."""
+        """Record an export before it is given. Raises StoreUnavailableError."""
         ...
 
     def flush(self) -> None:
-        """Store what was noted. Raises StoreUnavailable; what could not be stored is kept."""
+        """Store what was noted. Raises StoreUnavailableError; what could not be stored is kept."""
         ...

@@ -21,7 +21,7 @@ from domain.credentials.key_shapes import holds_key
 from domain.credentials.providers import KEY_MIN, NAME_PATTERN
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import mask
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 
 QUERY_MAX = 1000
 _NAME_KEPT = 24
@@ -42,30 +42,30 @@ KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
 def parse(text: str, now: datetime) -> AuditFilter:
     """Return the filter that `text` describes; an empty text wants everything. now: what times ago count from.
 
-    Raises InvalidRequest with a fault for each term that cannot be understood.
+    Raises InvalidRequestError with a fault for each term that cannot be understood.
     """
     wanted: dict[str, object] = {}
-    faults: list[FieldFault] = []
+    faults: list[InvalidField] = []
     texts: list[str] = []
     for named, value in _terms(text, faults):
         name = named or "text"
         if name not in _READERS:
-            faults.append(FieldFault("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
+            faults.append(InvalidField("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
             continue
         if _MEMBER[name] in wanted:
-            faults.append(FieldFault(name, "is given twice"))
+            faults.append(InvalidField(name, "is given twice"))
             continue
         try:
             read = _READERS[name](value, now)
         except ValueError as fault:  # its text is ours
-            faults.append(FieldFault(name, str(fault)))
+            faults.append(InvalidField(name, str(fault)))
             continue
         if name == "text":
             texts.append(value)
         else:
             wanted[_MEMBER[name]] = read
     if faults:
-        raise InvalidRequest(faults)
+        raise InvalidRequestError(faults)
     return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each was read by its reader
 
 
@@ -97,9 +97,9 @@ def _masked(word: str, length: int) -> str:
     return word if len(word) < length else mask(word)
 
 
-def _terms(text: str, faults: list[FieldFault]) -> list[tuple[str | None, str]]:
+def _terms(text: str, faults: list[InvalidField]) -> list[tuple[str | None, str]]:
     if len(text) > QUERY_MAX or not text.replace("\t", " ").isprintable():
-        faults.append(FieldFault("query", f"must have at most {QUERY_MAX} printable characters"))
+        faults.append(InvalidField("query", f"must have at most {QUERY_MAX} printable characters"))
         return []
     found: list[tuple[str | None, str]] = []
     at = 0
@@ -109,7 +109,7 @@ def _terms(text: str, faults: list[FieldFault]) -> list[tuple[str | None, str]]:
             continue
         term = _TERM.match(text, at)
         if term is None or (term["plain"] and term["name"] is None and _NO_VALUE.fullmatch(term["plain"])):
-            faults.append(FieldFault("query", "has a quotation that does not end, or a name without a value"))
+            faults.append(InvalidField("query", "has a quotation that does not end, or a name without a value"))
             return []
         quoted, plain = term["quoted"], term["plain"]
         found.append((term["name"], re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain))

@@ -1,8 +1,9 @@
 """An audit record as a leaf of the Merkle tree: who did what, when, with what outcome. No secret, no hash of one.
 
 Promises: a record has one spelling, canonical JSON in UTF-8: members sorted, no white space; so whoever has the record
-can compute its leaf hash. Refuses: any other spelling, missing, unknown or mistyped members, with `MalformedRecord`.
-Standard: RFC 8259 (JSON), RFC 3339 for times. The members are fixed: a leaf that was signed is never written anew.
+can compute its leaf hash. Refuses: any other spelling, missing, unknown or mistyped members, with
+`MalformedRecordError`. Standard: RFC 8259 (JSON), RFC 3339 for times. The members are fixed: a leaf that was signed is
+never written anew.
 """
 
 import json
@@ -24,7 +25,7 @@ _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
-class MalformedRecord(ValueError):
+class MalformedRecordError(ValueError):
     """A leaf is not an audit record. The text says what is wrong with it and repeats nothing of it."""
 
 
@@ -74,41 +75,41 @@ def spell(members: Mapping[str, Any]) -> bytes:
 
 
 def encode_record(record: AuditRecord) -> bytes:
-    """Return the leaf of a record. Raises MalformedRecord for one that would not be read back, or is too long."""
+    """Return the leaf of a record. Raises MalformedRecordError for one that would not be read back, or is too long."""
     members = {name: getattr(record, name) for name in _MEMBERS}
     if record.time.utcoffset() is None or record.time.utcoffset():
-        raise MalformedRecord("time: UTC expected")
+        raise MalformedRecordError("time: UTC expected")
     members["stream"] = str(record.stream)
     members["time"] = record.time.isoformat(timespec="microseconds")
     members["outcome"] = str(record.outcome)
     try:
         leaf = spell(members)
     except (ValueError, TypeError, RecursionError):
-        raise MalformedRecord("details: JSON expected") from None
+        raise MalformedRecordError("details: JSON expected") from None
     decode_record(leaf)
     return leaf
 
 
 def decode_record(leaf: bytes) -> AuditRecord:
-    """Return the record that a leaf is. Raises MalformedRecord."""
+    """Return the record that a leaf is. Raises MalformedRecordError."""
     if len(leaf) > MAX_ENTRY_SIZE:
-        raise MalformedRecord(f"a record has at most {MAX_ENTRY_SIZE} bytes")
+        raise MalformedRecordError(f"a record has at most {MAX_ENTRY_SIZE} bytes")
     try:
         members = _DECODER.decode(leaf.decode())
         canonical = spell(members) == leaf
     except (ValueError, RecursionError):
-        raise MalformedRecord("not JSON") from None
+        raise MalformedRecordError("not JSON") from None
     if type(members) is not dict or members.keys() != _NAMES:
-        raise MalformedRecord("missing or unknown members")
+        raise MalformedRecordError("missing or unknown members")
     if not canonical:
-        raise MalformedRecord("not canonical JSON: sorted members, no white space")
+        raise MalformedRecordError("not canonical JSON: sorted members, no white space")
     _require_types(tuple(map(type, members.values())))
     if members["position"] < 1 or members["version"] < 1:
-        raise MalformedRecord("position, version: a number from 1 on expected")
+        raise MalformedRecordError("position, version: a number from 1 on expected")
     if members["outcome"] not in _OUTCOMES:
-        raise MalformedRecord(f"outcome: one of {', '.join(Outcome)} expected")
+        raise MalformedRecordError(f"outcome: one of {', '.join(Outcome)} expected")
     if not _DIGEST.fullmatch(members["event"]):
-        raise MalformedRecord("event: sha256 and 64 hexadecimal digits expected")
+        raise MalformedRecordError("event: sha256 and 64 hexadecimal digits expected")
     members["stream"] = _uuid(members["stream"])
     members["outcome"] = _OUTCOMES[members["outcome"]]
     members["time"] = _time(members["time"])
@@ -117,29 +118,32 @@ def decode_record(leaf: bytes) -> AuditRecord:
 
 @lru_cache(1 << 10)
 def _require_types(types: tuple[type, ...]) -> None:
-    """Raise MalformedRecord unless the members, in their order, have these types. Cached: few combinations occur."""
+    """Raise MalformedRecordError unless the members, in their order, have these types.
+
+    Cached: few combinations occur.
+    """
     for name, kind in zip(_MEMBERS, types, strict=True):
         if name in _NUMBERS:
             if kind is not int:
-                raise MalformedRecord(f"{name}: a number from 1 on expected")
+                raise MalformedRecordError(f"{name}: a number from 1 on expected")
         elif name == "details":
             if kind is not dict:
-                raise MalformedRecord("details: an object expected")
+                raise MalformedRecordError("details: an object expected")
         elif kind is not str and not (name in _OPTIONAL and kind is type(None)):
-            raise MalformedRecord(f"{name}: a text expected")
+            raise MalformedRecordError(f"{name}: a text expected")
 
 
 @lru_cache(1 << 16)
 def _uuid(text: str) -> UUID:
     if not _UUID.fullmatch(text):
-        raise MalformedRecord("stream: a UUID in canonical spelling expected")
+        raise MalformedRecordError("stream: a UUID in canonical spelling expected")
     return UUID(text)
 
 
 def _time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
-        raise MalformedRecord(_TIME_EXPECTED)
+        raise MalformedRecordError(_TIME_EXPECTED)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise MalformedRecord(_TIME_EXPECTED) from None
+        raise MalformedRecordError(_TIME_EXPECTED) from None

@@ -99,7 +99,7 @@ class UsageMeter(Protocol):
         ...
 
     def flush(self) -> None:
-        """Store what was counted and noticed. Blocks; raises StoreUnavailable, and then everything is kept."""
+        """Store what was counted and noticed. Blocks; raises StoreUnavailableError, and then everything is kept."""
         ...
 
 
@@ -107,5 +107,5 @@ class CredentialUsage(Protocol):
     """The records of who used a credential."""
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
-        """Return the records that fit, oldest hour first. Raises StoreUnavailable."""
+        """Return the records that fit, oldest hour first. Raises StoreUnavailableError."""
         ...

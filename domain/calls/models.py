@@ -84,14 +84,17 @@ class AnswerStream:
 
 
 class LanguageModels(Protocol):
-    """Calls models as a tenant. Raises what resolution raises, UnknownModel, InvalidRequest and ProviderFailed."""
+    """Calls models as a tenant.
+
+    Raises what resolution raises, UnknownModelError, InvalidRequestError and ProviderError.
+    """
 
     def models(self) -> Sequence[Model]:
         """Return what applications may ask for by name."""
         ...
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UnknownModel."""
+        """Return one model. Raises UnknownModelError."""
         ...
 
     async def explain(self, tenant_id: str, model: str) -> Route:

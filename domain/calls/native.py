@@ -63,7 +63,8 @@ class NativeApis(Protocol):
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request with the key that is resolved for it at this moment.
 
-        Raises UnknownProvider, InvalidPath, what resolution raises, RejectedByProvider for a provider's 401, and
-        ProviderTimeout or ProviderUnavailable where there is no answer to pass on, of which a redirect is one.
+        Raises UnknownProviderError, InvalidPathError, what resolution raises, RejectedCredentialError for a provider's
+        401, and ProviderTimeoutError or ProviderUnavailableError where there is no answer to pass on, of which a
+        redirect is one.
         """
         ...

@@ -20,7 +20,7 @@ from domain.credentials.credential import (
 )
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
-from domain.errors import CommandReused, ServiceError
+from domain.errors import CommandReusedError, ServiceError
 from domain.event import Clock, Event
 from domain.event_log import EventLog
 
@@ -49,7 +49,7 @@ class CommandBatch:
         """Decide them on what log and view hold now.
 
         sent_before: an earlier try may have been stored, so that each is looked for; else only those that may repeat.
-        Raises StoreUnavailable, and CredentialIntegrityError for an event of any of their streams.
+        Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
         newest = log.newest([_stream(command) for command in self._commands])
         ids = [(_stream(one), one.meta.command_id) for one in self._commands if sent_before or one.meta.may_repeat]
@@ -107,7 +107,7 @@ class CommandBatch:
         else:
             same = isinstance(earlier, CredentialSet) and self._same_set(state, command)
         if not same:
-            raise CommandReused
+            raise CommandReusedError
         return state
 
     def _same_set(self, state: Credential, command: SetCredential) -> bool:

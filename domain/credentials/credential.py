@@ -21,7 +21,13 @@ from domain.credentials.providers import CONFIG_FIELDS, SHOWN_CLEAR, CredentialC
 from domain.credentials.recording import without_keys
 from domain.credentials.secret import SealContext, SealedSecret, Sealer, Secret
 from domain.endpoints.forms import EndpointForm, kept_endpoint
-from domain.errors import CredentialNotFound, FieldFault, InvalidCredential, ServiceError, VersionConflict
+from domain.errors import (
+    CredentialNotFoundError,
+    InvalidCredentialError,
+    InvalidField,
+    ServiceError,
+    VersionConflictError,
+)
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
 
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
@@ -181,9 +187,9 @@ def decide(
 
     mend: what readers see is not `state`, so a set is stored although it says the same.
 
-    Raises VersionConflict when the precondition does not hold, CredentialNotFound when there is nothing to delete or
-    to re-encrypt, InvalidCredential for settings that hold the key they replace, and for a re-encryption what the
-    sealer raises for a credential that cannot be opened.
+    Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
+    delete or to re-encrypt, InvalidCredentialError for settings that hold the key they replace, and for a re-encryption
+    what the sealer raises for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
     version = state.version if state is not None else 0
@@ -193,7 +199,7 @@ def decide(
     stored = _opened(state, sealer)
     if isinstance(command, DeleteCredential):
         if not live:
-            raise CredentialNotFound(command.tenant_id, command.provider)
+            raise CredentialNotFoundError(command.tenant_id, command.provider)
         return [CredentialDeleted(**_envelope(command, version + 1, now, stored))]
     if state is not None and not mend and stored == [command.secret] and command.says(state.config):
         return []
@@ -215,7 +221,7 @@ def _reencrypted(
     state: Credential | None, command: ReencryptCredential, now: datetime, sealer: Sealer
 ) -> Sequence[CredentialEvent]:
     if state is None or state.sealed is None or state.masked_key is None or state.set_at is None:
-        raise CredentialNotFound(command.tenant_id, command.provider)
+        raise CredentialNotFoundError(command.tenant_id, command.provider)
     if state.sealed.key_id == sealer.primary_id:
         return []
     secret = sealer.open(state.sealed, state.context)
@@ -236,7 +242,7 @@ def _require(precondition: Precondition, version: int, *, live: bool) -> None:
     wrong_version = precondition.versions is not None and (not live or version not in precondition.versions)
     wrong_existence = precondition.exists is not None and precondition.exists != live
     if wrong_version or wrong_existence:
-        raise VersionConflict(version, precondition=True)
+        raise VersionConflictError(version, precondition=True)
 
 
 def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
@@ -250,10 +256,10 @@ def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
 
 
 def _require_no_key(config: CredentialConfig, stored: Sequence[Secret]) -> None:
-    """Raise InvalidCredential for settings that hold the key they replace: those cannot be kept as a mask."""
+    """Raise InvalidCredentialError for settings that hold the key they replace: those cannot be kept as a mask."""
     holding = [name for name in CONFIG_FIELDS if (text := getattr(config, name)) and holds_key(text, stored)]
     if holding:
-        raise InvalidCredential([FieldFault(name, SHOWN_CLEAR) for name in holding])
+        raise InvalidCredentialError([InvalidField(name, SHOWN_CLEAR) for name in holding])
 
 
 class _CredentialEnvelope(EventEnvelope):

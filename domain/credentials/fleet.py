@@ -89,15 +89,18 @@ class FleetView(Protocol):
     """All places where a credential is or was, in one order, each with what its tenant's list is made from."""
 
     def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return the next places of a tenant, of a provider, or under an encryption key. Raises StoreUnavailable."""
+        """Return the next places of a tenant, of a provider, or under an encryption key.
+
+        Raises StoreUnavailableError.
+        """
         ...
 
     def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return all places of the next tenants. Raises StoreUnavailable."""
+        """Return all places of the next tenants. Raises StoreUnavailableError."""
         ...
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
-        """Return what is stored at places, in their order. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return what is stored at places, in their order. Raises StoreUnavailableError, CredentialIntegrityError."""
         ...
 
 
@@ -131,7 +134,7 @@ class Fleet:
         self._credentials = credentials
 
     def page(self, wanted: FleetFilter) -> FleetPage:
-        """Return the next credentials that fit. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the next credentials that fit. Raises StoreUnavailableError, CredentialIntegrityError."""
         found: list[CredentialStatus] = []
         place, left = wanted.after, LOOKED_AT
         while left:
@@ -147,7 +150,7 @@ class Fleet:
         return FleetPage(found, place)
 
     def tenants(self, after: str | None, limit: int) -> Sequence[TenantSummary]:
-        """Return what is told of the next tenants, by id. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return what is told of the next tenants, by id. Raises StoreUnavailableError, CredentialIntegrityError."""
         lodged = self._view.lodged(self._view.of_tenants(after, limit))
         return [self._summary(tenant_id, of) for tenant_id, of in groupby(lodged, lambda one: one.place.tenant_id)]
 

@@ -19,7 +19,7 @@ from domain.credentials.pasted_key import pasting_fault, pasting_warning
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
 from domain.endpoints.rules import EndpointRules, endpoint_fault
-from domain.errors import FieldFault, InvalidCredential, UnknownProvider
+from domain.errors import InvalidCredentialError, InvalidField, UnknownProviderError
 
 KEY_MIN, KEY_MAX = 8, 4096
 NAME_PATTERN = "[a-z][a-z0-9_-]{0,31}"
@@ -109,11 +109,11 @@ class Providers(Mapping[str, Provider]):
         return hash(tuple(self._rows.values()))
 
     def named(self, name: str) -> Provider:
-        """Return the provider called `name`. Raises UnknownProvider."""
+        """Return the provider called `name`. Raises UnknownProviderError."""
         try:
             return self._rows[name]
         except KeyError:
-            raise UnknownProvider(tuple(self._rows)) from None
+            raise UnknownProviderError(tuple(self._rows)) from None
 
 
 BUILT_IN = Providers(
@@ -177,20 +177,20 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     """Return key and settings when they fit the provider: the key without surrounding white space, the endpoint in the
     form that is kept.
 
-    rules: which endpoints tenants may name. Raises InvalidCredential with every fault found.
+    rules: which endpoints tenants may name. Raises InvalidCredentialError with every fault found.
     """
     faults = []
     secret = api_key.strip()
     if fault := key_fault(provider, secret):
-        faults.append(FieldFault("api_key", fault))
+        faults.append(InvalidField("api_key", fault))
     for field in CONFIG_FIELDS:
         value = getattr(config, field)
         if fault := _config_fault(provider, field, config, rules):
-            faults.append(FieldFault(field, fault))
+            faults.append(InvalidField(field, fault))
         elif value is not None and holds_key(value, [Secret(secret)]):
-            faults.append(FieldFault(field, SHOWN_CLEAR))
+            faults.append(InvalidField(field, SHOWN_CLEAR))
     if faults:
-        raise InvalidCredential(faults)
+        raise InvalidCredentialError(faults)
     warning = pasting_warning(secret)
     kept = replace(config, endpoint=config.endpoint and kept_endpoint(provider.endpoint_form, config.endpoint))
     return CheckedCredential(Secret(secret), kept, (f"api_key: {warning}",) if warning else ())

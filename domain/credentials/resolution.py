@@ -5,7 +5,7 @@ The rules, in order:
 2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever is wrong.
    A vllm credential without an endpoint uses the global vllm address with the tenant's key.
 3. The tenant has none: the global key, unless fallback is denied.
-4. No key at all: NoCredential, which names the remedy.
+4. No key at all: NoCredentialError, which names the remedy.
 
 "The tenant has none" is proved by the head of its stream in the log, never by a missing or marked row of the view: a
 row that is gone, changed back or marked deleted is an integrity error.
@@ -19,7 +19,7 @@ from domain.credentials.credential import Credential
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
 from domain.credentials.stored import ResolutionView, Stored
-from domain.errors import NoCredential
+from domain.errors import NoCredentialError
 
 
 class Source(StrEnum):
@@ -98,7 +98,7 @@ def choose(
 ) -> Route:
     """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
 
-    Raises UnknownProvider, CredentialIntegrityError and NoCredential.
+    Raises UnknownProviderError, CredentialIntegrityError and NoCredentialError.
     """
     row = policy.providers.named(provider)
     consulted = policy.tenant_credentials and tenant_capable
@@ -106,23 +106,23 @@ def choose(
     if credential is not None:
         return _tenant_route(credential, row, policy)
     if consulted and not policy.fallback_allowed:
-        raise NoCredential(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
+        raise NoCredentialError(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
     route = _global_route(row, policy)
     if route is not None:
         return route
     if consulted:
-        raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+        raise NoCredentialError(tenant_id, provider, "neither the tenant nor the platform has one")
     why = "tenants' own keys are switched off" if tenant_capable else "only the platform's key serves this model"
     for_tenants = "" if tenant_capable else ", or give the model a litellm_model_name to let tenants' keys serve it"
     remedy = f"An operator has to configure the platform's key for {provider}{for_tenants}"
-    raise NoCredential(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
+    raise NoCredentialError(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
 
 
 def _tenant_route(credential: Credential, provider: Provider, policy: ResolutionPolicy) -> Route:
     config, name = credential.config, credential.provider
     base_url = config.endpoint or policy.base_urls.get(name) or provider.base_url
     if base_url is None:
-        raise NoCredential(
+        raise NoCredentialError(
             credential.tenant_id, name, "the tenant's credential has no endpoint and no global address is configured"
         )
     key_id = credential.sealed.key_id if credential.sealed else None
@@ -149,8 +149,8 @@ def _global_route(provider: Provider, policy: ResolutionPolicy) -> Route | None:
 class Resolver:
     """Resolves a call to the key that may serve it.
 
-    Raises what `choose` raises, UnreadableCredential and CredentialIntegrityError from opening, and StoreUnavailable:
-    when the store cannot be asked, no key is used.
+    Raises what `choose` raises, UnreadableCredentialError and CredentialIntegrityError from opening, and
+    StoreUnavailableError: when the store cannot be asked, no key is used.
     """
 
     def __init__(self, view: ResolutionView, sealer: Sealer, policy: ResolutionPolicy) -> None:

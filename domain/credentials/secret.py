@@ -99,7 +99,10 @@ class Sealer(Protocol):
         ...
 
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
-        """Return the plaintext. Raises UnreadableCredential or CredentialIntegrityError; never guesses another key."""
+        """Return the plaintext.
+
+        Raises UnreadableCredentialError or CredentialIntegrityError; never guesses another key.
+        """
         ...
 
     def check(self, sealed: SealedSecret, context: SealContext) -> None:

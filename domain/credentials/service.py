@@ -15,7 +15,7 @@ from domain.credentials.command_batch import AdminCommand, CommandBatch, Command
 from domain.credentials.credential import Credential
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CredentialStatus, CurrentCredentials, Stored
-from domain.errors import CredentialNotFound, ServiceError, StoreUnavailable, VersionConflict
+from domain.errors import CredentialNotFoundError, ServiceError, StoreUnavailableError, VersionConflictError
 from domain.event import Clock
 from domain.event_log import EventLog
 
@@ -46,7 +46,7 @@ class CredentialService:
     def handle(self, command: AdminCommand) -> Credential:
         """Carry out a command and return the state after it.
 
-        Raises VersionConflict, CredentialNotFound, CommandReused and StoreUnavailable.
+        Raises VersionConflictError, CredentialNotFoundError, CommandReusedError and StoreUnavailableError.
         """
         outcome = self.handle_all([command])[0]
         if isinstance(outcome, Exception):
@@ -66,12 +66,12 @@ class CredentialService:
                 fault.__traceback__ = None
             if len(commands) == 1:
                 return [fault]
-            if isinstance(fault, StoreUnavailable):
-                return [StoreUnavailable() for _ in commands]
+            if isinstance(fault, StoreUnavailableError):
+                return [StoreUnavailableError() for _ in commands]
         outcomes: list[CommandResult] = []
         for command in commands:
-            down = outcomes and isinstance(outcomes[-1], StoreUnavailable)  # no other has to wait for that again
-            outcomes += [StoreUnavailable()] if down else self.handle_all([command], sent_before=True)
+            down = outcomes and isinstance(outcomes[-1], StoreUnavailableError)  # no other has to wait for that again
+            outcomes += [StoreUnavailableError()] if down else self.handle_all([command], sent_before=True)
         return outcomes
 
     def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[CommandResult]:
@@ -84,23 +84,23 @@ class CredentialService:
             try:
                 if batch.events:
                     self._log.append(batch.events)
-            except VersionConflict as conflict:
+            except VersionConflictError as conflict:
                 failure = conflict.with_traceback(None)
-            except StoreUnavailable as unavailable:
+            except StoreUnavailableError as unavailable:
                 # The outcome is unknown. One look decides it; if the store does not answer that either, say so.
-                if isinstance(failure, StoreUnavailable):
+                if isinstance(failure, StoreUnavailableError):
                     raise
                 failure = unavailable.with_traceback(None)
             else:
                 return batch.outcomes
-        raise failure or StoreUnavailable()
+        raise failure or StoreUnavailableError()
 
     def get(self, tenant_id: str, provider: str) -> CredentialStatus:
-        """Return a live credential. Raises CredentialNotFound, CredentialIntegrityError."""
+        """Return a live credential. Raises CredentialNotFoundError, CredentialIntegrityError."""
         stored = self._view.read(tenant_id, provider)
         credential = stored.current()
         if credential is None:
-            raise CredentialNotFound(tenant_id, provider)
+            raise CredentialNotFoundError(tenant_id, provider)
         return self._status(credential, stored)
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:

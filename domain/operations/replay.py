@@ -111,10 +111,10 @@ class Projections(Protocol):
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         """Begin a replay in the background, or return the one that the same command began.
 
-        Raises UnknownProjection, ReplayConflict.
+        Raises UnknownProjectionError, ReplayConflictError.
         """
         ...
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
-        """Return one replay, whichever node runs it. Raises UnknownProjection, ReplayNotFound."""
+        """Return one replay, whichever node runs it. Raises UnknownProjectionError, ReplayNotFoundError."""
         ...

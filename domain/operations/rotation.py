@@ -87,7 +87,10 @@ class EncryptionKeys(Protocol):
         ...
 
     def start(self, meta: CommandMeta) -> RotationStatus:
-        """Begin a rotation to the primary key in the background. Raises RotationRefused with what stands in its way."""
+        """Begin a rotation to the primary key in the background.
+
+        Raises RotationRefusedError with what stands in its way.
+        """
         ...
 
     def rotations(self) -> Sequence[RotationStatus]:
@@ -95,9 +98,9 @@ class EncryptionKeys(Protocol):
         ...
 
     def rotation(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation, whichever node runs it. Raises RotationNotFound."""
+        """Return one rotation, whichever node runs it. Raises RotationNotFoundError."""
         ...
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask a rotation to stop after its batch, whichever node runs it. Raises RotationNotFound."""
+        """Ask a rotation to stop after its batch, whichever node runs it. Raises RotationNotFoundError."""
         ...

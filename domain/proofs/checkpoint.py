@@ -5,7 +5,7 @@
     root                    base64 of the root of its Merkle tree
     further lines           optional; carried, signed, and not interpreted
 
-Promises: what is parsed renders to the same text. Refuses: anything else, with `MalformedNote`.
+Promises: what is parsed renders to the same text. Refuses: anything else, with `MalformedNoteError`.
 Standard: C2SP tlog-checkpoint.
 """
 
@@ -13,7 +13,7 @@ import base64
 from dataclasses import dataclass
 
 from domain.proofs.merkle_tree import HASH_SIZE
-from domain.proofs.signed_note import MalformedNote, decode_base64
+from domain.proofs.signed_note import MalformedNoteError, decode_base64
 
 MAX_SIZE = (1 << 63) - 1
 
@@ -29,9 +29,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if any(not line or any(character < " " for character in line) for line in (self.origin, *self.extensions)):
-            raise MalformedNote("the lines of a checkpoint are not empty and have no control characters")
+            raise MalformedNoteError("the lines of a checkpoint are not empty and have no control characters")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_SIZE:
-            raise MalformedNote("a checkpoint has a size from 0 on and a root of 32 bytes")
+            raise MalformedNoteError("a checkpoint has a size from 0 on and a root of 32 bytes")
 
     @property
     def text(self) -> str:
@@ -41,11 +41,11 @@ class Checkpoint:
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """Return the checkpoint that a note's text holds. Raises MalformedNote."""
+    """Return the checkpoint that a note's text holds. Raises MalformedNoteError."""
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop():
-        raise MalformedNote("a checkpoint is the lines origin, size and root, each with its newline")
+        raise MalformedNoteError("a checkpoint is the lines origin, size and root, each with its newline")
     origin, size, root, *extensions = lines
     if not (size.isascii() and size.isdigit()) or len(size) > 19 or str(int(size)) != size:
-        raise MalformedNote("the size of a checkpoint is a decimal number without leading zeros")
+        raise MalformedNoteError("the size of a checkpoint is a decimal number without leading zeros")
     return Checkpoint(origin, int(size), decode_base64(root), tuple(extensions))

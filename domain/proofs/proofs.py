@@ -60,15 +60,18 @@ class TransparencyLog(Protocol):
     """Proves what the log holds and that it only grew. Catches up with the log before it answers."""
 
     def checkpoint(self) -> SignedCheckpoint:
-        """Return a checkpoint of the log as it is now. Raises CheckpointRefused, SigningOff."""
+        """Return a checkpoint of the log as it is now. Raises CheckpointRefusedError, SigningOffError."""
         ...
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
-        """Prove that a position is in the tree of `size` leaves, by default of all. Raises NoSuchProof."""
+        """Prove that a position is in the tree of `size` leaves, by default of all. Raises ProofNotFoundError."""
         ...
 
     def consistency(self, older: int, size: int | None) -> Consistency:
-        """Prove that the tree of `size` leaves, by default of all, begins with that of `older`. Raises NoSuchProof."""
+        """Prove that the tree of `size` leaves, by default of all, begins with that of `older`.
+
+        Raises ProofNotFoundError.
+        """
         ...
 
     def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:

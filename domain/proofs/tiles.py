@@ -9,7 +9,7 @@ partial, and its width is part of its name:
 
 Promises: a builder goes on from the partial tiles of any earlier state and gets to the same tiles however the leaves
 were split between calls; proofs are computed from the few tiles they touch.
-Refuses: tiles that do not fit the size they are said to belong to, with `TileFault`.
+Refuses: tiles that do not fit the size they are said to belong to, with `InvalidTileError`.
 Standard: C2SP tlog-tiles.
 """
 
@@ -27,7 +27,7 @@ MAX_BUNDLE_SIZE = TILE_WIDTH * (2 + MAX_ENTRY_SIZE)
 _FULL = TILE_WIDTH * HASH_SIZE
 
 
-class TileFault(Exception):
+class InvalidTileError(Exception):
     """A tile or an entry bundle is not what its place in the tree asks for."""
 
 
@@ -91,14 +91,14 @@ def encode_entries(entries: Iterable[bytes]) -> bytes:
 
 
 def decode_entries(bundle: bytes, width: int) -> list[bytes]:
-    """Return the leaves of an entry bundle. Raises TileFault unless there are exactly `width` of them."""
+    """Return the leaves of an entry bundle. Raises InvalidTileError unless there are exactly `width` of them."""
     entries, at = list[bytes](), 0
     while at < len(bundle):
         start = at + 2
         at = start + int.from_bytes(bundle[at:start], "big")
         entries.append(bundle[start:at])
     if at != len(bundle) or len(entries) != width:
-        raise TileFault(f"an entry bundle of {width} leaves is cut off or has leaves too many")
+        raise InvalidTileError(f"an entry bundle of {width} leaves is cut off or has leaves too many")
     return entries
 
 
@@ -108,14 +108,16 @@ class TileBuilder:
     def __init__(self, size: int = 0, edge: Mapping[int, bytes] | None = None) -> None:
         """size: leaves so far. edge: by level, the hashes of the partial tile, where the tree has one.
 
-        Raises TileFault when the two do not fit each other.
+        Raises InvalidTileError when the two do not fit each other.
         """
         edge = edge or {}
         if size < 0 or any(level not in levels(size) for level in edge):
-            raise TileFault("partial tiles of levels that the tree does not have")
+            raise InvalidTileError("partial tiles of levels that the tree does not have")
         for level in levels(size):
             if len(edge.get(level, b"")) != partial_width(level, size) * HASH_SIZE:
-                raise TileFault(f"the partial tile of level {level} does not have the width of a tree of {size} leaves")
+                raise InvalidTileError(
+                    f"the partial tile of level {level} does not have the width of a tree of {size} leaves"
+                )
         self._size = size
         self._edge = [bytearray(edge.get(level, b"")) for level in levels(size)]
 
@@ -195,13 +197,13 @@ class TileHashes:
         self._fetch = fetch
 
     def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
-        """Return the hash of each node. Raises TileFault when a tile is shorter than its place asks for."""
+        """Return the hash of each node. Raises InvalidTileError when a tile is shorter than its place asks for."""
         places = [self._place(node) for node in nodes]
         tiles = sorted({tile for tile, _, _ in places})
         found = dict(zip(tiles, self._fetch(tiles) if tiles else (), strict=True))
         for tile, hashes in found.items():
             if len(hashes) < tile.width * HASH_SIZE:
-                raise TileFault(f"{tile.path} is cut off")
+                raise InvalidTileError(f"{tile.path} is cut off")
         return [tile_root(found[tile][start * HASH_SIZE : stop * HASH_SIZE]) for tile, start, stop in places]
 
     def _place(self, node: Node) -> tuple[Tile, int, int]:

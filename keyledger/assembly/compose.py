@@ -53,7 +53,7 @@ from keyledger.replay.replay_service import Replays
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
 from keyledger.settings.sources import SUPER_KEY_ALSO, StartEnvironment
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
@@ -133,7 +133,7 @@ class Service:
     def prepare(self) -> None:
         """Migrate the database, check what must hold before a start, and record keys that are new to the log.
 
-        From then on this is a node among the others, until it is closed. Raises StartRefused, StoreUnavailable.
+        From then on this is a node among the others, until it is closed. Raises StartError, StoreUnavailableError.
         """
         pool = self._lasting.pool
         require_own_packages()
@@ -160,7 +160,7 @@ def build(
     read_again: Callable[[], Settings] | None = None,
     supervisor: Callable[[], None] | None = None,
 ) -> Service:
-    """Put the parts together. Opens a connection pool; raises DocumentFault for a faulty model file.
+    """Put the parts together. Opens a connection pool; raises DocumentError for a faulty model file.
 
     resources: what is to be closed with the service. read_again: returns the settings as they are now, for a reload.
     supervisor: makes the other processes of this node read them again, too.
@@ -285,7 +285,7 @@ def _key_work(steering: Callable[[], InForce]) -> KeyWork:
 def _admitted(lasting: Lasting, configuration: Configuration) -> Configuration:
     """Return a configuration as it may take the place of another, with what is new in it recorded and told.
 
-    Raises StartRefused, StoreUnavailable.
+    Raises StartError, StoreUnavailableError.
     """
     others = lasting.presence.others()
     admitted = sealing_with_next(configuration, others)
@@ -300,7 +300,7 @@ def _admitted(lasting: Lasting, configuration: Configuration) -> Configuration:
 def _require_agreed(others: Sequence[Node], configuration: Configuration) -> Keyring | None:
     ring = configuration.keyring
     if ring is not None and (found := disagreements(others, ring)):
-        raise StartRefused(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+        raise StartError(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
     return ring
 
 
@@ -324,7 +324,7 @@ def service_from_environment(
     """Return the service that the environment and a `.env` file describe, prepared.
 
     supervisor: of a process that is one of several on this node: makes all of them read their settings again.
-    Raises SettingsFault, DocumentFault, StartRefused and StoreUnavailable.
+    Raises SettingsError, DocumentError, StartError and StoreUnavailableError.
     """
     at_start = StartEnvironment(environ)
     settings = load(at_start, dotenv)

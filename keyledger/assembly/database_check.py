@@ -7,8 +7,8 @@ not stand in the way of a start is a warning.
 import logging
 from collections.abc import Iterator, Mapping
 
-from domain.errors import StoreUnavailable
-from keyledger.start_refused import StartRefused
+from domain.errors import StoreUnavailableError
+from keyledger.start_error import StartError
 from projections.database.connection_check import (
     ConnectionReport,
     Finding,
@@ -17,7 +17,7 @@ from projections.database.connection_check import (
     lead_to_one_database,
 )
 from projections.database.connection_refusal import Refusal
-from projections.database.migration import NewerSchema, migrate
+from projections.database.migration import NewerSchemaError, migrate
 
 _log = logging.getLogger("keyledger.database")
 
@@ -63,7 +63,7 @@ _WARNINGS = frozenset({Flaw.UNSAFE_SERVER})
 _NOT_IN_THE_WAY_OF_LOOKING = frozenset({Flaw.TRIGGERS, Flaw.UNLOGGED, Flaw.UNSAFE_COMMIT})
 
 
-class DatabaseUnreachable(StoreUnavailable):
+class DatabaseUnreachableError(StoreUnavailableError):
     """The database cannot be reached. `detail` says why and what to do; it holds no secret."""
 
     def __init__(self, sentence: str) -> None:
@@ -93,7 +93,7 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
     """Require a database that can be served, with the tables of this program, which are made where they are missing.
 
     admin_dsn: where tables are made, if not at `dsn`. appends: as in `stands_in_the_way`.
-    Raises StartRefused, DatabaseUnreachable, StoreUnavailable.
+    Raises StartError, DatabaseUnreachableError, StoreUnavailableError.
     """
     report = require_database(dsn, appends=appends)
     if admin_dsn is not None:
@@ -101,10 +101,10 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
     if not report.has_present_schema:
         try:
             migrate(admin_dsn or dsn)
-        except NewerSchema:
-            raise StartRefused(_FLAWS[Flaw.NEWER_SCHEMA]) from None
+        except NewerSchemaError:
+            raise StartError(_FLAWS[Flaw.NEWER_SCHEMA]) from None
         if not require_database(dsn, appends=appends).has_present_schema:
-            raise StartRefused(
+            raise StartError(
                 "the role in DATABASE_URL does not find the tables that the role in DATABASE_ADMIN_URL made: give both"
                 " the same search_path, and drop what was made in the other schema"
             )
@@ -116,7 +116,7 @@ def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool =
     for finding in report.findings:
         if stands_in_the_way(finding, appends=appends):
             sentence = sentence_of(finding, setting)
-            raise DatabaseUnreachable(sentence) if isinstance(finding.flaw, Refusal) else StartRefused(sentence)
+            raise DatabaseUnreachableError(sentence) if isinstance(finding.flaw, Refusal) else StartError(sentence)
     for warning in _warnings(report):
         _log.warning("%s", warning)
     return report
@@ -126,9 +126,9 @@ def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
     """Require only that it answers and can be served once it has tables. Raises as `prepare_database` does."""
     for finding in check_connection(dsn).findings:
         if isinstance(finding.flaw, Refusal):
-            raise DatabaseUnreachable(sentence_of(finding, setting))
+            raise DatabaseUnreachableError(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:
-            raise StartRefused(sentence_of(finding, setting))
+            raise StartError(sentence_of(finding, setting))
 
 
 def require_one_database(dsn: str, admin_dsn: str) -> None:
@@ -139,7 +139,7 @@ def require_one_database(dsn: str, admin_dsn: str) -> None:
     for address, setting in ((dsn, "DATABASE_URL"), (admin_dsn, "DATABASE_ADMIN_URL")):
         require_reachable(address, setting)
     if not lead_to_one_database(dsn, admin_dsn):
-        raise StartRefused("DATABASE_ADMIN_URL leads to another database than DATABASE_URL: let both name the same one")
+        raise StartError("DATABASE_ADMIN_URL leads to another database than DATABASE_URL: let both name the same one")
 
 
 def _warnings(report: ConnectionReport) -> Iterator[str]:

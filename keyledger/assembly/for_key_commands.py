@@ -30,7 +30,7 @@ from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.log.anchor import AnchorFile, renew
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from projections import audit_trail
 from projections.catch_up import CatchUp
 from projections.database.connections import BoundedConnection, open_pool
@@ -55,7 +55,7 @@ class KeyOperation:
     def wait_until_sealing(self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
         """Wait until every node seals with ENCRYPTION_KEY_NEXT, which each does a beat after the last of them got it.
 
-        tell: hears, once, of whom it waits for. Does nothing where there is no such key. Raises StoreUnavailable.
+        tell: hears, once, of whom it waits for. Does nothing where there is no such key. Raises StoreUnavailableError.
         """
         if not self._by_next:
             return
@@ -70,7 +70,7 @@ class KeyOperation:
             pause(1)
 
     def introduce_keys(self) -> None:
-        """Record the configured keys in the log where it has not seen them. Raises StoreUnavailable."""
+        """Record the configured keys in the log where it has not seen them. Raises StoreUnavailableError."""
         introduce_keys(self._log, self._ring, self.meta, _now)
 
     def recorded_run(self) -> RecordedRun:
@@ -86,11 +86,11 @@ class KeyOperation:
 def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
     """Open the database that the settings name, or the embedded one, and give the parts while the block lasts.
 
-    Raises SettingsFault, StartRefused, EmbeddedPostgresError, StoreUnavailable.
+    Raises SettingsError, StartError, EmbeddedPostgresError, StoreUnavailableError.
     """
     settings = load(environ, dotenv)
     if settings.encryption_key is None:
-        raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
+        raise StartError("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     with ExitStack() as opened:
         dsn = database_of(settings, opened)
         admin_dsn = admin_address(settings, dsn)

@@ -16,7 +16,7 @@ from keyledger.assembly.for_commands import command_meta
 from keyledger.log.event_store import CredentialLog
 from keyledger.replay.recorded_replay import recorded_replay
 from keyledger.settings.settings import DatabaseSettings, load_database
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from projections.database.connections import open_pool
 from projections.replay.views import Progress
 
@@ -25,11 +25,11 @@ from projections.replay.views import Progress
 def keyless_database(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[str]:
     """Give the address of the database; runs the embedded server meanwhile where none is named.
 
-    Raises SettingsFault, StartRefused, StoreUnavailable, EmbeddedPostgresError.
+    Raises SettingsError, StartError, StoreUnavailableError, EmbeddedPostgresError.
     """
     with named_database(load_database(environ, dotenv)) as (dsn, setting):
         if not require_database(dsn, setting, appends=False).has_present_schema:
-            raise StartRefused("the database has no schema of this version; start the service once, which brings it")
+            raise StartError("the database has no schema of this version; start the service once, which brings it")
         yield dsn
 
 
@@ -37,7 +37,7 @@ def keyless_database(environ: Mapping[str, str], dotenv: Path | None) -> Iterato
 def named_database(settings: DatabaseSettings) -> Iterator[tuple[str, str]]:
     """Give the address of a database that is there, as it is, and the setting that named it.
 
-    Raises StartRefused, DatabaseUnreachable, StoreUnavailable, EmbeddedPostgresError.
+    Raises StartError, DatabaseUnreachableError, StoreUnavailableError, EmbeddedPostgresError.
     """
     if settings.url is not None:
         if settings.serving_url is not None:
@@ -45,7 +45,7 @@ def named_database(settings: DatabaseSettings) -> Iterator[tuple[str, str]]:
         yield settings.url.reveal(), settings.setting
         return
     if embedded_postgres.status(settings.data_dir) == "absent":
-        raise StartRefused(
+        raise StartError(
             f"there is no database in {settings.data_dir}; set DATABASE_URL or DATA_DIR to the one you mean"
         )
     with embedded_postgres.start(settings.data_dir) as server:

@@ -110,7 +110,10 @@ class Steering:
         self._changed()
 
     def beat(self) -> None:
-        """Seal with the next key if it is time, and tell other nodes what this one knows. Raises StoreUnavailable."""
+        """Seal with the next key if it is time, and tell other nodes what this one knows.
+
+        Raises StoreUnavailableError.
+        """
         self.seal_with_next()
         self._current.change(self._told)  # while nothing else can come in force, of which the others would not know
 
@@ -119,7 +122,10 @@ class Steering:
         return now
 
     def seal_with_next(self) -> None:
-        """Begin to seal with ENCRYPTION_KEY_NEXT once every other live node opens with it. Raises StoreUnavailable."""
+        """Begin to seal with ENCRYPTION_KEY_NEXT once every other live node opens with it.
+
+        Raises StoreUnavailableError.
+        """
         if self._current().configuration.next_id is not None:
             self.change(self._sealing_with_next)
 

@@ -14,7 +14,7 @@ from keyledger.encryption.keyring import EncryptionKey
 from keyledger.settings.settings import Settings, load
 from keyledger.settings.settings_file import change_settings_file, setting_in
 from keyledger.settings.sources import DOTENV
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 PRIMARY, NEXT, PREVIOUS = "ENCRYPTION_KEY", "ENCRYPTION_KEY_NEXT", "ENCRYPTION_KEY_PREVIOUS"
 
@@ -22,17 +22,17 @@ PRIMARY, NEXT, PREVIOUS = "ENCRYPTION_KEY", "ENCRYPTION_KEY_NEXT", "ENCRYPTION_K
 def add_next(environ: Mapping[str, str], dotenv: Path, file: Path) -> str:
     """Make the key in `file` the next one and return its key id. Done already, nothing is changed.
 
-    Raises SettingsFault, StartRefused.
+    Raises SettingsError, StartError.
     """
     settings, key = load(environ, dotenv), _key_in(file)
     if settings.encryption_key is None:
-        raise StartRefused("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
+        raise StartError("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     if settings.next_encryption_key == key:
         return EncryptionKey(key).key_id
     if settings.next_encryption_key is not None:
-        raise StartRefused(f"{NEXT} is set already; finish that rotation first, with: keyledger keys adopt-next")
+        raise StartError(f"{NEXT} is set already; finish that rotation first, with: keyledger keys adopt-next")
     if key in keys_of(settings):
-        raise StartRefused(f"the key {EncryptionKey(key).key_id} is configured already")
+        raise StartError(f"the key {EncryptionKey(key).key_id} is configured already")
     by_file = _is_by_file(settings, PRIMARY)
     change = {f"{NEXT}_FILE": str(file.absolute())} if by_file else {NEXT: key.reveal()}
     change_settings_file(dotenv, environ, change)
@@ -42,18 +42,18 @@ def add_next(environ: Mapping[str, str], dotenv: Path, file: Path) -> str:
 def adopt_next(environ: Mapping[str, str], dotenv: Path, retired: Set[str]) -> str:
     """Make the next key ENCRYPTION_KEY, take the former ones out, and return its key id.
 
-    retired: key ids. Raises SettingsFault, StartRefused.
+    retired: key ids. Raises SettingsError, StartError.
     """
     settings = load(environ, dotenv)
     coming = settings.next_encryption_key
     if coming is None:
-        raise StartRefused(f"there is no {NEXT}; begin with: keyledger keys add-next FILE")
+        raise StartError(f"there is no {NEXT}; begin with: keyledger keys add-next FILE")
     former = [EncryptionKey(key).key_id for key in keys_of(settings) if key != coming]
     if needed := [key_id for key_id in former if key_id not in retired]:
-        raise StartRefused(f"not retired yet: {', '.join(needed)}; retire each with: keyledger keys retire KEY_ID")
+        raise StartError(f"not retired yet: {', '.join(needed)}; retire each with: keyledger keys retire KEY_ID")
     by_file = _is_by_file(settings, PRIMARY)
     if by_file != _is_by_file(settings, NEXT):
-        raise StartRefused(f"{PRIMARY} and {NEXT} are given in different forms, one as a file; adopt it by hand")
+        raise StartError(f"{PRIMARY} and {NEXT} are given in different forms, one as a file; adopt it by hand")
     suffix = "_FILE" if by_file else ""
     value = setting_in(dotenv, f"{NEXT}{suffix}") if by_file else coming.reveal()
     gone = {f"{name}{form}": None for name in (NEXT, PREVIOUS) for form in ("", "_FILE")}
@@ -62,10 +62,10 @@ def adopt_next(environ: Mapping[str, str], dotenv: Path, retired: Set[str]) -> s
 
 
 def _is_by_file(settings: Settings, name: str) -> bool:
-    """Say whether the settings file gives a key as the path of a file. Raises StartRefused where it gives none."""
+    """Say whether the settings file gives a key as the path of a file. Raises StartError where it gives none."""
     source = next(one.source for one in settings.resolved if one.name == name)
     if not source.startswith(DOTENV):
-        raise StartRefused(f"{name} comes from the {source}, not from {DOTENV}: change {NEXT} and {PRIMARY} there")
+        raise StartError(f"{name} comes from the {source}, not from {DOTENV}: change {NEXT} and {PRIMARY} there")
     return source != DOTENV
 
 
@@ -74,9 +74,9 @@ def _key_in(file: Path) -> Secret:
         key = Secret(file.read_text(encoding="ascii").strip())
         EncryptionKey(key)
     except OSError as problem:
-        raise StartRefused(f"the file with the key cannot be read: {problem.strerror}") from None
+        raise StartError(f"the file with the key cannot be read: {problem.strerror}") from None
     except ValueError:
-        raise StartRefused(
+        raise StartError(
             "the file does not hold an encryption key; make one with: keyledger generate-encryption-key"
         ) from None
     return key

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from api.front.services import ReloadReport
-from domain.errors import ReloadRefused, ServiceError
+from domain.errors import ReloadRefusedError, ServiceError
 from keyledger.assembly.configuration import Configuration, configuration_of
-from keyledger.settings.settings import Settings, SettingsFault
-from keyledger.settings.yaml_document import DocumentFault
-from keyledger.start_refused import StartRefused
+from keyledger.settings.settings import Settings, SettingsError
+from keyledger.settings.yaml_document import DocumentError
+from keyledger.start_error import StartError
 
 FIXED = {
     "DATABASE_URL": ("database_url",),
@@ -39,7 +39,7 @@ class Reloader:
     """Reads again what a service was started with.
 
     change: puts in force what is decided from the configuration in force. read: returns the settings as they are now,
-    or raises SettingsFault. admit: returns a configuration as it will serve, or raises StartRefused. tell: makes known
+    or raises SettingsError. admit: returns a configuration as it will serve, or raises StartError. tell: makes known
     to other nodes what this one knows.
     """
 
@@ -56,7 +56,7 @@ class Reloader:
         self._tell = tell
 
     def reload(self) -> ReloadReport:
-        """Put the settings as they are now in force. Raises ReloadRefused, StoreUnavailable."""
+        """Put the settings as they are now in force. Raises ReloadRefusedError, StoreUnavailableError."""
         report = ReloadReport((), ())
 
         def decide(before: Configuration) -> Configuration:
@@ -68,11 +68,11 @@ class Reloader:
 
         try:
             self._change(decide)
-        except SettingsFault as fault:
+        except SettingsError as fault:
             raise _refused(fault.faults) from None
-        except DocumentFault as fault:
+        except DocumentError as fault:
             raise _refused([f"{fault.source}: {line}" for line in fault.faults]) from None
-        except StartRefused as fault:
+        except StartError as fault:
             raise _refused([str(fault)]) from None
         with suppress(ServiceError):  # the next beat tells it
             self._tell()
@@ -87,16 +87,16 @@ class Reloader:
         """Do the same where nobody waits for an answer: what went wrong is in the log."""
         try:
             self.reload()
-        except ReloadRefused:
+        except ReloadRefusedError:
             pass  # it said so itself
         except ServiceError as fault:
             _log.error("the settings in force stay: %s", fault.code)
 
 
-def _refused(faults: Sequence[str]) -> ReloadRefused:
+def _refused(faults: Sequence[str]) -> ReloadRefusedError:
     for fault in faults:
         _log.error("the settings in force stay: %s", fault)
-    return ReloadRefused(faults)
+    return ReloadRefusedError(faults)
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:

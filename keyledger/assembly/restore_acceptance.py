@@ -28,15 +28,15 @@ class Restore:
     def found(self) -> Contradiction | None:
         """Return what a start would be refused for and an operator may accept, None when the log is as recorded.
 
-        Raises StartRefused for what cannot be accepted, StoreUnavailable.
+        Raises StartError for what cannot be accepted, StoreUnavailableError.
         """
         return contradiction_of(self._pool, self._file)
 
     def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
         """Record that the log is accepted as it is, give up the checkpoint of what it was, and renew the anchor.
 
-        Raises VersionConflict when somebody else accepted meanwhile, StoreUnavailable, OSError when DATA_DIR cannot be
-        written.
+        Raises VersionConflictError when somebody else accepted meanwhile, StoreUnavailableError, OSError when DATA_DIR
+        cannot be written.
         """
         last = self._log.last(RESTORE_STREAM)
         event = accept_restore(last, found.recorded, found.head, meta, self._clock())

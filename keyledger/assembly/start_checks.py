@@ -13,8 +13,8 @@ from psycopg_pool import ConnectionPool
 
 import keyledger
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.anchor import AnchorFile, AnchorUnreadable, Contradiction, look
-from keyledger.start_refused import StartRefused
+from keyledger.log.anchor import AnchorFile, Contradiction, UnreadableAnchorError, look
+from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable
 
 _PACKAGES = ("domain", "projections", "api", "scripts")
@@ -22,32 +22,32 @@ _LIVE = "SELECT key_id, count(*) AS live FROM current_credentials WHERE token IS
 
 
 def require_own_packages() -> None:
-    """Raise StartRefused unless our packages load from beside this one."""
+    """Raise StartError unless our packages load from beside this one."""
     home = Path(keyledger.__file__).resolve().parent.parent
     foreign = [name for name in _PACKAGES if _home_of(name) != home]
     if foreign:
-        raise StartRefused(
+        raise StartError(
             f"the packages {', '.join(foreign)} come from another distribution; install KeyLedger in an environment"
             " of its own"
         )
 
 
 def require_same_log(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
-    """Raise StartRefused when the log went backwards or was rewritten. Raises StoreUnavailable."""
+    """Raise StartError when the log went backwards or was rewritten. Raises StoreUnavailableError."""
     found = contradiction_of(pool, file)
     if found is not None:
-        raise StartRefused(
+        raise StartError(
             f"{found.detail}. What was written since is gone: restore a newer backup, or accept the log as it is with:"
             " keyledger restore accept"
         )
 
 
 def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> Contradiction | None:
-    """Return how the log contradicts its anchor where an operator may accept that; raise StartRefused where not."""
+    """Return how the log contradicts its anchor where an operator may accept that; raise StartError where not."""
     try:
         _, found = look(pool, file.read())
-    except AnchorUnreadable:
-        raise StartRefused(
+    except UnreadableAnchorError:
+        raise StartError(
             f"{file.path} holds the last known state of the log and cannot be read. Put it back, or make it readable;"
             " if you know what became of it, delete it: the next start writes another"
         ) from None
@@ -55,11 +55,11 @@ def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) 
 
 
 def require_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None, *, allow_unreadable: bool) -> None:
-    """Raise StartRefused when live credentials need keys that are not in the ring. Raises StoreUnavailable."""
+    """Raise StartError when live credentials need keys that are not in the ring. Raises StoreUnavailableError."""
     missing = missing_keys(pool, keyring)
     if missing and not allow_unreadable:
         listed = ", ".join(f"{key_id} ({count} credentials)" for key_id, count in missing.items())
-        raise StartRefused(
+        raise StartError(
             f"live credentials are sealed under keys that are not configured: {listed}. Add them to"
             " ENCRYPTION_KEY_PREVIOUS. If a key is lost for good, set ALLOW_UNREADABLE_CREDENTIALS=true: its"
             " credentials then answer with an error until they are set again."
@@ -73,7 +73,7 @@ def missing_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | Non
 
 
 def live_by_key(pool: ConnectionPool[BoundedConnection]) -> Mapping[str, int]:
-    """Return how many live credentials are sealed under each key. Raises StoreUnavailable."""
+    """Return how many live credentials are sealed under each key. Raises StoreUnavailableError."""
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(_LIVE).fetchall()
     return {row["key_id"]: row["live"] for row in rows}

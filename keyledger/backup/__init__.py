@@ -7,16 +7,16 @@ it may quote anything.
 Survives: killed at any point, of either nothing half done is left, and it can be run again.
 """
 
-from keyledger.backup.dump import Contents, DumpFault, LogEnd, back_up, read_dump
-from keyledger.backup.programs import ProgramsMissing
-from keyledger.backup.replacing import RestoreFailed, replace_by
+from keyledger.backup.dump import BackupError, Contents, LogEnd, back_up, read_dump
+from keyledger.backup.programs import MissingProgramsError
+from keyledger.backup.replacing import RestoreError, replace_by
 
 __all__ = [
+    "BackupError",
     "Contents",
-    "DumpFault",
     "LogEnd",
-    "ProgramsMissing",
-    "RestoreFailed",
+    "MissingProgramsError",
+    "RestoreError",
     "back_up",
     "read_dump",
     "replace_by",

@@ -26,7 +26,7 @@ Told = Callable[[str, int, int], None]
 """Told(step, done, total): how far it is."""
 
 
-class DumpFault(Exception):
+class BackupError(Exception):
     """A dump cannot be made, or is none. The text says why; it holds no secret."""
 
 
@@ -49,7 +49,7 @@ class Contents:
 def back_up(dsn: str, programs: Programs, file: Path, told: Told) -> LogEnd:
     """Write a dump of the database into a file, read it back, and return the end of its log.
 
-    Raises DumpFault, StoreUnavailable; what `told` raises ends it.
+    Raises BackupError, StoreUnavailableError; what `told` raises ends it.
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -59,13 +59,13 @@ def back_up(dsn: str, programs: Programs, file: Path, told: Told) -> LogEnd:
             " coalesce(max(notification_id), 0) AS position FROM keyledger_events"
         ).fetchone()
         if row is None:
-            raise DumpFault("the log cannot be counted")
+            raise BackupError("the log cannot be counted")
         end = LogEnd(row["events"], row["position"])
         _dump(programs, row["snapshot"], file, told)
     with file.open("rb") as written:
         held = read_dump(programs, written, lambda step, done, total: told("reading back", done, end.events)).end
     if held != end:
-        raise DumpFault(
+        raise BackupError(
             f"the dump holds {held.events} events up to position {held.position}, the log had {end.events} up to"
             f" {end.position}; nothing was written"
         )
@@ -81,11 +81,11 @@ def _dump(programs: Programs, snapshot: str, file: Path, told: Told) -> None:
                 break
             told("bytes written", file.stat().st_size, 0)
     if process.returncode != 0:
-        raise DumpFault("pg_dump failed, most likely because the role may not read every table; nothing was written")
+        raise BackupError("pg_dump failed, most likely because the role may not read every table; nothing was written")
 
 
 def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
-    """Read all of a dump and return what it holds. Raises DumpFault for one that is damaged or of something else."""
+    """Read all of a dump and return what it holds. Raises BackupError for one that is damaged or of something else."""
     file.seek(0)
     command = programs.command("pg_restore", "--file=-")
     with running(command, programs, stdin=file.fileno(), stdout=subprocess.PIPE) as process:
@@ -93,7 +93,7 @@ def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
         reading = _Reading(told)
         reading.take(process.stdout)
     if process.returncode != 0:
-        raise DumpFault("it is no dump of pg_dump --format=custom, or it is damaged")
+        raise BackupError("it is no dump of pg_dump --format=custom, or it is damaged")
     return reading.contents()
 
 
@@ -122,9 +122,9 @@ class _Reading:
                     self._highest.setdefault(table, 0)
 
     def contents(self) -> Contents:
-        """Return what was found. Raises DumpFault where it is not a ledger."""
+        """Return what was found. Raises BackupError where it is not a ledger."""
         if set(self._highest) != set(_COUNTED):
-            raise DumpFault("it is a dump of another database: there is no ledger in it")
+            raise BackupError("it is a dump of another database: there is no ledger in it")
         return Contents(LogEnd(self._events, self._highest[EVENTS_TABLE]), self._highest["keyledger_schema"])
 
     def _note(self, table: str, number: int) -> None:

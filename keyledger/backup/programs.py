@@ -23,7 +23,7 @@ _DEBIAN = Path("/usr/lib/postgresql")
 _UNSPEAKABLE = ("sslpassword", "oauth_client_secret")
 
 
-class ProgramsMissing(Exception):
+class MissingProgramsError(Exception):
     """No program can do it. The text says which is needed; it holds no secret."""
 
 
@@ -53,14 +53,16 @@ class Programs:
 def programs_of(dsn: str, setting: str) -> Programs:
     """Return the programs for the database of a libpq URL or parameter list. setting: what gave it.
 
-    Raises ProgramsMissing, StoreUnavailable.
+    Raises MissingProgramsError, StoreUnavailableError.
     """
     parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     if unspeakable := [name for name in _UNSPEAKABLE if name in parts]:
-        raise ProgramsMissing(f"{unspeakable[0]} in {setting} cannot be given to pg_dump: use a key file without one")
+        raise MissingProgramsError(
+            f"{unspeakable[0]} in {setting} cannot be given to pg_dump: use a key file without one"
+        )
     with unavailable(), connect_bounded(dsn) as connection:
         if connection.pooled:
-            raise ProgramsMissing(
+            raise MissingProgramsError(
                 f"this needs a session of its own, and {setting} leads to a pooler: set DATABASE_ADMIN_URL to the"
                 " server's own address"
             )
@@ -77,7 +79,7 @@ def _folder_for(connection: BoundedConnection) -> Path:
         if _major_version(folder) >= needed:
             return folder
     tls = " that can use TLS" if encrypted else ""
-    raise ProgramsMissing(
+    raise MissingProgramsError(
         f"no pg_dump of PostgreSQL {needed} or newer{tls} is installed: install the package postgresql-client-{needed}"
     )
 

@@ -15,9 +15,9 @@ from typing import IO
 from domain.errors import CredentialIntegrityError
 from keyledger.assembly.database_check import prepare_database, require_one_database, require_reachable
 from keyledger.assembly.start_checks import contradiction_of
-from keyledger.backup.dump import Contents, DumpFault, Told, read_dump
+from keyledger.backup.dump import BackupError, Contents, Told, read_dump
 from keyledger.backup.programs import Programs, programs_of
-from keyledger.backup.replacing import RestoreFailed, replace_by
+from keyledger.backup.replacing import RestoreError, replace_by
 from keyledger.embedded_postgres import start
 from keyledger.encryption.nodes import running_nodes
 from keyledger.log.anchor import AnchorFile, Contradiction
@@ -41,14 +41,14 @@ class Restoration:
     _programs: Programs
 
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
-        """Replace the ledger, and bring its tables to this release. Raises RestoreFailed, StoreUnavailable."""
+        """Replace the ledger, and bring its tables to this release. Raises RestoreError, StoreUnavailableError."""
         replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
         prepare_database(self._dsn, appends=False)
 
     def verify(self, told: Told) -> tuple[StoreVerdict, Contradiction | None]:
         """Return what `keyledger verify` finds without keys, and how the log contradicts what this node recorded.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailableError.
         """
         with closing(open_pool(self._dsn)) as pool, TemporaryDirectory() as without_checkpoint:
             for follower in (
@@ -66,8 +66,8 @@ class Restoration:
 def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) -> Iterator[Restoration]:
     """Look at a dump and at the database that the settings name; give what restores while the block lasts.
 
-    Raises DumpFault, RestoreFailed, ProgramsMissing, SettingsFault, StartRefused, DatabaseUnreachable and
-    StoreUnavailable.
+    Raises BackupError, RestoreError, MissingProgramsError, SettingsError, StartError, DatabaseUnreachableError and
+    StoreUnavailableError.
     """
     settings = load_database(environ, dotenv)
     if settings.url is not None:
@@ -84,12 +84,12 @@ def _look(dsn: str, setting: str, data_dir: Path, dump: IO[bytes]) -> Restoratio
     programs = programs_of(dsn, setting)
     contents = read_dump(programs, dump, lambda step, done, total: None)
     if contents.schema > len(STEPS):
-        raise DumpFault("a newer release of KeyLedger made it: restore it with that release")
+        raise BackupError("a newer release of KeyLedger made it: restore it with that release")
     return Restoration(contents, _require_idle(dsn), dump, dsn, data_dir, programs)
 
 
 def _require_idle(dsn: str) -> str:
-    """Say what is there. Raises RestoreFailed while a service runs on it."""
+    """Say what is there. Raises RestoreError while a service runs on it."""
     with connect(dsn) as connection, unavailable():
         row = connection.execute("SELECT to_regclass('nodes') IS NOT NULL AS known").fetchone()
         if not row or not row["known"]:
@@ -100,7 +100,7 @@ def _require_idle(dsn: str) -> str:
     with closing(open_pool(dsn)) as pool:
         if running := running_nodes(pool):
             names = ", ".join(sorted({node.name for node in running}))
-            raise RestoreFailed(
+            raise RestoreError(
                 f"a service runs on this database, or did a moment ago: {names}; stop it first. Nothing was changed"
             )
     return f"it replaces {head['n']:,} events up to position {head['head']:,}"

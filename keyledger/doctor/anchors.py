@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.log.anchor import AnchorFile, AnchorUnreadable
+from keyledger.log.anchor import AnchorFile, UnreadableAnchorError
 from keyledger.log.anchor import look as look_at_log
-from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
 
 SUBJECT = "anchors"
 
@@ -16,7 +16,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     file = AnchorFile(here.data_dir)
     try:
         known = file.read()
-    except AnchorUnreadable:
+    except UnreadableAnchorError:
         said = f"{file.path} cannot be read, and no service starts: put it back, or make it readable"
         yield fault(SUBJECT, said, f"ls -l {file.path}")
         return
@@ -40,7 +40,7 @@ def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[F
     file = CheckpointFile(here.data_dir, ledger_id)
     try:
         kept = file.read()
-    except CheckpointUnreadable:
+    except UnreadableCheckpointError:
         yield fault(SUBJECT, f"{file.path} holds no checkpoint that can be read", "keyledger verify")
         return
     if kept is None:

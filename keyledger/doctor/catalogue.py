@@ -6,7 +6,7 @@ from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
 from keyledger.settings.ai_models import load_catalogue
 from keyledger.settings.catalogue_notes import catalogue_notes
-from keyledger.settings.yaml_document import DocumentFault
+from keyledger.settings.yaml_document import DocumentError
 
 SUBJECT = "catalogue"
 
@@ -16,7 +16,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     settings = here.known_settings()
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    except DocumentFault as refused:
+    except DocumentError as refused:
         for line in refused.faults:
             yield fault(SUBJECT, f"{refused.source}: {line}", "keyledger config check")
         return

@@ -14,9 +14,9 @@ from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
 from keyledger.assembly.configuration import keyring_of
-from keyledger.doctor.finding import CannotLook
+from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring
-from keyledger.settings.settings import Settings, SettingsFault, load, load_data_dir, load_database
+from keyledger.settings.settings import Settings, SettingsError, load, load_data_dir, load_database
 from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
 from projections.database.migration import STEPS, version_of
 
@@ -45,29 +45,29 @@ class Circumstances:
     dsn: str | None = None
     embedded: bool = True
     _pool: ConnectionPool[BoundedConnection] | None = field(default=None, repr=False)
-    _refused: CannotLook | None = field(default=None, repr=False)
+    _refused: CheckSkippedError | None = field(default=None, repr=False)
 
     def known_settings(self) -> Settings:
-        """Return the settings. Raises CannotLook."""
+        """Return the settings. Raises CheckSkippedError."""
         if self.settings is None:
-            raise CannotLook("the settings are not fit to start with", "keyledger config check")
+            raise CheckSkippedError("the settings are not fit to start with", "keyledger config check")
         return self.settings
 
     def keyring(self) -> Keyring:
-        """Return the encryption keys that are configured. Raises CannotLook."""
+        """Return the encryption keys that are configured. Raises CheckSkippedError."""
         ring = keyring_of(self.known_settings())
         if ring is None:
-            raise CannotLook("tenant credentials are off, so no encryption key is used")
+            raise CheckSkippedError("tenant credentials are off, so no encryption key is used")
         return ring
 
     def pool(self) -> ConnectionPool[BoundedConnection]:
-        """Return connections to a database that answers and has the present schema. Raises CannotLook."""
+        """Return connections to a database that answers and has the present schema. Raises CheckSkippedError."""
         if self._refused is not None:  # asking anew would take its seconds anew
             raise self._refused
         if self._pool is None:
             try:
                 self._pool = _open(self.dsn)
-            except CannotLook as reason:
+            except CheckSkippedError as reason:
                 self._refused = reason
                 raise
         return self._pool
@@ -84,7 +84,7 @@ def circumstances(environ: Mapping[str, str], dotenv: Path, host: str, port: int
     found = Circumstances(environ, dotenv, host, port)
     try:
         found.settings = load(environ, dotenv)
-    except SettingsFault as refused:
+    except SettingsError as refused:
         found.faults = refused.faults
     found.data_dir = load_data_dir(environ, dotenv)
     try:
@@ -100,7 +100,7 @@ def _database(settings: Settings | None, environ: Mapping[str, str], dotenv: Pat
 
     try:
         url = settings.database_url if settings is not None else load_database(environ, dotenv).url
-    except SettingsFault:
+    except SettingsError:
         return None, False
     if url is not None:
         return url.reveal(), False
@@ -112,12 +112,14 @@ def _database(settings: Settings | None, environ: Mapping[str, str], dotenv: Pat
 
 def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
     if dsn is None:
-        raise CannotLook("there is no database to look at")
+        raise CheckSkippedError("there is no database to look at")
     try:
         with connect(dsn) as connection, unavailable():
             version = version_of(connection)
     except ServiceError:
-        raise CannotLook("the database does not answer") from None
+        raise CheckSkippedError("the database does not answer") from None
     if version < len(STEPS):
-        raise CannotLook(f"the schema is at version {version}; a start brings it to {len(STEPS)}", "keyledger serve")
+        raise CheckSkippedError(
+            f"the schema is at version {version}; a start brings it to {len(STEPS)}", "keyledger serve"
+        )
     return open_pool(dsn)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from keyledger.assembly.database_check import sentence_of, stands_in_the_way
 from keyledger.doctor.circumstances import Circumstances
-from keyledger.doctor.finding import CannotLook, Finding, State, ok, warning
+from keyledger.doctor.finding import CheckSkippedError, Finding, State, ok, warning
 from projections.database.connection_check import check_connection
 from projections.database.migration import STEPS
 
@@ -14,9 +14,9 @@ SUBJECT = "database"
 def look(here: Circumstances) -> Iterator[Finding]:
     """Tell each assumption that does not hold, with its cause."""
     if here.dsn is None and not here.embedded:
-        raise CannotLook("DATABASE_URL is faulty", "keyledger config check")
+        raise CheckSkippedError("DATABASE_URL is faulty", "keyledger config check")
     if here.dsn is None:
-        raise CannotLook(
+        raise CheckSkippedError(
             "the embedded server does not run; a start of the service starts it", "keyledger database start"
         )
     report = check_connection(here.dsn)

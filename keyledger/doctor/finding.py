@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 
 
 class State(StrEnum):
@@ -31,7 +31,7 @@ class Finding:
     next: str | None = None
 
 
-class CannotLook(Exception):
+class CheckSkippedError(Exception):
     """What a check needs is not to be had; another finding says why. `said`: the sentence for this one."""
 
     def __init__(self, said: str, next_command: str | None = None) -> None:
@@ -66,9 +66,9 @@ def isolated(subject: str, findings: list[Finding]) -> Iterator[None]:
     """Turn whatever a check raises into a finding about its subject, so that the next one runs."""
     try:
         yield
-    except CannotLook as reason:
+    except CheckSkippedError as reason:
         findings.append(Finding(subject, State.NOT_LOOKED_AT, reason.said, reason.next))
-    except StoreUnavailable:
+    except StoreUnavailableError:
         findings.append(Finding(subject, State.NOT_LOOKED_AT, "the database does not answer"))
     except Exception as error:  # noqa: BLE001  half of everything may be broken, the check too
         said = f"the check itself failed ({type(error).__name__})"

@@ -6,7 +6,7 @@ from domain.errors import ServiceError
 from keyledger.assembly.database_check import require_one_database
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from projections.database.connections import unavailable
 
 SUBJECT = "pooler"
@@ -20,7 +20,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if here.dsn is not None and past:
         try:
             require_one_database(here.dsn, past.reveal())
-        except (StartRefused, ServiceError) as refused:  # its text is ours
+        except (StartError, ServiceError) as refused:  # its text is ours
             yield fault(SUBJECT, str(refused), "keyledger config check")
             return
     if not pooled:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import LIVE_S, Node, Presence
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 LOOK_S = 0.5
 """Seconds between two looks at the other nodes."""
@@ -30,12 +30,12 @@ def require_agreement(
 ) -> None:
     """Wait until each live node knows the primary key of this one, and the other way round; then be one of them.
 
-    Raises StartRefused when they still do not after `PATIENCE_S` seconds, StoreUnavailable.
+    Raises StartError when they still do not after `PATIENCE_S` seconds, StoreUnavailableError.
     """
     deadline, told = clock() + PATIENCE_S, list[str]()
     while found := _join(presence, keyring):
         if clock() >= deadline:
-            raise StartRefused(f"{'; '.join(found)}. Give every node both keys, or stop the one that lacks one")
+            raise StartError(f"{'; '.join(found)}. Give every node both keys, or stop the one that lacks one")
         if found != told:
             _log.warning("waits for up to %.0f s: %s", deadline - clock(), "; ".join(found))
             told = found

@@ -3,7 +3,7 @@
 Promises: each key is introduced once, however many services start at the same moment.
 """
 
-from domain.errors import VersionConflict
+from domain.errors import VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, introduce, replay
@@ -13,7 +13,10 @@ _TRIES = 8
 
 
 def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: Clock) -> None:
-    """Append an event for each key of the ring that the log has not seen. Raises StoreUnavailable, VersionConflict."""
+    """Append an event for each key of the ring that the log has not seen.
+
+    Raises StoreUnavailableError, VersionConflictError.
+    """
     for last_try in (False,) * (_TRIES - 1) + (True,):
         known = replay(log.stream(KEYRING_STREAM))
         # The primary last: the ring's older keys came before it.
@@ -23,7 +26,7 @@ def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: C
             return
         try:
             log.append(events)
-        except VersionConflict:  # another service was faster, probably with the same keys: look again
+        except VersionConflictError:  # another service was faster, probably with the same keys: look again
             if last_try:
                 raise
         else:

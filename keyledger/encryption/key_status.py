@@ -61,7 +61,7 @@ class KeyStatuses:
         self._follower = follower
 
     def all(self) -> Sequence[KeyStatus]:
-        """Return every key, the primary first. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return every key, the primary first. Raises StoreUnavailableError, CredentialIntegrityError."""
         known = replay(self._log.stream(KEYRING_STREAM))
         uses = self._uses()
         sealing = defaultdict[str, list[str]](list)

@@ -12,7 +12,7 @@ from functools import partial
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.stored import Stored
-from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from projections.current_credentials import read_under_other_keys
@@ -62,8 +62,8 @@ class Verification:
 def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> Verification:
     """Look at every live credential and replay both views beside the live ones.
 
-    alone: a ring that holds the primary key and nothing else. Raises StoreUnavailable, CredentialIntegrityError, and
-    what `projections.replay.replaying.compare` raises.
+    alone: a ring that holds the primary key and nothing else. Raises StoreUnavailableError, CredentialIntegrityError,
+    and what `projections.replay.replaying.compare` raises.
     """
     live, others, faults = _open_all(pool, alone, watch)
     views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in VIEWS]
@@ -94,7 +94,7 @@ def _fault(stored: Stored, alone: Keyring) -> str | None:
         credential = stored.current()
         if credential is not None and credential.sealed is not None:
             alone.open(credential.sealed, credential.context)
-    except (CredentialIntegrityError, UnreadableCredential) as fault:
+    except (CredentialIntegrityError, UnreadableCredentialError) as fault:
         return fault.reason
     return None
 

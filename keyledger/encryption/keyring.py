@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.secret import SealContext, SealedSecret, Secret
-from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
@@ -65,11 +65,11 @@ class EncryptionKey:
         return TOKEN_PREFIX + self._fernet.encrypt(secret.reveal().encode()).decode()
 
     def decrypt(self, token: str) -> Secret:
-        """Return the secret of a token. Raises UnreadableCredential."""
+        """Return the secret of a token. Raises UnreadableCredentialError."""
         try:
             return Secret(self._fernet.decrypt(token.removeprefix(TOKEN_PREFIX).encode()).decode())
         except (InvalidToken, UnicodeError):
-            raise UnreadableCredential(self.key_id, "token-does-not-open") from None
+            raise UnreadableCredentialError(self.key_id, "token-does-not-open") from None
 
     def fingerprint(self, secret: Secret) -> str:
         """Return the fingerprint of a secret."""
@@ -116,8 +116,8 @@ class Keyring:
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         """Return the plaintext.
 
-        Raises UnreadableCredential when the ring lacks the key or the token does not open, CredentialIntegrityError
-        when the token was not sealed for this place.
+        Raises UnreadableCredentialError when the ring lacks the key or the token does not open,
+        CredentialIntegrityError when the token was not sealed for this place.
         """
         return self._checked(sealed, context).decrypt(sealed.token)
 
@@ -132,12 +132,12 @@ class Keyring:
     def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
         key = self._keys.get(sealed.key_id)
         if key is None:
-            raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+            raise UnreadableCredentialError(_shown(sealed.key_id), "key-not-in-keyring")
         expected = key.bind(sealed.token, context)
         if not hmac.compare_digest(expected.encode(), sealed.binding.encode()):
             raise CredentialIntegrityError("binding")
         if not sealed.token.startswith(TOKEN_PREFIX):
-            raise UnreadableCredential(key.key_id, "token-format")
+            raise UnreadableCredentialError(key.key_id, "token-format")
         return key
 
 
@@ -147,20 +147,20 @@ class NoKeyring:
     primary_id = "none"
 
     def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
-        """Raise UnreadableCredential: there is no key to seal under."""
-        raise UnreadableCredential(self.primary_id, "no-encryption-key")
+        """Raise UnreadableCredentialError: there is no key to seal under."""
+        raise UnreadableCredentialError(self.primary_id, "no-encryption-key")
 
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
-        """Raise UnreadableCredential."""
-        raise UnreadableCredential(_shown(sealed.key_id), "key-not-in-keyring")
+        """Raise UnreadableCredentialError."""
+        raise UnreadableCredentialError(_shown(sealed.key_id), "key-not-in-keyring")
 
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
-        """Raise UnreadableCredential."""
+        """Raise UnreadableCredentialError."""
         self.open(sealed, context)
 
     def fingerprint(self, secret: Secret) -> str:
-        """Raise UnreadableCredential: a fingerprint is keyed."""
-        raise UnreadableCredential(self.primary_id, "no-encryption-key")
+        """Raise UnreadableCredentialError: a fingerprint is keyed."""
+        raise UnreadableCredentialError(self.primary_id, "no-encryption-key")
 
 
 def _framed(part: str) -> bytes:

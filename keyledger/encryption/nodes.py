@@ -47,7 +47,10 @@ class Presence:
         self._id = uuid4()
 
     def beat(self, keyring: Keyring | None) -> None:
-        """Renew this service's row with the keys it knows, and forget those that ended. Raises StoreUnavailable."""
+        """Renew this service's row with the keys it knows, and forget those that ended.
+
+        Raises StoreUnavailableError.
+        """
         with unavailable(), self._pool.connection() as connection:
             self._tell(connection, keyring)
             connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
@@ -55,7 +58,8 @@ class Presence:
     def settle(self, decide: Callable[[Sequence[Node]], Keyring | None]) -> None:
         """Tell the others of the ring that is decided from what they know; no other node decides meanwhile.
 
-        decide: gets the other services that run now; None, or what it raises, tells nothing. Raises StoreUnavailable.
+        decide: gets the other services that run now; None, or what it raises, tells nothing. Raises
+        StoreUnavailableError.
         """
         with unavailable(), self._pool.connection() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyledger nodes', 0))")
@@ -81,22 +85,22 @@ class Presence:
         )
 
     def others(self) -> Sequence[Node]:
-        """Return the other services that run now. Raises StoreUnavailable."""
+        """Return the other services that run now. Raises StoreUnavailableError."""
         return live_nodes(self._pool, apart_from=self._id)
 
     def leave(self) -> None:
-        """Take this service's row away: it ends in order. Raises StoreUnavailable."""
+        """Take this service's row away: it ends in order. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute("DELETE FROM nodes WHERE node_id = %s", [self._id])
 
 
 def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
-    """Return the services with keys that run now, apart from one. Raises StoreUnavailable."""
+    """Return the services with keys that run now, apart from one. Raises StoreUnavailableError."""
     return _with_keys(running_nodes(pool, apart_from))
 
 
 def running_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
-    """Return all services that run now, apart from one. Raises StoreUnavailable."""
+    """Return all services that run now, apart from one. Raises StoreUnavailableError."""
     with unavailable(), pool.connection() as connection:
         return _running(connection, apart_from)
 

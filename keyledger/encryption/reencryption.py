@@ -15,7 +15,12 @@ from datetime import datetime
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.credential import Credential, CredentialEvent, ReencryptCredential, decide, evolve, stream_id
-from domain.errors import CredentialIntegrityError, CredentialNotFound, UnreadableCredential, VersionConflict
+from domain.errors import (
+    CredentialIntegrityError,
+    CredentialNotFoundError,
+    UnreadableCredentialError,
+    VersionConflictError,
+)
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 from domain.operations.encryption_keys import RotationCounts
@@ -41,7 +46,7 @@ class Sealed:
 Sealing = Callable[[CommandMeta], Generator[Sealed, None, None]]
 """Seals until nothing moves, and tells of each batch once it is stored. Closing it ends it before the next one.
 
-The events carry the given command id, which names the whole rotation. Raises StoreUnavailable.
+The events carry the given command id, which names the whole rotation. Raises StoreUnavailableError.
 """
 
 _Place = tuple[str, str]
@@ -119,15 +124,15 @@ class LocalSealing:
             batch.last = (row.tenant_id, row.provider)
             try:
                 batch.events += self._reencrypted(stored.current(), meta, now)
-            except CredentialNotFound:
+            except CredentialNotFoundError:
                 batch.gone += 1
-            except (CredentialIntegrityError, UnreadableCredential) as fault:
+            except (CredentialIntegrityError, UnreadableCredentialError) as fault:
                 batch.unopened.append(Unopened(row.tenant_id, row.provider, fault.reason))
         return batch
 
     def _reencrypted(self, state: Credential | None, meta: CommandMeta, now: datetime) -> Sequence[CredentialEvent]:
         if state is None:
-            raise CredentialNotFound("", "")
+            raise CredentialNotFoundError("", "")
         return decide(state, ReencryptCredential(state.tenant_id, state.provider, meta), now, self._keyring)
 
     def _write(self, batch: _Batch, meta: CommandMeta) -> Sealed:
@@ -136,7 +141,7 @@ class LocalSealing:
         try:
             if batch.events:
                 self._log.append(batch.events)
-        except VersionConflict:
+        except VersionConflictError:
             # Somebody was faster with one of them, so none was stored. Look at each again, on its own.
             results = [self._one(event.tenant_id, event.provider, meta) for event in batch.events]
             done = sum(result is True for result in results)
@@ -153,11 +158,11 @@ class LocalSealing:
                 if not events:
                     return False
                 self._log.append(events)
-            except VersionConflict:
+            except VersionConflictError:
                 continue
-            except CredentialNotFound:
+            except CredentialNotFoundError:
                 return False
-            except (CredentialIntegrityError, UnreadableCredential) as fault:
+            except (CredentialIntegrityError, UnreadableCredentialError) as fault:
                 return Unopened(tenant_id, provider, fault.reason)
             return True
         return False  # changed all the time; the next pass meets it again

@@ -5,7 +5,7 @@ and sealing happen in the same process; what comes back is counts, and the place
 opened. Keys and the database's address reach it through a pipe, never on its command line, in its environment or in a
 file. Each batch waits for a word from whoever asked, so a process that nobody waits for ends after its batch; Ctrl-C
 reaches only the one that asked. A process that is lost, or silent for `PATIENCE_S`, ends the rotation with
-`SealingProcessLost`; what was sealed until then is in the log, and the next rotation goes on from there.
+`ReencryptionProcessError`; what was sealed until then is in the log, and the next rotation goes on from there.
 """
 
 import json
@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from domain.credentials.secret import Secret
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
@@ -38,7 +38,7 @@ PATIENCE_S = 60
 _GO_ON = b"go on"
 
 
-class SealingProcessLost(Exception):
+class ReencryptionProcessError(Exception):
     """The process that sealed ended without a word, or with a fault of its own, whose type is all that is told."""
 
 
@@ -52,7 +52,7 @@ class SealingProcess:
         self._rest = rest
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
-        """Seal until nothing moves. Raises StoreUnavailable, SealingProcessLost."""
+        """Seal until nothing moves. Raises StoreUnavailableError, ReencryptionProcessError."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="sealing", daemon=True)
@@ -65,7 +65,7 @@ class SealingProcess:
                     yield told
                     _send(ours, _GO_ON)
             except (EOFError, OSError):
-                raise SealingProcessLost("it ended without a word") from None
+                raise ReencryptionProcessError("it ended without a word") from None
             finally:
                 ours.close()
                 _end(process)
@@ -96,10 +96,10 @@ def _received(connection: Connection) -> Sealed | None:
     if not connection.poll(PATIENCE_S):
         raise EOFError
     message = json.loads(connection.recv_bytes())
-    if message["fault"] == StoreUnavailable.code:
-        raise StoreUnavailable
+    if message["fault"] == StoreUnavailableError.code:
+        raise StoreUnavailableError
     if message["fault"]:
-        raise SealingProcessLost(message["fault"])
+        raise ReencryptionProcessError(message["fault"])
     if message["ended"]:
         return None
     unopened = tuple(Unopened(*one) for one in message["unopened"])
@@ -127,7 +127,7 @@ def _serve(asked_by: Connection) -> None:
         _carry_out(asked_by)
     except (EOFError, OSError):
         return  # nobody waits any more
-    except StoreUnavailable as fault:
+    except StoreUnavailableError as fault:
         _tell(asked_by, fault=fault.code)
     except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is told
         _tell(asked_by, fault=type(fault).__name__)

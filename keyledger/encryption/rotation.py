@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import RotationRefused, VersionConflict
+from domain.errors import RotationRefusedError, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import (
@@ -82,7 +82,7 @@ class Rotator:
         self._sealing = sealing or LocalSealing(pool, log, keyring, clock)
 
     def plan(self) -> RotationPlan:
-        """Say what a rotation would do. Raises StoreUnavailable."""
+        """Say what a rotation would do. Raises StoreUnavailableError."""
         primary = self._keyring.primary_id
         behind = [node.name for node in live_nodes(self._pool) if primary not in node.key_ids]
         obstacles = tuple(f"the service {name} does not know the key {primary}" for name in behind)
@@ -93,10 +93,10 @@ class Rotator:
         return RotationPlan(primary, row["n"] if row else 0, obstacles)
 
     def begin(self, meta: CommandMeta) -> KeyRotationStarted:
-        """Record the start of a rotation. Raises RotationRefused, StoreUnavailable."""
+        """Record the start of a rotation. Raises RotationRefusedError, StoreUnavailableError."""
         plan = self.plan()
         if plan.obstacles:
-            raise RotationRefused(
+            raise RotationRefusedError(
                 f"The rotation may not start: {'; '.join(plan.obstacles)}."
                 " Give it the key, with keyledger keys add-next and keyledger reload, or stop it."
             )
@@ -110,7 +110,7 @@ class Rotator:
     def run(self, begun: KeyRotationStarted, meta: CommandMeta, watch: Watch) -> RotationProgress:
         """Carry out a rotation that began, until nothing is left or `watch` says stop.
 
-        Raises StoreUnavailable and what the sealing raises; what was sealed until then stays.
+        Raises StoreUnavailableError and what the sealing raises; what was sealed until then stays.
         """
         progress = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
         if not watch(progress):
@@ -141,7 +141,7 @@ def append_to_keyring(log: StreamLog, decide_next: Callable[[Keys], E]) -> E:
         event = decide_next(replay(log.stream(KEYRING_STREAM)))
         try:
             log.append([event])
-        except VersionConflict:
+        except VersionConflictError:
             continue
         return event
     event = decide_next(replay(log.stream(KEYRING_STREAM)))

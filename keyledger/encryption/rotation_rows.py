@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import RotationNotFound
+from domain.errors import RotationNotFoundError
 from domain.operations.encryption_keys import KeyRotationStarted, RotationCounts
 from domain.operations.rotation import RotationState, RotationStatus, Unopened
 from keyledger.encryption.rotation import RotationProgress
@@ -43,13 +43,13 @@ class RotationRecords:
         self._pool = pool
 
     def open(self, begun: KeyRotationStarted) -> bool:
-        """Note that a rotation began; say whether it was not noted before. Raises StoreUnavailable."""
+        """Note that a rotation began; say whether it was not noted before. Raises StoreUnavailableError."""
         values = [begun.rotation_id, begun.key_id, begun.actor, begun.credentials, begun.timestamp]
         with unavailable(), self._pool.connection() as connection:
             return connection.execute(_OPEN, values).rowcount == 1
 
     def write(self, progress: RotationProgress, state: RotationState) -> bool:
-        """Note where a rotation is; say whether somebody asked to cancel it. Raises StoreUnavailable."""
+        """Note where a rotation is; say whether somebody asked to cancel it. Raises StoreUnavailableError."""
         values = {
             "rotation_id": progress.rotation_id,
             "state": state.value,
@@ -64,23 +64,23 @@ class RotationRecords:
         return bool(row and row["cancel_requested"])
 
     def latest(self) -> Sequence[RotationStatus]:
-        """Return the newest `SHOWN` rotations, newest first. Raises StoreUnavailable."""
+        """Return the newest `SHOWN` rotations, newest first. Raises StoreUnavailableError."""
         return self._read("ORDER BY started_at DESC, rotation_id LIMIT %(shown)s", {"shown": SHOWN})
 
     def running(self) -> Sequence[RotationStatus]:
-        """Return the rotations that somebody runs now. Raises StoreUnavailable."""
+        """Return the rotations that somebody runs now. Raises StoreUnavailableError."""
         found = self._read("WHERE state = 'running' ORDER BY started_at", {})
         return [one for one in found if one.state is RotationState.RUNNING]
 
     def one(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation. Raises RotationNotFound, StoreUnavailable."""
+        """Return one rotation. Raises RotationNotFoundError, StoreUnavailableError."""
         found = self._read("WHERE rotation_id = %(id)s", {"id": rotation_id})
         if not found:
-            raise RotationNotFound
+            raise RotationNotFoundError
         return found[0]
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises RotationNotFound, StoreUnavailable."""
+        """Ask whoever runs it to stop after its batch. Raises RotationNotFoundError, StoreUnavailableError."""
         statement = "UPDATE key_rotations SET cancel_requested = true WHERE rotation_id = %s AND state = 'running'"
         with unavailable(), self._pool.connection() as connection:
             connection.execute(statement, [rotation_id])

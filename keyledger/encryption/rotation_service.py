@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from domain.errors import RotationRefused, ServiceError
+from domain.errors import RotationRefusedError, ServiceError
 from domain.event import CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
@@ -101,13 +101,13 @@ class Rotations:
         self._thread: threading.Thread | None = None
 
     def keys(self) -> Sequence[KeyStatus]:
-        """Return every key, the primary first. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return every key, the primary first. Raises StoreUnavailableError, CredentialIntegrityError."""
         return self._work().statuses.all()
 
     def start(self, meta: CommandMeta) -> RotationStatus:
         """Begin a rotation in the background, or return the one that the same command began.
 
-        Raises RotationRefused, StoreUnavailable.
+        Raises RotationRefusedError, StoreUnavailableError.
         """
         with self._starting:
             rotator = self._work().rotator
@@ -120,15 +120,15 @@ class Rotations:
             return self._records.one(begun.rotation_id)
 
     def rotations(self) -> Sequence[RotationStatus]:
-        """Return the latest rotations, newest first. Raises StoreUnavailable."""
+        """Return the latest rotations, newest first. Raises StoreUnavailableError."""
         return self._records.latest()
 
     def rotation(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation. Raises RotationNotFound, StoreUnavailable."""
+        """Return one rotation. Raises RotationNotFoundError, StoreUnavailableError."""
         return self._records.one(rotation_id)
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises RotationNotFound, StoreUnavailable."""
+        """Ask whoever runs it to stop after its batch. Raises RotationNotFoundError, StoreUnavailableError."""
         return self._records.cancel(rotation_id)
 
     def stop(self) -> None:
@@ -143,7 +143,7 @@ class Rotations:
         if self._thread is None or not self._thread.is_alive() or self._rotation_id is None:
             return
         if self._records.one(self._rotation_id).state in {RotationState.RUNNING, RotationState.INTERRUPTED}:
-            raise RotationRefused("The rotation may not start: this service runs one already.")
+            raise RotationRefusedError("The rotation may not start: this service runs one already.")
         self._thread.join()  # what is over may already be told, while its thread has a last step to take
 
     def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:

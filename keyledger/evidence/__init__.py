@@ -9,15 +9,15 @@ Nothing here imports the service: all it needs is `domain`, `keyledger.proofs.si
 `keyledger.log.durable_file`.
 """
 
-from keyledger.evidence.fault import EvidenceFault, FolderInUse
+from keyledger.evidence.errors import EvidenceError, FolderInUseError
 from keyledger.evidence.full_bundle import FullBundleWriter
 from keyledger.evidence.tenant_bundle import ProvenLeaf, TenantBundleWriter
 from keyledger.evidence.verification import Verdict, verify_bundle
 from keyledger.evidence.witness import Witness
 
 __all__ = [
-    "EvidenceFault",
-    "FolderInUse",
+    "EvidenceError",
+    "FolderInUseError",
     "FullBundleWriter",
     "ProvenLeaf",
     "TenantBundleWriter",

@@ -15,16 +15,16 @@ from domain.proofs.signed_note import parse_note
 from domain.proofs.tiles import (
     MAX_BUNDLE_SIZE,
     TILE_WIDTH,
+    InvalidTileError,
     Tile,
     TileBuilder,
-    TileFault,
     TileRow,
     decode_entries,
     encode_entries,
     tiles_of_level,
 )
 from keyledger.evidence import layout
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 
 Progress = Callable[[int, int], None]
 """Told how many records are done, and of how many."""
@@ -44,8 +44,8 @@ class FullBundleWriter:
     def write(self, leaves: Iterable[bytes], checkpoint: bytes, progress: Progress = silent) -> None:
         """Write all leaves of the log, in order, under their signed checkpoint.
 
-        Raises FolderInUse; MalformedNote; EvidenceFault when the leaves are not those of the checkpoint; ValueError for
-        a leaf that is too long; OSError. Nothing is left behind then.
+        Raises FolderInUseError; MalformedNoteError; EvidenceError when the leaves are not those of the checkpoint;
+        ValueError for a leaf that is too long; OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
         with layout.bundle_folder(self._folder) as draft:
@@ -54,14 +54,14 @@ class FullBundleWriter:
                 entries = list(islice(rest, tile.width))
                 if len(entries) < tile.width:
                     missing = tile.index * TILE_WIDTH + len(entries) + 1
-                    raise EvidenceFault(f"there is none, but the checkpoint is over {signed.size} records.", missing)
+                    raise EvidenceError(f"there is none, but the checkpoint is over {signed.size} records.", missing)
                 _write(draft / tile.entries_path, encode_entries(entries))
                 _write_rows(draft, builder.complete(map(leaf_hash, entries)))
                 progress(builder.size, signed.size)
             if next(rest, None) is not None:
-                raise EvidenceFault("it is not under the checkpoint.", signed.size + 1)
+                raise EvidenceError("it is not under the checkpoint.", signed.size + 1)
             if builder.root() != signed.root:
-                raise EvidenceFault("The records are not those that the checkpoint was signed over.")
+                raise EvidenceError("The records are not those that the checkpoint was signed over.")
             _write_rows(draft, builder.partial())
             layout.finish(draft, checkpoint)
 
@@ -76,7 +76,7 @@ def recompute(
     """Recompute every tile and the root of a full bundle from its entries; return how many tiles there are.
 
     older: a checkpoint that the tree has to go on from. look: is given each position and leaf, in order, once its hash
-    is the one in its tile. Raises EvidenceFault, with the first position that is wrong where one can be named.
+    is the one in its tile. Raises EvidenceError, with the first position that is wrong where one can be named.
     """
     builder, tiles = TileBuilder(), 0
     older_root = EMPTY_ROOT if older is not None and older.size == 0 else None
@@ -96,12 +96,12 @@ def recompute(
         progress(builder.size, checkpoint.size)
     tiles += _compare(folder, builder.partial())
     if builder.root() != checkpoint.root:
-        raise EvidenceFault(
+        raise EvidenceError(
             "The records in this bundle, taken together, are not those that the checkpoint was signed over: at least"
             " one was changed, removed or inserted, and the tiles were made to fit."
         )
     if older is not None and older_root != older.root:
-        raise EvidenceFault(
+        raise EvidenceError(
             f"The first {older.size} records are not those of the older checkpoint: the log was rewritten since, and"
             " signed anew."
         )
@@ -109,7 +109,7 @@ def recompute(
 
 
 def tile_files(folder: Path, tiles: Iterable[Tile]) -> list[bytes]:
-    """Return the hashes in some tiles of a bundle. Raises EvidenceFault."""
+    """Return the hashes in some tiles of a bundle. Raises EvidenceError."""
     return [_hashes(folder, tile) for tile in tiles]
 
 
@@ -118,13 +118,13 @@ def _tile_of_leaves(folder: Path, tile: Tile, first: int) -> tuple[list[bytes], 
     data = layout.read(folder, tile.entries_path, MAX_BUNDLE_SIZE, first + 1)
     try:
         entries = decode_entries(data, tile.width)
-    except TileFault:
+    except InvalidTileError:
         meaning = f"{tile.entries_path} does not hold {tile.width} records: some were removed, added or cut off."
-        raise EvidenceFault(meaning, first + 1) from None
+        raise EvidenceError(meaning, first + 1) from None
     hashes, kept = list(map(leaf_hash, entries)), _hashes(folder, tile)
     if b"".join(hashes) != kept:
         wrong = next(n for n, one in enumerate(hashes) if kept[n * HASH_SIZE : (n + 1) * HASH_SIZE] != one)
-        raise EvidenceFault(
+        raise EvidenceError(
             f"it does not have the hash that stands for it in {tile.path}: the record was changed after it was signed,"
             " or the tile was.",
             first + wrong + 1,
@@ -137,7 +137,7 @@ def _compare(folder: Path, rows: Sequence[TileRow]) -> int:
     for row in rows:
         if row.tile.level and _hashes(folder, row.tile) != row.hashes:
             span = TILE_WIDTH ** (row.tile.level + 1)
-            raise EvidenceFault(
+            raise EvidenceError(
                 f"{row.tile.path} is not what the records from here on hash to: the tile was changed, or one of these"
                 " records together with the tile that it is in.",
                 row.tile.index * span + 1,
@@ -149,7 +149,7 @@ def _hashes(folder: Path, tile: Tile) -> bytes:
     first = tile.index * TILE_WIDTH ** (tile.level + 1) + 1
     hashes = layout.read(folder, tile.path, TILE_WIDTH * HASH_SIZE, first)
     if len(hashes) != tile.width * HASH_SIZE:
-        raise EvidenceFault(f"{tile.path} does not hold {tile.width} hashes.", first)
+        raise EvidenceError(f"{tile.path} does not hold {tile.width} hashes.", first)
     return hashes
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, MalformedRecord, decode_record
+from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
 from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
@@ -24,7 +24,7 @@ from domain.operations.encryption_keys import (
     KeyRotationCompleted,
     KeyRotationStarted,
 )
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
@@ -36,7 +36,7 @@ _stream_of = lru_cache(1 << 16)(stream_id)
 
 
 class History:
-    """The records of a log, or of one tenant, told in order. The first that cannot be is an EvidenceFault."""
+    """The records of a log, or of one tenant, told in order. The first that cannot be is an EvidenceError."""
 
     def __init__(self, *, whole: bool, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
         """whole: every record of the log is told. tolerance: how far time may go back before it is noted."""
@@ -64,21 +64,21 @@ class History:
         return {kind: count for kind, count in self.types.items() if kind not in _CREDENTIAL | _KEYRING}
 
     def tell_leaf(self, position: int, leaf: bytes) -> None:
-        """Check the leaf at `position`. Raises EvidenceFault."""
+        """Check the leaf at `position`. Raises EvidenceError."""
         try:
             record = decode_record(leaf)
-        except MalformedRecord as fault:
-            raise EvidenceFault(f"it is not an audit record ({fault}).", position) from None
+        except MalformedRecordError as fault:
+            raise EvidenceError(f"it is not an audit record ({fault}).", position) from None
         if record.position != position:
-            raise EvidenceFault(
+            raise EvidenceError(
                 f"it says that it is record {record.position}: a record was removed, inserted or moved.", position
             )
         self.tell(record)
 
     def tell(self, record: AuditRecord) -> None:
-        """Check the next record. Raises EvidenceFault."""
+        """Check the next record. Raises EvidenceError."""
         if self._whole and record.position != self.position + 1:
-            raise EvidenceFault(f"it follows record {self.position}: records are missing.", record.position)
+            raise EvidenceError(f"it follows record {self.position}: records are missing.", record.position)
         self.position = record.position
         self._time(record)
         live = self._version(record)
@@ -109,14 +109,14 @@ class History:
             return live
         before = f"the one before it has version {version}" if version else "it is the first one"
         what = "a record of the stream is missing" if record.version > version else "the stream has two histories"
-        raise EvidenceFault(
+        raise EvidenceError(
             f"it has version {record.version} of stream {record.stream}, but {before}: {what}.", record.position
         )
 
     def _keyring(self, record: AuditRecord) -> None:
         key_id, rotation = record.key_id, record.details.get("rotation_id")
         if record.stream != KEYRING_STREAM:
-            raise EvidenceFault("it is about an encryption key, but not in the stream of the keys.", record.position)
+            raise EvidenceError("it is about an encryption key, but not in the stream of the keys.", record.position)
         _require_success(record)
         fault = None
         if key_id is None:
@@ -144,7 +144,7 @@ class History:
                 fault = "a rotation ends that is not under way"
             self._rotations[rotation] = True
         if fault:
-            raise EvidenceFault(f"{fault}.", record.position)
+            raise EvidenceError(f"{fault}.", record.position)
 
 
 def _own_stream(record: AuditRecord) -> bool:
@@ -156,9 +156,9 @@ def _own_stream(record: AuditRecord) -> bool:
 def _credential(record: AuditRecord, live: bool) -> bool:
     """Check a step in the life of a credential; return whether it is live afterwards."""
     if record.tenant_id is None or record.provider is None:
-        raise EvidenceFault("it is about a credential, but does not name the tenant and the provider.", record.position)
+        raise EvidenceError("it is about a credential, but does not name the tenant and the provider.", record.position)
     if not _own_stream(record):
-        raise EvidenceFault(
+        raise EvidenceError(
             "it is about a credential, but in the stream of another one: tenant, provider or stream were exchanged.",
             record.position,
         )
@@ -167,10 +167,10 @@ def _credential(record: AuditRecord, live: bool) -> bool:
         return True
     if not live:
         done = "deleted" if record.type == CredentialDeleted.TOPIC else "re-encrypted"
-        raise EvidenceFault(f"a credential is {done} that is not there.", record.position)
+        raise EvidenceError(f"a credential is {done} that is not there.", record.position)
     return record.type == CredentialReencrypted.TOPIC
 
 
 def _require_success(record: AuditRecord) -> None:
     if record.outcome is not Outcome.SUCCESS:
-        raise EvidenceFault(f"a change of type {record.type} is said to have been {record.outcome}.", record.position)
+        raise EvidenceError(f"a change of type {record.type} is said to have been {record.outcome}.", record.position)

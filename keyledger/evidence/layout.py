@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from domain.proofs.signed_note import MAX_NOTE_SIZE
-from keyledger.evidence.fault import EvidenceFault, FolderInUse
+from keyledger.evidence.errors import EvidenceError, FolderInUseError
 
 CHECKPOINT, README, TENANT, RECORDS, TILES = "checkpoint", "README.txt", "tenant.json", "records.jsonl", "tile"
 FORMAT = "keyledger-tenant-evidence/v1"
@@ -66,10 +66,10 @@ The formats
 def bundle_folder(folder: Path) -> Iterator[Path]:
     """Give a draft folder, and put it under the name `folder` at the end.
 
-    Raises FolderInUse, OSError. Whatever is raised inside removes the draft.
+    Raises FolderInUseError, OSError. Whatever is raised inside removes the draft.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise FolderInUse
+        raise FolderInUseError
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -78,7 +78,7 @@ def bundle_folder(folder: Path) -> Iterator[Path]:
             draft.replace(folder)
         except OSError:
             if folder.is_dir() and any(folder.iterdir()):
-                raise FolderInUse from None
+                raise FolderInUseError from None
             raise
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -92,7 +92,7 @@ def finish(draft: Path, checkpoint: bytes) -> None:
 
 
 def read(folder: Path, name: str, limit: int, position: int | None = None) -> bytes:
-    """Return a file of a bundle. position: of the first record it concerns. Raises EvidenceFault.
+    """Return a file of a bundle. position: of the first record it concerns. Raises EvidenceError.
 
     Whoever made the bundle may not be trusted: what is no regular file is not waited for, and no more than `limit`
     bytes are read.
@@ -101,24 +101,24 @@ def read(folder: Path, name: str, limit: int, position: int | None = None) -> by
     try:
         with os.fdopen(os.open(folder / name, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise EvidenceFault(f"{name} is not a file.", position)
+                raise EvidenceError(f"{name} is not a file.", position)
             content = file.read(limit + 1)
     except FileNotFoundError:
-        raise EvidenceFault(f"{name} is missing from the bundle.", position) from None
+        raise EvidenceError(f"{name} is missing from the bundle.", position) from None
     except OSError as failure:
-        raise EvidenceFault(f"{name} cannot be read ({failure.strerror}).", position) from None
+        raise EvidenceError(f"{name} cannot be read ({failure.strerror}).", position) from None
     if len(content) > limit:
-        raise EvidenceFault(f"{name} is larger than a file of its kind can be.", position)
+        raise EvidenceError(f"{name} is larger than a file of its kind can be.", position)
     return content
 
 
 def read_checkpoint(folder: Path) -> bytes:
-    """Return the signed checkpoint of a bundle, not verified. Raises EvidenceFault."""
+    """Return the signed checkpoint of a bundle, not verified. Raises EvidenceError."""
     return read(folder, CHECKPOINT, MAX_NOTE_SIZE)
 
 
 def require_readme(folder: Path) -> None:
-    """Raise EvidenceFault unless README.txt says what this format says: somebody may act on it."""
+    """Raise EvidenceError unless README.txt says what this format says: somebody may act on it."""
     text = README_TEXT.encode()
     if read(folder, README, len(text)) != text:
-        raise EvidenceFault(f"{README} is not the one of this format. Do not follow what it says.")
+        raise EvidenceError(f"{README} is not the one of this format. Do not follow what it says.")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domain.audit.record import AuditRecord, MalformedRecord, decode_record
+from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.merkle_tree import InvalidProof, leaf_hash, verify_inclusion
-from domain.proofs.signed_note import MalformedNote, decode_base64, parse_note
+from domain.proofs.merkle_tree import InvalidProofError, leaf_hash, verify_inclusion
+from domain.proofs.signed_note import MalformedNoteError, decode_base64, parse_note
 from domain.proofs.tiles import MAX_ENTRY_SIZE
 from keyledger.evidence import layout
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 
 _MAX_HEAD = 4096
 # A leaf whose every byte is escaped, and the longest proof there can be.
@@ -44,8 +44,8 @@ class TenantBundleWriter:
     def write(self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes) -> None:
         """Write the records of a tenant, in the order of the log, under a signed checkpoint.
 
-        Raises FolderInUse; MalformedNote; EvidenceFault when a record is another tenant's, out of order or not proven;
-        OSError. Nothing is left behind then.
+        Raises FolderInUseError; MalformedNoteError; EvidenceError when a record is another tenant's, out of order or
+        not proven; OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
         head = {"format": layout.FORMAT, "tenant_id": tenant_id, "tree_size": signed.size}
@@ -66,13 +66,13 @@ def is_tenant_bundle(folder: Path) -> bool:
 
 
 def read_tenant(folder: Path, checkpoint: Checkpoint) -> str:
-    """Return which tenant a bundle is about. Raises EvidenceFault."""
+    """Return which tenant a bundle is about. Raises EvidenceError."""
     content = layout.read(folder, layout.TENANT, _MAX_HEAD)
     head = _parse(content, {"format": str, "tenant_id": str, "tree_size": int})
     if head is None or head["format"] != layout.FORMAT:
-        raise EvidenceFault(f"{layout.TENANT} is not that of a bundle in the format {layout.FORMAT}.")
+        raise EvidenceError(f"{layout.TENANT} is not that of a bundle in the format {layout.FORMAT}.")
     if head["tree_size"] != checkpoint.size:
-        raise EvidenceFault(
+        raise EvidenceError(
             f"{layout.TENANT} speaks of {head['tree_size']} records, the checkpoint of {checkpoint.size}."
         )
     return str(head["tenant_id"])
@@ -81,19 +81,19 @@ def read_tenant(folder: Path, checkpoint: Checkpoint) -> str:
 def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: Callable[[AuditRecord], None]) -> int:
     """Verify the proof of every record in a bundle; return how many there are.
 
-    look: is given each record, in order, once its proof holds. Raises EvidenceFault.
+    look: is given each record, in order, once its proof holds. Raises EvidenceError.
     """
     count = previous = 0
     for line in _lines(folder):
         members = _parse(line, {"leaf": str, "position": int, "proof": list})
         after = f"after record {previous}" if previous else "at the beginning"
         if members is None:
-            raise EvidenceFault(f"{layout.RECORDS} has a line {after} that is not a record of this format.")
+            raise EvidenceError(f"{layout.RECORDS} has a line {after} that is not a record of this format.")
         position = members["position"]
         try:
             proven = ProvenLeaf(members["leaf"].encode(), [decode_base64(one) for one in members["proof"]])
-        except (MalformedNote, TypeError, AttributeError, UnicodeEncodeError):
-            raise EvidenceFault("its proof is not a list of hashes in base64.", position) from None
+        except (MalformedNoteError, TypeError, AttributeError, UnicodeEncodeError):
+            raise EvidenceError("its proof is not a list of hashes in base64.", position) from None
         record = _checked(proven, tenant_id, checkpoint, previous, position)
         look(record)
         count, previous = count + 1, position
@@ -106,24 +106,24 @@ def _checked(
     """Return the record, which is the tenant's, comes after `previous` and is proven under the checkpoint."""
     try:
         record = decode_record(proven.leaf)
-    except MalformedRecord as fault:
-        raise EvidenceFault(f"it is not an audit record ({fault}).", position or previous + 1) from None
+    except MalformedRecordError as fault:
+        raise EvidenceError(f"it is not an audit record ({fault}).", position or previous + 1) from None
     if position is None:
         position = record.position
     try:
         verify_inclusion(position - 1, checkpoint.size, leaf_hash(proven.leaf), tuple(proven.proof), checkpoint.root)
-    except InvalidProof as fault:
-        raise EvidenceFault(
+    except InvalidProofError as fault:
+        raise EvidenceError(
             f"it is not proven to be in the log ({fault}): the record was changed after it was signed, or moved, or"
             " never was there.",
             position,
         ) from None
     if record.position != position:
-        raise EvidenceFault(f"it says that it is record {record.position}.", position)
+        raise EvidenceError(f"it says that it is record {record.position}.", position)
     if position <= previous:
-        raise EvidenceFault(f"it comes after record {previous}: records are repeated or out of order.", position)
+        raise EvidenceError(f"it comes after record {previous}: records are repeated or out of order.", position)
     if record.tenant_id != tenant_id:
-        raise EvidenceFault("it is not a record of this tenant.", position)
+        raise EvidenceError("it is not a record of this tenant.", position)
     return record
 
 
@@ -131,12 +131,12 @@ def _lines(folder: Path) -> Iterator[bytes]:
     """Yield the lines of the records; one that is cut off or too long as far as it goes, so that it does not parse."""
     try:
         if not (folder / layout.RECORDS).is_file():
-            raise EvidenceFault(f"{layout.RECORDS} is missing from the bundle.")
+            raise EvidenceError(f"{layout.RECORDS} is missing from the bundle.")
         with (folder / layout.RECORDS).open("rb") as file:
             while line := file.readline(_MAX_LINE):
                 yield line
     except OSError as failure:
-        raise EvidenceFault(f"{layout.RECORDS} cannot be read ({failure.strerror}).") from None
+        raise EvidenceError(f"{layout.RECORDS} cannot be read ({failure.strerror}).") from None
 
 
 def _members(proven: ProvenLeaf, position: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from domain.audit.record import AuditRecord
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, MalformedNote, UntrustedNote, open_note
+from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, MalformedNoteError, UntrustedNoteError, open_note
 from keyledger.evidence import full_bundle, layout, tenant_bundle
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import Progress, silent
 from keyledger.evidence.history import CLOCK_TOLERANCE, History
 from keyledger.proofs.signing_keys import Ed25519Verifier, cosigned_at, verifier_of
@@ -36,7 +36,7 @@ class Verdict:
     proven: Sequence[str]
     notes: Sequence[str]
     not_interpreted: Mapping[str, int]
-    fault: EvidenceFault | None
+    fault: EvidenceError | None
     checkpoint: Checkpoint | None
     tenant_id: str | None = None
 
@@ -80,32 +80,33 @@ def verify_bundle(
     for a full bundle. tolerance: how far time may go
     back from one record to another before it is noted.
 
-    Raises MalformedNote when one of the verifier keys is none; whatever is wrong with the evidence is in the verdict.
+    Raises MalformedNoteError when one of the verifier keys is none; whatever is wrong with the evidence is in the
+    verdict.
     """
     log = _verifier(vkey, ED25519, "of a log")
     cosigners = [_verifier(witness, COSIGNATURE_V1, "of a witness") for witness in witnesses]
     found, fault = _Findings(), None
     try:
         _verify(folder, log, cosigners, since, progress, tolerance, found)
-    except EvidenceFault as raised:
+    except EvidenceError as raised:
         fault = raised
     not_interpreted = found.history.not_interpreted if found.history else {}
     return Verdict(tuple(found.proven), tuple(found.notes), not_interpreted, fault, found.checkpoint, found.tenant_id)
 
 
 def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed25519Verifier] = ()) -> Checkpoint:
-    """Return the checkpoint that a log signed, under its own name, and all cosigners. Raises EvidenceFault."""
+    """Return the checkpoint that a log signed, under its own name, and all cosigners. Raises EvidenceError."""
     try:
         note, verified = open_note(data, [log, *cosigners])
         checkpoint = parse_checkpoint(note.text)
-    except (MalformedNote, UntrustedNote) as fault:
-        raise EvidenceFault(f"The checkpoint is not to be trusted: {fault}.") from None
+    except (MalformedNoteError, UntrustedNoteError) as fault:
+        raise EvidenceError(f"The checkpoint is not to be trusted: {fault}.") from None
     signers = {(signature.name, signature.key_id) for signature in verified}
     for key in (log, *cosigners):
         if (key.name, key.key_id) not in signers:
-            raise EvidenceFault(f"The checkpoint is not signed by {key.name}.")
+            raise EvidenceError(f"The checkpoint is not signed by {key.name}.")
     if checkpoint.origin != log.name:
-        raise EvidenceFault("The checkpoint is of another log than the key is: its origin is not the name of the key.")
+        raise EvidenceError("The checkpoint is of another log than the key is: its origin is not the name of the key.")
     return checkpoint
 
 
@@ -141,13 +142,13 @@ def _verify_full(
     found: _Findings,
 ) -> None:
     history = found.history = History(whole=True, tolerance=tolerance)
-    faults = list[EvidenceFault]()
+    faults = list[EvidenceError]()
 
     def look(position: int, leaf: bytes) -> None:
         if not faults:  # what follows one that cannot be means nothing, but its hash still counts
             try:
                 history.tell_leaf(position, leaf)
-            except EvidenceFault as fault:
+            except EvidenceError as fault:
                 faults.append(fault)
 
     tiles = full_bundle.recompute(folder, checkpoint, older, look, progress)
@@ -174,18 +175,18 @@ def _verify_tenant(
 ) -> None:
     tenant_id = found.tenant_id = tenant_bundle.read_tenant(folder, checkpoint)
     if older is not None and older.size < checkpoint.size:
-        raise EvidenceFault(
+        raise EvidenceError(
             "A bundle of one tenant cannot show that the log goes on from the older checkpoint. Verify it without that,"
             " and a full bundle with it."
         )
     history = found.history = History(whole=False, tolerance=tolerance)
-    faults = list[EvidenceFault]()
+    faults = list[EvidenceError]()
 
     def look(record: AuditRecord) -> None:
         if not faults:
             try:
                 history.tell(record)
-            except EvidenceFault as fault:
+            except EvidenceError as fault:
                 faults.append(fault)
 
     count = tenant_bundle.verify_records(folder, tenant_id, checkpoint, look)
@@ -218,15 +219,15 @@ def _older(since: str, log: Ed25519Verifier, checkpoint: Checkpoint) -> Checkpoi
     """Return the auditor's older checkpoint, which the new one may go on from."""
     try:
         older = open_checkpoint(since.encode(), log)
-    except (EvidenceFault, UnicodeEncodeError):
-        raise EvidenceFault("The older checkpoint is not one that this key signed.") from None
+    except (EvidenceError, UnicodeEncodeError):
+        raise EvidenceError("The older checkpoint is not one that this key signed.") from None
     if older.size > checkpoint.size:
-        raise EvidenceFault(
+        raise EvidenceError(
             f"The older checkpoint is over {older.size} records, this one over {checkpoint.size}: records were removed,"
             " or the two were exchanged."
         )
     if older.size == checkpoint.size and older.root != checkpoint.root:
-        raise EvidenceFault(
+        raise EvidenceError(
             f"The older checkpoint is over {older.size} records, too, but over other ones: the log was rewritten."
         )
     return older
@@ -251,7 +252,7 @@ def _day(seconds: int) -> str:
 def _verifier(vkey: str, kind: int, whose: str) -> Ed25519Verifier:
     verifier = verifier_of(vkey)
     if verifier.key.kind != kind:
-        raise MalformedNote(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
+        raise MalformedNoteError(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
     return verifier
 
 

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint
-from domain.proofs.merkle_tree import InvalidProof, consistency_proof, verify_consistency
+from domain.proofs.merkle_tree import InvalidProofError, consistency_proof, verify_consistency
 from domain.proofs.signed_note import parse_note
-from domain.proofs.tiles import TileFault, TileHashes
+from domain.proofs.tiles import InvalidTileError, TileHashes
 from keyledger.evidence import layout
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import tile_files
 from keyledger.evidence.verification import open_checkpoint
 from keyledger.log.durable_file import alone, replace_file
@@ -29,28 +29,28 @@ class Witness:
     """A witness of one log."""
 
     def __init__(self, state_file: Path, log_vkey: str, signer: WitnessSigner) -> None:
-        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises MalformedNote."""
+        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises MalformedNoteError."""
         self._file = state_file
         self._log = verifier_of(log_vkey)
         self._signer = signer
 
     def last(self) -> Checkpoint | None:
-        """Return the last checkpoint that was cosigned, None before the first. Raises EvidenceFault, OSError."""
+        """Return the last checkpoint that was cosigned, None before the first. Raises EvidenceError, OSError."""
         try:
             data = self._file.read_bytes()
         except FileNotFoundError:
             return None
         try:
             return open_checkpoint(data, self._log)
-        except EvidenceFault as fault:
-            raise EvidenceFault(f"{self._file} is not the last checkpoint of this log. {fault.meaning}") from None
+        except EvidenceError as fault:
+            raise EvidenceError(f"{self._file} is not the last checkpoint of this log. {fault.meaning}") from None
 
     def observe(self, checkpoint: bytes, proof: Sequence[bytes] = ()) -> bytes:
         """Return the checkpoint with the witness's cosignature, once it is remembered.
 
         proof: that it goes on from the last one (RFC 6962, 2.1.2); empty for the first and for the same one again.
 
-        Raises EvidenceFault, OSError.
+        Raises EvidenceError, OSError.
         """
         new = open_checkpoint(checkpoint, self._log)
         with alone(self._file):  # two that each follow another history must not both find it new
@@ -67,7 +67,7 @@ class Witness:
 
         The proof is computed from the bundle's tiles. Its records are not looked at: that is `verify_bundle`.
 
-        Raises EvidenceFault, OSError.
+        Raises EvidenceError, OSError.
         """
         checkpoint = layout.read_checkpoint(folder)
         new, last = open_checkpoint(checkpoint, self._log), self.last()
@@ -76,14 +76,14 @@ class Witness:
             _require_not_smaller(new, last)
             try:
                 proof = consistency_proof(last.size, new.size, TileHashes(new.size, partial(tile_files, folder)))
-            except TileFault as fault:
-                raise EvidenceFault(f"{fault}.") from None
+            except InvalidTileError as fault:
+                raise EvidenceError(f"{fault}.") from None
         return self.observe(checkpoint, proof)
 
 
 def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
     if new.size < last.size:
-        raise EvidenceFault(
+        raise EvidenceError(
             f"The checkpoint is over {new.size} records, but one over {last.size} was seen before: records were"
             " removed, or this is an old one. Nothing was cosigned."
         )
@@ -92,8 +92,8 @@ def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
 def _require_consistent(new: Checkpoint, last: Checkpoint, proof: Sequence[bytes]) -> None:
     try:
         verify_consistency(last.size, new.size, tuple(proof), last.root, new.root)
-    except InvalidProof as fault:
-        raise EvidenceFault(
+    except InvalidProofError as fault:
+        raise EvidenceError(
             f"The checkpoint over {new.size} records is not shown to go on from the one over {last.size} that was seen"
             f" before ({fault}): the log was rewritten, or the proof is another's. Nothing was cosigned."
         ) from None

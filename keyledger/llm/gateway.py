@@ -14,7 +14,7 @@ from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.credentials.resolution import Receipt, Route
 from domain.endpoints.rules import endpoint_fault
-from domain.errors import FieldFault, InvalidRequest, ProviderUnavailable, ServiceError
+from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import LegacyAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
 from keyledger.llm.adapters.warming import Warming
@@ -69,7 +69,7 @@ class Gateway:
         return self._means().catalogue.listed
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UnknownModel."""
+        """Return one model. Raises UnknownModelError."""
         return self._means().catalogue.model(name)
 
     async def explain(self, tenant_id: str, model: str) -> Route:
@@ -79,7 +79,7 @@ class Gateway:
         return await means.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
-        """Complete a chat. Raises what resolution raises, UnknownModel, InvalidRequest and ProviderFailed."""
+        """Complete a chat. Raises what resolution raises, UnknownModelError, InvalidRequestError and ProviderError."""
         means = self._means()
         entry = _of_kind(means.catalogue, model, ModelKind.COMPLETION)
         return await self._call(means, tenant_id, entry, chat_request(params))
@@ -104,7 +104,7 @@ class Gateway:
         if route.tenant_endpoint and endpoint_fault(
             route.base_url, means.rules, self_hosted=route.provider.self_hosted
         ):
-            raise ProviderUnavailable(entry.provider, "endpoint-not-allowed")
+            raise ProviderUnavailableError(entry.provider, "endpoint-not-allowed")
         way = plan(entry, route)
         lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
         lease.self_hosted = route.provider.self_hosted
@@ -141,7 +141,7 @@ class Gateway:
                     return embeddings_shape(lease.aside.put_back(content), entry.name)
                 content = await adapter.chat(way, request)
                 return chat_shape(lease.aside.put_back(content), entry.name)
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             fault = error
         except Exception as error:  # noqa: BLE001  whatever it is, it may quote the provider
             fault = outcome(lease.seen, receipt, request, blamed(error, request))
@@ -155,16 +155,16 @@ def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
     entry = catalogue.model(name)
     if entry.kind is not kind:
         route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
-        raise InvalidRequest([FieldFault("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
+        raise InvalidRequestError([InvalidField("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
     return entry
 
 
 async def _loaded(adapter: LiteLLMAdapter | LegacyAdapter, provider: str) -> None:
-    fault: ProviderUnavailable | None = None
+    fault: ProviderUnavailableError | None = None
     try:
         await adapter.warm_up()
     except Exception:  # noqa: BLE001  an installation can be broken in any way
-        fault = ProviderUnavailable(provider, "adapter-not-loaded")
+        fault = ProviderUnavailableError(provider, "adapter-not-loaded")
     if fault is not None:
         raise fault
 

@@ -11,7 +11,7 @@ from itertools import islice
 from uuid import UUID, uuid4
 
 from domain.audit.events import AcceptanceEvent, accept_or_reject, acceptance_stream
-from domain.errors import StoreUnavailable, VersionConflict
+from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import EventLog
 
@@ -77,7 +77,7 @@ class AcceptanceRecords:
             known.heard.add(heard)
 
     def store(self) -> None:
-        """Append the events for what is new. Raises StoreUnavailable; what is not stored then is kept."""
+        """Append the events for what is new. Raises StoreUnavailableError; what is not stored then is kept."""
         while batch := dict(islice(self._unstored.items(), BATCH)):
             self._store(batch)
             for credential in batch:
@@ -90,10 +90,10 @@ class AcceptanceRecords:
             try:
                 if events:
                     self._log.append(events)
-            except VersionConflict:
+            except VersionConflictError:
                 continue
             return
-        raise StoreUnavailable
+        raise StoreUnavailableError
 
     def _events(self, batch: Mapping[Credential, _Unstored], newest: Mapping[UUID, Event]) -> Iterable[AcceptanceEvent]:
         last = dict(newest)

@@ -23,7 +23,7 @@ from uuid import UUID
 from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import row_digest
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from keyledger.log.durable_file import replace_file
 from projections.database.connections import BoundedConnection, Row, unavailable
 
@@ -39,7 +39,7 @@ SELECT ledger.ledger_id, event.*
 """
 
 
-class AnchorUnreadable(Exception):
+class UnreadableAnchorError(Exception):
     """The file is there and is not an anchor, or may not be read."""
 
 
@@ -81,19 +81,19 @@ class AnchorFile:
         self.path = data_dir / FILE_NAME
 
     def read(self) -> dict[str, Anchor]:
-        """Return the anchors by ledger id, none where there is no file. Raises AnchorUnreadable."""
+        """Return the anchors by ledger id, none where there is no file. Raises UnreadableAnchorError."""
         try:
             stored = json.loads(self.path.read_bytes())
             return {ledger_id: _read(ledger_id, members) for ledger_id, members in stored.items()}
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise AnchorUnreadable from None
+            raise UnreadableAnchorError from None
 
     def write(self, anchor: Anchor) -> None:
         """Put the anchor in the place of the one before of its ledger.
 
-        Raises OSError, and AnchorUnreadable; the ones before then stay.
+        Raises OSError, and UnreadableAnchorError; the ones before then stay.
         """
         anchors = {**self.read(), anchor.ledger_id: anchor}
         content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
@@ -101,13 +101,13 @@ class AnchorFile:
 
 
 def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -> tuple[Anchor, Contradiction | None]:
-    """Return the state of the log now, and how it contradicts what is `known` of it. Raises StoreUnavailable."""
+    """Return the state of the log now, and how it contradicts what is `known` of it. Raises StoreUnavailableError."""
     with unavailable(), pool.connection() as connection:
         ledger = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
         recorded = known.get(ledger["ledger_id"]) if ledger else None
         rows = connection.execute(_LOOK, [recorded.position if recorded else None], binary=True).fetchall()
     if not rows:
-        raise StoreUnavailable  # the ledger's id is made with the tables and cannot be removed
+        raise StoreUnavailableError  # the ledger's id is made with the tables and cannot be removed
     now, found = _anchor(rows[-1]), _anchor(rows[0])
     if recorded is None or recorded.position == 0 or recorded == found:
         return now, None
@@ -119,7 +119,7 @@ def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
 
     For commands that append without a service; the next service would do it, too.
     """
-    with suppress(AnchorUnreadable, StoreUnavailable, OSError):
+    with suppress(UnreadableAnchorError, StoreUnavailableError, OSError):
         known = file.read()
         now, contradiction = look(pool, known)
         if contradiction is None and now.ledger_id in known and now != known[now.ledger_id]:

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.services import CheckResult
 from domain.errors import ServiceError
-from keyledger.log.anchor import Anchor, AnchorFile, AnchorUnreadable, Contradiction, look
+from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, UnreadableAnchorError, look
 from projections.database.connections import BoundedConnection
 
 TICK_S = 1.0
@@ -54,7 +54,7 @@ class LogWatch:
             now, contradiction = look(self._pool, self._known())
         except ServiceError:
             return  # logged where it was met; the next look finds out
-        except AnchorUnreadable:
+        except UnreadableAnchorError:
             self._note("the anchor of the log cannot be read")
             return
         self._note(contradiction.detail if contradiction else "")
@@ -64,10 +64,10 @@ class LogWatch:
                 self._write(now)
 
     def check(self) -> CheckResult:
-        """Compare the log with the anchor now. Raises StoreUnavailable."""
+        """Compare the log with the anchor now. Raises StoreUnavailableError."""
         try:
             now, contradiction = look(self._pool, self._known())
-        except AnchorUnreadable:
+        except UnreadableAnchorError:
             return CheckResult(False, "the anchor in DATA_DIR cannot be read")
         if contradiction is not None:
             return CheckResult(False, _short(contradiction))

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from domain.audit.events import Refusal, audit_exported, audit_read, request_refused
-from domain.errors import ServiceError, VersionConflict
+from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 
@@ -77,7 +77,7 @@ class AuditRecorder:
         self._note((meta.actor, meta.client_address, refusal), kind, ("others", others), beyond)
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
-        """Record a read of the audit. Raises StoreUnavailable."""
+        """Record a read of the audit. Raises StoreUnavailableError."""
         key = (meta.actor, meta.client_address, view, query)
         kind = _Kind(meta, lambda who, now, count: audit_read(who, now, view, query, count))
         first = self._note(key, kind, ("others", view), replace(kind, meta=replace(meta, request_id="-")))
@@ -85,11 +85,14 @@ class AuditRecorder:
             self.flush()
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:
-        """Record an export. Raises StoreUnavailable."""
+        """Record an export. Raises StoreUnavailableError."""
         self._log.append([audit_exported(replace(meta, command_id=str(uuid4())), self._clock(), form, query)])
 
     def flush(self) -> None:
-        """Store every kind that is new or whose window ended. Raises StoreUnavailable; nothing noted is lost by it."""
+        """Store every kind that is new or whose window ended.
+
+        Raises StoreUnavailableError; nothing noted is lost by it.
+        """
         with self._storing:
             now = self._clock()
             if len(self._unconfirmed) < UNCONFIRMED:
@@ -137,9 +140,9 @@ class AuditRecorder:
             return
         try:
             self._log.append(self._unconfirmed)
-        except VersionConflict:
+        except VersionConflictError:
             for event in self._unconfirmed:
-                with contextlib.suppress(VersionConflict):  # it is there
+                with contextlib.suppress(VersionConflictError):  # it is there
                     self._log.append([event])
         self._unconfirmed = []
 

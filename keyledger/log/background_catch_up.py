@@ -40,7 +40,7 @@ class BackgroundCatchUp:
                 await self._task
 
     def check(self) -> CheckResult:
-        """Return where the view is, or why it stands still. Raises StoreUnavailable."""
+        """Return where the view is, or why it stands still. Raises StoreUnavailableError."""
         lag = self._follower.lag()
         where = f"at position {lag.position} of {lag.head}"
         if self._fault is not None:

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from projections.database.connections import DEADLINE
 
 W = TypeVar("W")
@@ -41,7 +41,7 @@ class CombinedWrites(Generic[W, R]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="combined-writes")
 
     async def write(self, one: W) -> R:
-        """Make a write from the event loop. Raises its error, StoreUnavailable."""
+        """Make a write from the event loop. Raises its error, StoreUnavailableError."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[None] = loop.create_future()
 
@@ -55,19 +55,19 @@ class CombinedWrites(Generic[W, R]):
         try:
             await told
             if future.cancelled():
-                raise StoreUnavailable
+                raise StoreUnavailableError
             return future.result()
         finally:
             impatience.cancel()
             del future  # else an error and this frame, which has the command, would hold each other
 
     def write_here(self, one: W) -> R:
-        """Make a write from a thread that may block. Raises its error, StoreUnavailable."""
+        """Make a write from a thread that may block. Raises its error, StoreUnavailableError."""
         future = self._asked(one)
         wait([future], PATIENCE)
         try:
             if future.cancel():  # does nothing to what is on its way, or ended
-                raise StoreUnavailable
+                raise StoreUnavailableError
             return future.result()
         finally:
             del future
@@ -81,14 +81,14 @@ class CombinedWrites(Generic[W, R]):
                     self._thread.submit(self._write_what_waits)
                 except RuntimeError:  # the machine gives no thread now
                     self._waiting.clear()
-                    raise StoreUnavailable from None
+                    raise StoreUnavailableError from None
                 self._busy = True
         return future
 
     def _write_what_waits(self) -> None:
         while together := self._taken():
             outcomes = self._outcomes([one for one, _ in together])
-            if any(isinstance(outcome, StoreUnavailable) for outcome in outcomes):
+            if any(isinstance(outcome, StoreUnavailableError) for outcome in outcomes):
                 self._end_what_waits()
             for (_, future), outcome in zip(together, outcomes, strict=True):
                 if isinstance(outcome, Exception):
@@ -110,8 +110,8 @@ class CombinedWrites(Generic[W, R]):
     def _outcomes(self, together: Sequence[W]) -> Sequence[R | Exception]:
         try:
             return [outcome for _, outcome in zip(together, self._write_all(together), strict=True)]
-        except StoreUnavailable:
-            return [StoreUnavailable() for _ in together]  # one for each: a traceback belongs to one caller
+        except StoreUnavailableError:
+            return [StoreUnavailableError() for _ in together]  # one for each: a traceback belongs to one caller
         except BaseException as fault:  # noqa: BLE001  whatever it is, everybody has to be told
             defect = fault if isinstance(fault, Exception) else RuntimeError(f"ended by {type(fault).__name__}")
             return [defect for _ in together]
@@ -121,7 +121,7 @@ class CombinedWrites(Generic[W, R]):
             ended, self._waiting = self._waiting, []
         for _, future in ended:
             if future.set_running_or_notify_cancel():
-                future.set_exception(StoreUnavailable())
+                future.set_exception(StoreUnavailableError())
 
 
 def _wake(told: "asyncio.Future[None]") -> None:

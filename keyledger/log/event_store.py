@@ -36,7 +36,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.recording import recordable
-from domain.errors import StoreUnavailable, VersionConflict
+from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event
 from domain.event_codec import decode, encode
 from projections.current_credentials import last_of_each, project
@@ -176,18 +176,21 @@ class CredentialLog(Application[UUID]):
         return ClosedMapper(JSONTranscoder())
 
     def last(self, stream: UUID) -> Event | None:
-        """Return the newest event of a stream. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the newest event of a stream. Raises StoreUnavailableError, CredentialIntegrityError."""
         return self.newest([stream]).get(stream)
 
     def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
-        """Return the newest event of each stream that has any. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return the newest event of each stream that has any.
+
+        Raises StoreUnavailableError, CredentialIntegrityError.
+        """
         rows = self._rows(_NEWEST, [list(set(streams))])
         return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
 
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
         """Return the events that commands caused, by stream and command id.
 
-        Raises StoreUnavailable, CredentialIntegrityError.
+        Raises StoreUnavailableError, CredentialIntegrityError.
         """
         columns = [[stream for stream, _ in wanted], [command_id for _, command_id in wanted]]
         rows = self._rows(_FIND_ALL, columns)
@@ -197,20 +200,20 @@ class CredentialLog(Application[UUID]):
         }
 
     def stream(self, stream: UUID) -> Sequence[Event]:
-        """Return every event of a stream, oldest first. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Return every event of a stream, oldest first. Raises StoreUnavailableError, CredentialIntegrityError."""
         try:
             return [event for event in self.events.get(stream) if isinstance(event, Event)]
         except PersistenceError:
-            raise StoreUnavailable from None
+            raise StoreUnavailableError from None
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store the events with the current view. Raises VersionConflict, StoreUnavailable."""
+        """Store the events with the current view. Raises VersionConflictError, StoreUnavailableError."""
         try:
             self.events.put(events)
         except IntegrityError:
-            raise VersionConflict(events[0].originator_version, precondition=False) from None
+            raise VersionConflictError(events[0].originator_version, precondition=False) from None
         except PersistenceError:
-            raise StoreUnavailable from None
+            raise StoreUnavailableError from None
 
     def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
         with (

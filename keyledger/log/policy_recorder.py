@@ -5,7 +5,7 @@ Promises: a change of who may use the global keys is recorded before the service
 
 from domain.audit.events import POLICY_STREAM, change_policy
 from domain.credentials.resolution import ResolutionPolicy
-from domain.errors import VersionConflict
+from domain.errors import VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 
@@ -13,7 +13,7 @@ _TRIES = 8
 
 
 def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, clock: Clock) -> None:
-    """Append the policy if it is new. Raises StoreUnavailable, VersionConflict."""
+    """Append the policy if it is new. Raises StoreUnavailableError, VersionConflictError."""
     for last_try in (False,) * (_TRIES - 1) + (True,):
         event = change_policy(
             log.last(POLICY_STREAM),
@@ -26,7 +26,7 @@ def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, cl
             return
         try:
             log.append([event])
-        except VersionConflict:  # another service starts at this moment: look again
+        except VersionConflictError:  # another service starts at this moment: look again
             if last_try:
                 raise
         else:

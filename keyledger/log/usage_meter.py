@@ -18,10 +18,10 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
-from domain.errors import ServiceError, StoreUnavailable
+from domain.errors import ServiceError, StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecords, Heard
-from projections.credential_usage import BATCH, AdditionUnknown
+from projections.credential_usage import BATCH, UnknownOutcomeError
 
 TICK_S = 1.0
 """Seconds between two flushes."""
@@ -36,11 +36,11 @@ class Additions(Protocol):
     """Where counts are added up, as `projections.credential_usage` does."""
 
     def add(self, records: Sequence[UsageRecord]) -> None:
-        """Add all or none. Raises StoreUnavailable and AdditionUnknown."""
+        """Add all or none. Raises StoreUnavailableError and UnknownOutcomeError."""
         ...
 
     def was_added(self, transaction: str) -> bool:
-        """Say what became of an addition. Raises StoreUnavailable."""
+        """Say what became of an addition. Raises StoreUnavailableError."""
         ...
 
 
@@ -112,7 +112,7 @@ class UsageMeter:
         return bool(self._counts or self._unwritten or self._doubtful or len(self._acceptances))
 
     def flush(self) -> None:
-        """Store what was counted and heard. Raises StoreUnavailable; everything is kept then."""
+        """Store what was counted and heard. Raises StoreUnavailableError; everything is kept then."""
         with self._flushing:
             self._take()
             try:
@@ -160,10 +160,10 @@ class UsageMeter:
             batch = waiting[start : start + BATCH]
             try:
                 self._additions.add(batch)
-            except AdditionUnknown as unknown:
+            except UnknownOutcomeError as unknown:
                 self._doubtful = (unknown.transaction, batch)
                 self._forget(batch)
-                raise StoreUnavailable from None
+                raise StoreUnavailableError from None
             self._forget(batch)
 
     def _forget(self, records: Iterable[UsageRecord]) -> None:

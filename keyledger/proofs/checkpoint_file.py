@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.signed_note import MalformedNote, SignedNote, parse_note
+from domain.proofs.signed_note import MalformedNoteError, SignedNote, parse_note
 from keyledger.log.durable_file import alone, replace_file
 
 FOLDER = "checkpoints"
 
 
-class CheckpointUnreadable(Exception):
+class UnreadableCheckpointError(Exception):
     """The file is there and is not a checkpoint, or may not be read."""
 
 
@@ -31,14 +31,17 @@ class CheckpointFile:
         return alone(self.path)
 
     def read(self) -> tuple[SignedNote, Checkpoint] | None:
-        """Return the last checkpoint, or None. Raises CheckpointUnreadable. Signatures are the caller's to verify."""
+        """Return the last checkpoint, or None.
+
+        Raises UnreadableCheckpointError. Signatures are the caller's to verify.
+        """
         try:
             note = parse_note(self.path.read_bytes())
             return note, parse_checkpoint(note.text)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, MalformedNote):
-            raise CheckpointUnreadable from None
+        except (OSError, MalformedNoteError):
+            raise UnreadableCheckpointError from None
 
     def write(self, note: SignedNote) -> None:
         """Keep a checkpoint in place of the one before. Raises OSError; the one before then stays."""
@@ -49,7 +52,7 @@ class CheckpointFile:
         try:
             known = self.read()
             suffix = str(known[1].size) if known else "none"
-        except CheckpointUnreadable:
+        except UnreadableCheckpointError:
             suffix = "unreadable"
         with suppress(FileNotFoundError):
             self.path.replace(self.path.with_name(f"{self.path.name}.given-up-at-{suffix}"))

@@ -3,7 +3,7 @@
 Promises: a checkpoint is signed only after the tree was found to begin with the last checkpoint kept outside the
 database, so a database that was rolled back or rewritten gets no signature; what was signed is on disk before anybody
 gets it. Reading catches up first, so whoever asks after a write finds it in the answer.
-Refuses, with `CheckpointRefused`: to sign a log that contradicts the last checkpoint, or beside one that cannot be
+Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint, or beside one that cannot be
 read.
 Survives: a crash between two steps leaves the last checkpoint or a newer one of the same log.
 """
@@ -20,14 +20,14 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.entries import facts_of
 from domain.audit.leaf import leaf_of
-from domain.errors import CheckpointRefused, CredentialIntegrityError, NoSuchProof, SigningOff
+from domain.errors import CheckpointRefusedError, CredentialIntegrityError, ProofNotFoundError, SigningOffError
 from domain.event import Clock
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
-from domain.proofs.signed_note import MalformedNote, SignedNote, UntrustedNote, open_note
-from domain.proofs.tiles import TILE_WIDTH, Tile, TileFault, TileHashes
-from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
+from domain.proofs.signed_note import MalformedNoteError, SignedNote, UntrustedNoteError, open_note
+from domain.proofs.tiles import TILE_WIDTH, InvalidTileError, Tile, TileHashes
+from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import CatchUp, position_of, read_after, read_all
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
@@ -80,9 +80,12 @@ class Transparency:
         return self._last.signed_at if self._last else None
 
     def checkpoint(self) -> SignedCheckpoint:
-        """Return a checkpoint of the log as it is now. Raises SigningOff, CheckpointRefused, StoreUnavailable."""
+        """Return a checkpoint of the log as it is now.
+
+        Raises SigningOffError, CheckpointRefusedError, StoreUnavailableError.
+        """
         if self._signer is None:
-            raise SigningOff
+            raise SigningOffError
         self._follower.run()
         with self._signing:
             last = self._renew(self._signer)
@@ -95,12 +98,12 @@ class Transparency:
         )
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
-        """Prove a position. Raises NoSuchProof, StoreUnavailable, CredentialIntegrityError."""
+        """Prove a position. Raises ProofNotFoundError, StoreUnavailableError, CredentialIntegrityError."""
         self._follower.run()
         with self._connection() as connection:
             size = self._size(size)
             if not 1 <= position <= size:
-                raise NoSuchProof(f"the tree of {size} leaves has no position {position}")
+                raise ProofNotFoundError(f"the tree of {size} leaves has no position {position}")
             (appended,) = read_after(connection, position - 1, 1)
             leaf = leaf_of(appended.position, appended.event, appended.state)
             with _whole_tree(position):
@@ -109,18 +112,18 @@ class Transparency:
         return Inclusion(position, size, leaf.decode(), leaf_hash(leaf), proof, root)
 
     def consistency(self, older: int, size: int | None) -> Consistency:
-        """Prove that the log only grew. Raises NoSuchProof, StoreUnavailable, CredentialIntegrityError."""
+        """Prove that the log only grew. Raises ProofNotFoundError, StoreUnavailableError, CredentialIntegrityError."""
         self._follower.run()
         with self._connection() as connection:
             size = self._size(size)
             if not 0 <= older <= size:
-                raise NoSuchProof(f"a tree of {size} leaves does not begin with one of {older}")
+                raise ProofNotFoundError(f"a tree of {size} leaves does not begin with one of {older}")
             with _whole_tree(None):
                 proof = consistency_proof(older, size, hashes_at(connection, size))
             return Consistency(older, size, _root(connection, older), _root(connection, size), proof)
 
     def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
-        """Yield leaves in order, read page by page. Raises StoreUnavailable, CredentialIntegrityError."""
+        """Yield leaves in order, read page by page. Raises StoreUnavailableError, CredentialIntegrityError."""
         with connect(self._dsn) as connection, unavailable():
             hashes = hashes_at(connection, size)
             for batch in read_all(connection, 0, _PAGE, size):
@@ -157,25 +160,30 @@ class Transparency:
         try:
             file.write(note)
         except OSError:
-            raise CheckpointRefused(_UNWRITABLE) from None
+            raise CheckpointRefusedError(_UNWRITABLE) from None
         self._last = _Last(note, checkpoint, self._clock())
         _log.info("audit checkpoint", extra={"size": size, "checkpoint": note.render().decode()})
         return self._last
 
     def _kept(self, file: CheckpointFile, signer: LogSigner) -> _Last | None:
-        """Return the last checkpoint of the file, signed with this key or an earlier one. Raises CheckpointRefused."""
+        """Return the last checkpoint of the file, signed with this key or an earlier one.
+
+        Raises CheckpointRefusedError.
+        """
         try:
             found = file.read()
-        except CheckpointUnreadable:
-            raise CheckpointRefused(f"the last checkpoint in DATA_DIR/{file.path.parent.name} cannot be read") from None
+        except UnreadableCheckpointError:
+            raise CheckpointRefusedError(
+                f"the last checkpoint in DATA_DIR/{file.path.parent.name} cannot be read"
+            ) from None
         if found is None:
             return None
         note, checkpoint = found
         if checkpoint.origin == signer.name:
             try:
                 open_note(note.render(), [verifier_of(signer.vkey)])
-            except (MalformedNote, UntrustedNote):
-                raise CheckpointRefused(
+            except (MalformedNoteError, UntrustedNoteError):
+                raise CheckpointRefusedError(
                     "the last checkpoint in DATA_DIR is not signed with AUDIT_SIGNING_KEY"
                 ) from None
         if self._last is not None and self._last.checkpoint == checkpoint:
@@ -184,7 +192,7 @@ class Transparency:
 
     def _require_continuation(self, connection: Connection, last: Checkpoint, size: int) -> None:
         if size < last.size:
-            raise CheckpointRefused(
+            raise CheckpointRefusedError(
                 f"the log has {size} entries, and a checkpoint of {last.size} was signed: it went back"
             )
         try:
@@ -192,7 +200,7 @@ class Transparency:
         except CredentialIntegrityError:
             root = b""
         if root != last.root:
-            raise CheckpointRefused(
+            raise CheckpointRefusedError(
                 f"the first {last.size} entries are not those that were signed: the log was rewritten"
             )
 
@@ -202,7 +210,7 @@ class Transparency:
             try:
                 stack.enter_context(file.alone())
             except OSError:
-                raise CheckpointRefused(_UNWRITABLE) from None
+                raise CheckpointRefusedError(_UNWRITABLE) from None
             yield
 
     @contextmanager
@@ -213,15 +221,15 @@ class Transparency:
     def _size(self, wanted: int | None) -> int:
         known = self._follower.lag().position
         if wanted is not None and wanted > known:
-            raise NoSuchProof(f"the log has {known} entries, not {wanted}")
+            raise ProofNotFoundError(f"the log has {known} entries, not {wanted}")
         return known if wanted is None else wanted
 
 
 def _require_events(connection: Connection, size: int) -> None:
-    """Raise CheckpointRefused unless the log has every event that the tree covers."""
+    """Raise CheckpointRefusedError unless the log has every event that the tree covers."""
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     if row is None or row["head"] < size:
-        raise CheckpointRefused(f"the tree covers {size} events and the log ends before: it went back")
+        raise CheckpointRefusedError(f"the tree covers {size} events and the log ends before: it went back")
 
 
 def _root(connection: Connection, size: int) -> bytes:
@@ -252,6 +260,6 @@ def _proof(position: int, size: int, hashes: TileHashes) -> tuple[bytes, ...]:
 def _whole_tree(position: int | None) -> Iterator[None]:
     try:
         yield
-    except TileFault:
+    except InvalidTileError:
         where = "" if position is None else f" for position {position}"
         raise CredentialIntegrityError(f"transparency-log-damaged{where}") from None

@@ -8,7 +8,7 @@
 The private text is the one that Go's note package writes and reads, and the same for a log and a witness: what differs
 is the type that goes into the key id, so a signature of the one kind is never taken for the other.
 Promises: a signing key is a `Secret` from the moment it is made; no repr and no error shows it.
-Refuses, with `MalformedNote`: a name that names no key, a text that is no signing key, types it does not know.
+Refuses, with `MalformedNoteError`: a name that names no key, a text that is no signing key, types it does not know.
 Standards: RFC 8032 (Ed25519), C2SP signed-note, C2SP tlog-cosignature.
 """
 
@@ -25,7 +25,7 @@ from domain.credentials.secret import Secret
 from domain.proofs.signed_note import (
     COSIGNATURE_V1,
     ED25519,
-    MalformedNote,
+    MalformedNoteError,
     Signature,
     VerifierKey,
     decode_base64,
@@ -42,7 +42,7 @@ _LAST_SECOND = (1 << 63) - 1
 def generate_signing_key(name: str | None = None) -> Secret:
     """Return a new random signing key. name: `keyledger-` and eight hexadecimal digits when it is not given.
 
-    Raises MalformedNote for a name that is empty, not printable, an API key, or has spaces or plus signs.
+    Raises MalformedNoteError for a name that is empty, not printable, an API key, or has spaces or plus signs.
     """
     name = f"keyledger-{secrets.token_hex(4)}" if name is None else name
     _require_own_name(name)
@@ -59,7 +59,7 @@ class _Signer:
     _called: str
 
     def __init__(self, signing_key: Secret) -> None:
-        """Raises MalformedNote, without the text, when it is not a signing key."""
+        """Raises MalformedNoteError, without the text, when it is not a signing key."""
         self._private, name = _parse_signing_key(signing_key)
         self.key = VerifierKey(name, self._kind, _public_of(self._private))
 
@@ -100,7 +100,10 @@ class WitnessSigner(_Signer):
     _kind, _called = COSIGNATURE_V1, "witness"
 
     def __init__(self, signing_key: Secret, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """now: the time that goes into a cosignature. Raises MalformedNote, without the text, for no signing key."""
+        """now: the time that goes into a cosignature.
+
+        Raises MalformedNoteError, without the text, for no signing key.
+        """
         super().__init__(signing_key)
         self._now = now
 
@@ -116,9 +119,9 @@ class Ed25519Verifier:
     __slots__ = ("_public", "key")
 
     def __init__(self, key: VerifierKey) -> None:
-        """Raises MalformedNote for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
+        """Raises MalformedNoteError for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
         if key.kind not in {ED25519, COSIGNATURE_V1} or len(key.public) != _PUBLIC_SIZE:
-            raise MalformedNote("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
+            raise MalformedNoteError("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
         self._public = Ed25519PublicKey.from_public_bytes(key.public)
         self.key = key
 
@@ -149,14 +152,17 @@ class Ed25519Verifier:
 
 
 def verifier_of(vkey: str) -> Ed25519Verifier:
-    """Return the verifier of a log's or a witness's verifier key. Raises MalformedNote."""
+    """Return the verifier of a log's or a witness's verifier key. Raises MalformedNoteError."""
     return Ed25519Verifier(parse_verifier_key(vkey))
 
 
 def cosigned_at(signature: Signature) -> int:
-    """Return when a cosignature was made, in POSIX seconds. Raises MalformedNote for a signature of another form."""
+    """Return when a cosignature was made, in POSIX seconds.
+
+    Raises MalformedNoteError for a signature of another form.
+    """
     if len(signature.signature) != _TIME_SIZE + _SIGNATURE_SIZE:
-        raise MalformedNote("not a cosignature")
+        raise MalformedNoteError("not a cosignature")
     return int.from_bytes(signature.signature[:_TIME_SIZE], "big")
 
 
@@ -175,23 +181,23 @@ def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
     key_id, _, encoded = rest.partition("+")
     try:
         decoded = decode_base64(encoded)
-    except MalformedNote:
+    except MalformedNoteError:
         decoded = b""
     if not text.startswith(_PREFIX) or len(decoded) != 1 + _SEED_SIZE or decoded[0] != ED25519:
-        raise MalformedNote(
+        raise MalformedNoteError(
             "not a signing key: PRIVATE, KEY, name, hash, and base64 of type 0x01 and a 32-byte seed, joined by +"
         )
     private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
     if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
-        raise MalformedNote("the hash in the signing key is not that of its name and key")
+        raise MalformedNoteError("the hash in the signing key is not that of its name and key")
     _require_own_name(name)
     return private, name
 
 
 def _require_own_name(name: str) -> None:
-    """Raise MalformedNote for a name that may not stand in clear in every checkpoint."""
+    """Raise MalformedNoteError for a name that may not stand in clear in every checkpoint."""
     require_key_name(name)
     if not name.isprintable():
-        raise MalformedNote("a key name has printable characters only")
+        raise MalformedNoteError("a key name has printable characters only")
     if holds_key(name):
-        raise MalformedNote("a key name must not hold an API key: it stands in every checkpoint")
+        raise MalformedNoteError("a key name must not hold an API key: it stands in every checkpoint")

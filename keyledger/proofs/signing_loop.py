@@ -11,7 +11,7 @@ import logging
 from prometheus_client import CollectorRegistry, Gauge
 
 from api.front.services import CheckResult
-from domain.errors import CheckpointRefused, ServiceError
+from domain.errors import CheckpointRefusedError, ServiceError
 from domain.event import Clock
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.proofs.checkpoint_signing import Transparency
@@ -52,7 +52,7 @@ class Checkpointing:
         """Sign the log as it is now. Failures are kept for `check` and logged once."""
         try:
             self._transparency.checkpoint()
-        except CheckpointRefused as refusal:
+        except CheckpointRefusedError as refusal:
             self._note(refusal.detail)
         except ServiceError as fault:
             _log.info("no checkpoint this time: %s", fault.code)
@@ -62,7 +62,7 @@ class Checkpointing:
             self._fault = None
 
     def check(self) -> CheckResult:
-        """Say where the tree is and how old the last checkpoint is. Raises StoreUnavailable."""
+        """Say where the tree is and how old the last checkpoint is. Raises StoreUnavailableError."""
         tree = self._tree.check()
         if self._fault is not None or not tree.ok:
             return CheckResult(False, self._fault or tree.text)

@@ -25,7 +25,7 @@ def recorded_replay(
     meta: CommandMeta,
     clock: Clock,
 ) -> RebuildResult:
-    """Replay a view as `rebuild` does and record it. Raises what that raises, StoreUnavailable."""
+    """Replay a view as `rebuild` does and record it. Raises what that raises, StoreUnavailableError."""
     result = rebuild(dsn, projection, progress, swap=swap, until=until)
     if until is None and swap is not Swap.NEVER:
         event = projection_replayed(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import ReplayNotFound
+from domain.errors import ReplayNotFoundError
 from domain.operations.replay import Difference, RebuildResult, ReplayState, ReplayStatus, Swap
 from projections.database.connections import BoundedConnection, Row, unavailable
 
@@ -37,29 +37,29 @@ class ReplayRecords:
         self._pool = pool
 
     def open(self, replay_id: str, projection: str, swap: Swap, actor: str) -> bool:
-        """Note that a replay began; say whether it was not noted before. Raises StoreUnavailable."""
+        """Note that a replay began; say whether it was not noted before. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return connection.execute(_OPEN, [replay_id, projection, actor, swap.value]).rowcount == 1
 
     def renew(self, replay_id: str, done: int, total: int) -> None:
-        """Note how far a replay is. Raises StoreUnavailable."""
+        """Note how far a replay is. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute(_RENEW, [done, total, replay_id])
 
     def close(
         self, replay_id: str, state: ReplayState, result: RebuildResult | None = None, failure: str | None = None
     ) -> None:
-        """Note how a replay ended. Raises StoreUnavailable."""
+        """Note how a replay ended. Raises StoreUnavailableError."""
         found = json.dumps(asdict(result)) if result else None
         with unavailable(), self._pool.connection() as connection:
             connection.execute(_CLOSE, [state.value, found, failure, replay_id])
 
     def one(self, replay_id: str) -> ReplayStatus:
-        """Return one replay. Raises ReplayNotFound, StoreUnavailable."""
+        """Return one replay. Raises ReplayNotFoundError, StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             row = connection.execute(_READ, [SILENT_S, replay_id]).fetchone()
         if row is None:
-            raise ReplayNotFound
+            raise ReplayNotFoundError
         return _status(row)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4, uuid5
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import ReplayConflict, ReplayNotFound, ServiceError, StoreUnavailable
+from domain.errors import ReplayConflictError, ReplayNotFoundError, ServiceError, StoreUnavailableError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 from domain.operations.replay import ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
@@ -30,7 +30,7 @@ _REPEATED = UUID("3f0f3b0e-7c43-5d0c-9a0e-5b6a1f0d9c77")
 _log = logging.getLogger("keyledger.replay")
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """The service ends."""
 
 
@@ -54,7 +54,7 @@ class _Run:
         """Take note, and end the replay when the service ends."""
         self.done, self.total = done, total
         if self.stop.is_set():
-            raise _Stopped
+            raise _StoppedError
 
 
 class Replays:
@@ -72,14 +72,14 @@ class Replays:
         self._thread: threading.Thread | None = None
 
     def list(self) -> Sequence[ProjectionStatus]:
-        """Return every view. Raises StoreUnavailable."""
+        """Return every view. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return standing(connection)
 
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         """Begin a replay in the background, or return the one that the same command began.
 
-        Raises UnknownProjection, ReplayConflict, StoreUnavailable.
+        Raises UnknownProjectionError, ReplayConflictError, StoreUnavailableError.
         """
         name = view_named(projection).name
         replay_id = str(uuid5(_REPEATED, f"{meta.actor}/{name}/{meta.command_id}") if meta.may_repeat else uuid4())
@@ -93,10 +93,10 @@ class Replays:
             return self._records.one(replay_id)
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
-        """Return one replay. Raises UnknownProjection, ReplayNotFound, StoreUnavailable."""
+        """Return one replay. Raises UnknownProjectionError, ReplayNotFoundError, StoreUnavailableError."""
         name, found = view_named(projection).name, self._records.one(replay_id)
         if found.projection != name:
-            raise ReplayNotFound
+            raise ReplayNotFoundError
         return found
 
     def stop(self) -> None:
@@ -110,17 +110,17 @@ class Replays:
     def _known(self, replay_id: str) -> ReplayStatus | None:
         try:
             return self._records.one(replay_id)
-        except ReplayNotFound:
+        except ReplayNotFoundError:
             return None
 
     def _require_none_runs(self, name: str) -> None:
         if self._thread is not None and self._run is not None:
             if self._thread.is_alive() and self._run.outcome is None:
-                raise ReplayConflict("This service replays a view already. Wait for its end.")
+                raise ReplayConflictError("This service replays a view already. Wait for its end.")
             self._thread.join()  # what is over may already be told, while its thread has a last step to take
         with unavailable(), self._pool.connection() as connection:
             if is_replayed(connection, name):
-                raise ReplayConflict(f"A replay of {name} is running already. Wait for its end.")
+                raise ReplayConflictError(f"A replay of {name} is running already. Wait for its end.")
 
     def _run_beside(self, replay_id: str, name: str, swap: Swap, meta: CommandMeta) -> None:
         self._run = run = _Run()
@@ -140,7 +140,7 @@ class Replays:
     def _close(self, replay_id: str, run: _Run) -> None:
         if isinstance(run.outcome, RebuildResult):
             self._records.close(replay_id, ReplayState.COMPLETED, run.outcome)
-        elif isinstance(run.outcome, _Stopped):
+        elif isinstance(run.outcome, _StoppedError):
             self._records.close(replay_id, ReplayState.INTERRUPTED)
         elif isinstance(run.outcome, ServiceError):
             _log.error("replay %s failed: %s", replay_id, run.outcome.code)
@@ -152,7 +152,7 @@ class Replays:
     def _note(self, write: Callable[[], None]) -> None:
         try:
             write()
-        except StoreUnavailable:
+        except StoreUnavailableError:
             _log.warning("the progress of a replay could not be noted")
 
 

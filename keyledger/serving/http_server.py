@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 if TYPE_CHECKING:  # loaded only when something is served
     import uvicorn
@@ -30,12 +30,12 @@ _NOT_STARTED = "the service did not start; the log says why"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one. Raises StartRefused when it cannot be had."""
+    """Return a listening socket; port 0 takes a free one. Raises StartError when it cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as problem:
-        raise StartRefused(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
+        raise StartError(f"cannot listen on {host}, port {port}: {problem.strerror}") from None
 
 
 def listen_near(host: str, port: int) -> socket.socket:
@@ -86,7 +86,7 @@ def collect_rarely() -> None:
 
 
 def serve_here(app: Application, listener: socket.socket) -> None:
-    """Serve until a signal ends it. Raises StartRefused when the application does not start."""
+    """Serve until a signal ends it. Raises StartError when the application does not start."""
     import uvicorn
 
     collect_rarely()
@@ -97,12 +97,12 @@ def serve_here(app: Application, listener: socket.socket) -> None:
         if server.started:
             raise
         # The server ends the process itself, with a code of its own, when the application does not start.
-        raise StartRefused(_NOT_STARTED) from None
+        raise StartError(_NOT_STARTED) from None
 
 
 @contextmanager
 def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
-    """Serve in a thread while the block lasts; gives the URL once requests are answered. Raises StartRefused."""
+    """Serve in a thread while the block lasts; gives the URL once requests are answered. Raises StartError."""
     import uvicorn
 
     server, settled = uvicorn.Server(configuration(app)), threading.Event()
@@ -126,7 +126,7 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
     try:
         settled.wait()
         if not server.started:
-            raise StartRefused(_NOT_STARTED)
+            raise StartError(_NOT_STARTED)
         yield address_of(listener)
     finally:
         server.should_exit = True

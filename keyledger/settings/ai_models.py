@@ -20,7 +20,7 @@ import yaml
 from domain.calls.models import ANY, Adapter, Model, ModelKind
 from domain.credentials.key_shapes import masked
 from domain.credentials.providers import BUILT_IN, Dialect, Provider, Providers
-from domain.errors import UnknownModel
+from domain.errors import UnknownModelError
 from keyledger.settings.yaml_document import Document, line_of, read_document
 
 SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": ModelKind.EMBEDDING}
@@ -70,13 +70,16 @@ class Catalogue:
         return tuple(replace(model, name=name) for model in named for name in (model.name, *model.aliases))
 
     def model(self, name: str) -> Model:
-        """Return the model called `name`, by its name, an alias or a pattern, under that name. Raises UnknownModel."""
+        """Return the model called `name`, by its name, an alias or a pattern, under that name.
+
+        Raises UnknownModelError.
+        """
         for model in self.models:
             if name in (model.name, *model.aliases) and not model.is_pattern:
                 return replace(model, name=name)
         found = self._of_pattern(name)
         if found is None:
-            raise UnknownModel(self.source)
+            raise UnknownModelError(self.source)
         return found
 
     def _of_pattern(self, name: str) -> Model | None:
@@ -98,7 +101,7 @@ def packaged_catalogue() -> Path:
 
 
 def load_catalogue(path: Path, providers: Providers = BUILT_IN) -> Catalogue:
-    """Read the catalogue. Raises DocumentFault."""
+    """Read the catalogue. Raises DocumentError."""
     document = read_document(path)
     reading = _Reading(document, providers)
     models = tuple(reading.models())

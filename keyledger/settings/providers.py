@@ -20,7 +20,7 @@ from domain.credentials.resolution import GlobalCredential
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import kept_endpoint
 from domain.endpoints.rules import OPERATORS_OWN
-from domain.errors import InvalidCredential
+from domain.errors import InvalidCredentialError
 from keyledger.settings.sources import Sources
 
 _ALSO = {"AZURE_DEPLOYMENT_NAME": ("AZURE_MODEL_DEPLOYMENT",)}
@@ -63,7 +63,7 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
         return None
     try:
         kept = check(provider, secret.reveal(), config, OPERATORS_OWN).config
-    except InvalidCredential as invalid:
+    except InvalidCredentialError as invalid:
         for fault in invalid.faults:
             sources.fault(provider.setting(fault.field), fault.rule)
         return None

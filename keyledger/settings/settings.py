@@ -36,7 +36,7 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _GENERATE = "make one with: keyledger generate-encryption-key"
 
 
-class SettingsFault(Exception):
+class SettingsError(Exception):
     """The settings are not fit to start with. `faults` holds a line for each: `VARIABLE: what is wrong and the fix`."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
@@ -87,11 +87,11 @@ class Settings:
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
-    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsFault with every fault found."""
+    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsError with every fault found."""
     sources = Sources(environ, dotenv)
     settings = _read(sources)
     if sources.faults:
-        raise SettingsFault(tuple(sources.faults))
+        raise SettingsError(tuple(sources.faults))
     return settings
 
 
@@ -156,13 +156,13 @@ class DatabaseSettings:
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
-    """Return only where the database is past any pooler, for commands that need no key. Raises SettingsFault."""
+    """Return only where the database is past any pooler, for commands that need no key. Raises SettingsError."""
     sources = Sources(environ, dotenv)
     serving, admin = read_database_url(sources), read_database_url(sources, "DATABASE_ADMIN_URL")
     setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
     found = DatabaseSettings(admin or serving, setting, _data_dir(sources), serving if admin else None)
     if sources.faults:
-        raise SettingsFault(tuple(sources.faults))
+        raise SettingsError(tuple(sources.faults))
     return found
 
 
@@ -181,11 +181,11 @@ def _providers(sources: Sources) -> Providers:
         sources.show_as("PROVIDERS_FILE", "")
         return BUILT_IN
     from keyledger.settings.provider_file import load_providers  # YAML is not quick to load
-    from keyledger.settings.yaml_document import DocumentFault
+    from keyledger.settings.yaml_document import DocumentError
 
     try:
         return load_providers(path)
-    except DocumentFault as found:
+    except DocumentError as found:
         for fault in found.faults:
             sources.fault("PROVIDERS_FILE", f"{found.source}: {fault}")
         return BUILT_IN
@@ -251,12 +251,12 @@ def _audit_signing_key(sources: Sources) -> Secret | None:
     key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
     if key is None:
         return None
-    from domain.proofs.signed_note import MalformedNote
+    from domain.proofs.signed_note import MalformedNoteError
     from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
 
     try:
         signer = LogSigner(key)
-    except MalformedNote as fault:  # its text is ours and names the rule
+    except MalformedNoteError as fault:  # its text is ours and names the rule
         sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
         return None
     sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")

@@ -15,7 +15,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 from keyledger.settings.settings import load
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,=+@%-]*")
 """Values that mean the same with and without quotes."""
@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:,=+@%-]*")
 def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mapping[str, str | None]) -> None:
     """Give settings other values in the file; None takes a setting out.
 
-    environ: what else a start would read. Raises SettingsFault, StartRefused.
+    environ: what else a start would read. Raises SettingsError, StartError.
     """
     path = path.resolve()  # a link stays a link
     try:
@@ -32,7 +32,7 @@ def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mappin
             before, its = present.read(), os.fstat(present.fileno())
         handle, draft_name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     except (OSError, UnicodeDecodeError):
-        raise StartRefused(f"{path.name} cannot be changed: it is not there, or not for this account") from None
+        raise StartError(f"{path.name} cannot be changed: it is not there, or not for this account") from None
     draft = Path(draft_name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -54,7 +54,7 @@ def _give_to(draft: Path, its: os.stat_result) -> None:
         if (mine.st_uid, mine.st_gid) != (its.st_uid, its.st_gid):
             os.chown(draft, its.st_uid, its.st_gid)
     except PermissionError:
-        raise StartRefused(".env belongs to another account or group: run this as its owner") from None
+        raise StartError(".env belongs to another account or group: run this as its owner") from None
     draft.chmod(its.st_mode & 0o7777)
 
 
@@ -67,15 +67,15 @@ def setting_in(path: Path, name: str) -> str | None:
 def changed_settings(text: str, changes: Mapping[str, str | None]) -> str:
     """Return the text of a `.env` file with other values. A setting that is new to it comes at the end.
 
-    Raises StartRefused where a setting is written in more than one line, or a value would need quotes.
+    Raises StartError where a setting is written in more than one line, or a value would need quotes.
     """
     for name, value in changes.items():
         if value is not None and not _PLAIN.fullmatch(value):
-            raise StartRefused(f"{name}: its new value holds characters that .env gives a meaning; set it by hand")
+            raise StartError(f"{name}: its new value holds characters that .env gives a meaning; set it by hand")
         line = re.compile(rf"^(?P<begin>[ \t]*(?:export[ \t]+)?){name}[ \t]*=[^\r\n]*(?P<end>\r?\n|$)", re.MULTILINE)
         found = list(line.finditer(text))
         if len(found) > 1:
-            raise StartRefused(f"{name} is set more than once in .env; keep one of the lines")
+            raise StartError(f"{name} is set more than once in .env; keep one of the lines")
         if value is None:
             text = line.sub("", text)
         elif found:

@@ -17,7 +17,7 @@ _TAG = "tag:yaml.org,2002:"
 _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", "bool", "int", "merge"))
 
 
-class DocumentFault(Exception):
+class DocumentError(Exception):
     """The file cannot be used. `faults` are sentences, each with its line where it has one."""
 
     def __init__(self, source: str, faults: tuple[str, ...]) -> None:
@@ -110,21 +110,21 @@ class Document:
         return int(str(node.value))
 
     def close(self) -> None:
-        """Raise DocumentFault when anything was found wrong."""
+        """Raise DocumentError when anything was found wrong."""
         if self.faults:
-            raise DocumentFault(self.source, tuple(self.faults))
+            raise DocumentError(self.source, tuple(self.faults))
 
 
 def read_document(path: Path) -> Document:
-    """Read a file. Raises DocumentFault."""
+    """Read a file. Raises DocumentError."""
     try:
         return Document(path.name, yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
     except OSError as error:
-        raise DocumentFault(path.name, (f"cannot be read ({error.strerror or type(error).__name__})",)) from None
+        raise DocumentError(path.name, (f"cannot be read ({error.strerror or type(error).__name__})",)) from None
     except UnicodeDecodeError:
-        raise DocumentFault(path.name, ("is not UTF-8 text",)) from None
+        raise DocumentError(path.name, ("is not UTF-8 text",)) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise DocumentFault(path.name, (_yaml_fault(error),)) from None
+        raise DocumentError(path.name, (_yaml_fault(error),)) from None
 
 
 def line_of(node: yaml.Node | None) -> str:

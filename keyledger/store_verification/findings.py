@@ -8,7 +8,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFault:
+class Inconsistency:
     """What is wrong. part: log, tree, trail, current, bindings or checkpoint. position: of the log, where there is one.
 
     tenant_id, provider: of the credential, where one is concerned.
@@ -21,10 +21,10 @@ class StoreFault:
     provider: str | None = None
 
 
-class Found(Exception):
+class InconsistencyError(Exception):
     """Ends the verification: a fault was found."""
 
-    def __init__(self, fault: StoreFault) -> None:
+    def __init__(self, fault: Inconsistency) -> None:
         super().__init__(fault.meaning)
         self.fault = fault
 
@@ -42,7 +42,7 @@ class StoreVerdict:
     unopenable: int = 0
     checkpoint_size: int | None = None
     behind: Mapping[str, int] = field(default_factory=dict)
-    fault: StoreFault | None = None
+    fault: Inconsistency | None = None
 
     @property
     def holds(self) -> bool:

@@ -7,8 +7,8 @@ from psycopg import sql
 
 from domain.credentials.credential import CredentialEvent, evolve
 from domain.credentials.secret import Sealer
-from domain.errors import CredentialIntegrityError, UnreadableCredential
-from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
+from domain.errors import CredentialIntegrityError, UnreadableCredentialError
+from keyledger.store_verification.findings import Inconsistency, InconsistencyError, Progress, StoreVerdict
 from projections.current_credentials import COLUMNS, project
 from projections.database.connections import Connection
 from projections.replay.views import last_events
@@ -30,7 +30,10 @@ _Place = tuple[int, str, str]
 def compare_credentials(
     connection: Connection, sealer: Sealer | None, verdict: StoreVerdict, progress: Progress
 ) -> None:
-    """Compare every row, and check every binding. sealer: None where no encryption key is at hand. Raises Found."""
+    """Compare every row, and check every binding. sealer: None where no encryption key is at hand.
+
+    Raises InconsistencyError.
+    """
     counted = connection.execute("SELECT count(*) AS n FROM current_credentials").fetchone()
     total, rows = counted["n"] if counted else 0, 0
     for batch in last_events(connection, verdict.events):
@@ -45,7 +48,7 @@ def compare_credentials(
     if rows != total:
         extra = connection.execute(_UNFOUNDED).fetchone() or {"tenant_id": None, "provider": None}
         meaning = "the view of current credentials has a row that the log does not lead to"
-        raise Found(StoreFault("current", meaning, None, extra["tenant_id"], extra["provider"]))
+        raise InconsistencyError(Inconsistency("current", meaning, None, extra["tenant_id"], extra["provider"]))
 
 
 def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[tuple[str, str], dict[str, object]]:
@@ -56,10 +59,10 @@ def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[t
 
 def _compare(event: CredentialEvent, row: dict[str, object] | None, place: _Place) -> None:
     if row is None:
-        raise Found(StoreFault("current", "the view of current credentials has no row for it", *place))
+        raise InconsistencyError(Inconsistency("current", "the view of current credentials has no row for it", *place))
     if row != project(event) | {"tenant_id": UUID(event.tenant_id)}:
         meaning = "its row in the view of current credentials is not what its last event says"
-        raise Found(StoreFault("current", meaning, *place))
+        raise InconsistencyError(Inconsistency("current", meaning, *place))
 
 
 def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: StoreVerdict, place: _Place) -> None:
@@ -69,10 +72,10 @@ def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: Store
     verdict.credentials += 1
     try:
         if sealer is None:
-            raise UnreadableCredential(state.sealed.key_id, "key-not-in-keyring")
+            raise UnreadableCredentialError(state.sealed.key_id, "key-not-in-keyring")
         sealer.check(state.sealed, state.context)
-    except UnreadableCredential:
+    except UnreadableCredentialError:
         verdict.unopenable += 1
     except CredentialIntegrityError:
         meaning = "its token was not sealed for this place: token, binding or settings were changed or moved"
-        raise Found(StoreFault("bindings", meaning, *place)) from None
+        raise InconsistencyError(Inconsistency("bindings", meaning, *place)) from None

@@ -23,10 +23,10 @@ from domain.audit.leaf import leaf_of
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError
 from domain.proofs.merkle_tree import leaf_hash
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
-from keyledger.proofs.checkpoint_file import CheckpointFile, CheckpointUnreadable
-from keyledger.store_verification.findings import Found, Progress, StoreFault, StoreVerdict
+from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
+from keyledger.store_verification.findings import Inconsistency, InconsistencyError, Progress, StoreVerdict
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
@@ -42,7 +42,7 @@ Checkpoint = tuple[int, bytes]
 
 
 def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress) -> StoreVerdict:
-    """Verify the store behind `dsn`. sealer: None where no encryption key is at hand. Raises StoreUnavailable."""
+    """Verify the store behind `dsn`. sealer: None where no encryption key is at hand. Raises StoreUnavailableError."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return verify_snapshot(connection, sealer, data_dir, progress)
@@ -56,7 +56,7 @@ def verify_snapshot(
     try:
         _log_tree_and_trail(connection, verdict, data_dir, progress)
         compare_credentials(connection, sealer, verdict, progress)
-    except Found as found:
+    except InconsistencyError as found:
         verdict.fault = found.fault
     return verdict
 
@@ -96,8 +96,8 @@ def _go_through(
             tree.compare_leaf(appended, hashes[-1])
             try:
                 history.tell_leaf(appended.position, leaf)
-            except EvidenceFault as fault:
-                raise Found(StoreFault("log", fault.meaning, fault.position)) from None
+            except EvidenceError as fault:
+                raise InconsistencyError(Inconsistency("log", fault.meaning, fault.position)) from None
             trail.compare(appended)
             verdict.events += 1
         tree.grow(hashes, checkpoint)
@@ -119,19 +119,21 @@ def _readable(row: StoredRow, expected: int) -> Appended:
     position = row[0]
     if position != expected:
         what = "it is missing: events were removed" if position > expected else "the position is there twice"
-        raise Found(StoreFault("log", what, expected))
+        raise InconsistencyError(Inconsistency("log", what, expected))
     try:
         return read_row(row)
     except CredentialIntegrityError as fault:
-        raise Found(StoreFault("log", f"the event cannot be read: {fault.reason}", position)) from None
+        raise InconsistencyError(Inconsistency("log", f"the event cannot be read: {fault.reason}", position)) from None
 
 
 def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:
     row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
     try:
         found = CheckpointFile(data_dir, row["ledger_id"] if row else "").read()
-    except CheckpointUnreadable:
-        raise Found(StoreFault("checkpoint", "the last checkpoint in DATA_DIR cannot be read")) from None
+    except UnreadableCheckpointError:
+        raise InconsistencyError(
+            Inconsistency("checkpoint", "the last checkpoint in DATA_DIR cannot be read")
+        ) from None
     return (found[1].size, found[1].root) if found else None
 
 
@@ -142,7 +144,7 @@ def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict
     verdict.checkpoint_size = size
     if size > verdict.events:
         meaning = f"the last checkpoint is over {size} events, and the log ends before: events were removed"
-        raise Found(StoreFault("checkpoint", meaning, verdict.events + 1))
+        raise InconsistencyError(Inconsistency("checkpoint", meaning, verdict.events + 1))
     if tree.root_at(size) != root:
         meaning = f"the first {size} events are not those that the last checkpoint was signed over"
-        raise Found(StoreFault("checkpoint", meaning))
+        raise InconsistencyError(Inconsistency("checkpoint", meaning))

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -61,10 +61,10 @@ class CombinedReads(Generic[K, V]):
             for (_, turn), value in zip(together, found, strict=True):
                 if not turn.done():
                     turn.set_result(value)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             for _, turn in together:
                 if not turn.done():
-                    turn.set_exception(StoreUnavailable())  # one for each: a traceback belongs to one task
+                    turn.set_exception(StoreUnavailableError())  # one for each: a traceback belongs to one task
         except Exception as error:  # noqa: BLE001  whatever it is, each reader has to be told
             for _, turn in together:
                 if not turn.done():

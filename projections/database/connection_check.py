@@ -73,7 +73,10 @@ class ConnectionReport:
 
 
 def check_connection(dsn: str) -> ConnectionReport:
-    """Look at the database of a libpq URL or parameter list. Raises StoreUnavailable when it goes away meanwhile."""
+    """Look at the database of a libpq URL or parameter list.
+
+    Raises StoreUnavailableError when it goes away meanwhile.
+    """
     try:
         connection = connect_bounded(dsn)
     except psycopg.Error:
@@ -87,7 +90,7 @@ def check_connection(dsn: str) -> ConnectionReport:
 def lead_to_one_database(dsn: str, other: str) -> bool:
     """Say whether two addresses are of one database, through a pooler or not: a lock taken at one is seen at the other.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailableError.
     """
     name = secrets.randbelow(2**31)
     with unavailable(), connect_bounded(dsn) as here, connect_bounded(other) as there, here.transaction():

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, with or without a pooler in between.
 
 Promises: no statement of a request waits longer than `DEADLINE` seconds, whether the server is gone, frozen or locked;
-every failure of the database leaves here as StoreUnavailable, without the driver's text, which quotes values.
+every failure of the database leaves here as StoreUnavailableError, without the driver's text, which quotes values.
 Each new connection finds out for itself whether it is direct. A direct one has time limits and prepared statements of
 its session. Behind a pooler the session is anybody's: nothing is left in it, no statement is prepared, and every
 transaction carries the time limits itself. A statement is written the same for both.
@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 
 EVENTS_TABLE = "keyledger_events"
 DEADLINE = 1.5
@@ -194,7 +194,7 @@ def connect_bounded(dsn: str) -> BoundedConnection:
 
 
 def connect(dsn: str) -> Connection:
-    """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailable.
+    """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailableError.
 
     Behind a pooler, what holds for its session ends with each transaction: locks, above all.
     """
@@ -210,14 +210,14 @@ def connect(dsn: str) -> Connection:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Turn errors of the database into StoreUnavailable. Logs their class and SQLSTATE, never their text."""
+    """Turn errors of the database into StoreUnavailableError. Logs their class and SQLSTATE, never their text."""
     try:
         yield
     except psycopg.Error as error:
         if was_interrupted(error):  # cleaning up on an interrupted connection fails; that is no outage
             raise KeyboardInterrupt from None
         _log.warning("database error %s sqlstate %s", type(error).__name__, error.sqlstate or "none")
-        raise StoreUnavailable from None
+        raise StoreUnavailableError from None
 
 
 def was_interrupted(error: BaseException | None) -> bool:

@@ -19,17 +19,17 @@ _LOCK = 0x6B65796C65646765
 """Spells "keyledge": one number for every node."""
 
 
-class NewerSchema(Exception):
+class NewerSchemaError(Exception):
     """A newer program has changed the tables."""
 
 
 def migrate(dsn: str) -> None:
-    """Bring the database to the schema of this program. Raises NewerSchema, StoreUnavailable."""
+    """Bring the database to the schema of this program. Raises NewerSchemaError, StoreUnavailableError."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         present = version_of(connection)
         if present > len(STEPS):
-            raise NewerSchema
+            raise NewerSchemaError
         for version in range(present + 1, len(STEPS) + 1):
             connection.execute(files("projections.database").joinpath(STEPS[version - 1]).read_bytes())
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])

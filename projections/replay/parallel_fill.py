@@ -40,7 +40,7 @@ A function of a module: other processes have to find it.
 def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
     """Write the rows of the events up to a position into an empty table and return how many events there are.
 
-    Raises CredentialIntegrityError, StoreUnavailable, and what `progress` raises.
+    Raises CredentialIntegrityError, StoreUnavailableError, and what `progress` raises.
     """
     if upto >= WORTHWHILE and WORKERS > 1:
         try:
@@ -89,7 +89,7 @@ def _write_range(
         advance(len(batch))
 
 
-class _Abandoned(Exception):
+class _AbandonedError(Exception):
     """Nobody waits for the range."""
 
 
@@ -116,7 +116,7 @@ class _Worker:
                 _write_range(write, connection, table, after, upto, cls._advance)
         except CredentialIntegrityError as fault:
             return fault.reason
-        except _Abandoned:
+        except _AbandonedError:
             return None
         return None
 
@@ -126,4 +126,4 @@ class _Worker:
             cls.counter.value += count
             stopped = cls.counter.value < 0
         if stopped or os.getppid() != cls.asked_by:
-            raise _Abandoned
+            raise _AbandonedError

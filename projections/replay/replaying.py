@@ -40,8 +40,8 @@ def rebuild(
 
     until: replay only up to this position, or to the last event of this time, to see how it differs from now. Such a
     copy is never swapped.
-    Raises UnknownProjection, ReplayConflict, StoreUnavailable, CredentialIntegrityError; what `progress` raises ends
-    the replay.
+    Raises UnknownProjectionError, ReplayConflictError, StoreUnavailableError, CredentialIntegrityError; what `progress`
+    raises ends the replay.
     """
     view = view_named(projection)
     started = time.monotonic()

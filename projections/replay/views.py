@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from domain.errors import UnknownProjection
+from domain.errors import UnknownProjectionError
 from domain.event import Event
 from projections import audit_trail, current_credentials, transparency_log
 from projections.catch_up import Appended, read_all, read_row
@@ -45,9 +45,9 @@ class View:
 
 
 def view_named(name: str) -> View:
-    """Return a view. Raises UnknownProjection."""
+    """Return a view. Raises UnknownProjectionError."""
     if name not in VIEWS:
-        raise UnknownProjection(list(VIEWS))
+        raise UnknownProjectionError(list(VIEWS))
     return VIEWS[name]
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import typer
 
 from domain.credentials.secret import Secret
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, print_line, say
 from scripts.terminal.partial_file import whole_file
 from scripts.terminal.progress import ProgressDisplay
@@ -49,13 +49,13 @@ def generate_signing_key(
     ] = None,
 ) -> None:
     """Print a new AUDIT_SIGNING_KEY, also for a witness. Keep it apart from ENCRYPTION_KEY and the database."""
-    from domain.proofs.signed_note import MalformedNote
+    from domain.proofs.signed_note import MalformedNoteError
     from keyledger.proofs.signing_keys import generate_signing_key as generate
 
     try:
         typer.echo(generate(name).reveal())
-    except MalformedNote as fault:  # its text is ours
-        raise Stop(Exit.USAGE, f"--name: {fault}") from None
+    except MalformedNoteError as fault:  # its text is ours
+        raise CommandError(Exit.USAGE, f"--name: {fault}") from None
 
 
 def public_key(
@@ -66,14 +66,14 @@ def public_key(
     of_witness: Annotated[bool, typer.Option("--witness", help="The key signs as a witness.")] = False,
 ) -> None:
     """Print the verifier key that auditors check with. Give it to them by another way than the bundle."""
-    from domain.proofs.signed_note import MalformedNote
+    from domain.proofs.signed_note import MalformedNoteError
     from keyledger.proofs.signing_keys import LogSigner, WitnessSigner
 
     try:
         key = _signing_key(key_file)
         typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).vkey)
-    except MalformedNote as fault:
-        raise Stop(Exit.USAGE, f"the signing key: {fault}") from None
+    except MalformedNoteError as fault:
+        raise CommandError(Exit.USAGE, f"the signing key: {fault}") from None
 
 
 def bundle(
@@ -88,7 +88,7 @@ def bundle(
     api_key_file: KeyFileOption = None,
 ) -> None:
     """Take the evidence of the whole log, or of one tenant, into a folder that can be checked anywhere."""
-    from keyledger.evidence import EvidenceFault, FolderInUse
+    from keyledger.evidence import EvidenceError, FolderInUseError
 
     query = f"?{urlencode({'tenant_id': tenant_id})}" if tenant_id else ""
     try:
@@ -98,12 +98,14 @@ def bundle(
             ProgressDisplay() as display,
         ):
             count = _write(output, tenant_id, _lines(pieces), lambda done, of: display.tell("taking records", done, of))
-    except FolderInUse as refusal:
-        raise Stop(Exit.USAGE, f"--output: {refusal}") from None
+    except FolderInUseError as refusal:
+        raise CommandError(Exit.USAGE, f"--output: {refusal}") from None
     except OSError as problem:
-        raise Stop(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
-    except EvidenceFault as fault:
-        raise Stop(Exit.FAULT_FOUND, str(fault), "No bundle was written: the log is not what was signed.") from None
+        raise CommandError(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
+    except EvidenceError as fault:
+        raise CommandError(
+            Exit.FAULT_FOUND, str(fault), "No bundle was written: the log is not what was signed."
+        ) from None
     say(f"{count:,} records in {output}; check them with: keyledger audit verify {output} --public-key VKEY")
 
 
@@ -122,11 +124,11 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check a bundle, offline. Exit code 1 when it does not show what it should, with the first bad position."""
-    from domain.proofs.signed_note import MalformedNote
+    from domain.proofs.signed_note import MalformedNoteError
     from keyledger.evidence import verify_bundle
 
     if not folder.is_dir():
-        raise Stop(Exit.USAGE, f"there is no folder {folder}")
+        raise CommandError(Exit.USAGE, f"there is no folder {folder}")
     older = _text_file(since, "--since") if since is not None else None
     try:
         with ProgressDisplay() as display:
@@ -137,14 +139,14 @@ def verify(
                 witnesses=witnesses or (),
                 progress=lambda done, total: display.tell("checking records", done, total),
             )
-    except MalformedNote as fault:
-        raise Stop(Exit.USAGE, f"--public-key or --witness: {fault}") from None
+    except MalformedNoteError as fault:
+        raise CommandError(Exit.USAGE, f"--public-key or --witness: {fault}") from None
     if as_json:
         print_json(_as_json(verdict))
     else:
         print_line(verdict.report())
     if not verdict.holds:
-        raise Stop(Exit.FAULT_FOUND, "the evidence does not hold")
+        raise CommandError(Exit.FAULT_FOUND, "the evidence does not hold")
 
 
 def witness(
@@ -163,8 +165,8 @@ def witness(
     api_key_file: KeyFileOption = None,
 ) -> None:
     """Look at the log's checkpoint, keep it if it goes on from the last one kept, and cosign it."""
-    from domain.proofs.signed_note import MalformedNote
-    from keyledger.evidence import EvidenceFault, Witness
+    from domain.proofs.signed_note import MalformedNoteError
+    from keyledger.evidence import EvidenceError, Witness
     from keyledger.proofs.signing_keys import WitnessSigner
 
     try:
@@ -174,12 +176,12 @@ def witness(
             if folder is not None
             else _observe_service(observer, ServiceClient(url, admin_key(api_key_file)))
         )
-    except MalformedNote as fault:
-        raise Stop(Exit.USAGE, f"--public-key or --key-file: {fault}") from None
-    except EvidenceFault as fault:
-        raise Stop(Exit.FAULT_FOUND, str(fault)) from None
+    except MalformedNoteError as fault:
+        raise CommandError(Exit.USAGE, f"--public-key or --key-file: {fault}") from None
+    except EvidenceError as fault:
+        raise CommandError(Exit.FAULT_FOUND, str(fault)) from None
     except OSError as problem:
-        raise Stop(Exit.REFUSED, f"--state: cannot keep a checkpoint in {state}: {problem.strerror}") from None
+        raise CommandError(Exit.REFUSED, f"--state: cannot keep a checkpoint in {state}: {problem.strerror}") from None
     if output is None:
         typer.echo(cosigned.decode(), nl=False)
         return
@@ -211,21 +213,23 @@ def _signing_key(key_file: Path | None) -> Secret:
     sources = Sources(os.environ, Path(".env"))
     key = sources.secret("AUDIT_SIGNING_KEY", shown=lambda _: "***")
     if sources.faults:
-        raise Stop(Exit.USAGE, *sources.faults)
+        raise CommandError(Exit.USAGE, *sources.faults)
     if key is None:
-        raise Stop(Exit.USAGE, "AUDIT_SIGNING_KEY is not set; make one with: keyledger audit generate-signing-key")
+        raise CommandError(
+            Exit.USAGE, "AUDIT_SIGNING_KEY is not set; make one with: keyledger audit generate-signing-key"
+        )
     return key
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[Mapping[str, object]]:
-    """Yield the objects of a stream of JSON lines. Raises Stop for one that is none."""
+    """Yield the objects of a stream of JSON lines. Raises CommandError for one that is none."""
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             yield _parsed(line)
     if rest:
-        raise Stop(Exit.UNREACHABLE, "the evidence breaks off in the middle of a record")
+        raise CommandError(Exit.UNREACHABLE, "the evidence breaks off in the middle of a record")
 
 
 def _parsed(line: bytes) -> Mapping[str, object]:
@@ -234,17 +238,17 @@ def _parsed(line: bytes) -> Mapping[str, object]:
     except ValueError:
         members = None
     if not isinstance(members, dict):
-        raise Stop(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
+        raise CommandError(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
     return members
 
 
 def _write(output: Path, tenant_id: str | None, lines: Iterator[Mapping[str, object]], tell: Tell) -> int:
-    """Write the bundle and return how many records it has. Raises EvidenceFault, FolderInUse."""
+    """Write the bundle and return how many records it has. Raises EvidenceError, FolderInUseError."""
     from keyledger.evidence import FullBundleWriter, ProvenLeaf, TenantBundleWriter
 
     head = next(lines, {})
     if not isinstance(head.get("checkpoint"), str):
-        raise Stop(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
+        raise CommandError(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
     checkpoint, size = str(head["checkpoint"]).encode(), cast("int", head["size"])
     records = _Records(lines)
     if tenant_id is None:
@@ -264,31 +268,31 @@ class _Records:
 
     def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
         from domain.proofs.merkle_tree import leaf_hash
-        from keyledger.evidence import EvidenceFault
+        from keyledger.evidence import EvidenceError
 
         for line in self._lines:
             if "end" in line:
                 return
             if "fault" in line:
                 fault = cast("Mapping[str, str]", line["fault"])
-                raise EvidenceFault(f"the log cannot be read further: {fault['detail']}", self.count + 1)
+                raise EvidenceError(f"the log cannot be read further: {fault['detail']}", self.count + 1)
             leaf, position = str(line["leaf"]).encode(), cast("int", line["position"])
             if line["hash"] is None or base64.b64decode(str(line["hash"])) != leaf_hash(leaf):
-                raise EvidenceFault(
+                raise EvidenceError(
                     "it does not have the hash that the log's tree has for it: the event was changed after it was"
                     " recorded, or the tree was.",
                     position,
                 )
             self.count += 1
             yield leaf, [base64.b64decode(one) for one in cast("list[str]", line["proof"])]
-        raise Stop(Exit.UNREACHABLE, "the evidence is not whole: the service stopped in the middle of it")
+        raise CommandError(Exit.UNREACHABLE, "the evidence is not whole: the service stopped in the middle of it")
 
 
 def _text_file(path: Path, option: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        raise Stop(Exit.USAGE, f"{option}: {path} cannot be read as text") from None
+        raise CommandError(Exit.USAGE, f"{option}: {path} cannot be read as text") from None
 
 
 def _as_json(verdict: "Verdict") -> dict[str, object]:

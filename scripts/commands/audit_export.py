@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import typer
 
 from domain.audit.formats import ExportFormat
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import say
 from scripts.terminal.partial_file import whole_file
 from scripts.terminal.progress import QUIET_S
@@ -53,7 +53,7 @@ def export(
 ) -> None:
     """Export the audit trail, oldest first. The export is itself recorded there."""
     if bom and form is not ExportFormat.CSV:
-        raise Stop(Exit.USAGE, "--bom is for csv only")
+        raise CommandError(Exit.USAGE, "--bom is for csv only")
     wanted = {
         "format": form.value,
         "bom": "true" if bom else "",
@@ -86,7 +86,9 @@ def _target(output: Path | None) -> Iterator[IO[bytes]]:
     except OSError as problem:
         # The interpreter would complain once more when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Stop(Exit.REFUSED, f"cannot write to stdout: {problem.strerror}; the export is not whole") from None
+        raise CommandError(
+            Exit.REFUSED, f"cannot write to stdout: {problem.strerror}; the export is not whole"
+        ) from None
 
 
 class _Count:

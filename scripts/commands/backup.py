@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from domain.credentials.key_shapes import masked
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 from scripts.terminal.partial_file import whole_file
 from scripts.terminal.progress import ProgressDisplay
@@ -31,7 +31,7 @@ def backup(
     """Save the whole ledger in FILE, and verify that it can be read. Services may run."""
     from keyledger.assembly.database_check import require_database
     from keyledger.assembly.for_keyless_commands import named_database
-    from keyledger.backup import DumpFault, ProgramsMissing, back_up
+    from keyledger.backup import BackupError, MissingProgramsError, back_up
     from keyledger.backup.programs import programs_of
     from keyledger.settings.settings import load_database
 
@@ -43,8 +43,8 @@ def backup(
             with whole_file(file) as written, ProgressDisplay() as display:
                 end = back_up(dsn, programs, Path(written.name), display.tell)
                 size = Path(written.name).stat().st_size
-        except (DumpFault, ProgramsMissing) as fault:
-            raise Stop(Exit.REFUSED, str(fault)) from None
+        except (BackupError, MissingProgramsError) as fault:
+            raise CommandError(Exit.REFUSED, str(fault)) from None
     if as_json:
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return

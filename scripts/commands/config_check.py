@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -30,12 +30,12 @@ def _group() -> None:
 @app.command("check")
 def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
-    from keyledger.settings.settings import SettingsFault, load
+    from keyledger.settings.settings import SettingsError, load
 
     try:
         settings = load(os.environ, Path(".env"))
         faults, notes = _catalogue(settings)
-    except SettingsFault as fault:
+    except SettingsError as fault:
         settings, faults, notes = None, fault.faults, []
     warnings = [*(settings.warnings if settings else ()), *notes]
     if as_json:
@@ -46,7 +46,7 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
         for warning in warnings:
             say(f"warning: {warning}")
     if faults:
-        raise Stop(Exit.FAULT_FOUND, *faults)
+        raise CommandError(Exit.FAULT_FOUND, *faults)
     say("the settings and the catalogue are fit to start with; for database, keys and the rest: keyledger doctor")
 
 
@@ -54,11 +54,11 @@ def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
     """Return what is wrong with the catalogue, and what is worth knowing about it."""
     from keyledger.settings.ai_models import load_catalogue
     from keyledger.settings.catalogue_notes import catalogue_notes
-    from keyledger.settings.yaml_document import DocumentFault
+    from keyledger.settings.yaml_document import DocumentError
 
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    except DocumentFault as fault:
+    except DocumentError as fault:
         return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults), []
     notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
     return (), notes

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import typer
 
 from domain.credentials.secret import Secret
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.service_client import (
     DEFAULT_URL,
@@ -58,7 +58,7 @@ def set_credential(
 ) -> None:
     """Set or replace a credential. Asks for the provider's key, or takes it from --stdin or @FILE."""
     if context.args:
-        raise Stop(Exit.USAGE, "too many arguments; a key is never taken from the command line")
+        raise CommandError(Exit.USAGE, "too many arguments; a key is never taken from the command line")
     key = admin_key(api_key_file)
     body = {"api_key": _provider_key(source, stdin=stdin).reveal()}
     given = {"endpoint": endpoint, "api_version": api_version, "deployment_name": deployment_name}
@@ -178,30 +178,30 @@ def _settings(config: object) -> str:
 
 def _headers(version: int | None, reason: str | None) -> dict[str, str]:
     if reason is not None and not (reason.strip() and reason.isprintable()):
-        raise Stop(Exit.USAGE, "--reason must be one line of printable text")
+        raise CommandError(Exit.USAGE, "--reason must be one line of printable text")
     expected = {} if version is None else {"If-Match": f'"v{version}"'}
     return expected | ({} if reason is None else {"X-Audit-Reason": reason})
 
 
 def _provider_key(source: str, *, stdin: bool) -> Secret:
     if source and not source.startswith("@"):
-        raise Stop(
+        raise CommandError(
             Exit.USAGE, "a key is never taken from the command line: leave it out to be asked, or @FILE, or --stdin"
         )
     if source and stdin:
-        raise Stop(Exit.USAGE, "give @FILE or --stdin, not both")
+        raise CommandError(Exit.USAGE, "give @FILE or --stdin, not both")
     if source:
         return Secret(read_secret_file(Path(source[1:])))
     if not stdin and not sys.stdin.isatty():
-        raise Stop(Exit.USAGE, "there is no terminal to ask for the key; give --stdin or @FILE")
+        raise CommandError(Exit.USAGE, "there is no terminal to ask for the key; give --stdin or @FILE")
     typed = sys.stdin.read() if stdin else getpass("API key (not shown): ")
     if not typed.strip():
-        raise Stop(Exit.USAGE, "no key was given")
+        raise CommandError(Exit.USAGE, "no key was given")
     return Secret(typed.strip())
 
 
 def _confirm(provider: str) -> None:
     if not sys.stdin.isatty():
-        raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
     if typer.prompt(f"Type {provider} to delete the credential", err=True, default="", show_default=False) != provider:
-        raise Stop(Exit.REFUSED, "not confirmed; nothing was deleted")
+        raise CommandError(Exit.REFUSED, "not confirmed; nothing was deleted")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # psycopg comes with it, which --help has no use for
@@ -26,7 +26,7 @@ def url(as_json: JsonOption = False) -> None:
     data_dir = _data_dir()
     server = attach(data_dir)
     if server is None:
-        raise Stop(Exit.UNREACHABLE, f"no server runs in {data_dir}; start it with: keyledger database start")
+        raise CommandError(Exit.UNREACHABLE, f"no server runs in {data_dir}; start it with: keyledger database start")
     with server:
         _print_url(server, as_json=as_json)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -37,7 +37,7 @@ def doctor(
         print_table(Table(columns, [_row(finding) for finding in findings], ("next",)), wide=wide)
     told = ", ".join(_counted(state, count[state]) for state in State if count[state])
     if count[State.FAULT]:
-        raise Stop(Exit.FAULT_FOUND, told)
+        raise CommandError(Exit.FAULT_FOUND, told)
     say(told)
 
 

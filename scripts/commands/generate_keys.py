@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
 api_keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys with a name and a role.")
@@ -34,12 +34,12 @@ def create(
     from domain.credentials.secret import Secret
 
     if role not in list(Role):
-        raise Stop(Exit.USAGE, f"--role must be one of: {', '.join(Role)}")
+        raise CommandError(Exit.USAGE, f"--role must be one of: {', '.join(Role)}")
     secret = Secret(_PREFIX + secrets.token_urlsafe(32))
     try:
         line = format_named_key(name, Role(role), secret)
     except ValueError as fault:  # its text is ours: it names the rule
-        raise Stop(Exit.USAGE, f"--name: {fault}") from None
+        raise CommandError(Exit.USAGE, f"--name: {fault}") from None
     if as_json:
         print_json({"name": name, "role": role, "api_key": secret.reveal(), "api_keys_entry": line})
         return

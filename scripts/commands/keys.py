@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
@@ -105,7 +105,7 @@ def verify(as_json: JsonOption = False) -> None:
     else:
         _print_verification(found)
     if not found.holds:
-        raise Stop(Exit.FAULT_FOUND, *found.reasons)
+        raise CommandError(Exit.FAULT_FOUND, *found.reasons)
     say(f"the key {found.key_id} alone is enough")
 
 
@@ -184,7 +184,7 @@ def _show_plan(plan: "RotationPlan", *, as_json: bool) -> None:
     else:
         print_table(Table(("to key", "credentials to seal anew"), [(plan.key_id, f"{plan.credentials:,}")]))
     if plan.obstacles:
-        raise Stop(Exit.REFUSED, *(f"the rotation would be refused: {obstacle}" for obstacle in plan.obstacles))
+        raise CommandError(Exit.REFUSED, *(f"the rotation would be refused: {obstacle}" for obstacle in plan.obstacles))
 
 
 def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bool) -> None:
@@ -200,9 +200,9 @@ def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bo
         print_table(Table(("to key", "result", *numbers), [row]))
         _print_unopened(progress.unopened)
     if state is not RotationState.COMPLETED:
-        raise Stop(Exit.FAULT_FOUND, f"{state.value} before the end; to go on: keyledger keys rotate")
+        raise CommandError(Exit.FAULT_FOUND, f"{state.value} before the end; to go on: keyledger keys rotate")
     if counts.failed:
-        raise Stop(
+        raise CommandError(
             Exit.FAULT_FOUND,
             f"credentials that cannot be opened and were left as they are: {counts.failed:,}; configure the key they"
             " need, or set or delete them, then rotate again",
@@ -297,6 +297,6 @@ def _time(moment: datetime | None) -> str | None:
 
 def _confirm(question: str, otherwise: str) -> None:
     if not sys.stdin.isatty():
-        raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
     if not typer.confirm(question, err=True):
-        raise Stop(Exit.REFUSED, f"not confirmed; {otherwise}")
+        raise CommandError(Exit.REFUSED, f"not confirmed; {otherwise}")

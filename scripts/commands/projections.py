@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
@@ -73,7 +73,7 @@ def replay(
 ) -> None:
     """Compute the views again from the log, compare, and put the copies in place where they are equal."""
     if yes and (compare or until is not None):
-        raise Stop(Exit.USAGE, "--yes says to swap; --compare and --until never do")
+        raise CommandError(Exit.USAGE, "--yes says to swap; --compare and --until never do")
     end = _end(until) if until is not None else None
     results = _replayed(projection, _swap(compare=compare, yes=yes), end)
     if as_json:
@@ -82,7 +82,7 @@ def replay(
         _print(results)
     different = [result for result in results if result.difference_count and not result.swapped]
     if different and until is None:
-        raise Stop(Exit.FAULT_FOUND, *(_verdict(result, compare=compare) for result in different))
+        raise CommandError(Exit.FAULT_FOUND, *(_verdict(result, compare=compare) for result in different))
 
 
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[RebuildResult]":
@@ -95,7 +95,7 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
             with ProgressDisplay() as display:
                 return [replay(name, partial(display.tell, f"replaying {name}"), swap, end) for name in names]
         except KeyboardInterrupt:
-            raise Stop(Exit.REFUSED, "interrupted; a view that was not swapped yet is as it was") from None
+            raise CommandError(Exit.REFUSED, "interrupted; a view that was not swapped yet is as it was") from None
 
 
 def _swap(*, compare: bool, yes: bool) -> "Swap":
@@ -113,11 +113,11 @@ def _end(until: str) -> int | datetime:
         try:
             end = datetime.fromisoformat(until.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
-            raise Stop(Exit.USAGE, _UNTIL_RULE) from None
+            raise CommandError(Exit.USAGE, _UNTIL_RULE) from None
         if end > datetime.now(UTC) + _CLOCKS_DIFFER:
-            raise Stop(Exit.USAGE, "--until must not be in the future: what the view will be is not known")
+            raise CommandError(Exit.USAGE, "--until must not be in the future: what the view will be is not known")
         return end
-    raise Stop(Exit.USAGE, _UNTIL_RULE)
+    raise CommandError(Exit.USAGE, _UNTIL_RULE)
 
 
 def _verdict(result: "RebuildResult", *, compare: bool) -> str:

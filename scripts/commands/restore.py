@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -49,7 +49,7 @@ def from_file(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the ledger by that of FILE, in one transaction, and verify it. Every service must be stopped."""
-    from keyledger.backup import DumpFault, ProgramsMissing, RestoreFailed
+    from keyledger.backup import BackupError, MissingProgramsError, RestoreError
     from keyledger.backup.restoring import restoring
     from scripts.terminal.progress import ProgressDisplay
 
@@ -62,10 +62,10 @@ def from_file(
             with ProgressDisplay() as display:
                 restoration.carry_out(display.tell, without_roles=without_roles)
                 verdict, found = restoration.verify(display.tell)
-    except DumpFault as fault:
-        raise Stop(Exit.REFUSED, f"{file}: {fault}; nothing was changed") from None
-    except (ProgramsMissing, RestoreFailed) as fault:
-        raise Stop(Exit.REFUSED, str(fault)) from None
+    except BackupError as fault:
+        raise CommandError(Exit.REFUSED, f"{file}: {fault}; nothing was changed") from None
+    except (MissingProgramsError, RestoreError) as fault:
+        raise CommandError(Exit.REFUSED, str(fault)) from None
     if as_json:
         print_json(
             {
@@ -76,7 +76,7 @@ def from_file(
             }
         )
     if verdict.fault is not None:
-        raise Stop(
+        raise CommandError(
             Exit.FAULT_FOUND,
             f"restored, but not in order: {verdict.fault.meaning}; see: keyledger verify --without-keys",
         )
@@ -92,7 +92,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         with file.open("rb") as opened:
             yield opened
     except OSError as problem:
-        raise Stop(Exit.USAGE, f"cannot read {file}: {problem.strerror}") from None
+        raise CommandError(Exit.USAGE, f"cannot read {file}: {problem.strerror}") from None
 
 
 @app.command("accept")
@@ -118,7 +118,7 @@ def accept(
         try:
             event = restore.accept(found, command_meta())
         except OSError:
-            raise Stop(
+            raise CommandError(
                 Exit.REFUSED,
                 f"the anchor or the checkpoint in {settings.data_dir} cannot be replaced; the start is still refused",
             ) from None
@@ -146,6 +146,6 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
 
 def _confirm(word: str, question: str) -> None:
     if not sys.stdin.isatty():
-        raise Stop(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
     if typer.prompt(question, err=True, default="", show_default=False) != word:
-        raise Stop(Exit.REFUSED, "not confirmed; nothing was changed")
+        raise CommandError(Exit.REFUSED, "not confirmed; nothing was changed")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -57,7 +57,7 @@ def run(
         if as_json:
             print_json(_report(demo, outcomes, serving=not once))
         if failed:
-            raise Stop(Exit.FAULT_FOUND, "the tour found a claim that does not hold")
+            raise CommandError(Exit.FAULT_FOUND, "the tour found a claim that does not hold")
         say(f"all {len(outcomes)} claims hold ({time.monotonic() - started:.1f} s)\n")
         if not once:
             _play(demo, quiet=as_json)

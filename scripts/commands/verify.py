@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.credentials.secret import Sealer
-    from keyledger.store_verification import StoreFault, StoreVerdict
+    from keyledger.store_verification import Inconsistency, StoreVerdict
 
 
 def verify(
@@ -38,7 +38,7 @@ def verify(
     else:
         print_table(Table(("verified", "number", "result"), _rows(verdict)))
     if verdict.fault is not None:
-        raise Stop(Exit.FAULT_FOUND, _said(verdict.fault))
+        raise CommandError(Exit.FAULT_FOUND, _said(verdict.fault))
     if verdict.unopenable:
         say(f"{verdict.unopenable} live credentials are sealed under keys that are not at hand: bindings not checked")
 
@@ -99,7 +99,7 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     return [(what, number, state[part]) for part, what, number in parts]
 
 
-def _said(fault: "StoreFault") -> str:
+def _said(fault: "Inconsistency") -> str:
     where = [f"position {fault.position}"] if fault.position is not None else []
     where += [f"tenant {fault.tenant_id}", f"provider {fault.provider}"] if fault.tenant_id else []
     return f"{', '.join(where) or fault.part}: {fault.meaning}"

@@ -17,7 +17,7 @@ class Exit(IntEnum):
     CONFLICT = 5
 
 
-class Stop(Exception):
+class CommandError(Exception):
     """Ends the command with `code`; `lines` go to stderr, one each. They never hold a secret."""
 
     def __init__(self, code: Exit, *lines: str) -> None:

@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write to, here or by its name, that becomes `path` when the block ends well.
 
-    Raises Stop when it cannot be written.
+    Raises CommandError when it cannot be written.
     """
     if path.is_dir():
-        raise Stop(Exit.USAGE, f"{path} is a folder; name a file")
+        raise CommandError(Exit.USAGE, f"{path} is a folder; name a file")
     # The name is known before the file is there, so that Ctrl-C at any moment finds what to take away.
     partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
     try:
@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as problem:
-        raise Stop(Exit.REFUSED, f"cannot write {path}: {problem.strerror}") from None
+        raise CommandError(Exit.REFUSED, f"cannot write {path}: {problem.strerror}") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -41,4 +41,4 @@ def _created(partial: Path, path: Path) -> IO[bytes]:
     try:
         return open(partial, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
     except OSError as problem:
-        raise Stop(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None
+        raise CommandError(Exit.USAGE, f"cannot write {path}: {problem.strerror}") from None

@@ -1,8 +1,8 @@
 """The REST API of a running service, as the command line uses it.
 
 Promises: the admin key comes from a file or the environment, never from argv, and goes to the one address given: no
-proxy of the environment and no redirect sees it. Every answer ends as data or as a `Stop` with the right exit code.
-Refuses: answers that are not the service's.
+proxy of the environment and no redirect sees it. Every answer ends as data or as a `CommandError` with the right exit
+code. Refuses: answers that are not the service's.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ import typer
 
 from api.front.cli_agent import CLI_AGENT
 from domain.credentials.secret import Secret
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import say
 
 if TYPE_CHECKING:  # loaded only when a command calls the service
@@ -65,7 +65,7 @@ class ServiceClient:
     def call(
         self, method: str, path: str, *, body: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, object]:
-        """Send a request and return the JSON object of its answer. Raises Stop for every other answer."""
+        """Send a request and return the JSON object of its answer. Raises CommandError for every other answer."""
         import httpx
 
         try:
@@ -73,27 +73,30 @@ class ServiceClient:
             sent = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
             response = self._http.request(method, path, json=body, headers=sent)
         except httpx.HTTPError as problem:
-            raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+            raise CommandError(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
         document = _object(response)
         if response.is_success and document is not None:
             return document
         raise _refusal(response.status_code, document)
 
     def text(self, path: str) -> str:
-        """Ask for a text. Raises Stop for every answer that is none."""
+        """Ask for a text. Raises CommandError for every answer that is none."""
         import httpx
 
         try:
             response = self._http.get(path)
         except httpx.HTTPError as problem:
-            raise Stop(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+            raise CommandError(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
         if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
             return response.text
         raise _refusal(response.status_code, _object(response))
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Ask for a file and give it piece by piece. Raises Stop for a refusal, and when the answer breaks off."""
+        """Ask for a file and give it piece by piece.
+
+        Raises CommandError for a refusal, and when the answer breaks off.
+        """
         import httpx
 
         try:
@@ -104,7 +107,7 @@ class ServiceClient:
                 yield response.iter_bytes()
         except httpx.HTTPError as problem:
             lost = f"the answer from {self._url} is not whole ({type(problem).__name__})"
-            raise Stop(Exit.UNREACHABLE, lost) from None
+            raise CommandError(Exit.UNREACHABLE, lost) from None
 
 
 def credential_path(tenant_id: str, provider: str | None = None) -> str:
@@ -114,7 +117,7 @@ def credential_path(tenant_id: str, provider: str | None = None) -> str:
 
 
 def admin_key(key_file: Path | None) -> Secret:
-    """Return the key that `--api-key-file`, the environment or `.env` gives. Raises Stop when there is none."""
+    """Return the key that `--api-key-file`, the environment or `.env` gives. Raises CommandError when there is none."""
     if key_file is not None:
         return Secret(read_secret_file(key_file))
     from keyledger.settings.sources import SUPER_KEY_ALSO, Sources
@@ -124,20 +127,20 @@ def admin_key(key_file: Path | None) -> Secret:
     for name, also in names:
         key = sources.secret(name, also=also, shown=Secret.masked)
         if sources.faults:
-            raise Stop(Exit.USAGE, *sources.faults)
+            raise CommandError(Exit.USAGE, *sources.faults)
         if key is not None:
             return _sendable(key)
-    raise Stop(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or give --api-key-file")
+    raise CommandError(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or give --api-key-file")
 
 
 def read_secret_file(path: Path) -> str:
-    """Return the content of a file without surrounding white space. Raises Stop; the path is not repeated."""
+    """Return the content of a file without surrounding white space. Raises CommandError; the path is not repeated."""
     try:
         content = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
-        raise Stop(Exit.USAGE, "the file with the key cannot be read as text") from None
+        raise CommandError(Exit.USAGE, "the file with the key cannot be read as text") from None
     if not content:
-        raise Stop(Exit.USAGE, "the file with the key is empty")
+        raise CommandError(Exit.USAGE, "the file with the key is empty")
     return content
 
 
@@ -146,9 +149,9 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise Stop(Exit.USAGE, _URL_RULE) from None
+        raise CommandError(Exit.USAGE, _URL_RULE) from None
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
-        raise Stop(Exit.USAGE, _URL_RULE)
+        raise CommandError(Exit.USAGE, _URL_RULE)
     if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
         say("warning: http to another machine sends the keys unencrypted; use https")
     return url.rstrip("/")
@@ -163,7 +166,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _sendable(key: Secret) -> Secret:
     if not key.reveal().isascii() or not key.reveal().isprintable():
-        raise Stop(Exit.USAGE, "the admin key holds characters that cannot be sent in a header")
+        raise CommandError(Exit.USAGE, "the admin key holds characters that cannot be sent in a header")
     return key
 
 
@@ -175,9 +178,9 @@ def _object(response: "httpx.Response") -> dict[str, object] | None:
     return cast("dict[str, object]", document) if isinstance(document, dict) else None
 
 
-def _refusal(status: int, problem: Mapping[str, object] | None) -> Stop:
+def _refusal(status: int, problem: Mapping[str, object] | None) -> CommandError:
     if problem is None or "code" not in problem:
-        return Stop(Exit.UNREACHABLE, f"there is no KeyLedger service at this address (it answered {status})")
+        return CommandError(Exit.UNREACHABLE, f"there is no KeyLedger service at this address (it answered {status})")
     code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
     faults = problem.get("errors")
     named = [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
@@ -186,4 +189,4 @@ def _refusal(status: int, problem: Mapping[str, object] | None) -> Stop:
     # A detail that is nothing but the faults of the fields would tell them twice.
     said = [] if detail == "; ".join(fields) else [detail]
     lines = [f"{problem.get('title', 'refused')} ({status} {problem['code']})", *said, *(f"  {one}" for one in fields)]
-    return Stop(code, *(line for line in lines if line))
+    return CommandError(code, *(line for line in lines if line))

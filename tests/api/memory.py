@@ -24,19 +24,19 @@ from domain.credentials.service import CredentialService
 from domain.credentials.stored import CredentialStatus, Head, Stored
 from domain.errors import (
     CredentialIntegrityError,
-    FieldFault,
-    InvalidRequest,
-    NoSuchProof,
-    ReplayConflict,
-    ReplayNotFound,
-    RotationNotFound,
-    RotationRefused,
+    InvalidField,
+    InvalidRequestError,
+    ProofNotFoundError,
+    ReplayConflictError,
+    ReplayNotFoundError,
+    RotationNotFoundError,
+    RotationRefusedError,
     ServiceError,
-    StoreUnavailable,
-    UnknownModel,
-    UnknownProjection,
-    UnreadableCredential,
-    VersionConflict,
+    StoreUnavailableError,
+    UnknownModelError,
+    UnknownProjectionError,
+    UnreadableCredentialError,
+    VersionConflictError,
 )
 from domain.event import Clock, CommandMeta, Event
 from domain.event_codec import encode
@@ -69,7 +69,7 @@ class VaultSealer:
         if sealed.binding != repr(context):
             raise CredentialIntegrityError("binding")
         if sealed.token not in self._vault:
-            raise UnreadableCredential(sealed.key_id, "unknown-key")
+            raise UnreadableCredentialError(sealed.key_id, "unknown-key")
         return self._vault[sealed.token]
 
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
@@ -107,7 +107,7 @@ class MemoryStore:
                 last = self.last(event.originator_id)
                 version = last.originator_version if last else 0
                 if event.originator_version != version + 1:
-                    raise VersionConflict(version, precondition=False)
+                    raise VersionConflictError(version, precondition=False)
                 self.events.append(recordable(event))
 
     def read(self, tenant_id: str, provider: str) -> Stored:
@@ -174,7 +174,7 @@ class MemoryStore:
 
     def _answer(self) -> None:
         if self.down:
-            raise StoreUnavailable
+            raise StoreUnavailableError
 
 
 def _fits(row: AuditEntry, wanted: AuditFilter) -> bool:
@@ -239,7 +239,7 @@ class MemoryUsage:
 
     def _answer(self) -> None:
         if self.down:
-            raise StoreUnavailable
+            raise StoreUnavailableError
 
 
 class MemoryKeys:
@@ -260,7 +260,7 @@ class MemoryKeys:
 
     def start(self, meta: CommandMeta) -> RotationStatus:
         if self.obstacle:
-            raise RotationRefused(self.obstacle)
+            raise RotationRefusedError(self.obstacle)
         now = self._clock()
         begun = RotationStatus(
             str(uuid4()), "k0000000001", meta.actor, RotationState.RUNNING, 2, RotationCounts(), (), now, now, None
@@ -281,7 +281,7 @@ class MemoryKeys:
 
     def rotation(self, rotation_id: str) -> RotationStatus:
         if rotation_id not in self.found:
-            raise RotationNotFound
+            raise RotationNotFoundError
         return self.found[rotation_id]
 
     def cancel(self, rotation_id: str) -> RotationStatus:
@@ -308,7 +308,7 @@ class MemoryProjections:
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         self._require(projection)
         if any(one.state is ReplayState.RUNNING for one in self.found.values()):
-            raise ReplayConflict("A replay is running.")
+            raise ReplayConflictError("A replay is running.")
         now, replay_id, count = self._clock(), str(uuid4()), len(self.differences)
         begun = ReplayStatus(
             replay_id, projection, meta.actor, swap, ReplayState.RUNNING, 2, 5, None, None, now, now, None
@@ -322,13 +322,13 @@ class MemoryProjections:
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
         self._require(projection)
         if replay_id not in self.found or self.found[replay_id].projection != projection:
-            raise ReplayNotFound
+            raise ReplayNotFoundError
         return self.found[replay_id]
 
     def _require(self, projection: str) -> None:
         known = [status.name for status in self.list()]
         if projection not in known:
-            raise UnknownProjection(known)
+            raise UnknownProjectionError(known)
 
 
 class MemoryPast:
@@ -362,7 +362,7 @@ class MemoryTransparency:
     def inclusion(self, position: int, size: int | None) -> Inclusion:
         leaves = self._leaves(size)
         if position > len(leaves):
-            raise NoSuchProof(f"no position {position}")
+            raise ProofNotFoundError(f"no position {position}")
         hashes = [leaf_hash(leaf) for leaf in leaves]
         proof = inclusion_proof(position - 1, len(leaves), _Hashes(hashes))
         text = leaves[position - 1].decode()
@@ -371,7 +371,7 @@ class MemoryTransparency:
     def consistency(self, older: int, size: int | None) -> Consistency:
         hashes = [leaf_hash(leaf) for leaf in self._leaves(size)]
         if older > len(hashes):
-            raise NoSuchProof(f"no tree of {older}")
+            raise ProofNotFoundError(f"no tree of {older}")
         proof = consistency_proof(older, len(hashes), _Hashes(hashes))
         return Consistency(older, len(hashes), root_of(hashes[:older]), root_of(hashes), proof)
 
@@ -383,7 +383,7 @@ class MemoryTransparency:
 
     def _leaves(self, size: int | None = None) -> list[bytes]:
         if size is not None and size > len(self._store.events):
-            raise NoSuchProof(f"no tree of {size}")
+            raise ProofNotFoundError(f"no tree of {size}")
         events = enumerate(self._store.events[:size], start=1)
         return [leaf_of(position, event, encode(event)) for position, event in events]
 
@@ -486,7 +486,7 @@ class ScriptedModels:
         for model in self.models():
             if model.name == name:
                 return model
-        raise UnknownModel("ai_models.yml")
+        raise UnknownModelError("ai_models.yml")
 
     async def explain(self, tenant_id: str, model: str) -> Route:
         return self.route()
@@ -495,13 +495,13 @@ class ScriptedModels:
         self.calls.append((tenant_id, model, params))
         messages = params.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
-            raise InvalidRequest([FieldFault("messages", "must be a list of objects")])
+            raise InvalidRequestError([InvalidField("messages", "must be a list of objects")])
         return self.outcome()
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         self.calls.append((tenant_id, model, params))
         if not isinstance(params.get("input"), str | list):
-            raise InvalidRequest([FieldFault("input", "must be a text or a list")])
+            raise InvalidRequestError([InvalidField("input", "must be a text or a list")])
         answer = self.outcome()
         assert isinstance(answer, Answer)
         return answer

@@ -13,7 +13,7 @@ from benchmarks.frame import (
     Row,
     Section,
     Spread,
-    Unusable,
+    UnusableError,
     apart,
     in_turn,
     measured,
@@ -56,7 +56,7 @@ def test_operations_are_counted_over_the_time_that_was_given() -> None:
 
 
 def test_nothing_finished_is_no_result() -> None:
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableError):
         measured([], seconds=1.0)
 
 
@@ -84,12 +84,12 @@ def test_a_contestant_that_is_not_here_leaves_a_row_that_says_why() -> None:
 
 
 def _start_a_peer_that_is_not_here() -> None:
-    raise Unusable("it is not installed")
+    raise UnusableError("it is not installed")
 
 
 def test_work_in_a_process_of_its_own_returns_or_says_why_not() -> None:
     assert apart(measured, [0.5], 1.0) == Measured(1.0, 500.0, 500.0)
-    with pytest.raises(Unusable, match="nothing was finished"):
+    with pytest.raises(UnusableError, match="nothing was finished"):
         apart(measured, [], 1.0)
 
 
@@ -118,7 +118,7 @@ def test_the_load_counts_whole_answers_of_both_kinds_and_refuses_errors() -> Non
         for streaming in (False, True):
             call = completion("/v1/chat/completions", streaming=streaming)
             assert drive(port, call, clients=2, seconds=0.1, warm_up=0.02).per_second > 0
-        with pytest.raises(Unusable):
+        with pytest.raises(UnusableError):
             drive(1, Call("GET", "/"), clients=1, seconds=0.1, warm_up=0)
 
 

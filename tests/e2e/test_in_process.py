@@ -12,7 +12,7 @@ import pytest
 
 from domain.calls.models import Answer, AnswerStream
 from domain.credentials.resolution import Source
-from domain.errors import InvalidRequest, NoCredential, UnknownModel
+from domain.errors import InvalidRequestError, NoCredentialError, UnknownModelError
 from keyledger.in_process import InProcess, in_process
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.service import environment
@@ -61,11 +61,11 @@ def test_a_backend_completes_streams_and_embeds_as_a_tenant(database_url: str, t
 def test_what_goes_wrong_is_one_of_our_errors(database_url: str, tmp_path: Path) -> None:
     async def use(provider: StandInProvider) -> None:
         async with ledger(database_url, str(tmp_path), provider) as opened:
-            with pytest.raises(UnknownModel):
+            with pytest.raises(UnknownModelError):
                 await opened.complete(TENANT, "nothing", HELLO)
-            with pytest.raises(NoCredential):
+            with pytest.raises(NoCredentialError):
                 await opened.complete(TENANT, "claude-sonnet-4-5", HELLO)
-            with pytest.raises(InvalidRequest):
+            with pytest.raises(InvalidRequestError):
                 await opened.complete(TENANT, "gpt-4o", HELLO, api_key="sk-mine-000000")
 
     with StandInProvider(accepted=lambda key: True) as provider:

@@ -20,7 +20,7 @@ import yaml
 
 from domain.audit.entries import Action
 from keyledger.encryption.rotation_rows import RotationRecords
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from projections.replay.replaying import VIEWS, rebuild
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
@@ -194,7 +194,7 @@ def test_a_service_whose_sealing_process_is_killed_says_so_and_rotates_again(dat
         with open_store(database_url, NEW) as store:
             assert under_keys(store) == {NEW.primary_id: CREDENTIALS}
             check(store)
-    assert "failed: SealingProcessLost" in service.log
+    assert "failed: ReencryptionProcessError" in service.log
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ def test_set_rotate_retire_restart_replay_and_call_works_for_every_provider(stag
         "key-retired",
     ]
 
-    with pytest.raises(StartRefused, match="7 credentials"), stage.service():
+    with pytest.raises(StartError, match="7 credentials"), stage.service():
         pass
     with stage.service(ALLOW_UNREADABLE_CREDENTIALS="true") as client:
         assert set(stage.calls(client).values()) == {"credential-unreadable"}

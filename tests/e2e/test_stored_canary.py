@@ -28,7 +28,7 @@ from domain.audit.formats import ExportFormat
 from keyledger.log import audit_recorder
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.settings import logs
-from keyledger.settings.settings import SettingsFault, load
+from keyledger.settings.settings import SettingsError, load
 from scripts.demo.stand_in_provider import StandInProvider
 from scripts.main import app, main
 from tests.support.canary import dump, leaks
@@ -354,7 +354,7 @@ def test_no_option_of_any_command_carries_a_key_into_what_is_kept(
 def test_a_setting_takes_no_key_unless_it_is_for_one_and_shows_none(name: str, text: str) -> None:
     try:
         resolved = load({**BASE, name: text}, None)
-    except SettingsFault as refused:
+    except SettingsError as refused:
         shown = "\n".join(refused.faults)
     else:
         assert name.endswith(("_KEY", "_KEY_PREVIOUS", "_URL")), "it is shown in clear"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, FaultyLink, faulty_link
 from tests.support.scenario import TENANT
@@ -62,7 +62,7 @@ def test_a_trail_whose_connection_breaks_shows_every_event_once_afterwards(
         for number in range(5):
             store.set(TENANT, "openai", f"{KEY}{number}")
         link.break_next(statement, fault)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             store.audit()
         assert link.faults_met == 1
     restart_and_check(database_url, 5)
@@ -78,5 +78,5 @@ def _try(store: Store, link: FaultyLink) -> None:
     """Send the command once; it may fail, but only as an outage."""
     try:
         store.set(TENANT, "openai", KEY, command_id="mine")
-    except StoreUnavailable:
+    except StoreUnavailableError:
         assert link.faults_met == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.errors import CredentialIntegrityError, CredentialNotFound
+from domain.errors import CredentialIntegrityError, CredentialNotFoundError
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import Store
 
@@ -84,5 +84,5 @@ def test_setting_the_same_again_mends_a_damaged_row(store: Store, damage: str) -
 def test_a_deleted_credential_is_not_found(store: Store) -> None:
     store.set(TENANT, "openai", KEY)
     store.delete(TENANT, "openai")
-    with pytest.raises(CredentialNotFound):
+    with pytest.raises(CredentialNotFoundError):
         store.service.get(TENANT, "openai")

@@ -6,18 +6,18 @@ import psycopg
 import pytest
 
 from domain.errors import (
-    CommandReused,
-    CredentialNotFound,
-    NoCredential,
-    StoreUnavailable,
-    VersionConflict,
+    CommandReusedError,
+    CredentialNotFoundError,
+    NoCredentialError,
+    StoreUnavailableError,
+    VersionConflictError,
 )
 from keyledger.embedded_postgres import EmbeddedPostgresError
-from keyledger.settings.settings import SettingsFault
-from keyledger.settings.yaml_document import DocumentFault
-from keyledger.start_refused import StartRefused
+from keyledger.settings.settings import SettingsError
+from keyledger.settings.yaml_document import DocumentError
+from keyledger.start_error import StartError
 from scripts.main import _ending
-from scripts.terminal.exits import Exit, Stop
+from scripts.terminal.exits import CommandError, Exit
 from tests.support.loaded import packages_loaded_by
 
 KEY = "sk-proj-" + "Ab1" * 20
@@ -68,19 +68,19 @@ def test_the_version_is_data(cli):
 
 TENANT = str(uuid4())
 ENDINGS = [
-    pytest.param(Stop(Exit.USAGE, "so"), 2, ["so"], id="a command that knows how it ends"),
-    pytest.param(StoreUnavailable(), 3, None, id="a database that does not answer"),
+    pytest.param(CommandError(Exit.USAGE, "so"), 2, ["so"], id="a command that knows how it ends"),
+    pytest.param(StoreUnavailableError(), 3, None, id="a database that does not answer"),
     pytest.param(
         psycopg.OperationalError("canary"), 3, ["the database does not answer"], id="a driver without a connection"
     ),
-    pytest.param(DocumentFault("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
-    pytest.param(StartRefused("no key"), 4, ["no key"], id="a start that is refused"),
+    pytest.param(DocumentError("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
+    pytest.param(StartError("no key"), 4, ["no key"], id="a start that is refused"),
     pytest.param(EmbeddedPostgresError("no build"), 3, ["no build"], id="an embedded server that does not start"),
-    pytest.param(VersionConflict(3, precondition=True), 5, None, id="a conflict"),
-    pytest.param(CommandReused(), 5, None, id="a command id used twice"),
-    pytest.param(CredentialNotFound(TENANT, "openai"), 4, None, id="a refusal"),
-    pytest.param(NoCredential(TENANT, "openai", "none"), 4, None, id="no key"),
-    pytest.param(SettingsFault(("A: x", "B: y")), 4, ["A: x", "B: y"], id="settings not fit to start with"),
+    pytest.param(VersionConflictError(3, precondition=True), 5, None, id="a conflict"),
+    pytest.param(CommandReusedError(), 5, None, id="a command id used twice"),
+    pytest.param(CredentialNotFoundError(TENANT, "openai"), 4, None, id="a refusal"),
+    pytest.param(NoCredentialError(TENANT, "openai", "none"), 4, None, id="no key"),
+    pytest.param(SettingsError(("A: x", "B: y")), 4, ["A: x", "B: y"], id="settings not fit to start with"),
 ]
 
 

@@ -28,9 +28,9 @@ from domain.credentials.stored import Stored
 from domain.errors import (
     CredentialIntegrityError,
     ServiceError,
-    StoreUnavailable,
-    UnreadableCredential,
-    VersionConflict,
+    StoreUnavailableError,
+    UnreadableCredentialError,
+    VersionConflictError,
 )
 from domain.event import CommandMeta, Event
 
@@ -55,7 +55,7 @@ class ClearSealer:
 
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         if sealed.key_id not in self.known:
-            raise UnreadableCredential(sealed.key_id, "key-not-in-keyring")
+            raise UnreadableCredentialError(sealed.key_id, "key-not-in-keyring")
         if sealed.binding != repr(context):
             raise CredentialIntegrityError("binding")
         return Secret(sealed.token.removeprefix("clear:"))
@@ -209,17 +209,17 @@ class MemoryLog:
     def append(self, events: Sequence[Event]) -> None:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "outage before the effect":
-            raise StoreUnavailable
+            raise StoreUnavailableError
         if self.interlopers:
             self.events.append(self.interlopers.pop(0))
         taken = {(event.originator_id, event.originator_version) for event in self.events}
         if any((event.originator_id, event.originator_version) in taken for event in events):
-            raise VersionConflict(events[0].originator_version, precondition=False)
+            raise VersionConflictError(events[0].originator_version, precondition=False)
         self.events.extend(events)
         if fault == "outage after the effect":
-            raise StoreUnavailable
+            raise StoreUnavailableError
         if fault == "conflict after the effect":
-            raise VersionConflict(events[0].originator_version, precondition=False)
+            raise VersionConflictError(events[0].originator_version, precondition=False)
 
 
 class View:

@@ -27,7 +27,7 @@ from api.rest.schemas import After
 from domain.audit.entries import AuditFilter, AuditTrail
 from domain.audit.formats import ExportFormat
 from domain.audit.query import recorded_query
-from domain.errors import FieldFault, InvalidRequest, ServiceError
+from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
 PAGE = 1000
 """Entries that are read, written and forgotten together."""
@@ -76,7 +76,7 @@ def export_audit(
     """
     written = FORMATS[form]
     if bom and form is not ExportFormat.CSV:
-        raise InvalidRequest([FieldFault("bom", "is for csv only")])
+        raise InvalidRequestError([InvalidField("bom", "is for csv only")])
     headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
     if exchange.bodiless:
         return StreamingResponse(iter(()), 200, headers, written.media_type)

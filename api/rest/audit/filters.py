@@ -16,7 +16,7 @@ from domain.audit.entries import Action, AuditFilter
 from domain.audit.events import Outcome
 from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
 from domain.credentials.providers import Providers
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from domain.unknown_names import probably_meant
 
 FILTER_NAMES = (
@@ -89,7 +89,7 @@ async def _filter(
     stated = {name: value for name, value in given.items() if value is not None}
     twice = [name for name in stated if getattr(wanted, name) is not None]
     if twice:
-        raise InvalidRequest([FieldFault(name, "is given twice: here and in q") for name in twice])
+        raise InvalidRequestError([InvalidField(name, "is given twice: here and in q") for name in twice])
     texts = wanted.texts if text is None else (*wanted.texts, text)
     asked = replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
     _refuse_slip(asked.provider, services.providers)
@@ -99,7 +99,7 @@ async def _filter(
 def _refuse_slip(provider: str | None, known: Providers) -> None:
     """Refuse a name that is nearly a provider's. Others may be of one that is not configured any more."""
     if provider is not None and provider not in known and (meant := probably_meant(provider, known)):
-        raise InvalidRequest([FieldFault("provider", f"is not known; did you mean {meant}?")])
+        raise InvalidRequestError([InvalidField("provider", f"is not known; did you mean {meant}?")])
 
 
 FilterOf = Annotated[AuditFilter, Depends(_filter)]

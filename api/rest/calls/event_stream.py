@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from api.front.departure import until_client_leaves
 from api.front.exchange import Json
-from api.front.faults import log_unexpected
 from api.front.json_response import encode
-from api.front.problems import HttpRefusal, internal_problem, openai_error, problem_of
+from api.front.problems import HttpError, internal_problem, openai_error, problem_of
+from api.front.unexpected_errors import log_unexpected
 from domain.calls.models import Chunks
 from domain.errors import ServiceError
 
@@ -33,7 +33,7 @@ class EventStream(StreamingResponse):
         """Send the events until they end or the client is gone."""
         try:
             await until_client_leaves(receive, self._send_all(send))
-        except HttpRefusal:
+        except HttpError:
             pass  # nobody is there to be told
         finally:
             await self._events.aclose()

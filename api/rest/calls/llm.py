@@ -20,7 +20,7 @@ from api.rest.calls.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
 from api.rest.calls.receipts import receipt_headers
 from api.rest.schemas import TenantId
 from domain.calls.models import Answer, AnswerStream, Model
-from domain.errors import FieldFault, InvalidRequest, ServiceError
+from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
 router = APIRouter(prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
 
@@ -80,12 +80,14 @@ async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | Answe
 
 
 def _call_of(exchange: Exchange) -> tuple[Json, str]:
-    """Return the members of the request and the model it names. Raises InvalidRequest."""
+    """Return the members of the request and the model it names. Raises InvalidRequestError."""
     if exchange.body is None:
-        raise InvalidRequest([FieldFault("the body", "is required: a JSON object")])
+        raise InvalidRequestError([InvalidField("the body", "is required: a JSON object")])
     name = exchange.body.get("model")
     if not isinstance(name, str) or not name:
-        raise InvalidRequest([FieldFault("model", "is required: the name of a model; GET .../models lists them")])
+        raise InvalidRequestError(
+            [InvalidField("model", "is required: the name of a model; GET .../models lists them")]
+        )
     return exchange.body, name
 
 

@@ -20,14 +20,14 @@ from api.front.departure import until_client_leaves
 from api.front.exchange import exchange_of
 from api.front.metrics import Metrics
 from api.front.paths import NATIVE, UUID_PATTERN, is_native, raw_path, routed_path
-from api.front.problems import HttpRefusal, problem_of
+from api.front.problems import HttpError, problem_of
 from api.front.services import services_in_force
 from api.front.upload import Upload
 from api.front.validation import RULES
 from api.rest.calls.receipts import receipt_headers
 from domain.calls.native import NativeAnswer, NativeApis, NativeCall
 from domain.calls.native_path import normalised_path
-from domain.errors import FieldFault, InvalidRequest, ServiceError
+from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -58,13 +58,13 @@ class Native:
         if exchange.actor is None:  # the guard was not in front: serving anyway would be serving anybody
             raise RuntimeError("a protected endpoint was reached without authentication")
         answering, upload = _Answering(send), None
-        refusal: ServiceError | HttpRefusal
+        refusal: ServiceError | HttpError
         try:
             _check_kind(scope)
             upload = Upload(receive, Headers(scope=scope), self._limits)
             await self._call(scope, upload, answering)
             return
-        except (ServiceError, HttpRefusal) as error:
+        except (ServiceError, HttpError) as error:
             refusal = upload.fault or error if upload is not None else error
         exchange.refusal = refusal.code
         if not answering.begun:
@@ -129,23 +129,21 @@ class _Answering:
 
 def _check_kind(scope: Scope) -> None:
     if scope["method"] not in METHODS:  # TRACE would send the key back
-        raise HttpRefusal("method-not-allowed", f"Use {' or '.join(METHODS)}.", {"Allow": ", ".join(METHODS)})
+        raise HttpError("method-not-allowed", f"Use {' or '.join(METHODS)}.", {"Allow": ", ".join(METHODS)})
     for name, value in scope["headers"]:
         # Other upgrades, such as to HTTP/2, are offers that may be passed over.
         if name == b"upgrade" and b"websocket" in value.lower():
-            raise HttpRefusal(
-                "upgrade-refused", "WebSocket connections are not passed on; use the provider's HTTP API."
-            )
+            raise HttpError("upgrade-refused", "WebSocket connections are not passed on; use the provider's HTTP API.")
 
 
 def _target(raw: str) -> tuple[str, str, str]:
-    """Return tenant, provider and normalised path. Raises HttpRefusal, InvalidRequest, InvalidPath."""
+    """Return tenant, provider and normalised path. Raises HttpError, InvalidRequestError, InvalidPathError."""
     address = _ADDRESS.fullmatch(raw)
     if address is None:
-        raise HttpRefusal("not-found", _NOTHING_HERE)
+        raise HttpError("not-found", _NOTHING_HERE)
     tenant_id, provider, path = address.groups()
     if not _TENANT.fullmatch(tenant_id):
-        raise InvalidRequest([FieldFault("tenant_id", RULES["tenant_id"])])
+        raise InvalidRequestError([InvalidField("tenant_id", RULES["tenant_id"])])
     if not path:
-        raise HttpRefusal("not-found", _NOTHING_HERE)
+        raise HttpError("not-found", _NOTHING_HERE)
     return tenant_id, provider, normalised_path(path)

@@ -1,7 +1,7 @@
 """OpenAI's chat in Anthropic's words and back, for calls that do not go through LiteLLM.
 
 Translates texts, images, tools and their results, and the usual parameters. Promises: what has no counterpart is
-refused with InvalidRequest before anything is sent, never dropped in silence.
+refused with InvalidRequestError before anything is sent, never dropped in silence.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.requests.parameters import Request
 
 MAX_TOKENS = 4096
@@ -23,7 +23,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
 def to_anthropic(request: Request, model: str) -> dict[str, Any]:
-    """Return the body of a messages call. Raises InvalidRequest."""
+    """Return the body of a messages call. Raises InvalidRequestError."""
     body: dict[str, Any] = {"model": model, "max_tokens": MAX_TOKENS, "stream": request.streaming}
     for name, value in {**request.members, **request.extras}.items():
         if name in _KEPT:
@@ -182,5 +182,5 @@ def _usage(read: int, written: int) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _refused(field: str, rule: str) -> InvalidRequest:
-    return InvalidRequest([FieldFault(field, rule)])
+def _refused(field: str, rule: str) -> InvalidRequestError:
+    return InvalidRequestError([InvalidField(field, rule)])

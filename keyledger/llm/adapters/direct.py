@@ -23,7 +23,7 @@ _ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
 
 
 class LegacyAdapter:
-    """Plain calls. Raises what the wire raises, and InvalidRequest for what the provider has no words for."""
+    """Plain calls. Raises what the wire raises, and InvalidRequestError for what the provider has no words for."""
 
     warm = True
 

@@ -23,12 +23,12 @@ import httpx
 
 from domain.calls.models import ModelKind
 from domain.credentials.providers import BUILT_IN, Dialect
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.adapters.environment import keep_offline
 from keyledger.llm.adapters.rehearsal import canned
 from keyledger.llm.requests.litellm_plans import Client, Plan, client_of
 from keyledger.llm.requests.parameters import Request
-from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.dispatch import CallFailedError
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET
 
@@ -72,8 +72,8 @@ class LiteLLMAdapter:
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
         """Complete a chat under the lease that is lent.
 
-        Raises InvalidRequest for what the provider has no words for, and whatever LiteLLM raises: that may hold text of
-        the provider and must not be passed on.
+        Raises InvalidRequestError for what the provider has no words for, and whatever LiteLLM raises: that may hold
+        text of the provider and must not be passed on.
         """
         return _dumped(await _completion(plan, request))
 
@@ -131,7 +131,7 @@ def _fixed(plan: Plan) -> dict[str, Any]:
 
 
 def _members(plan: Plan, request: Request) -> dict[str, Any]:
-    """Return the caller's members in LiteLLM's words. Raises InvalidRequest."""
+    """Return the caller's members in LiteLLM's words. Raises InvalidRequestError."""
     if plan.dialect is not Dialect.ANTHROPIC:
         # The provider knows best what it takes, so nothing is refused on its behalf.
         if "input" in request.members:
@@ -148,7 +148,7 @@ def _members(plan: Plan, request: Request) -> dict[str, Any]:
     refused = [name for name in request.members if name not in known]
     refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
     if refused:
-        raise InvalidRequest([FieldFault(name, f"is not supported by {plan.provider}") for name in refused])
+        raise InvalidRequestError([InvalidField(name, f"is not supported by {plan.provider}") for name in refused])
     return {**request.members, **request.extras}
 
 
@@ -239,7 +239,7 @@ def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:
 
 
 def _no_way(*_args: object, **_options: object) -> NoReturn:
-    raise CallFailed("blocking-client")  # nothing of ours uses one
+    raise CallFailedError("blocking-client")  # nothing of ours uses one
 
 
 class _NoTokens:

@@ -1,7 +1,7 @@
 """Reads JSON of unknown origin, within bounds that are checked before anything is built from it.
 
 Promises: JSON with more values than allowed is refused after a few passes over its bytes; what is returned can be
-written as JSON again: no NaN, no infinity, no nesting without measure. Raises AnswerRefused and nothing else.
+written as JSON again: no NaN, no infinity, no nesting without measure. Raises InvalidAnswerError and nothing else.
 """
 
 import json
@@ -15,7 +15,7 @@ TOO_COMPLEX = "answer-too-complex"
 TOO_LARGE = "answer-too-large"
 
 
-class AnswerRefused(Exception):
+class InvalidAnswerError(Exception):
     """An answer is not passed on. `reason` is a code."""
 
     def __init__(self, reason: str) -> None:
@@ -24,7 +24,7 @@ class AnswerRefused(Exception):
 
 
 def read_object(text: bytes, most: Structure) -> dict[str, Any]:
-    """Return the object that `text` is. Raises AnswerRefused."""
+    """Return the object that `text` is. Raises InvalidAnswerError."""
     _count(text, most)
     fault = NOT_USABLE
     try:
@@ -35,7 +35,7 @@ def read_object(text: bytes, most: Structure) -> dict[str, Any]:
         fault = TOO_COMPLEX
     except ValueError:
         pass
-    raise AnswerRefused(fault)
+    raise InvalidAnswerError(fault)
 
 
 def written(content: dict[str, Any]) -> bytes:
@@ -52,7 +52,7 @@ def written_short(content: dict[str, Any]) -> bytes:
 
 
 def _count(text: bytes, most: Structure) -> None:
-    """Count what begins or parts values outside texts. Raises AnswerRefused when there is more than allowed.
+    """Count what begins or parts values outside texts. Raises InvalidAnswerError when there is more than allowed.
 
     Each step is one pass in C, so that counting costs less than reading would, whatever the text.
     """
@@ -61,11 +61,11 @@ def _count(text: bytes, most: Structure) -> None:
     outside = b"".join(parts[::2])
     containers = outside.count(b"{") + outside.count(b"[")
     if len(parts) > 4 * most.values or containers > most.containers or outside.count(b",") > most.values:
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
 
 
 def _is_plain(content: dict[str, Any]) -> bool:
-    """Say whether all numbers are finite. Raises AnswerRefused for what is nested too deep."""
+    """Say whether all numbers are finite. Raises InvalidAnswerError for what is nested too deep."""
     level: list[Any] = [content]
     for _ in range(DEPTH_MAX):
         deeper: list[Any] = []
@@ -78,7 +78,7 @@ def _is_plain(content: dict[str, Any]) -> bool:
         if not deeper:
             return True
         level = deeper
-    raise AnswerRefused(TOO_COMPLEX)
+    raise InvalidAnswerError(TOO_COMPLEX)
 
 
 def refuse_constant(_name: str) -> NoReturn:

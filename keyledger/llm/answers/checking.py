@@ -2,7 +2,7 @@
 
 Promises: what is passed on is JSON of ours within the request's bounds. Log probabilities and vectors are set aside,
 so that no library builds objects from them, and put back unchanged into what the library made of the rest.
-Raises AnswerRefused. The functions for whole answers may run in any thread, and none of their steps is long.
+Raises InvalidAnswerError. The functions for whole answers may run in any thread, and none of their steps is long.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import Any
 from keyledger.llm.answers.bounded_json import (
     NOT_USABLE,
     TOO_COMPLEX,
-    AnswerRefused,
+    InvalidAnswerError,
     read_object,
     refuse_constant,
     written,
@@ -64,7 +64,7 @@ def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
     aside = Aside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
     rest = written_short(content)
     if len(rest) > UNUSUAL_MAX and not is_usual_chat(content):
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
     if bounds.structure is not PLAIN:
         read_object(rest, PLAIN)  # what was asked for is aside; the rest has to be as plain as any answer
     return rest, aside
@@ -89,25 +89,25 @@ def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
     rest, at = [], 0
     for found in _vectors(text):
         if len(vectors) >= bounds.items:
-            raise AnswerRefused(TOO_COMPLEX)
+            raise InvalidAnswerError(TOO_COMPLEX)
         rest += [text[at : found.start()], b'"embedding":%d' % len(vectors)]
         at = found.end()
         vectors.append(_vector(found, numbers=bounds.numbers))
     rest.append(text[at:])
     if sum(map(len, rest)) > CHAT_MAX:
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
     content = read_object(b"".join(rest), bounds.structure)
     choices_of(content, bounds, TOOL_CALLS_MAX)
     items = content.get("data")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise AnswerRefused(NOT_USABLE)
+        raise InvalidAnswerError(NOT_USABLE)
     if len(items) > bounds.items:
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
     aside = Aside(vectors=[_of(item.get("embedding"), vectors) for item in items])
     content["data"] = [{**item, "embedding": []} for item in items]
     passed = written_short(content)
     if len(passed) > UNUSUAL_MAX and not is_usual_list(content):
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
     return passed, aside
 
 
@@ -127,7 +127,7 @@ def _taken(holder: dict[str, Any], member: str) -> Any:
 
 
 def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
-    """Return one vector: numbers, or base64 where that came and is wanted. Raises AnswerRefused."""
+    """Return one vector: numbers, or base64 where that came and is wanted. Raises InvalidAnswerError."""
     try:
         if found[2] is not None:
             return _decoded(found[2]) if numbers else found[2].decode("ascii")
@@ -136,7 +136,7 @@ def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
             return values
     except (ValueError, TypeError, ArithmeticError):
         pass
-    raise AnswerRefused(NOT_USABLE)
+    raise InvalidAnswerError(NOT_USABLE)
 
 
 def _decoded(text: bytes) -> list[float]:
@@ -154,7 +154,7 @@ def _decoded(text: bytes) -> list[float]:
 
 
 def _of(place: Any, vectors: list[Any]) -> Any:
-    """Return the vector that was cut out here. Raises AnswerRefused where there was none."""
+    """Return the vector that was cut out here. Raises InvalidAnswerError where there was none."""
     if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(vectors):
-        raise AnswerRefused(NOT_USABLE)
+        raise InvalidAnswerError(NOT_USABLE)
     return vectors[place]

@@ -6,7 +6,7 @@ it searches and copies the whole answer many times over, so a large answer has t
 
 from typing import Any
 
-from keyledger.llm.answers.bounded_json import NOT_USABLE, TOO_COMPLEX, AnswerRefused, read_object, written
+from keyledger.llm.answers.bounded_json import NOT_USABLE, TOO_COMPLEX, InvalidAnswerError, read_object, written
 from keyledger.llm.answers.bounds import NAME_MAX, USAGE_MAX, Bounds, Structure
 
 _NAMES = ("id", "model", "object", "role", "type", "name", "finish_reason", "stop_reason", "system_fingerprint")
@@ -25,11 +25,11 @@ _BLOCKS: dict[str, dict[str, type]] = {
 def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dict[str, Any]]:
     """Return the choices of an answer, none where it has none. `listed`: the most of what messages list.
 
-    Raises AnswerRefused for an error that is announced as an answer, and for what is out of proportion.
+    Raises InvalidAnswerError for an error that is announced as an answer, and for what is out of proportion.
     """
     choices = content.get("choices") or []
     if not _are_objects(choices) or content.get("error") is not None or content.get("type") == "error":
-        raise AnswerRefused(NOT_USABLE)
+        raise InvalidAnswerError(NOT_USABLE)
     told = [choice.get(name) for choice in choices for name in ("message", "delta")]
     messages = [message for message in told if isinstance(message, dict)]
     lists = [content.get("content"), *(value for message in messages for value in message.values())]
@@ -38,7 +38,7 @@ def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dic
         or sum(len(value) for value in lists if isinstance(value, list)) > listed
         or any(_is_endless(holder) for holder in (content, *choices, *messages))
     ):
-        raise AnswerRefused(TOO_COMPLEX)
+        raise InvalidAnswerError(TOO_COMPLEX)
     usage = content.get("usage")
     if isinstance(usage, dict):
         read_object(written(usage), Structure(USAGE_MAX, USAGE_MAX))

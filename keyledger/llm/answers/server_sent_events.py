@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-from keyledger.llm.answers.bounded_json import TOO_LARGE, AnswerRefused
+from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 
 DONE = b"[DONE]"
 
@@ -24,13 +24,13 @@ async def json_events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, A
 
 
 async def event_texts(pieces: AsyncIterator[bytes], most: int = sys.maxsize) -> AsyncIterator[bytes]:
-    """Yield the data of each event that has any. Raises AnswerRefused for one of more than `most` bytes."""
+    """Yield the data of each event that has any. Raises InvalidAnswerError for one of more than `most` bytes."""
     data: list[bytes] = []
     size = 0
     async for line in _lines(pieces, most):
         size += len(line)
         if size > most:
-            raise AnswerRefused(TOO_LARGE)
+            raise InvalidAnswerError(TOO_LARGE)
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
         elif not line:
@@ -55,7 +55,7 @@ async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes
         held.append(rest)
         size += len(rest)
         if size > most:
-            raise AnswerRefused(TOO_LARGE)
+            raise InvalidAnswerError(TOO_LARGE)
     if last := b"".join(held):
         yield last.removesuffix(b"\r")
 

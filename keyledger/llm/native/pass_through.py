@@ -16,14 +16,14 @@ from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.providers import Dialect
 from domain.credentials.resolution import Receipt, Route
 from domain.endpoints.rules import endpoint_fault
-from domain.errors import ProviderUnavailable, ServiceError
+from domain.errors import ProviderUnavailableError, ServiceError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.means import CurrentMeans
 from keyledger.llm.metering import Use
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, reach_of
 from keyledger.llm.wire.dialling import Lookup
-from keyledger.llm.wire.dispatch import CallFailed, Dispatcher, Timeouts
+from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import Seen, note_answer
 from keyledger.llm.wire.outcomes import native_outcome
@@ -69,7 +69,7 @@ class PassThrough:
         if route.tenant_endpoint and endpoint_fault(
             route.base_url, means.rules, self_hosted=route.provider.self_hosted
         ):
-            raise ProviderUnavailable(call.provider, "endpoint-not-allowed")
+            raise ProviderUnavailableError(call.provider, "endpoint-not-allowed")
         reach = reach_of(route)
         url = URL(reach.url(call.path, call.query), encoded=True)
         lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
@@ -101,11 +101,11 @@ class PassThrough:
                 return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, use)
             if answer is not None:
                 answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
-        except CallFailed as refused:
-            fault = ProviderUnavailable(call.provider, str(refused))
+        except CallFailedError as refused:
+            fault = ProviderUnavailableError(call.provider, str(refused))
         finally:
             lease.close()
-        return fault or ProviderUnavailable(call.provider, "no-answer")
+        return fault or ProviderUnavailableError(call.provider, "no-answer")
 
 
 class _Pieces:
@@ -122,7 +122,9 @@ class _Pieces:
         if piece is None:
             self._use.ended(failed=self._reading.broken)
         if piece is None and self._reading.broken:
-            raise native_outcome(self._seen, self._receipt) or ProviderUnavailable(self._receipt.provider, "broken")
+            raise native_outcome(self._seen, self._receipt) or ProviderUnavailableError(
+                self._receipt.provider, "broken"
+            )
         return piece
 
     def drop(self) -> None:

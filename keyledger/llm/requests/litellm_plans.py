@@ -56,7 +56,7 @@ def client_of(provider: Provider, kind: ModelKind) -> Client:
 
 
 def plan(model: Model, route: Route) -> Plan:
-    """Return how to call `model` by `route`. Raises ProviderUnavailable where the route lacks something."""
+    """Return how to call `model` by `route`. Raises ProviderUnavailableError where the route lacks something."""
     reach = reach_of(route, deployment=model.upstream_name)
     if route.provider.dialect is Dialect.AZURE:
         return _azure(model, route, reach)

@@ -3,8 +3,9 @@
 Promises: what passes is JSON that can be sent, holds only members from these tables, each of the right type, and shares
 nothing with what the caller gave. LiteLLM's own control words (api_key, api_base, fallbacks, mock_response, ...) are in
 no table, so no client steers the adapter.
-Refuses: everything else, with InvalidRequest that names each field and its rule. A name that is in no table of ours is
-repeated where it is a plain one (`domain.unknown_names`), for it may be a secret in the wrong place; a value never is.
+Refuses: everything else, with InvalidRequestError that names each field and its rule. A name that is in no table of
+ours is repeated where it is a plain one (`domain.unknown_names`), for it may be a secret in the wrong place; a value
+never is.
 """
 
 import json
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.calls.models import Json
-from domain.errors import FieldFault, InvalidRequest
+from domain.errors import InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name
 from keyledger.llm.requests.allowed_parameters import (
     CHAT,
@@ -46,22 +47,22 @@ class Request:
 
 
 def chat_request(params: Json) -> Request:
-    """Return a chat request that may be sent. Raises InvalidRequest with every fault found."""
+    """Return a chat request that may be sent. Raises InvalidRequestError with every fault found."""
     body = _sendable(params)
     faults = _messages_faults(body.get("messages"))
     stream = body.pop("stream", False)
     if not isinstance(stream, bool):
-        faults.append(FieldFault("stream", "must be true or false"))
+        faults.append(InvalidField("stream", "must be true or false"))
     members = {"messages": body.pop("messages", None)}
     known, extras = _sorted(body, CHAT, CHAT_EXTRAS, faults)
     return Request({**members, **known}, extras, stream is True)
 
 
 def embeddings_request(params: Json) -> Request:
-    """Return an embeddings request that may be sent. Raises InvalidRequest with every fault found."""
+    """Return an embeddings request that may be sent. Raises InvalidRequestError with every fault found."""
     body = _sendable(params)
     given = body.pop("input", None)
-    faults = [] if _is_input(given) else [FieldFault("input", "must be a text, a list of texts, or token numbers")]
+    faults = [] if _is_input(given) else [InvalidField("input", "must be a text, a list of texts, or token numbers")]
     known, extras = _sorted(body, EMBEDDINGS, EMBEDDING_EXTRAS, faults)
     return Request({"input": given, **known}, extras)
 
@@ -73,34 +74,34 @@ def _sendable(params: Json) -> dict[str, Any]:
         text.encode()
     except (TypeError, ValueError, RecursionError):
         rule = "must be JSON: finite numbers, whole Unicode characters, not nested without measure"
-        raise InvalidRequest([FieldFault("the body", rule)]) from None
+        raise InvalidRequestError([InvalidField("the body", rule)]) from None
     copied = json.loads(text)
     if not isinstance(copied, dict):
-        raise InvalidRequest([FieldFault("the body", "must be an object")])
+        raise InvalidRequestError([InvalidField("the body", "must be an object")])
     return {name: value for name, value in copied.items() if value is not None and name != "model"}
 
 
 def _sorted(
-    body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], faults: list[FieldFault]
+    body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], faults: list[InvalidField]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return members and extras apart. Raises InvalidRequest with `faults` and those found here."""
+    """Return members and extras apart. Raises InvalidRequestError with `faults` and those found here."""
     for name, value in body.items():
         rule = known.get(name) or extras.get(name)
         if rule is None:
             faults.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
         elif not rule[0](value):
-            faults.append(FieldFault(name, rule[1]))
+            faults.append(InvalidField(name, rule[1]))
     if faults:
-        raise InvalidRequest(faults)
+        raise InvalidRequestError(faults)
     return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n in extras})
 
 
-def _messages_faults(messages: Any) -> list[FieldFault]:
+def _messages_faults(messages: Any) -> list[InvalidField]:
     if not isinstance(messages, list) or not 0 < len(messages) <= MESSAGES_MAX:
-        return [FieldFault("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
+        return [InvalidField("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
     for index, message in enumerate(messages):
         if rule := _message_fault(message):
-            return [FieldFault("messages", f"message {index + 1} {rule}")]
+            return [InvalidField("messages", f"message {index + 1} {rule}")]
     return []
 
 

@@ -15,7 +15,7 @@ from domain.calls.native_path import normalised_query
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Route
 from domain.endpoints.forms import EndpointForm, kept_endpoint
-from domain.errors import InvalidPath, ProviderUnavailable
+from domain.errors import InvalidPathError, ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, KeyHeader, Origin, origin_of
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -48,13 +48,13 @@ class Reach:
     api_version: str | None = None
 
     def url(self, path: str, query: str) -> str:
-        """Return where a native call goes. path: normalised. Raises InvalidPath."""
+        """Return where a native call goes. path: normalised. Raises InvalidPathError."""
         if self.deployment is None:
             # Clients write the version into the path or into their base URL; here it is in `base` already.
             below = "" if path == "v1" else path.removeprefix("v1/")
             return _joined(self.base, below, normalised_query(query))
         if "%2F" in path:
-            raise InvalidPath("must not hold escaped slashes for azure, where they could name another deployment")
+            raise InvalidPathError("must not hold escaped slashes for azure, where they could name another deployment")
         below = _AZURE_PREFIX.sub("", path, count=1)
         if self.api_version is None:
             return _joined(self.base, below, normalised_query(query, "api-version"))
@@ -68,7 +68,7 @@ class Reach:
 def reach_of(route: Route, deployment: str | None = None) -> Reach:
     """Return how to reach the provider of a route. deployment: for Azure, where the route names none.
 
-    Raises ProviderUnavailable where something is missing or not usable.
+    Raises ProviderUnavailableError where something is missing or not usable.
     """
     return _reach(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
 
@@ -87,10 +87,10 @@ def _azure(
     name: str, origin: Origin, header: KeyHeader, base: str, api_version: str | None, deployment: str | None
 ) -> Reach:
     if api_version is None:
-        raise ProviderUnavailable(name, "no-api-version-configured")
+        raise ProviderUnavailableError(name, "no-api-version-configured")
     # Other names would steer LiteLLM's routing or change the path.
     if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
-        raise ProviderUnavailable(name, "deployment-name-not-usable")
+        raise ProviderUnavailableError(name, "deployment-name-not-usable")
     if api_version in _VERSIONLESS_AZURE:
         return Reach(origin, BEARER, f"{base}/openai/v1", deployment)
     return Reach(origin, header, f"{base}/openai", deployment, api_version)

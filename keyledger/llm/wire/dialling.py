@@ -22,7 +22,7 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 LOOKUPS_MAX = 32
 
 
-class AddressRefused(OSError):
+class ForbiddenAddressError(OSError):
     """A name leads to an address that a tenant's endpoint must not reach. `reason` is a code."""
 
     def __init__(self, reason: str) -> None:
@@ -41,11 +41,11 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of `host`. Raises AddressRefused, and OSError when there are none."""
+        """Return the addresses of `host`. Raises ForbiddenAddressError, and OSError when there are none."""
         addresses = await self._lookup(host, port)
         for address in addresses:
             if fault := address_fault(address, host, port, self._rules, self_hosted=self._self_hosted):
-                raise AddressRefused(fault)
+                raise ForbiddenAddressError(fault)
         return [_result(host, port, address) for address in addresses]
 
     async def close(self) -> None:

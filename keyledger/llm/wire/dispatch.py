@@ -17,7 +17,7 @@ from yarl import URL
 from domain.endpoints.addresses import address_in
 from domain.endpoints.rules import EndpointRules, address_fault
 from keyledger.llm.requests.origin import origin_of
-from keyledger.llm.wire.dialling import AddressRefused, CheckedResolver, Lookup, SystemLookup
+from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, Lookup, SystemLookup
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
 
@@ -28,7 +28,7 @@ meets a closing connection fails."""
 _NOT_ADDED = ("content-type", "user-agent")
 
 
-class CallFailed(Exception):
+class CallFailedError(Exception):
     """The request was not sent, or not answered with 2xx. The lease's `seen` says what happened."""
 
 
@@ -77,13 +77,13 @@ class Dispatcher:
         """Send the request of a lease and return the answer when its head is there.
 
         headers: without the key; what else stands in its header is left out. Returns None where there is no answer; the
-        lease's `seen` says why. Raises CallFailed for a request that the lease does not allow.
+        lease's `seen` says why. Raises CallFailedError for a request that the lease does not allow.
         Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
         """
         if reason := lease.refusal(origin_of(url)):
             if not lease.seen.sent:
                 lease.seen.failure = reason
-            raise CallFailed(reason)
+            raise CallFailedError(reason)
         lease.seen.sent = True
         cancelled: asyncio.CancelledError | None = None
         try:
@@ -117,7 +117,7 @@ class Dispatcher:
         if address_in(host) is None:
             return
         if fault := address_fault(host, host, port, self._rules(), self_hosted=lease.self_hosted):
-            raise AddressRefused(fault)
+            raise ForbiddenAddressError(fault)
 
     def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
         rules = self._rules() if checked else None

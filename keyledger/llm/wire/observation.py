@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from keyledger.llm.wire.dialling import AddressRefused
+from keyledger.llm.wire.dialling import ForbiddenAddressError
 
 RETRY_AFTER_MAX = 86_400
 
@@ -53,7 +53,7 @@ def note_answer(seen: Seen, answer: aiohttp.ClientResponse, *, streaming: bool) 
 def note_failure(seen: Seen, error: Exception) -> None:
     """Note why there is no answer, or not the whole of it."""
     cause = getattr(error, "os_error", error)
-    if isinstance(cause, AddressRefused):
+    if isinstance(cause, ForbiddenAddressError):
         seen.failure = cause.reason
     elif isinstance(error, TimeoutError):
         seen.timed_out = True

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from domain.credentials.resolution import Receipt
 from domain.errors import (
-    FieldFault,
-    InvalidRequest,
-    ProviderFailed,
-    ProviderRefused,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RateLimited,
-    RejectedByProvider,
+    InvalidField,
+    InvalidRequestError,
+    ProviderError,
+    ProviderRefusedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    RejectedCredentialError,
     ServiceError,
 )
 from keyledger.llm.requests.parameters import Request
@@ -40,7 +40,7 @@ def native_outcome(seen: Seen, receipt: Receipt) -> ServiceError | None:
     """
     status = seen.status
     if status is None or seen.failure is not None or seen.timed_out or status == 401:
-        return _seen_fault(seen, receipt) or ProviderUnavailable(receipt.provider, "no-answer")
+        return _seen_fault(seen, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
     if status < 200 or (300 <= status < 400 and status != 304):
         return _by_class(receipt.provider, status)
     return None
@@ -50,33 +50,33 @@ def _seen_fault(seen: Seen, receipt: Receipt) -> ServiceError | None:
     provider, status = receipt.provider, seen.status
     fault: ServiceError | None = None
     if seen.timed_out:
-        fault = ProviderTimeout(provider)
+        fault = ProviderTimeoutError(provider)
     elif seen.failure is not None:
-        fault = ProviderUnavailable(provider, seen.failure)
+        fault = ProviderUnavailableError(provider, seen.failure)
     elif status == 401:
-        fault = RejectedByProvider(provider, receipt.source.value)
+        fault = RejectedCredentialError(provider, receipt.source.value)
     elif status == 429:
-        fault = RateLimited(provider, seen.retry_after)
+        fault = RateLimitedError(provider, seen.retry_after)
     elif status is not None and not seen.accepted:
         fault = _by_class(provider, status)
     return fault
 
 
-def _by_class(provider: str, status: int) -> ProviderFailed:
+def _by_class(provider: str, status: int) -> ProviderError:
     if 400 <= status < 500:
-        return ProviderRefused(provider, status)
-    return ProviderUnavailable(provider, "redirect" if 300 <= status < 400 else f"answered-{status}")
+        return ProviderRefusedError(provider, status)
+    return ProviderUnavailableError(provider, "redirect" if 300 <= status < 400 else f"answered-{status}")
 
 
 def _unseen_fault(seen: Seen, receipt: Receipt, request: Request, blamed: Sequence[str]) -> ServiceError:
     """Return the error where the wire saw nothing wrong: before a request was sent, or in a right answer."""
     if seen.sent:
-        return ProviderUnavailable(receipt.provider, "answer-not-usable")
+        return ProviderUnavailableError(receipt.provider, "answer-not-usable")
     if _is_plain(request):
-        return ProviderUnavailable(receipt.provider, "adapter-fault")
+        return ProviderUnavailableError(receipt.provider, "adapter-fault")
     rule = f"{receipt.provider} does not take this for this model; change it, or leave it out"
     fields = blamed or [name for name in _TRANSLATED if name in request.members]
-    return InvalidRequest([FieldFault(field, rule) for field in fields])
+    return InvalidRequestError([InvalidField(field, rule) for field in fields])
 
 
 def _is_plain(request: Request) -> bool:

@@ -2,8 +2,8 @@
 
 Promises: no request leaves without a lease, or with a header that is not ours; for the rest see `dispatch`. Libraries
 see an answer with status 2xx, scrubbed of the key and of the provider's headers, checked and written anew (`answers`),
-or `CallFailed`; what happened is in the lease's `seen`. Between two events of a stream other tasks have their turn. No
-exception that leaves here, nor its traceback, holds a key.
+or `CallFailedError`; what happened is in the lease's `seen`. Between two events of a stream other tasks have their
+turn. No exception that leaves here, nor its traceback, holds a key.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ import httpx
 from yarl import URL
 
 from domain.endpoints.rules import EndpointRules
-from keyledger.llm.answers.bounded_json import TOO_LARGE, AnswerRefused
+from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
 from keyledger.llm.answers.server_sent_events import DONE, event_texts
 from keyledger.llm.wire.dialling import Lookup
-from keyledger.llm.wire.dispatch import CallFailed, Dispatcher, Timeouts
+from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_answer
 from keyledger.llm.wire.reading import Limits, Reading
@@ -61,11 +61,11 @@ class Wire:
             lease.close()
 
     async def send(self, lease: Lease, request: httpx.Request) -> httpx.Response:
-        """Send a request under a lease. Raises CallFailed."""
+        """Send a request under a lease. Raises CallFailedError."""
         content, deadline = await request.aread(), self._dispatcher.deadline()
         await self._begin(lease, request, content, deadline)
         if lease.answer is None:
-            raise CallFailed("no-answer")
+            raise CallFailedError("no-answer")
         if lease.streaming:
             stream = _Events(lease.answer, lease)
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
@@ -104,7 +104,7 @@ class _Outlet(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         lent = _LENT.get(None)
         if lent is None:
-            raise CallFailed("no-lease")
+            raise CallFailedError("no-lease")
         wire, lease = lent
         return await wire.send(lease, request)
 
@@ -122,7 +122,10 @@ limits are the wire's; those of httpx do not reach it."""
 
 
 async def _whole(reading: Reading, lease: Lease) -> bytes:
-    """Return a whole answer as libraries may see it, and leave in the lease what they may not. Raises CallFailed."""
+    """Return a whole answer as libraries may see it, and leave in the lease what they may not.
+
+    Raises CallFailedError.
+    """
     pieces = [piece async for piece in _pieces(reading)]
     text, check = b"".join(pieces), checked_embeddings if lease.bounds.items else checked_chat
     try:
@@ -130,21 +133,21 @@ async def _whole(reading: Reading, lease: Lease) -> bytes:
             passed, lease.aside = check(text, lease.bounds)
         else:
             passed, lease.aside = await asyncio.to_thread(check, text, lease.bounds)
-    except AnswerRefused as error:
+    except InvalidAnswerError as error:
         lease.seen.failure = error.reason
     else:
         return passed
-    raise CallFailed("answer-refused")
+    raise CallFailedError("answer-refused")
 
 
 async def _pieces(reading: Reading) -> AsyncIterator[bytes]:
-    """Yield an answer as it comes. Raises CallFailed where it breaks off."""
+    """Yield an answer as it comes. Raises CallFailedError where it breaks off."""
     while (piece := await reading.next()) is not None:
         for start in range(0, len(piece), PIECE_MAX):
             yield piece[start : start + PIECE_MAX]
             await asyncio.sleep(0)  # what came already is read without waiting, and others want their turn
     if reading.broken:
-        raise CallFailed("answer-broken")
+        raise CallFailedError("answer-broken")
 
 
 class _Events(httpx.AsyncByteStream):
@@ -160,17 +163,17 @@ class _Events(httpx.AsyncByteStream):
             async for text in event_texts(_pieces(self._reading), EVENT_MAX):
                 count += 1
                 if count > STREAM_EVENTS_MAX:
-                    raise AnswerRefused(TOO_LARGE)
+                    raise InvalidAnswerError(TOO_LARGE)
                 yield b"data: %s\n\n" % (
                     DONE if text == DONE else checked_event(text, self._lease.bounds, self._lease.aside)
                 )
                 await asyncio.sleep(0)
-        except AnswerRefused as error:
+        except InvalidAnswerError as error:
             self._lease.seen.failure = error.reason
             self._reading.drop()
         else:
             return
-        raise CallFailed("answer-refused")
+        raise CallFailedError("answer-refused")
 
     async def aclose(self) -> None:
         self._reading.drop()

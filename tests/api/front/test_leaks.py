@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from domain.calls.models import Answer, AnswerStream
-from domain.errors import ProviderUnavailable
+from domain.errors import ProviderUnavailableError
 from tests.api.conftest import CREDENTIALS, OPENAI, TENANT, Harness
 from tests.api.memory import CHAT_ANSWER, TENANT_RECEIPT, Chunks
 
@@ -141,24 +141,24 @@ def test_a_stored_key_is_nowhere_but_in_the_vault(harness, logged):
     assert CANARY not in repr(harness.store.events)
 
 
-class _Unforeseen(Exception):
+class _UnforeseenError(Exception):
     """An error of a library whose text holds the key."""
 
 
 def test_the_text_of_an_unforeseen_error_is_neither_told_nor_logged(harness, logged):
     def fail():
         secret_in_a_local_value = CANARY
-        raise _Unforeseen(secret_in_a_local_value)
+        raise _UnforeseenError(secret_in_a_local_value)
 
     harness.models.outcome = fail
     answer = harness.client.post(f"{OPENAI}/chat/completions", json={"model": "gpt-4o", "messages": [{}]})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert_silent(answer, logged)
-    assert "type=_Unforeseen place=test_leaks.py:" in logged.text
+    assert "type=_UnforeseenError place=test_leaks.py:" in logged.text
     assert answer.headers["X-Request-ID"] in logged.text
 
 
-@pytest.mark.parametrize("error", [_Unforeseen(CANARY), ProviderUnavailable("openai", "reset")])
+@pytest.mark.parametrize("error", [_UnforeseenError(CANARY), ProviderUnavailableError("openai", "reset")])
 def test_an_error_in_the_middle_of_a_stream_tells_nothing_of_the_provider(harness, logged, error):
     harness.models.outcome = lambda: AnswerStream(TENANT_RECEIPT, Chunks({"n": 1}, error))
     answer = harness.client.post(f"{OPENAI}/chat/completions", json={"model": "gpt-4o", "messages": [{}]})

@@ -4,12 +4,12 @@ import logging
 
 import pytest
 
-from api.front.problems import HTTP_ROWS, SERVICE_ROWS, HttpRefusal, problem_of
+from api.front.problems import HTTP_ROWS, SERVICE_ROWS, HttpError, problem_of
 from domain import errors
-from domain.errors import FieldFault, ServiceError
+from domain.errors import InvalidField, ServiceError
 from tests.api.conftest import CREDENTIALS, OPENAI, TENANT
 
-GROUPS = {errors.Refused, errors.Unresolvable, errors.ProviderFailed}
+GROUPS = {errors.RefusedError, errors.UnresolvableError, errors.ProviderError}
 
 
 def descendants(kind):
@@ -27,39 +27,54 @@ def test_every_code_is_one_word_for_one_thing():
 
 
 GOLDEN = [
-    (errors.UnknownProvider(("a", "b")), 404, "unknown-provider", "There is no such provider. Known providers: a, b."),
     (
-        errors.UnknownModel("models.yml"),
+        errors.UnknownProviderError(("a", "b")),
+        404,
+        "unknown-provider",
+        "There is no such provider. Known providers: a, b.",
+    ),
+    (
+        errors.UnknownModelError("models.yml"),
         404,
         "unknown-model",
         "This model is not in the catalogue. Models come from models.yml; GET .../openai/v1/models lists them.",
     ),
-    (errors.InvalidRequest([FieldFault("n", "is odd")]), 422, "invalid-request", "n: is odd"),
-    (errors.InvalidPath("is odd"), 400, "invalid-path", "The path behind the provider's name is odd."),
-    (errors.InvalidCredential([FieldFault("api_key", "is empty")]), 422, "invalid-credential", "api_key: is empty"),
-    (errors.CredentialNotFound("T", "openai"), 404, "credential-not-found", "Tenant T has no credential for openai."),
+    (errors.InvalidRequestError([InvalidField("n", "is odd")]), 422, "invalid-request", "n: is odd"),
+    (errors.InvalidPathError("is odd"), 400, "invalid-path", "The path behind the provider's name is odd."),
     (
-        errors.VersionConflict(3, precondition=False),
+        errors.InvalidCredentialError([InvalidField("api_key", "is empty")]),
+        422,
+        "invalid-credential",
+        "api_key: is empty",
+    ),
+    (
+        errors.CredentialNotFoundError("T", "openai"),
+        404,
+        "credential-not-found",
+        "Tenant T has no credential for openai.",
+    ),
+    (
+        errors.VersionConflictError(3, precondition=False),
         409,
         "version-conflict",
         "The credential is at version 3; others change it at the same time. Read it again, then decide.",
     ),
     (
-        errors.VersionConflict(3, precondition=True),
+        errors.VersionConflictError(3, precondition=True),
         412,
         "version-conflict",
         "The credential is at version 3; the stated precondition does not hold. Read it again, then decide.",
     ),
     (
-        errors.CommandReused(),
+        errors.CommandReusedError(),
         422,
         "idempotency-key-reused",
         "This Idempotency-Key was used for a different request. Use a fresh key for a new request.",
     ),
-    (errors.AuditEntryNotFound(7), 404, "audit-entry-not-found", "There is no audit entry at position 7."),
-    (errors.NoSuchProof("it is odd"), 404, "no-such-proof", "There is no such proof: it is odd."),
+    (errors.AuditEntryNotFoundError(7), 404, "audit-entry-not-found", "There is no audit entry at position 7."),
+    (errors.ProofNotFoundError("it is odd"), 404, "no-such-proof", "There is no such proof: it is odd."),
     (
-        errors.SigningOff(),
+        errors.SigningOffError(),
         404,
         "signing-off",
         (
@@ -68,41 +83,41 @@ GOLDEN = [
         ),
     ),
     (
-        errors.CheckpointRefused("it is odd"),
+        errors.CheckpointRefusedError("it is odd"),
         500,
         "checkpoint-refused",
         "No checkpoint is signed: it is odd. An operator has to look.",
     ),
-    (errors.RotationRefused("A node is behind."), 409, "rotation-refused", "A node is behind."),
-    (errors.RotationNotFound(), 404, "rotation-not-found", "There is no rotation of this id."),
+    (errors.RotationRefusedError("A node is behind."), 409, "rotation-refused", "A node is behind."),
+    (errors.RotationNotFoundError(), 404, "rotation-not-found", "There is no rotation of this id."),
     (
-        errors.KeyNotRetirable(["it is the primary key", "a rotation is running"]),
+        errors.KeyNotRetirableError(["it is the primary key", "a rotation is running"]),
         409,
         "key-not-retirable",
         "The key cannot be retired: it is the primary key; a rotation is running.",
     ),
     (
-        errors.UnknownProjection(["a", "b"]),
+        errors.UnknownProjectionError(["a", "b"]),
         404,
         "unknown-projection",
         "There is no such projection. Known projections: a, b.",
     ),
-    (errors.ReplayConflict("A replay is running."), 409, "replay-conflict", "A replay is running."),
+    (errors.ReplayConflictError("A replay is running."), 409, "replay-conflict", "A replay is running."),
     (
-        errors.ReloadRefused(["LOG_LEVEL: must be one of: info", "a"]),
+        errors.ReloadRefusedError(["LOG_LEVEL: must be one of: info", "a"]),
         409,
         "reload-refused",
         "The settings in force stay: LOG_LEVEL: must be one of: info; a",
     ),
-    (errors.ReplayNotFound(), 404, "replay-not-found", "There is no replay of this id."),
+    (errors.ReplayNotFoundError(), 404, "replay-not-found", "There is no replay of this id."),
     (
-        errors.NoCredential("T", "openai", "none"),
+        errors.NoCredentialError("T", "openai", "none"),
         424,
         "no-credential",
         "No API key for provider 'openai': none. Set one with PUT /api/v1/sysadmin/tenants/T/credentials/openai.",
     ),
     (
-        errors.UnreadableCredential("k1", "unknown-key"),
+        errors.UnreadableCredentialError("k1", "unknown-key"),
         500,
         "credential-unreadable",
         "The stored credential cannot be opened (key k1: unknown-key). Set it again to replace it.",
@@ -114,32 +129,32 @@ GOLDEN = [
         "The stored credential failed its integrity check (binding) and was not used. An operator has to look.",
     ),
     (
-        errors.RejectedByProvider("openai", "tenant"),
+        errors.RejectedCredentialError("openai", "tenant"),
         424,
         "credential-rejected",
         "openai refused the tenant API key (401). No other key was tried; replace the key.",
     ),
     (
-        errors.ProviderRefused("openai", 422),
+        errors.ProviderRefusedError("openai", 422),
         422,
         "provider-refused",
         "openai does not accept this request (it answered 422).",
     ),
     (
-        errors.RateLimited("openai", None),
+        errors.RateLimitedError("openai", None),
         429,
         "provider-rate-limited",
         "openai limits the rate of this key. Try again later.",
     ),
-    (errors.ProviderTimeout("openai"), 504, "provider-timeout", "openai did not answer in time."),
+    (errors.ProviderTimeoutError("openai"), 504, "provider-timeout", "openai did not answer in time."),
     (
-        errors.ProviderUnavailable("openai", "reset"),
+        errors.ProviderUnavailableError("openai", "reset"),
         502,
         "provider-unavailable",
         "openai cannot be used right now (reset).",
     ),
     (
-        errors.StoreUnavailable(),
+        errors.StoreUnavailableError(),
         503,
         "store-unavailable",
         "The store is not available. Try again; repeat a write with the same Idempotency-Key.",
@@ -231,5 +246,5 @@ def test_an_error_nobody_foresaw_is_500_without_detail(harness, caplog):
 
 
 def test_a_refusal_of_the_interface_keeps_its_headers():
-    problem = problem_of(HttpRefusal("request-timeout", "Too slow.", {"Connection": "close"}))
+    problem = problem_of(HttpError("request-timeout", "Too slow.", {"Connection": "close"}))
     assert (problem.status, problem.title, problem.headers) == (408, "Request timeout", {"Connection": "close"})

@@ -6,7 +6,7 @@ import pytest
 
 from api.front.auth import Role
 from api.rest import rotation_events
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.operations.rotation import RotationState
 from tests.api.conftest import KEYS
 
@@ -128,7 +128,7 @@ def test_a_store_that_goes_away_ends_the_events_with_an_error(harness, monkeypat
 
     def gone(rotation_id):
         if not answers:
-            raise StoreUnavailable
+            raise StoreUnavailableError
         return answers.pop()
 
     monkeypatch.setattr(harness.keys, "rotation", gone)

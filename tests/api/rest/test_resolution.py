@@ -4,7 +4,7 @@ import pytest
 
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Route
-from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable
+from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError
 from tests.api.conftest import TENANT
 from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT
 
@@ -31,7 +31,7 @@ def test_it_says_whose_key_would_serve_and_where(harness, receipt, shown):
 @pytest.mark.parametrize(
     "refusal",
     [
-        pytest.param(NoCredential(TENANT, "openai", "neither has one"), id="no key at all"),
+        pytest.param(NoCredentialError(TENANT, "openai", "neither has one"), id="no key at all"),
         pytest.param(CredentialIntegrityError("view-not-at-head"), id="damaged"),
     ],
 )
@@ -47,7 +47,7 @@ def test_a_refusal_that_a_call_would_meet_is_the_answer(harness, refusal):
 
 def test_a_store_that_does_not_answer_is_no_answer_about_keys(harness):
     def fail():
-        raise StoreUnavailable
+        raise StoreUnavailableError
 
     harness.models.route = fail
     assert harness.client.get(URL, params={"model": "gpt-4o"}).status_code == 503

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from api.front.auth import Role
-from domain.errors import CheckpointRefused, CredentialIntegrityError, SigningOff, StoreUnavailable
+from domain.errors import CheckpointRefusedError, CredentialIntegrityError, SigningOffError, StoreUnavailableError
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
 from domain.proofs.proofs import ProvenLeaf
@@ -63,9 +63,9 @@ class TestCheckpoint:
     @pytest.mark.parametrize(
         ("refusal", "status", "code"),
         [
-            (SigningOff(), 404, "signing-off"),
-            (CheckpointRefused("the log went back"), 500, "checkpoint-refused"),
-            (StoreUnavailable(), 503, "store-unavailable"),
+            (SigningOffError(), 404, "signing-off"),
+            (CheckpointRefusedError("the log went back"), 500, "checkpoint-refused"),
+            (StoreUnavailableError(), 503, "store-unavailable"),
         ],
     )
     def test_what_is_not_signed_is_a_problem(self, filled, path, refusal, status, code):
@@ -166,7 +166,7 @@ class TestEvidence:
 
     def test_one_that_cannot_be_recorded_is_not_given(self, filled, monkeypatch):
         def fail(events):
-            raise StoreUnavailable
+            raise StoreUnavailableError
 
         monkeypatch.setattr(filled.store, "append", fail)
         assert filled.client.get(EVIDENCE).status_code == 503

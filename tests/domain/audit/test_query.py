@@ -10,7 +10,7 @@ from domain.audit.entries import Action, AuditFilter
 from domain.audit.events import Outcome
 from domain.audit.query import NAMES, format_query, parse, recorded_query
 from domain.credentials.providers import BUILT_IN
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequestError
 from tests.support.scenario import NOW, TENANT
 
 UNDERSTOOD = [
@@ -65,13 +65,13 @@ def test_a_filter_that_means_nothing_is_refused_by_the_name_of_the_term(text: st
     if field is None:
         assert parse(text, NOW).since is not None
         return
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         parse(text, NOW)
     assert [fault.field for fault in refusal.value.faults] == [field]
 
 
 def test_every_fault_is_named_at_once() -> None:
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         parse("tenant:acme since:soon", NOW)
     assert [fault.field for fault in refusal.value.faults] == ["tenant", "since"]
     assert "acme" not in refusal.value.detail

@@ -13,11 +13,11 @@ from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Credential, Precondition, SetCredential, stream_id
 from domain.credentials.service import ATTEMPTS, CredentialService
 from domain.errors import (
-    CommandReused,
+    CommandReusedError,
     CredentialIntegrityError,
-    CredentialNotFound,
-    StoreUnavailable,
-    VersionConflict,
+    CredentialNotFoundError,
+    StoreUnavailableError,
+    VersionConflictError,
 )
 from domain.event import Event
 from tests.support.scenario import (
@@ -120,8 +120,8 @@ def test_an_outage_is_told_to_each_in_an_error_of_its_own() -> None:
     log.faults = ["outage before the effect"] * ATTEMPTS
     first, second = service(log).handle_all([set_credential(), set_credential(tenant_id=OTHER_TENANT)])
 
-    assert isinstance(first, StoreUnavailable)
-    assert isinstance(second, StoreUnavailable)
+    assert isinstance(first, StoreUnavailableError)
+    assert isinstance(second, StoreUnavailableError)
     assert first is not second
 
 
@@ -135,7 +135,7 @@ def test_what_others_store_meanwhile_is_decided_upon_again() -> None:
 
     assert isinstance(changed, Credential)
     assert changed.version == 2
-    assert isinstance(refused, VersionConflict)
+    assert isinstance(refused, VersionConflictError)
     assert [event.command_id for event in log.events] == ["c-1", "mine"]
 
 
@@ -153,7 +153,7 @@ def test_each_is_refused_for_its_own_reason() -> None:
         ]
     )
 
-    kinds = [CommandReused, CredentialNotFound, VersionConflict, Credential, CredentialNotFound]
+    kinds = [CommandReusedError, CredentialNotFoundError, VersionConflictError, Credential, CredentialNotFoundError]
     assert [type(outcome) for outcome in outcomes] == kinds
 
 
@@ -197,7 +197,7 @@ def test_an_outage_while_they_go_one_by_one_ends_all_that_are_left() -> None:
     damaged, *ended = service(log).handle_all([set_credential(), *others])
 
     assert isinstance(damaged, CredentialIntegrityError)
-    assert [type(outcome) for outcome in ended] == [StoreUnavailable] * 3
+    assert [type(outcome) for outcome in ended] == [StoreUnavailableError] * 3
     assert len(log.faults) == ATTEMPTS - 2, "one was tried twice, the others not at all"
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.credentials.credential import Command, Credential, CredentialSet, Precondition, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
-from domain.errors import CredentialNotFound, Refused, VersionConflict
+from domain.errors import CredentialNotFoundError, RefusedError, VersionConflictError
 from tests.support.scenario import (
     KEY,
     NOW,
@@ -60,7 +60,7 @@ def test_a_set_after_a_delete_continues_the_stream() -> None:
     [pytest.param((), id="never set"), pytest.param((was_set(1), was_deleted(2)), id="deleted already")],
 )
 def test_what_is_not_there_cannot_be_deleted(events: tuple[CredentialSet, ...]) -> None:
-    given(*events).when(delete_credential()).then_refused(CredentialNotFound)
+    given(*events).when(delete_credential()).then_refused(CredentialNotFoundError)
 
 
 PRECONDITIONS = [
@@ -84,11 +84,11 @@ def test_a_precondition_decides_whether_a_set_happens(
     if holds:
         outcome.then(was_set(events[-1].originator_version + 1 if events else 1, OTHER_KEY))
     else:
-        outcome.then_refused(VersionConflict)
+        outcome.then_refused(VersionConflictError)
 
 
 def test_a_precondition_is_checked_before_a_set_is_found_to_change_nothing() -> None:
-    given(was_set(2)).when(set_credential(precondition=Precondition(frozenset({1})))).then_refused(VersionConflict)
+    given(was_set(2)).when(set_credential(precondition=Precondition(frozenset({1})))).then_refused(VersionConflictError)
 
 
 def test_every_tenant_and_provider_has_a_stream_of_its_own() -> None:
@@ -118,7 +118,7 @@ def test_any_commands_lead_to_gapless_versions_or_refusals(commands: list[Comman
         before = state.version if state else 0
         try:
             events = decide(state, command, NOW, ClearSealer())
-        except Refused:
+        except RefusedError:
             continue
         assert [event.originator_version for event in events] == list(range(before + 1, before + 1 + len(events)))
         state = evolve(events[-1]) if events else state

@@ -12,7 +12,7 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver, Route, Source, choose
 from domain.credentials.secret import Secret
 from domain.credentials.stored import Head, Stored
-from domain.errors import CredentialIntegrityError, NoCredential, StoreUnavailable, UnreadableCredential
+from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError, UnreadableCredentialError
 from tests.support.scenario import KEY, OTHER_KEY, TENANT, ClearSealer, was_deleted, was_set
 
 GLOBAL = {"openai": GlobalCredential(Secret("sk-global-openai")), "vllm": GlobalCredential(Secret("sk-global-vllm"))}
@@ -41,8 +41,8 @@ TABLE = {
     "the tenant has one and fallback is denied": Case(Stored(LIVE, HEAD_SET), TENANT_KEY, fallback=False),
     "the tenant never had one": Case(NEVER, GLOBAL_KEY),
     "the tenant's was deleted": Case(Stored(GONE, HEAD_DELETED), GLOBAL_KEY),
-    "the tenant has none and fallback is denied": Case(NEVER, NoCredential, fallback=False),
-    "nobody has one": Case(NEVER, NoCredential, has_global=False),
+    "the tenant has none and fallback is denied": Case(NEVER, NoCredentialError, fallback=False),
+    "nobody has one": Case(NEVER, NoCredentialError, has_global=False),
     "the row is missing": Case(Stored(None, HEAD_SET), INTEGRITY),
     "the row of a deleted one is missing": Case(Stored(None, HEAD_DELETED), INTEGRITY),
     "the row has no events": Case(Stored(LIVE, None), INTEGRITY),
@@ -51,10 +51,10 @@ TABLE = {
     "a live row of a deleted one": Case(Stored(replace(LIVE, version=4), HEAD_DELETED), INTEGRITY),
     "a row marked deleted of a live one": Case(Stored(replace(GONE, version=3), HEAD_SET), INTEGRITY),
     "the feature is off": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, enabled=False),
-    "the feature is off and nobody has one": Case(NEVER, NoCredential, enabled=False, has_global=False),
+    "the feature is off and nobody has one": Case(NEVER, NoCredentialError, enabled=False, has_global=False),
     "the feature is off and fallback is denied": Case(NEVER, GLOBAL_KEY, enabled=False, fallback=False),
     "a legacy model": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, tenant_capable=False),
-    "a legacy model without a global key": Case(NEVER, NoCredential, tenant_capable=False, has_global=False),
+    "a legacy model without a global key": Case(NEVER, NoCredentialError, tenant_capable=False, has_global=False),
 }
 
 
@@ -88,7 +88,7 @@ def test_a_tenant_with_events_gets_the_global_key_only_after_a_delete(
         route = choose(
             TENANT, "openai", Stored(shifted, head), ResolutionPolicy(True, fallback, GLOBAL), tenant_capable=True
         )
-    except (CredentialIntegrityError, NoCredential):
+    except (CredentialIntegrityError, NoCredentialError):
         return
     if route.receipt.source is Source.GLOBAL:
         assert fallback
@@ -129,7 +129,7 @@ def test_the_address_of_a_tenants_call(
 
 def test_a_vllm_credential_without_any_address_is_an_error_and_not_the_global_key() -> None:
     policy = ResolutionPolicy(True, True, {"vllm": GlobalCredential(Secret("sk-global"), "http://gpu")})
-    with pytest.raises(NoCredential):
+    with pytest.raises(NoCredentialError):
         choose(TENANT, "vllm", with_config("vllm"), policy, tenant_capable=True)
 
 
@@ -155,14 +155,16 @@ def test_a_tenants_key_is_opened_for_the_call() -> None:
 @pytest.mark.parametrize(
     ("stored", "sealer", "error"),
     [
-        pytest.param(Stored(LIVE, HEAD_SET), ClearSealer(known=[]), UnreadableCredential, id="its key is not here"),
+        pytest.param(
+            Stored(LIVE, HEAD_SET), ClearSealer(known=[]), UnreadableCredentialError, id="its key is not here"
+        ),
         pytest.param(
             Stored(evolve(replace(was_set(3), sealed=was_set(2, OTHER_KEY).sealed)), HEAD_SET),
             ClearSealer(),
             CredentialIntegrityError,
             id="its token was sealed for another place",
         ),
-        pytest.param(StoreUnavailable(), ClearSealer(), StoreUnavailable, id="the store does not answer"),
+        pytest.param(StoreUnavailableError(), ClearSealer(), StoreUnavailableError, id="the store does not answer"),
     ],
 )
 def test_what_cannot_be_resolved_is_an_error_and_never_the_global_key(
@@ -173,12 +175,12 @@ def test_what_cannot_be_resolved_is_an_error_and_never_the_global_key(
 
 
 def test_the_store_is_not_asked_while_the_feature_is_off() -> None:
-    assert resolve(StoreUnavailable(), enabled=False) == "sk-global-openai"
+    assert resolve(StoreUnavailableError(), enabled=False) == "sk-global-openai"
 
 
 def test_the_dry_run_refuses_what_the_call_would_refuse() -> None:
     resolver = Resolver(View(Stored(LIVE, HEAD_SET)), ClearSealer(known=[]), ResolutionPolicy(True, True, GLOBAL))
-    with pytest.raises(UnreadableCredential):
+    with pytest.raises(UnreadableCredentialError):
         asyncio.run(resolver.explain(TENANT, "openai", tenant_capable=True))
 
 
@@ -191,7 +193,7 @@ REMEDIES = [
 
 @pytest.mark.parametrize(("enabled", "tenant_capable", "remedy"), REMEDIES)
 def test_the_remedy_for_no_key_would_help(enabled: bool, tenant_capable: bool, remedy: str) -> None:
-    with pytest.raises(NoCredential) as refusal:
+    with pytest.raises(NoCredentialError) as refusal:
         choose(TENANT, "openai", NEVER, ResolutionPolicy(enabled, True), tenant_capable=tenant_capable)
     assert remedy in refusal.value.detail
     assert ("PUT" in refusal.value.detail) == (remedy.startswith("PUT"))

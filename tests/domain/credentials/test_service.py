@@ -5,7 +5,7 @@ import pytest
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Precondition
 from domain.credentials.service import ATTEMPTS, CredentialService
-from domain.errors import CommandReused, CredentialNotFound, StoreUnavailable, VersionConflict
+from domain.errors import CommandReusedError, CredentialNotFoundError, StoreUnavailableError, VersionConflictError
 from tests.support.scenario import (
     FAULTS,
     KEY,
@@ -32,7 +32,7 @@ def test_one_lost_answer_is_no_error_and_no_second_event(fault: str) -> None:
 def test_an_outage_that_lasts_is_reported() -> None:
     log = MemoryLog()
     log.faults = ["outage before the effect"] * ATTEMPTS
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         service(log).handle(set_credential())
     assert log.events == []
 
@@ -47,7 +47,7 @@ def test_a_command_that_is_outrun_decides_again() -> None:
 def test_a_command_that_is_always_outrun_is_a_conflict() -> None:
     log = MemoryLog()
     log.interlopers = [was_set(version, OTHER_KEY) for version in range(1, ATTEMPTS + 1)]
-    with pytest.raises(VersionConflict) as conflict:
+    with pytest.raises(VersionConflictError) as conflict:
         service(log).handle(set_credential(command_id="mine"))
     assert not conflict.value.precondition
 
@@ -56,7 +56,7 @@ def test_a_command_that_stated_a_version_and_is_outrun_is_a_conflict_with_its_pr
     log = MemoryLog()
     log.events = [was_set(1)]
     log.interlopers = [was_set(2, OTHER_KEY)]
-    with pytest.raises(VersionConflict) as conflict:
+    with pytest.raises(VersionConflictError) as conflict:
         service(log).handle(
             set_credential("sk-third-key-0001", command_id="mine", precondition=Precondition(frozenset({1})))
         )
@@ -89,7 +89,7 @@ def test_a_repeated_delete_answers_as_the_first_time() -> None:
 def test_a_command_id_used_for_something_else_is_refused(command: AdminCommand) -> None:
     log = MemoryLog()
     service(log).handle(set_credential(command_id="again", may_repeat=True))
-    with pytest.raises(CommandReused):
+    with pytest.raises(CommandReusedError):
         service(log).handle(command)
 
 
@@ -102,7 +102,7 @@ def test_a_repeated_set_is_recognised_after_its_encryption_key_was_retired() -> 
 
 def test_deleting_nothing_is_refused_and_records_nothing() -> None:
     log = MemoryLog()
-    with pytest.raises(CredentialNotFound):
+    with pytest.raises(CredentialNotFoundError):
         service(log).handle(delete_credential())
     assert log.events == []
 

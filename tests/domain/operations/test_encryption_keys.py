@@ -3,7 +3,7 @@
 import pytest
 
 from domain.credentials.credential import ReencryptCredential
-from domain.errors import CredentialNotFound, KeyNotRetirable, UnreadableCredential
+from domain.errors import CredentialNotFoundError, KeyNotRetirableError, UnreadableCredentialError
 from domain.operations.encryption_keys import (
     EncryptionKeyIntroduced,
     Keys,
@@ -33,12 +33,12 @@ def test_a_key_is_retired_once() -> None:
     events = introduced(OLD)
     retired = retire(replay(events), OLD, 7, meta(), NOW)
     assert (retired.originator_version, retired.unrecoverable) == (2, 7)
-    with pytest.raises(KeyNotRetirable, match="retired already"):
+    with pytest.raises(KeyNotRetirableError, match="retired already"):
         retire(replay([*events, retired]), OLD, 7, meta(), NOW)
 
 
 def test_a_key_the_log_does_not_know_is_not_retired() -> None:
-    with pytest.raises(KeyNotRetirable, match="does not know"):
+    with pytest.raises(KeyNotRetirableError, match="does not know"):
         retire(replay(introduced(OLD)), NEW, 0, meta(), NOW)
 
 
@@ -59,12 +59,12 @@ def test_a_credential_under_the_primary_key_is_left_alone() -> None:
 
 
 def test_a_credential_that_is_not_there_is_not_reencrypted() -> None:
-    given().when(reencrypt()).then_refused(CredentialNotFound)
-    given(was_set(1), was_deleted(2)).when(reencrypt()).then_refused(CredentialNotFound)
+    given().when(reencrypt()).then_refused(CredentialNotFoundError)
+    given(was_set(1), was_deleted(2)).when(reencrypt()).then_refused(CredentialNotFoundError)
 
 
 def test_a_credential_that_cannot_be_opened_is_not_reencrypted() -> None:
-    given(was_set(1, sealer=ClearSealer("k0000000099"))).when(reencrypt()).then_refused(UnreadableCredential)
+    given(was_set(1, sealer=ClearSealer("k0000000099"))).when(reencrypt()).then_refused(UnreadableCredentialError)
 
 
 def test_a_set_after_a_reencryption_with_the_same_key_changes_nothing() -> None:

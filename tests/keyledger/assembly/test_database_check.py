@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from keyledger.assembly.database_check import DatabaseUnreachable, prepare_database, require_database, sentence_of
-from keyledger.start_refused import StartRefused
+from keyledger.assembly.database_check import DatabaseUnreachableError, prepare_database, require_database, sentence_of
+from keyledger.start_error import StartError
 from projections.database.connection_check import Flaw, check_connection, needed_rights
 from projections.database.connection_refusal import Refusal
 from projections.database.migration import STEPS
@@ -66,7 +66,7 @@ def test_what_keeps_us_out_is_named_and_quotes_nothing(
 ) -> None:
     if refusal in {Refusal.TLS_REQUIRED, Refusal.TLS_FAILED} and installed_programs() is None:
         pytest.skip("no PostgreSQL with TLS is installed (apt-get install postgresql)")
-    with pytest.raises(DatabaseUnreachable) as refused:
+    with pytest.raises(DatabaseUnreachableError) as refused:
         require_database(address(server))
     (finding,) = check_connection(address(server)).findings
     assert (finding.flaw, str(refused.value)) == (refusal, sentence_of(finding))
@@ -87,7 +87,7 @@ def test_behind_a_pooler_everything_holds_but_the_parameter_it_refuses(database_
         report = check_connection(pooler.url)
         assert (report.pooled, report.has_present_schema) == (True, True)
         assert {finding.flaw for finding in report.findings} <= {None, Flaw.UNSAFE_SERVER}
-        with pytest.raises(DatabaseUnreachable, match="a pooler refuses the parameter options"):
+        with pytest.raises(DatabaseUnreachableError, match="a pooler refuses the parameter options"):
             require_database(f"{pooler.url}?options=-csearch_path%3Dpublic")
         assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Refusal.PASSWORD
         assert check_connection(f"{pooler.url}_").findings[0].flaw is Refusal.POOLER
@@ -108,7 +108,7 @@ def test_an_empty_database_is_made_ready_and_then_everything_holds(empty_databas
 def test_an_administrators_address_of_another_database_is_noticed_before_anything_is_made_there(
     database_url: str, empty_database_url: str
 ) -> None:
-    with pytest.raises(StartRefused, match="DATABASE_ADMIN_URL leads to another database than DATABASE_URL"):
+    with pytest.raises(StartError, match="DATABASE_ADMIN_URL leads to another database than DATABASE_URL"):
         prepare_database(database_url, empty_database_url)
     assert not require_database(empty_database_url).has_present_schema
 
@@ -121,7 +121,7 @@ def test_tables_that_are_made_in_another_schema_are_not_served(empty_database_ur
     with psycopg.connect(empty_database_url, autocommit=True) as database:
         database.execute("CREATE SCHEMA elsewhere")
     there = make_conninfo(empty_database_url, options="-csearch_path=elsewhere")
-    with pytest.raises(StartRefused, match="does not find the tables"):
+    with pytest.raises(StartError, match="does not find the tables"):
         prepare_database(empty_database_url, there)
 
 
@@ -129,7 +129,7 @@ def test_tables_that_are_made_in_another_schema_are_not_served(empty_database_ur
 def test_the_way_past_a_pooler_is_known_as_the_same_database(database_url: str, empty_database_url: str) -> None:
     with pooled(database_url, "pool_mode = transaction") as pooler:
         prepare_database(pooler.url, database_url)
-        with pytest.raises(StartRefused, match="leads to another database"):
+        with pytest.raises(StartError, match="leads to another database"):
             prepare_database(pooler.url, empty_database_url)
 
 
@@ -166,13 +166,13 @@ FLAWS = [
 def test_what_is_wrong_with_a_database_that_answers_refuses_the_start(store: Store, change: str, sentence: str) -> None:
     with store.superuser() as database:
         database.execute(change.encode())
-    with pytest.raises(StartRefused, match=sentence):
+    with pytest.raises(StartError, match=sentence):
         prepare_database(store.url)
 
 
 def test_a_role_without_rights_is_told_which(server: OwnServer) -> None:
     prepare_database(server.url("empty"))
-    with pytest.raises(StartRefused) as refused:
+    with pytest.raises(StartError) as refused:
         prepare_database(server.url("empty", "plain", "p"))
     for needed in ("SELECT on keyledger_schema", "INSERT on keyledger_events", "DELETE on nodes"):
         assert needed in str(refused.value)

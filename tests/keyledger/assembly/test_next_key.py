@@ -7,7 +7,7 @@ import pytest
 from keyledger.assembly.configuration import keyring_of
 from keyledger.assembly.next_key import add_next, adopt_next
 from keyledger.settings.settings import load
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 
@@ -64,7 +64,7 @@ def test_adding_the_same_key_again_changes_nothing(dotenv: Path, new: Path) -> N
 def test_a_former_key_that_is_not_retired_stays(dotenv: Path, new: Path) -> None:
     add_next({}, dotenv, new)
     before = dotenv.read_text()
-    with pytest.raises(StartRefused, match=OLD.primary_id):
+    with pytest.raises(StartError, match=OLD.primary_id):
         adopt_next({}, dotenv, set())
     assert dotenv.read_text() == before
 
@@ -80,7 +80,7 @@ def test_a_file_without_a_new_key_is_refused_without_its_content(
     dotenv: Path, new: Path, content: str, said: str
 ) -> None:
     new.write_text(content)
-    with pytest.raises(StartRefused, match=said) as refused:
+    with pytest.raises(StartError, match=said) as refused:
         add_next({}, dotenv, new)
     assert content not in str(refused.value)
     assert dotenv.read_text() == BY_VALUE
@@ -88,13 +88,13 @@ def test_a_file_without_a_new_key_is_refused_without_its_content(
 
 def test_settings_from_the_environment_are_changed_there(dotenv: Path, new: Path) -> None:
     environ = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": OLD_KEY}
-    with pytest.raises(StartRefused, match="comes from the environment"):
+    with pytest.raises(StartError, match="comes from the environment"):
         add_next(environ, dotenv, new)
     assert dotenv.read_text() == BY_VALUE
 
 
 def test_nothing_is_adopted_without_a_next_key(dotenv: Path) -> None:
-    with pytest.raises(StartRefused, match="add-next"):
+    with pytest.raises(StartError, match="add-next"):
         adopt_next({}, dotenv, set())
 
 

@@ -20,7 +20,7 @@ from keyledger.encryption.nodes import Presence, live_nodes
 from keyledger.serving.http_server import listen, served_beside
 from keyledger.settings.settings import load
 from keyledger.settings.sources import StartEnvironment
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.scripts.process import running
 from tests.support.rings import BOTH, NEW, OLD, under_keys
@@ -255,7 +255,7 @@ def test_that_the_next_key_seals_is_told_before_it_does(one: Running, store: Sto
     one.reload(ENCRYPTION_KEY_NEXT=OTHER_ENCRYPTION_KEY.reveal())
     late.leave()
     one.service._steering.seal_with_next()
-    with pytest.raises(StartRefused, match=f"seals with the key {NEW.primary_id}"):
+    with pytest.raises(StartError, match=f"seals with the key {NEW.primary_id}"):
         require_agreement(Presence(store.pool), OLD, pause=lambda seconds: None, clock=count().__next__)
 
 

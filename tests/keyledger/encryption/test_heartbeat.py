@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
 from keyledger.encryption import heartbeat
 from keyledger.encryption.heartbeat import Heartbeat
@@ -46,7 +46,7 @@ class Faltering(Presence):
     def beat(self, keyring: Keyring | None) -> None:
         self.beats += 1
         if self.beats <= self.failures:
-            raise StoreUnavailable
+            raise StoreUnavailableError
         super().beat(keyring)
 
 

@@ -13,7 +13,7 @@ import pytest
 from keyledger.encryption.key_agreement import PATIENCE_S, disagreements, require_agreement
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence, live_nodes
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from tests.scripts.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.service import environment
@@ -77,7 +77,7 @@ def test_rings_agree_when_each_opens_what_the_other_seals(
         require(store, here, time)
         assert time.now == 0, "it does not wait"
     else:
-        with pytest.raises(StartRefused, match=str(os.getpid())):
+        with pytest.raises(StartError, match=str(os.getpid())):
             require(store, here, time)
         assert time.now >= PATIENCE_S
 
@@ -86,7 +86,7 @@ def test_a_start_waits_for_a_real_node_which_it_names_and_goes_on_when_that_ends
     old, new = ENCRYPTION_KEY.reveal(), OTHER_ENCRYPTION_KEY.reveal()
     with serving(tmp_path / "first", store.url, old) as first:
         wait_until_it_serves(first)
-        with pytest.raises(StartRefused, match=rf"process {first.popen.pid}\) does not know the key {NEW.primary_id}"):
+        with pytest.raises(StartError, match=rf"process {first.popen.pid}\) does not know the key {NEW.primary_id}"):
             require(store, NEW, Time())
         with serving(tmp_path / "second", store.url, new, old) as second:
             told = second.wait_for(r"(waits for up to .*)")
@@ -128,7 +128,7 @@ def test_two_nodes_with_the_keys_swapped_restart_one_after_the_other(store: Stor
 
 def test_a_node_that_agreed_is_found_by_the_next_before_it_serves(store: Store) -> None:
     require(store, OLD, Time())
-    with pytest.raises(StartRefused, match=f"seals with the key {OLD.primary_id}"):
+    with pytest.raises(StartError, match=f"seals with the key {OLD.primary_id}"):
         require(store, NEW, Time())
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.audit.entries import Action
-from domain.errors import KeyNotRetirable
+from domain.errors import KeyNotRetirableError
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
@@ -18,7 +18,7 @@ def retirer(store: Store) -> Retirer:
 
 
 def reasons(store: Store, key_id: str) -> tuple[str, ...]:
-    with pytest.raises(KeyNotRetirable) as refused:
+    with pytest.raises(KeyNotRetirableError) as refused:
         retirer(store).plan(key_id, lambda step, done, total: None)
     return refused.value.reasons
 
@@ -76,5 +76,5 @@ def test_what_changed_after_the_plan_is_noticed(database_url: str) -> None:
         plan = one.plan(OLD.primary_id, lambda step, done, total: None)
         with open_store(database_url, OLD) as late:
             late.set(tenants(1)[0], "openai", "sk-late-0123456789")
-        with pytest.raises(KeyNotRetirable, match="sealed under it: 1"):
+        with pytest.raises(KeyNotRetirableError, match="sealed under it: 1"):
             one.carry_out(plan, meta())

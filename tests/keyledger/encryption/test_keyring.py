@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.credentials.credential import stream_id
 from domain.credentials.secret import SealContext, SealedSecret, Secret
-from domain.errors import CredentialIntegrityError, UnreadableCredential
+from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from keyledger.encryption.keyring import BINDING_PREFIX, TOKEN_PREFIX, EncryptionKey, Keyring, generate_encryption_key
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
@@ -95,7 +95,7 @@ def test_any_changed_character_of_token_or_binding_is_refused(data: st.DataObjec
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="ascii").filter(lambda character: character != text[at]))
     changed = replace(sealed, **{member: text[:at] + other + text[at + 1 :]})
-    with pytest.raises((CredentialIntegrityError, UnreadableCredential)):
+    with pytest.raises((CredentialIntegrityError, UnreadableCredentialError)):
         RING.open(changed, PLACE)
 
 
@@ -128,14 +128,14 @@ def test_a_previous_key_opens_and_never_seals() -> None:
 
 
 def test_a_key_that_is_not_in_the_ring_is_named_and_nothing_else_is_tried() -> None:
-    with pytest.raises(UnreadableCredential) as refusal:
+    with pytest.raises(UnreadableCredentialError) as refusal:
         Keyring(OTHER_ENCRYPTION_KEY).open(RING.seal(SECRET, PLACE), PLACE)
     assert refusal.value.key_id == RING.primary_id
     assert refusal.value.reason == "key-not-in-keyring"
 
 
 def test_a_stored_key_id_that_is_none_is_not_repeated() -> None:
-    with pytest.raises(UnreadableCredential, match="malformed"):
+    with pytest.raises(UnreadableCredentialError, match="malformed"):
         RING.open(replace(RING.seal(SECRET, PLACE), key_id="sk-live-0123456789"), PLACE)
 
 

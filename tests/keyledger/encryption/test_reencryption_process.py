@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from domain.credentials.secret import Secret
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.operations.encryption_keys import RotationCounts
 from keyledger.encryption.reencryption import BATCH
-from keyledger.encryption.reencryption_process import GIVES_WAY, SealingProcess, SealingProcessLost
+from keyledger.encryption.reencryption_process import GIVES_WAY, ReencryptionProcessError, SealingProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, fill, meta, now, rotate, tenants, under_keys
@@ -106,7 +106,7 @@ def test_a_process_that_is_killed_ends_the_rotation_and_the_next_goes_on(databas
 
     with open_store(database_url, BOTH) as store:
         sealing = Killed(store.url, OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY], rest=0.01)
-        with pytest.raises(SealingProcessLost):
+        with pytest.raises(ReencryptionProcessError):
             run(Rotator(store.pool, store.log, BOTH, now, sealing), watch)
         assert multiprocessing.active_children() == []
         left = 3 * BATCH - under_keys(store).get(NEW.primary_id, 0)
@@ -128,14 +128,14 @@ def test_a_rotation_that_is_told_to_stop_ends_the_process_after_its_batch(databa
 
 def test_a_database_that_does_not_answer_the_process_is_an_outage(database_url: str) -> None:
     fill(database_url, 1)
-    with open_store(database_url, BOTH) as store, pytest.raises(StoreUnavailable):
+    with open_store(database_url, BOTH) as store, pytest.raises(StoreUnavailableError):
         run(beside(store, "host=127.0.0.1 port=1 dbname=none password=secret"))
 
 
 def test_a_fault_of_the_process_is_told_by_its_type_alone(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     fill(database_url, 1)
     broken = Secret("not-a-key-but-secret")
-    with open_store(database_url, BOTH) as store, pytest.raises(SealingProcessLost, match=r"^ValueError$"):
+    with open_store(database_url, BOTH) as store, pytest.raises(ReencryptionProcessError, match=r"^ValueError$"):
         run(beside(store, keys=(broken, ENCRYPTION_KEY)))
     assert "".join(capfd.readouterr()) == ""
 

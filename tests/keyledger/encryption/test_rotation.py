@@ -13,7 +13,7 @@ import pytest
 from domain.credentials.credential import CredentialEvent, SetCredential, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.errors import CredentialNotFound, RotationRefused, ServiceError
+from domain.errors import CredentialNotFoundError, RotationRefusedError, ServiceError
 from domain.event import CommandMeta
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
@@ -145,7 +145,7 @@ def test_a_rotation_is_refused_while_a_service_does_not_know_the_key(database_ur
     with open_store(database_url, BOTH) as store:
         behind = Presence(store.pool)
         behind.beat(OLD)
-        with pytest.raises(RotationRefused, match="does not know the key"):
+        with pytest.raises(RotationRefusedError, match="does not know the key"):
             rotate(store)
         behind.leave()
         Presence(store.pool).beat(BOTH)
@@ -238,7 +238,7 @@ def _fill_fast(store: Store, everyone: list[str]) -> None:
 def _delete_if_there(store: Store, tenant: str) -> None:
     try:
         store.delete(tenant, "openai")
-    except CredentialNotFound:
+    except CredentialNotFoundError:
         return
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.errors import RotationNotFound, RotationRefused, StoreUnavailable
+from domain.errors import RotationNotFoundError, RotationRefusedError, StoreUnavailableError
 from domain.event import CommandMeta
 from domain.operations.rotation import RotationState, RotationStatus
 from keyledger.encryption.nodes import Presence
@@ -122,7 +122,7 @@ def test_one_that_fell_silent_reads_as_interrupted_on_every_node(many: Store) ->
 def test_a_second_one_beside_it_in_the_same_service_is_refused(many: Store) -> None:
     here, gate = gated(many)
     begun = here.start(meta("rotate-1", may_repeat=True))
-    with pytest.raises(RotationRefused, match="runs one already"):
+    with pytest.raises(RotationRefusedError, match="runs one already"):
         here.start(meta())
     assert here.start(meta("rotate-1", may_repeat=True)).rotation_id == begun.rotation_id
     gate.pass_on.release(10)
@@ -153,7 +153,7 @@ def test_what_cannot_be_opened_is_named(many: Store) -> None:
 
 def test_a_node_that_does_not_know_the_key_is_in_its_way(many: Store) -> None:
     Presence(many.pool).beat(OLD)
-    with pytest.raises(RotationRefused, match="does not know the key"):
+    with pytest.raises(RotationRefusedError, match="does not know the key"):
         rotations(many).start(meta())
     assert not rotations(many).rotations()
 
@@ -161,13 +161,13 @@ def test_a_node_that_does_not_know_the_key_is_in_its_way(many: Store) -> None:
 def test_an_outage_is_told_as_a_failure(many: Store) -> None:
     class Failing(Rotator):
         def run(self, begun: object, meta: CommandMeta, watch: Callable[[RotationProgress], bool]) -> RotationProgress:
-            raise StoreUnavailable
+            raise StoreUnavailableError
 
     records = RotationRecords(many.pool)
     one = Failing(many.pool, many.log, BOTH, now)
     begun = one.begin(meta())
     records.open(begun)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         RecordedRun(one, records).run(begun, meta())
     assert records.one(begun.rotation_id).state is RotationState.FAILED
 
@@ -175,7 +175,7 @@ def test_an_outage_is_told_as_a_failure(many: Store) -> None:
 def test_a_rotation_that_nobody_began_is_not_found(store: Store) -> None:
     here = rotations(store)
     for ask in (here.rotation, here.cancel):
-        with pytest.raises(RotationNotFound):
+        with pytest.raises(RotationNotFoundError):
             ask(str(uuid4()))
     here.stop()
 

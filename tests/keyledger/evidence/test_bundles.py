@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from domain.audit.record import decode_record
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import HASH_SIZE, root_of
-from domain.proofs.signed_note import MalformedNote, SignedNote, parse_note
+from domain.proofs.signed_note import MalformedNoteError, SignedNote, parse_note
 from domain.proofs.tiles import Tile, decode_entries, encode_entries
 from keyledger.evidence import (
-    EvidenceFault,
-    FolderInUse,
+    EvidenceError,
+    FolderInUseError,
     FullBundleWriter,
     ProvenLeaf,
     TenantBundleWriter,
@@ -225,9 +225,9 @@ def test_a_checkpoint_with_another_origin_than_its_key_is_refused(full, tmp_path
     ids=["empty", "nonsense", "of a witness"],  # not the key itself: it is another one in each process
 )
 def test_a_key_that_is_not_a_logs_is_an_error_of_the_caller(full, vkey):
-    with pytest.raises(MalformedNote):
+    with pytest.raises(MalformedNoteError):
         verify_bundle(full, vkey)
-    with pytest.raises(MalformedNote):
+    with pytest.raises(MalformedNoteError):
         verify_bundle(full, LOG.vkey, witnesses=[LOG.vkey])
 
 
@@ -287,7 +287,7 @@ def test_all_witnesses_that_are_asked_for_have_to_have_cosigned(full, tmp_path):
     ],
 )
 def test_a_bundle_of_other_records_than_the_checkpoints_is_not_written(tmp_path, leaves, position):
-    with pytest.raises(EvidenceFault) as fault:
+    with pytest.raises(EvidenceError) as fault:
         FullBundleWriter(tmp_path / "bundle").write(leaves, signed(MANY))
     assert fault.value.position == position
     assert list(tmp_path.iterdir()) == []
@@ -297,7 +297,7 @@ def test_a_bundle_of_other_records_than_the_checkpoints_is_not_written(tmp_path,
 def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path, kind):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/notes.txt").write_text("mine")
-    with pytest.raises(FolderInUse, match="not empty"):
+    with pytest.raises(FolderInUseError, match="not empty"):
         (full_bundle if kind == "full" else tenant_bundle)(tmp_path / "bundle", STORY)
     assert [path.name for path in files_of(tmp_path)] == ["notes.txt"]
 
@@ -340,7 +340,7 @@ def test_what_a_killed_writer_leaves_is_not_taken_for_a_bundle(tmp_path, monkeyp
     ],
 )
 def test_a_tenants_bundle_of_what_is_not_proven_to_be_its_own_is_not_written(tmp_path, records, meaning):
-    with pytest.raises(EvidenceFault, match=meaning):
+    with pytest.raises(EvidenceError, match=meaning):
         TenantBundleWriter(tmp_path / "bundle").write(ANNA, records, signed(STORY))
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import pytest
 from domain.audit.events import Outcome
 from domain.credentials.credential import stream_id
 from domain.operations.encryption_keys import KEYRING_STREAM
-from keyledger.evidence.fault import EvidenceFault
+from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
 from tests.support.audit_records import ANNA, BEGIN, BRUNO, REQUESTS, Records, story
 
@@ -104,7 +104,7 @@ CANNOT_BE = [
 
 @pytest.mark.parametrize(("records", "position", "meaning"), CANNOT_BE)
 def test_a_step_that_cannot_be_is_found_where_it_is(records, position, meaning):
-    with pytest.raises(EvidenceFault, match=meaning) as fault:
+    with pytest.raises(EvidenceError, match=meaning) as fault:
         told(records)
     assert fault.value.position == position
     assert str(fault.value).startswith(f"Record {position}: ")
@@ -115,7 +115,7 @@ def test_a_key_that_was_retired_may_come_back_and_be_rotated_to():
 
 
 def test_a_leaf_that_is_no_record_is_a_fault():
-    with pytest.raises(EvidenceFault, match="not an audit record") as fault:
+    with pytest.raises(EvidenceError, match="not an audit record") as fault:
         History(whole=True).tell_leaf(1, b"{}")
     assert fault.value.position == 1
 
@@ -124,7 +124,7 @@ def test_records_of_the_whole_log_follow_each_other():
     records = story()
     history = History(whole=True)
     history.tell_leaf(1, records.leaves[0])
-    with pytest.raises(EvidenceFault, match="it follows record 1: records are missing"):
+    with pytest.raises(EvidenceError, match="it follows record 1: records are missing"):
         history.tell_leaf(3, records.leaves[2])
 
 
@@ -142,13 +142,13 @@ def test_a_tenant_sees_gaps_in_streams_that_are_shared_and_in_no_other():
     shared.add("RequestRefused", REQUESTS, tenant_id=ANNA, version=7)
     told(shared, whole=False)
     own = Records().credential("Set").credential("Set", version=3)
-    with pytest.raises(EvidenceFault, match="is missing"):
+    with pytest.raises(EvidenceError, match="is missing"):
         told(own, whole=False)
     other_kind = Records().credential("Set").credential("Rejected", version=3)
-    with pytest.raises(EvidenceFault, match="is missing"):
+    with pytest.raises(EvidenceError, match="is missing"):
         told(other_kind, whole=False)
     backwards = Records().add("RequestRefused", REQUESTS, version=3).add("RequestRefused", REQUESTS, version=3)
-    with pytest.raises(EvidenceFault, match="two histories"):
+    with pytest.raises(EvidenceError, match="two histories"):
         told(backwards, whole=False)
 
 
@@ -158,5 +158,5 @@ def test_a_kind_that_is_not_known_counts_in_its_stream_and_changes_nothing():
 
 
 def test_the_stream_of_the_keys_is_no_credential():
-    with pytest.raises(EvidenceFault, match="stream of another"):
+    with pytest.raises(EvidenceError, match="stream of another"):
         told(Records().credential("Set", stream=KEYRING_STREAM))

@@ -8,7 +8,7 @@ import pytest
 from domain.proofs.merkle_tree import consistency_proof, leaf_hash
 from domain.proofs.signed_note import open_note
 from domain.proofs.tiles import TileBuilder, TileHashes
-from keyledger.evidence import EvidenceFault, Witness, verify_bundle
+from keyledger.evidence import EvidenceError, Witness, verify_bundle
 from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
 from tests.support.audit_records import many
 from tests.support.evidence import LOG, full_bundle, signed, tenant_bundle
@@ -75,7 +75,7 @@ def test_a_bundle_is_its_own_proof(witness, tmp_path):
 def refused(witness, state, ask, meaning):
     """Ask, be refused for this reason, and find the state as it was."""
     before = state.read_bytes()
-    with pytest.raises(EvidenceFault, match=meaning):
+    with pytest.raises(EvidenceError, match=meaning):
         ask(witness)
     assert state.read_bytes() == before
     assert sorted(path.name for path in state.parent.iterdir()) == ["log.example", "log.example.lock"]
@@ -152,7 +152,7 @@ def test_a_crash_between_remembering_and_cosigning_is_mended_by_asking_again(sta
 def test_a_state_that_is_not_this_logs_is_told_and_left(witness, state):
     state.parent.mkdir()
     state.write_bytes(b"nonsense")
-    with pytest.raises(EvidenceFault, match=r"log\.example is not the last checkpoint of this log"):
+    with pytest.raises(EvidenceError, match=r"log\.example is not the last checkpoint of this log"):
         witness.observe(signed(LEAVES))
     assert state.read_bytes() == b"nonsense"
 
@@ -166,7 +166,7 @@ def test_two_histories_at_once_get_one_cosignature_between_them(state):
         try:
             Witness(state, LOG.vkey, SIGNER).observe(signed(leaves))
             answers.append("cosigned")
-        except EvidenceFault:
+        except EvidenceError:
             answers.append("refused")
 
     threads = [threading.Thread(target=ask, args=[leaves]) for leaves in (LEAVES, REWRITTEN)]

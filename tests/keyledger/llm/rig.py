@@ -11,7 +11,7 @@ from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, ResolvedCredential, Route, Source
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
-from domain.errors import NoCredential
+from domain.errors import NoCredentialError
 from keyledger.llm import Gateway, Means, Timeouts
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.settings.ai_models import Catalogue
@@ -66,7 +66,7 @@ class Keys:
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         row = BUILT_IN.named(provider)
         if tenant_id not in self.keys:
-            raise NoCredential(tenant_id, provider, "neither the tenant nor the platform has one")
+            raise NoCredentialError(tenant_id, provider, "neither the tenant nor the platform has one")
         azure = provider == "azure"
         receipt = (
             Receipt(Source.TENANT, provider, 3, "k0123456789") if tenant_capable else Receipt(Source.GLOBAL, provider)

@@ -8,11 +8,11 @@ import pytest
 
 from domain.calls.models import AnswerStream
 from domain.errors import (
-    ProviderRefused,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RateLimited,
-    RejectedByProvider,
+    ProviderRefusedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    RejectedCredentialError,
 )
 from keyledger.llm import Timeouts
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
@@ -47,7 +47,7 @@ def _fail(server: StandInProvider, model: str, how=whole, keys: Keys | None = No
 def test_a_401_means_that_the_key_is_refused(server, model, how):
     wrong = Keys(server.url, keys={TENANT: "sk-wrong-0123456789"})
     error = _fail(server, model, how, keys=wrong)
-    assert isinstance(error, RejectedByProvider)
+    assert isinstance(error, RejectedCredentialError)
     assert ("tenant" if model.endswith("litellm") else "global") in error.detail
     assert len(server.requests) == 1
 
@@ -57,7 +57,7 @@ def test_a_401_means_that_the_key_is_refused(server, model, how):
 def test_another_4xx_is_the_providers_no_to_the_request(server, model, status):
     server.misbehave = Misbehaviour(Fault.STATUS, status=status)
     error = _fail(server, model)
-    assert isinstance(error, ProviderRefused)
+    assert isinstance(error, ProviderRefusedError)
     assert error.status == status
     assert len(server.requests) == 1
 
@@ -76,7 +76,7 @@ def test_another_4xx_is_the_providers_no_to_the_request(server, model, status):
 def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
     server.misbehave = Misbehaviour(Fault.STATUS, status=429, retry_after=sent)
     error = _fail(server, model)
-    assert isinstance(error, RateLimited)
+    assert isinstance(error, RateLimitedError)
     assert error.retry_after == seconds
     assert len(server.requests) == 1
 
@@ -94,7 +94,7 @@ def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
 def test_a_provider_with_a_fault_is_unavailable(server, model, fault, reason):
     server.misbehave = fault
     error = _fail(server, model)
-    assert isinstance(error, ProviderUnavailable)
+    assert isinstance(error, ProviderUnavailableError)
     assert error.reason == reason
     assert len(server.requests) == 1
 
@@ -105,7 +105,7 @@ def test_a_redirect_is_not_followed(server, model, how):
     with stand_in() as elsewhere:
         server.misbehave = Misbehaviour(Fault.REDIRECT, location=f"{elsewhere.url}/v1/chat/completions")
         error = _fail(server, model, how)
-        assert isinstance(error, ProviderUnavailable)
+        assert isinstance(error, ProviderUnavailableError)
         assert error.reason == "redirect"
         assert elsewhere.requests == []
         assert len(server.requests) == 1
@@ -115,7 +115,7 @@ def test_a_redirect_is_not_followed(server, model, how):
 @pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
 def test_no_answer_is_a_timeout(server, model, how):
     server.misbehave = Misbehaviour(Fault.HANG)
-    assert isinstance(_fail(server, model, how, timeouts=SHORT), ProviderTimeout)
+    assert isinstance(_fail(server, model, how, timeouts=SHORT), ProviderTimeoutError)
     assert len(server.requests) == 1
 
 
@@ -137,7 +137,7 @@ def test_a_stream_that_breaks_says_so_after_what_came_before(server, model, faul
         async for chunk in answer.chunks:
             came.append(chunk)  # noqa: PERF401  what came before the fault is kept
 
-    with pytest.raises(ProviderUnavailable) as caught:
+    with pytest.raises(ProviderUnavailableError) as caught:
         with_gateway(Keys(server.url), read)
     assert caught.value.reason == reason
     assert came
@@ -149,13 +149,13 @@ def test_a_closed_port_is_not_reachable(server, model):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = _fail(server, model, keys=Keys(f"http://127.0.0.1:{unused.getsockname()[1]}"))
-    assert isinstance(error, ProviderUnavailable)
+    assert isinstance(error, ProviderUnavailableError)
     assert error.reason == "not-reachable"
 
 
 def test_a_name_without_an_address_is_not_resolved(server):
     error = _fail(server, "openai-litellm", keys=Keys("http://no-such-host.invalid"))
-    assert isinstance(error, ProviderUnavailable)
+    assert isinstance(error, ProviderUnavailableError)
     assert error.reason in {"name-not-resolved", "not-reachable"}
 
 

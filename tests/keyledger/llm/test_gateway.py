@@ -8,7 +8,7 @@ import pytest
 
 from domain.calls.models import Answer, AnswerStream
 from domain.credentials.resolution import Receipt, Source
-from domain.errors import InvalidRequest, NoCredential, UnknownModel
+from domain.errors import InvalidRequestError, NoCredentialError, UnknownModelError
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.keyledger.llm.rig import (
     KEY,
@@ -219,7 +219,7 @@ def test_a_stream_that_is_closed_early_closes_its_connection(provider_server):
 
 
 def test_a_model_that_nobody_listed_is_unknown(provider_server):
-    with pytest.raises(UnknownModel, match=r"test_models\.yml"):
+    with pytest.raises(UnknownModelError, match=r"test_models\.yml"):
         with_gateway(Keys(provider_server.url), lambda gateway: whole(gateway, "gpt-unheard-of"))
 
 
@@ -231,12 +231,12 @@ def test_a_model_that_nobody_listed_is_unknown(provider_server):
     ],
 )
 def test_a_model_of_the_other_kind_is_refused_with_the_right_route(provider_server, call, model, route):
-    with pytest.raises(InvalidRequest, match=route):
+    with pytest.raises(InvalidRequestError, match=route):
         with_gateway(Keys(provider_server.url), lambda gateway: getattr(gateway, call)(TENANT, model, {}))
 
 
 def test_without_a_key_nothing_is_sent(provider_server):
-    with pytest.raises(NoCredential):
+    with pytest.raises(NoCredentialError):
         with_gateway(Keys(provider_server.url, keys={}), lambda gateway: whole(gateway, "openai-litellm"))
     assert provider_server.requests == []
 

@@ -7,7 +7,7 @@ import pytest
 
 from domain.calls.models import AnswerStream
 from domain.credentials.resolution import Receipt, Source
-from domain.errors import InvalidRequest, RejectedByProvider, ServiceError
+from domain.errors import InvalidRequestError, RejectedCredentialError, ServiceError
 from domain.request_context import REQUEST_ID
 from keyledger.llm import Gateway
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
@@ -101,7 +101,7 @@ def test_a_call_with_the_global_key_does_not_count() -> None:
 
 
 def test_a_call_that_is_not_sent_does_not_count() -> None:
-    refused = heard(lambda gateway: whole(gateway, MODEL, temperature="hot"), raises=InvalidRequest)
+    refused = heard(lambda gateway: whole(gateway, MODEL, temperature="hot"), raises=InvalidRequestError)
     assert refused == []
 
 
@@ -111,7 +111,7 @@ def test_the_request_that_caused_a_refusal_is_told() -> None:
         await whole(gateway, MODEL)
 
     wrong = Misbehaviour(Fault.STATUS, status=401)
-    assert heard(call, wrong, raises=RejectedByProvider) == [REJECTED._replace(request_id="req-7")]
+    assert heard(call, wrong, raises=RejectedCredentialError) == [REJECTED._replace(request_id="req-7")]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from keyledger.assembly.start_checks import require_same_log
-from keyledger.log.anchor import Anchor, AnchorFile, AnchorUnreadable, Contradiction, look, renew
+from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, UnreadableAnchorError, look, renew
 from keyledger.log.anchor_watch import LogWatch
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from tests.support.service import client_of, environment, served
 from tests.support.store import Store, open_store
 
@@ -75,9 +75,9 @@ def test_a_file_that_is_no_anchor_refuses_the_start_and_says_what_to_do(
 ) -> None:
     file.path.parent.mkdir()
     file.path.write_text(content)
-    with pytest.raises(AnchorUnreadable):
+    with pytest.raises(UnreadableAnchorError):
         file.read()
-    with pytest.raises(StartRefused, match=r"log-anchor\.json .* cannot be read"):
+    with pytest.raises(StartError, match=r"log-anchor\.json .* cannot be read"):
         require_same_log(store.pool, file)
 
 
@@ -100,7 +100,7 @@ def test_a_log_that_went_backwards_is_refused_with_both_positions_and_the_way_ou
     write(store, 3)
     recorded(store, file)
     forget(store, 1)
-    with pytest.raises(StartRefused, match=r"ends at position 1, but position 3 .* keyledger restore accept"):
+    with pytest.raises(StartError, match=r"ends at position 1, but position 3 .* keyledger restore accept"):
         require_same_log(store.pool, file)
 
 
@@ -109,7 +109,7 @@ def test_a_log_that_went_backwards_and_grew_again_is_refused_too(store: Store, f
     recorded(store, file)
     forget(store, 0)
     write(store, 4)
-    with pytest.raises(StartRefused, match="the event at position 3 is not the one"):
+    with pytest.raises(StartError, match="the event at position 3 is not the one"):
         require_same_log(store.pool, file)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from domain.audit.events import AuditExported, AuditRead, Outcome, Refusal, RequestRefused
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
 from tests.support.scenario import NOW, MemoryLog
@@ -91,7 +91,7 @@ def test_an_outage_neither_loses_nor_doubles_a_record(log: MemoryLog, recorder: 
     refuse(recorder)
     log.faults = [fault]
     if fault.startswith("outage"):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             recorder.flush()
     else:
         recorder.flush()
@@ -108,7 +108,7 @@ def test_a_long_outage_keeps_the_numbers_and_a_bounded_number_of_events(
         for number in range(KINDS):
             refuse(recorder, actor=f"caller-{number}")
         log.faults = ["outage before the effect"]
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             recorder.flush()
         clock.now += timedelta(seconds=WINDOW_S)
     recorder.flush()
@@ -135,7 +135,7 @@ def test_reading_is_stored_before_it_returns_or_refused(
     act(recorder, meta)
     assert [type(event) for event in log.events] == [kind]
     log.faults = ["outage before the effect"]
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         act(recorder, CommandMeta("bert", "req-2", "", role="auditor", source="cli"))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.errors import CredentialNotFound, StoreUnavailable
+from domain.errors import CredentialNotFoundError, StoreUnavailableError
 from keyledger.log import combined_writes
 from keyledger.log.combined_writes import TOGETHER_MAX, CombinedWrites
 from projections.replay.replaying import compare
@@ -36,8 +36,10 @@ class Gate:
         self.entered.release()
         assert self._gate.acquire(timeout=WAIT_S)
         if self.down:
-            raise StoreUnavailable
-        return [CredentialNotFound(str(number), "openai") if number % 2 else f"wrote {number}" for number in numbers]
+            raise StoreUnavailableError
+        return [
+            CredentialNotFoundError(str(number), "openai") if number % 2 else f"wrote {number}" for number in numbers
+        ]
 
 
 class Writers:
@@ -76,7 +78,7 @@ def test_each_is_told_of_its_own_refusal(gate: Gate) -> None:
     writers = Writers(gate, 2, 3, 4, 5)
     gate.let_pass(2)
 
-    assert writers.outcomes() == ["wrote 2", CredentialNotFound, "wrote 4", CredentialNotFound]
+    assert writers.outcomes() == ["wrote 2", CredentialNotFoundError, "wrote 4", CredentialNotFoundError]
 
 
 def test_no_more_than_so_many_go_together(gate: Gate) -> None:
@@ -92,7 +94,7 @@ def test_an_outage_ends_everything_that_waits_at_once_and_later_writes_are_tried
     gate.down = True
     gate.let_pass()
 
-    assert writers.outcomes() == [StoreUnavailable] * 3
+    assert writers.outcomes() == [StoreUnavailableError] * 3
     assert gate.goes == [[2]]
     gate.down = False
     gate.let_pass()
@@ -125,8 +127,8 @@ def test_who_waits_too_long_gives_up_and_was_not_written(gate: Gate, monkeypatch
         first = threads.submit(gate.combined.write_here, 2)
         assert gate.entered.acquire(timeout=WAIT_S)
         late = threads.submit(gate.combined.write_here, 4)
-        assert isinstance(late.exception(WAIT_S), StoreUnavailable)
-        assert isinstance(threads.submit(asyncio.run, gate.combined.write(6)).exception(WAIT_S), StoreUnavailable)
+        assert isinstance(late.exception(WAIT_S), StoreUnavailableError)
+        assert isinstance(threads.submit(asyncio.run, gate.combined.write(6)).exception(WAIT_S), StoreUnavailableError)
         gate.let_pass()
         assert first.result(WAIT_S) == "wrote 2"
     assert gate.goes == [[2]]
@@ -142,7 +144,7 @@ def test_tasks_of_an_event_loop_share_a_go_and_get_their_own_outcomes(gate: Gate
         return await asyncio.gather(first, *others, return_exceptions=True)
 
     first, second, third = asyncio.run(scenario())
-    assert [first, second, type(third)] == ["wrote 2", "wrote 4", CredentialNotFound]
+    assert [first, second, type(third)] == ["wrote 2", "wrote 4", CredentialNotFoundError]
     assert gate.goes == [[2], [4, 5]]
 
 
@@ -175,7 +177,7 @@ def test_a_machine_without_threads_to_spare_is_an_outage_that_ends(monkeypatch: 
     combined = CombinedWrites[int, int](lambda numbers: numbers)
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             combined.write_here(1)
     assert combined.write_here(2) == 2
 
@@ -186,12 +188,12 @@ def test_an_error_holds_nothing_of_its_write(here: bool) -> None:
         """Something that can be watched."""
 
     def refuse(writes: Sequence[Write]) -> Sequence[int | Exception]:
-        return [CredentialNotFound("a", "openai") for _ in writes]
+        return [CredentialNotFoundError("a", "openai") for _ in writes]
 
     combined = CombinedWrites(refuse)
 
     async def refused(write: Write) -> None:
-        with pytest.raises(CredentialNotFound):
+        with pytest.raises(CredentialNotFoundError):
             combined.write_here(write) if here else await combined.write(write)
 
     def ask() -> "weakref.ref[Write]":

@@ -12,7 +12,7 @@ import pytest
 
 from domain.credentials import service
 from domain.credentials.credential import CredentialEvent, stream_id
-from domain.errors import CredentialIntegrityError, StoreUnavailable, VersionConflict
+from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
 from projections.database.migration import STEPS, migrate
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
@@ -37,14 +37,14 @@ def test_an_append_writes_the_event_and_its_view_row(store: Store) -> None:
 
 def test_a_taken_version_is_a_conflict_and_leaves_nothing(store: Store) -> None:
     store.log.append([was_set(1)])
-    with pytest.raises(VersionConflict):
+    with pytest.raises(VersionConflictError):
         store.log.append([was_set(1, "sk-another-key-0002")])
     check(store)
 
 
 def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
     store.log.append([was_set(1)])
-    with pytest.raises(VersionConflict):
+    with pytest.raises(VersionConflictError):
         store.log.append([was_set(2), was_set(1)])
     with store.superuser() as database:
         assert database.execute("SELECT count(*) AS n FROM keyledger_events").fetchone() == {"n": 1}
@@ -53,7 +53,7 @@ def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
 def test_refused_appends_leave_no_gap_in_the_positions(store: Store) -> None:
     store.log.append([was_set(1)])
     for _ in range(3):
-        with pytest.raises(VersionConflict):
+        with pytest.raises(VersionConflictError):
             store.log.append([was_set(1)])
     store.log.append([was_set(2)])
     with store.superuser() as database:
@@ -115,7 +115,7 @@ def test_writers_at_once_get_every_position_and_version_once(store: Store, monke
 def test_a_writer_waits_for_the_lock_no_longer_than_the_deadline(store: Store) -> None:
     with store.superuser() as database, database.transaction():
         database.execute("SELECT keyledger_lock_log()")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             store.log.append([was_set(1)])
     store.log.append([was_set(1)])
     check(store)
@@ -154,7 +154,7 @@ def test_a_server_that_is_gone_is_an_outage_and_not_a_wait(database_url: str) ->
 
 
 def _is_outage(work: Callable[[], object]) -> None:
-    with pytest.raises(StoreUnavailable) as outage:
+    with pytest.raises(StoreUnavailableError) as outage:
         work()
     assert outage.value.__cause__ is None
     assert outage.value.__suppress_context__

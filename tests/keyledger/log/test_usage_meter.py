@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from domain.audit.events import CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog
 from keyledger.log import usage_meter
 from keyledger.log.acceptance_recorder import AcceptanceRecords
 from keyledger.log.usage_meter import UsageMeter
-from projections.credential_usage import BATCH, AdditionUnknown, PostgresCredentialUsage
+from projections.credential_usage import BATCH, PostgresCredentialUsage, UnknownOutcomeError
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, faulty_link
 from tests.support.scenario import OTHER_TENANT, TENANT
@@ -67,7 +67,7 @@ def records(usage: PostgresCredentialUsage, **wanted: object) -> list[tuple[int,
 def flush_until_it_works(meter: UsageMeter) -> None:
     """The server may not have noticed yet that a connection is gone; what it did there is not decided until it has."""
     for _ in range(2000):
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailableError):
             return meter.flush()
     raise AssertionError("the database does not come back")
 
@@ -176,7 +176,7 @@ class TestOutage:
             one = node(store)
             one.call()
             link.break_next(statement, fault)
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailableError):
                 one.meter.flush()
             one.call(status=500)
             flush_until_it_works(one.meter)
@@ -188,7 +188,7 @@ class TestOutage:
         with store.superuser() as database, database.transaction():
             row = database.execute("SELECT pg_current_xact_id()::text AS id").fetchone()
             assert row is not None
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailableError):
                 usage.was_added(str(row["id"]))
         assert usage.was_added(str(row["id"]))
 
@@ -197,7 +197,7 @@ class TestOutage:
 
     def test_what_a_refused_statement_was_to_add_is_known_not_to_be_there(self, store: Store) -> None:
         usage = PostgresCredentialUsage(store.pool)
-        with pytest.raises(AdditionUnknown) as unknown:
+        with pytest.raises(UnknownOutcomeError) as unknown:
             usage.add([UsageRecord(UsagePlace(NOON, TENANT, "openai", 2**70), 1, 0, NOON)])
         assert not usage.was_added(unknown.value.transaction)
 
@@ -209,7 +209,7 @@ class TestOutage:
             one.call(status=401)
             one.call(status=200)
             link.break_next("wanted (stream)" if statement == "acceptance" else statement, fault)
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailableError):
                 one.meter.flush()
             flush_until_it_works(one.meter)
             assert link.faults_met == 1

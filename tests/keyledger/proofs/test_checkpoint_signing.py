@@ -13,7 +13,7 @@ import pytest
 
 from api.front.auth import Role, format_named_key
 from domain.credentials.secret import Secret
-from domain.errors import CheckpointRefused, NoSuchProof, SigningOff
+from domain.errors import CheckpointRefusedError, ProofNotFoundError, SigningOffError
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, root_of, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note
@@ -89,7 +89,7 @@ class TestNothingIsSigned:
         return kept(tmp_path).read_bytes()
 
     def refused(self, store: Store, folder: Path, meaning: str, signer: LogSigner = SIGNER) -> None:
-        with pytest.raises(CheckpointRefused, match=meaning):
+        with pytest.raises(CheckpointRefusedError, match=meaning):
             transparency(store, folder, signer).checkpoint()
 
     @pytest.mark.parametrize("tree", [True, False], ids=["with its tree", "beside its tree"])
@@ -146,7 +146,7 @@ class TestNothingIsSigned:
         self.refused(store, tmp_path / "data", "DATA_DIR cannot be written")
 
     def test_without_a_key(self, store: Store, tmp_path: Path) -> None:
-        with pytest.raises(SigningOff):
+        with pytest.raises(SigningOffError):
             transparency(store, tmp_path, None).checkpoint()
         assert not (tmp_path / FOLDER).exists()
 
@@ -271,9 +271,9 @@ def test_a_root_is_that_of_the_leaves_of_the_evidence(tall: Transparency) -> Non
 
 def test_what_is_beyond_the_log_has_no_proof(tall: Transparency) -> None:
     for ask in (lambda: tall.inclusion(301, None), lambda: tall.inclusion(1, 301), lambda: tall.consistency(1, 301)):
-        with pytest.raises(NoSuchProof):
+        with pytest.raises(ProofNotFoundError):
             ask()
-    with pytest.raises(NoSuchProof):
+    with pytest.raises(ProofNotFoundError):
         tall.consistency(300, 299)
 
 

@@ -14,7 +14,7 @@ import pytest
 from keyledger.serving import bounded_http
 from keyledger.serving.bounded_http import BoundedHttp, most_connections
 from keyledger.serving.http_server import address_of, listen, listen_near, orderly_end, serve_here, served_beside
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 
 def application(*, starts: bool = True):
@@ -49,14 +49,14 @@ def test_an_application_is_served_while_the_block_lasts_and_ended_in_order():
 
 def test_an_application_that_does_not_start_stops_the_command():
     app, _ = application(starts=False)
-    with listen("127.0.0.1", 0) as listener, pytest.raises(StartRefused) as stopped, served_beside(app, listener):
+    with listen("127.0.0.1", 0) as listener, pytest.raises(StartError) as stopped, served_beside(app, listener):
         pytest.fail("nothing is served")
     assert "did not start" in str(stopped.value)
 
 
 def test_an_application_that_does_not_start_stops_a_command_that_only_serves():
     app, _ = application(starts=False)
-    with listen("127.0.0.1", 0) as listener, pytest.raises(StartRefused) as stopped:
+    with listen("127.0.0.1", 0) as listener, pytest.raises(StartError) as stopped:
         serve_here(app, listener)
     assert "did not start" in str(stopped.value)
 
@@ -64,7 +64,7 @@ def test_an_application_that_does_not_start_stops_a_command_that_only_serves():
 def test_a_busy_port_stops_the_command_and_names_the_port():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StartRefused) as stopped:
+        with pytest.raises(StartError) as stopped:
             listen("127.0.0.1", port)
         assert f"port {port}" in str(stopped.value)
         with listen_near("127.0.0.1", port) as listener:
@@ -72,7 +72,7 @@ def test_a_busy_port_stops_the_command_and_names_the_port():
 
 
 def test_a_host_that_is_none_stops_the_command():
-    with pytest.raises(StartRefused):
+    with pytest.raises(StartError):
         listen("256.256.256.256", 0)
 
 
@@ -81,7 +81,7 @@ def test_an_ipv6_address_is_shown_in_brackets():
         pytest.skip("this machine has no IPv6")
     try:
         listener = listen("::1", 0)
-    except StartRefused:
+    except StartError:
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
         assert address_of(listener).startswith("http://[::1]:")

@@ -7,9 +7,9 @@ import pytest
 
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.credentials.providers import BUILT_IN
-from domain.errors import UnknownModel
+from domain.errors import UnknownModelError
 from keyledger.settings.ai_models import load_catalogue
-from keyledger.settings.yaml_document import DocumentFault
+from keyledger.settings.yaml_document import DocumentError
 from tests.support.places import REPOSITORY
 
 SHIPPED = REPOSITORY / "ai_models.yml"
@@ -22,7 +22,7 @@ def load(folder: Path, text: str):
 
 
 def faults(folder: Path, text: str) -> tuple[str, ...]:
-    with pytest.raises(DocumentFault) as caught:
+    with pytest.raises(DocumentError) as caught:
         load(folder, text)
     assert str(caught.value).startswith("models.yml: ")
     return caught.value.faults
@@ -65,7 +65,7 @@ def test_an_entry_says_how_its_model_is_called(tmp_path, entry, expected):
 
 def test_a_model_that_is_not_listed_is_unknown_and_the_file_is_named(tmp_path):
     catalogue = load(tmp_path, "completion_models: []\nembedding_models:\n")
-    with pytest.raises(UnknownModel, match=r"models\.yml"):
+    with pytest.raises(UnknownModelError, match=r"models\.yml"):
         catalogue.model("m")
 
 
@@ -133,10 +133,10 @@ completion_models:
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
-    with pytest.raises(DocumentFault, match=r"cannot be read \(\w+( \w+)+\)"):
+    with pytest.raises(DocumentError, match=r"cannot be read \(\w+( \w+)+\)"):
         load_catalogue(tmp_path / "none.yml")
     (tmp_path / "bytes.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DocumentFault, match="not UTF-8"):
+    with pytest.raises(DocumentError, match="not UTF-8"):
         load_catalogue(tmp_path / "bytes.yml")
 
 
@@ -209,7 +209,7 @@ def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path, text):
     key = "sk-proj-" + "Ab1" * 20
     try:
         told = repr(load(tmp_path, text.replace("KEY", key)).left_out)
-    except DocumentFault as fault:
+    except DocumentError as fault:
         told = str(fault)
     assert told != "()"
     assert key not in told
@@ -245,7 +245,7 @@ class TestPatterns:
         "name", ["openai/", "openai/*", "openai/a b", "openai/\u0430", "openai/?x", "o", "openai/responses/x"]
     )
     def test_what_no_model_is_called_is_not_served(self, tmp_path, name):
-        with pytest.raises(UnknownModel):
+        with pytest.raises(UnknownModelError):
             load(tmp_path, self.TEXT).model(name)
 
     def test_a_pattern_is_not_a_model_to_ask_for(self, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from api.front.auth import Role
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
-from keyledger.settings.settings import SettingsFault, load, load_data_dir
+from keyledger.settings.settings import SettingsError, load, load_data_dir
 
 FERNET = base64.urlsafe_b64encode(bytes(range(32))).decode()
 OTHER_FERNET = base64.urlsafe_b64encode(bytes(range(1, 33))).decode()
@@ -21,7 +21,7 @@ ON = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": FERNET, "SUPER_API
 
 
 def faults_of(environ, dotenv=None):
-    with pytest.raises(SettingsFault) as caught:
+    with pytest.raises(SettingsError) as caught:
         load(environ, dotenv)
     return caught.value.faults
 

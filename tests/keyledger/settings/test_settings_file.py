@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.settings.settings import SettingsFault, load
+from keyledger.settings.settings import SettingsError, load
 from keyledger.settings.settings_file import change_settings_file, changed_settings
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 
 TEXT = "# ours\nLOG_LEVEL=info\n\nexport DATA_DIR='a b'  # kept\nGLOBAL_FALLBACK=deny\n"
 
@@ -35,7 +35,7 @@ def test_only_the_lines_of_the_settings_change(text: str, changes: dict[str, str
     [pytest.param("A=1\nA=2\n", "3", id="set twice"), pytest.param("A=1\n", "a b'c", id="a value to be quoted")],
 )
 def test_what_cannot_be_done_surely_is_refused(text: str, value: str) -> None:
-    with pytest.raises(StartRefused, match="A"):
+    with pytest.raises(StartError, match="A"):
         changed_settings(text, {"A": value})
 
 
@@ -70,13 +70,13 @@ def test_the_file_stays_that_of_the_account_which_the_service_runs_as(tmp_path: 
 def test_a_result_that_a_start_would_refuse_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text(TEXT)
-    with pytest.raises(SettingsFault, match="LOG_LEVEL"):
+    with pytest.raises(SettingsError, match="LOG_LEVEL"):
         change_settings_file(file, {}, {"LOG_LEVEL": "loud"})
     assert file.read_text() == TEXT
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StartRefused):
+    with pytest.raises(StartError):
         change_settings_file(tmp_path / ".env", {}, {"LOG_LEVEL": "debug"})
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from projections.database.combined_reads import AT_ONCE, TOGETHER_MAX, CombinedReads
 
 
@@ -79,7 +79,7 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_however_many_reads_ar
     _within_a_loop(scenario)
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailable(), RuntimeError("foreseen by nobody")])
+@pytest.mark.parametrize("fault", [StoreUnavailableError(), RuntimeError("foreseen by nobody")])
 def test_a_fault_reaches_everybody_who_waited_and_nobody_after(fault: Exception) -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)

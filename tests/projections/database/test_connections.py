@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 
-from domain.errors import ReplayConflict
+from domain.errors import ReplayConflictError
 from projections.database.connections import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
 from projections.replay.replaying import VIEWS, rebuild
 from projections.replay.shadow_table import is_replayed, new_shadow
@@ -96,6 +96,6 @@ def test_a_replay_works_through_a_pooler_and_a_second_one_is_refused(store: Stor
         with connect(pooler.url) as connection:
             with new_shadow(pooler.url, connection, "audit_trail"):
                 assert is_replayed(connection, "audit_trail")
-                with pytest.raises(ReplayConflict, match="running already"):
+                with pytest.raises(ReplayConflictError, match="running already"):
                     rebuild(pooler.url, "audit_trail")
             assert not is_replayed(connection, "audit_trail")

@@ -9,7 +9,7 @@ import pytest
 from domain.audit.entries import facts_of
 from projections.current_credentials import project
 from projections.database.connections import connect
-from projections.database.migration import STEPS, NewerSchema, migrate, version_of
+from projections.database.migration import STEPS, NewerSchemaError, migrate, version_of
 from tests.support.checker import check
 from tests.support.places import GOLDEN
 from tests.support.scenario import TENANT, was_deleted, was_set
@@ -39,7 +39,7 @@ def test_an_empty_database_is_brought_to_the_present_schema_once(empty_database_
 def test_a_database_that_a_newer_program_migrated_is_refused_as_it_is(database_url: str) -> None:
     with connect(database_url) as connection:
         connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [len(STEPS) + 1])
-        with pytest.raises(NewerSchema):
+        with pytest.raises(NewerSchemaError):
             migrate(database_url)
         assert version_of(connection) == len(STEPS) + 1
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from domain.credentials.stored import Stored
-from domain.errors import CredentialIntegrityError, ReplayConflict, StoreUnavailable, UnknownProjection
+from domain.errors import CredentialIntegrityError, ReplayConflictError, StoreUnavailableError, UnknownProjectionError
 from domain.operations.replay import Difference, Swap
 from keyledger.encryption.keyring import Keyring
 from projections.database.connections import Row, connect
@@ -123,7 +123,7 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
     with store.superuser() as database:
         database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with pytest.raises(ReplayConflict, match="running already"):
+        with pytest.raises(ReplayConflictError, match="running already"):
             rebuild(store.url, "audit_trail")
 
 
@@ -153,7 +153,7 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(UnknownProjection, match="current_credentials, audit_trail"):
+    with pytest.raises(UnknownProjectionError, match="current_credentials, audit_trail"):
         rebuild(store.url, "nothing")
 
 
@@ -253,7 +253,7 @@ def test_a_view_that_a_long_transaction_reads_is_left_and_the_others_go_on(
     fill(store)
     with psycopg.connect(store.url) as dump:
         dump.execute("SELECT count(*) FROM current_credentials")
-        with pytest.raises(ReplayConflict, match="long transaction"):
+        with pytest.raises(ReplayConflictError, match="long transaction"):
             rebuild(store.url, "current_credentials")
         store.set(TENANT, "openai", f"{KEY}-3")
     assert rebuild(store.url, "current_credentials").swapped
@@ -265,7 +265,7 @@ def test_a_role_that_does_not_own_a_view_is_told_so(store: Store) -> None:
         database.execute("DROP ROLE IF EXISTS guest_of_views")
         database.execute("CREATE ROLE guest_of_views LOGIN")
         url = psycopg.conninfo.make_conninfo(store.url, user="guest_of_views")
-        with pytest.raises(ReplayConflict, match="owns audit_trail"):
+        with pytest.raises(ReplayConflictError, match="owns audit_trail"):
             rebuild(url, "audit_trail")
         database.execute("DROP ROLE guest_of_views")
 
@@ -349,7 +349,7 @@ def test_an_index_that_cannot_be_built_leaves_the_live_view(
     before = rows(store, view)
     with monkeypatch.context() as patched:
         other_indexes_are(patched, "SELECT 1/0")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             rebuild(store.url, view)
     assert rows(store, view) == before
     assert rebuild(store.url, view).swapped

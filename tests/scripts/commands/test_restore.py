@@ -14,7 +14,7 @@ from domain.proofs.signed_note import parse_note
 from keyledger.log.anchor import AnchorFile
 from keyledger.proofs.checkpoint_file import FOLDER, CheckpointFile
 from keyledger.proofs.signing_keys import generate_signing_key
-from keyledger.start_refused import StartRefused
+from keyledger.start_error import StartError
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli
 from tests.support.checker import check
@@ -69,12 +69,12 @@ def test_an_older_backup_is_refused_until_an_operator_accepts_it(
     (before,) = AnchorFile(bare_environment / "data").read().values()
     restore(database_url, bare_environment / "backup")
 
-    with pytest.raises(StartRefused, match="an older backup was restored"):
+    with pytest.raises(StartError, match="an older backup was restored"):
         put(database_url, settings)
     unasked = cli("restore", "accept", env=settings)
     assert (unasked.code, unasked.out) == (Exit.USAGE, "")
     assert f"position {before.position} was recorded" in unasked.err
-    with pytest.raises(StartRefused):
+    with pytest.raises(StartError):
         put(database_url, settings)
 
     accepted = cli("restore", "accept", "--yes", "--json", env=settings)
@@ -121,7 +121,7 @@ def test_each_restore_that_is_accepted_is_an_event_of_its_own(
         (bare_environment / "data" / "log-anchor.json").read_bytes()
     )
     assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
-    with pytest.raises(StartRefused):
+    with pytest.raises(StartError):
         put(database_url, other_node)
     assert cli("restore", "accept", "--yes", env=other_node).code == Exit.OK
     put(database_url, other_node)
@@ -185,7 +185,7 @@ def test_a_crash_at_giving_up_the_checkpoint_leaves_the_start_refused_and_accept
         ended = cli("restore", "accept", "--yes", env=settings)
     assert ended.code == Exit.REFUSED
     assert "the start is still refused" in ended.err
-    with pytest.raises(StartRefused):
+    with pytest.raises(StartError):
         put(database_url, settings)
     assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
     with served(database_url, settings) as url, client_of(url) as client:

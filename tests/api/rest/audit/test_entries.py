@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.front.auth import Role
 from api.rest.schemas import Instant
-from domain.errors import StoreUnavailable
+from domain.errors import StoreUnavailableError
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT, Harness
 
 ENTRIES = "/api/v1/audit/entries"
@@ -234,7 +234,7 @@ def test_a_reader_is_recorded_and_repeated_reading_is_counted(filled):
 
 def test_a_read_that_cannot_be_recorded_is_not_answered(filled, monkeypatch):
     def refuse(events):
-        raise StoreUnavailable
+        raise StoreUnavailableError
 
     monkeypatch.setattr(filled.store, "append", refuse)
     assert filled.client.get(ENTRIES).status_code == 503

@@ -16,7 +16,7 @@ from api.rest.audit import export as audit_export
 from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail
 from domain.audit.events import AuditExported
 from domain.audit.formats import ExportFormat
-from domain.errors import CredentialIntegrityError, StoreUnavailable
+from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
 from tests.api.front.test_over_http import served
 from tests.support.entries import SET
@@ -186,7 +186,7 @@ class TestRecord:
 
     def test_one_that_cannot_be_recorded_is_not_given(self, filled, monkeypatch):
         def refuse(*_: object) -> None:
-            raise StoreUnavailable
+            raise StoreUnavailableError
 
         watched = watch(filled, lambda page: None)
         monkeypatch.setattr(filled.recorder, "exported", refuse)
@@ -201,7 +201,7 @@ class TestOutage:
         answer = filled.client.get(f"{EXPORT}?format=jsonl")
         assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
 
-    @pytest.mark.parametrize("error", [StoreUnavailable(), CredentialIntegrityError("x"), RuntimeError("x")])
+    @pytest.mark.parametrize("error", [StoreUnavailableError(), CredentialIntegrityError("x"), RuntimeError("x")])
     def test_after_the_first_page_breaks_the_answer_off(self, filled, error):
         def fail(page: int) -> None:
             if page > 1:

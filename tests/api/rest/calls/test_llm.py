@@ -9,13 +9,13 @@ from api.front.auth import Role
 from domain.calls.models import Answer, AnswerStream
 from domain.errors import (
     CredentialIntegrityError,
-    NoCredential,
-    ProviderRefused,
-    ProviderTimeout,
-    ProviderUnavailable,
-    RateLimited,
-    RejectedByProvider,
-    UnreadableCredential,
+    NoCredentialError,
+    ProviderRefusedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    RejectedCredentialError,
+    UnreadableCredentialError,
 )
 from tests.api.conftest import KEYS, OPENAI, TENANT
 from tests.api.memory import CHAT_ANSWER, GLOBAL_RECEIPT, TENANT_RECEIPT, Chunks
@@ -74,18 +74,18 @@ def test_an_unknown_model_is_404_that_says_where_models_come_from(harness):
 
 
 ERRORS = [
-    pytest.param(NoCredential(TENANT, "openai", "none"), 424, id="no key anywhere"),
-    pytest.param(RejectedByProvider("openai", "tenant"), 424, id="the provider refuses the key"),
-    pytest.param(UnreadableCredential("k1", "unknown-key"), 500, id="not openable"),
+    pytest.param(NoCredentialError(TENANT, "openai", "none"), 424, id="no key anywhere"),
+    pytest.param(RejectedCredentialError("openai", "tenant"), 424, id="the provider refuses the key"),
+    pytest.param(UnreadableCredentialError("k1", "unknown-key"), 500, id="not openable"),
     pytest.param(CredentialIntegrityError("binding"), 500, id="tampered"),
-    pytest.param(RateLimited("openai", 7), 429, id="rate limited"),
-    pytest.param(ProviderTimeout("openai"), 504, id="no answer in time"),
-    pytest.param(ProviderUnavailable("openai", "reset"), 502, id="down"),
-    pytest.param(ProviderRefused("openai", 400), 400, id="the provider's 400"),
-    pytest.param(ProviderRefused("openai", 404), 404, id="the provider's 404"),
-    pytest.param(ProviderRefused("openai", 403), 424, id="the provider's 403 does not look like ours"),
-    pytest.param(ProviderRefused("openai", 402), 424, id="the provider's 402"),
-    pytest.param(ProviderRefused("openai", 418), 400, id="another refusal of the provider"),
+    pytest.param(RateLimitedError("openai", 7), 429, id="rate limited"),
+    pytest.param(ProviderTimeoutError("openai"), 504, id="no answer in time"),
+    pytest.param(ProviderUnavailableError("openai", "reset"), 502, id="down"),
+    pytest.param(ProviderRefusedError("openai", 400), 400, id="the provider's 400"),
+    pytest.param(ProviderRefusedError("openai", 404), 404, id="the provider's 404"),
+    pytest.param(ProviderRefusedError("openai", 403), 424, id="the provider's 403 does not look like ours"),
+    pytest.param(ProviderRefusedError("openai", 402), 424, id="the provider's 402"),
+    pytest.param(ProviderRefusedError("openai", 418), 400, id="another refusal of the provider"),
 ]
 
 
@@ -133,7 +133,7 @@ def test_a_stream_without_chunks_is_just_done(harness):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ProviderUnavailable("openai", "reset"), "provider-unavailable"), (RuntimeError("text"), "internal-error")],
+    [(ProviderUnavailableError("openai", "reset"), "provider-unavailable"), (RuntimeError("text"), "internal-error")],
 )
 def test_an_error_in_the_middle_is_an_event_and_there_is_no_done(harness, error, code):
     chunks = Chunks({"n": 1}, error)
@@ -248,7 +248,7 @@ def test_calls_are_counted_by_provider_source_and_outcome(harness):
     chat(harness)
 
     def fail():
-        raise RejectedByProvider("openai", "tenant")
+        raise RejectedCredentialError("openai", "tenant")
 
     harness.models.outcome = fail
     chat(harness)

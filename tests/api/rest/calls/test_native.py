@@ -9,7 +9,7 @@ from api.front.auth import Role
 from api.front.bodies import Limits
 from api.rest.calls.native import METHODS
 from domain.calls.native import NativeAnswer
-from domain.errors import NoCredential, ProviderUnavailable, RejectedByProvider
+from domain.errors import NoCredentialError, ProviderUnavailableError, RejectedCredentialError
 from tests.api.conftest import KEYS, NATIVE, SUPER_KEY, TENANT, Harness
 from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT, ScriptedPieces
 
@@ -120,7 +120,7 @@ def test_an_answer_in_pieces_is_passed_on_in_pieces(harness):
 
 
 def test_an_answer_that_breaks_off_stays_incomplete(harness):
-    answer = answer_of(b"one", ProviderUnavailable("openai", "answer-cut-off"))
+    answer = answer_of(b"one", ProviderUnavailableError("openai", "answer-cut-off"))
     harness.native.outcome = lambda: answer
     sent = send(harness.app)
     assert [(message.get("body"), message.get("more_body")) for message in sent[1:]] == [(b"one", True)]
@@ -128,9 +128,9 @@ def test_an_answer_that_breaks_off_stays_incomplete(harness):
 
 
 ERRORS = [
-    (NoCredential(TENANT, "openai", "none"), 424),
-    (RejectedByProvider("openai", "tenant"), 424),
-    (ProviderUnavailable("openai", "redirect"), 502),
+    (NoCredentialError(TENANT, "openai", "none"), 424),
+    (RejectedCredentialError("openai", "tenant"), 424),
+    (ProviderUnavailableError("openai", "redirect"), 502),
 ]
 
 
@@ -287,7 +287,7 @@ def test_calls_are_counted_by_whose_key_served_and_how_it_ended(harness):
         harness.client.post(URL)
 
     def fail():
-        raise RejectedByProvider("openai", "tenant")
+        raise RejectedCredentialError("openai", "tenant")
 
     harness.native.outcome = fail
     harness.client.post(URL)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.errors import InvalidRequest
+from domain.errors import InvalidRequestError
 from keyledger.llm.adapters.anthropic_dialect import to_anthropic
 from keyledger.llm.requests.parameters import chat_request
 from tests.keyledger.llm.rig import HELLO, WEATHER
@@ -88,6 +88,6 @@ def test_parameters_are_translated(given, expected):
 
 @pytest.mark.parametrize("params", [{"n": 2}, {"logprobs": True}, {"seed": 1}, {"tool_choice": "x"}, {"min_p": 0.1}])
 def test_what_has_no_counterpart_is_refused_by_name(params):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         translated(**params)
     assert {fault.field for fault in refused.value.faults} == set(params)

@@ -7,7 +7,7 @@ import pytest
 from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
 from keyledger.llm.requests.parameters import Request
-from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.dispatch import CallFailedError
 from keyledger.llm.wire.wire import OUTLET
 from tests.keyledger.llm.rig import HELLO, PROVIDERS, Keys, stand_in, whole, with_gateway
 from tests.support.loaded import packages_loaded_by
@@ -27,7 +27,7 @@ def test_a_client_that_it_makes_itself_leads_to_our_outlet():
 def test_a_blocking_client_cannot_be_made():
     from litellm.llms.custom_httpx.http_handler import HTTPHandler
 
-    with pytest.raises(CallFailed):
+    with pytest.raises(CallFailedError):
         HTTPHandler()
 
 
@@ -90,9 +90,9 @@ def test_a_refusal_of_its_own_names_the_members(text, names):
 
 
 def test_a_parameter_that_a_model_does_not_take_is_refused_by_name():
-    from domain.errors import InvalidRequest
+    from domain.errors import InvalidRequestError
 
-    with stand_in() as server, pytest.raises(InvalidRequest, match="reasoning_effort"):
+    with stand_in() as server, pytest.raises(InvalidRequestError, match="reasoning_effort"):
         with_gateway(Keys(server.url), lambda gateway: whole(gateway, "anthropic-litellm", reasoning_effort="low"))
 
 

@@ -12,11 +12,11 @@ from yarl import URL
 from domain.calls.models import Answer, AnswerStream
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
-from domain.errors import ProviderUnavailable
+from domain.errors import ProviderUnavailableError
 from keyledger.llm.answers.bounds import CHAT_MAX, EVENT_MAX, Bounds, chat_bounds, embeddings_bounds
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
-from keyledger.llm.wire.dispatch import CallFailed
+from keyledger.llm.wire.dispatch import CallFailedError
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET, Wire
 from tests.keyledger.llm.raw_server import STREAM, answering
@@ -73,7 +73,7 @@ async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Le
                 answer = await OUTLET.send(OUTLET.build_request("POST", url), stream=True)
                 async for piece in answer.aiter_bytes():
                     given += piece
-        except CallFailed:
+        except CallFailedError:
             pass
         finally:
             lease.drop_answer()
@@ -237,7 +237,7 @@ def _completed(model: str, answer: dict[str, Any], params: dict[str, Any]) -> An
 @pytest.mark.parametrize("model", ["openai-litellm", "vllm-litellm", "anthropic-litellm", "openai-legacy"])
 def test_a_refused_answer_is_an_error_of_the_provider(model):
     answer = messages(content=[{"type": "x"}] * 1001) if model.startswith("anthropic") else chat(20_000)
-    with pytest.raises(ProviderUnavailable) as caught:
+    with pytest.raises(ProviderUnavailableError) as caught:
         _completed(model, answer, {"messages": HELLO})
     assert caught.value.reason == "answer-too-complex"
 

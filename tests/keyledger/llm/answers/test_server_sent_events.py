@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from keyledger.llm.answers.bounded_json import AnswerRefused
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.server_sent_events import event_texts, json_events
 
 
@@ -73,5 +73,5 @@ def test_an_event_without_measure_is_refused(stream, size):
     async def run() -> list:
         return [text async for text in event_texts(source(), 100)]
 
-    with pytest.raises(AnswerRefused, match="answer-too-large"):
+    with pytest.raises(InvalidAnswerError, match="answer-too-large"):
         asyncio.run(run())

@@ -17,7 +17,13 @@ from aiohttp import web
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.resolution import Route
 from domain.endpoints.rules import EndpointRules
-from domain.errors import ProviderTimeout, ProviderUnavailable, RejectedByProvider, ServiceError, UnknownProvider
+from domain.errors import (
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    RejectedCredentialError,
+    ServiceError,
+    UnknownProviderError,
+)
 from keyledger.llm import Means, PassThrough, Timeouts
 from tests.keyledger.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.keyledger.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
@@ -134,7 +140,7 @@ def test_what_the_caller_sends_in_the_provider_s_key_header_does_not_reach_it(se
 
 
 def test_an_unknown_provider_is_refused_before_anything_is_resolved(server):
-    with pytest.raises(UnknownProvider):
+    with pytest.raises(UnknownProviderError):
         ask(server, call("acme"))
     assert server.heard == []
 
@@ -150,7 +156,7 @@ def test_other_answers_are_the_provider_s_own(server, status):
 
 def test_a_401_is_ours_and_repeats_nothing(server):
     server.answer = answering(401, f"Incorrect API key provided: {KEY}".encode())
-    with pytest.raises(RejectedByProvider) as caught:
+    with pytest.raises(RejectedCredentialError) as caught:
         ask(server)
     assert KEY not in str(caught.value)
 
@@ -158,7 +164,7 @@ def test_a_401_is_ours_and_repeats_nothing(server):
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_is_neither_followed_nor_passed_on(server, status):
     server.answer = answering(status, location=f"{server.url}/elsewhere")
-    with pytest.raises(ProviderUnavailable, match="redirect"):
+    with pytest.raises(ProviderUnavailableError, match="redirect"):
         ask(server)
     assert len(server.heard) == 1
 
@@ -169,14 +175,14 @@ def test_a_provider_that_does_not_answer_in_time_is_given_up(server):
         raise AssertionError
 
     server.answer = never
-    with pytest.raises(ProviderTimeout):
+    with pytest.raises(ProviderTimeoutError):
         ask(server, answer_seconds=0.3)
     assert server.left.wait(60)
 
 
 @pytest.mark.parametrize("base", ["https://10.1.2.3", "http://api.example.com", "https://vllm.internal"])
 def test_a_tenant_s_endpoint_that_is_not_allowed_is_not_called(base):
-    with pytest.raises(ProviderUnavailable, match="endpoint-not-allowed"):
+    with pytest.raises(ProviderUnavailableError, match="endpoint-not-allowed"):
         with_pass_through(Keys(base, chosen_by_tenant=True), lambda apis: apis.call(call()))
 
 
@@ -185,7 +191,7 @@ def test_a_tenant_s_endpoint_whose_name_leads_inside_is_not_connected_to(server)
         return ["127.0.0.1"]
 
     keys = Keys("https://llm.example.com", chosen_by_tenant=True)
-    with pytest.raises(ProviderUnavailable, match="loopback-address"):
+    with pytest.raises(ProviderUnavailableError, match="loopback-address"):
         with_pass_through(keys, lambda apis: apis.call(call()), lookup=inside)
 
 
@@ -244,7 +250,7 @@ def test_an_encoded_answer_is_decoded_and_scrubbed(server, encoding, repeats):
 @pytest.mark.parametrize("encoding", ["compress", "gzip, gzip", "aes128gcm"])
 def test_an_answer_in_an_encoding_that_cannot_be_looked_into_is_refused(server, encoding):
     server.answer = answering(200, KEY.encode(), content_encoding=encoding)
-    with pytest.raises(ProviderUnavailable, match="encoding"):
+    with pytest.raises(ProviderUnavailableError, match="encoding"):
         ask(server)
 
 
@@ -279,7 +285,7 @@ def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(server):
         raise RuntimeError("the caller left")
 
     for length in (500_000, None):
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(ProviderUnavailableError):
             ask(server, call(body=broken(), length=length))
     assert all(heard.body == b"" for heard in server.heard), "none was read to its end"
 
@@ -294,7 +300,7 @@ def test_an_answer_that_breaks_off_ends_in_an_error(server):
         return stream
 
     server.answer = cut
-    with pytest.raises(ProviderUnavailable):
+    with pytest.raises(ProviderUnavailableError):
         ask(server)
 
 

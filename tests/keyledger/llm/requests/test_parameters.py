@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.errors import InvalidRequest, ProviderRefused, ServiceError
+from domain.errors import InvalidRequestError, ProviderRefusedError, ServiceError
 from keyledger.llm.requests.allowed_parameters import CHAT, CHAT_EXTRAS
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
 from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, WEATHER, Keys, stand_in, whole, with_gateway
@@ -28,7 +28,7 @@ tags timeout use_litellm_proxy
 
 @pytest.mark.parametrize("name", CONTROL_WORDS.split())
 def test_a_control_word_of_the_adapter_is_refused_by_name(name):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: "sk-smuggled-0123456789"})
     (fault,) = refused.value.faults
     assert fault.field == name
@@ -39,7 +39,7 @@ def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     "name", ["sk-abcdefgh12345678", "sk-only-letters", "aB3dE6gH9jK2mN", "a b", "", "é", "x" * 200, "key'\n"]
 )
 def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: 1})
     assert [fault.field for fault in refused.value.faults] == ["an unknown member"]
     assert not name or name not in str(refused.value)
@@ -83,13 +83,13 @@ def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
     ],
 )
 def test_a_wrong_form_is_refused_with_its_field(params, field):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         chat_request(params)
     assert [fault.field for fault in refused.value.faults] == [field]
 
 
 def test_all_faults_are_named_at_once():
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": 1, "stream": 1, "n": 0, "api_key": "x"})
     assert {fault.field for fault in refused.value.faults} == {"messages", "stream", "n", "api_key"}
 
@@ -98,7 +98,7 @@ def test_nesting_without_measure_is_refused():
     deep: list = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         chat_request({"messages": HELLO, "metadata": {"x": deep}})
 
 
@@ -117,7 +117,7 @@ def test_embeddings_take_texts_and_tokens(value):
 
 @pytest.mark.parametrize("value", [None, "", [], 5, {}, [None], ["x", 1], [[]], [["x"]], [True]])
 def test_embeddings_refuse_other_inputs(value):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         embeddings_request({"input": value})
     assert refused.value.faults[0].field == "input"
 
@@ -141,7 +141,7 @@ def test_what_anthropic_has_no_words_for_is_refused_before_it_is_sent(params, fi
     with stand_in() as server:
         try:
             with_gateway(Keys(server.url), lambda gateway: whole(gateway, f"anthropic-{adapter}", **params))
-        except InvalidRequest as refused:
+        except InvalidRequestError as refused:
             assert field in {fault.field for fault in refused.faults}
             assert server.requests == []
         else:
@@ -222,7 +222,7 @@ _ANY_PARAMS = st.dictionaries(
 def test_any_request_is_refused_or_can_be_sent(params):
     try:
         request = chat_request(params)
-    except InvalidRequest as refused:
+    except InvalidRequestError as refused:
         assert refused.faults
     else:
         json.dumps([request.members, request.extras], allow_nan=False).encode()
@@ -253,7 +253,7 @@ def _sent_or_refused(server, model, params):
     server.forget()
     try:
         with_gateway(Keys(server.url), call)
-    except (InvalidRequest, ProviderRefused):
+    except (InvalidRequestError, ProviderRefusedError):
         return
     except ServiceError as error:
         # The stand-in does not understand every request; what it was sent counts.

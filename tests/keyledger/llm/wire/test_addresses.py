@@ -19,10 +19,10 @@ from yarl import URL
 
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
-from domain.errors import ProviderUnavailable
+from domain.errors import ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dialling import Lookup
-from keyledger.llm.wire.dispatch import CallFailed, Dispatcher
+from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET, Wire
 from tests.keyledger.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
@@ -42,7 +42,7 @@ def answering(*addresses: str) -> Lookup:
 
 
 def _reason(url: str, lookup: Lookup, allowed: tuple[str, ...] = (), model: str = "openai-litellm") -> str:
-    with pytest.raises(ProviderUnavailable) as caught:
+    with pytest.raises(ProviderUnavailableError) as caught:
         with_gateway(
             Keys(url, chosen_by_tenant=True),
             lambda gateway: whole(gateway, model),
@@ -148,7 +148,7 @@ def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, 
 
     async def run() -> None:
         wire = Wire(EndpointRules, lookup=answering())
-        with wire.lend(lease), pytest.raises(CallFailed):
+        with wire.lend(lease), pytest.raises(CallFailedError):
             await OUTLET.get(f"https://{host}:9/")
         await wire.aclose()
 
@@ -179,7 +179,7 @@ def test_a_stored_endpoint_that_the_rules_do_not_allow_any_more_is_not_called(en
             return await gateway.embed(TENANT, model, {"input": "hello"})
         return await whole(gateway, model)
 
-    with pytest.raises(ProviderUnavailable) as caught:
+    with pytest.raises(ProviderUnavailableError) as caught:
         with_gateway(Keys(endpoint, chosen_by_tenant=True), use, lookup=lookup)
     assert caught.value.reason == "endpoint-not-allowed"
     assert looked_up == []
@@ -220,10 +220,10 @@ def test_an_unchecked_connection_for_the_platform_does_not_serve_a_tenants_endpo
             await whole(gateway, "openai-litellm")
             keys.chosen_by_tenant = True
             keys.url = server.url.replace("http:", "https:")
-            with pytest.raises(ProviderUnavailable, match="endpoint-not-allowed"):
+            with pytest.raises(ProviderUnavailableError, match="endpoint-not-allowed"):
                 await whole(gateway, "openai-litellm")
             keys.url = f"https://{NAME}:{urlsplit(server.url).port}"
-            with pytest.raises(ProviderUnavailable, match="loopback-address"):
+            with pytest.raises(ProviderUnavailableError, match="loopback-address"):
                 await whole(gateway, "openai-litellm")
 
         with_gateway(keys, use, lookup=answering("127.0.0.1"))

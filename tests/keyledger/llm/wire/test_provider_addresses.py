@@ -4,7 +4,7 @@ import pytest
 
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
-from domain.errors import InvalidPath, ProviderUnavailable
+from domain.errors import InvalidPathError, ProviderUnavailableError
 from keyledger.llm.requests.provider_addresses import reach_of
 
 ACCOUNT = "https://r.openai.azure.com/openai"
@@ -67,11 +67,11 @@ def test_azure_without_versions_speaks_plain_openai(path):
 
 def test_azure_takes_no_escaped_slash_which_could_name_another_deployment():
     found = reach_of(route("azure", "https://r.openai.azure.com", "2024-10-21", "dep-1"))
-    with pytest.raises(InvalidPath, match="escaped slashes"):
+    with pytest.raises(InvalidPathError, match="escaped slashes"):
         found.url("deployments%2Fother%2Fchat%2Fcompletions", "")
 
 
 @pytest.mark.parametrize(("version", "deployment"), [(None, "dep-1"), ("2024-10-21", None), ("2024-10-21", "a/b")])
 def test_azure_with_half_a_configuration_is_not_called(version, deployment):
-    with pytest.raises(ProviderUnavailable):
+    with pytest.raises(ProviderUnavailableError):
         reach_of(route("azure", "https://r.openai.azure.com", version, deployment))

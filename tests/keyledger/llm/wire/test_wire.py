@@ -11,7 +11,7 @@ from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from keyledger.llm.answers.bounds import Bounds
 from keyledger.llm.requests.origin import BEARER, origin_of
-from keyledger.llm.wire.dispatch import CallFailed, Timeouts
+from keyledger.llm.wire.dispatch import CallFailedError, Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import OUTLET, Wire
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
@@ -45,7 +45,7 @@ def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.
 
 
 def test_outside_a_call_nothing_is_sent(server):
-    with pytest.raises(CallFailed, match="no-lease"):
+    with pytest.raises(CallFailedError, match="no-lease"):
         asyncio.run(OUTLET.get(server.url))
     assert server.requests == []
 
@@ -55,7 +55,7 @@ def test_outside_a_call_nothing_is_sent(server):
 )
 def test_another_origin_gets_nothing(server, url):
     lease = lease_for(server)
-    with pytest.raises(CallFailed, match="foreign-origin"):
+    with pytest.raises(CallFailedError, match="foreign-origin"):
         get(lease, url.format(port=lease.origin.port))
     assert server.requests == []
     assert lease.seen.failure == "foreign-origin"
@@ -63,7 +63,7 @@ def test_another_origin_gets_nothing(server, url):
 
 def test_a_second_request_is_not_sent_and_does_not_hide_how_the_first_went(server):
     lease = lease_for(server)
-    with pytest.raises(CallFailed, match="second-request"):
+    with pytest.raises(CallFailedError, match="second-request"):
         get(lease, f"{server.url}/v1/models", f"{server.url}/v1/models")
     assert len(server.requests) == 1
     assert (lease.seen.status, lease.seen.failure) == (200, None)
@@ -73,7 +73,7 @@ def test_a_closed_lease_serves_nothing_and_holds_no_key(server):
     lease = lease_for(server)
     get(lease, f"{server.url}/v1/models")
     assert lease.secret is None
-    with pytest.raises(CallFailed, match="lease-closed"):
+    with pytest.raises(CallFailedError, match="lease-closed"):
         get(lease, f"{server.url}/v1/models")
 
 
@@ -103,7 +103,7 @@ def test_headers_of_the_provider_do_not_reach_the_caller(server):
 def test_an_answer_that_is_too_long_is_not_read(server):
     lease = lease_for(server)
     lease.bounds = Bounds(size=10)
-    with pytest.raises(CallFailed):
+    with pytest.raises(CallFailedError):
         get(lease, f"{server.url}/v1/models")
     assert lease.seen.failure == "answer-too-large"
 
@@ -128,7 +128,7 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
             url = URL(f"http://127.0.0.1:{port}/")
             lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
             wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
-            with wire.lend(lease), pytest.raises(CallFailed):
+            with wire.lend(lease), pytest.raises(CallFailedError):
                 await OUTLET.get(str(url))
             released.set()
             await wire.aclose()

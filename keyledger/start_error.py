@@ -1,5 +1,5 @@
 """Why a service must not start, in words for its operator."""
 
 
-class StartRefused(Exception):
+class StartError(Exception):
     """The service must not start. The text names the reason and the way out; it holds no secret."""

@@ -50,7 +50,7 @@ class RouteNames:
         return UNROUTED
 
 
-def note_refusal(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
+def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
     """Tell the audit of an answer, if it is a refusal that belongs there."""
     path = routed_path(scope)
     if status < 400 or not is_guarded(path):

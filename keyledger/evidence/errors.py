@@ -1,7 +1,7 @@
 """What is wrong with evidence, in the words of an auditor."""
 
 
-class EvidenceFault(Exception):
+class EvidenceError(Exception):
     """The evidence does not show what it should, or would not if it were written.
 
     position: of the first record it concerns, from 1; None when it is not about one record. meaning: what follows.
@@ -13,7 +13,7 @@ class EvidenceFault(Exception):
         self.meaning = meaning
 
 
-class FolderInUse(Exception):
+class FolderInUseError(Exception):
     """A bundle is written into a new or an empty folder alone; this one has something in it, and was left as it is."""
 
     def __init__(self) -> None:
