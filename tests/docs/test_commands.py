@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from domain.audit.query import NAMES
 from domain.credentials.providers import CONFIG_FIELDS
 from scripts.terminal.exits import Exit
 from tests.support.places import REPOSITORY
+from tests.support.ports import free_port
 from tests.support.store import open_store
 
 KEYLEDGER = ".venv/bin/keyledger"
@@ -74,8 +74,7 @@ def served(folder: Path) -> Iterator[int]:
 def serving(folder: Path) -> Iterator[int]:
     """A service on a free port, started in the folder as the README says."""
     _, serve, *_ = blocks("README.md", "A service of your own")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["bash", "-c", "exec " + serve.strip().replace("8000", str(port))],
         cwd=folder,

@@ -1,7 +1,6 @@
 """The pooler's settings that the document shows, with a real pooler."""
 
 import re
-import socket
 from uuid import uuid4
 
 import pytest
@@ -9,6 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.places import REPOSITORY
 from tests.support.pooler import configured, server_of, wait_for
+from tests.support.ports import free_port
 from tests.support.service import client_of, environment, served
 
 TENANT = str(uuid4())
@@ -18,8 +18,7 @@ TENANT = str(uuid4())
 def test_the_settings_of_the_document_serve(database_url: str) -> None:
     text = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```ini\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     name = conninfo_to_dict(database_url)["dbname"]
     here = shown.replace("keyledger = host=127.0.0.1 port=5432", f"{name} = {server_of(database_url)}")
     here = here.replace("6432", str(port))

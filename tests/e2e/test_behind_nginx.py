@@ -18,6 +18,7 @@ from aiohttp import web
 
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.places import REPOSITORY
+from tests.support.ports import free_port
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, credential, environment, served
 
@@ -77,7 +78,7 @@ def stage(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFac
 @contextmanager
 def nginx(upstream: str, folder: Path) -> Iterator[int]:
     """Run nginx with the documented configuration, but for its certificate and both addresses."""
-    port = _free_port()
+    port = free_port(PROXY)
     configuration = folder / "nginx.conf"
     configuration.write_text(_FRAME.format(servers=_documented(upstream, port)), encoding="utf-8")
     assert NGINX is not None
@@ -95,11 +96,6 @@ def _documented(upstream: str, port: int) -> str:
     assert found is not None
     without_tls = re.sub(r"\n *ssl_[^;]*;", "", found[1])
     return without_tls.replace("127.0.0.1:8000", upstream).replace("listen 443 ssl", f"listen {PROXY}:{port}")
-
-
-def _free_port() -> int:
-    with socket.create_server((PROXY, 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -4,7 +4,6 @@ import datetime
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keyledger.embedded_postgres.binaries import Account, programs_for
+from tests.support.ports import free_port
 
 OWNER = "owner"
 _PATIENCE_S = 60
@@ -97,8 +97,7 @@ class _Place:
 
     @contextmanager
     def running(self) -> Iterator[int]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",

@@ -4,7 +4,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+
+from tests.support.ports import free_port
 
 MISSING = "PgBouncer is not installed (apt-get install pgbouncer)"
 _PATIENCE_S = 30
@@ -46,8 +47,7 @@ def program() -> str:
 @contextmanager
 def pooled(database_url: str, *settings: str) -> Iterator[Pooler]:
     """A pooler on a free port. settings: lines of its section [pgbouncer], such as `pool_mode = transaction`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     password = secrets.token_hex(12)
     name = urlsplit(database_url).path.lstrip("/")
     lines = [

@@ -14,6 +14,7 @@ from projections.database.connection_refusal import Refusal
 from projections.database.migration import STEPS
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.pooler import pooled
+from tests.support.ports import free_port
 from tests.support.store import Store
 
 CANARY = "canary-passw0rd"
@@ -38,13 +39,8 @@ def server() -> Iterator[OwnServer]:
         yield server
 
 
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 REFUSALS: list[object] = [
-    pytest.param(lambda s: f"postgresql://x@127.0.0.1:{_closed_port()}/d", Refusal.NOTHING_LISTENS, id="server down"),
+    pytest.param(lambda s: f"postgresql://x@127.0.0.1:{free_port()}/d", Refusal.NOTHING_LISTENS, id="server down"),
     pytest.param(lambda s: "host=/nowhere dbname=d", Refusal.NOTHING_LISTENS, id="no such socket"),
     pytest.param(lambda s: "postgresql://x@db.invalid/d", Refusal.NAME_UNKNOWN, id="the name does not resolve"),
     pytest.param(lambda s: s.url(password=CANARY), Refusal.PASSWORD, id="wrong password"),

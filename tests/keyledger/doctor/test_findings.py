@@ -21,6 +21,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.log.anchor import AnchorFile, look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from tests.support.pooler import pooled
+from tests.support.ports import free_port
 from tests.support.scenario import TENANT
 from tests.support.service import client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store
@@ -81,8 +82,7 @@ def deployment(tmp_path: Path, store: Store) -> Deployment:
     data_dir = tmp_path / "data"
     data_dir.mkdir(mode=0o700)
     AnchorFile(data_dir).write(look(store.pool, {})[0])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {
         "TENANT_CREDENTIALS_ENABLED": "true",
         "ENCRYPTION_KEY": ENCRYPTION_KEY.reveal(),
