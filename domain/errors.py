@@ -1,234 +1,134 @@
-"""Every way in which KeyLedger says no. No HTTP here: `api.front.problems` is the one table that maps these to numbers.
+"""Every way in which KeyLedger says no, by what a caller does about it.
 
     ServiceError
-    +- Refused                  a rule was broken; nothing was recorded
-    |  +- UnknownProviderError         no such provider
-    |  +- UnknownModelError            no such model in the catalogue
-    |  +- InvalidCredentialError       fields of the request, each with the rule it breaks
-    |  +- InvalidRequestError          the same for requests that are not about a credential
-    |  +- InvalidPathError             a path that may not be put behind a provider's address
-    |  +- CredentialNotFoundError      the tenant has none for this provider
-    |  +- VersionConflictError         somebody else was faster, or a precondition does not hold
-    |  +- CommandReusedError           an idempotency key came again with another request
-    |  +- AuditEntryNotFoundError      the log has no such position
-    |  +- ProofNotFoundError             what is to be proven is not in the log
-    |  +- SigningOffError              the service has no key to sign checkpoints with
-    |  +- RotationRefusedError         a rotation may not start
-    |  +- RotationNotFoundError        there is no such rotation
-    |  +- KeyNotRetirableError         an encryption key is still needed
-    |  +- UnknownProjectionError       there is no such view
-    |  +- ReplayConflictError          a view cannot be replayed or swapped right now
-    |  +- ReplayNotFoundError          there is no such replay
-    |  +- ReloadRefusedError           the settings as they are now are not fit to serve with
-    +- UnresolvableError             no key may serve this call; raised instead of falling back
-    |  +- NoCredentialError            neither the tenant nor the platform has a key for it
-    |  +- UnreadableCredentialError    sealed under a key this service does not have, or not openable
-    |  +- CredentialIntegrityError  stored data do not belong together
-    |  +- RejectedCredentialError      the provider refuses the key
-    +- ProviderError           the key was right, the call still failed
-    |  +- ProviderRefusedError         the provider does not accept this request
-    |  +- RateLimitedError             the provider's own limit, with its Retry-After
-    |  +- ProviderTimeoutError         no answer in time
-    |  +- ProviderUnavailableError     not reachable, or answered with a fault of its own
-    +- CheckpointRefusedError        the log contradicts the last checkpoint; nothing is signed
-    +- StoreUnavailableError         the database does not answer; the outcome of a write may be unknown
+    +- InvalidRequestError        correct the request
+    +- NotFoundError              name something that exists
+    |  +- CredentialNotFoundError   or set the tenant's credential first
+    +- ConflictError              read the state again, then decide
+    |  +- VersionConflictError      the credential changed meanwhile, or a precondition does not hold
+    +- UnresolvableError          no key may serve this call, and no other key is tried
+    |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
+    |  +- RejectedCredentialError   replace the key: the provider rejects it
+    |  +- UnreadableCredentialError set the credential again: it cannot be decrypted
+    |  +- CredentialIntegrityError  ask an operator: stored data do not belong together
+    +- ProviderError              the key was right, the call still failed
+    |  +- ProviderRefusedError      correct the request: the provider does not accept it
+    |  +- RateLimitedError          wait as long as it says, then repeat
+    |  +- ProviderTimeoutError      repeat later
+    |  +- ProviderUnavailableError  repeat later
+    +- StoreUnavailableError      repeat with the same Idempotency-Key: the outcome of a write may be unknown
+    +- CheckpointRefusedError     ask an operator: the log contradicts the last checkpoint
 
+A class is one thing to do; its `code` says which rule it was. No HTTP here: `api.front.problems` is the one table that
+maps codes to numbers.
 Promises: a message holds no secret, no stored value and no text from a provider, a driver or a cipher.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The stable names of errors. Callers compare them; they never change."""
+
+    INVALID_REQUEST = "invalid-request"
+    INVALID_CREDENTIAL = "invalid-credential"
+    INVALID_PATH = "invalid-path"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+
+    UNKNOWN_PROVIDER = "unknown-provider"
+    UNKNOWN_MODEL = "unknown-model"
+    UNKNOWN_PROJECTION = "unknown-projection"
+    CREDENTIAL_NOT_FOUND = "credential-not-found"
+    AUDIT_ENTRY_NOT_FOUND = "audit-entry-not-found"
+    ROTATION_NOT_FOUND = "rotation-not-found"
+    REPLAY_NOT_FOUND = "replay-not-found"
+    NO_SUCH_PROOF = "no-such-proof"
+    SIGNING_OFF = "signing-off"
+
+    VERSION_CONFLICT = "version-conflict"
+    ROTATION_REFUSED = "rotation-refused"
+    KEY_NOT_RETIRABLE = "key-not-retirable"
+    REPLAY_CONFLICT = "replay-conflict"
+    RELOAD_REFUSED = "reload-refused"
+
+    NO_CREDENTIAL = "no-credential"
+    CREDENTIAL_REJECTED = "credential-rejected"
+    CREDENTIAL_UNREADABLE = "credential-unreadable"
+    CREDENTIAL_INTEGRITY = "credential-integrity"
+
+    PROVIDER_REFUSED = "provider-refused"
+    PROVIDER_RATE_LIMITED = "provider-rate-limited"
+    PROVIDER_TIMEOUT = "provider-timeout"
+    PROVIDER_UNAVAILABLE = "provider-unavailable"
+
+    STORE_UNAVAILABLE = "store-unavailable"
+    CHECKPOINT_REFUSED = "checkpoint-refused"
 
 
 class ServiceError(Exception):
-    """Base of all errors that a caller may see. `code` is stable; `detail` is written for people."""
+    """Base of all errors that a caller may see. `code` is an `ErrorCode` as text; `detail` is written for people."""
 
-    code: ClassVar[str]
-
-    def __init__(self, detail: str) -> None:
+    def __init__(self, code: ErrorCode, detail: str) -> None:
         super().__init__(detail)
+        self.code: str = code.value
         self.detail = detail
-
-
-class RefusedError(ServiceError):
-    """A rule was broken; nothing was recorded."""
-
-
-class UnknownProviderError(RefusedError):
-    """The provider is not in the table."""
-
-    code = "unknown-provider"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        super().__init__(f"There is no such provider. Known providers: {', '.join(known)}.")
-
-
-class UnknownModelError(RefusedError):
-    """The model is not in the catalogue."""
-
-    code = "unknown-model"
-
-    def __init__(self, source: str) -> None:
-        super().__init__(
-            f"This model is not in the catalogue. Models come from {source}; GET .../openai/v1/models lists them."
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidField:
-    """One fault in a request: `field` is the field's name, `rule` says what is wrong and how to mend it."""
+    """One broken field of a request: `field` is its name, `rule` says what is wrong and how to mend it."""
 
     field: str
     rule: str
 
 
-class InvalidRequestError(RefusedError):
-    """Fields break rules. Never carries a value that was sent."""
+class InvalidRequestError(ServiceError):
+    """The request breaks a rule; nothing was recorded. Never carries a value that was sent.
 
-    code = "invalid-request"
+    fields: those that break rules, where the rule is one of fields.
+    """
 
-    def __init__(self, faults: Sequence[InvalidField]) -> None:
-        super().__init__("; ".join(f"{fault.field}: {fault.rule}" for fault in faults))
-        self.faults = tuple(faults)
-
-
-class InvalidCredentialError(InvalidRequestError):
-    """Fields of a credential break rules of its provider."""
-
-    code = "invalid-credential"
-
-
-class InvalidPathError(RefusedError):
-    """A path or query for a provider's own API breaks a rule. `rule` says which, and repeats nothing of it."""
-
-    code = "invalid-path"
-
-    def __init__(self, rule: str) -> None:
-        super().__init__(f"The path behind the provider's name {rule}.")
+    def __init__(
+        self,
+        fields: Sequence[InvalidField],
+        code: ErrorCode = ErrorCode.INVALID_REQUEST,
+        detail: str | None = None,
+    ) -> None:
+        """detail: by default the fields, each with its rule."""
+        super().__init__(code, detail or "; ".join(f"{invalid.field}: {invalid.rule}" for invalid in fields))
+        self.fields = tuple(fields)
 
 
-class CredentialNotFoundError(RefusedError):
+class NotFoundError(ServiceError):
+    """The request names what does not exist; nothing was recorded."""
+
+
+class CredentialNotFoundError(NotFoundError):
     """The tenant has no credential for the provider."""
 
-    code = "credential-not-found"
-
     def __init__(self, tenant_id: str, provider: str) -> None:
-        super().__init__(f"Tenant {tenant_id} has no credential for {provider}.")
+        super().__init__(ErrorCode.CREDENTIAL_NOT_FOUND, f"Tenant {tenant_id} has no credential for {provider}.")
 
 
-class VersionConflictError(RefusedError):
+class ConflictError(ServiceError):
+    """The state of the ledger does not allow the command now. The text says what is in the way; nothing changed."""
+
+
+class VersionConflictError(ConflictError):
     """The credential is at another version than the command expected.
 
     current: the version it is at, 0 when there has never been one.
     precondition: True when the caller stated the version, so that trying again cannot help.
     """
 
-    code = "version-conflict"
-
     def __init__(self, current: int, *, precondition: bool) -> None:
         what = "the stated precondition does not hold" if precondition else "others change it at the same time"
-        super().__init__(f"The credential is at version {current}; {what}. Read it again, then decide.")
+        detail = f"The credential is at version {current}; {what}. Read it again, then decide."
+        super().__init__(ErrorCode.VERSION_CONFLICT, detail)
         self.current = current
         self.precondition = precondition
-
-
-class CommandReusedError(RefusedError):
-    """An idempotency key was used before for another request on this credential."""
-
-    code = "idempotency-key-reused"
-
-    def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for a different request. Use a fresh key for a new request.")
-
-
-class AuditEntryNotFoundError(RefusedError):
-    """The log has no event at this position."""
-
-    code = "audit-entry-not-found"
-
-    def __init__(self, position: int) -> None:
-        super().__init__(f"There is no audit entry at position {position}.")
-
-
-class ProofNotFoundError(RefusedError):
-    """What is to be proven is not in the log."""
-
-    code = "no-such-proof"
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"There is no such proof: {what}.")
-
-
-class SigningOffError(RefusedError):
-    """The service has no key to sign checkpoints with."""
-
-    code = "signing-off"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
-            " keyledger audit generate-signing-key"
-        )
-
-
-class RotationRefusedError(RefusedError):
-    """A rotation may not start. The text names what stands in its way."""
-
-    code = "rotation-refused"
-
-
-class RotationNotFoundError(RefusedError):
-    """No rotation has this id."""
-
-    code = "rotation-not-found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no rotation of this id.")
-
-
-class KeyNotRetirableError(RefusedError):
-    """An encryption key is still needed, or is none. `reasons` say why, one by one."""
-
-    code = "key-not-retirable"
-
-    def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(f"The key cannot be retired: {'; '.join(reasons)}.")
-        self.reasons = tuple(reasons)
-
-
-class UnknownProjectionError(RefusedError):
-    """There is no view of this name."""
-
-    code = "unknown-projection"
-
-    def __init__(self, known: Sequence[str]) -> None:
-        super().__init__(f"There is no such projection. Known projections: {', '.join(known)}.")
-
-
-class ReplayConflictError(RefusedError):
-    """A view cannot be replayed or swapped right now. The text says what is in the way; the live view is as it was."""
-
-    code = "replay-conflict"
-
-
-class ReplayNotFoundError(RefusedError):
-    """No replay of the view has this id."""
-
-    code = "replay-not-found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no replay of this id.")
-
-
-class ReloadRefusedError(RefusedError):
-    """The settings as they are now are not fit to serve with; those in force stay. `faults` names all, no values."""
-
-    code = "reload-refused"
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__(f"The settings in force stay: {'; '.join(faults)}")
-        self.faults = tuple(faults)
 
 
 class UnresolvableError(ServiceError):
@@ -238,24 +138,27 @@ class UnresolvableError(ServiceError):
 class NoCredentialError(UnresolvableError):
     """Neither the tenant nor the platform has a key for the provider, or the platform's may not be used."""
 
-    code = "no-credential"
-
     def __init__(self, tenant_id: str, provider: str, reason: str, *, remedy: str | None = None) -> None:
         """remedy: what would mend it, where setting the tenant's credential would not."""
         by_default = f"Set one with PUT /api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}"
-        super().__init__(f"No API key for provider '{provider}': {reason}. {remedy or by_default}.")
-        self.provider = provider
+        detail = f"No API key for provider '{provider}': {reason}. {remedy or by_default}."
+        super().__init__(ErrorCode.NO_CREDENTIAL, detail)
+
+
+class RejectedCredentialError(UnresolvableError):
+    """The provider answered that the key is not valid."""
+
+    def __init__(self, provider: str, source: str) -> None:
+        detail = f"{provider} refused the {source} API key (401). No other key was tried; replace the key."
+        super().__init__(ErrorCode.CREDENTIAL_REJECTED, detail)
 
 
 class UnreadableCredentialError(UnresolvableError):
     """The tenant's credential cannot be opened. Carries the key id it needs and a reason code, nothing else."""
 
-    code = "credential-unreadable"
-
     def __init__(self, key_id: str, reason: str) -> None:
-        super().__init__(
-            f"The stored credential cannot be opened (key {key_id}: {reason}). Set it again to replace it."
-        )
+        detail = f"The stored credential cannot be opened (key {key_id}: {reason}). Set it again to replace it."
+        super().__init__(ErrorCode.CREDENTIAL_UNREADABLE, detail)
         self.key_id = key_id
         self.reason = reason
 
@@ -263,23 +166,12 @@ class UnreadableCredentialError(UnresolvableError):
 class CredentialIntegrityError(UnresolvableError):
     """Stored data do not belong together: changed, moved, removed or replayed. `reason` is a code."""
 
-    code = "credential-integrity"
-
     def __init__(self, reason: str) -> None:
-        super().__init__(
+        detail = (
             f"The stored credential failed its integrity check ({reason}) and was not used. An operator has to look."
         )
+        super().__init__(ErrorCode.CREDENTIAL_INTEGRITY, detail)
         self.reason = reason
-
-
-class RejectedCredentialError(UnresolvableError):
-    """The provider answered that the key is not valid."""
-
-    code = "credential-rejected"
-
-    def __init__(self, provider: str, source: str) -> None:
-        super().__init__(f"{provider} refused the {source} API key (401). No other key was tried; replace the key.")
-        self.provider = provider
 
 
 class ProviderError(ServiceError):
@@ -289,57 +181,51 @@ class ProviderError(ServiceError):
 class ProviderRefusedError(ProviderError):
     """The provider does not accept this request. `status` is the provider's answer, a 4xx other than 401 and 429."""
 
-    code = "provider-refused"
-
     def __init__(self, provider: str, status: int) -> None:
-        super().__init__(f"{provider} does not accept this request (it answered {status}).")
+        detail = f"{provider} does not accept this request (it answered {status})."
+        super().__init__(ErrorCode.PROVIDER_REFUSED, detail)
         self.status = status
 
 
 class RateLimitedError(ProviderError):
     """The provider's rate limit. `retry_after` is in seconds where the provider gave it."""
 
-    code = "provider-rate-limited"
-
     def __init__(self, provider: str, retry_after: int | None) -> None:
-        super().__init__(f"{provider} limits the rate of this key. Try again later.")
+        detail = f"{provider} limits the rate of this key. Try again later."
+        super().__init__(ErrorCode.PROVIDER_RATE_LIMITED, detail)
         self.retry_after = retry_after
 
 
 class ProviderTimeoutError(ProviderError):
     """The provider did not answer in time."""
 
-    code = "provider-timeout"
-
     def __init__(self, provider: str) -> None:
-        super().__init__(f"{provider} did not answer in time.")
+        super().__init__(ErrorCode.PROVIDER_TIMEOUT, f"{provider} did not answer in time.")
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider is not reachable, must not be reached, or answered with a fault of its own. `reason` is a code."""
-
-    code = "provider-unavailable"
+    """The provider is not reachable, must not be reached, or answered with an error of its own. `reason` is a code."""
 
     def __init__(self, provider: str, reason: str) -> None:
-        super().__init__(f"{provider} cannot be used right now ({reason}).")
+        super().__init__(ErrorCode.PROVIDER_UNAVAILABLE, f"{provider} cannot be used right now ({reason}).")
         self.reason = reason
-
-
-class CheckpointRefusedError(ServiceError):
-    """The log does not continue the last checkpoint that was kept, so nothing is signed."""
-
-    code = "checkpoint-refused"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"No checkpoint is signed: {why}. An operator has to look.")
 
 
 class StoreUnavailableError(ServiceError):
     """The database did not answer. A write whose answer was lost may have happened: repeat it with the same
     Idempotency-Key and it happens once."""
 
-    code = "store-unavailable"
     retry_after = 2
 
-    def __init__(self) -> None:
-        super().__init__("The store is not available. Try again; repeat a write with the same Idempotency-Key.")
+    def __init__(self, reason: str | None = None) -> None:
+        """reason: why and what to do, in full sentences, where that is known."""
+        by_default = "The store is not available. Try again; repeat a write with the same Idempotency-Key."
+        super().__init__(ErrorCode.STORE_UNAVAILABLE, reason or by_default)
+        self.reason = reason
+
+
+class CheckpointRefusedError(ServiceError):
+    """The log does not continue the last checkpoint that was kept, so nothing is signed."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(ErrorCode.CHECKPOINT_REFUSED, f"No checkpoint is signed: {why}. An operator has to look.")

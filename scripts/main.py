@@ -14,13 +14,7 @@ import typer
 from typer._click.exceptions import UsageError  # its own copy; it shows no other name for it
 from typer.core import TyperGroup
 
-from domain.errors import (
-    CommandReusedError,
-    ReplayConflictError,
-    ServiceError,
-    StoreUnavailableError,
-    VersionConflictError,
-)
+from domain.errors import ErrorCode, ServiceError, StoreUnavailableError
 from scripts.commands import (
     audit,
     audit_evidence,
@@ -49,6 +43,7 @@ _NO_DATABASE = (
     "the database stopped answering while the command ran, or took longer than its time limit; what was done until then"
     " stays: run the command again"
 )
+_CONFLICTS = frozenset({ErrorCode.VERSION_CONFLICT, ErrorCode.IDEMPOTENCY_KEY_REUSED, ErrorCode.REPLAY_CONFLICT})
 
 
 class _WithoutKeys(TyperGroup):
@@ -152,10 +147,8 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
         return error.code, error.lines
     if isinstance(error, StoreUnavailableError):
         return Exit.UNREACHABLE, [_missing_database(error)]
-    if isinstance(error, VersionConflictError | CommandReusedError | ReplayConflictError):
-        return Exit.CONFLICT, [error.detail]
     if isinstance(error, ServiceError):
-        return Exit.REFUSED, [error.detail]
+        return Exit.CONFLICT if error.code in _CONFLICTS else Exit.REFUSED, [error.detail]
     return _ending_at_start(error)
 
 

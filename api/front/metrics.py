@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from domain.credentials.resolution import Receipt
-from domain.errors import ProviderRefusedError, ProviderUnavailableError, RateLimitedError
+from domain.errors import ErrorCode
 
 
 class Metrics:
@@ -58,8 +58,8 @@ class Metrics:
 
 def _refusal(status: int) -> str:
     if status == 429:
-        return RateLimitedError.code
-    return ProviderRefusedError.code if status < 500 else ProviderUnavailableError.code
+        return ErrorCode.PROVIDER_RATE_LIMITED.value
+    return (ErrorCode.PROVIDER_REFUSED if status < 500 else ErrorCode.PROVIDER_UNAVAILABLE).value
 
 
 async def _metrics(request: Request) -> Metrics:

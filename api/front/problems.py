@@ -1,9 +1,8 @@
 """The one table from errors to HTTP answers, and the only module that knows status numbers.
 
 Promises: every refusal is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
-is ours or the domain's, never a value that was sent, stored or received from a provider. A leaf of the error tree
-without a row is a fault that a test finds. On the paths that providers' clients call the same body has the `error`
-member that they look for.
+is ours or the domain's, never a value that was sent, stored or received from a provider. A test finds a code
+without a row. On the paths that providers' clients call the same body has the `error` member that they look for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,35 +15,13 @@ from api.front.exchange import exchange_of
 from api.front.json_response import encode
 from api.front.paths import is_native, routed_path, speaks_openai
 from domain.errors import (
-    AuditEntryNotFoundError,
-    CheckpointRefusedError,
-    CommandReusedError,
-    CredentialIntegrityError,
-    CredentialNotFoundError,
-    InvalidCredentialError,
+    ErrorCode,
     InvalidField,
-    InvalidPathError,
     InvalidRequestError,
-    KeyNotRetirableError,
-    NoCredentialError,
-    ProofNotFoundError,
     ProviderRefusedError,
-    ProviderTimeoutError,
-    ProviderUnavailableError,
     RateLimitedError,
-    RejectedCredentialError,
-    ReloadRefusedError,
-    ReplayConflictError,
-    ReplayNotFoundError,
-    RotationNotFoundError,
-    RotationRefusedError,
     ServiceError,
-    SigningOffError,
     StoreUnavailableError,
-    UnknownModelError,
-    UnknownProjectionError,
-    UnknownProviderError,
-    UnreadableCredentialError,
     VersionConflictError,
 )
 
@@ -59,37 +36,37 @@ class Row:
     title: str
 
 
-SERVICE_ROWS: Mapping[type[ServiceError], Row] = {
-    UnknownProviderError: Row(404, "Unknown provider"),
-    UnknownModelError: Row(404, "Unknown model"),
-    InvalidRequestError: Row(422, "Invalid request"),
-    InvalidPathError: Row(400, "Invalid path"),
-    InvalidCredentialError: Row(422, "Invalid credential"),
-    CredentialNotFoundError: Row(404, "No such credential"),
-    VersionConflictError: Row(409, "Version conflict"),
-    CommandReusedError: Row(422, "Idempotency key reused"),
-    AuditEntryNotFoundError: Row(404, "No such audit entry"),
-    ProofNotFoundError: Row(404, "No such proof"),
-    SigningOffError: Row(404, "Signing is off"),
-    CheckpointRefusedError: Row(500, "Checkpoint refused"),
-    RotationRefusedError: Row(409, "Rotation refused"),
-    RotationNotFoundError: Row(404, "No such rotation"),
-    KeyNotRetirableError: Row(409, "Key not retirable"),
-    UnknownProjectionError: Row(404, "Unknown projection"),
-    ReplayConflictError: Row(409, "Replay conflict"),
-    ReplayNotFoundError: Row(404, "No such replay"),
-    ReloadRefusedError: Row(409, "Reload refused"),
-    NoCredentialError: Row(424, "No credential"),
-    UnreadableCredentialError: Row(500, "Unreadable credential"),
-    CredentialIntegrityError: Row(500, "Credential integrity"),
-    RejectedCredentialError: Row(424, "Credential rejected"),
-    ProviderRefusedError: Row(400, "Refused by the provider"),
-    RateLimitedError: Row(429, "Rate limited by the provider"),
-    ProviderTimeoutError: Row(504, "Provider timeout"),
-    ProviderUnavailableError: Row(502, "Provider unavailable"),
-    StoreUnavailableError: Row(503, "Store unavailable"),
+SERVICE_ROWS: Mapping[ErrorCode, Row] = {
+    ErrorCode.UNKNOWN_PROVIDER: Row(404, "Unknown provider"),
+    ErrorCode.UNKNOWN_MODEL: Row(404, "Unknown model"),
+    ErrorCode.INVALID_REQUEST: Row(422, "Invalid request"),
+    ErrorCode.INVALID_PATH: Row(400, "Invalid path"),
+    ErrorCode.INVALID_CREDENTIAL: Row(422, "Invalid credential"),
+    ErrorCode.CREDENTIAL_NOT_FOUND: Row(404, "No such credential"),
+    ErrorCode.VERSION_CONFLICT: Row(409, "Version conflict"),
+    ErrorCode.IDEMPOTENCY_KEY_REUSED: Row(422, "Idempotency key reused"),
+    ErrorCode.AUDIT_ENTRY_NOT_FOUND: Row(404, "No such audit entry"),
+    ErrorCode.NO_SUCH_PROOF: Row(404, "No such proof"),
+    ErrorCode.SIGNING_OFF: Row(404, "Signing is off"),
+    ErrorCode.CHECKPOINT_REFUSED: Row(500, "Checkpoint refused"),
+    ErrorCode.ROTATION_REFUSED: Row(409, "Rotation refused"),
+    ErrorCode.ROTATION_NOT_FOUND: Row(404, "No such rotation"),
+    ErrorCode.KEY_NOT_RETIRABLE: Row(409, "Key not retirable"),
+    ErrorCode.UNKNOWN_PROJECTION: Row(404, "Unknown projection"),
+    ErrorCode.REPLAY_CONFLICT: Row(409, "Replay conflict"),
+    ErrorCode.REPLAY_NOT_FOUND: Row(404, "No such replay"),
+    ErrorCode.RELOAD_REFUSED: Row(409, "Reload refused"),
+    ErrorCode.NO_CREDENTIAL: Row(424, "No credential"),
+    ErrorCode.CREDENTIAL_UNREADABLE: Row(500, "Unreadable credential"),
+    ErrorCode.CREDENTIAL_INTEGRITY: Row(500, "Credential integrity"),
+    ErrorCode.CREDENTIAL_REJECTED: Row(424, "Credential rejected"),
+    ErrorCode.PROVIDER_REFUSED: Row(400, "Refused by the provider"),
+    ErrorCode.PROVIDER_RATE_LIMITED: Row(429, "Rate limited by the provider"),
+    ErrorCode.PROVIDER_TIMEOUT: Row(504, "Provider timeout"),
+    ErrorCode.PROVIDER_UNAVAILABLE: Row(502, "Provider unavailable"),
+    ErrorCode.STORE_UNAVAILABLE: Row(503, "Store unavailable"),
 }
-"""What the domain raises."""
+"""What the domain raises, by code."""
 
 HTTP_ROWS: Mapping[str, Row] = {
     "malformed-json": Row(400, "Malformed JSON"),
@@ -114,8 +91,8 @@ PASSED_ON = frozenset({400, 404, 413, 422})
 """Answers of a provider that a caller gets as they are. A provider's 403 must not look like a refusal of ours."""
 
 VARIANTS: Mapping[str, frozenset[int]] = {
-    VersionConflictError.code: frozenset({412}),
-    ProviderRefusedError.code: PASSED_ON | {424},
+    ErrorCode.VERSION_CONFLICT: frozenset({412}),
+    ErrorCode.PROVIDER_REFUSED: PASSED_ON | {424},
 }
 """Statuses that an error can have besides the one in its row, by code."""
 
@@ -149,7 +126,7 @@ def problem_of(error: ServiceError | HttpError) -> Problem:
     if isinstance(error, HttpError):
         row = HTTP_ROWS[error.code]
         return Problem(row.status, error.code, row.title, error.detail, {}, error.headers)
-    row = SERVICE_ROWS[type(error)]
+    row = SERVICE_ROWS[ErrorCode(error.code)]
     return Problem(_status(error, row), error.code, row.title, error.detail, _members(error), _headers(error))
 
 
@@ -187,9 +164,9 @@ def openai_error(problem: Problem) -> Mapping[str, object]:
     return {"message": problem.detail, "type": _openai_type(problem.status), "code": problem.code, "param": None}
 
 
-def fault_list(faults: Sequence[InvalidField]) -> list[Mapping[str, object]]:
-    """Return faults as `errors` lists them. `field` is a plain name, so the pointer needs no escaping."""
-    return [{"pointer": _pointer(fault.field), "field": fault.field, "detail": fault.rule} for fault in faults]
+def field_list(fields: Sequence[InvalidField]) -> list[Mapping[str, object]]:
+    """Return broken fields as `errors` lists them. `field` is a plain name, so the pointer needs no escaping."""
+    return [{"pointer": _pointer(one.field), "field": one.field, "detail": one.rule} for one in fields]
 
 
 def _pointer(field_name: str) -> str:
@@ -207,8 +184,8 @@ def _status(error: ServiceError, row: Row) -> int:
 
 
 def _members(error: ServiceError) -> Mapping[str, object]:
-    if isinstance(error, InvalidRequestError):
-        return {"errors": fault_list(error.faults)}
+    if isinstance(error, InvalidRequestError) and error.fields:
+        return {"errors": field_list(error.fields)}
     if isinstance(error, VersionConflictError):
         return {"current_version": error.current}
     if isinstance(error, ProviderRefusedError):

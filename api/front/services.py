@@ -79,7 +79,7 @@ class Services:
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: who is believed about a client's address.
     encryption_keys: None in a service without an encryption key, which is one with the feature off.
     readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
-    reload: reads the settings again; raises ReloadRefusedError, StoreUnavailableError.
+    reload: reads the settings again; raises ConflictError, StoreUnavailableError.
     startup, shutdown: awaited once each, before the first request and after the last.
     registry: where the metrics of this application live; others may register collectors of their own in it.
     """

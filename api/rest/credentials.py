@@ -222,7 +222,7 @@ async def _show_what_was_seen(services: Services) -> None:
 
 def _known_once(services: Services, tenant_id: str, provider: str) -> str:
     """Return the name of a provider that is known, or was when it got the tenant's credential. Raises
-    UnknownProviderError.
+    NotFoundError.
 
     What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
     """

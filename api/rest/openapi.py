@@ -59,7 +59,7 @@ RECEIPT: Mapping[str, Any] = {
     "X-Credential-Key-Id": {"description": "Of the tenant's credential.", "schema": {"type": "string"}},
 }
 
-_CODES: Mapping[str, Row] = {**{error.code: row for error, row in SERVICE_ROWS.items()}, **HTTP_ROWS}
+_CODES: Mapping[str, Row] = {**{code.value: row for code, row in SERVICE_ROWS.items()}, **HTTP_ROWS}
 _STRING = {"type": "string"}
 _PROBLEM_SCHEMA: Mapping[str, Any] = {
     "title": "Problem",

@@ -28,6 +28,7 @@ from domain.credentials.credential import (
     CredentialSet,
 )
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
+from domain.errors import ErrorCode, NotFoundError
 from domain.event import Event
 from domain.operations.encryption_keys import (
     EncryptionKeyIntroduced,
@@ -226,3 +227,8 @@ class AuditTrail(Protocol):
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
         """Return the entries that fit, in the order of the log."""
         ...
+
+
+def entry_not_found(position: int) -> NotFoundError:
+    """Return the error for a position at which the log has no event."""
+    return NotFoundError(ErrorCode.AUDIT_ENTRY_NOT_FOUND, f"There is no audit entry at position {position}.")

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.credentials.resolution import Receipt, Route
+from domain.errors import ErrorCode, NotFoundError
 
 Json = Mapping[str, object]
 ANY = "*"
@@ -86,7 +87,7 @@ class AnswerStream:
 class LanguageModels(Protocol):
     """Calls models as a tenant.
 
-    Raises what resolution raises, UnknownModelError, InvalidRequestError and ProviderError.
+    Raises what resolution raises, NotFoundError, InvalidRequestError and ProviderError.
     """
 
     def models(self) -> Sequence[Model]:
@@ -94,7 +95,7 @@ class LanguageModels(Protocol):
         ...
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UnknownModelError."""
+        """Return one model. Raises NotFoundError."""
         ...
 
     async def explain(self, tenant_id: str, model: str) -> Route:
@@ -108,3 +109,11 @@ class LanguageModels(Protocol):
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         """Compute embeddings. `params` are the OpenAI request's members."""
         ...
+
+
+def unknown_model(source: str) -> NotFoundError:
+    """Return the error for a model that is not in the catalogue. source: where models come from."""
+    return NotFoundError(
+        ErrorCode.UNKNOWN_MODEL,
+        f"This model is not in the catalogue. Models come from {source}; GET .../openai/v1/models lists them.",
+    )

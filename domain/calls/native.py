@@ -63,7 +63,7 @@ class NativeApis(Protocol):
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request with the key that is resolved for it at this moment.
 
-        Raises UnknownProviderError, InvalidPathError, what resolution raises, RejectedCredentialError for a provider's
+        Raises NotFoundError, InvalidRequestError, what resolution raises, RejectedCredentialError for a provider's
         401, and ProviderTimeoutError or ProviderUnavailableError where there is no answer to pass on, of which a
         redirect is one.
         """

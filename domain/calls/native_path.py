@@ -11,7 +11,7 @@ Standards: RFC 3986, sections 3.3, 5.2.4 and 6.2.2.
 import re
 from urllib.parse import quote, unquote_to_bytes
 
-from domain.errors import InvalidPathError
+from domain.errors import ErrorCode, InvalidRequestError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*)*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -26,25 +26,25 @@ _KEYS = frozenset({"api-key", "api_key", "access_token", "subscription-key"})
 def normalised_path(raw: str) -> str:
     """Return a path, without a slash at its beginning, as it may be put behind a base path.
 
-    raw: as it was sent, with its escapes. A slash at the end stays. Raises InvalidPathError.
+    raw: as it was sent, with its escapes. A slash at the end stays. Raises InvalidRequestError.
     """
     if _PLAIN.fullmatch(raw):
         return raw
     *segments, last = raw.split("/")
     if not segments and not last:
-        raise InvalidPathError("is empty; name a path of the provider's API, such as v1/models")
+        raise invalid_path("is empty; name a path of the provider's API, such as v1/models")
     return "/".join([*map(_segment, segments), _segment(last) if last else ""])
 
 
 def normalised_query(raw: str, *dropped: str) -> str:
     """Return a query without the parameters `dropped`, and without those that providers take keys from.
 
-    Raises InvalidPathError.
+    Raises InvalidRequestError.
     """
     if not raw:
         return ""
     if not _QUERY.fullmatch(raw):
-        raise InvalidPathError("must have a query of printable ASCII characters, without # and spaces")
+        raise invalid_path("must have a query of printable ASCII characters, without # and spaces")
     unwanted = _KEYS.union(dropped)
     return "&".join(part for part in raw.split("&") if _name(part) not in unwanted)
 
@@ -55,12 +55,17 @@ def _name(part: str) -> str:
 
 def _segment(raw: str) -> str:
     if not raw.isascii() or _BAD_ESCAPE.search(raw):
-        raise InvalidPathError("must be ASCII, with % only before two hexadecimal digits")
+        raise invalid_path("must be ASCII, with % only before two hexadecimal digits")
     text = unquote_to_bytes(raw)
     if _ESCAPE.search(text):
-        raise InvalidPathError("holds an escape of an escape, such as %252e; escape each character once")
+        raise invalid_path("holds an escape of an escape, such as %252e; escape each character once")
     if b"\\" in text or not _PRINTABLE.fullmatch(text):
-        raise InvalidPathError("must not hold backslashes, control characters or characters outside ASCII")
+        raise invalid_path("must not hold backslashes, control characters or characters outside ASCII")
     if any(part.partition(b";")[0].strip() in _NO_PART for part in text.split(b"/")):
-        raise InvalidPathError("must not hold empty segments or the segments . and .., in any spelling")
+        raise invalid_path("must not hold empty segments or the segments . and .., in any spelling")
     return quote(text, safe=_KEPT)
+
+
+def invalid_path(rule: str) -> InvalidRequestError:
+    """Return the error for a path or query that breaks a rule. rule: repeats nothing of it."""
+    return InvalidRequestError((), ErrorCode.INVALID_PATH, f"The path behind the provider's name {rule}.")

@@ -20,7 +20,7 @@ from domain.credentials.credential import (
 )
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
-from domain.errors import CommandReusedError, ServiceError
+from domain.errors import ErrorCode, InvalidRequestError, ServiceError
 from domain.event import Clock, Event
 from domain.event_log import EventLog
 
@@ -107,7 +107,7 @@ class CommandBatch:
         else:
             same = isinstance(earlier, CredentialSet) and self._same_set(state, command)
         if not same:
-            raise CommandReusedError
+            raise command_reused()
         return state
 
     def _same_set(self, state: Credential, command: SetCredential) -> bool:
@@ -121,3 +121,12 @@ class CommandBatch:
 
 def _stream(command: AdminCommand) -> UUID:
     return stream_id(command.tenant_id, command.provider)
+
+
+def command_reused() -> InvalidRequestError:
+    """Return the error for an idempotency key that was used for another request on this credential."""
+    return InvalidRequestError(
+        (),
+        ErrorCode.IDEMPOTENCY_KEY_REUSED,
+        "This Idempotency-Key was used for a different request. Use a fresh key for a new request.",
+    )

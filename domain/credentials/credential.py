@@ -23,8 +23,9 @@ from domain.credentials.secret import SealContext, SealedSecret, Sealer, Secret
 from domain.endpoints.forms import EndpointForm, kept_endpoint
 from domain.errors import (
     CredentialNotFoundError,
-    InvalidCredentialError,
+    ErrorCode,
     InvalidField,
+    InvalidRequestError,
     ServiceError,
     VersionConflictError,
 )
@@ -188,7 +189,7 @@ def decide(
     mend: what readers see is not `state`, so a set is stored although it says the same.
 
     Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
-    delete or to re-encrypt, InvalidCredentialError for settings that hold the key they replace, and for a re-encryption
+    delete or to re-encrypt, InvalidRequestError for settings that hold the key they replace, and for a re-encryption
     what the sealer raises for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
@@ -256,10 +257,10 @@ def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
 
 
 def _require_no_key(config: CredentialConfig, stored: Sequence[Secret]) -> None:
-    """Raise InvalidCredentialError for settings that hold the key they replace: those cannot be kept as a mask."""
+    """Raise InvalidRequestError for settings that hold the key they replace: those cannot be kept as a mask."""
     holding = [name for name in CONFIG_FIELDS if (text := getattr(config, name)) and holds_key(text, stored)]
     if holding:
-        raise InvalidCredentialError([InvalidField(name, SHOWN_CLEAR) for name in holding])
+        raise InvalidRequestError([InvalidField(name, SHOWN_CLEAR) for name in holding], ErrorCode.INVALID_CREDENTIAL)
 
 
 class _CredentialEnvelope(EventEnvelope):

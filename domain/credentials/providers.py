@@ -9,7 +9,7 @@ Faults are collected, so that a caller sees all of them at once; no fault repeat
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from domain.credentials.pasted_key import pasting_fault, pasting_warning
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
 from domain.endpoints.rules import EndpointRules, endpoint_fault
-from domain.errors import InvalidCredentialError, InvalidField, UnknownProviderError
+from domain.errors import ErrorCode, InvalidField, InvalidRequestError, NotFoundError
 
 KEY_MIN, KEY_MAX = 8, 4096
 NAME_PATTERN = "[a-z][a-z0-9_-]{0,31}"
@@ -109,11 +109,11 @@ class Providers(Mapping[str, Provider]):
         return hash(tuple(self._rows.values()))
 
     def named(self, name: str) -> Provider:
-        """Return the provider called `name`. Raises UnknownProviderError."""
+        """Return the provider called `name`. Raises NotFoundError."""
         try:
             return self._rows[name]
         except KeyError:
-            raise UnknownProviderError(tuple(self._rows)) from None
+            raise unknown_provider(tuple(self._rows)) from None
 
 
 BUILT_IN = Providers(
@@ -177,7 +177,7 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
     """Return key and settings when they fit the provider: the key without surrounding white space, the endpoint in the
     form that is kept.
 
-    rules: which endpoints tenants may name. Raises InvalidCredentialError with every fault found.
+    rules: which endpoints tenants may name. Raises InvalidRequestError with every fault found.
     """
     faults = []
     secret = api_key.strip()
@@ -190,7 +190,7 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
         elif value is not None and holds_key(value, [Secret(secret)]):
             faults.append(InvalidField(field, SHOWN_CLEAR))
     if faults:
-        raise InvalidCredentialError(faults)
+        raise InvalidRequestError(faults, ErrorCode.INVALID_CREDENTIAL)
     warning = pasting_warning(secret)
     kept = replace(config, endpoint=config.endpoint and kept_endpoint(provider.endpoint_form, config.endpoint))
     return CheckedCredential(Secret(secret), kept, (f"api_key: {warning}",) if warning else ())
@@ -242,3 +242,8 @@ def _deployment_fault(endpoint: str, deployment_name: str | None) -> str | None:
     if not named or not deployment_name or named.lower() == deployment_name.lower():
         return None
     return "names another deployment than deployment_name; leave it out of the endpoint"
+
+
+def unknown_provider(known: Sequence[str]) -> NotFoundError:
+    """Return the error for a name that no provider has."""
+    return NotFoundError(ErrorCode.UNKNOWN_PROVIDER, f"There is no such provider. Known providers: {', '.join(known)}.")

@@ -98,7 +98,7 @@ def choose(
 ) -> Route:
     """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
 
-    Raises UnknownProviderError, CredentialIntegrityError and NoCredentialError.
+    Raises NotFoundError, CredentialIntegrityError and NoCredentialError.
     """
     row = policy.providers.named(provider)
     consulted = policy.tenant_credentials and tenant_capable

@@ -46,7 +46,7 @@ class CredentialService:
     def handle(self, command: AdminCommand) -> Credential:
         """Carry out a command and return the state after it.
 
-        Raises VersionConflictError, CredentialNotFoundError, CommandReusedError and StoreUnavailableError.
+        Raises VersionConflictError, CredentialNotFoundError, InvalidRequestError and StoreUnavailableError.
         """
         outcome = self.handle_all([command])[0]
         if isinstance(outcome, Exception):

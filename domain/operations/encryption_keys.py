@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from domain.errors import KeyNotRetirableError
+from domain.errors import ConflictError, ErrorCode
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
 
 KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
@@ -141,13 +141,18 @@ def complete_rotation(
 
 
 def retire(keys: Keys, key_id: str, unrecoverable: int, meta: CommandMeta, now: datetime) -> EncryptionKeyRetired:
-    """Return the event that retires a key. Raises KeyNotRetirableError for one that is unknown or retired already."""
+    """Return the event that retires a key. Raises ConflictError for one that is unknown or retired already."""
     if key_id not in keys.introduced:
-        raise KeyNotRetirableError(["the log does not know a key of this id"])
+        raise key_not_retirable(["the log does not know a key of this id"])
     if key_id in keys.retired:
-        raise KeyNotRetirableError(["it is retired already"])
+        raise key_not_retirable(["it is retired already"])
     return EncryptionKeyRetired(**_next(keys.version + 1, meta, now), key_id=key_id, unrecoverable=unrecoverable)
 
 
 def _next(version: int, meta: CommandMeta, now: datetime) -> EventEnvelope:
     return envelope(KEYRING_STREAM, version, meta, now)
+
+
+def key_not_retirable(reasons: Sequence[str]) -> ConflictError:
+    """Return the error for a key that is still needed, or is none. reasons: why, one by one."""
+    return ConflictError(ErrorCode.KEY_NOT_RETIRABLE, f"The key cannot be retired: {'; '.join(reasons)}.")

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from domain.errors import ConflictError, ErrorCode, NotFoundError
 from domain.event import CommandMeta
 
 
@@ -111,10 +112,32 @@ class Projections(Protocol):
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         """Begin a replay in the background, or return the one that the same command began.
 
-        Raises UnknownProjectionError, ReplayConflictError.
+        Raises NotFoundError, ConflictError.
         """
         ...
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
-        """Return one replay, whichever node runs it. Raises UnknownProjectionError, ReplayNotFoundError."""
+        """Return one replay, whichever node runs it. Raises NotFoundError."""
         ...
+
+
+def unknown_projection(known: Sequence[str]) -> NotFoundError:
+    """Return the error for a name that no projection has."""
+    return NotFoundError(
+        ErrorCode.UNKNOWN_PROJECTION, f"There is no such projection. Known projections: {', '.join(known)}."
+    )
+
+
+def replay_not_found() -> NotFoundError:
+    """Return the error for an id that no replay of the projection has."""
+    return NotFoundError(ErrorCode.REPLAY_NOT_FOUND, "There is no replay of this id.")
+
+
+def replay_conflict(obstacle: str) -> ConflictError:
+    """Return the error for a projection that cannot be replayed or swapped now. obstacle: in full sentences."""
+    return ConflictError(ErrorCode.REPLAY_CONFLICT, obstacle)
+
+
+def replay_running(projection: str) -> ConflictError:
+    """Return the error for a projection that is being replayed already."""
+    return replay_conflict(f"A replay of {projection} is running already. Wait for its end.")

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from domain.errors import ErrorCode, NotFoundError
 from domain.event import CommandMeta
 from domain.operations.encryption_keys import RotationCounts
 
@@ -89,7 +90,7 @@ class EncryptionKeys(Protocol):
     def start(self, meta: CommandMeta) -> RotationStatus:
         """Begin a rotation to the primary key in the background.
 
-        Raises RotationRefusedError with what stands in its way.
+        Raises ConflictError with what stands in its way.
         """
         ...
 
@@ -98,9 +99,14 @@ class EncryptionKeys(Protocol):
         ...
 
     def rotation(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation, whichever node runs it. Raises RotationNotFoundError."""
+        """Return one rotation, whichever node runs it. Raises NotFoundError."""
         ...
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask a rotation to stop after its batch, whichever node runs it. Raises RotationNotFoundError."""
+        """Ask a rotation to stop after its batch, whichever node runs it. Raises NotFoundError."""
         ...
+
+
+def rotation_not_found() -> NotFoundError:
+    """Return the error for an id that no rotation has."""
+    return NotFoundError(ErrorCode.ROTATION_NOT_FOUND, "There is no rotation of this id.")

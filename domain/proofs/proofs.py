@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from domain.errors import ErrorCode, NotFoundError
+
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
@@ -60,20 +62,34 @@ class TransparencyLog(Protocol):
     """Proves what the log holds and that it only grew. Catches up with the log before it answers."""
 
     def checkpoint(self) -> SignedCheckpoint:
-        """Return a checkpoint of the log as it is now. Raises CheckpointRefusedError, SigningOffError."""
+        """Return a checkpoint of the log as it is now. Raises CheckpointRefusedError, NotFoundError."""
         ...
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
-        """Prove that a position is in the tree of `size` leaves, by default of all. Raises ProofNotFoundError."""
+        """Prove that a position is in the tree of `size` leaves, by default of all. Raises NotFoundError."""
         ...
 
     def consistency(self, older: int, size: int | None) -> Consistency:
         """Prove that the tree of `size` leaves, by default of all, begins with that of `older`.
 
-        Raises ProofNotFoundError.
+        Raises NotFoundError.
         """
         ...
 
     def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
         """Yield every leaf of the tree of `size` leaves; of one tenant alone with inclusion proofs, of all without."""
         ...
+
+
+def proof_not_found(what: str) -> NotFoundError:
+    """Return the error for what cannot be proven because it is not in the log."""
+    return NotFoundError(ErrorCode.NO_SUCH_PROOF, f"There is no such proof: {what}.")
+
+
+def signing_off() -> NotFoundError:
+    """Return the error for a checkpoint where the service has no key to sign one with."""
+    return NotFoundError(
+        ErrorCode.SIGNING_OFF,
+        "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
+        " keyledger audit generate-signing-key",
+    )

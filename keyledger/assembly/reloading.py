@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from api.front.services import ReloadReport
-from domain.errors import ReloadRefusedError, ServiceError
+from domain.errors import ConflictError, ErrorCode, ServiceError
 from keyledger.assembly.configuration import Configuration, configuration_of
 from keyledger.settings.settings import Settings, SettingsError
 from keyledger.settings.yaml_document import DocumentError
@@ -56,7 +56,7 @@ class Reloader:
         self._tell = tell
 
     def reload(self) -> ReloadReport:
-        """Put the settings as they are now in force. Raises ReloadRefusedError, StoreUnavailableError."""
+        """Put the settings as they are now in force. Raises ConflictError, StoreUnavailableError."""
         report = ReloadReport((), ())
 
         def decide(before: Configuration) -> Configuration:
@@ -87,16 +87,15 @@ class Reloader:
         """Do the same where nobody waits for an answer: what went wrong is in the log."""
         try:
             self.reload()
-        except ReloadRefusedError:
-            pass  # it said so itself
-        except ServiceError as fault:
-            _log.error("the settings in force stay: %s", fault.code)
+        except ServiceError as error:
+            if error.code != ErrorCode.RELOAD_REFUSED:  # that one has been logged, line by line
+                _log.error("the settings in force stay: %s", error.code)
 
 
-def _refused(faults: Sequence[str]) -> ReloadRefusedError:
+def _refused(faults: Sequence[str]) -> ConflictError:
     for fault in faults:
         _log.error("the settings in force stay: %s", fault)
-    return ReloadRefusedError(faults)
+    return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings in force stay: {'; '.join(faults)}")
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:

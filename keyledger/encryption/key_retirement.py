@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import KeyNotRetirableError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
-from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, replay, retire
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, key_not_retirable, replay, retire
 from domain.operations.rotation import KeyStatus
 from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.key_verification import Watch, verify
@@ -56,25 +55,25 @@ class Retirer:
     def plan(self, key_id: str, watch: Watch) -> RetirementPlan:
         """Check everything, which takes a while.
 
-        Raises KeyNotRetirableError with all reasons, StoreUnavailableError.
+        Raises ConflictError with all reasons, StoreUnavailableError.
         """
         status = self._status(key_id)
         reasons = [*self._obstacles(key_id), *verify(self._dsn, self._pool, self._alone, watch).reasons]
         if reasons:
-            raise KeyNotRetirableError(reasons)
+            raise key_not_retirable(reasons)
         return RetirementPlan(key_id, status.superseded if status else 0)
 
     def carry_out(self, plan: RetirementPlan, meta: CommandMeta) -> EncryptionKeyRetired:
         """Record it.
 
-        Raises KeyNotRetirableError when something changed since the plan was made, StoreUnavailableError.
+        Raises ConflictError when something changed since the plan was made, StoreUnavailableError.
         """
         status = self._status(plan.key_id)
         reasons = self._obstacles(plan.key_id)
         if status is not None and status.live:
             reasons.append(f"live credentials are sealed under it: {status.live}")
         if reasons:
-            raise KeyNotRetirableError(reasons)
+            raise key_not_retirable(reasons)
         return append_to_keyring(
             self._log, lambda keys: retire(keys, plan.key_id, plan.unrecoverable, meta, self._clock())
         )

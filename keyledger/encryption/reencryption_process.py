@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from domain.credentials.secret import Secret
-from domain.errors import StoreUnavailableError
+from domain.errors import ErrorCode, StoreUnavailableError
 from domain.event import CommandMeta
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
@@ -96,7 +96,7 @@ def _received(connection: Connection) -> Sealed | None:
     if not connection.poll(PATIENCE_S):
         raise EOFError
     message = json.loads(connection.recv_bytes())
-    if message["fault"] == StoreUnavailableError.code:
+    if message["fault"] == ErrorCode.STORE_UNAVAILABLE:
         raise StoreUnavailableError
     if message["fault"]:
         raise ReencryptionProcessError(message["fault"])

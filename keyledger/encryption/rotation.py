@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import RotationRefusedError, VersionConflictError
+from domain.errors import ConflictError, ErrorCode, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import (
@@ -93,12 +93,13 @@ class Rotator:
         return RotationPlan(primary, row["n"] if row else 0, obstacles)
 
     def begin(self, meta: CommandMeta) -> KeyRotationStarted:
-        """Record the start of a rotation. Raises RotationRefusedError, StoreUnavailableError."""
+        """Record the start of a rotation. Raises ConflictError, StoreUnavailableError."""
         plan = self.plan()
         if plan.obstacles:
-            raise RotationRefusedError(
+            raise ConflictError(
+                ErrorCode.ROTATION_REFUSED,
                 f"The rotation may not start: {'; '.join(plan.obstacles)}."
-                " Give it the key, with keyledger keys add-next and keyledger reload, or stop it."
+                " Give it the key, with keyledger keys add-next and keyledger reload, or stop it.",
             )
         rotation_id = str(uuid4())
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import RotationNotFoundError
 from domain.operations.encryption_keys import KeyRotationStarted, RotationCounts
-from domain.operations.rotation import RotationState, RotationStatus, Unopened
+from domain.operations.rotation import RotationState, RotationStatus, Unopened, rotation_not_found
 from keyledger.encryption.rotation import RotationProgress
 from projections.database.connections import BoundedConnection, Row, unavailable
 
@@ -73,14 +72,14 @@ class RotationRecords:
         return [one for one in found if one.state is RotationState.RUNNING]
 
     def one(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation. Raises RotationNotFoundError, StoreUnavailableError."""
+        """Return one rotation. Raises NotFoundError, StoreUnavailableError."""
         found = self._read("WHERE rotation_id = %(id)s", {"id": rotation_id})
         if not found:
-            raise RotationNotFoundError
+            raise rotation_not_found()
         return found[0]
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises RotationNotFoundError, StoreUnavailableError."""
+        """Ask whoever runs it to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
         statement = "UPDATE key_rotations SET cancel_requested = true WHERE rotation_id = %s AND state = 'running'"
         with unavailable(), self._pool.connection() as connection:
             connection.execute(statement, [rotation_id])

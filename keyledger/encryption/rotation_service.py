@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from domain.errors import RotationRefusedError, ServiceError
+from domain.errors import ConflictError, ErrorCode, ServiceError
 from domain.event import CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
@@ -107,7 +107,7 @@ class Rotations:
     def start(self, meta: CommandMeta) -> RotationStatus:
         """Begin a rotation in the background, or return the one that the same command began.
 
-        Raises RotationRefusedError, StoreUnavailableError.
+        Raises ConflictError, StoreUnavailableError.
         """
         with self._starting:
             rotator = self._work().rotator
@@ -124,11 +124,11 @@ class Rotations:
         return self._records.latest()
 
     def rotation(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation. Raises RotationNotFoundError, StoreUnavailableError."""
+        """Return one rotation. Raises NotFoundError, StoreUnavailableError."""
         return self._records.one(rotation_id)
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises RotationNotFoundError, StoreUnavailableError."""
+        """Ask whoever runs it to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
         return self._records.cancel(rotation_id)
 
     def stop(self) -> None:
@@ -143,7 +143,9 @@ class Rotations:
         if self._thread is None or not self._thread.is_alive() or self._rotation_id is None:
             return
         if self._records.one(self._rotation_id).state in {RotationState.RUNNING, RotationState.INTERRUPTED}:
-            raise RotationRefusedError("The rotation may not start: this service runs one already.")
+            raise ConflictError(
+                ErrorCode.ROTATION_REFUSED, "The rotation may not start: this service runs one already."
+            )
         self._thread.join()  # what is over may already be told, while its thread has a last step to take
 
     def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:

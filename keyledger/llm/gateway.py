@@ -69,7 +69,7 @@ class Gateway:
         return self._means().catalogue.listed
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UnknownModelError."""
+        """Return one model. Raises NotFoundError."""
         return self._means().catalogue.model(name)
 
     async def explain(self, tenant_id: str, model: str) -> Route:
@@ -79,7 +79,7 @@ class Gateway:
         return await means.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
-        """Complete a chat. Raises what resolution raises, UnknownModelError, InvalidRequestError and ProviderError."""
+        """Complete a chat. Raises what resolution raises, NotFoundError, InvalidRequestError and ProviderError."""
         means = self._means()
         entry = _of_kind(means.catalogue, model, ModelKind.COMPLETION)
         return await self._call(means, tenant_id, entry, chat_request(params))

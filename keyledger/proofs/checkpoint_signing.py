@@ -20,11 +20,11 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.entries import facts_of
 from domain.audit.leaf import leaf_of
-from domain.errors import CheckpointRefusedError, CredentialIntegrityError, ProofNotFoundError, SigningOffError
+from domain.errors import CheckpointRefusedError, CredentialIntegrityError
 from domain.event import Clock
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
-from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
+from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
 from domain.proofs.signed_note import MalformedNoteError, SignedNote, UntrustedNoteError, open_note
 from domain.proofs.tiles import TILE_WIDTH, InvalidTileError, Tile, TileHashes
 from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
@@ -82,10 +82,10 @@ class Transparency:
     def checkpoint(self) -> SignedCheckpoint:
         """Return a checkpoint of the log as it is now.
 
-        Raises SigningOffError, CheckpointRefusedError, StoreUnavailableError.
+        Raises NotFoundError, CheckpointRefusedError, StoreUnavailableError.
         """
         if self._signer is None:
-            raise SigningOffError
+            raise signing_off()
         self._follower.run()
         with self._signing:
             last = self._renew(self._signer)
@@ -98,12 +98,12 @@ class Transparency:
         )
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
-        """Prove a position. Raises ProofNotFoundError, StoreUnavailableError, CredentialIntegrityError."""
+        """Prove a position. Raises NotFoundError, StoreUnavailableError, CredentialIntegrityError."""
         self._follower.run()
         with self._connection() as connection:
             size = self._size(size)
             if not 1 <= position <= size:
-                raise ProofNotFoundError(f"the tree of {size} leaves has no position {position}")
+                raise proof_not_found(f"the tree of {size} leaves has no position {position}")
             (appended,) = read_after(connection, position - 1, 1)
             leaf = leaf_of(appended.position, appended.event, appended.state)
             with _whole_tree(position):
@@ -112,12 +112,12 @@ class Transparency:
         return Inclusion(position, size, leaf.decode(), leaf_hash(leaf), proof, root)
 
     def consistency(self, older: int, size: int | None) -> Consistency:
-        """Prove that the log only grew. Raises ProofNotFoundError, StoreUnavailableError, CredentialIntegrityError."""
+        """Prove that the log only grew. Raises NotFoundError, StoreUnavailableError, CredentialIntegrityError."""
         self._follower.run()
         with self._connection() as connection:
             size = self._size(size)
             if not 0 <= older <= size:
-                raise ProofNotFoundError(f"a tree of {size} leaves does not begin with one of {older}")
+                raise proof_not_found(f"a tree of {size} leaves does not begin with one of {older}")
             with _whole_tree(None):
                 proof = consistency_proof(older, size, hashes_at(connection, size))
             return Consistency(older, size, _root(connection, older), _root(connection, size), proof)
@@ -221,7 +221,7 @@ class Transparency:
     def _size(self, wanted: int | None) -> int:
         known = self._follower.lag().position
         if wanted is not None and wanted > known:
-            raise ProofNotFoundError(f"the log has {known} entries, not {wanted}")
+            raise proof_not_found(f"the log has {known} entries, not {wanted}")
         return known if wanted is None else wanted
 
 

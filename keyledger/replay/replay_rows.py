@@ -9,8 +9,7 @@ from dataclasses import asdict
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import ReplayNotFoundError
-from domain.operations.replay import Difference, RebuildResult, ReplayState, ReplayStatus, Swap
+from domain.operations.replay import Difference, RebuildResult, ReplayState, ReplayStatus, Swap, replay_not_found
 from projections.database.connections import BoundedConnection, Row, unavailable
 
 SILENT_S = 15
@@ -55,11 +54,11 @@ class ReplayRecords:
             connection.execute(_CLOSE, [state.value, found, failure, replay_id])
 
     def one(self, replay_id: str) -> ReplayStatus:
-        """Return one replay. Raises ReplayNotFoundError, StoreUnavailableError."""
+        """Return one replay. Raises NotFoundError, StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             row = connection.execute(_READ, [SILENT_S, replay_id]).fetchone()
         if row is None:
-            raise ReplayNotFoundError
+            raise replay_not_found()
         return _status(row)
 
 

@@ -13,10 +13,19 @@ from uuid import UUID, uuid4, uuid5
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import ReplayConflictError, ReplayNotFoundError, ServiceError, StoreUnavailableError
+from domain.errors import NotFoundError, ServiceError, StoreUnavailableError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
-from domain.operations.replay import ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from domain.operations.replay import (
+    ProjectionStatus,
+    RebuildResult,
+    ReplayState,
+    ReplayStatus,
+    Swap,
+    replay_conflict,
+    replay_not_found,
+    replay_running,
+)
 from keyledger.replay.recorded_replay import recorded_replay
 from keyledger.replay.replay_rows import ReplayRecords
 from projections.database.connections import BoundedConnection, unavailable
@@ -79,7 +88,7 @@ class Replays:
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         """Begin a replay in the background, or return the one that the same command began.
 
-        Raises UnknownProjectionError, ReplayConflictError, StoreUnavailableError.
+        Raises NotFoundError, ConflictError, StoreUnavailableError.
         """
         name = view_named(projection).name
         replay_id = str(uuid5(_REPEATED, f"{meta.actor}/{name}/{meta.command_id}") if meta.may_repeat else uuid4())
@@ -93,10 +102,10 @@ class Replays:
             return self._records.one(replay_id)
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
-        """Return one replay. Raises UnknownProjectionError, ReplayNotFoundError, StoreUnavailableError."""
+        """Return one replay. Raises NotFoundError, StoreUnavailableError."""
         name, found = view_named(projection).name, self._records.one(replay_id)
         if found.projection != name:
-            raise ReplayNotFoundError
+            raise replay_not_found()
         return found
 
     def stop(self) -> None:
@@ -110,17 +119,17 @@ class Replays:
     def _known(self, replay_id: str) -> ReplayStatus | None:
         try:
             return self._records.one(replay_id)
-        except ReplayNotFoundError:
+        except NotFoundError:
             return None
 
     def _require_none_runs(self, name: str) -> None:
         if self._thread is not None and self._run is not None:
             if self._thread.is_alive() and self._run.outcome is None:
-                raise ReplayConflictError("This service replays a view already. Wait for its end.")
+                raise replay_conflict("This service replays a view already. Wait for its end.")
             self._thread.join()  # what is over may already be told, while its thread has a last step to take
         with unavailable(), self._pool.connection() as connection:
             if is_replayed(connection, name):
-                raise ReplayConflictError(f"A replay of {name} is running already. Wait for its end.")
+                raise replay_running(name)
 
     def _run_beside(self, replay_id: str, name: str, swap: Swap, meta: CommandMeta) -> None:
         self._run = run = _Run()

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from domain.calls.models import ANY, Adapter, Model, ModelKind
+from domain.calls.models import ANY, Adapter, Model, ModelKind, unknown_model
 from domain.credentials.key_shapes import masked
 from domain.credentials.providers import BUILT_IN, Dialect, Provider, Providers
-from domain.errors import UnknownModelError
 from keyledger.settings.yaml_document import Document, line_of, read_document
 
 SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": ModelKind.EMBEDDING}
@@ -72,14 +71,14 @@ class Catalogue:
     def model(self, name: str) -> Model:
         """Return the model called `name`, by its name, an alias or a pattern, under that name.
 
-        Raises UnknownModelError.
+        Raises NotFoundError.
         """
         for model in self.models:
             if name in (model.name, *model.aliases) and not model.is_pattern:
                 return replace(model, name=name)
         found = self._of_pattern(name)
         if found is None:
-            raise UnknownModelError(self.source)
+            raise unknown_model(self.source)
         return found
 
     def _of_pattern(self, name: str) -> Model | None:

@@ -20,7 +20,7 @@ from domain.credentials.resolution import GlobalCredential
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import kept_endpoint
 from domain.endpoints.rules import OPERATORS_OWN
-from domain.errors import InvalidCredentialError
+from domain.errors import InvalidRequestError
 from keyledger.settings.sources import Sources
 
 _ALSO = {"AZURE_DEPLOYMENT_NAME": ("AZURE_MODEL_DEPLOYMENT",)}
@@ -63,8 +63,8 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
         return None
     try:
         kept = check(provider, secret.reveal(), config, OPERATORS_OWN).config
-    except InvalidCredentialError as invalid:
-        for fault in invalid.faults:
+    except InvalidRequestError as invalid:
+        for fault in invalid.fields:
             sources.fault(provider.setting(fault.field), fault.rule)
         return None
     if not (config.endpoint or provider.base_url or provider.name in base_urls):

@@ -40,7 +40,7 @@ def rebuild(
 
     until: replay only up to this position, or to the last event of this time, to see how it differs from now. Such a
     copy is never swapped.
-    Raises UnknownProjectionError, ReplayConflictError, StoreUnavailableError, CredentialIntegrityError; what `progress`
+    Raises NotFoundError, ConflictError, StoreUnavailableError, CredentialIntegrityError; what `progress`
     raises ends the replay.
     """
     view = view_named(projection)

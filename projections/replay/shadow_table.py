@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg import sql
 
-from domain.errors import ReplayConflictError
+from domain.operations.replay import replay_conflict, replay_running
 from projections.database.connections import Connection, Row, connect, unavailable, was_interrupted
 
 LOCK_WAIT_MS = 300
@@ -48,12 +48,12 @@ def new_shadow(dsn: str, connection: Connection, projection: str) -> Iterator[tu
     """Give an empty table like the live view, without its indexes, and drop it at the end unless it was swapped.
 
     Gives also what raises when the lock was lost meanwhile, so that the copy may be another's.
-    Raises ReplayConflictError when another copy of the view is being made, or the role may not make one.
+    Raises ConflictError when another copy of the view is being made, or the role may not make one.
     """
     with connect(dsn) as holder, unavailable(), holder.transaction():
         holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it rests while the copy grows
         if not _try_lock(holder, shadow_of(projection)):
-            raise ReplayConflictError(f"A replay of {projection} is running already. Wait for its end.")
+            raise replay_running(projection)
         with _empty_shadow(connection, projection) as shadow:
             yield shadow, lambda: holder.execute("SELECT")
 
@@ -62,8 +62,8 @@ def new_shadow(dsn: str, connection: Connection, projection: str) -> Iterator[tu
 def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
     shadow = shadow_of(projection)
     if not _may_replace(connection, projection):
-        raise ReplayConflictError(
-            f"Only a database role that owns {projection} may replay it. Use keyledger replay as that role."
+        raise replay_conflict(
+            f"Only a database role that owns {projection} may replay it. Use keyledger replay as that role.",
         )
     drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(shadow))
     try:
@@ -145,7 +145,7 @@ def swap(connection: Connection, projection: str, complete: Callable[[], None]) 
     """Put the copy in the place of the live view. `complete` is called with nothing in between: it may take locks
     and add what is missing, in the same transaction.
 
-    Raises ReplayConflictError when somebody keeps the live view in use all the time.
+    Raises ConflictError when somebody keeps the live view in use all the time.
     """
     for _ in range(SWAP_TRIES):
         try:
@@ -159,8 +159,8 @@ def swap(connection: Connection, projection: str, complete: Callable[[], None]) 
             time.sleep(_PAUSE_S)  # a dump, for one, reads the view as long as it takes
         else:
             return
-    raise ReplayConflictError(
-        f"{projection} is in use by a long transaction, such as a dump. Replay it again afterwards."
+    raise replay_conflict(
+        f"{projection} is in use by a long transaction, such as a dump. Replay it again afterwards.",
     )
 
 

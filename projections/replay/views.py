@@ -13,8 +13,8 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from domain.errors import UnknownProjectionError
 from domain.event import Event
+from domain.operations.replay import unknown_projection
 from projections import audit_trail, current_credentials, transparency_log
 from projections.catch_up import Appended, read_all, read_row
 from projections.database.connections import Connection
@@ -45,9 +45,9 @@ class View:
 
 
 def view_named(name: str) -> View:
-    """Return a view. Raises UnknownProjectionError."""
+    """Return a view. Raises NotFoundError."""
     if name not in VIEWS:
-        raise UnknownProjectionError(list(VIEWS))
+        raise unknown_projection(list(VIEWS))
     return VIEWS[name]
 
 

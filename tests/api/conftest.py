@@ -18,7 +18,7 @@ from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.endpoints.rules import EndpointRules
-from domain.errors import ReloadRefusedError
+from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecords
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.combined_writes import CombinedWrites
@@ -125,7 +125,8 @@ class Harness:
 
     async def _reload(self) -> ReloadReport:
         if self.reload_faults:
-            raise ReloadRefusedError(self.reload_faults)
+            detail = f"The settings in force stay: {'; '.join(self.reload_faults)}"
+            raise ConflictError(ErrorCode.RELOAD_REFUSED, detail)
         return ReloadReport(("OPENAI_API_KEY",), ("DATABASE_URL",))
 
     async def _readiness(self) -> Mapping[str, CheckResult]:

@@ -12,7 +12,7 @@ from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, actio
 from domain.audit.events import AcceptanceEvent, CredentialRejected, Outcome, acceptance_stream
 from domain.audit.leaf import leaf_of
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.credential import Credential, CredentialEvent, CredentialSet, evolve, stream_id
 from domain.credentials.fleet import CredentialPlace, FleetFilter, Lodged
@@ -23,29 +23,33 @@ from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.credentials.service import CredentialService
 from domain.credentials.stored import CredentialStatus, Head, Stored
 from domain.errors import (
+    ConflictError,
     CredentialIntegrityError,
+    ErrorCode,
     InvalidField,
     InvalidRequestError,
-    ProofNotFoundError,
-    ReplayConflictError,
-    ReplayNotFoundError,
-    RotationNotFoundError,
-    RotationRefusedError,
     ServiceError,
     StoreUnavailableError,
-    UnknownModelError,
-    UnknownProjectionError,
     UnreadableCredentialError,
     VersionConflictError,
 )
 from domain.event import Clock, CommandMeta, Event
 from domain.event_codec import encode
 from domain.operations.encryption_keys import RotationCounts
-from domain.operations.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
-from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
+from domain.operations.replay import (
+    Difference,
+    ProjectionStatus,
+    RebuildResult,
+    ReplayState,
+    ReplayStatus,
+    Swap,
+    replay_not_found,
+    unknown_projection,
+)
+from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened, rotation_not_found
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import Node, consistency_proof, inclusion_proof, leaf_hash, root_of
-from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
+from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -260,7 +264,7 @@ class MemoryKeys:
 
     def start(self, meta: CommandMeta) -> RotationStatus:
         if self.obstacle:
-            raise RotationRefusedError(self.obstacle)
+            raise ConflictError(ErrorCode.ROTATION_REFUSED, self.obstacle)
         now = self._clock()
         begun = RotationStatus(
             str(uuid4()), "k0000000001", meta.actor, RotationState.RUNNING, 2, RotationCounts(), (), now, now, None
@@ -281,7 +285,7 @@ class MemoryKeys:
 
     def rotation(self, rotation_id: str) -> RotationStatus:
         if rotation_id not in self.found:
-            raise RotationNotFoundError
+            raise rotation_not_found()
         return self.found[rotation_id]
 
     def cancel(self, rotation_id: str) -> RotationStatus:
@@ -308,7 +312,7 @@ class MemoryProjections:
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         self._require(projection)
         if any(one.state is ReplayState.RUNNING for one in self.found.values()):
-            raise ReplayConflictError("A replay is running.")
+            raise ConflictError(ErrorCode.REPLAY_CONFLICT, "A replay is running.")
         now, replay_id, count = self._clock(), str(uuid4()), len(self.differences)
         begun = ReplayStatus(
             replay_id, projection, meta.actor, swap, ReplayState.RUNNING, 2, 5, None, None, now, now, None
@@ -322,13 +326,13 @@ class MemoryProjections:
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
         self._require(projection)
         if replay_id not in self.found or self.found[replay_id].projection != projection:
-            raise ReplayNotFoundError
+            raise replay_not_found()
         return self.found[replay_id]
 
     def _require(self, projection: str) -> None:
         known = [status.name for status in self.list()]
         if projection not in known:
-            raise UnknownProjectionError(known)
+            raise unknown_projection(known)
 
 
 class MemoryPast:
@@ -362,7 +366,7 @@ class MemoryTransparency:
     def inclusion(self, position: int, size: int | None) -> Inclusion:
         leaves = self._leaves(size)
         if position > len(leaves):
-            raise ProofNotFoundError(f"no position {position}")
+            raise proof_not_found(f"no position {position}")
         hashes = [leaf_hash(leaf) for leaf in leaves]
         proof = inclusion_proof(position - 1, len(leaves), _Hashes(hashes))
         text = leaves[position - 1].decode()
@@ -371,7 +375,7 @@ class MemoryTransparency:
     def consistency(self, older: int, size: int | None) -> Consistency:
         hashes = [leaf_hash(leaf) for leaf in self._leaves(size)]
         if older > len(hashes):
-            raise ProofNotFoundError(f"no tree of {older}")
+            raise proof_not_found(f"no tree of {older}")
         proof = consistency_proof(older, len(hashes), _Hashes(hashes))
         return Consistency(older, len(hashes), root_of(hashes[:older]), root_of(hashes), proof)
 
@@ -383,7 +387,7 @@ class MemoryTransparency:
 
     def _leaves(self, size: int | None = None) -> list[bytes]:
         if size is not None and size > len(self._store.events):
-            raise ProofNotFoundError(f"no tree of {size}")
+            raise proof_not_found(f"no tree of {size}")
         events = enumerate(self._store.events[:size], start=1)
         return [leaf_of(position, event, encode(event)) for position, event in events]
 
@@ -486,7 +490,7 @@ class ScriptedModels:
         for model in self.models():
             if model.name == name:
                 return model
-        raise UnknownModelError("ai_models.yml")
+        raise unknown_model("ai_models.yml")
 
     async def explain(self, tenant_id: str, model: str) -> Route:
         return self.route()

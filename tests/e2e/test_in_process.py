@@ -12,9 +12,10 @@ import pytest
 
 from domain.calls.models import Answer, AnswerStream
 from domain.credentials.resolution import Source
-from domain.errors import InvalidRequestError, NoCredentialError, UnknownModelError
+from domain.errors import ErrorCode, InvalidRequestError, NoCredentialError
 from keyledger.in_process import InProcess, in_process
 from scripts.demo.stand_in_provider import StandInProvider
+from tests.support.errors import raises
 from tests.support.service import environment
 from tests.support.store import open_store
 
@@ -61,7 +62,7 @@ def test_a_backend_completes_streams_and_embeds_as_a_tenant(database_url: str, t
 def test_what_goes_wrong_is_one_of_our_errors(database_url: str, tmp_path: Path) -> None:
     async def use(provider: StandInProvider) -> None:
         async with ledger(database_url, str(tmp_path), provider) as opened:
-            with pytest.raises(UnknownModelError):
+            with raises(ErrorCode.UNKNOWN_MODEL):
                 await opened.complete(TENANT, "nothing", HELLO)
             with pytest.raises(NoCredentialError):
                 await opened.complete(TENANT, "claude-sonnet-4-5", HELLO)

@@ -5,13 +5,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.errors import (
-    CommandReusedError,
-    CredentialNotFoundError,
-    NoCredentialError,
-    StoreUnavailableError,
-    VersionConflictError,
-)
+from domain.credentials.command_batch import command_reused
+from domain.errors import CredentialNotFoundError, NoCredentialError, StoreUnavailableError, VersionConflictError
 from keyledger.embedded_postgres import EmbeddedPostgresError
 from keyledger.settings.settings import SettingsError
 from keyledger.settings.yaml_document import DocumentError
@@ -77,7 +72,7 @@ ENDINGS = [
     pytest.param(StartError("no key"), 4, ["no key"], id="a start that is refused"),
     pytest.param(EmbeddedPostgresError("no build"), 3, ["no build"], id="an embedded server that does not start"),
     pytest.param(VersionConflictError(3, precondition=True), 5, None, id="a conflict"),
-    pytest.param(CommandReusedError(), 5, None, id="a command id used twice"),
+    pytest.param(command_reused(), 5, None, id="a command id used twice"),
     pytest.param(CredentialNotFoundError(TENANT, "openai"), 4, None, id="a refusal"),
     pytest.param(NoCredentialError(TENANT, "openai", "none"), 4, None, id="no key"),
     pytest.param(SettingsError(("A: x", "B: y")), 4, ["A: x", "B: y"], id="settings not fit to start with"),

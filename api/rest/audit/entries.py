@@ -19,9 +19,8 @@ from api.rest.audit.filters import FILTER_NAMES, FilterOf
 from api.rest.examples import ENTRIES, ENTRY
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditPage, Limit
-from domain.audit.entries import AuditEntry, AuditFilter
+from domain.audit.entries import AuditEntry, AuditFilter, entry_not_found
 from domain.audit.query import recorded_query
-from domain.errors import AuditEntryNotFoundError
 
 router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 
@@ -72,7 +71,7 @@ def get_audit_entry(
     found = services.audit.entries(AuditFilter(after=position - 1, before=position + 1, limit=1))
     services.audit_recorder.read(exchange.meta(""), "entry", None)
     if not found:
-        raise AuditEntryNotFoundError(position)
+        raise entry_not_found(position)
     return view_of(found[0])
 
 

@@ -137,7 +137,7 @@ def _check_kind(scope: Scope) -> None:
 
 
 def _target(raw: str) -> tuple[str, str, str]:
-    """Return tenant, provider and normalised path. Raises HttpError, InvalidRequestError, InvalidPathError."""
+    """Return tenant, provider and normalised path. Raises HttpError, InvalidRequestError."""
     address = _ADDRESS.fullmatch(raw)
     if address is None:
         raise HttpError("not-found", _NOTHING_HERE)

@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from yarl import URL
 
-from domain.calls.native_path import normalised_query
+from domain.calls.native_path import invalid_path, normalised_query
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Route
 from domain.endpoints.forms import EndpointForm, kept_endpoint
-from domain.errors import InvalidPathError, ProviderUnavailableError
+from domain.errors import ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, KeyHeader, Origin, origin_of
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -48,13 +48,13 @@ class Reach:
     api_version: str | None = None
 
     def url(self, path: str, query: str) -> str:
-        """Return where a native call goes. path: normalised. Raises InvalidPathError."""
+        """Return where a native call goes. path: normalised. Raises InvalidRequestError."""
         if self.deployment is None:
             # Clients write the version into the path or into their base URL; here it is in `base` already.
             below = "" if path == "v1" else path.removeprefix("v1/")
             return _joined(self.base, below, normalised_query(query))
         if "%2F" in path:
-            raise InvalidPathError("must not hold escaped slashes for azure, where they could name another deployment")
+            raise invalid_path("must not hold escaped slashes for azure, where they could name another deployment")
         below = _AZURE_PREFIX.sub("", path, count=1)
         if self.api_version is None:
             return _joined(self.base, below, normalised_query(query, "api-version"))

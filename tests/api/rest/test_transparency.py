@@ -6,10 +6,10 @@ import json
 import pytest
 
 from api.front.auth import Role
-from domain.errors import CheckpointRefusedError, CredentialIntegrityError, SigningOffError, StoreUnavailableError
+from domain.errors import CheckpointRefusedError, CredentialIntegrityError, StoreUnavailableError
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
-from domain.proofs.proofs import ProvenLeaf
+from domain.proofs.proofs import ProvenLeaf, signing_off
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT, Harness
 
 AUDIT = "/api/v1/audit"
@@ -63,7 +63,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize(
         ("refusal", "status", "code"),
         [
-            (SigningOffError(), 404, "signing-off"),
+            (signing_off(), 404, "signing-off"),
             (CheckpointRefusedError("the log went back"), 500, "checkpoint-refused"),
             (StoreUnavailableError(), 503, "store-unavailable"),
         ],

@@ -67,13 +67,13 @@ def test_a_filter_that_means_nothing_is_refused_by_the_name_of_the_term(text: st
         return
     with pytest.raises(InvalidRequestError) as refusal:
         parse(text, NOW)
-    assert [fault.field for fault in refusal.value.faults] == [field]
+    assert [fault.field for fault in refusal.value.fields] == [field]
 
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         parse("tenant:acme since:soon", NOW)
-    assert [fault.field for fault in refusal.value.faults] == ["tenant", "since"]
+    assert [fault.field for fault in refusal.value.fields] == ["tenant", "since"]
     assert "acme" not in refusal.value.detail
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.calls.native_path import normalised_path, normalised_query
-from domain.errors import InvalidPathError
+from domain.errors import ErrorCode, InvalidRequestError
+from tests.support.errors import raises
 
 PASSED = [
     ("v1/chat/completions", "v1/chat/completions"),
@@ -73,7 +74,7 @@ def test_a_path_passes_in_its_one_form(raw, expected):
 
 @pytest.mark.parametrize(("raw", "reason"), REFUSED)
 def test_a_path_that_could_lead_elsewhere_is_refused_and_not_repeated(raw, reason):
-    with pytest.raises(InvalidPathError, match=reason) as caught:
+    with raises(ErrorCode.INVALID_PATH, match=reason) as caught:
         normalised_path(raw)
     assert len(raw) < 5 or raw not in caught.value.detail
 
@@ -112,7 +113,7 @@ def test_whatever_is_given_stays_below_the_base_path_however_often_it_is_decoded
     base = "https://api.example.com/base/v1"
     try:
         path = normalised_path(raw)
-    except InvalidPathError:
+    except InvalidRequestError:
         return
     url = urlsplit(f"{base}/{path}")
     assert (url.scheme, url.netloc, url.query, url.fragment) == ("https", "api.example.com", "", "")
@@ -143,5 +144,5 @@ def test_a_query_passes_without_what_others_decide(raw, expected, dropped):
 
 @pytest.mark.parametrize("raw", ["a=b c", "a=\x00", "a=#x", "a=\xe9", "a\r\nb"])
 def test_a_query_that_is_none_is_refused(raw):
-    with pytest.raises(InvalidPathError):
+    with raises(ErrorCode.INVALID_PATH):
         normalised_query(raw)

@@ -13,9 +13,9 @@ from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Credential, Precondition, SetCredential, stream_id
 from domain.credentials.service import ATTEMPTS, CredentialService
 from domain.errors import (
-    CommandReusedError,
     CredentialIntegrityError,
     CredentialNotFoundError,
+    InvalidRequestError,
     StoreUnavailableError,
     VersionConflictError,
 )
@@ -153,7 +153,7 @@ def test_each_is_refused_for_its_own_reason() -> None:
         ]
     )
 
-    kinds = [CommandReusedError, CredentialNotFoundError, VersionConflictError, Credential, CredentialNotFoundError]
+    kinds = [InvalidRequestError, CredentialNotFoundError, VersionConflictError, Credential, CredentialNotFoundError]
     assert [type(outcome) for outcome in outcomes] == kinds
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.credentials.credential import Command, Credential, CredentialSet, Precondition, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
-from domain.errors import CredentialNotFoundError, RefusedError, VersionConflictError
+from domain.errors import CredentialNotFoundError, ServiceError, VersionConflictError
 from tests.support.scenario import (
     KEY,
     NOW,
@@ -118,7 +118,7 @@ def test_any_commands_lead_to_gapless_versions_or_refusals(commands: list[Comman
         before = state.version if state else 0
         try:
             events = decide(state, command, NOW, ClearSealer())
-        except RefusedError:
+        except ServiceError:
             continue
         assert [event.originator_version for event in events] == list(range(before + 1, before + 1 + len(events)))
         state = evolve(events[-1]) if events else state

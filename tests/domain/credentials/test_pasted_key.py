@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domain.credentials.pasted_key import MISTAKES, pasting_fault, pasting_warning
 from domain.credentials.providers import BUILT_IN, CredentialConfig, check, key_fault
 from domain.endpoints.rules import EndpointRules
-from domain.errors import InvalidCredentialError
+from domain.errors import InvalidRequestError
 
 PASTED = [
     ("quotes", '"sk-tenant-key-0123456789"'),
@@ -67,9 +67,9 @@ RULES = {mistake.name: mistake.rule for mistake in MISTAKES}
 @pytest.mark.parametrize(("name", "pasted"), PASTED)
 @pytest.mark.parametrize("provider", ["openai", "azure", "vllm"])
 def test_what_is_not_a_key_is_named_with_the_fix_and_never_repeated(name: str, pasted: str, provider: str) -> None:
-    with pytest.raises(InvalidCredentialError) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         check(BUILT_IN.named(provider), f" {pasted}\n", CredentialConfig(), EndpointRules())
-    fault = next(fault for fault in refusal.value.faults if fault.field == "api_key")
+    fault = next(fault for fault in refusal.value.fields if fault.field == "api_key")
     assert fault.rule == RULES[name]
     assert pasted not in refusal.value.detail
     assert "0123456789" not in refusal.value.detail

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from domain.credentials.providers import BUILT_IN, CredentialConfig, check
 from domain.endpoints.rules import EndpointRules
-from domain.errors import InvalidCredentialError, UnknownProviderError
+from domain.errors import ErrorCode, InvalidRequestError
+from tests.support.errors import raises
 
 KEY = "sk-0123456789"
 AZURE = {"endpoint": "https://res.openai.azure.com", "api_version": "2024-10-21", "deployment_name": "gpt-4o"}
@@ -16,8 +17,8 @@ RULES = EndpointRules.of([])
 def faults(provider: str, key: str = KEY, **config: str) -> set[str]:
     try:
         check(BUILT_IN.named(provider), key, CredentialConfig(**config), RULES)
-    except InvalidCredentialError as refusal:
-        return {fault.field for fault in refusal.faults}
+    except InvalidRequestError as refusal:
+        return {fault.field for fault in refusal.fields}
     return set()
 
 
@@ -72,13 +73,13 @@ def test_a_key_is_stripped_once_and_for_all() -> None:
 @given(st.text(min_size=1), st.text(min_size=6))
 def test_no_fault_repeats_what_was_sent(key: str, text: str) -> None:
     config = CredentialConfig(endpoint="§" + text, api_version="§" + text, deployment_name="§" + text)
-    with pytest.raises(InvalidCredentialError) as refusal:
+    with raises(ErrorCode.INVALID_CREDENTIAL) as refusal:
         check(BUILT_IN.named("azure"), "§" + key, config, RULES)
     assert "§" not in refusal.value.detail
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownProviderError) as refusal:
+    with raises(ErrorCode.UNKNOWN_PROVIDER) as refusal:
         BUILT_IN.named("ореnai")
     assert "openai" in refusal.value.detail
     assert "ореnai" not in refusal.value.detail

@@ -10,7 +10,7 @@ from domain.credentials.credential import CredentialSet, decide, evolve
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.recording import recordable, without_keys
 from domain.credentials.secret import Secret
-from domain.errors import InvalidCredentialError
+from domain.errors import InvalidRequestError
 from domain.event import CommandMeta, envelope
 from domain.operations.encryption_keys import EncryptionKeyIntroduced
 from tests.support.scenario import KEY, NOW, OTHER_KEY, ClearSealer, delete_credential, set_credential, was_set
@@ -74,9 +74,9 @@ def test_an_event_never_holds_the_key_it_is_about(make, past, member):
 @pytest.mark.parametrize("name", CONFIG_FIELDS)
 def test_settings_that_hold_the_key_they_replace_are_refused_by_name(name):
     command = set_credential(OTHER_KEY, config=CredentialConfig(**{name: f"x-{STORED}"}))
-    with pytest.raises(InvalidCredentialError) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         _decided(command, [was_set(1, STORED)])
-    assert [fault.field for fault in refusal.value.faults] == [name]
+    assert [fault.field for fault in refusal.value.fields] == [name]
     assert STORED not in refusal.value.detail
 
 

@@ -5,7 +5,8 @@ import pytest
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Precondition
 from domain.credentials.service import ATTEMPTS, CredentialService
-from domain.errors import CommandReusedError, CredentialNotFoundError, StoreUnavailableError, VersionConflictError
+from domain.errors import CredentialNotFoundError, ErrorCode, StoreUnavailableError, VersionConflictError
+from tests.support.errors import raises
 from tests.support.scenario import (
     FAULTS,
     KEY,
@@ -89,7 +90,7 @@ def test_a_repeated_delete_answers_as_the_first_time() -> None:
 def test_a_command_id_used_for_something_else_is_refused(command: AdminCommand) -> None:
     log = MemoryLog()
     service(log).handle(set_credential(command_id="again", may_repeat=True))
-    with pytest.raises(CommandReusedError):
+    with raises(ErrorCode.IDEMPOTENCY_KEY_REUSED):
         service(log).handle(command)
 
 

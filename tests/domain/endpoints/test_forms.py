@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from domain.credentials.providers import BUILT_IN, CredentialConfig, Provider, check
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, kept_endpoint
 from domain.endpoints.rules import EndpointRules
-from domain.errors import InvalidCredentialError
+from domain.errors import InvalidRequestError
 
 RESOURCE = "https://r-1.openai.azure.com"
 FOUNDRY = "https://r-1.services.ai.azure.com"
@@ -69,9 +69,9 @@ AZURE_REFUSED = [
 
 @pytest.mark.parametrize(("pasted", "said"), AZURE_REFUSED)
 def test_an_endpoint_of_azure_that_leads_elsewhere_is_refused_with_the_form_wanted(pasted: str, said: str) -> None:
-    with pytest.raises(InvalidCredentialError) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         kept("azure", pasted, api_version="2024-10-21", deployment_name="gpt-4o")
-    (fault,) = refusal.value.faults
+    (fault,) = refusal.value.fields
     assert fault.field == "endpoint"
     assert said in fault.rule
     assert "r-1" not in fault.rule

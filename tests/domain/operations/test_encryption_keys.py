@@ -1,9 +1,7 @@
 """The life of encryption keys."""
 
-import pytest
-
 from domain.credentials.credential import ReencryptCredential
-from domain.errors import CredentialNotFoundError, KeyNotRetirableError, UnreadableCredentialError
+from domain.errors import CredentialNotFoundError, ErrorCode, UnreadableCredentialError
 from domain.operations.encryption_keys import (
     EncryptionKeyIntroduced,
     Keys,
@@ -14,6 +12,7 @@ from domain.operations.encryption_keys import (
     retire,
     start_rotation,
 )
+from tests.support.errors import raises
 from tests.support.scenario import KEY, NOW, TENANT, ClearSealer, given, meta, set_credential, was_deleted, was_set
 
 OLD, NEW = "k0000000001", "k0000000002"
@@ -33,12 +32,12 @@ def test_a_key_is_retired_once() -> None:
     events = introduced(OLD)
     retired = retire(replay(events), OLD, 7, meta(), NOW)
     assert (retired.originator_version, retired.unrecoverable) == (2, 7)
-    with pytest.raises(KeyNotRetirableError, match="retired already"):
+    with raises(ErrorCode.KEY_NOT_RETIRABLE, match="retired already"):
         retire(replay([*events, retired]), OLD, 7, meta(), NOW)
 
 
 def test_a_key_the_log_does_not_know_is_not_retired() -> None:
-    with pytest.raises(KeyNotRetirableError, match="does not know"):
+    with raises(ErrorCode.KEY_NOT_RETIRABLE, match="does not know"):
         retire(replay(introduced(OLD)), NEW, 0, meta(), NOW)
 
 

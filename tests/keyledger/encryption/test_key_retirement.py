@@ -1,14 +1,13 @@
 """A key is retired when nothing needs it, and refused with every reason otherwise."""
 
-import pytest
-
 from domain.audit.entries import Action
-from domain.errors import KeyNotRetirableError
+from domain.errors import ErrorCode
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRecords
 from tests.support.checker import check
+from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, rotator, statuses, tenants
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
@@ -18,9 +17,10 @@ def retirer(store: Store) -> Retirer:
 
 
 def reasons(store: Store, key_id: str) -> tuple[str, ...]:
-    with pytest.raises(KeyNotRetirableError) as refused:
+    with raises(ErrorCode.KEY_NOT_RETIRABLE) as refused:
         retirer(store).plan(key_id, lambda step, done, total: None)
-    return refused.value.reasons
+    said = refused.value.detail
+    return tuple(said.removeprefix("The key cannot be retired: ").removesuffix(".").split("; "))
 
 
 def test_a_key_that_nothing_needs_is_retired_and_the_trail_says_what_is_lost(database_url: str) -> None:
@@ -76,5 +76,5 @@ def test_what_changed_after_the_plan_is_noticed(database_url: str) -> None:
         plan = one.plan(OLD.primary_id, lambda step, done, total: None)
         with open_store(database_url, OLD) as late:
             late.set(tenants(1)[0], "openai", "sk-late-0123456789")
-        with pytest.raises(KeyNotRetirableError, match="sealed under it: 1"):
+        with raises(ErrorCode.KEY_NOT_RETIRABLE, match="sealed under it: 1"):
             one.carry_out(plan, meta())

@@ -13,7 +13,7 @@ import pytest
 from domain.credentials.credential import CredentialEvent, SetCredential, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.errors import CredentialNotFoundError, RotationRefusedError, ServiceError
+from domain.errors import CredentialNotFoundError, ErrorCode, ServiceError
 from domain.event import CommandMeta
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
@@ -26,6 +26,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.encryption.reencryption import BATCH
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
+from tests.support.errors import raises
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 OLD = Keyring(ENCRYPTION_KEY)
@@ -145,7 +146,7 @@ def test_a_rotation_is_refused_while_a_service_does_not_know_the_key(database_ur
     with open_store(database_url, BOTH) as store:
         behind = Presence(store.pool)
         behind.beat(OLD)
-        with pytest.raises(RotationRefusedError, match="does not know the key"):
+        with raises(ErrorCode.ROTATION_REFUSED, match="does not know the key"):
             rotate(store)
         behind.leave()
         Presence(store.pool).beat(BOTH)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.errors import RotationNotFoundError, RotationRefusedError, StoreUnavailableError
+from domain.errors import ErrorCode, StoreUnavailableError
 from domain.event import CommandMeta
 from domain.operations.rotation import RotationState, RotationStatus
 from keyledger.encryption.nodes import Presence
@@ -16,6 +16,7 @@ from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import SILENT_S, RotationRecords
 from keyledger.encryption.rotation_service import KeyWork, RecordedRun, Rotations
 from tests.support.checker import check
+from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
 from tests.support.store import Store, open_store
 
@@ -122,7 +123,7 @@ def test_one_that_fell_silent_reads_as_interrupted_on_every_node(many: Store) ->
 def test_a_second_one_beside_it_in_the_same_service_is_refused(many: Store) -> None:
     here, gate = gated(many)
     begun = here.start(meta("rotate-1", may_repeat=True))
-    with pytest.raises(RotationRefusedError, match="runs one already"):
+    with raises(ErrorCode.ROTATION_REFUSED, match="runs one already"):
         here.start(meta())
     assert here.start(meta("rotate-1", may_repeat=True)).rotation_id == begun.rotation_id
     gate.pass_on.release(10)
@@ -153,7 +154,7 @@ def test_what_cannot_be_opened_is_named(many: Store) -> None:
 
 def test_a_node_that_does_not_know_the_key_is_in_its_way(many: Store) -> None:
     Presence(many.pool).beat(OLD)
-    with pytest.raises(RotationRefusedError, match="does not know the key"):
+    with raises(ErrorCode.ROTATION_REFUSED, match="does not know the key"):
         rotations(many).start(meta())
     assert not rotations(many).rotations()
 
@@ -175,7 +176,7 @@ def test_an_outage_is_told_as_a_failure(many: Store) -> None:
 def test_a_rotation_that_nobody_began_is_not_found(store: Store) -> None:
     here = rotations(store)
     for ask in (here.rotation, here.cancel):
-        with pytest.raises(RotationNotFoundError):
+        with raises(ErrorCode.ROTATION_NOT_FOUND):
             ask(str(uuid4()))
     here.stop()
 

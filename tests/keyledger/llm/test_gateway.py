@@ -8,7 +8,7 @@ import pytest
 
 from domain.calls.models import Answer, AnswerStream
 from domain.credentials.resolution import Receipt, Source
-from domain.errors import InvalidRequestError, NoCredentialError, UnknownModelError
+from domain.errors import ErrorCode, InvalidRequestError, NoCredentialError
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.keyledger.llm.rig import (
     KEY,
@@ -22,6 +22,7 @@ from tests.keyledger.llm.rig import (
     whole,
     with_gateway,
 )
+from tests.support.errors import raises
 
 CHAT = {
     "openai": ("/openai/v1/chat/completions", "authorization"),
@@ -219,7 +220,7 @@ def test_a_stream_that_is_closed_early_closes_its_connection(provider_server):
 
 
 def test_a_model_that_nobody_listed_is_unknown(provider_server):
-    with pytest.raises(UnknownModelError, match=r"test_models\.yml"):
+    with raises(ErrorCode.UNKNOWN_MODEL, match=r"test_models\.yml"):
         with_gateway(Keys(provider_server.url), lambda gateway: whole(gateway, "gpt-unheard-of"))
 
 

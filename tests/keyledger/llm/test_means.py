@@ -3,14 +3,13 @@
 import asyncio
 from dataclasses import dataclass, field
 
-import pytest
-
 from domain.credentials.resolution import ResolvedCredential
 from domain.endpoints.rules import EndpointRules
-from domain.errors import UnknownModelError
+from domain.errors import ErrorCode
 from keyledger.llm import Gateway, Means
 from keyledger.settings.ai_models import Catalogue
 from tests.keyledger.llm.rig import TENANT, Keys, catalogue, stand_in, whole
+from tests.support.errors import raises
 from tests.support.meter import ListeningMeter
 
 
@@ -37,7 +36,7 @@ def test_a_call_under_way_does_not_notice_a_change() -> None:
         means = Means(Catalogue("empty.yml", ()), Keys(url, {TENANT: "sk-after-0123456789"}), EndpointRules())
         before.go_on.set()
         assert (await call)["choices"]
-        with pytest.raises(UnknownModelError, match=r"empty\.yml"):
+        with raises(ErrorCode.UNKNOWN_MODEL, match=r"empty\.yml"):
             await whole(gateway, "openai-legacy")
         await gateway.aclose()
 

@@ -17,7 +17,7 @@ import pytest
 from domain.calls.models import AnswerStream
 from domain.credentials.resolution import ResolvedCredential, Route
 from domain.credentials.secret import Secret
-from domain.errors import ServiceError
+from domain.errors import ServiceError, StoreUnavailableError
 from keyledger.llm import Timeouts
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.keyledger.llm.rig import HELLO, PROVIDERS, TENANT, WEATHER, Keys, chunks, text_of, whole, with_gateway
@@ -99,7 +99,7 @@ def _reachable(start: object) -> Iterator[object]:
 
 
 def test_the_search_finds_a_key_that_is_there():
-    error = ServiceError("x")
+    error = StoreUnavailableError("x")
     error.__context__ = ValueError({"deep": [canary().encode()]})
     assert any(_holds_canary(value) for value in _reachable(error))
     assert _holds_canary(f"x{base64.b64encode(canary().encode()).decode()}")

@@ -13,13 +13,14 @@ import pytest
 
 from api.front.auth import Role, format_named_key
 from domain.credentials.secret import Secret
-from domain.errors import CheckpointRefusedError, ProofNotFoundError, SigningOffError
+from domain.errors import CheckpointRefusedError, ErrorCode
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, root_of, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note
 from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key, verifier_of
+from tests.support.errors import raises
 from tests.support.evidence import signed
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
@@ -146,7 +147,7 @@ class TestNothingIsSigned:
         self.refused(store, tmp_path / "data", "DATA_DIR cannot be written")
 
     def test_without_a_key(self, store: Store, tmp_path: Path) -> None:
-        with pytest.raises(SigningOffError):
+        with raises(ErrorCode.SIGNING_OFF):
             transparency(store, tmp_path, None).checkpoint()
         assert not (tmp_path / FOLDER).exists()
 
@@ -271,9 +272,9 @@ def test_a_root_is_that_of_the_leaves_of_the_evidence(tall: Transparency) -> Non
 
 def test_what_is_beyond_the_log_has_no_proof(tall: Transparency) -> None:
     for ask in (lambda: tall.inclusion(301, None), lambda: tall.inclusion(1, 301), lambda: tall.consistency(1, 301)):
-        with pytest.raises(ProofNotFoundError):
+        with raises(ErrorCode.NO_SUCH_PROOF):
             ask()
-    with pytest.raises(ProofNotFoundError):
+    with raises(ErrorCode.NO_SUCH_PROOF):
         tall.consistency(300, 299)
 
 

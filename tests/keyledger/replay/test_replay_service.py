@@ -8,11 +8,12 @@ import httpx
 import psycopg
 import pytest
 
-from domain.errors import ReplayConflictError
+from domain.errors import ErrorCode
 from domain.event import CommandMeta
 from domain.operations.replay import ReplayState, ReplayStatus, Swap
 from keyledger.replay import replay_service as replays
 from keyledger.replay.replay_service import Replays
+from tests.support.errors import raises
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import Store, open_store
 
@@ -108,7 +109,7 @@ def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store:
     here = Replays(store.pool, store.url, store.log, now)
     with store.superuser() as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with pytest.raises(ReplayConflictError, match="audit_trail is running"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is running"):
             here.start("audit_trail", Swap.IF_EQUAL, META)
         elsewhere.execute("SELECT pg_advisory_unlock_all()")
     begun = here.start("audit_trail", Swap.IF_EQUAL, META)
@@ -132,7 +133,7 @@ def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
     operator = Replays(store.pool, store.url, store.log, now)
     begun = operator.start("audit_trail", Swap.ALWAYS, META)
     at_work.wait()
-    with pytest.raises(ReplayConflictError, match="already"):
+    with raises(ErrorCode.REPLAY_CONFLICT, match="already"):
         operator.start("current_credentials", Swap.ALWAYS, META)
     stopping = threading.Thread(target=operator.stop)
     stopping.start()

@@ -7,9 +7,10 @@ import pytest
 
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.credentials.providers import BUILT_IN
-from domain.errors import UnknownModelError
+from domain.errors import ErrorCode
 from keyledger.settings.ai_models import load_catalogue
 from keyledger.settings.yaml_document import DocumentError
+from tests.support.errors import raises
 from tests.support.places import REPOSITORY
 
 SHIPPED = REPOSITORY / "ai_models.yml"
@@ -65,7 +66,7 @@ def test_an_entry_says_how_its_model_is_called(tmp_path, entry, expected):
 
 def test_a_model_that_is_not_listed_is_unknown_and_the_file_is_named(tmp_path):
     catalogue = load(tmp_path, "completion_models: []\nembedding_models:\n")
-    with pytest.raises(UnknownModelError, match=r"models\.yml"):
+    with raises(ErrorCode.UNKNOWN_MODEL, match=r"models\.yml"):
         catalogue.model("m")
 
 
@@ -245,7 +246,7 @@ class TestPatterns:
         "name", ["openai/", "openai/*", "openai/a b", "openai/\u0430", "openai/?x", "o", "openai/responses/x"]
     )
     def test_what_no_model_is_called_is_not_served(self, tmp_path, name):
-        with pytest.raises(UnknownModelError):
+        with raises(ErrorCode.UNKNOWN_MODEL):
             load(tmp_path, self.TEXT).model(name)
 
     def test_a_pattern_is_not_a_model_to_ask_for(self, tmp_path):

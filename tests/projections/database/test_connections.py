@@ -7,10 +7,11 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 
-from domain.errors import ReplayConflictError
+from domain.errors import ErrorCode
 from projections.database.connections import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
 from projections.replay.replaying import VIEWS, rebuild
 from projections.replay.shadow_table import is_replayed, new_shadow
+from tests.support.errors import raises
 from tests.support.pooler import pooled
 from tests.support.store import Store
 
@@ -96,6 +97,6 @@ def test_a_replay_works_through_a_pooler_and_a_second_one_is_refused(store: Stor
         with connect(pooler.url) as connection:
             with new_shadow(pooler.url, connection, "audit_trail"):
                 assert is_replayed(connection, "audit_trail")
-                with pytest.raises(ReplayConflictError, match="running already"):
+                with raises(ErrorCode.REPLAY_CONFLICT, match="running already"):
                     rebuild(pooler.url, "audit_trail")
             assert not is_replayed(connection, "audit_trail")

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from domain.credentials.stored import Stored
-from domain.errors import CredentialIntegrityError, ReplayConflictError, StoreUnavailableError, UnknownProjectionError
+from domain.errors import CredentialIntegrityError, ErrorCode, StoreUnavailableError
 from domain.operations.replay import Difference, Swap
 from keyledger.encryption.keyring import Keyring
 from projections.database.connections import Row, connect
@@ -16,6 +16,7 @@ from projections.replay import shadow_table as shadow
 from projections.replay.replaying import VIEWS, compare, rebuild
 from projections.replay.status import standing
 from tests.support.checker import check
+from tests.support.errors import raises
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
 
@@ -123,7 +124,7 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
     with store.superuser() as database:
         database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with pytest.raises(ReplayConflictError, match="running already"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="running already"):
             rebuild(store.url, "audit_trail")
 
 
@@ -153,7 +154,7 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(UnknownProjectionError, match="current_credentials, audit_trail"):
+    with raises(ErrorCode.UNKNOWN_PROJECTION, match="current_credentials, audit_trail"):
         rebuild(store.url, "nothing")
 
 
@@ -253,7 +254,7 @@ def test_a_view_that_a_long_transaction_reads_is_left_and_the_others_go_on(
     fill(store)
     with psycopg.connect(store.url) as dump:
         dump.execute("SELECT count(*) FROM current_credentials")
-        with pytest.raises(ReplayConflictError, match="long transaction"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="long transaction"):
             rebuild(store.url, "current_credentials")
         store.set(TENANT, "openai", f"{KEY}-3")
     assert rebuild(store.url, "current_credentials").swapped
@@ -265,7 +266,7 @@ def test_a_role_that_does_not_own_a_view_is_told_so(store: Store) -> None:
         database.execute("DROP ROLE IF EXISTS guest_of_views")
         database.execute("CREATE ROLE guest_of_views LOGIN")
         url = psycopg.conninfo.make_conninfo(store.url, user="guest_of_views")
-        with pytest.raises(ReplayConflictError, match="owns audit_trail"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="owns audit_trail"):
             rebuild(url, "audit_trail")
         database.execute("DROP ROLE guest_of_views")
 

@@ -18,15 +18,16 @@ from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.resolution import Route
 from domain.endpoints.rules import EndpointRules
 from domain.errors import (
+    ErrorCode,
     ProviderTimeoutError,
     ProviderUnavailableError,
     RejectedCredentialError,
     ServiceError,
-    UnknownProviderError,
 )
 from keyledger.llm import Means, PassThrough, Timeouts
 from tests.keyledger.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.keyledger.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
+from tests.support.errors import raises
 from tests.support.meter import ListeningMeter
 from tests.support.native_provider import NativeProvider, native_provider
 
@@ -140,7 +141,7 @@ def test_what_the_caller_sends_in_the_provider_s_key_header_does_not_reach_it(se
 
 
 def test_an_unknown_provider_is_refused_before_anything_is_resolved(server):
-    with pytest.raises(UnknownProviderError):
+    with raises(ErrorCode.UNKNOWN_PROVIDER):
         ask(server, call("acme"))
     assert server.heard == []
 

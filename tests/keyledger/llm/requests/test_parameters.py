@@ -30,7 +30,7 @@ tags timeout use_litellm_proxy
 def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: "sk-smuggled-0123456789"})
-    (fault,) = refused.value.faults
+    (fault,) = refused.value.fields
     assert fault.field == name
     assert "smuggled" not in str(refused.value)
 
@@ -41,7 +41,7 @@ def test_a_control_word_of_the_adapter_is_refused_by_name(name):
 def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: 1})
-    assert [fault.field for fault in refused.value.faults] == ["an unknown member"]
+    assert [fault.field for fault in refused.value.fields] == ["an unknown member"]
     assert not name or name not in str(refused.value)
 
 
@@ -85,13 +85,13 @@ def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
 def test_a_wrong_form_is_refused_with_its_field(params, field):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request(params)
-    assert [fault.field for fault in refused.value.faults] == [field]
+    assert [fault.field for fault in refused.value.fields] == [field]
 
 
 def test_all_faults_are_named_at_once():
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": 1, "stream": 1, "n": 0, "api_key": "x"})
-    assert {fault.field for fault in refused.value.faults} == {"messages", "stream", "n", "api_key"}
+    assert {fault.field for fault in refused.value.fields} == {"messages", "stream", "n", "api_key"}
 
 
 def test_nesting_without_measure_is_refused():
@@ -119,7 +119,7 @@ def test_embeddings_take_texts_and_tokens(value):
 def test_embeddings_refuse_other_inputs(value):
     with pytest.raises(InvalidRequestError) as refused:
         embeddings_request({"input": value})
-    assert refused.value.faults[0].field == "input"
+    assert refused.value.fields[0].field == "input"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_anthropic_has_no_words_for_is_refused_before_it_is_sent(params, fi
         try:
             with_gateway(Keys(server.url), lambda gateway: whole(gateway, f"anthropic-{adapter}", **params))
         except InvalidRequestError as refused:
-            assert field in {fault.field for fault in refused.faults}
+            assert field in {fault.field for fault in refused.fields}
             assert server.requests == []
         else:
             assert adapter == "litellm"  # it found words for it, and the provider decides
@@ -223,7 +223,7 @@ def test_any_request_is_refused_or_can_be_sent(params):
     try:
         request = chat_request(params)
     except InvalidRequestError as refused:
-        assert refused.faults
+        assert refused.fields
     else:
         json.dumps([request.members, request.extras], allow_nan=False).encode()
 

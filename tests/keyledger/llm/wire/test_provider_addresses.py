@@ -4,8 +4,9 @@ import pytest
 
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
-from domain.errors import InvalidPathError, ProviderUnavailableError
+from domain.errors import ErrorCode, ProviderUnavailableError
 from keyledger.llm.requests.provider_addresses import reach_of
+from tests.support.errors import raises
 
 ACCOUNT = "https://r.openai.azure.com/openai"
 DEPLOYED = f"{ACCOUNT}/deployments/dep-1"
@@ -67,7 +68,7 @@ def test_azure_without_versions_speaks_plain_openai(path):
 
 def test_azure_takes_no_escaped_slash_which_could_name_another_deployment():
     found = reach_of(route("azure", "https://r.openai.azure.com", "2024-10-21", "dep-1"))
-    with pytest.raises(InvalidPathError, match="escaped slashes"):
+    with raises(ErrorCode.INVALID_PATH, match="escaped slashes"):
         found.url("deployments%2Fother%2Fchat%2Fcompletions", "")
 
 
