@@ -20,7 +20,6 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections import audit_trail, transparency_log
-from projections.catch_up import CatchUp
 from projections.database.connections import open_pool
 
 GOAL = Goal(0.85)
@@ -47,10 +46,10 @@ def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
     pool = open_pool(dsn)
     try:
         writes, events = appends_of(CredentialLog(pool)), ready_events(scale)
-        work: list[Callable[[], object]] = [CatchUp(pool, audit_trail.TABLE, audit_trail.write).run]
+        work: list[Callable[[], object]] = [audit_trail.follower(pool).run]
         with tempfile.TemporaryDirectory() as data:
             if tree:
-                follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
+                follower = transparency_log.follower(pool)
                 signer = LogSigner(generate_signing_key("benchmark"))
                 work.append(Transparency(pool, dsn, follower, signer, Path(data), lambda: datetime.now(UTC)).checkpoint)
             with _each_second(work):

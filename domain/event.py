@@ -1,7 +1,7 @@
 """What every event of the log carries, whatever it is about: who asked, in which role, from where and why."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol, TypedDict
 from uuid import UUID
@@ -94,3 +94,8 @@ class Clock(Protocol):
     """Returns the time now, in UTC."""
 
     def __call__(self) -> datetime: ...
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine: the `Clock` of everything that runs."""
+    return datetime.now(UTC)

@@ -111,6 +111,11 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE,
             last[stream] = event.TOPIC
 
 
+def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
+    """Return what keeps the audit trail at the head of the log."""
+    return CatchUp(pool, TABLE, write)
+
+
 class PostgresAuditTrail:
     """Reads the view. Implements `domain.audit.entries.AuditTrail`."""
 

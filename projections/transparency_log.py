@@ -9,6 +9,7 @@ Standards: RFC 6962, C2SP tlog-tiles.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from psycopg import sql
+from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
@@ -23,8 +24,8 @@ from domain.proofs.tiles import (
     levels,
     partial_width,
 )
-from projections.catch_up import Appended
-from projections.database.connections import Connection
+from projections.catch_up import Appended, CatchUp
+from projections.database.connections import BoundedConnection, Connection
 
 TABLE = "transparency_log"
 COLUMNS = ("level", "tile", "hashes")
@@ -37,6 +38,11 @@ _STORE = """
 INSERT INTO {table} (level, tile, hashes) SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])
     ON CONFLICT (level, tile) DO UPDATE SET hashes = excluded.hashes
 """
+
+
+def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
+    """Return what keeps the tree at the head of the log."""
+    return CatchUp(pool, TABLE, write)
 
 
 def hash_of(appended: Appended) -> bytes:

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -21,7 +20,7 @@ from api.front.services import ReloadReport, Services, new_registry
 from domain.credentials.command_batch import AdminCommand, CommandResult
 from domain.credentials.fleet import Fleet
 from domain.errors import ServiceError
-from domain.event import CommandMeta, CommandSource
+from domain.event import CommandMeta, CommandSource, utc_now
 from keyledger.assembly.configuration import Configuration, configuration_of
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.for_commands import admin_address, database_of
@@ -56,7 +55,6 @@ from keyledger.settings.sources import SUPER_KEY_ALSO, StartEnvironment
 from keyledger.start_error import StartError
 from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
-from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
 from projections.database.connections import BoundedAsyncConnection, BoundedConnection, make_async_pool, open_pool
 from projections.fleet import PostgresFleet
@@ -168,27 +166,27 @@ def build(
     configuration = configuration_of(settings)
     pool, async_pool = open_pool(dsn), make_async_pool(dsn)
     log = CredentialLog(pool)
-    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    follower = audit_trail.follower(pool)
     presence = Presence(pool)
-    lasting = Lasting(dsn, pool, async_pool, log, follower, presence, _now)
+    lasting = Lasting(dsn, pool, async_pool, log, follower, presence, utc_now)
     usage = PostgresCredentialUsage(pool)
-    meter = UsageMeter(usage, AcceptanceRecords(log, _now), _now)
+    meter = UsageMeter(usage, AcceptanceRecords(log, utc_now), utc_now)
     gateway = Gateway(lambda: steering().means, meter=meter)
     steering = Steering(lasting, configuration, gateway.warming.look_again)
     pass_through = PassThrough(lambda: steering().means, meter=meter)
     trail = BackgroundCatchUp(follower, audit_trail.TABLE)
-    tree_follower = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
+    tree_follower = transparency_log.follower(pool)
     tree = BackgroundCatchUp(tree_follower, transparency_log.TABLE)
     signer = LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
-    transparency = Transparency(pool, dsn, tree_follower, signer, settings.data_dir, _now)
+    transparency = Transparency(pool, dsn, tree_follower, signer, settings.data_dir, utc_now)
     registry = new_registry()
-    checkpointing = Checkpointing(transparency, tree, _now, registry)
+    checkpointing = Checkpointing(transparency, tree, utc_now, registry)
     watch = LogWatch(pool, AnchorFile(settings.data_dir))
     with_keys = configuration.keyring is not None
     rotations = Rotations(lambda: _key_work(steering), RotationRecords(pool), log) if with_keys else None
     heartbeat = Heartbeat(steering.beat, presence.leave)
-    replays = Replays(pool, admin_address(settings, dsn), log, _now)
-    recorder = AuditRecorder(log, _now)
+    replays = Replays(pool, admin_address(settings, dsn), log, utc_now)
+    recorder = AuditRecorder(log, utc_now)
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(_admitted, lasting), steering.beat)
     lifespan = Lifespan(
         async_pool,
@@ -229,7 +227,7 @@ def build(
             endpoint_rules=settings.endpoint_rules,
             providers=settings.providers,
             tenant_credentials=settings.policy.tenant_credentials,
-            clock=_now,
+            clock=utc_now,
             readiness=readiness,
             reload=partial(_reload, reloader, supervisor),
             registry=registry,
@@ -313,9 +311,9 @@ def _require_keys(pool: ConnectionPool[BoundedConnection], configuration: Config
 def _record(log: CredentialLog, configuration: Configuration) -> None:
     """Write policy and keys into the log where they are new to it."""
     meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
-    record_policy(log, configuration.settings.policy, meta, _now)
+    record_policy(log, configuration.settings.policy, meta, utc_now)
     if configuration.keyring is not None:
-        introduce_keys(log, configuration.keyring, meta, _now)
+        introduce_keys(log, configuration.keyring, meta, utc_now)
 
 
 def service_from_environment(
@@ -337,7 +335,3 @@ def service_from_environment(
         service = build(settings, dsn, opened, lambda: load(at_start, dotenv), supervisor)
         service.prepare()
         return replace(service, _resources=opened.pop_all())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
-from domain.event import CommandMeta
+from domain.event import CommandMeta, utc_now
 from keyledger.assembly.configuration import keys_with_next_first
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.for_commands import admin_address, command_meta, database_of
@@ -32,7 +31,6 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError
 from projections import audit_trail
-from projections.catch_up import CatchUp
 from projections.database.connections import BoundedConnection, open_pool
 
 
@@ -71,7 +69,7 @@ class KeyOperation:
 
     def introduce_keys(self) -> None:
         """Record the configured keys in the log where it has not seen them. Raises StoreUnavailableError."""
-        introduce_keys(self._log, self._ring, self.meta, _now)
+        introduce_keys(self._log, self._ring, self.meta, utc_now)
 
     def recorded_run(self) -> RecordedRun:
         """Return a rotation that can be run and stopped, and that every node can be asked about."""
@@ -106,13 +104,13 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
 def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
     ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
-    follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
+    follower = audit_trail.follower(pool)
     statuses = KeyStatuses(pool, log, ring, follower)
     return KeyOperation(
         statuses=statuses,
-        rotator=Rotator(pool, log, ring, _now),
+        rotator=Rotator(pool, log, ring, utc_now),
         records=RotationRecords(pool),
-        retirer=Retirer(dsn, pool, log, alone, statuses, _now),
+        retirer=Retirer(dsn, pool, log, alone, statuses, utc_now),
         meta=command_meta(),
         _dsn=dsn,
         _pool=pool,
@@ -121,7 +119,3 @@ def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings
         _by_next=settings.next_encryption_key is not None,
         _alone=alone,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -6,9 +6,10 @@ Refuses: a database without the schema of this program, and a DATA_DIR without a
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from domain.event import utc_now
 from domain.operations.replay import RebuildResult, Swap
 from keyledger import embedded_postgres
 from keyledger.assembly.database_check import require_database, require_one_database
@@ -63,10 +64,6 @@ def keyless_replay(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[
 
         def replay(name: str, progress: Progress, swap: Swap, until: int | datetime | None) -> RebuildResult:
             meta = command_meta()
-            return recorded_replay(dsn, log, name, progress, swap=swap, until=until, meta=meta, clock=_now)
+            return recorded_replay(dsn, log, name, progress, swap=swap, until=until, meta=meta, clock=utc_now)
 
         yield replay
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

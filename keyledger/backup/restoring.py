@@ -6,13 +6,12 @@ DATABASE_ADMIN_URL, and DATA_DIR, are all that is read: no key is needed.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from domain.errors import CredentialIntegrityError
 from keyledger.assembly.database_check import prepare_database, require_one_database, require_reachable
 from keyledger.assembly.start_checks import contradiction_of
 from keyledger.backup.dump import BackupError, Contents, Told, read_dump
@@ -22,9 +21,7 @@ from keyledger.embedded_postgres import start
 from keyledger.encryption.nodes import running_nodes
 from keyledger.log.anchor import AnchorFile, Contradiction
 from keyledger.settings.settings import load_database
-from keyledger.store_verification import StoreVerdict, verify_store
-from projections import audit_trail, transparency_log
-from projections.catch_up import CatchUp
+from keyledger.store_verification import StoreVerdict, catch_up, verify_store
 from projections.database.connections import connect, open_pool, unavailable
 from projections.database.migration import STEPS
 
@@ -51,12 +48,7 @@ class Restoration:
         Raises StoreUnavailableError.
         """
         with closing(open_pool(self._dsn)) as pool, TemporaryDirectory() as without_checkpoint:
-            for follower in (
-                CatchUp(pool, audit_trail.TABLE, audit_trail.write),
-                CatchUp(pool, transparency_log.TABLE, transparency_log.write),
-            ):
-                with suppress(CredentialIntegrityError):  # the verification tells
-                    follower.run()
+            catch_up(pool)
             # The kept checkpoint is for whoever accepts: an older backup contradicts it, as it does the anchor.
             verdict = verify_store(self._dsn, None, Path(without_checkpoint), told)
             return verdict, contradiction_of(pool, AnchorFile(self._data_dir))

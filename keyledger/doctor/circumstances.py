@@ -4,26 +4,21 @@ Promises: nothing is started, created or changed; whatever cannot be had is told
 the others say that they could not look.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
+from domain.event import Clock, utc_now
 from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring
 from keyledger.settings.settings import Settings, SettingsError, load, load_data_dir, load_database
 from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
 from projections.database.migration import STEPS, version_of
-
-
-def now_in_utc() -> datetime:
-    """Return the time of this machine."""
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -38,7 +33,7 @@ class Circumstances:
     dotenv: Path
     host: str
     port: int
-    clock: Callable[[], datetime] = now_in_utc
+    clock: Clock = utc_now
     settings: Settings | None = None
     faults: tuple[str, ...] = ()
     data_dir: Path = Path(".data")

@@ -15,13 +15,12 @@ import os
 import signal
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, astuple
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from domain.credentials.secret import Secret
 from domain.errors import ErrorCode, StoreUnavailableError
-from domain.event import CommandMeta
+from domain.event import CommandMeta, utc_now
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
@@ -138,14 +137,10 @@ def _carry_out(asked_by: Connection) -> None:
     primary, *previous = map(Secret, order["keys"])
     pool = open_pool(order["dsn"])
     try:
-        sealing = LocalSealing(pool, CredentialLog(pool), Keyring(primary, previous), _now, order["rest"])
+        sealing = LocalSealing(pool, CredentialLog(pool), Keyring(primary, previous), utc_now, order["rest"])
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)
             asked_by.recv_bytes()
         _tell(asked_by, ended=True)
     finally:
         pool.close()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

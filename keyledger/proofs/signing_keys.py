@@ -14,14 +14,13 @@ Standards: RFC 8032 (Ed25519), C2SP signed-note, C2SP tlog-cosignature.
 
 import base64
 import secrets
-from collections.abc import Callable
-from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
+from domain.event import Clock, utc_now
 from domain.proofs.signed_note import (
     COSIGNATURE_V1,
     ED25519,
@@ -99,7 +98,7 @@ class WitnessSigner(_Signer):
     __slots__ = ("_now",)
     _kind, _called = COSIGNATURE_V1, "witness"
 
-    def __init__(self, signing_key: Secret, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, signing_key: Secret, now: Clock = utc_now) -> None:
         """now: the time that goes into a cosignature.
 
         Raises MalformedNoteError, without the text, for no signing key.

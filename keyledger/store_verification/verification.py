@@ -14,10 +14,11 @@ before the first checkpoint.
 """
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from psycopg.rows import tuple_row
+from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import leaf_of
 from domain.credentials.secret import Sealer
@@ -32,13 +33,23 @@ from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
 from projections.catch_up import Appended, StoredRow, read_row
-from projections.database.connections import Connection, connect, unavailable
+from projections.database.connections import BoundedConnection, Connection, connect, unavailable
 
 BATCH = 2_000
 _ALONG_THE_LOG = "log, tree and trail"
 
 Checkpoint = tuple[int, bytes]
 """Size and root."""
+
+
+def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
+    """Bring the audit trail and the tree to the head of the log, so that all of it is verified.
+
+    A projection that cannot read an event stays before it; the verification reports why. Raises StoreUnavailableError.
+    """
+    for follower in (audit_trail.follower(pool), transparency_log.follower(pool)):
+        with suppress(CredentialIntegrityError):
+            follower.run()
 
 
 def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress) -> StoreVerdict:

@@ -63,21 +63,13 @@ def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]"
 
 
 def _catch_up(dsn: str) -> None:
-    """Bring the views that follow to the head. One that cannot go on is what the verification is about to tell."""
-    from contextlib import closing, suppress
+    from contextlib import closing
 
-    from domain.errors import CredentialIntegrityError
-    from projections import audit_trail, transparency_log
-    from projections.catch_up import CatchUp
+    from keyledger.store_verification import catch_up
     from projections.database.connections import open_pool
 
     with closing(open_pool(dsn)) as pool:
-        for follower in (
-            CatchUp(pool, audit_trail.TABLE, audit_trail.write),
-            CatchUp(pool, transparency_log.TABLE, transparency_log.write),
-        ):
-            with suppress(CredentialIntegrityError):
-                follower.run()
+        catch_up(pool)
 
 
 def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:

@@ -245,9 +245,8 @@ def _catch_up(dsn: str) -> None:
     from contextlib import closing
 
     from projections import audit_trail, transparency_log
-    from projections.catch_up import CatchUp
     from projections.database.connections import open_pool
 
     with closing(open_pool(dsn)) as pool:
-        CatchUp(pool, audit_trail.TABLE, audit_trail.write).run()
-        CatchUp(pool, transparency_log.TABLE, transparency_log.write).run()
+        audit_trail.follower(pool).run()
+        transparency_log.follower(pool).run()

@@ -85,8 +85,8 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
     ring = keyring or Keyring(ENCRYPTION_KEY)
     try:
         log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
-        follower = CatchUp(pool, audit_trail.TABLE, audit_trail.write)
-        tree = CatchUp(pool, transparency_log.TABLE, transparency_log.write)
+        follower = audit_trail.follower(pool)
+        tree = transparency_log.follower(pool)
         service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
         yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(service.handle_all))
     finally:
