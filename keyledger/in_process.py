@@ -51,10 +51,10 @@ async def in_process(
     """
     service = service_from_environment(environ, dotenv)
     try:
-        await service.lifespan.startup()
+        await service.parts.start()
         try:
             yield InProcess(service)
         finally:
-            await service.lifespan.shutdown()
+            await service.parts.stop()
     finally:
         service.close()

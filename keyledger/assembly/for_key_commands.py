@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from domain.event import CommandMeta, utc_now
 from keyledger.assembly.configuration import keys_with_next_first
 from keyledger.assembly.database_check import prepare_database
-from keyledger.assembly.for_commands import admin_address, command_meta, database_of
+from keyledger.assembly.open_ledger import admin_address, command_meta, database_of
 from keyledger.assembly.start_checks import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer

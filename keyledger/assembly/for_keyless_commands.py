@@ -13,7 +13,7 @@ from domain.event import utc_now
 from domain.operations.replay import RebuildResult, Swap
 from keyledger import embedded_postgres
 from keyledger.assembly.database_check import require_database, require_one_database
-from keyledger.assembly.for_commands import command_meta
+from keyledger.assembly.open_ledger import command_meta
 from keyledger.log.event_store import CredentialLog
 from keyledger.replay.recorded_replay import recorded_replay
 from keyledger.settings.settings import DatabaseSettings, load_database

@@ -57,7 +57,11 @@ class Gateway:
         }
         self.warming = Warming(self._adapters, self._adapters_of_models)
 
-    async def aclose(self) -> None:
+    async def start(self) -> None:
+        """Begin to load what the first call needs, and return."""
+        self.warming.start()
+
+    async def stop(self) -> None:
         """Close all connections."""
         await self.warming.stop()
         for adapter in self._adapters.values():

@@ -36,7 +36,7 @@ class LogWatch:
         self._fault = ""
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="watch of the log")
 

@@ -99,7 +99,7 @@ class AuditRecorder:
                 self._make_events(now, [kind for kind in self._known(now) if kind.is_due(now)])
             self._store()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to store what is noted, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="audit records")
 

@@ -28,7 +28,7 @@ class BackgroundCatchUp:
         self._task: asyncio.Task[None] | None = None
         self._fault: str | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name=f"catch-up {self._name}")
 

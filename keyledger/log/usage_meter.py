@@ -121,7 +121,7 @@ class UsageMeter:
             finally:
                 self._room = max(0, ENTRIES - max(len(self._unwritten), len(self._acceptances)))
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to flush every second, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="usage meter")
 

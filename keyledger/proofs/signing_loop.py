@@ -35,7 +35,7 @@ class Checkpointing:
         age = Gauge("keyledger_audit_checkpoint_age_seconds", "Age of the last checkpoint; -1: none.", registry=metrics)
         age.set_function(self._age)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin, on the running event loop, if there is a key to sign with."""
         if self._transparency.signs:
             self._task = asyncio.create_task(self._run(), name="checkpoints")

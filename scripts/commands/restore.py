@@ -101,7 +101,7 @@ def accept(
     as_json: JsonOption = False,
 ) -> None:
     """Accept a log that ends before, or differs from, what this node has seen of it; recorded in the audit trail."""
-    from keyledger.assembly.for_commands import command_meta
+    from keyledger.assembly.open_ledger import command_meta
     from keyledger.settings.settings import load
 
     settings = load(os.environ, Path(".env"))
@@ -130,7 +130,7 @@ def accept(
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
     from keyledger.assembly.database_check import prepare_database
-    from keyledger.assembly.for_commands import admin_address, database_of
+    from keyledger.assembly.open_ledger import admin_address, database_of
     from keyledger.assembly.restore_acceptance import Restore
     from keyledger.log.anchor import AnchorFile
     from keyledger.log.event_store import CredentialLog

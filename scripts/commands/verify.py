@@ -47,8 +47,8 @@ def verify(
 def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]":
     from keyledger.assembly.configuration import keyring_of
     from keyledger.assembly.database_check import prepare_database
-    from keyledger.assembly.for_commands import admin_address, database_of
     from keyledger.assembly.for_keyless_commands import keyless_database
+    from keyledger.assembly.open_ledger import admin_address, database_of
     from keyledger.settings.settings import load, load_data_dir
 
     if without_keys:

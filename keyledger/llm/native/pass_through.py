@@ -56,7 +56,10 @@ class PassThrough:
         self._meter = meter
         self._dispatcher = Dispatcher(lambda: means().rules, timeouts, lookup)
 
-    async def aclose(self) -> None:
+    async def start(self) -> None:
+        """Do nothing: calls open connections as they need them."""
+
+    async def stop(self) -> None:
         """Close all connections."""
         await self._dispatcher.aclose()
 

@@ -107,7 +107,7 @@ def with_gateway(
         try:
             return await use(gateway)
         finally:
-            await gateway.aclose()
+            await gateway.stop()
 
     return asyncio.run(run())
 

@@ -38,7 +38,7 @@ def test_a_call_under_way_does_not_notice_a_change() -> None:
         assert (await call)["choices"]
         with raises(ErrorCode.UNKNOWN_MODEL, match=r"empty\.yml"):
             await whole(gateway, "openai-legacy")
-        await gateway.aclose()
+        await gateway.stop()
 
     with stand_in("sk-before-0123456789") as provider:
         asyncio.run(run(provider.url))

@@ -141,7 +141,7 @@ def test_reading_is_stored_before_it_returns_or_refused(
 
 def test_an_orderly_end_stores_what_the_window_still_held(log: MemoryLog, recorder: AuditRecorder) -> None:
     async def life() -> None:
-        recorder.start()
+        await recorder.start()
         refuse(recorder)
         await asyncio.to_thread(recorder.flush)
         refuse(recorder)

@@ -153,7 +153,7 @@ class TestCounts:
         one = node(store)
 
         async def live() -> None:
-            one.meter.start()
+            await one.meter.start()
             one.call()
             await one.meter.stop()
 

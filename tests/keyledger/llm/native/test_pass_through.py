@@ -51,7 +51,7 @@ def with_pass_through(
         try:
             return await use(apis)
         finally:
-            await apis.aclose()
+            await apis.stop()
 
     return asyncio.run(run())
 

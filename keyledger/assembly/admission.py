@@ -1,0 +1,61 @@
+"""What has to hold before a configuration serves, at the start and at a reload, and what the log is told of it.
+
+Promises: no credential is sealed with a key before the log has that key; no node seals with a key that another running
+node does not have.
+Refuses: keys that live credentials need and the configuration lacks; keys that disagree with those of another node.
+"""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from psycopg_pool import ConnectionPool
+
+from domain.event import Clock, CommandMeta, CommandSource
+from keyledger.assembly.configuration import Configuration
+from keyledger.assembly.in_force import Lasting, sealing_with_next
+from keyledger.assembly.start_checks import require_keys
+from keyledger.encryption.key_agreement import disagreements
+from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.nodes import Node
+from keyledger.log.event_store import CredentialLog
+from keyledger.log.policy_recorder import record_policy
+from keyledger.start_error import StartError
+from projections.database.connections import BoundedConnection
+
+
+def admit(lasting: Lasting, configuration: Configuration) -> Configuration:
+    """Return a configuration in the form in which it may replace the present one, after recording what is new in it.
+
+    Raises StartError, StoreUnavailableError.
+    """
+    others = lasting.presence.others()
+    admitted = sealing_with_next(configuration, others)
+    require_keys_of(lasting.pool, admitted)
+    _require_agreed(others, admitted)
+    record(lasting.log, admitted, lasting.clock)
+    # Another node may have started, or started to seal, since: nothing that can fail comes after this.
+    lasting.presence.settle(lambda others: _require_agreed(others, admitted))
+    return admitted
+
+
+def require_keys_of(pool: ConnectionPool[BoundedConnection], configuration: Configuration) -> None:
+    """Raise StartError when live credentials need keys that the configuration lacks. Raises StoreUnavailableError."""
+    settings = configuration.settings
+    if settings.policy.tenant_credentials:
+        require_keys(pool, configuration.keyring, allow_unreadable=settings.allow_unreadable)
+
+
+def record(log: CredentialLog, configuration: Configuration, clock: Clock) -> None:
+    """Record the policy and the keys of a configuration in the log, where they are new to it."""
+    meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
+    record_policy(log, configuration.settings.policy, meta, clock)
+    if configuration.keyring is not None:
+        introduce_keys(log, configuration.keyring, meta, clock)
+
+
+def _require_agreed(others: Sequence[Node], configuration: Configuration) -> Keyring | None:
+    ring = configuration.keyring
+    if ring is not None and (found := disagreements(others, ring)):
+        raise StartError(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+    return ring

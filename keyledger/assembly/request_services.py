@@ -1,0 +1,104 @@
+"""What the HTTP interface is given: for each request, the services of the configuration in force when it begins."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from api.front.services import ReloadReport, Services
+from domain.credentials.command_batch import AdminCommand, CommandResult
+from domain.credentials.fleet import Fleet
+from keyledger.assembly.in_force import InForce, Steering
+from keyledger.assembly.parts import Part
+from keyledger.assembly.readiness import Readiness
+from keyledger.assembly.reloading import Reloader
+from keyledger.assembly.service_parts import ServiceParts
+from keyledger.log.combined_writes import CombinedWrites
+from projections.audit_trail import PostgresAuditTrail
+from projections.fleet import PostgresFleet
+
+
+class RequestServices:
+    """Returns the services for a request that begins now; the same object until another configuration is in force.
+
+    lifespan: starts and stops what the services need. reload: reads the settings again. registry: of the metrics.
+    """
+
+    def __init__(
+        self,
+        parts: ServiceParts,
+        steering: Steering,
+        lifespan: Part,
+        reload: Callable[[], Awaitable[ReloadReport]],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._parts = parts
+        self._steering = steering
+        self._lifespan = lifespan
+        self._reload = reload
+        self._registry = registry
+        self._carry_out = CombinedWrites(partial(_handle_all, steering)).write
+        self._readiness = Readiness(
+            lambda: steering().configuration,
+            parts.lasting.pool,
+            parts.projections.trail,
+            parts.proofs.signing,
+            parts.log.watch,
+            parts.calls.gateway.warming,
+        )
+        self._made = (now := steering(), self._services_of(now))
+
+    def __call__(self) -> Services:
+        """Return them."""
+        now, (made_for, services) = self._steering(), self._made
+        if now is not made_for:
+            services = self._services_of(now)
+            self._made = (now, services)
+        return services
+
+    def _services_of(self, now: InForce) -> Services:
+        parts, settings = self._parts, now.configuration.settings
+        return Services(
+            credentials=now.credentials,
+            carry_out=self._carry_out,
+            listing=now.view,
+            fleet=Fleet(PostgresFleet(parts.lasting.pool), now.credentials),
+            models=parts.calls.gateway,
+            native=parts.calls.pass_through,
+            audit=PostgresAuditTrail(parts.lasting.pool, parts.lasting.follower),
+            audit_recorder=parts.log.recorder,
+            transparency=parts.proofs.transparency,
+            usage=parts.calls.usage,
+            usage_meter=parts.calls.meter,
+            reason_required=settings.reason_required,
+            proxies=settings.trusted_proxies,
+            encryption_keys=parts.encryption.rotations,
+            projections=parts.projections.replays,
+            past=now.past,
+            authenticator=now.authenticator,
+            endpoint_rules=settings.endpoint_rules,
+            providers=settings.providers,
+            tenant_credentials=settings.policy.tenant_credentials,
+            clock=parts.lasting.clock,
+            readiness=self._readiness,
+            reload=self._reload,
+            registry=self._registry,
+            startup=self._lifespan.start,
+            shutdown=self._lifespan.stop,
+        )
+
+
+async def reload_node(reloader: Reloader, supervisor: Callable[[], None] | None) -> ReloadReport:
+    """Read the settings again in this process, then have the other processes of this node do the same.
+
+    supervisor: tells those other processes; None where there are none.
+    """
+    report = await asyncio.to_thread(reloader.reload)
+    if supervisor is not None:
+        supervisor()
+    return report
+
+
+def _handle_all(steering: Callable[[], InForce], commands: Sequence[AdminCommand]) -> list[CommandResult]:
+    return steering().credentials.handle_all(commands)

@@ -1,0 +1,172 @@
+"""Builds the parts of a service that outlive a reload, one group at a time, and puts them in their order.
+
+Promises: building connects to nothing but the database, and starts no task; `in_order` lists every part that does run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from domain.event import utc_now
+from keyledger.assembly.in_force import InForce, Lasting, Steering
+from keyledger.assembly.open_ledger import admin_address
+from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
+from keyledger.encryption.heartbeat import Heartbeat
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_service import KeyWork, Rotations
+from keyledger.llm import Gateway, Means, PassThrough
+from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.audit_recorder import AuditRecorder
+from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.log.event_store import CredentialLog
+from keyledger.log.usage_meter import UsageMeter
+from keyledger.proofs.checkpoint_signing import Transparency
+from keyledger.proofs.signing_keys import LogSigner
+from keyledger.proofs.signing_loop import Checkpointing
+from keyledger.replay.replay_service import Replays
+from keyledger.settings.settings import Settings
+from projections import audit_trail, transparency_log
+from projections.catch_up import CatchUp
+from projections.credential_usage import PostgresCredentialUsage
+from projections.database.connections import make_async_pool, open_pool
+
+
+@dataclass(frozen=True, slots=True)
+class LogParts:
+    """What writes into the log besides commands, and what watches that it only grows."""
+
+    recorder: AuditRecorder
+    watch: LogWatch
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionParts:
+    """What keeps the projections that follow the log near its head, and what replays any of them."""
+
+    trail: BackgroundCatchUp
+    tree_follower: CatchUp
+    tree: BackgroundCatchUp
+    replays: Replays
+
+
+@dataclass(frozen=True, slots=True)
+class ProofParts:
+    """What signs checkpoints, and proves from the tree."""
+
+    transparency: Transparency
+    signing: Checkpointing
+
+
+@dataclass(frozen=True, slots=True)
+class CallParts:
+    """What calls language models, and counts the calls."""
+
+    usage: PostgresCredentialUsage
+    meter: UsageMeter
+    gateway: Gateway
+    pass_through: PassThrough
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionParts:
+    """What makes this node known to the others, and what rotates. rotations: None while tenant credentials are off."""
+
+    heartbeat: Heartbeat
+    rotations: Rotations | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceParts:
+    """All of them."""
+
+    lasting: Lasting
+    log: LogParts
+    projections: ProjectionParts
+    proofs: ProofParts
+    calls: CallParts
+    encryption: EncryptionParts
+
+    def in_order(self) -> Parts:
+        """Return what runs, in the order in which it starts; it stops in the reverse order.
+
+        A node is known to the others before it serves, and until nothing of it writes any more. Parts that append to
+        the log come after its watch and the signing, so that the anchor and the last checkpoint include their last
+        event. Parts that call models come after the meter, so that calls cut off at the end are counted.
+        """
+        rotations = self.encryption.rotations
+        return Parts(
+            {
+                "connections": LoopConnections(self.lasting.async_pool),
+                "heartbeat": self.encryption.heartbeat,
+                "watch of the log": self.log.watch,
+                "signing of checkpoints": self.proofs.signing,
+                "audit trail": self.projections.trail,
+                "transparency log": self.projections.tree,
+                "audit recorder": self.log.recorder,
+                "usage meter": self.calls.meter,
+                "pass-through": self.calls.pass_through,
+                "gateway": self.calls.gateway,
+                "replays": StartedByRequests(self.projections.replays.stop),
+                **({"rotations": StartedByRequests(rotations.stop)} if rotations is not None else {}),
+            }
+        )
+
+
+def open_lasting(dsn: str) -> Lasting:
+    """Open the connections of a service, and make what every configuration is served with."""
+    pool = open_pool(dsn)
+    log, follower, presence = CredentialLog(pool), audit_trail.follower(pool), Presence(pool)
+    return Lasting(dsn, pool, make_async_pool(dsn), log, follower, presence, utc_now)
+
+
+def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
+    """Build the parts of the log."""
+    return LogParts(AuditRecorder(lasting.log, lasting.clock), LogWatch(lasting.pool, AnchorFile(settings.data_dir)))
+
+
+def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
+    """Build the parts of the projections. Replays use the admin role, which may make tables."""
+    tree_follower = transparency_log.follower(lasting.pool)
+    return ProjectionParts(
+        BackgroundCatchUp(lasting.follower, audit_trail.TABLE),
+        tree_follower,
+        BackgroundCatchUp(tree_follower, transparency_log.TABLE),
+        Replays(lasting.pool, admin_address(settings, lasting.dsn), lasting.log, lasting.clock),
+    )
+
+
+def proof_parts(
+    lasting: Lasting, projections: ProjectionParts, settings: Settings, registry: CollectorRegistry
+) -> ProofParts:
+    """Build the parts that sign and prove. registry: where the age of the last checkpoint is measured."""
+    signer = LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
+    transparency = Transparency(
+        lasting.pool, lasting.dsn, projections.tree_follower, signer, settings.data_dir, lasting.clock
+    )
+    return ProofParts(transparency, Checkpointing(transparency, projections.tree, lasting.clock, registry))
+
+
+def call_parts(lasting: Lasting, means: Callable[[], Means]) -> CallParts:
+    """Build the parts that call models. means: returns what a call that begins now is made with."""
+    usage = PostgresCredentialUsage(lasting.pool)
+    meter = UsageMeter(usage, AcceptanceRecords(lasting.log, lasting.clock), lasting.clock)
+    return CallParts(usage, meter, Gateway(means, meter=meter), PassThrough(means, meter=meter))
+
+
+def encryption_parts(lasting: Lasting, steering: Steering) -> EncryptionParts:
+    """Build the parts of the encryption keys."""
+    heartbeat = Heartbeat(steering.beat, lasting.presence.leave)
+    if steering().key_work is None:
+        return EncryptionParts(heartbeat, None)
+    records = RotationRecords(lasting.pool)
+    return EncryptionParts(heartbeat, Rotations(lambda: _key_work(steering), records, lasting.log))
+
+
+def _key_work(steering: Callable[[], InForce]) -> KeyWork:
+    work = steering().key_work
+    assert work is not None  # noqa: S101  whether there are keys is decided at the start
+    return work
