@@ -76,7 +76,7 @@ class Service:
         pool = self._lasting.pool
         require_own_packages()
         settings = self._steering().configuration.settings
-        prepare_database(self._lasting.dsn, admin_address(settings, self._lasting.dsn))
+        prepare_database(self._lasting.dsn, admin_address(settings.database, self._lasting.dsn))
         require_same_log(pool, AnchorFile(settings.data_dir))
         self._steering.seal_with_next()
         configuration = self._steering().configuration
@@ -145,7 +145,7 @@ def service_from_environment(
         environ.pop(name, None)
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
-        dsn = database_of(settings, opened)
+        dsn = database_of(settings.database, opened)
         service = build(settings, dsn, opened, lambda: load(at_start, dotenv), supervisor)
         service.prepare()
         return replace(service, _resources=opened.pop_all())

@@ -1,44 +1,127 @@
-"""What a command needs that works on the database itself, without a service: its address, and who runs the command.
+"""How every command opens the ledger: the database that the settings name, checked for what the command is about to do.
 
-Promises: the database is the one that `serve` finds with the same settings; nothing heavy is loaded for it.
+Promises: the database is the one that `serve` finds with the same settings; an embedded server runs until the ledger is
+closed. Neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
+Refuses: a database that is not fit for the purpose, before anything is read from it or written to it; DATABASE_URL and
+DATABASE_ADMIN_URL that lead to different databases. Only the purposes that say so create a database or its tables.
 """
 
-import getpass
-import re
-from contextlib import ExitStack
-from uuid import uuid4
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
 
-from domain.event import CommandMeta, CommandSource
-from keyledger.settings.settings import Settings
+from psycopg_pool import ConnectionPool
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+from keyledger.assembly.database_check import (
+    prepare_database,
+    require_database,
+    require_one_database,
+    require_reachable,
+)
+from keyledger.settings.settings import DatabaseSettings
+from keyledger.start_error import StartError
+from projections.database.connections import BoundedConnection, open_pool
 
 
-def database_of(settings: Settings, resources: ExitStack) -> str:
-    """Return the address of the database; starts the embedded server where none is named, until `resources` close.
+class Purpose(Enum):
+    """What a command opens the ledger for.
+
+    APPEND: to write events, as the service does; creates what is missing. VERIFY: to compare the log with its
+    projections; creates what is missing, and accepts a log that is not protected against changes.
+    READ: to read, or replay, the tables of this version. BACK_UP: to copy tables of any version. RESTORE: to replace
+    whatever is there; creates a missing embedded database, but no tables. These three use the admin role where
+    DATABASE_ADMIN_URL names one.
+    """
+
+    APPEND = auto()
+    VERIFY = auto()
+    READ = auto()
+    BACK_UP = auto()
+    RESTORE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A ledger that is open.
+
+    dsn: the address of the database for this purpose. admin_dsn: where tables are made and copied, past any pooler.
+    setting: the name of the setting that gave `dsn`.
+    """
+
+    dsn: str
+    admin_dsn: str
+    setting: str
+    data_dir: Path
+    _opened: ExitStack
+
+    def open_pool(self) -> ConnectionPool[BoundedConnection]:
+        """Open a pool of connections to `dsn`, which is closed with the ledger."""
+        pool = open_pool(self.dsn)
+        self._opened.callback(pool.close)
+        return pool
+
+
+@contextmanager
+def open_ledger(database: DatabaseSettings, purpose: Purpose) -> Iterator[Ledger]:
+    """Open the ledger until the block ends.
+
+    Raises StartError, DatabaseUnreachableError, StoreUnavailableError, EmbeddedPostgresError.
+    """
+    with ExitStack() as opened:
+        if purpose in {Purpose.APPEND, Purpose.VERIFY}:
+            yield _as_served(database, purpose, opened)
+        else:
+            yield _as_admin(database, purpose, opened)
+
+
+def database_of(database: DatabaseSettings, resources: ExitStack) -> str:
+    """Return the address that requests go to; starts the embedded server where none is named, until `resources` close.
 
     Raises EmbeddedPostgresError.
     """
-    if settings.database_url is not None:
-        return settings.database_url.reveal()
-    from keyledger.embedded_postgres import start  # not loaded where a server is given
-
-    return resources.enter_context(start(settings.data_dir)).dsn()
+    return database.url.reveal() if database.url is not None else _embedded(database.data_dir, resources)
 
 
-def admin_address(settings: Settings, dsn: str) -> str:
-    """Return where tables are made and copied: past any pooler, if the settings say how. dsn: where requests go."""
-    return settings.database_admin_url.reveal() if settings.database_admin_url is not None else dsn
+def admin_address(database: DatabaseSettings, dsn: str) -> str:
+    """Return where tables are made and copied: DATABASE_ADMIN_URL, or else `dsn`, where requests go."""
+    return database.admin_url.reveal() if database.admin_url is not None else dsn
 
 
-def command_meta() -> CommandMeta:
-    """Return who runs this command, as the log keeps it: the account's name, as far as the system tells."""
-    return CommandMeta(_actor(), str(uuid4()), str(uuid4()), role="operator", source=CommandSource.CLI.value)
+def _as_served(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -> Ledger:
+    dsn = database_of(database, opened)
+    admin_dsn = admin_address(database, dsn)
+    prepare_database(dsn, admin_dsn, appends=purpose is Purpose.APPEND)
+    return Ledger(dsn, admin_dsn, "DATABASE_URL" if database.url is not None else "DATA_DIR", database.data_dir, opened)
 
 
-def _actor() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in many containers
-        return "cli"
-    return f"cli:{name}" if _PLAIN_NAME.fullmatch(name) else "cli"
+def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -> Ledger:
+    dsn, setting = _admin_database(database, opened, create=purpose is Purpose.RESTORE)
+    if purpose is Purpose.RESTORE:
+        require_reachable(dsn, setting)
+    else:
+        report = require_database(dsn, setting, appends=False)
+        if purpose is Purpose.READ and not report.has_present_schema:
+            raise StartError("the database has no schema of this version; start the service once, which brings it")
+    return Ledger(dsn, dsn, setting, database.data_dir, opened)
+
+
+def _admin_database(database: DatabaseSettings, opened: ExitStack, *, create: bool) -> tuple[str, str]:
+    """Return the address for the admin role, and the setting that gave it."""
+    url, setting = (
+        (database.admin_url, "DATABASE_ADMIN_URL") if database.admin_url is not None else (database.url, "DATABASE_URL")
+    )
+    if url is None:
+        return _embedded(database.data_dir, opened, create=create), "DATA_DIR"
+    if database.url is not None:
+        require_one_database(database.url.reveal(), url.reveal())
+    return url.reveal(), setting
+
+
+def _embedded(data_dir: Path, opened: ExitStack, *, create: bool = True) -> str:
+    from keyledger import embedded_postgres  # not loaded where a server is given
+
+    if not create and embedded_postgres.status(data_dir) == "absent":
+        raise StartError(f"there is no database in {data_dir}; set DATABASE_URL or DATA_DIR to the one you mean")
+    return opened.enter_context(embedded_postgres.start(data_dir)).dsn()

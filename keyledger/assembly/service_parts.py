@@ -135,7 +135,7 @@ def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
         BackgroundCatchUp(lasting.follower, audit_trail.TABLE),
         tree_follower,
         BackgroundCatchUp(tree_follower, transparency_log.TABLE),
-        Replays(lasting.pool, admin_address(settings, lasting.dsn), lasting.log, lasting.clock),
+        Replays(lasting.pool, admin_address(settings.database, lasting.dsn), lasting.log, lasting.clock),
     )
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from keyledger.assembly.database_check import prepare_database, require_one_database, require_reachable
+from keyledger.assembly.database_check import prepare_database
+from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.start_checks import contradiction_of
 from keyledger.backup.dump import BackupError, Contents, Told, read_dump
 from keyledger.backup.programs import Programs, programs_of
 from keyledger.backup.replacing import RestoreError, replace_by
-from keyledger.embedded_postgres import start
 from keyledger.encryption.nodes import running_nodes
 from keyledger.log.anchor import AnchorFile, Contradiction
 from keyledger.settings.settings import load_database
@@ -61,23 +61,16 @@ def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) 
     Raises BackupError, RestoreError, MissingProgramsError, SettingsError, StartError, DatabaseUnreachableError and
     StoreUnavailableError.
     """
-    settings = load_database(environ, dotenv)
-    if settings.url is not None:
-        if settings.serving_url is not None:
-            require_one_database(settings.serving_url.reveal(), settings.url.reveal())
-        yield _look(settings.url.reveal(), settings.setting, settings.data_dir, dump)
-        return
-    with start(settings.data_dir) as server:
-        yield _look(server.dsn(), "DATA_DIR", settings.data_dir, dump)
+    with open_ledger(load_database(environ, dotenv), Purpose.RESTORE) as ledger:
+        yield _look(ledger, dump)
 
 
-def _look(dsn: str, setting: str, data_dir: Path, dump: IO[bytes]) -> Restoration:
-    require_reachable(dsn, setting)
-    programs = programs_of(dsn, setting)
+def _look(ledger: Ledger, dump: IO[bytes]) -> Restoration:
+    programs = programs_of(ledger.dsn, ledger.setting)
     contents = read_dump(programs, dump, lambda step, done, total: None)
     if contents.schema > len(STEPS):
         raise BackupError("a newer release of KeyLedger made it: restore it with that release")
-    return Restoration(contents, _require_idle(dsn), dump, dsn, data_dir, programs)
+    return Restoration(contents, _require_idle(ledger.dsn), dump, ledger.dsn, ledger.data_dir, programs)
 
 
 def _require_idle(dsn: str) -> str:

@@ -94,7 +94,8 @@ def _database(settings: Settings | None, environ: Mapping[str, str], dotenv: Pat
     from keyledger.embedded_postgres import address  # not loaded where a server is given
 
     try:
-        url = settings.database_url if settings is not None else load_database(environ, dotenv).url
+        database = load_database(environ, dotenv)
+        url = settings.database_url if settings is not None else database.admin_url or database.url
     except SettingsError:
         return None, False
     if url is not None:

@@ -81,9 +81,9 @@ class Settings:
         return self.policy.providers
 
     @property
-    def origins(self) -> Mapping[str, str]:
-        """Where each setting came from: environment, .env, default or not set."""
-        return {one.name: one.source for one in self.resolved}
+    def database(self) -> "DatabaseSettings":
+        """Where the database is."""
+        return DatabaseSettings(self.database_url, self.database_admin_url, self.data_dir)
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
@@ -144,26 +144,30 @@ def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where the database is. setting: what gave `url`, which is None for the embedded PostgreSQL in `data_dir`.
+    """Where the database is.
 
-    serving_url: where requests go, which has to be the same database; None where only one address was given.
+    url: where requests go, a libpq URL or parameter list; None for the embedded PostgreSQL in `data_dir`. admin_url:
+    the same database past any pooler, for what makes or copies tables; None where `url` will do.
     """
 
     url: Secret | None
-    setting: str
+    admin_url: Secret | None
     data_dir: Path
-    serving_url: Secret | None = None
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
-    """Return only where the database is past any pooler, for commands that need no key. Raises SettingsError."""
+    """Read only where the database is, for commands that need no key. Raises SettingsError."""
     sources = Sources(environ, dotenv)
-    serving, admin = read_database_url(sources), read_database_url(sources, "DATABASE_ADMIN_URL")
-    setting = "DATABASE_ADMIN_URL" if admin else "DATABASE_URL"
-    found = DatabaseSettings(admin or serving, setting, _data_dir(sources), serving if admin else None)
+    database = _database(sources)
     if sources.faults:
         raise SettingsError(tuple(sources.faults))
-    return found
+    return database
+
+
+def _database(sources: Sources) -> DatabaseSettings:
+    return DatabaseSettings(
+        read_database_url(sources), read_database_url(sources, "DATABASE_ADMIN_URL"), _data_dir(sources)
+    )
 
 
 def _warnings(sources: Sources) -> tuple[str, ...]:

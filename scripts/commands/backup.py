@@ -6,7 +6,6 @@ Refuses: to go through a pooler, whose sessions are anybody's.
 """
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -29,19 +28,16 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Save the whole ledger in FILE, and verify that it can be read. Services may run."""
-    from keyledger.assembly.database_check import require_database
-    from keyledger.assembly.for_keyless_commands import named_database
+    from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.backup import BackupError, MissingProgramsError, back_up
     from keyledger.backup.programs import programs_of
     from keyledger.settings.settings import load_database
 
-    with ExitStack() as opened:
-        dsn, setting = opened.enter_context(named_database(load_database(os.environ, Path(".env"))))
-        require_database(dsn, setting, appends=False)
+    with open_ledger(load_database(os.environ, Path(".env")), Purpose.BACK_UP) as ledger:
         try:
-            programs = programs_of(dsn, setting)
+            programs = programs_of(ledger.dsn, ledger.setting)
             with whole_file(file) as written, ProgressDisplay() as display:
-                end = back_up(dsn, programs, Path(written.name), display.tell)
+                end = back_up(ledger.dsn, programs, Path(written.name), display.tell)
                 size = Path(written.name).stat().st_size
         except (BackupError, MissingProgramsError) as fault:
             raise CommandError(Exit.REFUSED, str(fault)) from None

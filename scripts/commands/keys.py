@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # loaded only when a command runs
     import threading
 
     from domain.operations.rotation import KeyStatus, RotationState, Unopened
-    from keyledger.assembly.for_key_commands import KeyOperation
+    from keyledger.assembly.key_operation import KeyOperation
     from keyledger.encryption.key_verification import Verification
     from keyledger.encryption.rotation import RotationPlan, RotationProgress
 
@@ -136,7 +136,7 @@ def retire(
 
 @contextmanager
 def _opened() -> "Iterator[KeyOperation]":
-    from keyledger.assembly.for_key_commands import key_operation
+    from keyledger.assembly.key_operation import key_operation
     from keyledger.serving.http_server import orderly_end
 
     with orderly_end(), key_operation(os.environ, Path(".env")) as keys:

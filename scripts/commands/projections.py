@@ -37,11 +37,13 @@ def _group() -> None:
 @app.command("list")
 def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """List every view: how far it is behind the log, and what stops it."""
-    from keyledger.assembly.for_keyless_commands import keyless_database
+    from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.settings.settings import load_database
     from projections.database.connections import connect, unavailable
     from projections.replay.status import standing
 
-    with keyless_database(os.environ, Path(".env")) as dsn, connect(dsn) as connection, unavailable():
+    database = load_database(os.environ, Path(".env"))
+    with open_ledger(database, Purpose.READ) as ledger, connect(ledger.dsn) as connection, unavailable():
         found = standing(connection)
     if as_json:
         print_json(
@@ -86,14 +88,32 @@ def replay(
 
 
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[RebuildResult]":
-    from keyledger.assembly.for_keyless_commands import keyless_replay
+    from domain.event import utc_now
+    from keyledger.assembly.command_meta import command_meta
+    from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.log.event_store import CredentialLog
+    from keyledger.replay.recorded_replay import recorded_replay
+    from keyledger.settings.settings import load_database
     from projections.replay.views import VIEWS, view_named
 
     names = list(VIEWS) if projection is None else [view_named(projection).name]
-    with keyless_replay(os.environ, Path(".env")) as replay:
+    with open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger:
+        log = CredentialLog(ledger.open_pool())
         try:
             with ProgressDisplay() as display:
-                return [replay(name, partial(display.tell, f"replaying {name}"), swap, end) for name in names]
+                return [
+                    recorded_replay(
+                        ledger.dsn,
+                        log,
+                        name,
+                        partial(display.tell, f"replaying {name}"),
+                        swap=swap,
+                        until=end,
+                        meta=command_meta(),
+                        clock=utc_now,
+                    )
+                    for name in names
+                ]
         except KeyboardInterrupt:
             raise CommandError(Exit.REFUSED, "interrupted; a view that was not swapped yet is as it was") from None
 

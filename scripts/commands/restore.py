@@ -10,8 +10,7 @@ database than the one DATA_DIR was used with. Nothing is recorded when there is 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -101,7 +100,7 @@ def accept(
     as_json: JsonOption = False,
 ) -> None:
     """Accept a log that ends before, or differs from, what this node has seen of it; recorded in the audit trail."""
-    from keyledger.assembly.open_ledger import command_meta
+    from keyledger.assembly.command_meta import command_meta
     from keyledger.settings.settings import load
 
     settings = load(os.environ, Path(".env"))
@@ -129,19 +128,15 @@ def accept(
 
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
-    from keyledger.assembly.database_check import prepare_database
-    from keyledger.assembly.open_ledger import admin_address, database_of
+    from domain.event import utc_now
+    from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.assembly.restore_acceptance import Restore
     from keyledger.log.anchor import AnchorFile
     from keyledger.log.event_store import CredentialLog
-    from projections.database.connections import open_pool
 
-    with ExitStack() as opened:
-        dsn = database_of(settings, opened)
-        prepare_database(dsn, admin_address(settings, dsn))  # the backup may be of an older release
-        pool = open_pool(dsn)
-        opened.callback(pool.close)
-        yield Restore(pool, CredentialLog(pool), AnchorFile(settings.data_dir), lambda: datetime.now(UTC))
+    with open_ledger(settings.database, Purpose.APPEND) as ledger:  # the backup may be of an older release
+        pool = ledger.open_pool()
+        yield Restore(pool, CredentialLog(pool), AnchorFile(ledger.data_dir), utc_now)
 
 
 def _confirm(word: str, question: str) -> None:

@@ -6,7 +6,7 @@ embedded server too; SIGTERM ends it in order; no worker outlives this process.
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,12 +90,11 @@ def _database(settings: "Settings") -> Iterator[str]:
 
     The application reads its settings itself, in this process or in a worker, so it gets the address the same way.
     """
-    if settings.database_url is not None:
-        yield settings.database_url.reveal()
-        return
-    from keyledger.embedded_postgres import start
+    from keyledger.assembly.open_ledger import database_of
 
-    with start(settings.data_dir) as server:
-        os.environ["DATABASE_URL"] = dsn = server.dsn()
-        say(f"embedded PostgreSQL in {settings.data_dir}; set DATABASE_URL to use another server")
+    with ExitStack() as opened:
+        dsn = database_of(settings.database, opened)
+        if settings.database_url is None:
+            os.environ["DATABASE_URL"] = dsn
+            say(f"embedded PostgreSQL in {settings.data_dir}; set DATABASE_URL to use another server")
         yield dsn

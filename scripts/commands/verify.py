@@ -6,7 +6,7 @@ its position; the exit code is 1 then.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.credentials.secret import Sealer
+    from keyledger.assembly.open_ledger import Ledger
     from keyledger.store_verification import Inconsistency, StoreVerdict
 
 
@@ -28,11 +29,11 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify the whole store: event table, tree, audit trail, current credentials, bindings, last checkpoint."""
-    from keyledger.store_verification import verify_store
+    from keyledger.store_verification import catch_up, verify_store
 
-    with _store(without_keys=without_keys) as (dsn, sealer, data_dir), ProgressDisplay() as display:
-        _catch_up(dsn)
-        verdict = verify_store(dsn, sealer, data_dir, display.tell)
+    with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
+        catch_up(ledger.open_pool())
+        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.tell)
     if as_json:
         print_json(_as_json(verdict))
     else:
@@ -44,32 +45,18 @@ def verify(
 
 
 @contextmanager
-def _store(*, without_keys: bool) -> "Iterator[tuple[str, Sealer | None, Path]]":
+def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None]]":
     from keyledger.assembly.configuration import keyring_of
-    from keyledger.assembly.database_check import prepare_database
-    from keyledger.assembly.for_keyless_commands import keyless_database
-    from keyledger.assembly.open_ledger import admin_address, database_of
-    from keyledger.settings.settings import load, load_data_dir
+    from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.settings.settings import load, load_database
 
     if without_keys:
-        with keyless_database(os.environ, Path(".env")) as dsn:
-            yield dsn, None, load_data_dir(os.environ, Path(".env"))
+        with open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger:
+            yield ledger, None
         return
     settings = load(os.environ, Path(".env"))
-    with ExitStack() as opened:
-        dsn = database_of(settings, opened)
-        prepare_database(dsn, admin_address(settings, dsn), appends=False)
-        yield dsn, keyring_of(settings), settings.data_dir
-
-
-def _catch_up(dsn: str) -> None:
-    from contextlib import closing
-
-    from keyledger.store_verification import catch_up
-    from projections.database.connections import open_pool
-
-    with closing(open_pool(dsn)) as pool:
-        catch_up(pool)
+    with open_ledger(settings.database, Purpose.VERIFY) as ledger:
+        yield ledger, keyring_of(settings)
 
 
 def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:

@@ -20,6 +20,10 @@ DIGEST = sha256(b"a key of the auditor").hexdigest()
 ON = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": FERNET, "SUPER_API_KEY": "a-super-key-of-some-length"}
 
 
+def origins(settings):
+    return {one.name: one.source for one in settings.resolved}
+
+
 def faults_of(environ, dotenv=None):
     with pytest.raises(SettingsError) as caught:
         load(environ, dotenv)
@@ -158,7 +162,7 @@ def test_what_is_not_wrong_but_worth_knowing_is_a_warning(given, expected):
 def test_the_super_key_has_its_old_name_too():
     settings = load({"INTRIC_SUPER_API_KEY": "a-super-key-of-some-length"}, None)
     assert settings.super_key == Secret("a-super-key-of-some-length")
-    assert settings.origins["SUPER_API_KEY"] == "environment (INTRIC_SUPER_API_KEY)"
+    assert origins(settings)["SUPER_API_KEY"] == "environment (INTRIC_SUPER_API_KEY)"
 
 
 def test_two_names_with_the_same_super_key_are_fine():
@@ -172,10 +176,10 @@ class TestFiles:
         settings = load({"LOG_LEVEL": "debug", "GLOBAL_FALLBACK": " "}, dotenv)
         assert (settings.log_level, settings.log_format) == ("debug", "json")
         assert not settings.policy.fallback_allowed, "blank is not set"
-        assert settings.origins["LOG_LEVEL"] == "environment"
-        assert settings.origins["LOG_FORMAT"] == ".env"
-        assert settings.origins["DATA_DIR"] == "default"
-        assert settings.origins["OPENAI_API_KEY"] == "not set"
+        assert origins(settings)["LOG_LEVEL"] == "environment"
+        assert origins(settings)["LOG_FORMAT"] == ".env"
+        assert origins(settings)["DATA_DIR"] == "default"
+        assert origins(settings)["OPENAI_API_KEY"] == "not set"
 
     def test_a_secret_of_the_environment_wins_over_a_file_that_dotenv_names(self, tmp_path):
         dotenv = tmp_path / ".env"
@@ -221,7 +225,7 @@ class TestFiles:
             *(one.secret for one in settings.policy.global_credentials.values()),
         ]
         assert any(secret == Secret(value) for secret in found if secret is not None)
-        assert any(source == f"environment ({name}_FILE)" for source in settings.origins.values())
+        assert any(source == f"environment ({name}_FILE)" for source in origins(settings).values())
 
     def test_an_empty_secret_file_is_a_fault(self, tmp_path):
         file = tmp_path / "secret"

@@ -1,21 +1,21 @@
 """The parts that a command about encryption keys works with, on the database itself and without a service.
 
-Promises: the same settings and the same database as `serve` finds; a log that contradicts what was recorded of it is
-not written to; neither the HTTP interface nor the LLM library is loaded, so a command starts in a fraction of a second.
+Promises: a log that contradicts its anchor is not written to; when the command ends, the anchor knows the last event.
+Refuses: settings without encryption keys.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta, utc_now
+from keyledger.assembly.command_meta import command_meta
 from keyledger.assembly.configuration import keys_with_next_first
-from keyledger.assembly.database_check import prepare_database
-from keyledger.assembly.open_ledger import admin_address, command_meta, database_of
+from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.start_checks import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
@@ -31,7 +31,7 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError
 from projections import audit_trail
-from projections.database.connections import BoundedConnection, open_pool
+from projections.database.connections import BoundedConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +82,23 @@ class KeyOperation:
 
 @contextmanager
 def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
-    """Open the database that the settings name, or the embedded one, and give the parts while the block lasts.
+    """Open the ledger that the settings name and yield the parts; it is closed when the block ends.
 
     Raises SettingsError, StartError, EmbeddedPostgresError, StoreUnavailableError.
     """
     settings = load(environ, dotenv)
     if settings.encryption_key is None:
         raise StartError("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
-    with ExitStack() as opened:
-        dsn = database_of(settings, opened)
-        admin_dsn = admin_address(settings, dsn)
-        prepare_database(dsn, admin_dsn)
-        pool = open_pool(dsn)
-        opened.callback(pool.close)
-        anchor = AnchorFile(settings.data_dir)
+    with open_ledger(settings.database, Purpose.APPEND) as ledger:
+        pool, anchor = ledger.open_pool(), AnchorFile(ledger.data_dir)
         require_same_log(pool, anchor)
-        opened.callback(renew, pool, anchor)
-        yield _parts(admin_dsn, pool, settings)
+        try:
+            yield _parts(ledger, pool, settings)
+        finally:
+            renew(pool, anchor)
 
 
-def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
+def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
     ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
     follower = audit_trail.follower(pool)
@@ -110,9 +107,9 @@ def _parts(dsn: str, pool: ConnectionPool[BoundedConnection], settings: Settings
         statuses=statuses,
         rotator=Rotator(pool, log, ring, utc_now),
         records=RotationRecords(pool),
-        retirer=Retirer(dsn, pool, log, alone, statuses, utc_now),
+        retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now),
         meta=command_meta(),
-        _dsn=dsn,
+        _dsn=ledger.admin_dsn,
         _pool=pool,
         _log=log,
         _ring=ring,
