@@ -21,7 +21,9 @@ from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.assembly.restore_acceptance import Restore
+    from keyledger.log.anchor import Contradiction
     from keyledger.settings.settings import Settings
+    from keyledger.store_verification import StoreVerdict
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bringing a backup back.")
 
@@ -66,14 +68,13 @@ def from_file(
     except (MissingProgramsError, RestoreError) as fault:
         raise CommandError(Exit.REFUSED, str(fault)) from None
     if as_json:
-        print_json(
-            {
-                "events": end.events,
-                "last_position": end.position,
-                "verified": verdict.holds,
-                "accept_needed": found is not None,
-            }
-        )
+        numbers = {"events": end.events, "last_position": end.position}
+        print_json(numbers | {"verified": verdict.holds, "accept_needed": found is not None})
+    _report(verdict, found)
+
+
+def _report(verdict: "StoreVerdict", found: "Contradiction | None") -> None:
+    """Say what the verification found, and how the log contradicts what this node recorded of it."""
     if verdict.fault is not None:
         raise CommandError(
             Exit.FAULT_FOUND,
