@@ -25,7 +25,7 @@ from pathlib import Path
 from domain.proofs.signed_note import MAX_NOTE_SIZE
 from keyledger.evidence.errors import EvidenceError, FolderInUseError
 
-CHECKPOINT, README, TENANT, RECORDS, TILES = "checkpoint", "README.txt", "tenant.json", "records.jsonl", "tile"
+CHECKPOINT, README, TENANT, RECORDS = "checkpoint", "README.txt", "tenant.json", "records.jsonl"
 FORMAT = "keyledger-tenant-evidence/v1"
 
 README_TEXT = """\
