@@ -5,17 +5,12 @@ faults come at once; neither a fault nor the `repr` of a setting shows a secret.
 Refuses: to start with tenant credentials on and no valid encryption key, and everything else that `load` finds wrong.
 """
 
-import base64
-import hmac
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 
-from api.front.auth import NamedKey, parse_named_key
+from api.front.auth import NamedKey
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.credentials.providers import BUILT_IN, Providers
 from domain.credentials.resolution import ResolutionPolicy
@@ -24,16 +19,18 @@ from domain.endpoints.allowed_hosts import allowed_host
 from domain.endpoints.rules import EndpointRules
 from keyledger.settings.database_url import read_database_url
 from keyledger.settings.providers import read_base_urls, read_global_credentials
-from keyledger.settings.sources import SUPER_KEY_ALSO, Resolved, Sources, hidden
+from keyledger.settings.service_keys import (
+    read_audit_signing_key,
+    read_encryption_keys,
+    read_named_keys,
+    read_super_key,
+)
+from keyledger.settings.sources import Resolved, Sources, items_of
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "text"]
 
-SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
-_GENERATE = "make one with: keyledger generate-encryption-key"
 
 
 class SettingsError(Exception):
@@ -104,8 +101,8 @@ def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mappin
 
 def _read(sources: Sources) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
-    primary, coming, previous = _encryption_keys(sources, enabled=enabled)
-    super_key = _super_key(sources)
+    primary, coming, previous = read_encryption_keys(sources, enabled=enabled)
+    super_key = read_super_key(sources)
     providers = _providers(sources)
     base_urls = read_base_urls(sources, providers)
     return Settings(
@@ -122,14 +119,14 @@ def _read(sources: Sources) -> Settings:
         next_encryption_key=coming,
         previous_encryption_keys=previous,
         super_key=super_key,
-        named_keys=_named_keys(sources, super_key),
+        named_keys=read_named_keys(sources, super_key),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),
         ai_models_file=_ai_models_file(sources),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
-        audit_signing_key=_audit_signing_key(sources),
+        audit_signing_key=read_audit_signing_key(sources),
         log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
         resolved=tuple(sources.resolved),
@@ -206,92 +203,10 @@ def _ai_models_file(sources: Sources) -> Path:
     return packaged_catalogue()
 
 
-def _encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
-    primary = sources.secret("ENCRYPTION_KEY", shown=hidden)
-    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=hidden)
-    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=hidden)
-    if not enabled:
-        return None, None, ()
-    if primary is None and not sources.is_set("ENCRYPTION_KEY"):
-        sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
-    seen: dict[bytes, str] = {}
-    if primary is not None:
-        _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
-    if coming is not None:
-        _check_fernet_key(sources, "ENCRYPTION_KEY_NEXT", "the value", coming, seen)
-    previous = tuple(Secret(item) for item in _items(listed.reveal() if listed else ""))
-    for number, key in enumerate(previous, start=1):
-        _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
-    return primary, coming, previous
-
-
-def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
-    if key.reveal().startswith("<"):
-        sources.fault(name, f"{which} is a placeholder; {_GENERATE}")
-        return
-    if not _FERNET_KEY.fullmatch(key.reveal()):
-        sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
-        return
-    raw = base64.urlsafe_b64decode(key.reveal())
-    if raw in seen:
-        sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
-    seen.setdefault(raw, which if name == "ENCRYPTION_KEY_PREVIOUS" else name)
-
-
-def _super_key(sources: Sources) -> Secret | None:
-    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
-    if key is None:
-        return None
-    if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
-        sources.fault("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
-    elif len(key.reveal()) < SUPER_KEY_GOOD:
-        sources.warn(
-            "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
-        )
-    return key
-
-
-def _audit_signing_key(sources: Sources) -> Secret | None:
-    key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
-    if key is None:
-        return None
-    from domain.proofs.signed_note import MalformedNoteError
-    from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
-
-    try:
-        signer = LogSigner(key)
-    except MalformedNoteError as fault:  # its text is ours and names the rule
-        sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
-        return None
-    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
-    return key
-
-
-def _named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, ...]:
-    keys: list[NamedKey] = []
-    for number, item in enumerate(_items(sources.text("API_KEYS") or ""), start=1):
-        try:
-            keys.append(parse_named_key(item))
-        except ValueError as fault:  # its text is ours: it names the rule, never the value
-            sources.fault("API_KEYS", f"entry {number}: {fault}")
-    for name, count in Counter(key.name for key in keys).items():
-        if count > 1:
-            sources.fault("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
-    if len({key.digest for key in keys}) < len(keys):
-        sources.fault("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
-    super_digest = sha256(super_key.reveal().encode()).hexdigest() if super_key else ""
-    if any(hmac.compare_digest(key.digest, super_digest) for key in keys):
-        sources.fault("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
-    sources.show_as("API_KEYS", ", ".join(f"{key.name} ({key.role})" for key in keys))
-    if not keys and super_key is None:
-        sources.warn("SUPER_API_KEY", "neither it nor API_KEYS is set: every request under /api/ will be refused")
-    return tuple(keys)
-
-
 def _endpoint_rules(sources: Sources) -> EndpointRules:
     listed_only = sources.choice("SELF_HOSTED_ENDPOINTS", ("allowed", "listed"), "allowed") == "listed"
     allowed = []
-    for number, entry in enumerate(_items(sources.text("ENDPOINT_ALLOWED_HOSTS") or ""), start=1):
+    for number, entry in enumerate(items_of(sources.text("ENDPOINT_ALLOWED_HOSTS") or ""), start=1):
         try:
             allowed.append(allowed_host(entry))
         except ValueError as fault:  # its text is ours
@@ -302,7 +217,7 @@ def _endpoint_rules(sources: Sources) -> EndpointRules:
 def _trusted_proxies(sources: Sources) -> TrustedProxies:
     header = sources.choice("TRUSTED_PROXY_HEADER", list(ProxyHeader), ProxyHeader.X_FORWARDED_FOR)
     networks: list[Network] = []
-    for number, item in enumerate(_items(sources.text("TRUSTED_PROXIES") or ""), start=1):
+    for number, item in enumerate(items_of(sources.text("TRUSTED_PROXIES") or ""), start=1):
         try:
             networks.append(parse_network(item))
         except ValueError as fault:  # its text is ours
@@ -310,7 +225,3 @@ def _trusted_proxies(sources: Sources) -> TrustedProxies:
     if any(network.prefixlen == 0 for network in networks):
         sources.warn("TRUSTED_PROXIES", "trusts every address: whoever connects can then name any as its own")
     return TrustedProxies(tuple(networks), ProxyHeader(header))
-
-
-def _items(listed: str) -> list[str]:
-    return [item for part in listed.split(",") for item in part.split()]

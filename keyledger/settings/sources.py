@@ -203,6 +203,11 @@ def _reason(problem: OSError | ValueError) -> str:
     return "not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else "not a file name"
 
 
+def items_of(listed: str) -> list[str]:
+    """Return the items of a list that is separated by commas, white space or both."""
+    return [item for part in listed.split(",") for item in part.split()]
+
+
 def hidden(secret: Secret) -> str:
     """Return what is shown of a secret of the service itself: nothing. The tail of a short one would be half of it."""
     del secret

@@ -1,0 +1,107 @@
+"""The keys of the service itself: for encryption, for signing checkpoints, and for callers of its API.
+
+Promises: where no fault was found, every key is well formed and no key is listed twice; only names, roles and public keys
+are shown.
+Refuses: placeholders. No fault repeats a key.
+"""
+
+import base64
+import hmac
+import re
+from collections import Counter
+from hashlib import sha256
+
+from api.front.auth import NamedKey, parse_named_key
+from domain.credentials.secret import Secret
+from keyledger.settings.sources import SUPER_KEY_ALSO, Sources, hidden, items_of
+
+SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_GENERATE = "make one with: keyledger generate-encryption-key"
+
+
+def read_encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
+    """Return ENCRYPTION_KEY, ENCRYPTION_KEY_NEXT and all of ENCRYPTION_KEY_PREVIOUS; none of them unless `enabled`."""
+    primary = sources.secret("ENCRYPTION_KEY", shown=hidden)
+    coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=hidden)
+    listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=hidden)
+    if not enabled:
+        return None, None, ()
+    if primary is None and not sources.is_set("ENCRYPTION_KEY"):
+        sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
+    seen: dict[bytes, str] = {}
+    if primary is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
+    if coming is not None:
+        _check_fernet_key(sources, "ENCRYPTION_KEY_NEXT", "the value", coming, seen)
+    previous = tuple(Secret(item) for item in items_of(listed.reveal() if listed else ""))
+    for number, key in enumerate(previous, start=1):
+        _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
+    return primary, coming, previous
+
+
+def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
+    if key.reveal().startswith("<"):
+        sources.fault(name, f"{which} is a placeholder; {_GENERATE}")
+        return
+    if not _FERNET_KEY.fullmatch(key.reveal()):
+        sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
+        return
+    raw = base64.urlsafe_b64decode(key.reveal())
+    if raw in seen:
+        sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
+    seen.setdefault(raw, which if name == "ENCRYPTION_KEY_PREVIOUS" else name)
+
+
+def read_super_key(sources: Sources) -> Secret | None:
+    """Return SUPER_API_KEY, or None where it is not set. A faulty one is returned, too; its fault ends the start."""
+    key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
+    if key is None:
+        return None
+    if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
+        sources.fault("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
+    elif len(key.reveal()) < SUPER_KEY_GOOD:
+        sources.warn(
+            "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
+        )
+    return key
+
+
+def read_audit_signing_key(sources: Sources) -> Secret | None:
+    """Return AUDIT_SIGNING_KEY, or None where it is not set or faulty."""
+    key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
+    if key is None:
+        return None
+    from domain.proofs.signed_note import MalformedNoteError
+    from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
+
+    try:
+        signer = LogSigner(key)
+    except MalformedNoteError as fault:  # its text is ours and names the rule
+        sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
+        return None
+    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
+    return key
+
+
+def read_named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKey, ...]:
+    """Return the keys of API_KEYS that are well formed, and compare them with each other and with `super_key`."""
+    keys: list[NamedKey] = []
+    for number, item in enumerate(items_of(sources.text("API_KEYS") or ""), start=1):
+        try:
+            keys.append(parse_named_key(item))
+        except ValueError as fault:  # its text is ours: it names the rule, never the value
+            sources.fault("API_KEYS", f"entry {number}: {fault}")
+    for name, count in Counter(key.name for key in keys).items():
+        if count > 1:
+            sources.fault("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
+    if len({key.digest for key in keys}) < len(keys):
+        sources.fault("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
+    super_digest = sha256(super_key.reveal().encode()).hexdigest() if super_key else ""
+    if any(hmac.compare_digest(key.digest, super_digest) for key in keys):
+        sources.fault("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
+    sources.show_as("API_KEYS", ", ".join(f"{key.name} ({key.role})" for key in keys))
+    if not keys and super_key is None:
+        sources.warn("SUPER_API_KEY", "neither it nor API_KEYS is set: every request under /api/ will be refused")
+    return tuple(keys)
