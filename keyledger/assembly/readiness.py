@@ -18,7 +18,7 @@ from keyledger.log.anchor_watch import LogWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.proofs.signing_loop import Checkpointing
 from projections.database.connections import BoundedConnection, unavailable
-from projections.database.migration import STEPS, version_of
+from projections.database.migration import SCHEMA_VERSION, version_of
 
 
 class Readiness:
@@ -62,9 +62,9 @@ class Readiness:
     def _schema(self) -> CheckResult:
         with unavailable(), self._pool.connection() as connection:
             version = version_of(connection)
-        if version > len(STEPS):
+        if version > SCHEMA_VERSION:
             return CheckResult(True, "of a newer release; replace this one")
-        current = version == len(STEPS)
+        current = version == SCHEMA_VERSION
         return CheckResult(current, "current" if current else "of another version; restart to migrate")
 
     def _encryption_keys(self) -> CheckResult:

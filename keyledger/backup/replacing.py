@@ -7,13 +7,12 @@ ended well and the events have been counted. Whichever of the three processes is
 import re
 import subprocess
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import IO
 
 from keyledger.backup.children import running
 from keyledger.backup.dump import Contents, Told
 from keyledger.backup.programs import Programs
-from projections.database.migration import STEPS
+from projections.database.migration import SCHEMA, statements_of
 
 _OURS = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)", re.MULTILINE)
 _CODE = re.compile(rb"ERROR:\s+([0-9A-Z]{5})")
@@ -84,11 +83,7 @@ def _statements(lines: IO[bytes], server_version: int, told: Told) -> Iterator[b
 
 def _tables() -> list[str]:
     """Return the tables of every release so far: those of a newer one than the dump's go, too."""
-    return [
-        name
-        for step in STEPS
-        for name in _OURS.findall(files("projections.database").joinpath(step).read_text("utf-8"))
-    ]
+    return [name for file in SCHEMA for name in _OURS.findall(statements_of(file))]
 
 
 def _count(contents: Contents) -> bytes:

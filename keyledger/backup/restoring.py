@@ -23,7 +23,7 @@ from keyledger.log.anchor import AnchorFile, Contradiction
 from keyledger.settings.settings import load_database
 from keyledger.store_verification import StoreVerdict, catch_up, verify_store
 from projections.database.connections import connect, open_pool, unavailable
-from projections.database.migration import STEPS
+from projections.database.migration import SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) 
 def _look(ledger: Ledger, dump: IO[bytes]) -> Restoration:
     programs = programs_of(ledger.dsn, ledger.setting)
     contents = read_dump(programs, dump, lambda step, done, total: None)
-    if contents.schema > len(STEPS):
+    if contents.schema > SCHEMA_VERSION:
         raise BackupError("a newer release of KeyLedger made it: restore it with that release")
     return Restoration(contents, _require_idle(ledger.dsn), dump, ledger.dsn, ledger.data_dir, programs)
 

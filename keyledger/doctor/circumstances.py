@@ -18,7 +18,7 @@ from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring
 from keyledger.settings.settings import Settings, SettingsError, load, load_data_dir, load_database
 from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
-from projections.database.migration import STEPS, version_of
+from projections.database.migration import SCHEMA_VERSION, version_of
 
 
 @dataclass(slots=True)
@@ -114,8 +114,8 @@ def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
             version = version_of(connection)
     except ServiceError:
         raise CheckSkippedError("the database does not answer") from None
-    if version < len(STEPS):
+    if version < SCHEMA_VERSION:
         raise CheckSkippedError(
-            f"the schema is at version {version}; a start brings it to {len(STEPS)}", "keyledger serve"
+            f"the schema is at version {version}; a start brings it to {SCHEMA_VERSION}", "keyledger serve"
         )
     return open_pool(dsn)

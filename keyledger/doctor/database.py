@@ -6,7 +6,7 @@ from keyledger.assembly.database_check import sentence_of, stands_in_the_way
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import CheckSkippedError, Finding, State, ok, warning
 from projections.database.connection_check import check_connection
-from projections.database.migration import STEPS
+from projections.database.migration import SCHEMA_VERSION
 
 SUBJECT = "database"
 
@@ -23,8 +23,8 @@ def look(here: Circumstances) -> Iterator[Finding]:
     for flawed in (one for one in report.findings if one.flaw is not None):
         state = State.FAULT if stands_in_the_way(flawed) else State.WARNING
         yield Finding(SUBJECT, state, sentence_of(flawed), "keyledger config check")
-    if report.schema is not None and report.schema < len(STEPS):
-        said = f"the schema is at version {report.schema} of {len(STEPS)}; a start as its owner brings it there"
+    if report.schema is not None and report.schema < SCHEMA_VERSION:
+        said = f"the schema is at version {report.schema} of {SCHEMA_VERSION}; a start as its owner brings it there"
         yield warning(SUBJECT, said, "keyledger serve")
     held = [one.assumption for one in report.findings if one.flaw is None]
     if held:

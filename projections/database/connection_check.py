@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
 
 import psycopg
 
@@ -24,7 +23,7 @@ from projections.database.connections import (
     reachable_conninfo,
     unavailable,
 )
-from projections.database.migration import STEPS, version_of
+from projections.database.migration import SCHEMA_VERSION, statements_of, version_of
 
 OLDEST_SERVER = 150000
 _APPEND_ONLY = {EVENTS_TABLE: "keyledger_events_append_only", "keyledger_ledger": "keyledger_ledger_append_only"}
@@ -69,7 +68,7 @@ class ConnectionReport:
     @property
     def has_present_schema(self) -> bool:
         """Whether nothing is to be migrated."""
-        return self.schema == len(STEPS)
+        return self.schema == SCHEMA_VERSION
 
 
 def check_connection(dsn: str) -> ConnectionReport:
@@ -114,11 +113,11 @@ def _findings(connection: BoundedConnection, schema: int | None) -> Iterator[Fin
     yield Finding("connection")
     yield Finding("version", None if connection.info.server_version >= OLDEST_SERVER else Flaw.OLD_SERVER)
     if schema is not None:
-        yield Finding("schema", Flaw.NEWER_SCHEMA if schema > len(STEPS) else None)
+        yield Finding("schema", Flaw.NEWER_SCHEMA if schema > SCHEMA_VERSION else None)
     yield Finding("time-limits", None if _limits_arrive(connection) else Flaw.TIME_LIMITS)
     yield Finding("locks", None if _locks_end(connection) else Flaw.LOCKS)
     yield _named("durability", Flaw.UNSAFE_SERVER, _switched_off(connection))
-    if schema not in {None, len(STEPS)}:
+    if schema not in {None, SCHEMA_VERSION}:
         return
     lacking = _lacking(connection)
     yield _named("rights", Flaw.RIGHTS, lacking)
@@ -175,9 +174,7 @@ def _lacking(connection: BoundedConnection) -> list[str]:
 def needed_rights() -> tuple[tuple[str, str], ...]:
     """Return what the role that serves needs: privileges, each with its table or function."""
     granted: list[tuple[str, str]] = []
-    for privileges, function, things in _GRANT.findall(
-        files("projections.database").joinpath("grants.sql").read_text("utf-8")
-    ):
+    for privileges, function, things in _GRANT.findall(statements_of("grants.sql")):
         for thing in [things] if function else things.split(", "):
             granted += [(privilege, thing) for privilege in privileges.split(", ")]
     return tuple(granted)

@@ -1,19 +1,38 @@
-"""The one step that makes and changes tables.
+"""The schema of the database, as one file of SQL for each table or function, and the one step that applies it.
 
-Promises: many processes may call `migrate` at once, at every start; where the schema is present already it locks no
-table and needs no right to change one, so the service can run under a role that has none.
-Refuses: a database that a newer program has brought further, since this one cannot know what its tables now mean. A
-service that runs when that happens goes on until it is replaced: steps only add. Nothing is dropped; the log is never
-rewritten. A released step is never edited; a test holds its digest.
+Promises: many processes may call `migrate` at once, at every start. Where the schema is current, it takes no lock on a
+table and needs no right to change one, so the service can run under a role that has no such right. An interrupted
+migration leaves the database as it was.
+Refuses: a database migrated by a newer program, since this one cannot know what its tables now mean. A service that is
+already running when a newer one migrates keeps running until it is replaced: files only ever add to the schema. Nothing
+is dropped; the log is never rewritten.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 
 from projections.database.connections import Connection, connect, unavailable
 
-STEPS: Sequence[str] = ("schema.sql", "schema_audit.sql", "schema_fleet.sql")
-"""Files of SQL, in order: the first makes version 1, the next brings it to version 2, and so on."""
+SCHEMA: Mapping[str, int] = {
+    "tables/schema_version.sql": 1,
+    "functions/refuse_change.sql": 1,
+    "functions/lock_log.sql": 1,
+    "functions/append.sql": 1,
+    "tables/log.sql": 1,
+    "tables/current_credentials.sql": 3,
+    "tables/audit_trail.sql": 3,
+    "tables/transparency_log.sql": 2,
+    "tables/projection_positions.sql": 1,
+    "tables/credential_usage.sql": 2,
+    "tables/operations.sql": 3,
+}
+"""Files of SQL in the order they are applied, each with the version of the schema that last changed it.
+
+A file brings any earlier version of what it holds to the present one, so every statement in it may run again. To change
+the schema, edit the file and give it the next version; a test holds the digest of each file at its version.
+"""
+
+SCHEMA_VERSION = max(SCHEMA.values())
 
 _LOCK = 0x6B65796C65646765
 """Spells "keyledge": one number for every node."""
@@ -24,19 +43,26 @@ class NewerSchemaError(Exception):
 
 
 def migrate(dsn: str) -> None:
-    """Bring the database to the schema of this program. Raises NewerSchemaError, StoreUnavailableError."""
+    """Bring the database to the schema of this program. Raises NewerSchemaError, StoreUnavailable."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         present = version_of(connection)
-        if present > len(STEPS):
+        if present > SCHEMA_VERSION:
             raise NewerSchemaError
-        for version in range(present + 1, len(STEPS) + 1):
-            connection.execute(files("projections.database").joinpath(STEPS[version - 1]).read_bytes())
+        for name, version in SCHEMA.items():
+            if version > present:
+                connection.execute(statements_of(name).encode())
+        for version in range(present + 1, SCHEMA_VERSION + 1):
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
 
 
+def statements_of(name: str) -> str:
+    """Return the SQL of a file of this folder, such as `functions/append.sql`."""
+    return files("projections.database").joinpath(name).read_text("utf-8")
+
+
 def version_of(connection: Connection) -> int:
-    """Return the version of the tables, 0 where there are none."""
+    """Return the version of the schema, 0 where there is none."""
     known = connection.execute("SELECT to_regclass('keyledger_schema') IS NOT NULL AS known").fetchone()
     if not known or not known["known"]:
         return 0

@@ -11,7 +11,7 @@ from keyledger.assembly.database_check import DatabaseUnreachableError, prepare_
 from keyledger.start_error import StartError
 from projections.database.connection_check import Flaw, check_connection, needed_rights
 from projections.database.connection_refusal import Refusal
-from projections.database.migration import STEPS
+from projections.database.migration import SCHEMA_VERSION
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.pooler import pooled
 from tests.support.ports import free_port
@@ -147,7 +147,7 @@ FLAWS = [
     ),
     pytest.param("ALTER TABLE audit_trail SET UNLOGGED", "audit_trail would be empty after a crash", id="unlogged"),
     pytest.param(
-        f"INSERT INTO keyledger_schema (version) VALUES ({len(STEPS) + 1})", "a newer release", id="newer schema"
+        f"INSERT INTO keyledger_schema (version) VALUES ({SCHEMA_VERSION + 1})", "a newer release", id="newer schema"
     ),
     pytest.param(
         "CREATE OR REPLACE FUNCTION keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"

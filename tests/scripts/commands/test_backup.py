@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from keyledger.backup.programs import programs_of
-from projections.database.migration import STEPS, migrate
+from projections.database.migration import SCHEMA_VERSION, migrate
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli
 from tests.support.checker import check
@@ -138,7 +138,7 @@ def test_a_dump_of_another_database_and_one_of_a_newer_release_are_refused(
     ended = cli("restore", "from", "other", "--yes", env={"DATABASE_URL": database_url})
     assert "there is no ledger in it" in ended.err
     with psycopg.connect(database_url, autocommit=True) as database:
-        database.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [len(STEPS) + 1])
+        database.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [SCHEMA_VERSION + 1])
         programs = programs_of(database_url, "DATABASE_URL")
         subprocess.run(
             programs.connecting("pg_dump", "--format=custom", "--file=newer"), env=programs.environment, check=True
@@ -150,7 +150,7 @@ def test_a_dump_of_another_database_and_one_of_a_newer_release_are_refused(
 
 def test_a_database_that_a_newer_release_left_is_not_saved_by_this_one(cli: Cli, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as database:
-        database.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [len(STEPS) + 1])
+        database.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [SCHEMA_VERSION + 1])
     ended = cli("backup", "backup", env={"DATABASE_URL": database_url})
     assert (ended.code, "a newer release" in ended.err) == (Exit.REFUSED, True)
 

@@ -1,0 +1,48 @@
+-- What running services tell each other. Nothing here is the record of anything: the log is, so these rows may be lost.
+
+-- Which services run on this database, and which encryption keys they know. The row of a service that ended without
+-- removing it is recognised by an old `seen_at`.
+CREATE TABLE IF NOT EXISTS nodes (
+    node_id        uuid        PRIMARY KEY,
+    name           text        NOT NULL,
+    process        text        NOT NULL,         -- machine and process id: services on the same machine see whether it died
+    primary_key_id text        NOT NULL,
+    key_ids        text[]      NOT NULL,
+    seen_at        timestamptz NOT NULL DEFAULT now()
+);
+
+-- Since version 3: the version of the program; '' for older programs.
+ALTER TABLE nodes ADD COLUMN IF NOT EXISTS version text NOT NULL DEFAULT '';
+
+-- Progress of each rotation of the encryption key, for those who watch it.
+CREATE TABLE IF NOT EXISTS key_rotations (
+    rotation_id      uuid        PRIMARY KEY,
+    key_id           text        NOT NULL,
+    actor            text        NOT NULL,
+    state            text        NOT NULL,
+    total            bigint      NOT NULL,
+    reencrypted      bigint      NOT NULL DEFAULT 0,
+    skipped          bigint      NOT NULL DEFAULT 0,
+    failed           bigint      NOT NULL DEFAULT 0,
+    unopened         jsonb       NOT NULL DEFAULT '[]',
+    cancel_requested boolean     NOT NULL DEFAULT false,
+    started_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    finished_at      timestamptz
+);
+
+-- Progress of each replay that a service runs, for those who watch it.
+CREATE TABLE IF NOT EXISTS projection_replays (
+    replay_id   uuid        PRIMARY KEY,
+    projection  text        NOT NULL,
+    actor       text        NOT NULL,
+    swap        text        NOT NULL,
+    state       text        NOT NULL,
+    done        bigint      NOT NULL DEFAULT 0,
+    total       bigint      NOT NULL DEFAULT 0,
+    result      jsonb,                           -- once completed
+    failure     text,
+    started_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);

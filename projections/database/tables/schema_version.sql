@@ -1,0 +1,6 @@
+-- Which versions of the schema this database has been brought to; the newest row counts. See `migration.py`.
+
+CREATE TABLE IF NOT EXISTS keyledger_schema (
+    version    bigint      PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
