@@ -130,6 +130,6 @@ def _make_earlier(url: str, version: int) -> None:
 
 
 def _dumped_schema(url: str) -> str:
-    command = [programs() / "pg_dump", "--schema-only", f"--dbname={url}"]
+    command = [str(programs() / "pg_dump"), "--schema-only", f"--dbname={url}"]
     dumped = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     return re.sub(r"^\\(un)?restrict .*\n", "", dumped, flags=re.MULTILINE)  # a random word in each dump
