@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,20 +23,19 @@ from keyledger.log.acceptance_recorder import AcceptanceRecords
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.combined_writes import CombinedWrites
 from keyledger.log.usage_meter import UsageMeter
-from tests.api.memory import (
-    START,
-    MemoryFleet,
-    MemoryKeys,
-    MemoryListing,
-    MemoryPast,
-    MemoryProjections,
-    MemoryStore,
-    MemoryTransparency,
-    ScriptedApis,
-    ScriptedModels,
-    VaultSealer,
-)
+from tests.api.scripted import ScriptedApis, ScriptedModels
+from tests.support.twins.audit_trail import MemoryAuditTrail
+from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
+from tests.support.twins.encryption_keys import MemoryEncryptionKeys
+from tests.support.twins.fleet import MemoryFleet
+from tests.support.twins.log import MemoryLog
+from tests.support.twins.past_credentials import MemoryPastCredentials
+from tests.support.twins.projections import MemoryProjections
+from tests.support.twins.sealer import VaultSealer
+from tests.support.twins.transparency import MemoryTransparency
+from tests.support.twins.usage import MemoryUsage
 
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SUPER_KEY = "super-key-0123456789"
 KEYS = {role: f"{role.value}-key-0123456789" for role in Role}
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -74,25 +73,26 @@ class Harness:
     reload_faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.store, self.sealer, self.models = MemoryStore(), VaultSealer(), ScriptedModels()
+        self.log, self.sealer, self.models = MemoryLog(), VaultSealer(), ScriptedModels()
+        self.usage = MemoryUsage()
+        self.current = current = MemoryCurrentCredentials(self.log, self.usage)
         self.native = ScriptedApis()
         self.clock = clock = Ticking()
-        self.keys = MemoryKeys(Ticking())
-        self.recorder = AuditRecorder(self.store, clock)
-        self.transparency = MemoryTransparency(self.store, clock)
-        self.usage = self.store.usage
-        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.store, Ticking()), Ticking())
+        self.keys = MemoryEncryptionKeys(Ticking())
+        self.recorder = AuditRecorder(self.log, clock)
+        self.transparency = MemoryTransparency(self.log, clock)
+        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.log, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
-        credentials = CredentialService(self.store, self.store, self.sealer, clock, pause=lambda seconds: None)
+        credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)
         self.services = Services(
             credentials=credentials,
             carry_out=CombinedWrites(credentials.handle_all).write,
-            listing=MemoryListing(self.store),
-            fleet=Fleet(MemoryFleet(self.store), credentials),
+            listing=MemoryTenantCredentials(current),
+            fleet=Fleet(MemoryFleet(self.log, current), credentials),
             models=self.models,
             native=self.native,
-            audit=self.store,
+            audit=MemoryAuditTrail(self.log),
             audit_recorder=self.recorder,
             transparency=self.transparency,
             usage=self.usage,
@@ -102,7 +102,7 @@ class Harness:
             proxies=self.proxies,
             encryption_keys=self.keys,
             projections=self.projections,
-            past=MemoryPast(self.store, self.sealer),
+            past=MemoryPastCredentials(self.log, self.usage, self.sealer),
             authenticator=Authenticator(Secret(SUPER_KEY), named),
             endpoint_rules=EndpointRules(),
             tenant_credentials=self.tenant_credentials,

@@ -1,9 +1,8 @@
 """The language of the domain's tests: given(events).when(command).then(events), with a fixed clock, sealed in clear."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import UUID
 
 import pytest
 
@@ -24,15 +23,14 @@ from domain.credentials.credential import (
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.credentials.service import CredentialService
-from domain.credentials.stored import Stored
 from domain.errors import (
     CredentialIntegrityError,
     ServiceError,
-    StoreUnavailableError,
     UnreadableCredentialError,
-    VersionConflictError,
 )
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta
+from tests.support.twins.current_credentials import MemoryCurrentCredentials
+from tests.support.twins.log import MemoryLog
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -187,61 +185,8 @@ def given(*events: CredentialEvent) -> Given:
     return Given(evolve(events[-1]) if events else None)
 
 
-class MemoryLog:
-    """The log in memory, with the conflict rule of the real one. Breaks on request, before or after the effect."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.faults: list[str] = []
-        self.interlopers: list[Event] = []
-
-    def last(self, stream: UUID) -> Event | None:
-        return next((event for event in reversed(self.events) if event.originator_id == stream), None)
-
-    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
-        found = {stream: self.last(stream) for stream in streams}
-        return {stream: event for stream, event in found.items() if event is not None}
-
-    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
-        caused = {(event.originator_id, event.command_id): event for event in reversed(self.events)}
-        return {one: caused[one] for one in wanted if one in caused}
-
-    def append(self, events: Sequence[Event]) -> None:
-        fault = self.faults.pop(0) if self.faults else ""
-        if fault == "outage before the effect":
-            raise StoreUnavailableError
-        if self.interlopers:
-            self.events.append(self.interlopers.pop(0))
-        taken = {(event.originator_id, event.originator_version) for event in self.events}
-        if any((event.originator_id, event.originator_version) in taken for event in events):
-            raise VersionConflictError(events[0].originator_version, precondition=False)
-        self.events.extend(events)
-        if fault == "outage after the effect":
-            raise StoreUnavailableError
-        if fault == "conflict after the effect":
-            raise VersionConflictError(events[0].originator_version, precondition=False)
-
-
-class View:
-    """The view in order, unless it is told that somebody took its rows away."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self.log = log
-        self.emptied = False
-
-    def read(self, tenant_id: str, provider: str) -> Stored:
-        stored = Stored.of(self.log.last(stream_id(tenant_id, provider)))
-        return Stored(None, stored.head) if self.emptied else stored
-
-    def read_all(self, places: Sequence[tuple[str, str]]) -> list[Stored]:
-        return [self.read(*place) for place in places]
-
-    def of_tenant(self, tenant_id: str) -> list[Stored]:
-        return []
-
-
 def service(log: MemoryLog) -> CredentialService:
-    return CredentialService(log, View(log), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
+    return CredentialService(log, MemoryCurrentCredentials(log), ClearSealer(), lambda: NOW, pause=lambda seconds: None)
 
 
 FAULTS = ["outage before the effect", "outage after the effect", "conflict after the effect"]

@@ -52,7 +52,7 @@ def test_without_a_valid_key_every_path_answers_401_whatever_else_is_sent(harnes
         answer = harness.client.request(method, path, **{**request_parts, "headers": headers})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="keyledger"'
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 def test_a_body_that_never_comes_does_not_delay_a_401(switched_off):
@@ -136,7 +136,7 @@ def test_who_may_look_at_the_fleet_may_not_change_it(path):
 def test_the_audit_shows_the_name_of_the_key_that_was_used(harness):
     harness.put(headers={"X-API-Key": KEYS[Role.SYSADMIN]})
     harness.put("mistral")
-    assert [event.actor for event in harness.store.events] == ["sysadmin-1", "super"]
+    assert [event.actor for event in harness.log.events] == ["sysadmin-1", "super"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_every_endpoint_below_api_demands_an_actor_itself(harness):
     for method, path in PROTECTED[:-2]:
         answer = harness.client.request(method, path, json={"api_key": "sk-0123456789"})
         assert answer.status_code == 500, (method, path)
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 def test_a_key_is_configured_by_a_line_that_does_not_hold_it():

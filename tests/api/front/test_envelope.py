@@ -23,7 +23,7 @@ def test_what_watches_the_service_needs_no_key(stranger):
 
 
 def test_alive_is_said_without_asking_the_store(harness):
-    harness.store.down = True
+    harness.log.down = True
     harness.checks["store"] = CheckResult(False, "does not answer")
     assert harness.client.get("/livez").json() == {"status": "alive"}
 

@@ -89,12 +89,12 @@ def test_a_body_that_does_not_arrive_in_time_is_408(arrived):
     messages = body_messages(*arrived, more=True)
     status, sent, body = send(harness.app, messages, headers=JSON_HEADERS, forever=True)
     assert (status, body["code"], sent["connection"]) == (408, "request-timeout", "close")
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_changes_nothing(harness):
     status, _, _ = send(harness.app, body_messages(GOOD, more=True), headers=JSON_HEADERS)
-    assert (status, harness.store.events) == (408, [])
+    assert (status, harness.log.events) == (408, [])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_request_id_is_taken_over_when_it_is_a_plain_token(harness, sent, kept
 
 def test_the_request_id_is_in_the_log_of_the_credential(harness):
     harness.put(headers={"X-Request-ID": "req-1"})
-    assert harness.store.events[0].request_id == "req-1"
+    assert harness.log.events[0].request_id == "req-1"
 
 
 def test_a_prefix_added_by_a_proxy_hides_nothing_from_the_guard(harness):

@@ -79,7 +79,7 @@ def test_head_is_refused_as_get_is(harness, path, key, status):
 def test_head_of_an_export_gives_none_and_records_none(harness):
     for address in ("/api/v1/audit/export?format=csv", "/api/v1/audit/evidence"):
         assert harness.client.head(address).status_code == 200
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 def test_head_of_a_rotation_that_runs_ends_at_once(harness):

@@ -11,7 +11,7 @@ import pytest
 from domain.calls.models import Answer, AnswerStream
 from domain.errors import ProviderUnavailableError
 from tests.api.conftest import CREDENTIALS, OPENAI, TENANT, Harness
-from tests.api.memory import CHAT_ANSWER, TENANT_RECEIPT, Chunks
+from tests.api.scripted import CHAT_ANSWER, TENANT_RECEIPT, Chunks
 
 CANARY = f"sk-CANARY-{secrets.token_hex(12)}"
 FORMS = [CANARY, CANARY[3:], CANARY[:-4], quote(CANARY), b64encode(CANARY.encode()).decode(), CANARY.encode().hex()]
@@ -138,7 +138,7 @@ def test_a_stored_key_is_nowhere_but_in_the_vault(harness, logged):
         assert_silent(harness.client.request(method, path), logged)
     for path in ("/metrics", "/openapi.json", "/readyz"):
         assert_silent(harness.client.get(path), logged)
-    assert CANARY not in repr(harness.store.events)
+    assert CANARY not in repr(harness.log.events)
 
 
 class _UnforeseenError(Exception):

@@ -13,7 +13,7 @@ import uvicorn
 from api.front.bodies import Limits
 from domain.calls.models import AnswerStream
 from tests.api.conftest import CREDENTIALS, OPENAI, SUPER_KEY, Harness
-from tests.api.memory import TENANT_RECEIPT
+from tests.api.scripted import TENANT_RECEIPT
 
 URL = f"{CREDENTIALS}/openai"
 PATIENCE = 60.0
@@ -100,7 +100,7 @@ def test_a_request_that_must_not_be_waited_for_is_answered_and_closed(parts, sta
         answer = exchange(address, *parts)
     assert answer.startswith(b"HTTP/1.1 " + status) and b'"code":"' + code in answer
     assert b"\r\nconnection: close\r\n" in answer.lower()
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 def test_a_connection_goes_on_after_a_body_that_was_ignored(harness):

@@ -237,7 +237,7 @@ def test_an_unknown_path_is_404_and_nothing_redirects(harness, path):
 
 
 def test_an_error_nobody_foresaw_is_500_without_detail(harness, caplog):
-    harness.store.last = None
+    harness.log.last = None
     with caplog.at_level(logging.DEBUG):
         answer = harness.put()
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")

@@ -6,7 +6,6 @@ import pytest
 
 from domain.credentials.secret import Secret
 from tests.api.conftest import CREDENTIALS, OTHER_TENANT, TENANT
-from tests.api.memory import state_of
 
 URL = f"{CREDENTIALS}/openai"
 AZURE = {"endpoint": "https://x.openai.azure.com", "api_version": "2024-10-21", "deployment_name": "gpt-4"}
@@ -24,7 +23,7 @@ def test_set_answers_with_what_is_true_now(harness):
         "warnings": [],
     }
     assert answer.headers["ETag"] == '"v1"'
-    state = state_of(harness.store, TENANT, "openai")
+    state = harness.current.read(TENANT, "openai").current()
     assert state is not None
     assert harness.sealer.open(state.sealed, state.context) == Secret("sk-proj-0123456789xyz9")
 
@@ -123,7 +122,7 @@ def test_setting_what_is_already_set_records_nothing(harness):
     harness.put()
     again = harness.put()
     assert (again.status_code, again.json()["version"], again.json()["set_at"]) == (200, 1, "2026-01-31T12:00:00Z")
-    assert len(harness.store.events) == 1
+    assert len(harness.log.events) == 1
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_an_endpoint_is_kept_in_one_form_and_another_spelling_of_it_changes_noth
     for endpoint in (kept, spelling, f"{kept}/"):
         answer = harness.put(provider, endpoint=endpoint)
         assert (answer.status_code, answer.json()["version"]) == (200, 1)
-    assert len(harness.store.events) == 1
+    assert len(harness.log.events) == 1
     assert harness.client.get(f"{CREDENTIALS}/{provider}").json()["config"] == {"endpoint": kept}
 
 
@@ -147,7 +146,7 @@ def test_an_endpoint_that_was_stored_in_another_spelling_is_the_same(harness, mo
         before.setattr("domain.credentials.providers.kept_endpoint", lambda form, endpoint: endpoint)
         harness.put("vllm", endpoint="http://tenant-vllm:8000/v1/")
     assert harness.put("vllm", endpoint="http://tenant-vllm:8000").json()["version"] == 1
-    assert len(harness.store.events) == 1
+    assert len(harness.log.events) == 1
     assert harness.client.get(f"{CREDENTIALS}/vllm").json()["config"] == {"endpoint": "http://tenant-vllm:8000/v1/"}
 
 
@@ -166,7 +165,7 @@ def test_what_was_pasted_in_place_of_a_key_replaces_no_good_one_and_the_mistake_
     assert fault["field"] == "api_key"
     assert "give " in fault["detail"]
     assert "abcdef" not in answer.text
-    assert len(harness.store.events) == 1
+    assert len(harness.log.events) == 1
 
 
 def test_a_key_that_looks_cut_off_is_taken_with_a_warning(harness):
@@ -209,7 +208,7 @@ def test_faults_are_listed_by_field_and_nothing_is_recorded(harness, provider, b
     answer = harness.put(provider, **body)
     assert answer.status_code == 422
     assert {fault["field"] for fault in answer.json()["errors"]} == fields
-    assert harness.store.events == []
+    assert harness.log.events == []
 
 
 @pytest.mark.parametrize(
@@ -269,7 +268,7 @@ def test_a_precondition_holds_or_nothing_happens(harness, method, headers, statu
     body = {"api_key": "sk-the-third-key"} if method == "PUT" else None
     answer = harness.client.request(method, URL, json=body, headers=headers)
     assert answer.status_code == status, answer.text
-    assert len(harness.store.events) == (3 if status == 200 else 2)
+    assert len(harness.log.events) == (3 if status == 200 else 2)
     if status == 412:
         assert (answer.json()["code"], answer.json()["current_version"]) == ("version-conflict", 2)
 
@@ -311,15 +310,15 @@ def test_a_command_with_an_idempotency_key_happens_once(harness, key):
     harness.put(api_key="sk-another-key")
     again = harness.put(headers=headers)
     assert (again.status_code, again.json()) == (200, first.json())
-    assert harness.store.events[0].command_id == (key.strip('"') or '"')
-    assert len(harness.store.events) == 2
+    assert harness.log.events[0].command_id == (key.strip('"') or '"')
+    assert len(harness.log.events) == 2
 
 
 def test_a_repeated_delete_with_its_key_is_the_same_success(harness):
     harness.put()
     headers = {"Idempotency-Key": "delete-1"}
     assert harness.client.delete(URL, headers=headers).json() == harness.client.delete(URL, headers=headers).json()
-    assert len(harness.store.events) == 2
+    assert len(harness.log.events) == 2
 
 
 def test_an_idempotency_key_belongs_to_one_request(harness):
@@ -343,12 +342,12 @@ def test_an_idempotency_key_given_twice_is_refused(harness):
 def test_without_a_key_every_command_gets_an_id_of_its_own(harness):
     harness.put()
     harness.put("mistral")
-    first, second = (event.command_id for event in harness.store.events)
+    first, second = (event.command_id for event in harness.log.events)
     assert first != second and re.fullmatch("[0-9a-f-]{36}", first)
 
 
 def test_a_store_that_does_not_answer_is_503_with_a_time_to_wait(harness):
-    harness.store.down = True
+    harness.log.down = True
     for answer in (harness.put(), harness.client.get(CREDENTIALS), harness.client.get(URL), harness.client.delete(URL)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
         assert "same Idempotency-Key" in answer.json()["detail"]

@@ -65,7 +65,7 @@ def test_a_condition_and_an_idempotency_key_are_obeyed(harness: Harness) -> None
 
 
 def test_an_outage_is_told_on_both_ways(harness: Harness) -> None:
-    harness.store.down = True
+    harness.log.down = True
     for answer in (harness.client.get(CREDENTIALS), harness.put()):
         assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
 

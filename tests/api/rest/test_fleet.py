@@ -145,7 +145,7 @@ def test_tenants_cannot_be_filtered(filled):
 
 
 def test_the_feature_switch_and_the_store_decide_as_everywhere(harness, switched_off):
-    harness.store.usage.down = harness.store.down = True
+    harness.usage.down = harness.log.down = True
     harness.meter.used(TENANT, "openai", 1, failed=False, rejected=False)
     for path in (FLEET, TENANTS):
         assert (switched_off.client.get(path).status_code, harness.client.get(path).status_code) == (404, 503)

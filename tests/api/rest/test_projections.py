@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from domain.operations.replay import Difference
-from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT
-from tests.api.memory import START
+from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, START, TENANT
 
 PROJECTIONS = "/api/v1/sysadmin/projections"
 REPLAYS = f"{PROJECTIONS}/audit_trail/replays"
@@ -15,7 +14,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 def test_every_view_is_listed_with_its_lag_and_what_stops_it(harness):
     harness.projections.stopped = "event-topic-unknown at position 4, topic CredentialRenamed"
-    current, trail = harness.client.get(PROJECTIONS).json()["projections"]
+    current, trail, _ = harness.client.get(PROJECTIONS).json()["projections"]
     assert (current["name"], current["lag"], current["state"], current["reason"]) == (
         "current_credentials",
         0,
@@ -102,7 +101,7 @@ def times(harness):
     harness.put(api_key="sk-first-0123")
     harness.put(api_key="sk-second-4567")
     harness.client.delete(f"{CREDENTIALS}/openai")
-    return [event.timestamp for event in harness.store.events]
+    return [event.timestamp for event in harness.log.events]
 
 
 def listed(harness, as_of, tenant=TENANT):
@@ -132,7 +131,7 @@ def test_a_past_credential_whose_encryption_key_is_gone_is_shown_as_unreadable(h
 )
 def test_what_will_be_in_effect_is_not_told(harness, ahead, status):
     harness.put()
-    now = harness.store.events[-1].timestamp
+    now = harness.log.events[-1].timestamp
     answer = harness.client.get(CREDENTIALS, params={"as_of": (now + timedelta(seconds=ahead)).isoformat()})
     assert answer.status_code == status
     assert status == 200 or answer.json()["errors"][0]["field"] == "as_of"

@@ -6,7 +6,7 @@ from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Route
 from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError
 from tests.api.conftest import TENANT
-from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT
+from tests.api.scripted import GLOBAL_RECEIPT, TENANT_RECEIPT
 
 OPENAI = BUILT_IN["openai"]
 URL = f"/api/v1/sysadmin/tenants/{TENANT}/resolution"

@@ -38,7 +38,7 @@ def recorded(harness):
     """Everything that was stored, and everything that readers get of it."""
     harness.recorder.flush()
     exports = [harness.client.get(EXPORT, params={"format": form}).text for form in FORMATS]
-    return "\n".join([*map(repr, harness.store.events), harness.client.get(ENTRIES).text, *exports])
+    return "\n".join([*map(repr, harness.log.events), harness.client.get(ENTRIES).text, *exports])
 
 
 def hidden(harness, *texts):
@@ -159,7 +159,7 @@ def test_a_request_id_that_is_a_key_is_another_one(harness, caplog, request_id, 
 def test_any_other_plain_request_id_is_kept(harness, request_id):
     answer = harness.put(headers={"X-Request-ID": request_id})
     assert answer.headers["X-Request-ID"] == request_id
-    assert harness.store.events[0].request_id == request_id
+    assert harness.log.events[0].request_id == request_id
 
 
 SEARCHES = [

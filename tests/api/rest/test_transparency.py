@@ -41,7 +41,7 @@ def lines(answer):
 
 
 def actions(harness):
-    return [event.TOPIC for event in harness.store.events]
+    return [event.TOPIC for event in harness.log.events]
 
 
 def text_of(note):
@@ -101,7 +101,7 @@ class TestProofs:
         got(filled, CONSISTENCY, **{"from": 2})
         assert actions(filled) == ["CredentialSet"] * 5
         got(filled, INCLUSION, position=1)
-        assert (actions(filled)[-1], filled.store.events[-1].view) == ("AuditRead", "proof")
+        assert (actions(filled)[-1], filled.log.events[-1].view) == ("AuditRead", "proof")
 
     @pytest.mark.parametrize(
         ("path", "query"),
@@ -153,7 +153,7 @@ class TestEvidence:
     def test_the_last_leaf_says_that_evidence_was_taken(self, filled):
         *_, last, _ = lines(got(filled, EVIDENCE, tenant_id=TENANT))
         assert json.loads(last["leaf"])["tenant_id"] == TENANT
-        taken = filled.store.events[-1]
+        taken = filled.log.events[-1]
         assert (taken.TOPIC, taken.format, taken.query) == ("AuditExported", "evidence", f"tenant:{TENANT}")
 
     def test_one_tenants_leaves_are_each_proven_and_nobody_elses_given(self, filled):
@@ -168,7 +168,7 @@ class TestEvidence:
         def fail(events):
             raise StoreUnavailableError
 
-        monkeypatch.setattr(filled.store, "append", fail)
+        monkeypatch.setattr(filled.log, "append", fail)
         assert filled.client.get(EVIDENCE).status_code == 503
 
     def test_a_fault_in_the_middle_is_told_as_a_line_and_there_is_no_end(self, filled, monkeypatch):

@@ -28,13 +28,13 @@ from tests.support.scenario import (
     OTHER_TENANT,
     TENANT,
     ClearSealer,
-    MemoryLog,
-    View,
     delete_credential,
     service,
     set_credential,
     was_set,
 )
+from tests.support.twins.current_credentials import MemoryCurrentCredentials
+from tests.support.twins.log import MemoryLog
 
 _PRECONDITIONS = st.one_of(
     st.just(Precondition()),
@@ -203,7 +203,9 @@ def test_an_outage_while_they_go_one_by_one_ends_all_that_are_left() -> None:
 
 def test_a_defect_of_one_is_told_to_it_alone() -> None:
     log = MemoryLog()
-    broken = CredentialService(log, View(log), BrokenSealer(), lambda: NOW, pause=lambda seconds: None)
+    broken = CredentialService(
+        log, MemoryCurrentCredentials(log), BrokenSealer(), lambda: NOW, pause=lambda seconds: None
+    )
     outcomes = broken.handle_all([set_credential(BrokenSealer.FATAL), set_credential(tenant_id=OTHER_TENANT)])
 
     assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, Credential]

@@ -13,13 +13,13 @@ from tests.support.scenario import (
     NOW,
     OTHER_KEY,
     ClearSealer,
-    MemoryLog,
-    View,
     delete_credential,
     service,
     set_credential,
     was_set,
 )
+from tests.support.twins.current_credentials import MemoryCurrentCredentials
+from tests.support.twins.log import MemoryLog
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -97,7 +97,9 @@ def test_a_command_id_used_for_something_else_is_refused(command: AdminCommand) 
 def test_a_repeated_set_is_recognised_after_its_encryption_key_was_retired() -> None:
     log = MemoryLog()
     service(log).handle(set_credential(command_id="again", may_repeat=True))
-    later = CredentialService(log, View(log), ClearSealer("k0000000002", []), lambda: NOW, pause=lambda seconds: None)
+    later = CredentialService(
+        log, MemoryCurrentCredentials(log), ClearSealer("k0000000002", []), lambda: NOW, pause=lambda seconds: None
+    )
     assert later.handle(set_credential(KEY, command_id="again", may_repeat=True)).version == 1
 
 
@@ -118,7 +120,7 @@ def test_a_set_that_changes_nothing_makes_no_event() -> None:
 def test_a_set_that_changes_nothing_mends_a_view_that_lost_its_row() -> None:
     log = MemoryLog()
     service(log).handle(set_credential())
-    damaged = View(log)
+    damaged = MemoryCurrentCredentials(log)
     damaged.emptied = True
     later = CredentialService(log, damaged, ClearSealer(), lambda: NOW, pause=lambda seconds: None)
     assert later.handle(set_credential(command_id="c-2")).version == 2

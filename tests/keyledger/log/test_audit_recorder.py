@@ -10,7 +10,8 @@ from domain.audit.events import AuditExported, AuditRead, Outcome, Refusal, Requ
 from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
-from tests.support.scenario import NOW, MemoryLog
+from tests.support.scenario import NOW
+from tests.support.twins.log import MemoryLog
 
 
 class Clock:

@@ -205,7 +205,7 @@ def test_other_times_are_not(text):
 
 
 def test_a_store_that_does_not_answer_is_503(filled):
-    filled.store.down = True
+    filled.log.down = True
     assert filled.client.get(ENTRIES).status_code == filled.client.get(HISTORY).status_code == 503
 
 
@@ -236,7 +236,7 @@ def test_a_read_that_cannot_be_recorded_is_not_answered(filled, monkeypatch):
     def refuse(events):
         raise StoreUnavailableError
 
-    monkeypatch.setattr(filled.store, "append", refuse)
+    monkeypatch.setattr(filled.log, "append", refuse)
     assert filled.client.get(ENTRIES).status_code == 503
 
 

@@ -66,7 +66,7 @@ class Watched:
 
 
 def watch(harness: Harness, before_page: Callable[[int], None], trail: AuditTrail | None = None) -> Watched:
-    watched = Watched(trail or harness.store, before_page)
+    watched = Watched(trail or harness.services.audit, before_page)
     services: Services = replace(harness.services, audit=watched)
     harness.services = services
     return watched
@@ -160,7 +160,7 @@ def test_an_export_that_cannot_be_is_refused_and_not_recorded(filled, query, fie
     fault = answer.json()["errors"][0]
     assert (answer.status_code, fault["field"]) == (422, field)
     assert rule in fault["detail"]
-    assert not any(isinstance(event, AuditExported) for event in filled.store.events)
+    assert not any(isinstance(event, AuditExported) for event in filled.log.events)
 
 
 def test_a_byte_order_mark_comes_first_and_only_when_it_is_asked_for(filled):
@@ -179,7 +179,7 @@ def test_auditors_and_sysadmins_may(filled, role, status):
 class TestRecord:
     def test_it_is_recorded_before_the_first_entry_is_read(self, filled):
         seen = []
-        watch(filled, lambda page: seen.append(filled.store.events[-1]))
+        watch(filled, lambda page: seen.append(filled.log.events[-1]))
         exported(filled, "csv", provider="openai", q="actor:super")
         assert isinstance(seen[0], AuditExported)
         assert (seen[0].format, seen[0].query) == ("csv", "provider:openai actor:super")
@@ -197,7 +197,7 @@ class TestRecord:
 @pytest.mark.usefixtures("small_pages")
 class TestOutage:
     def test_before_the_first_page_is_a_problem(self, filled):
-        watch(filled, lambda page: setattr(filled.store, "down", True))
+        watch(filled, lambda page: setattr(filled.log, "down", True))
         answer = filled.client.get(f"{EXPORT}?format=jsonl")
         assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
 
@@ -224,7 +224,7 @@ class TestOutage:
 def test_it_ends_while_others_write(filled):
     watched = watch(filled, lambda page: filled.put(api_key=f"sk-written-meanwhile-{page}"))
     assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
-    assert len(filled.store.events) > 6
+    assert len(filled.log.events) > 6
     assert watched.pages == 3
 
 

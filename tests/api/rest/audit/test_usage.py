@@ -7,8 +7,7 @@ import pytest
 
 from domain.audit.events import AuditRead
 from domain.audit.usage import UsagePlace, UsageRecord
-from tests.api.conftest import OTHER_TENANT, TENANT
-from tests.api.memory import START
+from tests.api.conftest import OTHER_TENANT, START, TENANT
 
 USAGE = "/api/v1/audit/usage"
 
@@ -102,19 +101,19 @@ def test_what_this_node_counted_is_in_the_answer(harness):
 def test_what_cannot_be_asked_is_refused_and_leaves_no_read(filled, query, field):
     answer = filled.client.get(f"{USAGE}?{query}")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
-    assert not [event for event in filled.store.events if isinstance(event, AuditRead)]
+    assert not [event for event in filled.log.events if isinstance(event, AuditRead)]
 
 
 def test_that_somebody_looked_is_recorded_before_the_answer(filled):
     filled.client.get(USAGE, params={"tenant_id": TENANT, "since": "2026-01-31T12:00:00Z", "limit": 1})
-    read = [event for event in filled.store.events if isinstance(event, AuditRead)]
+    read = [event for event in filled.log.events if isinstance(event, AuditRead)]
     assert [(event.view, event.actor, event.query) for event in read] == [
         ("usage", "super", f"tenant:{TENANT} since:2026-01-31T12:00:00.000000+00:00")
     ]
 
 
 def test_nobody_looks_unrecorded(filled):
-    filled.store.down = True
+    filled.log.down = True
     assert filled.client.get(USAGE).status_code == 503
 
 

@@ -18,7 +18,7 @@ from domain.errors import (
     UnreadableCredentialError,
 )
 from tests.api.conftest import KEYS, OPENAI, TENANT
-from tests.api.memory import CHAT_ANSWER, GLOBAL_RECEIPT, TENANT_RECEIPT, Chunks
+from tests.api.scripted import CHAT_ANSWER, GLOBAL_RECEIPT, TENANT_RECEIPT, Chunks
 
 CHAT = f"{OPENAI}/chat/completions"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}

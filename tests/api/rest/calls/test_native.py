@@ -11,7 +11,7 @@ from api.rest.calls.native import METHODS
 from domain.calls.native import NativeAnswer
 from domain.errors import NoCredentialError, ProviderUnavailableError, RejectedCredentialError
 from tests.api.conftest import KEYS, NATIVE, SUPER_KEY, TENANT, Harness
-from tests.api.memory import GLOBAL_RECEIPT, TENANT_RECEIPT, ScriptedPieces
+from tests.api.scripted import GLOBAL_RECEIPT, TENANT_RECEIPT, ScriptedPieces
 
 URL = f"{NATIVE}/openai/v1/chat/completions"
 WIDE = Limits(native_bytes=300_000, native_seconds=0.2, linger_seconds=0.05)

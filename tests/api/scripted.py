@@ -1,0 +1,112 @@
+"""Models and providers whose answers a test sets, for tests of the HTTP interface alone."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.calls.native import NativeAnswer, NativeCall
+from domain.credentials.providers import BUILT_IN
+from domain.credentials.resolution import Receipt, Route, Source
+from domain.errors import InvalidField, InvalidRequestError, UnknownModelError
+
+OPENAI = BUILT_IN["openai"]
+GPT = Model("gpt-4o", ModelKind.COMPLETION, "openai", Adapter.LITELLM, "gpt-4o")
+EMBEDDER = Model("text-embedding-3-small", ModelKind.EMBEDDING, "openai", Adapter.LITELLM, "text-embedding-3-small")
+TENANT_RECEIPT = Receipt(Source.TENANT, "openai", 3, "k0123456789")
+GLOBAL_RECEIPT = Receipt(Source.GLOBAL, "openai")
+CHAT_ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "choices": []}
+
+
+class Chunks:
+    """A stream of chunks that knows whether it was closed. An exception among the chunks is raised in its place."""
+
+    def __init__(self, *items: Json | Exception) -> None:
+        self._items = iter(items)
+        self.closed = 0
+
+    def __aiter__(self) -> AsyncIterator[Json]:
+        return self
+
+    async def __anext__(self) -> Json:
+        item = next(self._items, None)
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class ScriptedModels:
+    """A catalogue of two models whose answers a test sets. `calls`: tenant, model and params as they came."""
+
+    outcome: Callable[[], Answer | AnswerStream] = lambda: Answer(TENANT_RECEIPT, CHAT_ANSWER)
+    route: Callable[[], Route] = lambda: Route(
+        TENANT_RECEIPT, OPENAI, "https://api.openai.com/v1", False, None, None, None
+    )
+    calls: list[tuple[str, str, Json]] = field(default_factory=list)
+
+    def models(self) -> Sequence[Model]:
+        return [GPT, EMBEDDER]
+
+    def model(self, name: str) -> Model:
+        for model in self.models():
+            if model.name == name:
+                return model
+        raise UnknownModelError("ai_models.yml")
+
+    async def explain(self, tenant_id: str, model: str) -> Route:
+        return self.route()
+
+    async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
+        self.calls.append((tenant_id, model, params))
+        messages = params.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+            raise InvalidRequestError([InvalidField("messages", "must be a list of objects")])
+        return self.outcome()
+
+    async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
+        self.calls.append((tenant_id, model, params))
+        if not isinstance(params.get("input"), str | list):
+            raise InvalidRequestError([InvalidField("input", "must be a text or a list")])
+        answer = self.outcome()
+        assert isinstance(answer, Answer)
+        return answer
+
+
+async def _read(body: bytes | AsyncIterable[bytes]) -> bytes:
+    return body if isinstance(body, bytes) else b"".join([piece async for piece in body])
+
+
+class ScriptedPieces:
+    """The pieces of an answer, one of which may be an exception that is raised in its place."""
+
+    def __init__(self, *items: bytes | Exception) -> None:
+        self._items = iter(items)
+        self.dropped = 0
+
+    async def next(self) -> bytes | None:
+        item = next(self._items, None)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def drop(self) -> None:
+        self.dropped += 1
+
+
+@dataclass
+class ScriptedApis:
+    """Providers whose answers a test sets. `calls` has each call with its whole body."""
+
+    outcome: Callable[[], NativeAnswer] = lambda: NativeAnswer(
+        TENANT_RECEIPT, 200, [(b"content-type", b"application/json")], b"{}", None
+    )
+    calls: list[NativeCall] = field(default_factory=list)
+
+    async def call(self, call: NativeCall) -> NativeAnswer:
+        self.calls.append(replace(call, body=await _read(call.body)))
+        return self.outcome()

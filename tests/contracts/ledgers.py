@@ -1,0 +1,171 @@
+"""The ports of one ledger on each of their implementations, and an author who writes the same history into both."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from domain.audit.entries import AuditTrail
+from domain.audit.events import Outcome, Refusal, accept_or_reject, acceptance_stream, audit_read, request_refused
+from domain.audit.usage import CredentialUsage, UsageRecord
+from domain.credentials.credential import (
+    Command,
+    DeleteCredential,
+    ReencryptCredential,
+    SetCredential,
+    decide,
+    evolve,
+    stream_id,
+)
+from domain.credentials.fleet import FleetView
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
+from domain.credentials.stored import CurrentCredentials, PastCredentials, Stored
+from domain.event import CommandMeta, Event
+from domain.event_log import StreamLog
+from domain.proofs.proofs import TransparencyLog
+from keyledger.proofs.checkpoint_signing import Transparency
+from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
+from projections.as_of import PostgresPastCredentials
+from projections.audit_trail import PostgresAuditTrail
+from projections.credential_usage import PostgresCredentialUsage
+from projections.current_credentials import PostgresResolutionView
+from projections.database.connections import make_async_pool
+from projections.fleet import PostgresFleet
+from tests.support.scenario import ClearSealer
+from tests.support.store import open_store
+from tests.support.twins.audit_trail import MemoryAuditTrail
+from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
+from tests.support.twins.fleet import MemoryFleet
+from tests.support.twins.log import MemoryLog
+from tests.support.twins.past_credentials import MemoryPastCredentials
+from tests.support.twins.transparency import MemoryTransparency
+from tests.support.twins.usage import MemoryUsage
+
+BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD_KEY, NEW_KEY = "k0000000001", "k0000000002"
+SEALER = ClearSealer(NEW_KEY, [OLD_KEY, NEW_KEY])
+SIGNER = LogSigner(generate_signing_key("contract"))
+
+
+class Usage(CredentialUsage, Protocol):
+    """The records of usage, as those who count see them."""
+
+    def add(self, records: Sequence[UsageRecord]) -> None: ...
+
+
+@dataclass
+class Ledger:
+    """The ports of one ledger. listed: what a tenant's list is made from, asked for on an event loop."""
+
+    log: StreamLog
+    credentials: CurrentCredentials
+    listed: Callable[[str], Sequence[Stored]]
+    trail: AuditTrail
+    usage: Usage
+    fleet: FleetView
+    past: PastCredentials
+    proofs: TransparencyLog
+    fall_silent: Callable[[], None]
+    author: "Author" = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.author = Author(self.log)
+
+
+class Author:
+    """Appends events as the service decides them, one a minute from `BEGIN` on."""
+
+    def __init__(self, log: StreamLog) -> None:
+        self._log = log
+        self._numbers = count()
+        self.now = BEGIN
+
+    def set(
+        self, tenant_id: str, provider: str, key: str, config: CredentialConfig = CredentialConfig(), **meta: str
+    ) -> Event:
+        command = SetCredential(tenant_id, provider, Secret(key), config, self._meta(**meta))
+        return self._carry_out(command, ClearSealer(OLD_KEY))
+
+    def reencrypt(self, tenant_id: str, provider: str) -> Event:
+        return self._carry_out(ReencryptCredential(tenant_id, provider, self._meta(actor="operator")), SEALER)
+
+    def delete(self, tenant_id: str, provider: str) -> Event:
+        return self._carry_out(DeleteCredential(tenant_id, provider, self._meta()), SEALER)
+
+    def answer(self, tenant_id: str, provider: str, version: int, *, rejected: bool) -> Event:
+        """Record what a provider said of a credential at a version."""
+        last = self._log.last(acceptance_stream(tenant_id, provider))
+        meta = self._meta(actor="runtime")
+        event = accept_or_reject(last, tenant_id, provider, version, rejected=rejected, meta=meta, now=self.now)
+        assert event is not None
+        return self._append(event)
+
+    def refuse(self, code: str, **about: str) -> Event:
+        refusal = Refusal(outcome=Outcome.DENIED, method="PUT", route="/x/{tenant_id}", status=403, code=code, **about)
+        return self._append(request_refused(self._meta(actor="bruno", role="auditor"), self.now, refusal, count=3))
+
+    def read_audit(self, query: str) -> Event:
+        return self._append(audit_read(self._meta(actor="bruno", role="auditor"), self.now, "entries", query))
+
+    def _carry_out(self, command: Command, sealer: ClearSealer) -> Event:
+        last = self._log.last(stream_id(command.tenant_id, command.provider))
+        (event,) = decide(evolve(last) if last else None, command, self.now, sealer)
+        return self._append(event)
+
+    def _append(self, event: Event) -> Event:
+        self._log.append([event])
+        self.now += timedelta(minutes=1)
+        return event
+
+    def _meta(self, actor: str = "anna", **more: str) -> CommandMeta:
+        number = next(self._numbers)
+        return CommandMeta(actor, f"req-{number}", f"cmd-{number}", **{"role": "sysadmin", "source": "api", **more})  # type: ignore[arg-type]
+
+
+def in_memory() -> Ledger:
+    """The twins on one log."""
+    log, usage = MemoryLog(), MemoryUsage()
+    credentials = MemoryCurrentCredentials(log, usage)
+    tenants = MemoryTenantCredentials(credentials)
+
+    def fall_silent() -> None:
+        log.down = usage.down = True
+
+    return Ledger(
+        log,
+        credentials,
+        lambda tenant_id: asyncio.run(tenants.of_tenant(tenant_id)),
+        MemoryAuditTrail(log),
+        usage,
+        MemoryFleet(log, credentials),
+        MemoryPastCredentials(log, usage, SEALER),
+        MemoryTransparency(log, lambda: BEGIN),
+        fall_silent,
+    )
+
+
+@contextmanager
+def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
+    """The real implementations on one database."""
+    with open_store(url) as store:
+
+        async def listed(tenant_id: str) -> Sequence[Stored]:
+            async with make_async_pool(url) as pool:
+                return await PostgresResolutionView(pool).of_tenant(tenant_id)
+
+        yield Ledger(
+            store.log,
+            store.view,
+            lambda tenant_id: asyncio.run(listed(tenant_id)),
+            PostgresAuditTrail(store.pool, store.follower),
+            PostgresCredentialUsage(store.pool),
+            PostgresFleet(store.pool),
+            PostgresPastCredentials(store.pool, SEALER),
+            Transparency(store.pool, url, store.tree_follower, SIGNER, folder, lambda: BEGIN),
+            store.pool.close,
+        )

@@ -1,0 +1,64 @@
+"""The log: appends all or nothing, refuses a version that is taken, and finds events by stream and by command."""
+
+from dataclasses import replace
+
+import pytest
+
+from domain.credentials.credential import stream_id
+from domain.errors import VersionConflictError
+from tests.contracts.ledgers import Ledger
+from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
+
+STREAM = stream_id(TENANT, "openai")
+OTHER_STREAM = stream_id(OTHER_TENANT, "openai")
+OTHER = replace(was_set(1), originator_id=OTHER_STREAM, tenant_id=OTHER_TENANT, command_id="c-2")
+
+
+def test_an_empty_log_has_no_events(ledger: Ledger) -> None:
+    assert ledger.log.last(STREAM) is None
+    assert ledger.log.newest([STREAM]) == {}
+    assert ledger.log.find_all([(STREAM, "c-1")]) == {}
+    assert list(ledger.log.stream(STREAM)) == []
+
+
+def test_appending_nothing_changes_nothing(ledger: Ledger) -> None:
+    ledger.log.append([])
+    assert list(ledger.log.stream(STREAM)) == []
+
+
+def test_a_stream_is_read_oldest_first_and_apart_from_others(ledger: Ledger) -> None:
+    ledger.log.append([was_set(1), OTHER])
+    ledger.log.append([was_deleted(2)])
+    assert list(ledger.log.stream(STREAM)) == [was_set(1), was_deleted(2)]
+    assert ledger.log.last(STREAM) == was_deleted(2)
+    assert ledger.log.newest([STREAM, OTHER_STREAM, STREAM]) == {STREAM: was_deleted(2), OTHER_STREAM: OTHER}
+
+
+def test_a_command_is_found_by_stream_and_id_as_its_first_event(ledger: Ledger) -> None:
+    ledger.log.append([was_set(1), was_deleted(2), OTHER])
+    wanted = [(STREAM, "c-1"), (STREAM, "c-2"), (OTHER_STREAM, "c-2")]
+    assert ledger.log.find_all(wanted) == {(STREAM, "c-1"): was_set(1), (OTHER_STREAM, "c-2"): OTHER}
+
+
+TAKEN = [
+    pytest.param([was_deleted(1)], 1, id="the version is taken"),
+    pytest.param([OTHER, was_deleted(1)], 1, id="the version of the last of several is taken"),
+    pytest.param([was_deleted(2), was_set(2)], 2, id="two events have the same version"),
+]
+
+
+@pytest.mark.parametrize(("events", "version"), TAKEN)
+def test_an_append_is_refused_whole(ledger: Ledger, events: list, version: int) -> None:
+    ledger.log.append([was_set(1)])
+    with pytest.raises(VersionConflictError) as refused:
+        ledger.log.append(events)
+    assert (refused.value.current, refused.value.precondition) == (version, False)
+    assert list(ledger.log.stream(STREAM)) == [was_set(1)]
+    assert ledger.log.last(OTHER_STREAM) is None
+
+
+def test_a_key_in_a_text_is_stored_as_its_mask(ledger: Ledger) -> None:
+    ledger.log.append([replace(was_set(1), reason="was sk-proj-0123456789abcdefghijklmnop")])
+    last = ledger.log.last(STREAM)
+    assert last is not None
+    assert last.reason == "was ...mnop"

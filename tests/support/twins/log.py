@@ -1,0 +1,63 @@
+"""The log in memory."""
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from uuid import UUID
+
+from domain.credentials.recording import recordable
+from domain.errors import StoreUnavailableError, VersionConflictError
+from domain.event import Event
+
+
+class MemoryLog:
+    """Implements `domain.event_log.StreamLog` on one list of events. Fails on request, before or after the effect.
+
+    down: nothing answers. faults: what the next appends do, see `tests.support.scenario.FAULTS`. interlopers: events
+    that get into the log just before the next append.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.faults: list[str] = []
+        self.interlopers: list[Event] = []
+        self.down = False
+        self._lock = Lock()
+
+    def last(self, stream: UUID) -> Event | None:
+        return max(self.stream(stream), key=lambda event: event.originator_version, default=None)
+
+    def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
+        self.answer()
+        found = {stream: self.last(stream) for stream in streams}
+        return {stream: event for stream, event in found.items() if event is not None}
+
+    def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
+        self.answer()
+        caused = {(event.originator_id, event.command_id): event for event in reversed(self.events)}
+        return {one: caused[one] for one in wanted if one in caused}
+
+    def stream(self, stream: UUID) -> Sequence[Event]:
+        self.answer()
+        return [event for event in self.events if event.originator_id == stream]
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.answer()
+        with self._lock:
+            fault = self.faults.pop(0) if self.faults else ""
+            if fault == "outage before the effect":
+                raise StoreUnavailableError
+            if self.interlopers:
+                self.events.append(self.interlopers.pop(0))
+            places = [(event.originator_id, event.originator_version) for event in (*self.events, *events)]
+            if len(set(places)) < len(places):
+                raise VersionConflictError(events[0].originator_version, precondition=False)
+            self.events.extend(map(recordable, events))
+        if fault == "outage after the effect":
+            raise StoreUnavailableError
+        if fault == "conflict after the effect":
+            raise VersionConflictError(events[0].originator_version, precondition=False)
+
+    def answer(self) -> None:
+        """Raise StoreUnavailableError while the log is down."""
+        if self.down:
+            raise StoreUnavailableError
