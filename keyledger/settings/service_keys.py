@@ -1,8 +1,8 @@
 """The keys of the service itself: for encryption, for signing checkpoints, and for callers of its API.
 
-Promises: where no fault was found, every key is well formed and no key is listed twice; only names, roles and public keys
-are shown.
-Refuses: placeholders. No fault repeats a key.
+Promises: where no error was found, every key is well formed and none is listed twice. Only names, roles and public keys
+are shown; no error repeats a key.
+Refuses: placeholders.
 """
 
 import base64

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
-from domain.errors import InvalidField, InvalidRequestError, UnknownModelError
+from domain.errors import InvalidField, InvalidRequestError
 
 OPENAI = BUILT_IN["openai"]
 GPT = Model("gpt-4o", ModelKind.COMPLETION, "openai", Adapter.LITELLM, "gpt-4o")
@@ -56,7 +56,7 @@ class ScriptedModels:
         for model in self.models():
             if model.name == name:
                 return model
-        raise UnknownModelError("ai_models.yml")
+        raise unknown_model("ai_models.yml")
 
     async def explain(self, tenant_id: str, model: str) -> Route:
         return self.route()

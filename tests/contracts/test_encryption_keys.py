@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from domain.errors import RotationNotFoundError
+from domain.errors import ErrorCode
 from domain.event import CommandMeta
 from domain.operations.rotation import EncryptionKeys, KeyState, RotationState
+from tests.support.errors import raises
 from tests.support.rings import BOTH, fill, now, rotations
 from tests.support.store import open_store
 from tests.support.twins.encryption_keys import MemoryEncryptionKeys
@@ -80,5 +81,5 @@ def test_cancelling_a_rotation_that_ended_changes_nothing(operated: Operated) ->
 def test_a_rotation_that_never_was_is_not_found(operated: Operated) -> None:
     assert list(operated.service.rotations()) == []
     for ask in (operated.service.rotation, operated.service.cancel):
-        with pytest.raises(RotationNotFoundError):
+        with raises(ErrorCode.ROTATION_NOT_FOUND):
             ask(str(uuid4()))

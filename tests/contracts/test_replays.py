@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from domain.errors import ReplayNotFoundError, UnknownProjectionError
+from domain.errors import ErrorCode
 from domain.event import CommandMeta
 from domain.operations.replay import Difference, Projections, ReplayState, Swap
 from keyledger.replay.replay_service import Replays
+from tests.support.errors import raises
 from tests.support.scenario import TENANT
 from tests.support.store import open_store
 from tests.support.twins.projections import MemoryProjections
@@ -99,11 +100,11 @@ def test_a_command_that_is_sent_again_begins_no_second_replay(operated: Operated
 def test_what_is_not_there_is_not_found(operated: Operated) -> None:
     begun = operated.projections.start("audit_trail", Swap.NEVER, META)
     operated.settle()
-    with pytest.raises(ReplayNotFoundError):
+    with raises(ErrorCode.REPLAY_NOT_FOUND):
         operated.projections.replay("current_credentials", begun.replay_id)
-    with pytest.raises(ReplayNotFoundError):
+    with raises(ErrorCode.REPLAY_NOT_FOUND):
         operated.projections.replay("audit_trail", str(uuid4()))
-    with pytest.raises(UnknownProjectionError):
+    with raises(ErrorCode.UNKNOWN_PROJECTION):
         operated.projections.replay("nothing", begun.replay_id)
-    with pytest.raises(UnknownProjectionError):
+    with raises(ErrorCode.UNKNOWN_PROJECTION):
         operated.projections.start("nothing", Swap.NEVER, META)

@@ -4,11 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from domain.errors import ProofNotFoundError
+from domain.errors import ErrorCode
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import parse_note
 from tests.contracts.ledgers import Ledger
+from tests.support.errors import raises
 from tests.support.scenario import OTHER_TENANT
 
 SIZE = 9
@@ -51,7 +52,7 @@ ABSENT = [
 
 @pytest.mark.parametrize("ask", ABSENT)
 def test_there_is_no_proof_of(history: Ledger, ask) -> None:
-    with pytest.raises(ProofNotFoundError):
+    with raises(ErrorCode.NO_SUCH_PROOF):
         ask(history.proofs)
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from domain.errors import RotationNotFoundError, RotationRefusedError
+from domain.errors import ConflictError, ErrorCode
 from domain.event import Clock, CommandMeta
 from domain.operations.encryption_keys import RotationCounts
-from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened
+from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened, rotation_not_found
 
 INTRODUCED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -37,9 +37,9 @@ class MemoryEncryptionKeys:
         if meta.may_repeat and meta.command_id in self._begun:
             return self.found[self._begun[meta.command_id]]
         if self.obstacle:
-            raise RotationRefusedError(self.obstacle)
+            raise ConflictError(ErrorCode.ROTATION_REFUSED, self.obstacle)
         if any(one.state is RotationState.RUNNING for one in self.found.values()):
-            raise RotationRefusedError("this service runs one already")
+            raise ConflictError(ErrorCode.ROTATION_REFUSED, "this service runs one already")
         now = self._clock()
         begun = RotationStatus(
             str(uuid4()), "k0000000001", meta.actor, RotationState.RUNNING, 2, RotationCounts(), (), now, now, None
@@ -62,7 +62,7 @@ class MemoryEncryptionKeys:
 
     def rotation(self, rotation_id: str) -> RotationStatus:
         if rotation_id not in self.found:
-            raise RotationNotFoundError
+            raise rotation_not_found()
         return self.found[rotation_id]
 
     def cancel(self, rotation_id: str) -> RotationStatus:

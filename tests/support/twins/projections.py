@@ -4,9 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from domain.errors import ReplayConflictError, ReplayNotFoundError, UnknownProjectionError
 from domain.event import Clock, CommandMeta
-from domain.operations.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from domain.operations.replay import (
+    Difference,
+    ProjectionStatus,
+    RebuildResult,
+    ReplayState,
+    ReplayStatus,
+    Swap,
+    replay_conflict,
+    replay_not_found,
+    unknown_projection,
+)
 
 
 class MemoryProjections:
@@ -36,7 +45,7 @@ class MemoryProjections:
         if meta.may_repeat and (projection, meta.command_id) in self._begun:
             return self.found[self._begun[projection, meta.command_id]]
         if any(one.state is ReplayState.RUNNING for one in self.found.values()):
-            raise ReplayConflictError("A replay is running.")
+            raise replay_conflict("A replay is running.")
         now, replay_id, count = self._clock(), str(uuid4()), len(self.differences)
         begun = ReplayStatus(
             replay_id, projection, meta.actor, swap, ReplayState.RUNNING, 2, 5, None, None, now, now, None
@@ -51,10 +60,10 @@ class MemoryProjections:
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
         self._require(projection)
         if replay_id not in self.found or self.found[replay_id].projection != projection:
-            raise ReplayNotFoundError
+            raise replay_not_found()
         return self.found[replay_id]
 
     def _require(self, projection: str) -> None:
         known = [status.name for status in self.list()]
         if projection not in known:
-            raise UnknownProjectionError(known)
+            raise unknown_projection(known)

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from domain.audit.leaf import leaf_of
-from domain.errors import ProofNotFoundError, ServiceError
+from domain.errors import ServiceError
 from domain.event import Clock
 from domain.event_codec import encode
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, Node, consistency_proof, inclusion_proof, leaf_hash
-from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint
+from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found
 from domain.proofs.tiles import TileBuilder
 from tests.support.twins.log import MemoryLog
 
@@ -37,7 +37,7 @@ class MemoryTransparency:
     def inclusion(self, position: int, size: int | None) -> Inclusion:
         leaves = self._leaves(size)
         if not 1 <= position <= len(leaves):
-            raise ProofNotFoundError(f"no position {position}")
+            raise proof_not_found(f"no position {position}")
         hashes = [leaf_hash(leaf) for leaf in leaves]
         proof = inclusion_proof(position - 1, len(leaves), _Hashes(hashes))
         text = leaves[position - 1].decode()
@@ -46,7 +46,7 @@ class MemoryTransparency:
     def consistency(self, older: int, size: int | None) -> Consistency:
         hashes = [leaf_hash(leaf) for leaf in self._leaves(size)]
         if not 0 <= older <= len(hashes):
-            raise ProofNotFoundError(f"no tree of {older}")
+            raise proof_not_found(f"no tree of {older}")
         proof = consistency_proof(older, len(hashes), _Hashes(hashes))
         return Consistency(older, len(hashes), _root(hashes[:older]), _root(hashes), proof)
 
@@ -59,7 +59,7 @@ class MemoryTransparency:
     def _leaves(self, size: int | None = None) -> list[bytes]:
         self._log.answer()
         if size is not None and size > len(self._log.events):
-            raise ProofNotFoundError(f"no tree of {size}")
+            raise proof_not_found(f"no tree of {size}")
         events = enumerate(self._log.events[:size], start=1)
         return [leaf_of(position, event, encode(event)) for position, event in events]
 
