@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol, TypedDict
-from uuid import UUID
+from uuid import UUID, uuid5
 
-UNKNOWN = "unknown"
-"""The role or source of an event from before these were recorded."""
+from domain.event_definition import EventDefinition
+from domain.upcasting import UNKNOWN
+
+_RECORDS = UUID("2f5c1c0a-6a0e-5b0d-8b1a-94d5b0a7e6c1")
 
 
 class CommandSource(StrEnum):
@@ -43,10 +45,12 @@ class CommandMeta:
 class Event:
     """Something that happened. `originator_*` are the event store's words for stream and version.
 
-    TOPIC: the name under which it is stored, for ever; never a Python path.
+    TOPIC: the name under which it is stored, for ever; never a Python path. Members may have the types `str`,
+    `str | None`, `int` (a count) and `float` (seconds).
     """
 
     TOPIC: ClassVar[str]
+    DEFINITION: ClassVar[EventDefinition]
     originator_id: UUID
     originator_version: int
     actor: str
@@ -57,6 +61,27 @@ class Event:
     source: str = UNKNOWN
     client_address: str | None = None
     reason: str | None = None
+
+    def own_stream(self) -> UUID:
+        """Return the only stream that an event with these members may be in."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordEvent(Event):
+    """An event that stands alone, in a stream named by its command id.
+
+    So recording one never conflicts with anything, and one that is sent twice is stored once.
+    """
+
+    def own_stream(self) -> UUID:
+        """Return the stream of the command's one record."""
+        return record_stream(self.command_id)
+
+
+def record_stream(command_id: str) -> UUID:
+    """Return the stream of the one record that a command makes."""
+    return uuid5(_RECORDS, command_id)
 
 
 class EventEnvelope(TypedDict):

@@ -9,90 +9,29 @@ an event that is not in its own stream. The reason is a code; stored values are 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
+from typing import get_type_hints
 from uuid import UUID
 
-from domain.audit.events import (
-    POLICY_STREAM,
-    AcceptanceEvent,
-    AuditExported,
-    AuditRead,
-    CredentialRecovered,
-    CredentialRejected,
-    PolicyChanged,
-    ProjectionReplayed,
-    RequestRefused,
-    acceptance_stream,
-    record_stream,
-)
-from domain.credentials.credential import (
-    CredentialDeleted,
-    CredentialEvent,
-    CredentialReencrypted,
-    CredentialSealed,
-    CredentialSet,
-    stream_id,
-)
+from domain.audit.catalogue import BY_TOPIC
+from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
-from domain.operations.encryption_keys import (
-    KEYRING_STREAM,
-    EncryptionKeyIntroduced,
-    EncryptionKeyRetired,
-    KeyringEvent,
-    KeyRotationCompleted,
-    KeyRotationStarted,
-)
-from domain.operations.restore import RESTORE_STREAM, RestoreAccepted
-from domain.upcasting import UPCASTERS, Members
+from domain.event_definition import Members, Upcaster
 
 _Check = Callable[[object], object]
 
 CLASS_VERSION = "class_version"
-_ENVELOPE = ("actor", "role", "source", "request_id", "command_id")
-_ENVELOPE_OPTIONAL = ("client_address", "reason")
-_PLACE = ("tenant_id", "provider")
 _SEALED = ("token", "binding", "key_id")
-_TIMES = {"timestamp", "set_at"}
+_PLACED = frozenset({"originator_id", "originator_version", "timestamp"})
+_COMPOSED = frozenset({"sealed", "config", "set_at"})
+"""Fields that are stored in another form than their own: those of every event, and those of `CredentialSealed`."""
 _TEXT_FORM = r'"([^"\\\x00-\x1f]+)"'
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """The members of one kind of event besides the envelope."""
-
-    event: type[Event]
-    texts: tuple[str, ...] = ()
-    counts: tuple[str, ...] = ()
-    seconds: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-
-REGISTRY: Mapping[str, _Shape] = {
-    shape.event.TOPIC: shape
-    for shape in (
-        _Shape(CredentialSet, _PLACE),
-        _Shape(CredentialReencrypted, _PLACE),
-        _Shape(CredentialDeleted, _PLACE),
-        _Shape(EncryptionKeyIntroduced, ("key_id",)),
-        _Shape(KeyRotationStarted, ("rotation_id", "key_id"), ("credentials",)),
-        _Shape(KeyRotationCompleted, ("rotation_id", "key_id"), ("reencrypted", "skipped", "failed"), ("seconds",)),
-        _Shape(EncryptionKeyRetired, ("key_id",), ("unrecoverable",)),
-        _Shape(RestoreAccepted, counts=("from_position", "to_position")),
-        _Shape(RequestRefused, ("outcome", "method", "route", "code"), ("status", "count"), optional=_PLACE),
-        _Shape(AuditRead, ("view",), ("count",), optional=("query",)),
-        _Shape(AuditExported, ("format",), optional=("query",)),
-        _Shape(CredentialRejected, _PLACE, ("credential_version",)),
-        _Shape(CredentialRecovered, _PLACE, ("credential_version",)),
-        _Shape(ProjectionReplayed, ("projection", "result"), ("replayed_to", "rows", "differences")),
-        _Shape(PolicyChanged, ("tenant_credentials", "global_fallback")),
-    )
-}
 
 
 def _text(value: object) -> str:
@@ -117,9 +56,14 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+_CHECKS: Mapping[object, _Check] = {str: _text, str | None: _optional_text, int: _count, float: _seconds}
+"""By the type of a field, what its stored member must pass. A field of another type stops the start."""
+
+
 class _Plan:
     """How `decode` reads one kind of event, worked out once: a replay decodes millions.
 
+    names: of the fields that are stored as they are.
     checks: by name, in the order of the canonical form, what a member must pass.
     canonical: matches the canonical bytes of the present shape if all members would pass their checks, and gives them.
     It is narrower than JSON (no escape, no white space), never wider: what it does not match is parsed and checked one
@@ -129,26 +73,26 @@ class _Plan:
     does, at a third of its cost.
     """
 
-    __slots__ = ("canonical", "checks", "event", "plain", "sealed_writers", "sealing", "time", "writers")
+    __slots__ = ("canonical", "checks", "event", "names", "plain", "sealed_writers", "sealing", "time", "writers")
 
-    def __init__(self, shape: _Shape) -> None:
-        self.event = shape.event
-        sealed = issubclass(shape.event, CredentialSealed)
-        checks: dict[str, _Check] = dict.fromkeys((*_ENVELOPE, "timestamp", *shape.texts), _text)
-        checks |= dict.fromkeys((*_ENVELOPE_OPTIONAL, *shape.optional), _optional_text)
+    def __init__(self, event: type[Event]) -> None:
+        self.event = event
+        sealed = issubclass(event, CredentialSealed)
+        types = get_type_hints(event)
+        names = [
+            field.name for field in fields(event) if field.name not in (_PLACED | _COMPOSED if sealed else _PLACED)
+        ]
+        checks = {name: _CHECKS[types[name]] for name in names} | {"timestamp": _text}
         if sealed:
-            checks |= dict.fromkeys((*_SEALED, "masked_key", "set_at"), _text) | dict.fromkeys(
-                (*CONFIG_FIELDS, "fingerprint"), _optional_text
-            )
-        checks |= dict.fromkeys(shape.counts, _count) | dict.fromkeys(shape.seconds, _seconds)
+            checks |= dict.fromkeys((*_SEALED, "set_at"), _text) | dict.fromkeys(CONFIG_FIELDS, _optional_text)
+        self.names = names
         self.checks = dict(sorted(checks.items()))
-        self.canonical = _canonical(self.checks, len(UPCASTERS.get(shape.event.TOPIC, ())) + 1)
+        self.canonical = _canonical(self.checks, event.DEFINITION.class_version)
         place = {name: nth for nth, name in enumerate(self.checks)}
-        names = [field.name for field in fields(shape.event) if field.name in place and field.name not in _TIMES]
         self.plain, self.time = _picker([place[name] for name in names]), place["timestamp"]
-        self.writers = _writers(shape.event, ("originator_id", "originator_version", "timestamp", *names))
+        self.writers = _writers(event, ("originator_id", "originator_version", "timestamp", *names))
         self.sealing = _picker([place[name] for name in (*_SEALED, *CONFIG_FIELDS, "set_at")]) if sealed else None
-        self.sealed_writers = _writers(shape.event, ("sealed", "config", "set_at")) if sealed else ()
+        self.sealed_writers = _writers(event, ("sealed", "config", "set_at")) if sealed else ()
 
 
 def _canonical(checks: Mapping[str, _Check], version: int) -> Callable[[str], re.Match[str] | None] | None:
@@ -169,31 +113,22 @@ def _writers(event: type[Event], names: Iterable[str]) -> tuple[Callable[[Event,
     return tuple(getattr(event, name).__set__ for name in names)
 
 
-_PLANS: Mapping[str, _Plan] = {topic: _Plan(shape) for topic, shape in REGISTRY.items()}
+_PLANS: Mapping[str, _Plan] = {topic: _Plan(event) for topic, event in BY_TOPIC.items()}
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-STREAMS_KEPT = 1 << 16
-_stream_of = lru_cache(STREAMS_KEPT)(stream_id)
-"""A stream's id costs as much to compute as the rest of the check; a replay meets each stream many times."""
 _config = lru_cache(1 << 10)(CredentialConfig)
 """Most credentials have the same few settings, and the objects do not change."""
 
 
 def encode(event: Event) -> bytes:
     """Return the members of an event as canonical JSON in UTF-8: sorted, without white space."""
-    shape = REGISTRY[event.TOPIC]
-    names = (*_ENVELOPE, *_ENVELOPE_OPTIONAL, *shape.texts, *shape.counts, *shape.seconds, *shape.optional)
-    members: Members = {name: getattr(event, name) for name in names}
+    members: Members = {name: getattr(event, name) for name in _PLANS[event.TOPIC].names}
     members["timestamp"] = _time_text(event.timestamp)
     if isinstance(event, CredentialSealed):
         members |= {name: getattr(event.sealed, name) for name in _SEALED}
         members |= {name: getattr(event.config, name) for name in CONFIG_FIELDS}
-        members |= {
-            "masked_key": event.masked_key,
-            "fingerprint": event.fingerprint,
-            "set_at": _time_text(event.set_at),
-        }
-    if upcasters := UPCASTERS.get(event.TOPIC):
-        members[CLASS_VERSION] = len(upcasters) + 1
+        members["set_at"] = _time_text(event.set_at)
+    if (version := event.DEFINITION.class_version) > 1:
+        members[CLASS_VERSION] = version
     return _CANONICAL(members).encode()
 
 
@@ -206,7 +141,7 @@ def decode(originator_id: UUID, originator_version: int, topic: str, state: byte
         event = _event(plan, _values(plan, state), originator_id, originator_version)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CredentialIntegrityError("event-malformed") from None
-    if originator_id.int != _own_stream(event).int or originator_version < 1:
+    if originator_id.int != event.own_stream().int or originator_version < 1:
         raise CredentialIntegrityError("event-in-wrong-stream")
     return event
 
@@ -219,27 +154,13 @@ def _values(plan: _Plan, state: bytes) -> tuple[object, ...]:
     members = json.loads(text)
     if type(members) is not dict:
         raise ValueError("one object expected")
-    members = _upcast(plan.event.TOPIC, members)
+    members = _upcast(plan.event.DEFINITION.upcasters, members)
     if members.keys() != plan.checks.keys():
         raise ValueError("missing or unknown members")
     return tuple(check(members[name]) for name, check in plan.checks.items())
 
 
-_SINGLE_STREAMS: Mapping[type[Event], UUID] = {RestoreAccepted: RESTORE_STREAM, PolicyChanged: POLICY_STREAM}
-
-
-def _own_stream(event: Event) -> UUID:
-    if isinstance(event, CredentialEvent):
-        return _stream_of(event.tenant_id, event.provider)
-    if isinstance(event, KeyringEvent):
-        return KEYRING_STREAM
-    if isinstance(event, AcceptanceEvent):
-        return acceptance_stream(event.tenant_id, event.provider)
-    return _SINGLE_STREAMS.get(type(event)) or record_stream(event.command_id)
-
-
-def _upcast(topic: str, members: Members) -> Members:
-    upcasters = UPCASTERS.get(topic, ())
+def _upcast(upcasters: Sequence[Upcaster], members: Members) -> Members:
     if not upcasters and CLASS_VERSION not in members:
         return members
     stored = members.pop(CLASS_VERSION, 1)

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.audit.events import AcceptanceEvent, CredentialRejected, acceptance_stream
+from domain.credentials.acceptance import AcceptanceEvent, CredentialRejected, acceptance_stream
 from domain.credentials.credential import Credential, evolve, stream_id
 from domain.credentials.providers import BUILT_IN, Providers
 from domain.credentials.secret import Sealer

@@ -14,7 +14,7 @@ from typing import Any
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from domain.audit.events import CredentialRejected, acceptance_stream
+from domain.credentials.acceptance import CredentialRejected, acceptance_stream
 from domain.credentials.credential import Credential, CredentialDeleted, CredentialEvent, evolve, stream_id
 from domain.credentials.fleet import CredentialPlace, Lodged
 from domain.credentials.providers import BUILT_IN, CredentialConfig, Providers

@@ -10,114 +10,45 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from domain.audit.events import (
-    AuditExported,
-    AuditRead,
-    CredentialRecovered,
-    CredentialRejected,
-    Outcome,
-    PolicyChanged,
-    ProjectionReplayed,
-    RequestRefused,
-)
-from domain.credentials.credential import (
-    CredentialDeleted,
-    CredentialEvent,
-    CredentialReencrypted,
-    CredentialSealed,
-    CredentialSet,
-)
+from domain.audit.catalogue import BY_ACTION, EVENTS, details_of
+from domain.audit.events import Outcome
+from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.errors import ErrorCode, NotFoundError
 from domain.event import Event
-from domain.operations.encryption_keys import (
-    EncryptionKeyIntroduced,
-    EncryptionKeyRetired,
-    KeyRotationCompleted,
-    KeyRotationStarted,
-)
-from domain.operations.restore import RestoreAccepted
+from domain.event_definition import Subject
 
 
 class Action(StrEnum):
     """What was done: to a credential, to the encryption keys, to the whole log, or with the audit itself."""
 
-    SET = "set"
-    REPLACED = "replaced"
-    DELETED = "deleted"
-    REENCRYPTED = "reencrypted"
-    CREDENTIAL_REJECTED = "credential-rejected"
-    CREDENTIAL_RECOVERED = "credential-recovered"
-    KEY_INTRODUCED = "key-introduced"
-    ROTATION_STARTED = "rotation-started"
-    ROTATION_COMPLETED = "rotation-completed"
-    KEY_RETIRED = "key-retired"
-    PROJECTION_REPLAYED = "projection-replayed"
-    RESTORE_ACCEPTED = "restore-accepted"
-    POLICY_CHANGED = "policy-changed"
-    REQUEST_REFUSED = "request-refused"
-    AUDIT_READ = "audit-read"
-    AUDIT_EXPORTED = "audit-exported"
+    _ignore_ = "name"
+    for name in BY_ACTION:
+        vars()[name.replace("-", "_").upper()] = name
 
 
-OF_A_CREDENTIAL = (
-    Action.SET,
-    Action.REPLACED,
-    Action.DELETED,
-    Action.REENCRYPTED,
-    Action.CREDENTIAL_REJECTED,
-    Action.CREDENTIAL_RECOVERED,
-)
+OF_A_CREDENTIAL = tuple(action for action in Action if BY_ACTION[action][0].subject is Subject.CREDENTIAL)
 """What happens to a credential; the rest is about requests, keys and the log."""
 
-ACTIONS: Mapping[type[Event], Action] = {
-    CredentialDeleted: Action.DELETED,
-    CredentialReencrypted: Action.REENCRYPTED,
-    CredentialRejected: Action.CREDENTIAL_REJECTED,
-    CredentialRecovered: Action.CREDENTIAL_RECOVERED,
-    EncryptionKeyIntroduced: Action.KEY_INTRODUCED,
-    KeyRotationStarted: Action.ROTATION_STARTED,
-    KeyRotationCompleted: Action.ROTATION_COMPLETED,
-    EncryptionKeyRetired: Action.KEY_RETIRED,
-    ProjectionReplayed: Action.PROJECTION_REPLAYED,
-    RestoreAccepted: Action.RESTORE_ACCEPTED,
-    PolicyChanged: Action.POLICY_CHANGED,
-    RequestRefused: Action.REQUEST_REFUSED,
-    AuditRead: Action.AUDIT_READ,
-    AuditExported: Action.AUDIT_EXPORTED,
+_ACTIONS: Mapping[type[Event], tuple[Action, Action]] = {
+    event: (Action(event.DEFINITION.actions[0].name), Action(event.DEFINITION.actions[-1].name)) for event in EVENTS
 }
-"""What the events did whose action does not depend on what was before. A set is the one that does."""
-
-
-_NOTHING_SET = frozenset({None, CredentialDeleted.TOPIC})
+"""By event type, what an event did where its stream had nothing, and where it had something."""
+_NOTHING_THERE = frozenset({None, *(event.TOPIC for event in EVENTS if event.DEFINITION.removes)})
 
 
 def action_of(event: Event, before: str | None) -> Action:
     """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
-    if isinstance(event, CredentialSet):
-        return Action.SET if before in _NOTHING_SET else Action.REPLACED
-    return ACTIONS[type(event)]
+    first, again = _ACTIONS[type(event)]
+    return first if before in _NOTHING_THERE else again
 
 
-_DETAILS: Mapping[type[Event], tuple[str, ...]] = {
-    KeyRotationStarted: ("rotation_id", "credentials"),
-    KeyRotationCompleted: ("rotation_id", "reencrypted", "skipped", "failed", "seconds"),
-    EncryptionKeyRetired: ("unrecoverable",),
-    RestoreAccepted: ("from_position", "to_position"),
-    RequestRefused: ("method", "route", "status", "code", "count"),
-    AuditRead: ("view", "query", "count"),
-    AuditExported: ("format", "query"),
-    CredentialRejected: ("credential_version",),
-    CredentialRecovered: ("credential_version",),
-    ProjectionReplayed: ("projection", "result", "replayed_to", "rows", "differences"),
-    PolicyChanged: ("tenant_credentials", "global_fallback"),
-}
-"""Members of an event that belong to its action alone. Those that are None are left out."""
+_DETAILS: Mapping[type[Event], tuple[str, ...]] = {event: details_of(event) for event in EVENTS}
 
 Details = Mapping[str, str | int | float]
 _NONE: Details = {}
 _NO_SETTINGS = CredentialConfig()
-_SUCCESS = Outcome.SUCCESS.value
+_SUCCESS, _FAILED = Outcome.SUCCESS.value, Outcome.FAILED.value
 
 
 class Facts(NamedTuple):
@@ -144,10 +75,8 @@ def facts_of(event: Event) -> Facts:
             event.fingerprint,
             _NONE if event.config == _NO_SETTINGS else _settings(event.config),
         )
-    if isinstance(event, CredentialEvent):
-        return Facts(_SUCCESS, event.tenant_id, event.provider, None, None, None, _NONE)
-    named = ((name, getattr(event, name)) for name in _DETAILS.get(type(event), ()))
-    outcome = Outcome.FAILED.value if isinstance(event, CredentialRejected) else getattr(event, "outcome", _SUCCESS)
+    named = ((name, getattr(event, name)) for name in _DETAILS[type(event)])
+    outcome = _FAILED if event.DEFINITION.failed else getattr(event, "outcome", _SUCCESS)
     return Facts(
         outcome,
         getattr(event, "tenant_id", None),

@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
-from uuid import UUID, uuid5
 
-from domain.event import CommandMeta, Event, envelope
-
-_RECORDS = UUID("2f5c1c0a-6a0e-5b0d-8b1a-94d5b0a7e6c1")
-_ACCEPTANCES = UUID("8d3f0b52-1d7e-5e0c-a2c9-5a6f7c2b9d14")
-POLICY_STREAM = UUID("a4e9b7d0-3c58-5f21-9d46-7e10c5b8f233")
-"""One stream for the policy of a ledger."""
+from domain.event import CommandMeta, RecordEvent, envelope, record_stream
+from domain.event_definition import API_ACTIVITY, READ, ActionDefinition, EventDefinition, Subject
 
 
 class Outcome(StrEnum):
@@ -47,10 +42,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRefused(Event):
+class RequestRefused(RecordEvent):
     """A `Refusal`. `count`: how many alike, one after the other, this record stands for."""
 
     TOPIC: ClassVar[str] = "RequestRefused"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.REQUEST,
+        ActionDefinition("request-refused", "requests are answered with an error", None),
+        ocsf_class=API_ACTIVITY,
+    )
     outcome: str
     method: str
     route: str
@@ -62,77 +62,30 @@ class RequestRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRead(Event):
+class AuditRead(RecordEvent):
     """Somebody read the audit. view: what of it. query: the filter, None for all of it. `count`: how often, alike."""
 
     TOPIC: ClassVar[str] = "AuditRead"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.AUDIT, ActionDefinition("audit-read", "a caller reads the audit", READ), ocsf_class=API_ACTIVITY
+    )
     view: str
     count: int
     query: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditExported(Event):
+class AuditExported(RecordEvent):
     """Somebody took a copy of the audit away. format: of the copy. query: the filter, None for all of it."""
 
     TOPIC: ClassVar[str] = "AuditExported"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.AUDIT,
+        ActionDefinition("audit-exported", "a caller takes a copy of the audit, or evidence", READ),
+        ocsf_class=API_ACTIVITY,
+    )
     format: str
     query: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptanceEvent(Event):
-    """Whether a provider takes a credential at one version."""
-
-    tenant_id: str
-    provider: str
-    credential_version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialRejected(AcceptanceEvent):
-    """The provider refused the credential as invalid, for the first time at this version."""
-
-    TOPIC: ClassVar[str] = "CredentialRejected"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialRecovered(AcceptanceEvent):
-    """The provider took a credential again that it had refused at this version."""
-
-    TOPIC: ClassVar[str] = "CredentialRecovered"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectionReplayed(Event):
-    """A view was computed anew from the log. replayed_to: position. result: `swapped` into place, or `kept` the old."""
-
-    TOPIC: ClassVar[str] = "ProjectionReplayed"
-    projection: str
-    result: str
-    replayed_to: int
-    rows: int
-    differences: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyChanged(Event):
-    """A service started with another policy than the log knew. tenant_credentials: on or off. global_fallback: allow
-    or deny."""
-
-    TOPIC: ClassVar[str] = "PolicyChanged"
-    tenant_credentials: str
-    global_fallback: str
-
-
-def record_stream(command_id: str) -> UUID:
-    """Return the stream of the one record that a command makes."""
-    return uuid5(_RECORDS, command_id)
-
-
-def acceptance_stream(tenant_id: str, provider: str) -> UUID:
-    """Return the stream that tells whether a provider takes the credential of a tenant."""
-    return uuid5(_ACCEPTANCES, f"{tenant_id}/{provider}")
 
 
 def request_refused(meta: CommandMeta, now: datetime, refusal: Refusal, count: int = 1) -> RequestRefused:
@@ -158,56 +111,6 @@ def audit_read(meta: CommandMeta, now: datetime, view: str, query: str | None, c
 def audit_exported(meta: CommandMeta, now: datetime, form: str, query: str | None) -> AuditExported:
     """Return the record of an export."""
     return AuditExported(**envelope(record_stream(meta.command_id), 1, meta, now), format=form, query=query)
-
-
-def projection_replayed(
-    meta: CommandMeta, now: datetime, projection: str, *, swapped: bool, replayed_to: int, rows: int, differences: int
-) -> ProjectionReplayed:
-    """Return the record of a replay."""
-    return ProjectionReplayed(
-        **envelope(record_stream(meta.command_id), 1, meta, now),
-        projection=projection,
-        result="swapped" if swapped else "kept",
-        replayed_to=replayed_to,
-        rows=rows,
-        differences=differences,
-    )
-
-
-def accept_or_reject(
-    last: Event | None, tenant_id: str, provider: str, version: int, *, rejected: bool, meta: CommandMeta, now: datetime
-) -> AcceptanceEvent | None:
-    """Return the event that a provider's answer causes, or None when it tells nothing new.
-
-    last: the newest event of the credential's acceptance stream. version: of the credential that was used.
-    """
-    known_version = last.credential_version if isinstance(last, AcceptanceEvent) else 0
-    if version < known_version:
-        return None  # a late answer to a call with an older key
-    was_rejected = isinstance(last, CredentialRejected) and known_version == version
-    if rejected == was_rejected:
-        return None
-    kind = CredentialRejected if rejected else CredentialRecovered
-    stream = acceptance_stream(tenant_id, provider)
-    place = envelope(stream, last.originator_version + 1 if last else 1, meta, now)
-    return kind(**place, tenant_id=tenant_id, provider=provider, credential_version=version)
-
-
-def change_policy(
-    last: Event | None, *, tenant_credentials: bool, global_fallback: str, meta: CommandMeta, now: datetime
-) -> PolicyChanged | None:
-    """Return the event for a policy that differs from the last one the log knows, or None."""
-    switched = "on" if tenant_credentials else "off"
-    if isinstance(last, PolicyChanged) and (last.tenant_credentials, last.global_fallback) == (
-        switched,
-        global_fallback,
-    ):
-        return None
-    return PolicyChanged(
-        **envelope(POLICY_STREAM, last.originator_version + 1 if last else 1, meta, now),
-        tenant_credentials=switched,
-        global_fallback=global_fallback,
-    )
 
 
 class AuditRecorder(Protocol):

@@ -30,11 +30,15 @@ from domain.errors import (
     VersionConflictError,
 )
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
+from domain.event_definition import CREATE, DELETE, UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.upcasting import with_fingerprint, with_provenance
 
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
+STREAMS_KEPT = 1 << 16
+"""A stream's id costs as much to compute as the rest of decoding an event; a replay meets each stream many times."""
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(STREAMS_KEPT)
 def stream_id(tenant_id: str, provider: str) -> UUID:
     """Return the id of the stream that holds the credential of a tenant for a provider."""
     return uuid5(_STREAMS, f"{tenant_id}/{provider}")
@@ -122,6 +126,10 @@ class CredentialEvent(Event):
     tenant_id: str
     provider: str
 
+    def own_stream(self) -> UUID:
+        """Return the stream of the credential."""
+        return stream_id(self.tenant_id, self.provider)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSealed(CredentialEvent):
@@ -143,13 +151,14 @@ class CredentialSet(CredentialSealed):
     """A key was stored, for the first time or in place of another."""
 
     TOPIC: ClassVar[str] = "CredentialSet"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialReencrypted(CredentialSealed):
-    """The same key was sealed under another encryption key."""
-
-    TOPIC: ClassVar[str] = "CredentialReencrypted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.CREDENTIAL,
+        ActionDefinition("set", "a credential is set where there is none", CREATE),
+        action_again=ActionDefinition(
+            "replaced", "a credential is set again, with another key or other settings", UPDATE
+        ),
+        upcasters=(with_fingerprint,),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +166,26 @@ class CredentialDeleted(CredentialEvent):
     """The credential was taken out of use."""
 
     TOPIC: ClassVar[str] = "CredentialDeleted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.CREDENTIAL,
+        ActionDefinition("deleted", "a credential is deleted", DELETE),
+        removes=True,
+        upcasters=(with_provenance,),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialReencrypted(CredentialSealed):
+    """The same key was sealed under another encryption key."""
+
+    TOPIC: ClassVar[str] = "CredentialReencrypted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.CREDENTIAL,
+        ActionDefinition(
+            "reencrypted", "a rotation seals a credential under another encryption key", UPDATE, "re-encrypted"
+        ),
+        upcasters=(with_fingerprint,),
+    )
 
 
 def evolve(event: Event) -> Credential:

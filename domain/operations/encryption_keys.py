@@ -14,6 +14,8 @@ from uuid import UUID
 
 from domain.errors import ConflictError, ErrorCode
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
+from domain.event_definition import CREATE, DEACTIVATE, UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.upcasting import with_provenance
 
 KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
 """One stream for all keys of a ledger."""
@@ -23,12 +25,23 @@ KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
 class KeyringEvent(Event):
     """Something that happened to the encryption keys."""
 
+    def own_stream(self) -> UUID:
+        """Return the stream of the keyring."""
+        return KEYRING_STREAM
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionKeyIntroduced(KeyringEvent):
     """A service started with a key that the log had not seen."""
 
     TOPIC: ClassVar[str] = "EncryptionKeyIntroduced"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.ENCRYPTION_KEY,
+        ActionDefinition(
+            "key-introduced", "a service starts with an encryption key that is new to the log or was retired", CREATE
+        ),
+        upcasters=(with_provenance,),
+    )
     key_id: str
 
 
@@ -37,6 +50,11 @@ class KeyRotationStarted(KeyringEvent):
     """Credentials under other keys began to be sealed under `key_id`. `credentials`: how many there were."""
 
     TOPIC: ClassVar[str] = "KeyRotationStarted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.ENCRYPTION_KEY,
+        ActionDefinition("rotation-started", "a rotation to another encryption key starts", UPDATE),
+        upcasters=(with_provenance,),
+    )
     rotation_id: str
     key_id: str
     credentials: int
@@ -50,6 +68,11 @@ class KeyRotationCompleted(KeyringEvent):
     """
 
     TOPIC: ClassVar[str] = "KeyRotationCompleted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.ENCRYPTION_KEY,
+        ActionDefinition("rotation-completed", "a rotation ends", UPDATE),
+        upcasters=(with_provenance,),
+    )
     rotation_id: str
     key_id: str
     reencrypted: int
@@ -63,6 +86,11 @@ class EncryptionKeyRetired(KeyringEvent):
     """A key may be destroyed. `unrecoverable`: secrets in history that become unreadable with it."""
 
     TOPIC: ClassVar[str] = "EncryptionKeyRetired"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.ENCRYPTION_KEY,
+        ActionDefinition("key-retired", "an operator retires an encryption key", DEACTIVATE),
+        upcasters=(with_provenance,),
+    )
     key_id: str
     unrecoverable: int
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from domain.errors import ConflictError, ErrorCode, NotFoundError
-from domain.event import CommandMeta
+from domain.event import CommandMeta, RecordEvent, envelope, record_stream
+from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 
 class Swap(StrEnum):
@@ -70,6 +71,36 @@ class ProjectionStatus:
     def lag(self) -> int:
         """Events that the view does not show yet."""
         return max(0, self.head - self.position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectionReplayed(RecordEvent):
+    """A view was computed anew from the log. replayed_to: position. result: `swapped` into place, or `kept` the old."""
+
+    TOPIC: ClassVar[str] = "ProjectionReplayed"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.PROJECTION,
+        ActionDefinition("projection-replayed", "a projection has been computed again from the log", UPDATE),
+    )
+    projection: str
+    result: str
+    replayed_to: int
+    rows: int
+    differences: int
+
+
+def projection_replayed(
+    meta: CommandMeta, now: datetime, projection: str, *, swapped: bool, replayed_to: int, rows: int, differences: int
+) -> ProjectionReplayed:
+    """Return the record of a replay."""
+    return ProjectionReplayed(
+        **envelope(record_stream(meta.command_id), 1, meta, now),
+        projection=projection,
+        result="swapped" if swapped else "kept",
+        replayed_to=replayed_to,
+        rows=rows,
+        differences=differences,
+    )
 
 
 class ReplayState(StrEnum):

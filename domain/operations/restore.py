@@ -9,6 +9,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.event import CommandMeta, Event, envelope
+from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.upcasting import with_provenance
 
 RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
 """One stream for all restores of a ledger."""
@@ -23,8 +25,21 @@ class RestoreAccepted(Event):
     """
 
     TOPIC: ClassVar[str] = "RestoreAccepted"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.LOG,
+        ActionDefinition(
+            "restore-accepted",
+            "an operator accepts a log that contradicts what was recorded outside the database",
+            UPDATE,
+        ),
+        upcasters=(with_provenance,),
+    )
     from_position: int
     to_position: int
+
+    def own_stream(self) -> UUID:
+        """Return the stream of all restores."""
+        return RESTORE_STREAM
 
 
 def accept_restore(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID, uuid4
 
-from domain.audit.events import AcceptanceEvent, accept_or_reject, acceptance_stream
+from domain.credentials.acceptance import AcceptanceEvent, accept_or_reject, acceptance_stream
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import EventLog

@@ -3,11 +3,11 @@
 Promises: a change of who may use the global keys is recorded before the service answers anybody.
 """
 
-from domain.audit.events import POLICY_STREAM, change_policy
 from domain.credentials.resolution import ResolutionPolicy
 from domain.errors import VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
+from domain.operations.policy import POLICY_STREAM, change_policy
 
 _TRIES = 8
 

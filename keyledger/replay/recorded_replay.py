@@ -6,10 +6,9 @@ that only compares changes nothing and is not recorded. The event needs no encry
 
 from datetime import datetime
 
-from domain.audit.events import projection_replayed
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
-from domain.operations.replay import RebuildResult, Swap
+from domain.operations.replay import RebuildResult, Swap, projection_replayed
 from projections.replay.replaying import rebuild
 from projections.replay.views import Progress
 

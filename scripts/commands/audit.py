@@ -10,6 +10,9 @@ from urllib.parse import urlencode
 
 import typer
 
+from domain.audit.catalogue import BY_ACTION
+from domain.audit.entries import OF_A_CREDENTIAL
+from domain.event_definition import ActionDefinition, EventDefinition
 from scripts.terminal.output import (
     JsonOption,
     Table,
@@ -133,13 +136,8 @@ _LISTED = {
     "reason": "reason",
 }
 _LESS = ("reason", "key", "source", "tenant", "actor")
-_STEPS = {
-    "set": "set",
-    "replaced": "replaced",
-    "reencrypted": "re-encrypted",
-    "deleted": "deleted",
-    "credential-rejected": "refused by the provider",
-    "credential-recovered": "taken by the provider again",
+_STEPS: Mapping[object, tuple[EventDefinition, ActionDefinition]] = {
+    action: BY_ACTION[action] for action in OF_A_CREDENTIAL
 }
 _TRACKED = ("masked_key", "fingerprint", "endpoint", "api_version", "deployment_name", "key_id")
 _NAMES = {"masked_key": "key", "key_id": "sealed under", "api_version": "API version", "deployment_name": "deployment"}
@@ -170,10 +168,11 @@ def _print_timelines(entries: Sequence[Entry]) -> None:
 
 def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     """Print one step and return what is true after it."""
+    definition, action = _STEPS[entry["action"]]
     by = f"{entry['actor']} ({entry['source']})" + (f": {entry['reason']}" if entry["reason"] else "")
-    print_hanging(f"{_time(entry)}  v{entry['version']}  {_STEPS[str(entry['action'])]} by {by}", "  ")
-    if entry["action"] not in {"set", "replaced", "reencrypted"}:
-        return {} if entry["action"] == "deleted" else before
+    print_hanging(f"{_time(entry)}  v{entry['version']}  {action.timeline or action.name} by {by}", "  ")
+    if entry["masked_key"] is None:  # the event does not carry the credential's state
+        return {} if definition.removes else before
     known = {**cast("dict[str, object]", entry["details"]), **entry}
     after = {name: str(known[name]) for name in _TRACKED if known.get(name) is not None}
     for name in _TRACKED:

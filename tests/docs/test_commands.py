@@ -14,9 +14,7 @@ import httpx
 import pytest
 
 from api.front.problems import HTTP_ROWS, SERVICE_ROWS
-from domain.audit.entries import _DETAILS, ACTIONS, Action
 from domain.audit.query import NAMES
-from domain.credentials.providers import CONFIG_FIELDS
 from scripts.terminal.exits import Exit
 from tests.support.places import REPOSITORY
 from tests.support.ports import free_port
@@ -304,19 +302,6 @@ def section_rows(document: str, heading: str) -> list[list[str]]:
     text = (REPOSITORY / document).read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
-def test_every_action_is_documented_with_the_details_it_has() -> None:
-    kinds = {action: kind for kind, action in ACTIONS.items()}
-    settings = set(CONFIG_FIELDS)
-    expected = {
-        action.value: settings
-        if action in {Action.SET, Action.REPLACED, Action.REENCRYPTED}
-        else set(_DETAILS.get(kinds[action], ()))
-        for action in Action
-    }
-    rows = section_rows("docs/auditors.md", "What is recorded")
-    assert {action.strip("`"): set(re.findall(r"`(\w+)`", named)) for action, _, named in rows} == expected
 
 
 def test_every_term_of_the_search_is_documented() -> None:

@@ -25,7 +25,7 @@ def test_the_trail_knows_set_from_replaced(store: Store) -> None:
     store.delete(TENANT, "openai")
     store.set(TENANT, "openai", KEY)
     entries = store.audit()
-    assert [entry.action for entry in entries] == [Action.SET, Action.REPLACED, Action.DELETED, Action.SET]
+    assert [entry.action for entry in entries] == [Action("set"), Action("replaced"), Action("deleted"), Action("set")]
     assert [entry.position for entry in entries] == [1, 2, 3, 4]
     assert [entry.version for entry in entries] == [1, 2, 3, 4]
     assert [entry.masked_key for entry in entries] == ["...xyz9", "...yz92", None, "...xyz9"]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.audit.events import acceptance_stream
 from domain.credentials import fleet as fleet_pages
+from domain.credentials.acceptance import acceptance_stream
 from domain.credentials.credential import ReencryptCredential, decide
 from domain.credentials.fleet import CredentialPlace, Fleet, FleetFilter
 from domain.credentials.stored import CredentialState, CredentialStatus

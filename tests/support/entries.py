@@ -12,7 +12,7 @@ TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 SET = AuditEntry(
     position=41,
     timestamp=datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC),
-    action=Action.SET,
+    action=Action("set"),
     outcome=Outcome.SUCCESS,
     tenant_id=TENANT,
     provider="openai",
@@ -33,7 +33,7 @@ _BARE = replace(SET, tenant_id=None, provider=None, masked_key=None, key_id=None
 _KEYLESS = replace(SET, masked_key=None, key_id=None, fingerprint=None, reason=None)
 REFUSED = replace(
     _BARE,
-    action=Action.REQUEST_REFUSED,
+    action=Action("request-refused"),
     outcome=Outcome.FAILED,
     tenant_id=TENANT,
     provider="openai",
@@ -63,40 +63,40 @@ SEVERAL = replace(
 )
 ENTRIES = [
     SET,
-    replace(SET, action=Action.REPLACED, version=2),
-    replace(_KEYLESS, action=Action.DELETED, version=3),
-    replace(SET, action=Action.REENCRYPTED, source="rotation", client_address=None),
+    replace(SET, action=Action("replaced"), version=2),
+    replace(_KEYLESS, action=Action("deleted"), version=3),
+    replace(SET, action=Action("reencrypted"), source="rotation", client_address=None),
     replace(
         _KEYLESS,
-        action=Action.CREDENTIAL_REJECTED,
+        action=Action("credential-rejected"),
         outcome=Outcome.FAILED,
         client_address="2001:db8::7",
         details={"credential_version": 2},
     ),
-    replace(_KEYLESS, action=Action.CREDENTIAL_RECOVERED, details={"credential_version": 2}),
-    replace(_BARE, action=Action.KEY_INTRODUCED, key_id="k0123456789", source="service", client_address=None),
+    replace(_KEYLESS, action=Action("credential-recovered"), details={"credential_version": 2}),
+    replace(_BARE, action=Action("key-introduced"), key_id="k0123456789", source="service", client_address=None),
     replace(
-        _BARE, action=Action.ROTATION_STARTED, key_id="k0123456789", details={"rotation_id": "r", "credentials": 2}
+        _BARE, action=Action("rotation-started"), key_id="k0123456789", details={"rotation_id": "r", "credentials": 2}
     ),
     replace(
         _BARE,
-        action=Action.ROTATION_COMPLETED,
+        action=Action("rotation-completed"),
         key_id="k0123456789",
         details={"rotation_id": "r", "reencrypted": 2, "skipped": 0, "failed": 0, "seconds": 0.5},
     ),
-    replace(_BARE, action=Action.KEY_RETIRED, key_id="k0123456789", details={"unrecoverable": 0}),
+    replace(_BARE, action=Action("key-retired"), key_id="k0123456789", details={"unrecoverable": 0}),
     replace(
         _BARE,
-        action=Action.PROJECTION_REPLAYED,
+        action=Action("projection-replayed"),
         details={"projection": "audit_trail", "result": "swapped", "replayed_to": 9, "rows": 9, "differences": 0},
     ),
-    replace(_BARE, action=Action.RESTORE_ACCEPTED, details={"from_position": 9, "to_position": 7}),
-    replace(_BARE, action=Action.POLICY_CHANGED, details={"tenant_credentials": "on", "global_fallback": "deny"}),
+    replace(_BARE, action=Action("restore-accepted"), details={"from_position": 9, "to_position": 7}),
+    replace(_BARE, action=Action("policy-changed"), details={"tenant_credentials": "on", "global_fallback": "deny"}),
     REFUSED,
     UNAUTHENTICATED,
     SEVERAL,
-    replace(_BARE, action=Action.AUDIT_READ, details={"view": "entries", "query": "actor:bob", "count": 2}),
-    replace(_BARE, action=Action.AUDIT_EXPORTED, details={"format": "csv"}, source="cli"),
+    replace(_BARE, action=Action("audit-read"), details={"view": "entries", "query": "actor:bob", "count": 2}),
+    replace(_BARE, action=Action("audit-exported"), details={"format": "csv"}, source="cli"),
 ]
 """What the log can tell, one of each action, and refusals of every kind."""
 

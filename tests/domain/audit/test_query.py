@@ -18,7 +18,7 @@ UNDERSTOOD = [
     pytest.param(f"tenant:{TENANT}", AuditFilter(tenant_id=TENANT), id="a tenant"),
     pytest.param(
         "provider:openai  action:set outcome:success",
-        AuditFilter(provider="openai", action=Action.SET, outcome=Outcome.SUCCESS),
+        AuditFilter(provider="openai", action=Action("set"), outcome=Outcome.SUCCESS),
         id="several",
     ),
     pytest.param(

@@ -35,7 +35,7 @@ def test_a_key_that_nothing_needs_is_retired_and_the_trail_says_what_is_lost(dat
         check(store)
         last = store.audit()[-1]
         assert (last.action, last.actor, last.key_id, last.details) == (
-            Action.KEY_RETIRED,
+            Action("key-retired"),
             "olga",
             OLD.primary_id,
             {"unrecoverable": 2},

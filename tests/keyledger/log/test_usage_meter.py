@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit.events import CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
+from domain.credentials.acceptance import CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog

@@ -8,13 +8,27 @@ has no place for it. `metadata.uid` is the position in the log, `metadata.tenant
 import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from api.front.json_response import encode
 from api.rest.audit.formats.cloud_events import subject_of
 from api.rest.audit.formats.members import members, rfc_3339
-from domain.audit.entries import OF_A_CREDENTIAL, Action, AuditEntry
+from domain.audit.catalogue import BY_ACTION
+from domain.audit.entries import AuditEntry
 from domain.audit.events import Outcome
+from domain.event_definition import (
+    API_ACTIVITY,
+    AUTHENTICATION,
+    CREATE,
+    DELETE,
+    ENTITY_MANAGEMENT,
+    LOGON,
+    OTHER,
+    READ,
+    UPDATE,
+    OcsfActivity,
+    OcsfClass,
+    Subject,
+)
 
 VERSION = "1.8.0"
 
@@ -23,53 +37,22 @@ Json = dict[str, object]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PRODUCT = "KeyLedger"
-_OTHER = 99
+_CATEGORIES = {3: "Identity & Access Management", 6: "Application Activity"}
 
-
-class _Class(NamedTuple):
-    uid: int
-    name: str
-    category_name: str
-
-
-_AUTHENTICATION = _Class(3002, "Authentication", "Identity & Access Management")
-_ENTITY_MANAGEMENT = _Class(3004, "Entity Management", "Identity & Access Management")
-_API_ACTIVITY = _Class(6003, "API Activity", "Application Activity")
-
-_CREATE, _READ, _UPDATE, _DELETE = (1, "Create"), (2, "Read"), (3, "Update"), (4, "Delete")
-_LOGON, _DEACTIVATE = (1, "Logon"), (11, "Deactivate")
-
-_CHANGES: Mapping[Action, tuple[int, str]] = {
-    Action.SET: _CREATE,
-    Action.REPLACED: _UPDATE,
-    Action.DELETED: _DELETE,
-    Action.REENCRYPTED: _UPDATE,
-    Action.CREDENTIAL_REJECTED: (_OTHER, "Rejected by the provider"),
-    Action.CREDENTIAL_RECOVERED: (_OTHER, "Taken by the provider again"),
-    Action.KEY_INTRODUCED: _CREATE,
-    Action.ROTATION_STARTED: _UPDATE,
-    Action.ROTATION_COMPLETED: _UPDATE,
-    Action.KEY_RETIRED: _DEACTIVATE,
-    Action.PROJECTION_REPLAYED: _UPDATE,
-    Action.RESTORE_ACCEPTED: _UPDATE,
-    Action.POLICY_CHANGED: _UPDATE,
-}
-"""What happened to an entity; the other actions are about requests."""
-
-_METHODS: Mapping[object, tuple[int, str]] = {
-    "POST": _CREATE,
-    "GET": _READ,
-    "HEAD": _READ,
-    "PUT": _UPDATE,
-    "PATCH": _UPDATE,
-    "DELETE": _DELETE,
+_METHODS: Mapping[object, OcsfActivity] = {
+    "POST": CREATE,
+    "GET": READ,
+    "HEAD": READ,
+    "PUT": UPDATE,
+    "PATCH": UPDATE,
+    "DELETE": DELETE,
 }
 _HTTP_METHODS = frozenset({*_METHODS, "OPTIONS"})
 
-_ENTITIES: Mapping[Action, tuple[str, str]] = {
-    Action.PROJECTION_REPLAYED: ("projection", "projection"),
-    Action.RESTORE_ACCEPTED: ("log", "the log"),
-    Action.POLICY_CHANGED: ("policy", "credential policy"),
+_ENTITIES: Mapping[Subject, tuple[str, str]] = {
+    Subject.PROJECTION: ("projection", "projection"),
+    Subject.LOG: ("log", "the log"),
+    Subject.POLICY: ("policy", "credential policy"),
 }
 """Kind and name of what is neither a credential nor an encryption key."""
 
@@ -89,15 +72,16 @@ def row(entry: AuditEntry) -> bytes:
 
 def event_of(entry: AuditEntry) -> Json:
     """Return the entry as an OCSF event."""
-    if entry.action in _CHANGES:
-        return _event(entry, _ENTITY_MANAGEMENT, _CHANGES[entry.action], {"entity": _entity(entry)})
-    if entry.action is Action.REQUEST_REFUSED:
+    definition, action = BY_ACTION[entry.action]
+    if action.activity is None:
         return _refusal(entry)
+    if definition.ocsf_class is ENTITY_MANAGEMENT:
+        return _event(entry, ENTITY_MANAGEMENT, action.activity, {"entity": _entity(entry, definition.subject)})
     about: Json = {
         "api": {"operation": entry.action.value, **_api(entry)},
         "resources": [{"name": "audit trail", "type": "audit"}],
     }
-    return _event(entry, _API_ACTIVITY, _READ, about)
+    return _event(entry, definition.ocsf_class, action.activity, about)
 
 
 def _refusal(entry: AuditEntry) -> Json:
@@ -109,25 +93,25 @@ def _refusal(entry: AuditEntry) -> Json:
         exchange["count"] = count
     if status == 401:
         service = {"service": {"name": _PRODUCT}, "logon_type_id": 3, "logon_type": "Network"}
-        return _event(entry, _AUTHENTICATION, _LOGON, {**exchange, **service, "user": _user(entry)})
+        return _event(entry, AUTHENTICATION, LOGON, {**exchange, **service, "user": _user(entry)})
     about: Json = {**exchange, "api": {"operation": f"{method} {route}", **_api(entry)}}
     if subject := subject_of(entry):
         about["resources"] = [{"name": subject, "type": "credential" if entry.provider else "tenant"}]
-    return _event(entry, _API_ACTIVITY, _METHODS.get(method, (_OTHER, str(method))), about)
+    return _event(entry, API_ACTIVITY, _METHODS.get(method, OcsfActivity(OTHER, str(method))), about)
 
 
-def _event(entry: AuditEntry, kind: _Class, activity: tuple[int, str], about: Json) -> Json:
+def _event(entry: AuditEntry, kind: OcsfClass, activity: OcsfActivity, about: Json) -> Json:
     severity_id, severity = _SEVERITIES[entry.outcome]
     succeeded = entry.outcome is Outcome.SUCCESS
     event: Json = {
-        "activity_id": activity[0],
-        "activity_name": activity[1],
+        "activity_id": activity.uid,
+        "activity_name": activity.name,
         "category_uid": kind.uid // 1000,
-        "category_name": kind.category_name,
+        "category_name": _CATEGORIES[kind.uid // 1000],
         "class_uid": kind.uid,
         "class_name": kind.name,
-        "type_uid": kind.uid * 100 + activity[0],
-        "type_name": f"{kind.name}: {activity[1]}",
+        "type_uid": kind.uid * 100 + activity.uid,
+        "type_name": f"{kind.name}: {activity.name}",
         "time": (entry.timestamp - _EPOCH) // _MILLISECOND,
         "severity_id": severity_id,
         "severity": severity,
@@ -159,19 +143,19 @@ def _metadata(entry: AuditEntry) -> Json:
     return {**metadata, "tenant_uid": entry.tenant_id} if entry.tenant_id else metadata
 
 
-def _entity(entry: AuditEntry) -> Json:
-    if entry.action in OF_A_CREDENTIAL:
+def _entity(entry: AuditEntry, subject: Subject) -> Json:
+    if subject is Subject.CREDENTIAL:
         kind, name = "credential", str(entry.provider)
-    elif entry.action in _ENTITIES:
-        kind, name = _ENTITIES[entry.action]
+    elif subject in _ENTITIES:
+        kind, name = _ENTITIES[subject]
         name = str(entry.details.get("projection", name))
     else:
         kind, name = "encryption key", str(entry.key_id or "every key")
-    entity: Json = {"type_id": _OTHER, "type": kind, "name": name, "version": str(entry.version)}
+    entity: Json = {"type_id": OTHER, "type": kind, "name": name, "version": str(entry.version)}
     if kind == "policy":
         entity |= {"type_id": 5, "type": "Policy", "policy": {"name": name}}
-    subject = subject_of(entry)
-    return {**entity, "uid": subject, "org": {"uid": entry.tenant_id}} if subject else entity
+    path = subject_of(entry)
+    return {**entity, "uid": path, "org": {"uid": entry.tenant_id}} if path else entity
 
 
 def _api(entry: AuditEntry) -> Json:
@@ -188,7 +172,7 @@ def _http_request(entry: AuditEntry, method: object, route: object) -> Json:
 
 
 def _user(entry: AuditEntry) -> Json:
-    return {"name": entry.actor, "type_id": _OTHER, "type": entry.role}
+    return {"name": entry.actor, "type_id": OTHER, "type": entry.role}
 
 
 def _source(entry: AuditEntry) -> Json:

@@ -154,13 +154,13 @@ class TestOcsf:
         ("entry", "class_uid", "activity_id", "status_id"),
         [
             (SET, 3004, 1, 1),
-            (replace(SET, action=Action.REPLACED), 3004, 3, 1),
-            (replace(SET, action=Action.DELETED), 3004, 4, 1),
+            (replace(SET, action=Action("replaced")), 3004, 3, 1),
+            (replace(SET, action=Action("deleted")), 3004, 4, 1),
             (REFUSED, 6003, 3, 2),
             (SEVERAL, 6003, 99, 2),
             (UNAUTHENTICATED, 3002, 1, 2),
-            (replace(SET, action=Action.AUDIT_READ), 6003, 2, 1),
-            (replace(SET, action=Action.AUDIT_EXPORTED), 6003, 2, 1),
+            (replace(SET, action=Action("audit-read")), 6003, 2, 1),
+            (replace(SET, action=Action("audit-exported")), 6003, 2, 1),
         ],
     )
     def test_actions_have_the_class_that_monitoring_looks_for(self, entry, class_uid, activity_id, status_id) -> None:

@@ -1,0 +1,94 @@
+"""The definition of an event type: everything that is known of it besides its members.
+
+An event class has its definition as `DEFINITION` and its members as fields. Everything else is computed from the two:
+the stored form (`domain.event_codec`), actions and audit entries (`domain.audit`), exports in every format, the
+timeline of `keyledger history`, and the catalogue `docs/events.md`.
+Numbers and names of OCSF are those of https://schema.ocsf.io/1.8.0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+Members = dict[str, object]
+Upcaster = Callable[[Members], Members]
+"""Turns the stored members of one class version into those of the next; see `domain.upcasting`."""
+
+
+class Subject(Enum):
+    """The kind of thing that an event is about."""
+
+    CREDENTIAL = "credential"
+    ENCRYPTION_KEY = "encryption key"
+    PROJECTION = "projection"
+    LOG = "log"
+    POLICY = "policy"
+    REQUEST = "request"
+    AUDIT = "audit"
+
+
+class OcsfClass(NamedTuple):
+    """An event class of OCSF."""
+
+    uid: int
+    name: str
+
+
+class OcsfActivity(NamedTuple):
+    """An activity of an OCSF class. `OTHER` with a name of its own where OCSF has none that fits."""
+
+    uid: int
+    name: str
+
+
+OTHER = 99
+AUTHENTICATION = OcsfClass(3002, "Authentication")
+ENTITY_MANAGEMENT = OcsfClass(3004, "Entity Management")
+API_ACTIVITY = OcsfClass(6003, "API Activity")
+CREATE, READ = OcsfActivity(1, "Create"), OcsfActivity(2, "Read")
+UPDATE, DELETE = OcsfActivity(3, "Update"), OcsfActivity(4, "Delete")
+LOGON, DEACTIVATE = OcsfActivity(1, "Logon"), OcsfActivity(11, "Deactivate")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDefinition:
+    """One action that the audit shows.
+
+    name: in entries, exports and searches; never changes. written: completes "It is written when ..." in the catalogue.
+    activity: in OCSF; None for that of the request's HTTP method. timeline: the words of `keyledger history`; None for
+    the name.
+    """
+
+    name: str
+    written: str
+    activity: OcsfActivity | None
+    timeline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventDefinition:
+    """Everything about an event type besides its members.
+
+    action: what the event did. action_again: what it did where its stream already held something.
+    removes: what the stream held is gone after the event. failed: the event reports a failure.
+    upcasters: the first one turns class version 1 into 2, the next one 2 into 3, and so on.
+    """
+
+    subject: Subject
+    action: ActionDefinition
+    action_again: ActionDefinition | None = None
+    removes: bool = False
+    failed: bool = False
+    ocsf_class: OcsfClass = ENTITY_MANAGEMENT
+    upcasters: tuple[Upcaster, ...] = ()
+
+    @property
+    def actions(self) -> tuple[ActionDefinition, ...]:
+        """Every action that an event of this type can be."""
+        return (self.action,) if self.action_again is None else (self.action, self.action_again)
+
+    @property
+    def class_version(self) -> int:
+        """The version of the members as they are stored today."""
+        return len(self.upcasters) + 1
