@@ -5,7 +5,7 @@ ARGS ?=
 INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check stock prove bench fmt lock clean
+.PHONY: help run test setup check stock prove bench docs fmt lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ prove: .venv/.test  ## what takes long: 2,000 examples for each property, crashe
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+docs: .venv/.test  ## write the pages that are generated from the code: docs/events.md
+	.venv/bin/python -c 'from domain.audit.catalogue import page; print(page(), end="")' > docs/events.md
 
 fmt: .venv/.test  ## format the code and mend what the linter can mend
 	.venv/bin/ruff format .
