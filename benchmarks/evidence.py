@@ -23,7 +23,7 @@ from pathlib import Path
 from uuid import UUID
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, encode_record
+from domain.audit.record import spell
 from domain.credentials.credential import stream_id
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import inclusion_proof, leaf_hash
@@ -56,29 +56,29 @@ def leaves(count: int) -> Iterator[bytes]:
     for position in range(1, count + 1):
         tenant = chance.choice(tenants)
         versions[tenant] = versions.get(tenant, 0) + 1
-        yield encode_record(
-            AuditRecord(
-                position=position,
-                stream=stream_id(tenant, "openai"),
-                version=versions[tenant],
-                type="CredentialSet",
-                time=_BEGIN + timedelta(milliseconds=position),
-                event=f"sha256:{position:064x}",
-                actor="benchmark",
-                role="sysadmin",
-                source="api",
-                request_id=f"req-{position}",
-                command_id=str(UUID(int=position)),
-                client_address="192.0.2.1",
-                reason=None,
-                outcome=Outcome.SUCCESS,
-                tenant_id=tenant,
-                provider="openai",
-                masked_key="...xyz9",
-                key_id="k0123456789",
-                fingerprint=None,
-                details={},
-            )
+        yield spell(
+            {
+                "position": position,
+                "stream": str(stream_id(tenant, "openai")),
+                "version": versions[tenant],
+                "type": "CredentialSet",
+                "time": (_BEGIN + timedelta(milliseconds=position)).isoformat(timespec="microseconds"),
+                "event": f"sha256:{position:064x}",
+                "actor": "benchmark",
+                "role": "sysadmin",
+                "source": "api",
+                "request_id": f"req-{position}",
+                "command_id": str(UUID(int=position)),
+                "client_address": "192.0.2.1",
+                "reason": None,
+                "outcome": Outcome.SUCCESS.value,
+                "tenant_id": tenant,
+                "provider": "openai",
+                "masked_key": "...xyz9",
+                "key_id": "k0123456789",
+                "fingerprint": None,
+                "details": {},
+            }
         )
 
 

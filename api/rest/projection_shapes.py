@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.front.paths import UUID_PATTERN
 from api.rest.examples import TENANT
 from api.rest.schemas import Moment
-from domain.operations.replay import Difference, ProjectionStatus, RebuildResult, ReplayState, ReplayStatus, Swap
+from domain.operations.replay import Difference, ProjectionStatus, ReplayResult, ReplayState, ReplayStatus, Swap
 
 REPLAY = "5c1b8a4e-0d6f-4b4b-9a63-7d1f5f0c2a11"
 
@@ -106,7 +106,7 @@ class ReplayResultView(BaseModel):
     seconds: float
 
     @classmethod
-    def of(cls, result: RebuildResult) -> "ReplayResultView":
+    def of(cls, result: ReplayResult) -> "ReplayResultView":
         """Return what is shown of a result."""
         return cls(
             position=result.position,

@@ -74,22 +74,6 @@ def spell(members: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode(members).encode()
 
 
-def encode_record(record: AuditRecord) -> bytes:
-    """Return the leaf of a record. Raises MalformedRecordError for one that would not be read back, or is too long."""
-    members = {name: getattr(record, name) for name in _MEMBERS}
-    if record.time.utcoffset() is None or record.time.utcoffset():
-        raise MalformedRecordError("time: UTC expected")
-    members["stream"] = str(record.stream)
-    members["time"] = record.time.isoformat(timespec="microseconds")
-    members["outcome"] = str(record.outcome)
-    try:
-        leaf = spell(members)
-    except (ValueError, TypeError, RecursionError):
-        raise MalformedRecordError("details: JSON expected") from None
-    decode_record(leaf)
-    return leaf
-
-
 def decode_record(leaf: bytes) -> AuditRecord:
     """Return the record that a leaf is. Raises MalformedRecordError."""
     if len(leaf) > MAX_ENTRY_SIZE:

@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class RebuildResult:
+class ReplayResult:
     """What a replay found. `differences` are counted in full, and the first of them listed.
 
     position: the copy shows the log up to here. events: how many were replayed. rows: of the copy. swapped: whether the
@@ -126,7 +126,7 @@ class ReplayStatus:
     state: ReplayState
     done: int
     total: int
-    result: RebuildResult | None
+    result: ReplayResult | None
     failure: str | None
     started_at: datetime
     updated_at: datetime

@@ -87,14 +87,6 @@ class Frontier:
         return _fold(self._hashes) if self._hashes else EMPTY_ROOT
 
 
-def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
-    """Return the root over leaf hashes."""
-    frontier = Frontier()
-    for one in leaf_hashes:
-        frontier.append(one)
-    return frontier.root()
-
-
 def inclusion_proof(index: int, size: int, reader: HashReader) -> tuple[bytes, ...]:
     """Return what shows that the leaf at `index`, from 0, is in the tree of `size` leaves. RFC 6962, 2.1.1."""
     if not 0 <= index < size:

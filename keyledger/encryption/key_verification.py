@@ -17,7 +17,7 @@ from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from projections.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection, unavailable
-from projections.replay.replaying import VIEWS, RebuildResult, compare
+from projections.replay.replaying import VIEWS, ReplayResult, compare
 
 BATCH = 500
 SHOWN_FAULTS = 100
@@ -37,7 +37,7 @@ class Verification:
     on_other_keys: int
     unopened_count: int
     unopened: tuple[Unopened, ...]
-    views: tuple[RebuildResult, ...]
+    views: tuple[ReplayResult, ...]
 
     @property
     def holds(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
-from domain.operations.replay import RebuildResult, Swap, projection_replayed
+from domain.operations.replay import ReplayResult, Swap, projection_replayed
 from projections.replay.replaying import rebuild
 from projections.replay.views import Progress
 
@@ -23,7 +23,7 @@ def recorded_replay(
     until: int | datetime | None = None,
     meta: CommandMeta,
     clock: Clock,
-) -> RebuildResult:
+) -> ReplayResult:
     """Replay a view as `rebuild` does and record it. Raises what that raises, StoreUnavailableError."""
     result = rebuild(dsn, projection, progress, swap=swap, until=until)
     if until is None and swap is not Swap.NEVER:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from psycopg_pool import ConnectionPool
 
-from domain.operations.replay import Difference, RebuildResult, ReplayState, ReplayStatus, Swap, replay_not_found
+from domain.operations.replay import Difference, ReplayResult, ReplayState, ReplayStatus, Swap, replay_not_found
 from projections.database.connections import BoundedConnection, Row, unavailable
 
 SILENT_S = 15
@@ -46,7 +46,7 @@ class ReplayRecords:
             connection.execute(_RENEW, [done, total, replay_id])
 
     def close(
-        self, replay_id: str, state: ReplayState, result: RebuildResult | None = None, failure: str | None = None
+        self, replay_id: str, state: ReplayState, result: ReplayResult | None = None, failure: str | None = None
     ) -> None:
         """Note how a replay ended. Raises StoreUnavailableError."""
         found = json.dumps(asdict(result)) if result else None
@@ -79,6 +79,6 @@ def _status(row: Row) -> ReplayStatus:
     )
 
 
-def _result(stored: Row) -> RebuildResult:
+def _result(stored: Row) -> ReplayResult:
     shown = tuple(Difference(**one) for one in stored["differences"])
-    return RebuildResult(**{**stored, "differences": shown})
+    return ReplayResult(**{**stored, "differences": shown})

@@ -18,7 +18,7 @@ from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 from domain.operations.replay import (
     ProjectionStatus,
-    RebuildResult,
+    ReplayResult,
     ReplayState,
     ReplayStatus,
     Swap,
@@ -50,9 +50,9 @@ class _Run:
     stop: threading.Event = field(default_factory=threading.Event)
     done: int = 0
     total: int = 0
-    outcome: RebuildResult | Exception | None = None
+    outcome: ReplayResult | Exception | None = None
 
-    def carry_out(self, replay: Callable[[Progress], RebuildResult]) -> None:
+    def carry_out(self, replay: Callable[[Progress], ReplayResult]) -> None:
         """Replay the view and keep what came of it."""
         try:
             self.outcome = replay(self.progress)
@@ -134,12 +134,12 @@ class Replays:
     def _run_beside(self, replay_id: str, name: str, swap: Swap, meta: CommandMeta) -> None:
         self._run = run = _Run()
 
-        def replay(progress: Progress) -> RebuildResult:
+        def replay(progress: Progress) -> ReplayResult:
             return recorded_replay(self._dsn, self._log, name, progress, swap=swap, meta=meta, clock=self._clock)
 
         self._thread = _beside(lambda: self._carry_out(replay_id, replay, run))
 
-    def _carry_out(self, replay_id: str, replay: Callable[[Progress], RebuildResult], run: _Run) -> None:
+    def _carry_out(self, replay_id: str, replay: Callable[[Progress], ReplayResult], run: _Run) -> None:
         work = _beside(lambda: run.carry_out(replay))
         while work.is_alive():
             work.join(RENEW_S)
@@ -147,7 +147,7 @@ class Replays:
         self._note(lambda: self._close(replay_id, run))
 
     def _close(self, replay_id: str, run: _Run) -> None:
-        if isinstance(run.outcome, RebuildResult):
+        if isinstance(run.outcome, ReplayResult):
             self._records.close(replay_id, ReplayState.COMPLETED, run.outcome)
         elif isinstance(run.outcome, _StoppedError):
             self._records.close(replay_id, ReplayState.INTERRUPTED)

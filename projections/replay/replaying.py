@@ -15,7 +15,7 @@ from datetime import datetime
 import psycopg
 
 from domain.errors import CredentialIntegrityError
-from domain.operations.replay import Difference, RebuildResult, Swap
+from domain.operations.replay import Difference, ReplayResult, Swap
 from projections.catch_up import END, lock, position_of, set_position
 from projections.database.connections import Connection, connect, unavailable
 from projections.position_at import position_at
@@ -23,7 +23,7 @@ from projections.replay import shadow_table
 from projections.replay.comparison import SHOWN_DIFFERENCES, differences
 from projections.replay.views import BATCH, VIEWS, Progress, View, extend, view_named
 
-__all__ = ["SHOWN_DIFFERENCES", "VIEWS", "Difference", "Progress", "RebuildResult", "Swap", "compare", "rebuild"]
+__all__ = ["SHOWN_DIFFERENCES", "VIEWS", "Difference", "Progress", "ReplayResult", "Swap", "compare", "rebuild"]
 
 _ROUNDS = 10
 
@@ -35,7 +35,7 @@ def rebuild(
     *,
     swap: Swap = Swap.IF_EQUAL,
     until: int | datetime | None = None,
-) -> RebuildResult:
+) -> ReplayResult:
     """Replay a view, compare it with the live one, and put it in its place where `swap` says so.
 
     until: replay only up to this position, or to the last event of this time, to see how it differs from now. Such a
@@ -66,10 +66,10 @@ def rebuild(
         if swaps:
             _swap(connection, view, table, position, held)
     rows = row["n"] if row else 0
-    return RebuildResult(projection, position, events, rows, count, shown, swaps, time.monotonic() - started)
+    return ReplayResult(projection, position, events, rows, count, shown, swaps, time.monotonic() - started)
 
 
-def compare(dsn: str, projection: str, progress: Progress = lambda done, total: None) -> RebuildResult:
+def compare(dsn: str, projection: str, progress: Progress = lambda done, total: None) -> ReplayResult:
     """Replay a view beside the live one, compare them and throw the copy away. Raises as `rebuild` does."""
     return rebuild(dsn, projection, progress, swap=Swap.NEVER)
 

@@ -20,7 +20,7 @@ from scripts.terminal.output import JsonOption, Table, WideOption, print_json, p
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
-    from domain.operations.replay import RebuildResult, Swap
+    from domain.operations.replay import ReplayResult, Swap
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The views that are computed from the log.")
 
@@ -87,7 +87,7 @@ def replay(
         raise CommandError(Exit.FAULT_FOUND, *(_verdict(result, compare=compare) for result in different))
 
 
-def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[RebuildResult]":
+def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[ReplayResult]":
     from domain.event import utc_now
     from keyledger.assembly.command_meta import command_meta
     from keyledger.assembly.open_ledger import Purpose, open_ledger
@@ -140,12 +140,12 @@ def _end(until: str) -> int | datetime:
     raise CommandError(Exit.USAGE, _UNTIL_RULE)
 
 
-def _verdict(result: "RebuildResult", *, compare: bool) -> str:
+def _verdict(result: "ReplayResult", *, compare: bool) -> str:
     differs = f"{result.projection} differs from the log in {result.difference_count:,} rows"
     return differs if compare else f"{differs} and was left as it is; --yes puts the copy in its place"
 
 
-def _print(results: "list[RebuildResult]") -> None:
+def _print(results: "list[ReplayResult]") -> None:
     rows = [
         (
             result.projection,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, MalformedRecordError, decode_record, encode_record
-from tests.support.audit_records import story
+from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
+from tests.support.audit_records import encode_record, story
 
 LEAF = story().leaves[1]
 RECORD = decode_record(LEAF)

@@ -17,10 +17,10 @@ from domain.proofs.merkle_tree import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
-    root_of,
     verify_consistency,
     verify_inclusion,
 )
+from tests.support.merkle import root_of
 from tests.support.places import GOLDEN
 
 VECTORS = json.loads((GOLDEN / "transparency/merkle_proofs.json").read_text())

@@ -9,7 +9,6 @@ from domain.proofs.merkle_tree import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
-    root_of,
     verify_consistency,
     verify_inclusion,
 )
@@ -25,6 +24,7 @@ from domain.proofs.tiles import (
     partial_width,
     tiles_of_level,
 )
+from tests.support.merkle import root_of
 
 LEAVES = [leaf_hash(str(number).encode()) for number in range(66_000)]
 

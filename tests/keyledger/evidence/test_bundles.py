@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.audit.record import decode_record
 from domain.proofs.checkpoint import Checkpoint
-from domain.proofs.merkle_tree import HASH_SIZE, root_of
+from domain.proofs.merkle_tree import HASH_SIZE
 from domain.proofs.signed_note import MalformedNoteError, SignedNote, parse_note
 from domain.proofs.tiles import Tile, decode_entries, encode_entries
 from keyledger.evidence import (
@@ -27,6 +27,7 @@ from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_sig
 from tests.support.audit_records import ANNA, BRUNO, Records, many, story
 from tests.support.evidence import LOG, full_bundle, proven, signed, tenant_bundle
 from tests.support.loaded import packages_loaded_by
+from tests.support.merkle import root_of
 
 STORY = story().leaves
 MANY = many(700)

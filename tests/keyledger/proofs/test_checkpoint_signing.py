@@ -15,13 +15,14 @@ from api.front.auth import Role, format_named_key
 from domain.credentials.secret import Secret
 from domain.errors import CheckpointRefusedError, ErrorCode
 from domain.proofs.checkpoint import parse_checkpoint
-from domain.proofs.merkle_tree import leaf_hash, root_of, verify_consistency, verify_inclusion
+from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note
 from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key, verifier_of
 from tests.support.errors import raises
 from tests.support.evidence import signed
+from tests.support.merkle import root_of
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import Store, open_store
