@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.audit.entries import AuditTrail
-from domain.audit.events import Outcome, Refusal, accept_or_reject, acceptance_stream, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
+from domain.credentials.acceptance import (
+    Outcome,
+    Refusal,
+    accept_or_reject,
+    acceptance_stream,
+    audit_read,
+    request_refused,
+)
 from domain.credentials.credential import (
     Command,
     DeleteCredential,

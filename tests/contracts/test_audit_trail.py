@@ -18,9 +18,9 @@ FILTERS = [
     pytest.param({"provider": "mistral"}, [2, 6], id="a provider"),
     pytest.param({"actor": "bruno"}, [3, 8, 9], id="an actor"),
     pytest.param({"actor": "bru"}, NO_ENTRY, id="an actor by the whole name only"),
-    pytest.param({"action": Action.SET}, [1, 2, 3], id="an action"),
-    pytest.param({"action": Action.REPLACED}, [5], id="an action that depends on what was before"),
-    pytest.param({"action": Action.REENCRYPTED}, [7], id="re-encryptions"),
+    pytest.param({"action": Action("set")}, [1, 2, 3], id="an action"),
+    pytest.param({"action": Action("replaced")}, [5], id="an action that depends on what was before"),
+    pytest.param({"action": Action("reencrypted")}, [7], id="re-encryptions"),
     pytest.param({"outcome": Outcome.SUCCESS}, [1, 2, 3, 5, 6, 7, 9], id="what succeeded"),
     pytest.param({"outcome": Outcome.DENIED}, [8], id="what was denied"),
     pytest.param({"outcome": Outcome.FAILED}, [4], id="what failed"),
@@ -76,7 +76,7 @@ def test_an_entry_says_who_when_where_from_and_why(history: Ledger) -> None:
 
 
 def test_the_details_of_a_refused_request_are_its_own(history: Ledger) -> None:
-    (entry,) = history.trail.entries(AuditFilter(action=Action.REQUEST_REFUSED))
+    (entry,) = history.trail.entries(AuditFilter(action=Action("request-refused")))
     route = {"method": "PUT", "route": "/x/{tenant_id}", "status": 403, "code": "forbidden", "count": 3}
     assert dict(entry.details) == route
     assert (entry.tenant_id, entry.provider) == (TENANT, None)

@@ -153,7 +153,7 @@ def test_what_the_last_request_left_is_in_the_log_the_last_checkpoint_and_the_an
     with open_store(database_url) as store:
         last = store.audit()[-1]
         [anchor] = AnchorFile(tmp_path).read().values()
-    assert last.action is Action.REQUEST_REFUSED
+    assert last.action is Action("request-refused")
     assert anchor.position == last.position
     kept = CheckpointFile(tmp_path, anchor.ledger_id).read()
     assert kept is not None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from domain.audit.events import AcceptanceEvent, CredentialRejected, acceptance_stream
+from domain.credentials.acceptance import AcceptanceEvent, CredentialRejected, acceptance_stream
 from domain.credentials.credential import CredentialEvent, CredentialSet, stream_id
 from domain.credentials.stored import Stored
 from domain.event import Event

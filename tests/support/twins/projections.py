@@ -8,7 +8,7 @@ from domain.event import Clock, CommandMeta
 from domain.operations.replay import (
     Difference,
     ProjectionStatus,
-    RebuildResult,
+    ReplayResult,
     ReplayState,
     ReplayStatus,
     Swap,
@@ -51,7 +51,7 @@ class MemoryProjections:
             replay_id, projection, meta.actor, swap, ReplayState.RUNNING, 2, 5, None, None, now, now, None
         )
         swapped = swap is Swap.ALWAYS or (swap is Swap.IF_EQUAL and not count)
-        result = RebuildResult(projection, 5, 5, 2, count, self.differences, swapped, 0.5)
+        result = ReplayResult(projection, 5, 5, 2, count, self.differences, swapped, 0.5)
         ended = replace(begun, state=ReplayState.COMPLETED, done=5, result=result, finished_at=now)
         self.found[replay_id] = begun if self.held else ended
         self._begun[projection, meta.command_id] = replay_id
