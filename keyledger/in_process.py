@@ -47,7 +47,7 @@ async def in_process(
 ) -> AsyncIterator[InProcess]:
     """Open the ledger that the settings describe, until the block ends.
 
-    Raises SettingsError, DocumentError, StartError and StoreUnavailableError.
+    Raises SettingsError, StartError and StoreUnavailableError.
     """
     service = service_from_environment(environ, dotenv)
     try:

@@ -30,25 +30,17 @@ SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s
 _BECAME = "SELECT pg_xact_status(%s::xid8) AS became"
 
 
-class UnknownOutcomeError(Exception):
-    """The database went away while it added: `transaction` tells later whether it did. It stays inside."""
-
-    def __init__(self, transaction: str) -> None:
-        super().__init__("whether the addition took effect is not known yet")
-        self.transaction = transaction
-
-
 class PostgresCredentialUsage:
     """Adds to the records and reads them. Implements `domain.audit.usage.CredentialUsage`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool
 
-    def add(self, records: Sequence[UsageRecord]) -> None:
+    def add(self, records: Sequence[UsageRecord]) -> str | None:
         """Add calls and failures up, and keep the latest time, for all records or none; at most `BATCH` of them.
 
-        Raises UnknownOutcomeError when the outcome has to be asked for with `was_added`, and StoreUnavailableError when
-        nothing was added.
+        Return None once they are added; the transaction when its outcome is unknown and `was_added` has to be asked.
+        Raises StoreUnavailableError when nothing was added.
         """
         transaction: str | None = None
         try:
@@ -59,7 +51,8 @@ class PostgresCredentialUsage:
         except StoreUnavailableError:
             if transaction is None:
                 raise
-            raise UnknownOutcomeError(transaction) from None
+            return transaction
+        return None
 
     def was_added(self, transaction: str) -> bool:
         """Say whether an addition took effect. Raises StoreUnavailableError while nobody can know."""

@@ -13,17 +13,9 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import leaf_hash
-from domain.proofs.tiles import (
-    TILE_HEIGHT,
-    InvalidTileError,
-    Tile,
-    TileBuilder,
-    TileHashes,
-    TileRow,
-    levels,
-    partial_width,
-)
+from domain.proofs.tiles import TILE_HEIGHT, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
 
@@ -96,14 +88,14 @@ def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBui
     found = read_tiles(connection, edge, table)
     try:
         return TileBuilder(size, {tile.level: found.get(tile, b"") for tile in edge})
-    except InvalidTileError:
+    except ProofError:
         raise CredentialIntegrityError(f"transparency-log-damaged before position {size + 1}") from None
 
 
 def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHashes:
     """Return what proofs about the tree of `size` leaves are computed from.
 
-    It raises InvalidTileError for missing tiles.
+    It raises ProofError for missing tiles.
     """
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:

@@ -78,19 +78,15 @@ def main(arguments: list[str]) -> int:
     except subprocess.CalledProcessError as failure:
         print(f"failed, see above: {' '.join(map(str, failure.cmd))}", file=sys.stderr)
         return 1
-    except _InstallationError as refusal:
-        print(f"KeyLedger cannot be installed: {refusal}", file=sys.stderr)
+    except RuntimeError as error:  # the text names the way out
+        print(f"KeyLedger cannot be installed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-class _InstallationError(Exception):
-    """The installation cannot work here; the message names the way out."""
-
-
 def _install(purpose: str) -> None:
     if "musl" in str(sysconfig.get_config_var("SOABI")) or sys.platform == "win32":
-        raise _InstallationError(_NO_DATABASE_BUILD)
+        raise RuntimeError(_NO_DATABASE_BUILD)
     if (_VENV / ".test").exists():
         purpose = "test"
     lock = _LOCKS[purpose]
@@ -149,7 +145,7 @@ def _pip_for_new_venv() -> _Command:
     if _has("ensurepip"):
         _run([sys.executable, "-m", "venv", _VENV])
         return [python, "-m", "pip"]
-    raise _InstallationError(_NO_INSTALLER)
+    raise RuntimeError(_NO_INSTALLER)
 
 
 def _uv() -> str:
@@ -170,7 +166,7 @@ def _pinned_uv() -> Path:
         _run([sys.executable, "-m", "venv", _TOOLS])
         pip = [_TOOLS / "bin" / "python", "-m", "pip", "install"]
     else:
-        raise _InstallationError(_NO_INSTALLER)
+        raise RuntimeError(_NO_INSTALLER)
     _run([*pip, "--quiet", "--require-hashes", "--requirement", _UV_PIN], _pip_environment())
     installed_pin.write_bytes(pin)
     return program

@@ -146,34 +146,22 @@ def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
     if isinstance(error, CommandError):
         return error.code, error.lines
     if isinstance(error, StoreUnavailableError):
-        return Exit.UNREACHABLE, [_missing_database(error)]
+        return Exit.UNREACHABLE, [error.reason or _NO_DATABASE]
     if isinstance(error, ServiceError):
         return Exit.CONFLICT if error.code in _CONFLICTS else Exit.REFUSED, [error.detail]
     return _ending_at_start(error)
 
 
-def _missing_database(error: StoreUnavailableError) -> str:
-    from keyledger.assembly.database_check import DatabaseUnreachableError
-
-    return error.detail if isinstance(error, DatabaseUnreachableError) else _NO_DATABASE
-
-
 def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
     import psycopg
 
-    from keyledger.embedded_postgres import EmbeddedPostgresError
-    from keyledger.settings.settings import SettingsError
-    from keyledger.settings.yaml_document import DocumentError
+    from keyledger.settings.errors import SettingsError
     from keyledger.start_error import StartError
 
     if isinstance(error, SettingsError):
-        return Exit.REFUSED, error.faults
-    if isinstance(error, DocumentError):
-        return Exit.REFUSED, [f"{error.source}: {fault}" for fault in error.faults]
+        return Exit.REFUSED, error.lines
     if isinstance(error, StartError):
         return Exit.REFUSED, [str(error)]
-    if isinstance(error, EmbeddedPostgresError):
-        return Exit.UNREACHABLE, [str(error)]
     if isinstance(error, psycopg.OperationalError):
         return Exit.UNREACHABLE, ["the database does not answer"]
     return Exit.FAULT_FOUND, [f"unexpected fault, {type(error).__name__} at {_place(error)}; please report it"]

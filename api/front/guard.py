@@ -19,7 +19,7 @@ from api.front.exchange import Exchange, Json, exchange_of
 from api.front.paths import is_about_credentials, is_guarded, is_native, routed_path, speaks_openai
 from api.front.problems import HttpError, problem_of
 from api.front.services import Services, services_in_force
-from api.front.strict_json import MalformedJsonError, parse
+from api.front.strict_json import parse
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
 
@@ -144,11 +144,8 @@ def _check_media_type(headers: Headers) -> None:
 
 
 async def _object_of(text: bytes) -> Json:
-    try:
-        # A long text would hold the event loop, and with it everybody else's request.
-        value = parse(text) if len(text) <= _PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
-    except MalformedJsonError as fault:
-        raise HttpError("malformed-json", f"The body is not acceptable JSON: {fault}.") from None
+    # A long text would hold the event loop, and with it everybody else's request.
+    value = parse(text) if len(text) <= _PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
     if not isinstance(value, dict):
         raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
     return value

@@ -5,13 +5,10 @@ headers leave as GET's do, `Content-Length` included; an answer that would be st
 What belongs to GET alone looks at `Exchange.bodiless`. A provider's own API gets HEAD as it is.
 """
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.front.paths import is_native, routed_path
-
-
-class _AnsweredError(Exception):
-    """Ends an answer of which nothing more would be sent."""
 
 
 class Head:
@@ -32,11 +29,11 @@ class Head:
                 return
             await send({"type": "http.response.body", "body": b""})
             if message.get("more_body", False):
-                raise _AnsweredError
+                raise ClientDisconnect  # nothing more of this answer would be sent
 
         try:
             await self._app({**scope, "method": "GET"}, receive, without_body)
-        except _AnsweredError:
+        except ClientDisconnect:
             return
 
 

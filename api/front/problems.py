@@ -103,7 +103,7 @@ class HttpError(Exception):
     """A request that the HTTP interface refuses by itself. `code` is a row of HTTP_ROWS; `detail` is our own text."""
 
     def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(code)
+        super().__init__(detail)
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})

@@ -10,6 +10,8 @@ import math
 import re
 from typing import Never
 
+from api.front.problems import HttpError
+
 DEPTH_MAX = 64
 _INTEGER_DIGITS = 20
 _INTEGER_MAX = 2**64
@@ -17,14 +19,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class MalformedJsonError(ValueError):
-    """The text is not JSON as it is accepted here. The message says why in our words."""
-
-
 def parse(text: bytes) -> object:
-    """Return the value of a JSON text in UTF-8. Raises MalformedJsonError."""
+    """Return the value of a JSON text in UTF-8. Raises HttpError."""
     if text.startswith(_BYTE_ORDER_MARK):
-        raise MalformedJsonError("it begins with a byte order mark")
+        raise _malformed("it begins with a byte order mark")
     try:
         value = json.loads(
             text.decode("utf-8"),
@@ -33,14 +31,12 @@ def parse(text: bytes) -> object:
             parse_float=_float,
             parse_int=_integer,
         )
-    except MalformedJsonError:
-        raise
     except UnicodeDecodeError:
-        raise MalformedJsonError("it is not UTF-8") from None
+        raise _malformed("it is not UTF-8") from None
     except RecursionError:
-        raise MalformedJsonError(_too_deep()) from None
+        raise _malformed(_too_deep()) from None
     except ValueError:
-        raise MalformedJsonError("its syntax is broken") from None
+        raise _malformed("its syntax is broken") from None
     _check_depth(value)
     if _SURROGATE.search(text):
         _check_surrogates(value)
@@ -50,24 +46,24 @@ def parse(text: bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedJsonError("a name occurs twice in one object")
+        raise _malformed("a name occurs twice in one object")
     return members
 
 
 def _constant(_: str) -> Never:
-    raise MalformedJsonError("NaN and Infinity are not JSON")
+    raise _malformed("NaN and Infinity are not JSON")
 
 
 def _float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise MalformedJsonError("a number is out of range")
+        raise _malformed("a number is out of range")
     return value
 
 
 def _integer(text: str) -> int:
     if len(text) > _INTEGER_DIGITS + 1 or abs(int(text)) >= _INTEGER_MAX:
-        raise MalformedJsonError("an integer is longer than 64 bits")
+        raise _malformed("an integer is longer than 64 bits")
     return int(text)
 
 
@@ -77,7 +73,7 @@ def _check_depth(value: object) -> None:
         level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
         if not level:
             return
-    raise MalformedJsonError(_too_deep())
+    raise _malformed(_too_deep())
 
 
 def _children(item: object) -> list[object]:
@@ -90,8 +86,12 @@ def _check_surrogates(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise MalformedJsonError("a string holds half of a surrogate pair") from None
+        raise _malformed("a string holds half of a surrogate pair") from None
 
 
 def _too_deep() -> str:
     return f"it is nested more than {DEPTH_MAX} levels deep"
+
+
+def _malformed(why: str) -> HttpError:
+    return HttpError("malformed-json", f"The body is not acceptable JSON: {why}.")

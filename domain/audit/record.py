@@ -2,7 +2,7 @@
 
 Promises: a record has one spelling, canonical JSON in UTF-8: members sorted, no white space; so whoever has the record
 can compute its leaf hash. Refuses: any other spelling, missing, unknown or mistyped members, with
-`MalformedRecordError`. Standard: RFC 8259 (JSON), RFC 3339 for times. The members are fixed: a leaf that was signed is
+`ProofError`. Standard: RFC 8259 (JSON), RFC 3339 for times. The members are fixed: a leaf that was signed is
 never written anew.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.audit.events import Outcome
+from domain.proofs.errors import ProofError
 from domain.proofs.tiles import MAX_ENTRY_SIZE
 
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}\+00:00")
@@ -23,10 +24,6 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TIME_EXPECTED = "time: RFC 3339 in UTC with microseconds and +00:00 expected"
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-
-
-class MalformedRecordError(ValueError):
-    """A leaf is not an audit record. The text says what is wrong with it and repeats nothing of it."""
 
 
 class AuditRecord(NamedTuple):
@@ -75,25 +72,25 @@ def spell(members: Mapping[str, Any]) -> bytes:
 
 
 def decode_record(leaf: bytes) -> AuditRecord:
-    """Return the record that a leaf is. Raises MalformedRecordError."""
+    """Return the record that a leaf is. Raises ProofError."""
     if len(leaf) > MAX_ENTRY_SIZE:
-        raise MalformedRecordError(f"a record has at most {MAX_ENTRY_SIZE} bytes")
+        raise ProofError(f"a record has at most {MAX_ENTRY_SIZE} bytes")
     try:
         members = _DECODER.decode(leaf.decode())
         canonical = spell(members) == leaf
     except (ValueError, RecursionError):
-        raise MalformedRecordError("not JSON") from None
+        raise ProofError("not JSON") from None
     if type(members) is not dict or members.keys() != _NAMES:
-        raise MalformedRecordError("missing or unknown members")
+        raise ProofError("missing or unknown members")
     if not canonical:
-        raise MalformedRecordError("not canonical JSON: sorted members, no white space")
+        raise ProofError("not canonical JSON: sorted members, no white space")
     _require_types(tuple(map(type, members.values())))
     if members["position"] < 1 or members["version"] < 1:
-        raise MalformedRecordError("position, version: a number from 1 on expected")
+        raise ProofError("position, version: a number from 1 on expected")
     if members["outcome"] not in _OUTCOMES:
-        raise MalformedRecordError(f"outcome: one of {', '.join(Outcome)} expected")
+        raise ProofError(f"outcome: one of {', '.join(Outcome)} expected")
     if not _DIGEST.fullmatch(members["event"]):
-        raise MalformedRecordError("event: sha256 and 64 hexadecimal digits expected")
+        raise ProofError("event: sha256 and 64 hexadecimal digits expected")
     members["stream"] = _uuid(members["stream"])
     members["outcome"] = _OUTCOMES[members["outcome"]]
     members["time"] = _time(members["time"])
@@ -102,32 +99,32 @@ def decode_record(leaf: bytes) -> AuditRecord:
 
 @lru_cache(1 << 10)
 def _require_types(types: tuple[type, ...]) -> None:
-    """Raise MalformedRecordError unless the members, in their order, have these types.
+    """Raise ProofError unless the members, in their order, have these types.
 
     Cached: few combinations occur.
     """
     for name, kind in zip(_MEMBERS, types, strict=True):
         if name in _NUMBERS:
             if kind is not int:
-                raise MalformedRecordError(f"{name}: a number from 1 on expected")
+                raise ProofError(f"{name}: a number from 1 on expected")
         elif name == "details":
             if kind is not dict:
-                raise MalformedRecordError("details: an object expected")
+                raise ProofError("details: an object expected")
         elif kind is not str and not (name in _OPTIONAL and kind is type(None)):
-            raise MalformedRecordError(f"{name}: a text expected")
+            raise ProofError(f"{name}: a text expected")
 
 
 @lru_cache(1 << 16)
 def _uuid(text: str) -> UUID:
     if not _UUID.fullmatch(text):
-        raise MalformedRecordError("stream: a UUID in canonical spelling expected")
+        raise ProofError("stream: a UUID in canonical spelling expected")
     return UUID(text)
 
 
 def _time(text: str) -> datetime:
     if not _TIME.fullmatch(text):
-        raise MalformedRecordError(_TIME_EXPECTED)
+        raise ProofError(_TIME_EXPECTED)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise MalformedRecordError(_TIME_EXPECTED) from None
+        raise ProofError(_TIME_EXPECTED) from None

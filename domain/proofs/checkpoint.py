@@ -5,15 +5,16 @@
     root                    base64 of the root of its Merkle tree
     further lines           optional; carried, signed, and not interpreted
 
-Promises: what is parsed renders to the same text. Refuses: anything else, with `MalformedNoteError`.
+Promises: what is parsed renders to the same text. Refuses: anything else, with `ProofError`.
 Standard: C2SP tlog-checkpoint.
 """
 
 import base64
 from dataclasses import dataclass
 
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import HASH_SIZE
-from domain.proofs.signed_note import MalformedNoteError, decode_base64
+from domain.proofs.signed_note import decode_base64
 
 MAX_SIZE = (1 << 63) - 1
 
@@ -29,9 +30,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if any(not line or any(character < " " for character in line) for line in (self.origin, *self.extensions)):
-            raise MalformedNoteError("the lines of a checkpoint are not empty and have no control characters")
+            raise ProofError("the lines of a checkpoint are not empty and have no control characters")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_SIZE:
-            raise MalformedNoteError("a checkpoint has a size from 0 on and a root of 32 bytes")
+            raise ProofError("a checkpoint has a size from 0 on and a root of 32 bytes")
 
     @property
     def text(self) -> str:
@@ -41,11 +42,11 @@ class Checkpoint:
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """Return the checkpoint that a note's text holds. Raises MalformedNoteError."""
+    """Return the checkpoint that a note's text holds. Raises ProofError."""
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop():
-        raise MalformedNoteError("a checkpoint is the lines origin, size and root, each with its newline")
+        raise ProofError("a checkpoint is the lines origin, size and root, each with its newline")
     origin, size, root, *extensions = lines
     if not (size.isascii() and size.isdigit()) or len(size) > 19 or str(int(size)) != size:
-        raise MalformedNoteError("the size of a checkpoint is a decimal number without leading zeros")
+        raise ProofError("the size of a checkpoint is a decimal number without leading zeros")
     return Checkpoint(origin, int(size), decode_base64(root), tuple(extensions))

@@ -7,7 +7,7 @@
 
 Promises: appending to a frontier costs O(log n) and never looks back; a proof asks for its hashes once, all together; a
 verification accepts exactly the proof that the standard prescribes, neither longer nor shorter.
-Refuses: a proof that does not hold, with `InvalidProofError`; questions that make no sense, with ValueError.
+Refuses: a proof that does not hold, with `ProofError`; questions that make no sense, with ValueError.
 Standards: RFC 6962, 2.1, for hashes and proofs; RFC 9162, 2.1.3.2 and 2.1.4.2, for verifying them.
 """
 
@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
+from domain.proofs.errors import ProofError
+
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
-
-
-class InvalidProofError(Exception):
-    """A proof does not show what it is said to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +124,15 @@ def consistency_proof(older: int, size: int, reader: HashReader) -> tuple[bytes,
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf with hash `leaf` is at `index`, from 0, in the tree of `size` leaves under `root`.
 
-    Raises InvalidProofError.
+    Raises ProofError.
     """
     _require_hashes((leaf, root, *proof))
     if not 0 <= index < size:
-        raise InvalidProofError("there is no such leaf in a tree of this size")
+        raise ProofError("there is no such leaf in a tree of this size")
     place, last, computed = index, size - 1, leaf
     for one in proof:
         if not last:
-            raise InvalidProofError("the proof is too long")
+            raise ProofError("the proof is too long")
         if place & 1 or place == last:
             computed = node_hash(one, computed)
             while place and not place & 1:
@@ -143,33 +141,33 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
             computed = node_hash(computed, one)
         place, last = place >> 1, last >> 1
     if last:
-        raise InvalidProofError("the proof is too short")
+        raise ProofError("the proof is too short")
     if computed != root:
-        raise InvalidProofError("the proof leads to another root")
+        raise ProofError("the proof leads to another root")
 
 
 def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root: bytes, root: bytes) -> None:
     """Check that the tree of `size` leaves under `root` begins with the one of `older` leaves under `older_root`.
 
-    Raises InvalidProofError.
+    Raises ProofError.
     """
     _require_hashes((older_root, root, *proof))
     if not 0 <= older <= size:
-        raise InvalidProofError("the older tree is larger than the newer one")
+        raise ProofError("the older tree is larger than the newer one")
     if older in {0, size}:
         if proof or older_root != (root if older else EMPTY_ROOT):
-            raise InvalidProofError("the roots of the two trees do not fit each other")
+            raise ProofError("the roots of the two trees do not fit each other")
         return
     path = list(proof) if older & (older - 1) else [older_root, *proof]
     if not path:
-        raise InvalidProofError("the proof is too short")
+        raise ProofError("the proof is too short")
     place, last = older - 1, size - 1
     while place & 1:
         place, last = place >> 1, last >> 1
     before = after = path[0]
     for one in path[1:]:
         if not last:
-            raise InvalidProofError("the proof is too long")
+            raise ProofError("the proof is too long")
         if place & 1 or place == last:
             before, after = node_hash(one, before), node_hash(one, after)
             while place and not place & 1:
@@ -178,9 +176,9 @@ def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root
             after = node_hash(after, one)
         place, last = place >> 1, last >> 1
     if last:
-        raise InvalidProofError("the proof is too short")
+        raise ProofError("the proof is too short")
     if before != older_root or after != root:
-        raise InvalidProofError("the proof leads to other roots")
+        raise ProofError("the proof leads to other roots")
 
 
 def _split(low: int, high: int) -> int:
@@ -213,4 +211,4 @@ def _fold(hashes: Sequence[bytes]) -> bytes:
 
 def _require_hashes(hashes: Iterable[bytes]) -> None:
     if any(len(one) != HASH_SIZE for one in hashes):
-        raise InvalidProofError("a hash has 32 bytes")
+        raise ProofError("a hash has 32 bytes")

@@ -7,7 +7,7 @@
 
 Promises: what is parsed renders to the same bytes; a note is opened only when a trusted key signed it and no signature
 of a trusted key is wrong. Signatures of unknown keys prove nothing and are passed over, as the standard asks.
-Refuses: anything else, with `MalformedNoteError` or `UntrustedNoteError`; notes of more than 1 MiB or 100 signatures.
+Refuses: anything else, with `ProofError`; notes of more than 1 MiB or 100 signatures.
 The mathematics of signatures is a protocol: this module knows none. Standard: C2SP signed-note.
 """
 
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
+from domain.proofs.errors import ProofError
+
 ED25519 = 0x01
 """Signature type: Ed25519 over the text of the note."""
 COSIGNATURE_V1 = 0x04
@@ -27,14 +29,6 @@ MAX_NOTE_SIZE = 1 << 20
 MAX_SIGNATURES = 100
 KEY_ID_SIZE = 4
 _DASH = "\N{EM DASH} "
-
-
-class MalformedNoteError(ValueError):
-    """Not a signed note, or not a key of one. Never carries the text in question."""
-
-
-class UntrustedNoteError(Exception):
-    """A note is well formed, but no trusted key signed it, or a signature of a trusted key is wrong."""
 
 
 class NoteVerifier(Protocol):
@@ -78,7 +72,7 @@ class Signature:
     def __post_init__(self) -> None:
         require_key_name(self.name)
         if len(self.key_id) != KEY_ID_SIZE or not self.signature:
-            raise MalformedNoteError("a signature is four bytes of key id and the signature itself")
+            raise ProofError("a signature is four bytes of key id and the signature itself")
 
     @property
     def line(self) -> str:
@@ -95,17 +89,17 @@ class SignedNote:
 
     def __post_init__(self) -> None:
         if not self.text.endswith("\n") or any(character < " " and character != "\n" for character in self.text):
-            raise MalformedNoteError("the text of a note ends in a newline and has no other control character")
+            raise ProofError("the text of a note ends in a newline and has no other control character")
         _require_utf8(self.text)
 
     def render(self) -> bytes:
-        """Return the note as it is stored and sent. Raises MalformedNoteError when it is not signed, or too long."""
+        """Return the note as it is stored and sent. Raises ProofError when it is not signed, or too long."""
         if not 1 <= len(self.signatures) <= MAX_SIGNATURES:
-            raise MalformedNoteError(f"a signed note has 1 to {MAX_SIGNATURES} signatures")
+            raise ProofError(f"a signed note has 1 to {MAX_SIGNATURES} signatures")
         lines = "".join(f"{signature.line}\n" for signature in self.signatures)
         rendered = f"{self.text}\n{lines}".encode()
         if len(rendered) > MAX_NOTE_SIZE:
-            raise MalformedNoteError(f"a signed note has at most {MAX_NOTE_SIZE} bytes")
+            raise ProofError(f"a signed note has at most {MAX_NOTE_SIZE} bytes")
         return rendered
 
     def signed_by(self, signer: NoteSigner) -> "SignedNote":
@@ -126,7 +120,7 @@ class VerifierKey:
     def __post_init__(self) -> None:
         require_key_name(self.name)
         if not 0 <= self.kind <= 0xFF or not self.public:
-            raise MalformedNoteError("a verifier key has a type of one byte and a public key")
+            raise ProofError("a verifier key has a type of one byte and a public key")
 
     @property
     def key_id(self) -> bytes:
@@ -141,40 +135,40 @@ class VerifierKey:
 def parse_verifier_key(text: str) -> VerifierKey:
     """Return the key that a text `name+hash+base64` names.
 
-    Raises MalformedNoteError, also when the hash is another's.
+    Raises ProofError, also when the hash is another's.
     """
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
     decoded = decode_base64(encoded)
     if len(decoded) < 2:
-        raise MalformedNoteError("a verifier key has the form name+hash+base64")
+        raise ProofError("a verifier key has the form name+hash+base64")
     key = VerifierKey(name, decoded[0], decoded[1:])
     if key_id.lower() != key.key_id.hex():
-        raise MalformedNoteError("the hash in the verifier key is not that of its name and key")
+        raise ProofError("the hash in the verifier key is not that of its name and key")
     return key
 
 
 def parse_note(data: bytes) -> SignedNote:
-    """Return the note in `data`, with nothing verified. Raises MalformedNoteError."""
+    """Return the note in `data`, with nothing verified. Raises ProofError."""
     if len(data) > MAX_NOTE_SIZE:
-        raise MalformedNoteError(f"a signed note has at most {MAX_NOTE_SIZE} bytes")
+        raise ProofError(f"a signed note has at most {MAX_NOTE_SIZE} bytes")
     try:
         content = data.decode()
     except UnicodeDecodeError:
-        raise MalformedNoteError("a signed note is UTF-8") from None
+        raise ProofError("a signed note is UTF-8") from None
     text, separator, lines = content.rpartition("\n\n")
     if not separator or not lines.endswith("\n"):
-        raise MalformedNoteError("a signed note is a text, an empty line and signature lines, each with its newline")
+        raise ProofError("a signed note is a text, an empty line and signature lines, each with its newline")
     found = lines[:-1].split("\n")
     if len(found) > MAX_SIGNATURES:
-        raise MalformedNoteError(f"a signed note has 1 to {MAX_SIGNATURES} signatures")
+        raise ProofError(f"a signed note has 1 to {MAX_SIGNATURES} signatures")
     return SignedNote(f"{text}\n", tuple(map(_parse_line, found)))
 
 
 def open_note(data: bytes, trusted: Iterable[NoteVerifier]) -> tuple[SignedNote, tuple[Signature, ...]]:
     """Return the note in `data` and those of its signatures that trusted keys made.
 
-    Raises MalformedNoteError; UntrustedNoteError when there is none, or one is wrong.
+    Raises ProofError when there is none, or one is wrong.
     """
     note = parse_note(data)
     verifiers = {(verifier.name, verifier.key_id): verifier for verifier in trusted}
@@ -184,28 +178,28 @@ def open_note(data: bytes, trusted: Iterable[NoteVerifier]) -> tuple[SignedNote,
         if verifier is None:
             continue
         if not verifier.verify(note.text.encode(), signature.signature):
-            raise UntrustedNoteError(f"the signature in the name of {signature.name} is wrong")
+            raise ProofError(f"the signature in the name of {signature.name} is wrong")
         verified.append(signature)
     if not verified:
-        raise UntrustedNoteError("no trusted key has signed it")
+        raise ProofError("no trusted key has signed it")
     return note, tuple(verified)
 
 
 def require_key_name(name: str) -> None:
-    """Raise MalformedNoteError unless `name` may name a key: not empty, no space, plus sign or control character."""
+    """Raise ProofError unless `name` may name a key: not empty, no space, plus sign or control character."""
     if not name or "+" in name or any(character.isspace() or character < " " for character in name):
-        raise MalformedNoteError("a key name is not empty and has no spaces, plus signs or control characters")
+        raise ProofError("a key name is not empty and has no spaces, plus signs or control characters")
     _require_utf8(name)
 
 
 def decode_base64(text: str) -> bytes:
-    """Return what standard base64 stands for, in the one spelling that encoding it gives. Raises MalformedNoteError."""
+    """Return what standard base64 stands for, in the one spelling that encoding it gives. Raises ProofError."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise MalformedNoteError("not base64") from None
+        raise ProofError("not base64") from None
     if base64.b64encode(decoded).decode() != text:
-        raise MalformedNoteError("not base64 as it is written")
+        raise ProofError("not base64 as it is written")
     return decoded
 
 
@@ -213,12 +207,12 @@ def _require_utf8(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise MalformedNoteError("a signed note is UTF-8") from None
+        raise ProofError("a signed note is UTF-8") from None
 
 
 def _parse_line(line: str) -> Signature:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH):
-        raise MalformedNoteError("a signature line begins with an em dash and a space")
+        raise ProofError("a signature line begins with an em dash and a space")
     decoded = decode_base64(encoded)
     return Signature(name, decoded[:KEY_ID_SIZE], decoded[KEY_ID_SIZE:])

@@ -9,7 +9,7 @@ partial, and its width is part of its name:
 
 Promises: a builder goes on from the partial tiles of any earlier state and gets to the same tiles however the leaves
 were split between calls; proofs are computed from the few tiles they touch.
-Refuses: tiles that do not fit the size they are said to belong to, with `InvalidTileError`.
+Refuses: tiles that do not fit the size they are said to belong to, with `ProofError`.
 Standard: C2SP tlog-tiles.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import HASH_SIZE, Frontier, Node
 
 TILE_HEIGHT = 8
@@ -25,10 +26,6 @@ TILE_WIDTH = 1 << TILE_HEIGHT
 MAX_ENTRY_SIZE = 0xFFFF
 MAX_BUNDLE_SIZE = TILE_WIDTH * (2 + MAX_ENTRY_SIZE)
 _FULL = TILE_WIDTH * HASH_SIZE
-
-
-class InvalidTileError(Exception):
-    """A tile or an entry bundle is not what its place in the tree asks for."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,14 +88,14 @@ def encode_entries(entries: Iterable[bytes]) -> bytes:
 
 
 def decode_entries(bundle: bytes, width: int) -> list[bytes]:
-    """Return the leaves of an entry bundle. Raises InvalidTileError unless there are exactly `width` of them."""
+    """Return the leaves of an entry bundle. Raises ProofError unless there are exactly `width` of them."""
     entries, at = list[bytes](), 0
     while at < len(bundle):
         start = at + 2
         at = start + int.from_bytes(bundle[at:start], "big")
         entries.append(bundle[start:at])
     if at != len(bundle) or len(entries) != width:
-        raise InvalidTileError(f"an entry bundle of {width} leaves is cut off or has leaves too many")
+        raise ProofError(f"an entry bundle of {width} leaves is cut off or has leaves too many")
     return entries
 
 
@@ -108,14 +105,14 @@ class TileBuilder:
     def __init__(self, size: int = 0, edge: Mapping[int, bytes] | None = None) -> None:
         """size: leaves so far. edge: by level, the hashes of the partial tile, where the tree has one.
 
-        Raises InvalidTileError when the two do not fit each other.
+        Raises ProofError when the two do not fit each other.
         """
         edge = edge or {}
         if size < 0 or any(level not in levels(size) for level in edge):
-            raise InvalidTileError("partial tiles of levels that the tree does not have")
+            raise ProofError("partial tiles of levels that the tree does not have")
         for level in levels(size):
             if len(edge.get(level, b"")) != partial_width(level, size) * HASH_SIZE:
-                raise InvalidTileError(
+                raise ProofError(
                     f"the partial tile of level {level} does not have the width of a tree of {size} leaves"
                 )
         self._size = size
@@ -197,13 +194,13 @@ class TileHashes:
         self._fetch = fetch
 
     def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
-        """Return the hash of each node. Raises InvalidTileError when a tile is shorter than its place asks for."""
+        """Return the hash of each node. Raises ProofError when a tile is shorter than its place asks for."""
         places = [self._place(node) for node in nodes]
         tiles = sorted({tile for tile, _, _ in places})
         found = dict(zip(tiles, self._fetch(tiles) if tiles else (), strict=True))
         for tile, hashes in found.items():
             if len(hashes) < tile.width * HASH_SIZE:
-                raise InvalidTileError(f"{tile.path} is cut off")
+                raise ProofError(f"{tile.path} is cut off")
         return [tile_root(found[tile][start * HASH_SIZE : stop * HASH_SIZE]) for tile, start, stop in places]
 
     def _place(self, node: Node) -> tuple[Tile, int, int]:

@@ -98,7 +98,7 @@ def build(
     read_again: Callable[[], Settings] | None = None,
     supervisor: Callable[[], None] | None = None,
 ) -> Service:
-    """Put the parts together. Opens a connection pool; raises DocumentError for a faulty model file.
+    """Put the parts together. Opens a connection pool; raises SettingsError for a faulty model file.
 
     resources: closed with the service. read_again: returns the settings as they are now, for a reload.
     supervisor: makes the other processes of this node read them again, too.
@@ -136,7 +136,7 @@ def service_from_environment(
     """Return the service that the environment and a `.env` file describe, prepared.
 
     supervisor: makes the other processes of this node read their settings again; None where there are none.
-    Raises SettingsError, DocumentError, StartError and StoreUnavailableError.
+    Raises SettingsError, StartError and StoreUnavailableError.
     """
     at_start = StartEnvironment(environ)
     settings = load(at_start, dotenv)

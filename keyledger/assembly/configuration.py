@@ -44,7 +44,7 @@ class Configuration:
 
 
 def configuration_of(settings: Settings) -> Configuration:
-    """Return what settings lead to; ENCRYPTION_KEY seals. Raises DocumentError."""
+    """Return what settings lead to; ENCRYPTION_KEY seals. Raises SettingsError."""
     catalogue = load_catalogue(settings.ai_models_file, settings.providers)
     return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings))
 

@@ -17,7 +17,7 @@ from projections.database.connection_check import (
     lead_to_one_database,
 )
 from projections.database.connection_refusal import Refusal
-from projections.database.migration import NewerSchemaError, migrate
+from projections.database.migration import migrate
 
 _log = logging.getLogger("keyledger.database")
 
@@ -63,14 +63,6 @@ _WARNINGS = frozenset({Flaw.UNSAFE_SERVER})
 _NOT_IN_THE_WAY_OF_LOOKING = frozenset({Flaw.TRIGGERS, Flaw.UNLOGGED, Flaw.UNSAFE_COMMIT})
 
 
-class DatabaseUnreachableError(StoreUnavailableError):
-    """The database cannot be reached. `detail` says why and what to do; it holds no secret."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__()
-        self.args, self.detail = (sentence,), sentence
-
-
 def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
     """Return what a person has to know of a finding, "" where all is as it has to be.
 
@@ -93,16 +85,13 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
     """Require a database that can be served, with the tables of this program, which are made where they are missing.
 
     admin_dsn: where tables are made, if not at `dsn`. appends: as in `stands_in_the_way`.
-    Raises StartError, DatabaseUnreachableError, StoreUnavailableError.
+    Raises StartError, StoreUnavailableError.
     """
     report = require_database(dsn, appends=appends)
     if admin_dsn is not None:
         require_one_database(dsn, admin_dsn)
     if not report.has_present_schema:
-        try:
-            migrate(admin_dsn or dsn)
-        except NewerSchemaError:
-            raise StartError(_FLAWS[Flaw.NEWER_SCHEMA]) from None
+        migrate(admin_dsn or dsn)
         if not require_database(dsn, appends=appends).has_present_schema:
             raise StartError(
                 "the role in DATABASE_URL does not find the tables that the role in DATABASE_ADMIN_URL made: give both"
@@ -116,7 +105,7 @@ def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool =
     for finding in report.findings:
         if stands_in_the_way(finding, appends=appends):
             sentence = sentence_of(finding, setting)
-            raise DatabaseUnreachableError(sentence) if isinstance(finding.flaw, Refusal) else StartError(sentence)
+            raise StoreUnavailableError(sentence) if isinstance(finding.flaw, Refusal) else StartError(sentence)
     for warning in _warnings(report):
         _log.warning("%s", warning)
     return report
@@ -126,7 +115,7 @@ def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
     """Require only that it answers and can be served once it has tables. Raises as `prepare_database` does."""
     for finding in check_connection(dsn).findings:
         if isinstance(finding.flaw, Refusal):
-            raise DatabaseUnreachableError(sentence_of(finding, setting))
+            raise StoreUnavailableError(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:
             raise StartError(sentence_of(finding, setting))
 

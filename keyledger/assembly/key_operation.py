@@ -84,7 +84,7 @@ class KeyOperation:
 def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
     """Open the ledger that the settings name and yield the parts; it is closed when the block ends.
 
-    Raises SettingsError, StartError, EmbeddedPostgresError, StoreUnavailableError.
+    Raises SettingsError, StartError, StoreUnavailableError.
     """
     settings = load(environ, dotenv)
     if settings.encryption_key is None:

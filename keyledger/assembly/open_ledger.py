@@ -67,7 +67,7 @@ class Ledger:
 def open_ledger(database: DatabaseSettings, purpose: Purpose) -> Iterator[Ledger]:
     """Open the ledger until the block ends.
 
-    Raises StartError, DatabaseUnreachableError, StoreUnavailableError, EmbeddedPostgresError.
+    Raises StartError, StoreUnavailableError.
     """
     with ExitStack() as opened:
         if purpose in {Purpose.APPEND, Purpose.VERIFY}:
@@ -79,7 +79,7 @@ def open_ledger(database: DatabaseSettings, purpose: Purpose) -> Iterator[Ledger
 def database_of(database: DatabaseSettings, resources: ExitStack) -> str:
     """Return the address that requests go to; starts the embedded server where none is named, until `resources` close.
 
-    Raises EmbeddedPostgresError.
+    Raises StoreUnavailableError.
     """
     return database.url.reveal() if database.url is not None else _embedded(database.data_dir, resources)
 

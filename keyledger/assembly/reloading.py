@@ -14,8 +14,8 @@ from dataclasses import replace
 from api.front.services import ReloadReport
 from domain.errors import ConflictError, ErrorCode, ServiceError
 from keyledger.assembly.configuration import Configuration, configuration_of
-from keyledger.settings.settings import Settings, SettingsError
-from keyledger.settings.yaml_document import DocumentError
+from keyledger.settings.errors import SettingsError
+from keyledger.settings.settings import Settings
 from keyledger.start_error import StartError
 
 FIXED = {
@@ -68,10 +68,8 @@ class Reloader:
 
         try:
             self._change(decide)
-        except SettingsError as fault:
-            raise _refused(fault.faults) from None
-        except DocumentError as fault:
-            raise _refused([f"{fault.source}: {line}" for line in fault.faults]) from None
+        except SettingsError as error:
+            raise _refused(error.lines) from None
         except StartError as fault:
             raise _refused([str(fault)]) from None
         with suppress(ServiceError):  # the next beat tells it

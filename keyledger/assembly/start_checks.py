@@ -13,7 +13,8 @@ from psycopg_pool import ConnectionPool
 
 import keyledger
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.anchor import AnchorFile, Contradiction, UnreadableAnchorError, look
+from keyledger.log.anchor import AnchorFile, Contradiction, look
+from keyledger.log.durable_file import UnreadableFileError
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable
 
@@ -46,7 +47,7 @@ def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) 
     """Return how the log contradicts its anchor where an operator may accept that; raise StartError where not."""
     try:
         _, found = look(pool, file.read())
-    except UnreadableAnchorError:
+    except UnreadableFileError:
         raise StartError(
             f"{file.path} holds the last known state of the log and cannot be read. Put it back, or make it readable;"
             " if you know what became of it, delete it: the next start writes another"

@@ -7,16 +7,14 @@ it may quote anything.
 Survives: killed at any point, of either nothing half done is left, and it can be run again.
 """
 
-from keyledger.backup.dump import BackupError, Contents, LogEnd, back_up, read_dump
-from keyledger.backup.programs import MissingProgramsError
-from keyledger.backup.replacing import RestoreError, replace_by
+from keyledger.backup.dump import Contents, LogEnd, back_up, read_dump
+from keyledger.backup.errors import BackupError
+from keyledger.backup.replacing import replace_by
 
 __all__ = [
     "BackupError",
     "Contents",
     "LogEnd",
-    "MissingProgramsError",
-    "RestoreError",
     "back_up",
     "read_dump",
     "replace_by",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from keyledger.backup.children import running
+from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs
 from projections.database.connections import EVENTS_TABLE, connect, unavailable
 
@@ -24,10 +25,6 @@ _END = b"\\.\n"
 
 Told = Callable[[str, int, int], None]
 """Told(step, done, total): how far it is."""
-
-
-class BackupError(Exception):
-    """A dump cannot be made, or is none. The text says why; it holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
         reading = _Reading(told)
         reading.take(process.stdout)
     if process.returncode != 0:
-        raise BackupError("it is no dump of pg_dump --format=custom, or it is damaged")
+        raise BackupError("it is no dump of pg_dump --format=custom, or it is damaged", about_file=True)
     return reading.contents()
 
 
@@ -124,7 +121,7 @@ class _Reading:
     def contents(self) -> Contents:
         """Return what was found. Raises BackupError where it is not a ledger."""
         if set(self._highest) != set(_COUNTED):
-            raise BackupError("it is a dump of another database: there is no ledger in it")
+            raise BackupError("it is a dump of another database: there is no ledger in it", about_file=True)
         return Contents(LogEnd(self._events, self._highest[EVENTS_TABLE]), self._highest["keyledger_schema"])
 
     def _note(self, table: str, number: int) -> None:

@@ -15,16 +15,14 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError, folder_of_programs
+from domain.errors import StoreUnavailableError
+from keyledger.backup.errors import BackupError
+from keyledger.embedded_postgres.binaries import folder_of_programs
 from projections.database.connections import BoundedConnection, connect_bounded, unavailable
 
 _VERSION = re.compile(r"\) (\d+)")
 _DEBIAN = Path("/usr/lib/postgresql")
 _UNSPEAKABLE = ("sslpassword", "oauth_client_secret")
-
-
-class MissingProgramsError(Exception):
-    """No program can do it. The text says which is needed; it holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +51,14 @@ class Programs:
 def programs_of(dsn: str, setting: str) -> Programs:
     """Return the programs for the database of a libpq URL or parameter list. setting: what gave it.
 
-    Raises MissingProgramsError, StoreUnavailableError.
+    Raises BackupError, StoreUnavailableError.
     """
     parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     if unspeakable := [name for name in _UNSPEAKABLE if name in parts]:
-        raise MissingProgramsError(
-            f"{unspeakable[0]} in {setting} cannot be given to pg_dump: use a key file without one"
-        )
+        raise BackupError(f"{unspeakable[0]} in {setting} cannot be given to pg_dump: use a key file without one")
     with unavailable(), connect_bounded(dsn) as connection:
         if connection.pooled:
-            raise MissingProgramsError(
+            raise BackupError(
                 f"this needs a session of its own, and {setting} leads to a pooler: set DATABASE_ADMIN_URL to the"
                 " server's own address"
             )
@@ -79,7 +75,7 @@ def _folder_for(connection: BoundedConnection) -> Path:
         if _major_version(folder) >= needed:
             return folder
     tls = " that can use TLS" if encrypted else ""
-    raise MissingProgramsError(
+    raise BackupError(
         f"no pg_dump of PostgreSQL {needed} or newer{tls} is installed: install the package postgresql-client-{needed}"
     )
 
@@ -87,7 +83,7 @@ def _folder_for(connection: BoundedConnection) -> Path:
 def _those_that_come_along() -> Iterator[Path]:
     try:
         yield folder_of_programs()
-    except EmbeddedPostgresError:
+    except StoreUnavailableError:
         return
 
 

@@ -11,6 +11,7 @@ from typing import IO
 
 from keyledger.backup.children import running
 from keyledger.backup.dump import Contents, Told
+from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs
 from projections.database.migration import SCHEMA, statements_of
 
@@ -26,14 +27,10 @@ _REASONS = {
 }
 
 
-class RestoreError(Exception):
-    """The database is as it was. The text says why; it holds no secret."""
-
-
 def replace_by(file: IO[bytes], contents: Contents, programs: Programs, told: Told, *, without_roles: bool) -> None:
     """Replace the ledger of a database by that of a dump, whose `contents` were read before.
 
-    without_roles: leave out who owns the tables and who has which rights on them. Raises RestoreError, and what `told`
+    without_roles: leave out who owns the tables and who has which rights on them. Raises BackupError, and what `told`
     raises; the database is then as it was.
     """
     file.seek(0)
@@ -59,7 +56,7 @@ def replace_by(file: IO[bytes], contents: Contents, programs: Programs, told: To
             pass  # psql ended; its code tells
         said += writer.stderr.read()
     if writer.returncode != 0 or reader.returncode != 0:
-        raise RestoreError(f"nothing was restored: {_reason(said)}")
+        raise BackupError(f"nothing was restored: {_reason(said)}")
 
 
 def _reason(said: bytes) -> str:

@@ -15,9 +15,10 @@ from typing import IO
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.start_checks import contradiction_of
-from keyledger.backup.dump import BackupError, Contents, Told, read_dump
+from keyledger.backup.dump import Contents, Told, read_dump
+from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs, programs_of
-from keyledger.backup.replacing import RestoreError, replace_by
+from keyledger.backup.replacing import replace_by
 from keyledger.encryption.nodes import running_nodes
 from keyledger.log.anchor import AnchorFile, Contradiction
 from keyledger.settings.settings import load_database
@@ -38,7 +39,7 @@ class Restoration:
     _programs: Programs
 
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
-        """Replace the ledger, and bring its tables to this release. Raises RestoreError, StoreUnavailableError."""
+        """Replace the ledger, and bring its tables to this release. Raises BackupError, StoreUnavailableError."""
         replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
         prepare_database(self._dsn, appends=False)
 
@@ -58,8 +59,7 @@ class Restoration:
 def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) -> Iterator[Restoration]:
     """Look at a dump and at the database that the settings name; give what restores while the block lasts.
 
-    Raises BackupError, RestoreError, MissingProgramsError, SettingsError, StartError, DatabaseUnreachableError and
-    StoreUnavailableError.
+    Raises BackupError, SettingsError, StartError and StoreUnavailableError.
     """
     with open_ledger(load_database(environ, dotenv), Purpose.RESTORE) as ledger:
         yield _look(ledger, dump)
@@ -69,12 +69,12 @@ def _look(ledger: Ledger, dump: IO[bytes]) -> Restoration:
     programs = programs_of(ledger.dsn, ledger.setting)
     contents = read_dump(programs, dump, lambda step, done, total: None)
     if contents.schema > SCHEMA_VERSION:
-        raise BackupError("a newer release of KeyLedger made it: restore it with that release")
+        raise BackupError("a newer release of KeyLedger made it: restore it with that release", about_file=True)
     return Restoration(contents, _require_idle(ledger.dsn), dump, ledger.dsn, ledger.data_dir, programs)
 
 
 def _require_idle(dsn: str) -> str:
-    """Say what is there. Raises RestoreError while a service runs on it."""
+    """Say what is there. Raises BackupError while a service runs on it."""
     with connect(dsn) as connection, unavailable():
         row = connection.execute("SELECT to_regclass('nodes') IS NOT NULL AS known").fetchone()
         if not row or not row["known"]:
@@ -85,7 +85,7 @@ def _require_idle(dsn: str) -> str:
     with closing(open_pool(dsn)) as pool:
         if running := running_nodes(pool):
             names = ", ".join(sorted({node.name for node in running}))
-            raise RestoreError(
+            raise BackupError(
                 f"a service runs on this database, or did a moment ago: {names}; stop it first. Nothing was changed"
             )
     return f"it replaces {head['n']:,} events up to position {head['head']:,}"

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.log.anchor import AnchorFile, UnreadableAnchorError
+from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor import look as look_at_log
-from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
+from keyledger.log.durable_file import UnreadableFileError
+from keyledger.proofs.checkpoint_file import CheckpointFile
 
 SUBJECT = "anchors"
 
@@ -16,7 +17,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     file = AnchorFile(here.data_dir)
     try:
         known = file.read()
-    except UnreadableAnchorError:
+    except UnreadableFileError:
         said = f"{file.path} cannot be read, and no service starts: put it back, or make it readable"
         yield fault(SUBJECT, said, f"ls -l {file.path}")
         return
@@ -40,7 +41,7 @@ def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[F
     file = CheckpointFile(here.data_dir, ledger_id)
     try:
         kept = file.read()
-    except UnreadableCheckpointError:
+    except UnreadableFileError:
         yield fault(SUBJECT, f"{file.path} holds no checkpoint that can be read", "keyledger verify")
         return
     if kept is None:

@@ -6,7 +6,7 @@ from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
 from keyledger.settings.ai_models import load_catalogue
 from keyledger.settings.catalogue_notes import catalogue_notes
-from keyledger.settings.yaml_document import DocumentError
+from keyledger.settings.errors import SettingsError
 
 SUBJECT = "catalogue"
 
@@ -16,9 +16,9 @@ def look(here: Circumstances) -> Iterator[Finding]:
     settings = here.known_settings()
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    except DocumentError as refused:
-        for line in refused.faults:
-            yield fault(SUBJECT, f"{refused.source}: {line}", "keyledger config check")
+    except SettingsError as refused:
+        for line in refused.lines:
+            yield fault(SUBJECT, line, "keyledger config check")
         return
     for note in catalogue_notes(catalogue, settings.providers, here.clock().date()):
         yield warning(SUBJECT, note, "keyledger config check")

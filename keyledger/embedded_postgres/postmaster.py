@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
+from domain.errors import StoreUnavailableError
 
 # A setting PostgreSQL accepts from anyone and ignores (it has a dot), and a number no process can have.
 _MARK = "keyledger.cluster="
@@ -69,7 +69,7 @@ def stop(cluster: Path) -> bool:
                 return True
             if _gone(number, cluster, patience):
                 return True
-    raise EmbeddedPostgresError(f"PostgreSQL (process {number}) does not stop: see {cluster.parent / 'postgres.log'}")
+    raise StoreUnavailableError(f"PostgreSQL (process {number}) does not stop: see {cluster.parent / 'postgres.log'}")
 
 
 def _lines(lock_file: Path) -> list[str] | None:

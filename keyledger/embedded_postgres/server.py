@@ -23,8 +23,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import cluster
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError, programs_for
+from keyledger.embedded_postgres.binaries import programs_for
 from keyledger.embedded_postgres.socket_folder import forget_socket_folder, socket_folder
 
 Status = Literal["absent", "stopped", "running"]
@@ -190,7 +191,7 @@ def _one_at_a_time(data_dir: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
     except PermissionError as problem:
-        raise EmbeddedPostgresError(
+        raise StoreUnavailableError(
             f"{problem.filename or data_dir} belongs to another user: start KeyLedger as that user, or set DATA_DIR to"
             " a directory of your own"
         ) from problem

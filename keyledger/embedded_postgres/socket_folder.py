@@ -12,7 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
+from domain.errors import StoreUnavailableError
 
 # A socket's whole path has to fit in 104 bytes on macOS and 108 on Linux, its name "/.s.PGSQL.5432" included.
 _LONGEST = 88
@@ -67,7 +67,7 @@ def _short_area() -> Path:
     for area in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - mkdtemp makes the directory in it
         if area.is_dir() and _fits(area / "keyledger-12345678" / "pg"):
             return area
-    raise EmbeddedPostgresError(
+    raise StoreUnavailableError(
         "every temporary directory has too long a path for a socket: set DATA_DIR to a shorter path"
     )
 

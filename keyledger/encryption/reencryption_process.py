@@ -5,7 +5,7 @@ and sealing happen in the same process; what comes back is counts, and the place
 opened. Keys and the database's address reach it through a pipe, never on its command line, in its environment or in a
 file. Each batch waits for a word from whoever asked, so a process that nobody waits for ends after its batch; Ctrl-C
 reaches only the one that asked. A process that is lost, or silent for `PATIENCE_S`, ends the rotation with
-`ReencryptionProcessError`; what was sealed until then is in the log, and the next rotation goes on from there.
+`ProcessError`; what was sealed until then is in the log, and the next rotation goes on from there.
 """
 
 import json
@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, astuple
+from multiprocessing import ProcessError
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -37,10 +38,6 @@ PATIENCE_S = 60
 _GO_ON = b"go on"
 
 
-class ReencryptionProcessError(Exception):
-    """The process that sealed ended without a word, or with a fault of its own, whose type is all that is told."""
-
-
 class SealingProcess:
     """Seals in a process of its own for as long as one rotation takes. Implements `Sealing`."""
 
@@ -51,7 +48,7 @@ class SealingProcess:
         self._rest = rest
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
-        """Seal until nothing moves. Raises StoreUnavailableError, ReencryptionProcessError."""
+        """Seal until nothing moves. Raises StoreUnavailableError, ProcessError."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="sealing", daemon=True)
@@ -64,7 +61,7 @@ class SealingProcess:
                     yield told
                     _send(ours, _GO_ON)
             except (EOFError, OSError):
-                raise ReencryptionProcessError("it ended without a word") from None
+                raise ProcessError("it ended without a word") from None
             finally:
                 ours.close()
                 _end(process)
@@ -98,7 +95,7 @@ def _received(connection: Connection) -> Sealed | None:
     if message["fault"] == ErrorCode.STORE_UNAVAILABLE:
         raise StoreUnavailableError
     if message["fault"]:
-        raise ReencryptionProcessError(message["fault"])
+        raise ProcessError(message["fault"])
     if message["ended"]:
         return None
     unopened = tuple(Unopened(*one) for one in message["unopened"])

@@ -9,7 +9,7 @@ Nothing here imports the service: all it needs is `domain`, `keyledger.proofs.si
 `keyledger.log.durable_file`.
 """
 
-from keyledger.evidence.errors import EvidenceError, FolderInUseError
+from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import FullBundleWriter
 from keyledger.evidence.tenant_bundle import ProvenLeaf, TenantBundleWriter
 from keyledger.evidence.verification import Verdict, verify_bundle
@@ -17,7 +17,6 @@ from keyledger.evidence.witness import Witness
 
 __all__ = [
     "EvidenceError",
-    "FolderInUseError",
     "FullBundleWriter",
     "ProvenLeaf",
     "TenantBundleWriter",

@@ -1,20 +1,26 @@
-"""What is wrong with evidence, in the words of an auditor."""
+"""The one error of evidence."""
 
 
 class EvidenceError(Exception):
     """The evidence does not show what it should, or would not if it were written.
 
-    position: of the first record it concerns, from 1; None when it is not about one record. meaning: what follows.
+    meaning: what follows. position: of the first record it concerns, from 1; None when it is not about one record.
+    In a store it also says in which part of it, and of which credential: log, tree, trail, current, bindings or
+    checkpoint.
     """
 
-    def __init__(self, meaning: str, position: int | None = None) -> None:
+    def __init__(
+        self,
+        meaning: str,
+        position: int | None = None,
+        *,
+        part: str = "log",
+        tenant_id: str | None = None,
+        provider: str | None = None,
+    ) -> None:
         super().__init__(meaning if position is None else f"Record {position}: {meaning}")
-        self.position = position
         self.meaning = meaning
-
-
-class FolderInUseError(Exception):
-    """A bundle is written into a new or an empty folder alone; this one has something in it, and was left as it is."""
-
-    def __init__(self) -> None:
-        super().__init__("The folder is not empty. A bundle needs a folder of its own: name a new one.")
+        self.position = position
+        self.part = part
+        self.tenant_id = tenant_id
+        self.provider = provider

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
 from domain.proofs.signed_note import parse_note
 from domain.proofs.tiles import (
     MAX_BUNDLE_SIZE,
     TILE_WIDTH,
-    InvalidTileError,
     Tile,
     TileBuilder,
     TileRow,
@@ -44,7 +44,7 @@ class FullBundleWriter:
     def write(self, leaves: Iterable[bytes], checkpoint: bytes, progress: Progress = silent) -> None:
         """Write all leaves of the log, in order, under their signed checkpoint.
 
-        Raises FolderInUseError; MalformedNoteError; EvidenceError when the leaves are not those of the checkpoint;
+        Raises ProofError; EvidenceError when the leaves are not those of the checkpoint;
         ValueError for a leaf that is too long; OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
@@ -118,7 +118,7 @@ def _tile_of_leaves(folder: Path, tile: Tile, first: int) -> tuple[list[bytes], 
     data = layout.read(folder, tile.entries_path, MAX_BUNDLE_SIZE, first + 1)
     try:
         entries = decode_entries(data, tile.width)
-    except InvalidTileError:
+    except ProofError:
         meaning = f"{tile.entries_path} does not hold {tile.width} records: some were removed, added or cut off."
         raise EvidenceError(meaning, first + 1) from None
     hashes, kept = list(map(leaf_hash, entries)), _hashes(folder, tile)

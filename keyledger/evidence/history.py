@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
+from domain.audit.record import AuditRecord, decode_record
 from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
@@ -24,6 +24,7 @@ from domain.operations.encryption_keys import (
     KeyRotationCompleted,
     KeyRotationStarted,
 )
+from domain.proofs.errors import ProofError
 from keyledger.evidence.errors import EvidenceError
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -67,7 +68,7 @@ class History:
         """Check the leaf at `position`. Raises EvidenceError."""
         try:
             record = decode_record(leaf)
-        except MalformedRecordError as fault:
+        except ProofError as fault:
             raise EvidenceError(f"it is not an audit record ({fault}).", position) from None
         if record.position != position:
             raise EvidenceError(

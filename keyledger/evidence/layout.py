@@ -14,6 +14,7 @@ forced to disk: after a crash of the machine the verification says whether it ar
 Refuses: a folder that is not empty. Readers take regular files of a bounded size alone.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from domain.proofs.signed_note import MAX_NOTE_SIZE
-from keyledger.evidence.errors import EvidenceError, FolderInUseError
+from keyledger.evidence.errors import EvidenceError
 
 CHECKPOINT, README, TENANT, RECORDS = "checkpoint", "README.txt", "tenant.json", "records.jsonl"
 FORMAT = "keyledger-tenant-evidence/v1"
@@ -62,14 +63,21 @@ The formats
 """
 
 
+def _in_use(folder: Path) -> OSError:
+    return OSError(
+        errno.ENOTEMPTY, "the folder is not empty; a bundle needs a folder of its own: name a new one", str(folder)
+    )
+
+
 @contextmanager
 def bundle_folder(folder: Path) -> Iterator[Path]:
     """Give a draft folder, and put it under the name `folder` at the end.
 
-    Raises FolderInUseError, OSError. Whatever is raised inside removes the draft.
+    Raises OSError, ENOTEMPTY for a folder that has something in it, which stays as it is. Whatever is raised inside
+    removes the draft.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise FolderInUseError
+        raise _in_use(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -78,7 +86,7 @@ def bundle_folder(folder: Path) -> Iterator[Path]:
             draft.replace(folder)
         except OSError:
             if folder.is_dir() and any(folder.iterdir()):
-                raise FolderInUseError from None
+                raise _in_use(folder) from None
             raise
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
+from domain.audit.record import AuditRecord, decode_record
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.merkle_tree import InvalidProofError, leaf_hash, verify_inclusion
-from domain.proofs.signed_note import MalformedNoteError, decode_base64, parse_note
+from domain.proofs.errors import ProofError
+from domain.proofs.merkle_tree import leaf_hash, verify_inclusion
+from domain.proofs.signed_note import decode_base64, parse_note
 from domain.proofs.tiles import MAX_ENTRY_SIZE
 from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
@@ -44,7 +45,7 @@ class TenantBundleWriter:
     def write(self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes) -> None:
         """Write the records of a tenant, in the order of the log, under a signed checkpoint.
 
-        Raises FolderInUseError; MalformedNoteError; EvidenceError when a record is another tenant's, out of order or
+        Raises ProofError; EvidenceError when a record is another tenant's, out of order or
         not proven; OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
@@ -92,7 +93,7 @@ def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: C
         position = members["position"]
         try:
             proven = ProvenLeaf(members["leaf"].encode(), [decode_base64(one) for one in members["proof"]])
-        except (MalformedNoteError, TypeError, AttributeError, UnicodeEncodeError):
+        except (ProofError, TypeError, AttributeError, UnicodeEncodeError):
             raise EvidenceError("its proof is not a list of hashes in base64.", position) from None
         record = _checked(proven, tenant_id, checkpoint, previous, position)
         look(record)
@@ -106,13 +107,13 @@ def _checked(
     """Return the record, which is the tenant's, comes after `previous` and is proven under the checkpoint."""
     try:
         record = decode_record(proven.leaf)
-    except MalformedRecordError as fault:
+    except ProofError as fault:
         raise EvidenceError(f"it is not an audit record ({fault}).", position or previous + 1) from None
     if position is None:
         position = record.position
     try:
         verify_inclusion(position - 1, checkpoint.size, leaf_hash(proven.leaf), tuple(proven.proof), checkpoint.root)
-    except InvalidProofError as fault:
+    except ProofError as fault:
         raise EvidenceError(
             f"it is not proven to be in the log ({fault}): the record was changed after it was signed, or moved, or"
             " never was there.",

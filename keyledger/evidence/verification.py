@@ -15,7 +15,8 @@ from pathlib import Path
 
 from domain.audit.record import AuditRecord
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, MalformedNoteError, UntrustedNoteError, open_note
+from domain.proofs.errors import ProofError
+from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note
 from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import Progress, silent
@@ -80,7 +81,7 @@ def verify_bundle(
     for a full bundle. tolerance: how far time may go
     back from one record to another before it is noted.
 
-    Raises MalformedNoteError when one of the verifier keys is none; whatever is wrong with the evidence is in the
+    Raises ProofError when one of the verifier keys is none; whatever is wrong with the evidence is in the
     verdict.
     """
     log = _verifier(vkey, ED25519, "of a log")
@@ -99,7 +100,7 @@ def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed255
     try:
         note, verified = open_note(data, [log, *cosigners])
         checkpoint = parse_checkpoint(note.text)
-    except (MalformedNoteError, UntrustedNoteError) as fault:
+    except ProofError as fault:
         raise EvidenceError(f"The checkpoint is not to be trusted: {fault}.") from None
     signers = {(signature.name, signature.key_id) for signature in verified}
     for key in (log, *cosigners):
@@ -252,7 +253,7 @@ def _day(seconds: int) -> str:
 def _verifier(vkey: str, kind: int, whose: str) -> Ed25519Verifier:
     verifier = verifier_of(vkey)
     if verifier.key.kind != kind:
-        raise MalformedNoteError(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
+        raise ProofError(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
     return verifier
 
 

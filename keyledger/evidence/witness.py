@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint
-from domain.proofs.merkle_tree import InvalidProofError, consistency_proof, verify_consistency
+from domain.proofs.errors import ProofError
+from domain.proofs.merkle_tree import consistency_proof, verify_consistency
 from domain.proofs.signed_note import parse_note
-from domain.proofs.tiles import InvalidTileError, TileHashes
+from domain.proofs.tiles import TileHashes
 from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import tile_files
@@ -29,7 +30,7 @@ class Witness:
     """A witness of one log."""
 
     def __init__(self, state_file: Path, log_vkey: str, signer: WitnessSigner) -> None:
-        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises MalformedNoteError."""
+        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises ProofError."""
         self._file = state_file
         self._log = verifier_of(log_vkey)
         self._signer = signer
@@ -76,7 +77,7 @@ class Witness:
             _require_not_smaller(new, last)
             try:
                 proof = consistency_proof(last.size, new.size, TileHashes(new.size, partial(tile_files, folder)))
-            except InvalidTileError as fault:
+            except ProofError as fault:
                 raise EvidenceError(f"{fault}.") from None
         return self.observe(checkpoint, proof)
 
@@ -92,7 +93,7 @@ def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
 def _require_consistent(new: Checkpoint, last: Checkpoint, proof: Sequence[bytes]) -> None:
     try:
         verify_consistency(last.size, new.size, tuple(proof), last.root, new.root)
-    except InvalidProofError as fault:
+    except ProofError as fault:
         raise EvidenceError(
             f"The checkpoint over {new.size} records is not shown to go on from the one over {last.size} that was seen"
             f" before ({fault}): the log was rewritten, or the proof is another's. Nothing was cosigned."

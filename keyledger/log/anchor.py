@@ -24,7 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import row_digest
 from domain.errors import StoreUnavailableError
-from keyledger.log.durable_file import replace_file
+from keyledger.log.durable_file import UnreadableFileError, replace_file
 from projections.database.connections import BoundedConnection, Row, unavailable
 
 FILE_NAME = "log-anchor.json"
@@ -37,10 +37,6 @@ SELECT ledger.ledger_id, event.*
     ON event.notification_id = ANY (ARRAY[%s::bigint, (SELECT max(notification_id) FROM keyledger_events)])
  ORDER BY event.notification_id
 """
-
-
-class UnreadableAnchorError(Exception):
-    """The file is there and is not an anchor, or may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +77,19 @@ class AnchorFile:
         self.path = data_dir / FILE_NAME
 
     def read(self) -> dict[str, Anchor]:
-        """Return the anchors by ledger id, none where there is no file. Raises UnreadableAnchorError."""
+        """Return the anchors by ledger id, none where there is no file. Raises UnreadableFileError."""
         try:
             stored = json.loads(self.path.read_bytes())
             return {ledger_id: _read(ledger_id, members) for ledger_id, members in stored.items()}
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise UnreadableAnchorError from None
+            raise UnreadableFileError from None
 
     def write(self, anchor: Anchor) -> None:
         """Put the anchor in the place of the one before of its ledger.
 
-        Raises OSError, and UnreadableAnchorError; the ones before then stay.
+        Raises OSError, and UnreadableFileError; the ones before then stay.
         """
         anchors = {**self.read(), anchor.ledger_id: anchor}
         content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
@@ -119,7 +115,7 @@ def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
 
     For commands that append without a service; the next service would do it, too.
     """
-    with suppress(UnreadableAnchorError, StoreUnavailableError, OSError):
+    with suppress(UnreadableFileError, StoreUnavailableError, OSError):
         known = file.read()
         now, contradiction = look(pool, known)
         if contradiction is None and now.ledger_id in known and now != known[now.ledger_id]:

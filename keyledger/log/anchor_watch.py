@@ -15,7 +15,8 @@ from psycopg_pool import ConnectionPool
 
 from api.front.services import CheckResult
 from domain.errors import ServiceError
-from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, UnreadableAnchorError, look
+from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, look
+from keyledger.log.durable_file import UnreadableFileError
 from projections.database.connections import BoundedConnection
 
 TICK_S = 1.0
@@ -54,7 +55,7 @@ class LogWatch:
             now, contradiction = look(self._pool, self._known())
         except ServiceError:
             return  # logged where it was met; the next look finds out
-        except UnreadableAnchorError:
+        except UnreadableFileError:
             self._note("the anchor of the log cannot be read")
             return
         self._note(contradiction.detail if contradiction else "")
@@ -67,7 +68,7 @@ class LogWatch:
         """Compare the log with the anchor now. Raises StoreUnavailableError."""
         try:
             now, contradiction = look(self._pool, self._known())
-        except UnreadableAnchorError:
+        except UnreadableFileError:
             return CheckResult(False, "the anchor in DATA_DIR cannot be read")
         if contradiction is not None:
             return CheckResult(False, _short(contradiction))

@@ -11,6 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+class UnreadableFileError(Exception):
+    """The file exists, but cannot be read or does not hold what it should."""
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Keep other processes, and other threads, out of the file at `path` until the end. Raises OSError.

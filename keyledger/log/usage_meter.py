@@ -21,7 +21,7 @@ from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
 from domain.errors import ServiceError, StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecords, Heard
-from projections.credential_usage import BATCH, UnknownOutcomeError
+from projections.credential_usage import BATCH
 
 TICK_S = 1.0
 """Seconds between two flushes."""
@@ -35,8 +35,8 @@ _Key = tuple[datetime, str, str, int]
 class Additions(Protocol):
     """Where counts are added up, as `projections.credential_usage` does."""
 
-    def add(self, records: Sequence[UsageRecord]) -> None:
-        """Add all or none. Raises StoreUnavailableError and UnknownOutcomeError."""
+    def add(self, records: Sequence[UsageRecord]) -> str | None:
+        """Add all or none. Return the transaction when its outcome is unknown. Raises StoreUnavailableError."""
         ...
 
     def was_added(self, transaction: str) -> bool:
@@ -158,13 +158,11 @@ class UsageMeter:
         waiting = _records(self._unwritten)
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            try:
-                self._additions.add(batch)
-            except UnknownOutcomeError as unknown:
-                self._doubtful = (unknown.transaction, batch)
-                self._forget(batch)
-                raise StoreUnavailableError from None
+            doubtful = self._additions.add(batch)
             self._forget(batch)
+            if doubtful is not None:
+                self._doubtful = (doubtful, batch)
+                raise StoreUnavailableError
 
     def _forget(self, records: Iterable[UsageRecord]) -> None:
         for record in records:

@@ -9,14 +9,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
-from domain.proofs.signed_note import MalformedNoteError, SignedNote, parse_note
-from keyledger.log.durable_file import alone, replace_file
+from domain.proofs.errors import ProofError
+from domain.proofs.signed_note import SignedNote, parse_note
+from keyledger.log.durable_file import UnreadableFileError, alone, replace_file
 
 FOLDER = "checkpoints"
-
-
-class UnreadableCheckpointError(Exception):
-    """The file is there and is not a checkpoint, or may not be read."""
 
 
 class CheckpointFile:
@@ -33,15 +30,15 @@ class CheckpointFile:
     def read(self) -> tuple[SignedNote, Checkpoint] | None:
         """Return the last checkpoint, or None.
 
-        Raises UnreadableCheckpointError. Signatures are the caller's to verify.
+        Raises UnreadableFileError. Signatures are the caller's to verify.
         """
         try:
             note = parse_note(self.path.read_bytes())
             return note, parse_checkpoint(note.text)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, MalformedNoteError):
-            raise UnreadableCheckpointError from None
+        except (OSError, ProofError):
+            raise UnreadableFileError from None
 
     def write(self, note: SignedNote) -> None:
         """Keep a checkpoint in place of the one before. Raises OSError; the one before then stays."""
@@ -52,7 +49,7 @@ class CheckpointFile:
         try:
             known = self.read()
             suffix = str(known[1].size) if known else "none"
-        except UnreadableCheckpointError:
+        except UnreadableFileError:
             suffix = "unreadable"
         with suppress(FileNotFoundError):
             self.path.replace(self.path.with_name(f"{self.path.name}.given-up-at-{suffix}"))

@@ -23,11 +23,13 @@ from domain.audit.leaf import leaf_of
 from domain.errors import CheckpointRefusedError, CredentialIntegrityError
 from domain.event import Clock
 from domain.proofs.checkpoint import Checkpoint
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
-from domain.proofs.signed_note import MalformedNoteError, SignedNote, UntrustedNoteError, open_note
-from domain.proofs.tiles import TILE_WIDTH, InvalidTileError, Tile, TileHashes
-from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
+from domain.proofs.signed_note import SignedNote, open_note
+from domain.proofs.tiles import TILE_WIDTH, Tile, TileHashes
+from keyledger.log.durable_file import UnreadableFileError
+from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import CatchUp, position_of, read_after, read_all
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
@@ -172,7 +174,7 @@ class Transparency:
         """
         try:
             found = file.read()
-        except UnreadableCheckpointError:
+        except UnreadableFileError:
             raise CheckpointRefusedError(
                 f"the last checkpoint in DATA_DIR/{file.path.parent.name} cannot be read"
             ) from None
@@ -182,7 +184,7 @@ class Transparency:
         if checkpoint.origin == signer.name:
             try:
                 open_note(note.render(), [verifier_of(signer.vkey)])
-            except (MalformedNoteError, UntrustedNoteError):
+            except ProofError:
                 raise CheckpointRefusedError(
                     "the last checkpoint in DATA_DIR is not signed with AUDIT_SIGNING_KEY"
                 ) from None
@@ -260,6 +262,6 @@ def _proof(position: int, size: int, hashes: TileHashes) -> tuple[bytes, ...]:
 def _whole_tree(position: int | None) -> Iterator[None]:
     try:
         yield
-    except InvalidTileError:
+    except ProofError:
         where = "" if position is None else f" for position {position}"
         raise CredentialIntegrityError(f"transparency-log-damaged{where}") from None

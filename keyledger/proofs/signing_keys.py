@@ -8,7 +8,7 @@
 The private text is the one that Go's note package writes and reads, and the same for a log and a witness: what differs
 is the type that goes into the key id, so a signature of the one kind is never taken for the other.
 Promises: a signing key is a `Secret` from the moment it is made; no repr and no error shows it.
-Refuses, with `MalformedNoteError`: a name that names no key, a text that is no signing key, types it does not know.
+Refuses, with `ProofError`: a name that names no key, a text that is no signing key, types it does not know.
 Standards: RFC 8032 (Ed25519), C2SP signed-note, C2SP tlog-cosignature.
 """
 
@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
 from domain.event import Clock, utc_now
+from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import (
     COSIGNATURE_V1,
     ED25519,
-    MalformedNoteError,
     Signature,
     VerifierKey,
     decode_base64,
@@ -41,7 +41,7 @@ _LAST_SECOND = (1 << 63) - 1
 def generate_signing_key(name: str | None = None) -> Secret:
     """Return a new random signing key. name: `keyledger-` and eight hexadecimal digits when it is not given.
 
-    Raises MalformedNoteError for a name that is empty, not printable, an API key, or has spaces or plus signs.
+    Raises ProofError for a name that is empty, not printable, an API key, or has spaces or plus signs.
     """
     name = f"keyledger-{secrets.token_hex(4)}" if name is None else name
     _require_own_name(name)
@@ -58,7 +58,7 @@ class _Signer:
     _called: str
 
     def __init__(self, signing_key: Secret) -> None:
-        """Raises MalformedNoteError, without the text, when it is not a signing key."""
+        """Raises ProofError, without the text, when it is not a signing key."""
         self._private, name = _parse_signing_key(signing_key)
         self.key = VerifierKey(name, self._kind, _public_of(self._private))
 
@@ -101,7 +101,7 @@ class WitnessSigner(_Signer):
     def __init__(self, signing_key: Secret, now: Clock = utc_now) -> None:
         """now: the time that goes into a cosignature.
 
-        Raises MalformedNoteError, without the text, for no signing key.
+        Raises ProofError, without the text, for no signing key.
         """
         super().__init__(signing_key)
         self._now = now
@@ -118,9 +118,9 @@ class Ed25519Verifier:
     __slots__ = ("_public", "key")
 
     def __init__(self, key: VerifierKey) -> None:
-        """Raises MalformedNoteError for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
+        """Raises ProofError for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
         if key.kind not in {ED25519, COSIGNATURE_V1} or len(key.public) != _PUBLIC_SIZE:
-            raise MalformedNoteError("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
+            raise ProofError("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
         self._public = Ed25519PublicKey.from_public_bytes(key.public)
         self.key = key
 
@@ -151,17 +151,17 @@ class Ed25519Verifier:
 
 
 def verifier_of(vkey: str) -> Ed25519Verifier:
-    """Return the verifier of a log's or a witness's verifier key. Raises MalformedNoteError."""
+    """Return the verifier of a log's or a witness's verifier key. Raises ProofError."""
     return Ed25519Verifier(parse_verifier_key(vkey))
 
 
 def cosigned_at(signature: Signature) -> int:
     """Return when a cosignature was made, in POSIX seconds.
 
-    Raises MalformedNoteError for a signature of another form.
+    Raises ProofError for a signature of another form.
     """
     if len(signature.signature) != _TIME_SIZE + _SIGNATURE_SIZE:
-        raise MalformedNoteError("not a cosignature")
+        raise ProofError("not a cosignature")
     return int.from_bytes(signature.signature[:_TIME_SIZE], "big")
 
 
@@ -180,23 +180,23 @@ def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
     key_id, _, encoded = rest.partition("+")
     try:
         decoded = decode_base64(encoded)
-    except MalformedNoteError:
+    except ProofError:
         decoded = b""
     if not text.startswith(_PREFIX) or len(decoded) != 1 + _SEED_SIZE or decoded[0] != ED25519:
-        raise MalformedNoteError(
+        raise ProofError(
             "not a signing key: PRIVATE, KEY, name, hash, and base64 of type 0x01 and a 32-byte seed, joined by +"
         )
     private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
     if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
-        raise MalformedNoteError("the hash in the signing key is not that of its name and key")
+        raise ProofError("the hash in the signing key is not that of its name and key")
     _require_own_name(name)
     return private, name
 
 
 def _require_own_name(name: str) -> None:
-    """Raise MalformedNoteError for a name that may not stand in clear in every checkpoint."""
+    """Raise ProofError for a name that may not stand in clear in every checkpoint."""
     require_key_name(name)
     if not name.isprintable():
-        raise MalformedNoteError("a key name has printable characters only")
+        raise ProofError("a key name has printable characters only")
     if holds_key(name):
-        raise MalformedNoteError("a key name must not hold an API key: it stands in every checkpoint")
+        raise ProofError("a key name must not hold an API key: it stands in every checkpoint")

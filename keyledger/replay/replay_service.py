@@ -8,6 +8,7 @@ Refuses: a second replay of a view while one runs anywhere, and a second one in 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4, uuid5
 
@@ -39,10 +40,6 @@ _REPEATED = UUID("3f0f3b0e-7c43-5d0c-9a0e-5b6a1f0d9c77")
 _log = logging.getLogger("keyledger.replay")
 
 
-class _StoppedError(Exception):
-    """The service ends."""
-
-
 @dataclass
 class _Run:
     """One replay of this service."""
@@ -63,7 +60,7 @@ class _Run:
         """Take note, and end the replay when the service ends."""
         self.done, self.total = done, total
         if self.stop.is_set():
-            raise _StoppedError
+            raise CancelledError
 
 
 class Replays:
@@ -149,7 +146,7 @@ class Replays:
     def _close(self, replay_id: str, run: _Run) -> None:
         if isinstance(run.outcome, ReplayResult):
             self._records.close(replay_id, ReplayState.COMPLETED, run.outcome)
-        elif isinstance(run.outcome, _StoppedError):
+        elif isinstance(run.outcome, CancelledError):
             self._records.close(replay_id, ReplayState.INTERRUPTED)
         elif isinstance(run.outcome, ServiceError):
             _log.error("replay %s failed: %s", replay_id, run.outcome.code)

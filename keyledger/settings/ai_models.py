@@ -100,7 +100,7 @@ def packaged_catalogue() -> Path:
 
 
 def load_catalogue(path: Path, providers: Providers = BUILT_IN) -> Catalogue:
-    """Read the catalogue. Raises DocumentError."""
+    """Read the catalogue. Raises SettingsError."""
     document = read_document(path)
     reading = _Reading(document, providers)
     models = tuple(reading.models())

@@ -34,7 +34,7 @@ _OWN_KEYS = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
 
 
 def load_providers(path: Path) -> Providers:
-    """Return the built-in providers and those of the file. Raises DocumentError."""
+    """Return the built-in providers and those of the file. Raises SettingsError."""
     document = read_document(path)
     rows = list(BUILT_IN.values())
     for entry in _entries(document):

@@ -73,12 +73,12 @@ def read_audit_signing_key(sources: Sources) -> Secret | None:
     key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
     if key is None:
         return None
-    from domain.proofs.signed_note import MalformedNoteError
+    from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
 
     try:
         signer = LogSigner(key)
-    except MalformedNoteError as fault:  # its text is ours and names the rule
+    except ProofError as fault:  # its text is ours and names the rule
         sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
         return None
     sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")

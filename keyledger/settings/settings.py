@@ -18,6 +18,7 @@ from domain.credentials.secret import Secret
 from domain.endpoints.allowed_hosts import allowed_host
 from domain.endpoints.rules import EndpointRules
 from keyledger.settings.database_url import read_database_url
+from keyledger.settings.errors import SettingsError
 from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
     read_audit_signing_key,
@@ -31,14 +32,6 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "text"]
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-
-
-class SettingsError(Exception):
-    """The settings are not fit to start with. `faults` holds a line for each: `VARIABLE: what is wrong and the fix`."""
-
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,14 +174,14 @@ def _providers(sources: Sources) -> Providers:
     if not sources.is_set("PROVIDERS_FILE") and not path.exists():
         sources.show_as("PROVIDERS_FILE", "")
         return BUILT_IN
+    from keyledger.settings.errors import SettingsError
     from keyledger.settings.provider_file import load_providers  # YAML is not quick to load
-    from keyledger.settings.yaml_document import DocumentError
 
     try:
         return load_providers(path)
-    except DocumentError as found:
-        for fault in found.faults:
-            sources.fault("PROVIDERS_FILE", f"{found.source}: {fault}")
+    except SettingsError as found:
+        for line in found.lines:
+            sources.fault("PROVIDERS_FILE", line)
         return BUILT_IN
 
 

@@ -12,18 +12,10 @@ from pathlib import Path
 import yaml
 
 from domain.credentials.key_shapes import holds_key, masked
+from keyledger.settings.errors import SettingsError
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", "bool", "int", "merge"))
-
-
-class DocumentError(Exception):
-    """The file cannot be used. `faults` are sentences, each with its line where it has one."""
-
-    def __init__(self, source: str, faults: tuple[str, ...]) -> None:
-        super().__init__(f"{source}: {'; '.join(faults)}")
-        self.source = source
-        self.faults = faults
 
 
 @dataclass(slots=True)
@@ -110,21 +102,21 @@ class Document:
         return int(str(node.value))
 
     def close(self) -> None:
-        """Raise DocumentError when anything was found wrong."""
+        """Raise SettingsError when anything was found wrong."""
         if self.faults:
-            raise DocumentError(self.source, tuple(self.faults))
+            raise SettingsError(tuple(self.faults), self.source)
 
 
 def read_document(path: Path) -> Document:
-    """Read a file. Raises DocumentError."""
+    """Read a file. Raises SettingsError."""
     try:
         return Document(path.name, yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader))
     except OSError as error:
-        raise DocumentError(path.name, (f"cannot be read ({error.strerror or type(error).__name__})",)) from None
+        raise SettingsError((f"cannot be read ({error.strerror or type(error).__name__})",), path.name) from None
     except UnicodeDecodeError:
-        raise DocumentError(path.name, ("is not UTF-8 text",)) from None
+        raise SettingsError(("is not UTF-8 text",), path.name) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise DocumentError(path.name, (_yaml_fault(error),)) from None
+        raise SettingsError((_yaml_fault(error),), path.name) from None
 
 
 def line_of(node: yaml.Node | None) -> str:

@@ -21,14 +21,6 @@ class Inconsistency:
     provider: str | None = None
 
 
-class InconsistencyError(Exception):
-    """Ends the verification: a fault was found."""
-
-    def __init__(self, fault: Inconsistency) -> None:
-        super().__init__(fault.meaning)
-        self.fault = fault
-
-
 @dataclass(slots=True)
 class StoreVerdict:
     """What was verified, in numbers, and the first fault; None when there is none.

@@ -1,6 +1,7 @@
 """The view of current credentials, compared with the last event of each, and the binding of each token."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 from uuid import UUID
 
 from psycopg import sql
@@ -8,7 +9,8 @@ from psycopg import sql
 from domain.credentials.credential import CredentialEvent, evolve
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
-from keyledger.store_verification.findings import Inconsistency, InconsistencyError, Progress, StoreVerdict
+from keyledger.evidence.errors import EvidenceError
+from keyledger.store_verification.findings import Progress, StoreVerdict
 from projections.current_credentials import COLUMNS, project
 from projections.database.connections import Connection
 from projections.replay.views import last_events
@@ -24,7 +26,11 @@ SELECT c.tenant_id::text, c.provider FROM current_credentials AS c
  ORDER BY 1, 2 LIMIT 1
 """
 
-_Place = tuple[int, str, str]
+
+class _Place(TypedDict):
+    position: int
+    tenant_id: str
+    provider: str
 
 
 def compare_credentials(
@@ -32,7 +38,7 @@ def compare_credentials(
 ) -> None:
     """Compare every row, and check every binding. sealer: None where no encryption key is at hand.
 
-    Raises InconsistencyError.
+    Raises EvidenceError.
     """
     counted = connection.execute("SELECT count(*) AS n FROM current_credentials").fetchone()
     total, rows = counted["n"] if counted else 0, 0
@@ -40,7 +46,7 @@ def compare_credentials(
         events = [(one.position, one.event) for one in batch if isinstance(one.event, CredentialEvent)]
         stored = _stored(connection, [event for _, event in events])
         for position, event in events:
-            place = (position, event.tenant_id, event.provider)
+            place = _Place(position=position, tenant_id=event.tenant_id, provider=event.provider)
             _compare(event, stored.get((event.tenant_id, event.provider)), place)
             _check_binding(event, sealer, verdict, place)
             rows += 1
@@ -48,7 +54,7 @@ def compare_credentials(
     if rows != total:
         extra = connection.execute(_UNFOUNDED).fetchone() or {"tenant_id": None, "provider": None}
         meaning = "the view of current credentials has a row that the log does not lead to"
-        raise InconsistencyError(Inconsistency("current", meaning, None, extra["tenant_id"], extra["provider"]))
+        raise EvidenceError(meaning, tenant_id=extra["tenant_id"], provider=extra["provider"], part="current")
 
 
 def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[tuple[str, str], dict[str, object]]:
@@ -59,10 +65,10 @@ def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[t
 
 def _compare(event: CredentialEvent, row: dict[str, object] | None, place: _Place) -> None:
     if row is None:
-        raise InconsistencyError(Inconsistency("current", "the view of current credentials has no row for it", *place))
+        raise EvidenceError("the view of current credentials has no row for it", **place, part="current")
     if row != project(event) | {"tenant_id": UUID(event.tenant_id)}:
         meaning = "its row in the view of current credentials is not what its last event says"
-        raise InconsistencyError(Inconsistency("current", meaning, *place))
+        raise EvidenceError(meaning, **place, part="current")
 
 
 def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: StoreVerdict, place: _Place) -> None:
@@ -78,4 +84,4 @@ def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: Store
         verdict.unopenable += 1
     except CredentialIntegrityError:
         meaning = "its token was not sealed for this place: token, binding or settings were changed or moved"
-        raise InconsistencyError(Inconsistency("bindings", meaning, *place)) from None
+        raise EvidenceError(meaning, **place, part="bindings") from None

@@ -7,7 +7,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from domain.audit.entries import action_of
-from keyledger.store_verification.findings import Inconsistency, InconsistencyError
+from keyledger.evidence.errors import EvidenceError
 from projections import audit_trail
 from projections.catch_up import Appended, position_of
 from projections.database.connections import Connection
@@ -36,12 +36,12 @@ class StoredTrail:
             return
         stored = self._next
         if stored is None or _position(stored) > appended.position:
-            raise InconsistencyError(Inconsistency("trail", "the audit trail has no entry for it", appended.position))
+            raise EvidenceError("the audit trail has no entry for it", appended.position, part="trail")
         if _position(stored) < appended.position:
             raise _unfounded(stored)
         if stored != audit_trail.comparable(audit_trail.project(appended, action)):
             meaning = "its entry in the audit trail is not what the event says"
-            raise InconsistencyError(Inconsistency("trail", meaning, appended.position))
+            raise EvidenceError(meaning, appended.position, part="trail")
         self._next = next(self._rows, None)
 
     def finish(self) -> None:
@@ -59,7 +59,5 @@ def _position(row: tuple[object, ...]) -> int:
     return row[0]
 
 
-def _unfounded(row: tuple[object, ...]) -> InconsistencyError:
-    return InconsistencyError(
-        Inconsistency("trail", "the audit trail has an entry that the log does not lead to", _position(row))
-    )
+def _unfounded(row: tuple[object, ...]) -> EvidenceError:
+    return EvidenceError("the audit trail has an entry that the log does not lead to", _position(row), part="trail")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from domain.proofs.merkle_tree import HASH_SIZE
 from domain.proofs.tiles import TILE_WIDTH, TileBuilder, TileRow
-from keyledger.store_verification.findings import Inconsistency, InconsistencyError
+from keyledger.evidence.errors import EvidenceError
 from projections.catch_up import Appended, position_of
 from projections.database.connections import Connection
 from projections.transparency_log import TABLE
@@ -39,13 +39,11 @@ class StoredTree:
         if index != self._index:
             self._index, self._stored = index, self._tile(0, index)
         if self._stored[place * HASH_SIZE : (place + 1) * HASH_SIZE] != computed:
-            raise InconsistencyError(
-                Inconsistency(
-                    "tree",
-                    "the event does not have the hash that the tree has for it: the event was changed after it was"
-                    " recorded, or the tree was",
-                    appended.position,
-                )
+            raise EvidenceError(
+                "the event does not have the hash that the tree has for it: the event was changed after it was"
+                " recorded, or the tree was",
+                appended.position,
+                part="tree",
             )
 
     def grow(self, hashes: Sequence[bytes], checkpoint: tuple[int, bytes] | None) -> None:
@@ -63,14 +61,14 @@ class StoredTree:
         """Compare the partial tiles, and look for what the log does not lead to."""
         if self.position > events:
             meaning = f"the tree covers {self.position} events, and the log ends before: events were removed"
-            raise InconsistencyError(Inconsistency("log", meaning, events + 1))
+            raise EvidenceError(meaning, events + 1)
         if self.position == events:
             for row in self._builder.partial():
                 self._compare(row)
         extra = self._connection.execute(_EXTRA, [self.position]).fetchone()
         if extra is not None:
-            raise InconsistencyError(
-                Inconsistency("tree", f"the tree has a tile of level {extra['level']} beyond its end", events + 1)
+            raise EvidenceError(
+                f"the tree has a tile of level {extra['level']} beyond its end", events + 1, part="tree"
             )
 
     def root_at(self, size: int) -> bytes | None:
@@ -84,10 +82,8 @@ class StoredTree:
         if covered < row.tile.width:
             return  # the tree has not come that far
         if self._tile(row.tile.level, row.tile.index) != row.hashes:
-            raise InconsistencyError(
-                Inconsistency(
-                    "tree", f"a tile of level {row.tile.level} is not what the events from here on lead to", first
-                )
+            raise EvidenceError(
+                f"a tile of level {row.tile.level} is not what the events from here on lead to", first, part="tree"
             )
 
     def _tile(self, level: int, index: int) -> bytes:

@@ -26,8 +26,9 @@ from domain.errors import CredentialIntegrityError
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
-from keyledger.proofs.checkpoint_file import CheckpointFile, UnreadableCheckpointError
-from keyledger.store_verification.findings import Inconsistency, InconsistencyError, Progress, StoreVerdict
+from keyledger.log.durable_file import UnreadableFileError
+from keyledger.proofs.checkpoint_file import CheckpointFile
+from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
@@ -67,8 +68,8 @@ def verify_snapshot(
     try:
         _log_tree_and_trail(connection, verdict, data_dir, progress)
         compare_credentials(connection, sealer, verdict, progress)
-    except InconsistencyError as found:
-        verdict.fault = found.fault
+    except EvidenceError as found:
+        verdict.fault = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
     return verdict
 
 
@@ -105,10 +106,7 @@ def _go_through(
             hashes.append(leaf_hash(leaf))
             # In this order: that an event is not what was recorded says more than that its version does not fit.
             tree.compare_leaf(appended, hashes[-1])
-            try:
-                history.tell_leaf(appended.position, leaf)
-            except EvidenceError as fault:
-                raise InconsistencyError(Inconsistency("log", fault.meaning, fault.position)) from None
+            history.tell_leaf(appended.position, leaf)
             trail.compare(appended)
             verdict.events += 1
         tree.grow(hashes, checkpoint)
@@ -130,21 +128,19 @@ def _readable(row: StoredRow, expected: int) -> Appended:
     position = row[0]
     if position != expected:
         what = "it is missing: events were removed" if position > expected else "the position is there twice"
-        raise InconsistencyError(Inconsistency("log", what, expected))
+        raise EvidenceError(what, expected)
     try:
         return read_row(row)
     except CredentialIntegrityError as fault:
-        raise InconsistencyError(Inconsistency("log", f"the event cannot be read: {fault.reason}", position)) from None
+        raise EvidenceError(f"the event cannot be read: {fault.reason}", position) from None
 
 
 def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:
     row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
     try:
         found = CheckpointFile(data_dir, row["ledger_id"] if row else "").read()
-    except UnreadableCheckpointError:
-        raise InconsistencyError(
-            Inconsistency("checkpoint", "the last checkpoint in DATA_DIR cannot be read")
-        ) from None
+    except UnreadableFileError:
+        raise EvidenceError("the last checkpoint in DATA_DIR cannot be read", part="checkpoint") from None
     return (found[1].size, found[1].root) if found else None
 
 
@@ -155,7 +151,7 @@ def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict
     verdict.checkpoint_size = size
     if size > verdict.events:
         meaning = f"the last checkpoint is over {size} events, and the log ends before: events were removed"
-        raise InconsistencyError(Inconsistency("checkpoint", meaning, verdict.events + 1))
+        raise EvidenceError(meaning, verdict.events + 1, part="checkpoint")
     if tree.root_at(size) != root:
         meaning = f"the first {size} events are not those that the last checkpoint was signed over"
-        raise InconsistencyError(Inconsistency("checkpoint", meaning))
+        raise EvidenceError(meaning, part="checkpoint")

@@ -38,17 +38,14 @@ _LOCK = 0x6B65796C65646765
 """Spells "keyledge": one number for every node."""
 
 
-class NewerSchemaError(Exception):
-    """A newer program has changed the tables."""
-
-
 def migrate(dsn: str) -> None:
-    """Bring the database to the schema of this program. Raises NewerSchemaError, StoreUnavailable."""
+    """Bring the database to the schema of this program; leave that of a newer program as it is.
+
+    Raises StoreUnavailableError.
+    """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         present = version_of(connection)
-        if present > SCHEMA_VERSION:
-            raise NewerSchemaError
         for name, version in SCHEMA.items():
             if version > present:
                 connection.execute(statements_of(name).encode())

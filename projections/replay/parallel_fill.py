@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, MutableMapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import CancelledError, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
 from multiprocessing.sharedctypes import Synchronized
@@ -89,10 +89,6 @@ def _write_range(
         advance(len(batch))
 
 
-class _AbandonedError(Exception):
-    """Nobody waits for the range."""
-
-
 class _Worker:
     """What runs in a helper process."""
 
@@ -116,7 +112,7 @@ class _Worker:
                 _write_range(write, connection, table, after, upto, cls._advance)
         except CredentialIntegrityError as fault:
             return fault.reason
-        except _AbandonedError:
+        except CancelledError:
             return None
         return None
 
@@ -126,4 +122,4 @@ class _Worker:
             cls.counter.value += count
             stopped = cls.counter.value < 0
         if stopped or os.getppid() != cls.asked_by:
-            raise _AbandonedError
+            raise CancelledError

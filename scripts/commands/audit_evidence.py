@@ -6,6 +6,7 @@ first that differs is named. A signing key is printed once and stored nowhere.
 """
 
 import base64
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +50,12 @@ def generate_signing_key(
     ] = None,
 ) -> None:
     """Print a new AUDIT_SIGNING_KEY, also for a witness. Keep it apart from ENCRYPTION_KEY and the database."""
-    from domain.proofs.signed_note import MalformedNoteError
+    from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import generate_signing_key as generate
 
     try:
         typer.echo(generate(name).reveal())
-    except MalformedNoteError as fault:  # its text is ours
+    except ProofError as fault:  # its text is ours
         raise CommandError(Exit.USAGE, f"--name: {fault}") from None
 
 
@@ -66,13 +67,13 @@ def public_key(
     of_witness: Annotated[bool, typer.Option("--witness", help="The key signs as a witness.")] = False,
 ) -> None:
     """Print the verifier key that auditors check with. Give it to them by another way than the bundle."""
-    from domain.proofs.signed_note import MalformedNoteError
+    from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import LogSigner, WitnessSigner
 
     try:
         key = _signing_key(key_file)
         typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).vkey)
-    except MalformedNoteError as fault:
+    except ProofError as fault:
         raise CommandError(Exit.USAGE, f"the signing key: {fault}") from None
 
 
@@ -88,7 +89,7 @@ def bundle(
     api_key_file: KeyFileOption = None,
 ) -> None:
     """Take the evidence of the whole log, or of one tenant, into a folder that can be checked anywhere."""
-    from keyledger.evidence import EvidenceError, FolderInUseError
+    from keyledger.evidence import EvidenceError
 
     query = f"?{urlencode({'tenant_id': tenant_id})}" if tenant_id else ""
     try:
@@ -98,9 +99,9 @@ def bundle(
             ProgressDisplay() as display,
         ):
             count = _write(output, tenant_id, _lines(pieces), lambda done, of: display.tell("taking records", done, of))
-    except FolderInUseError as refusal:
-        raise CommandError(Exit.USAGE, f"--output: {refusal}") from None
     except OSError as problem:
+        if problem.errno == errno.ENOTEMPTY:
+            raise CommandError(Exit.USAGE, f"--output: {problem.strerror}") from None
         raise CommandError(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
     except EvidenceError as fault:
         raise CommandError(
@@ -124,7 +125,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check a bundle, offline. Exit code 1 when it does not show what it should, with the first bad position."""
-    from domain.proofs.signed_note import MalformedNoteError
+    from domain.proofs.errors import ProofError
     from keyledger.evidence import verify_bundle
 
     if not folder.is_dir():
@@ -139,7 +140,7 @@ def verify(
                 witnesses=witnesses or (),
                 progress=lambda done, total: display.tell("checking records", done, total),
             )
-    except MalformedNoteError as fault:
+    except ProofError as fault:
         raise CommandError(Exit.USAGE, f"--public-key or --witness: {fault}") from None
     if as_json:
         print_json(_as_json(verdict))
@@ -165,7 +166,7 @@ def witness(
     api_key_file: KeyFileOption = None,
 ) -> None:
     """Look at the log's checkpoint, keep it if it goes on from the last one kept, and cosign it."""
-    from domain.proofs.signed_note import MalformedNoteError
+    from domain.proofs.errors import ProofError
     from keyledger.evidence import EvidenceError, Witness
     from keyledger.proofs.signing_keys import WitnessSigner
 
@@ -176,7 +177,7 @@ def witness(
             if folder is not None
             else _observe_service(observer, ServiceClient(url, admin_key(api_key_file)))
         )
-    except MalformedNoteError as fault:
+    except ProofError as fault:
         raise CommandError(Exit.USAGE, f"--public-key or --key-file: {fault}") from None
     except EvidenceError as fault:
         raise CommandError(Exit.FAULT_FOUND, str(fault)) from None
@@ -243,7 +244,7 @@ def _parsed(line: bytes) -> Mapping[str, object]:
 
 
 def _write(output: Path, tenant_id: str | None, lines: Iterator[Mapping[str, object]], tell: Tell) -> int:
-    """Write the bundle and return how many records it has. Raises EvidenceError, FolderInUseError."""
+    """Write the bundle and return how many records it has. Raises EvidenceError, OSError."""
     from keyledger.evidence import FullBundleWriter, ProvenLeaf, TenantBundleWriter
 
     head = next(lines, {})

@@ -29,7 +29,8 @@ def backup(
 ) -> None:
     """Save the whole ledger in FILE, and verify that it can be read. Services may run."""
     from keyledger.assembly.open_ledger import Purpose, open_ledger
-    from keyledger.backup import BackupError, MissingProgramsError, back_up
+    from keyledger.backup import back_up
+    from keyledger.backup.errors import BackupError
     from keyledger.backup.programs import programs_of
     from keyledger.settings.settings import load_database
 
@@ -39,7 +40,7 @@ def backup(
             with whole_file(file) as written, ProgressDisplay() as display:
                 end = back_up(ledger.dsn, programs, Path(written.name), display.tell)
                 size = Path(written.name).stat().st_size
-        except (BackupError, MissingProgramsError) as fault:
+        except BackupError as fault:
             raise CommandError(Exit.REFUSED, str(fault)) from None
     if as_json:
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})

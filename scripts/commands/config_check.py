@@ -30,13 +30,14 @@ def _group() -> None:
 @app.command("check")
 def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
-    from keyledger.settings.settings import SettingsError, load
+    from keyledger.settings.errors import SettingsError
+    from keyledger.settings.settings import load
 
     try:
         settings = load(os.environ, Path(".env"))
         faults, notes = _catalogue(settings)
     except SettingsError as fault:
-        settings, faults, notes = None, fault.faults, []
+        settings, faults, notes = None, fault.lines, []
     warnings = [*(settings.warnings if settings else ()), *notes]
     if as_json:
         print_json(_report(settings, faults, warnings))
@@ -54,12 +55,12 @@ def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
     """Return what is wrong with the catalogue, and what is worth knowing about it."""
     from keyledger.settings.ai_models import load_catalogue
     from keyledger.settings.catalogue_notes import catalogue_notes
-    from keyledger.settings.yaml_document import DocumentError
+    from keyledger.settings.errors import SettingsError
 
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    except DocumentError as fault:
-        return tuple(f"AI_MODELS_FILE: {fault.source}: {line}" for line in fault.faults), []
+    except SettingsError as fault:
+        return tuple(f"AI_MODELS_FILE: {line}" for line in fault.lines), []
     notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
     return (), notes
 

@@ -50,7 +50,7 @@ def from_file(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the ledger by that of FILE, in one transaction, and verify it. Every service must be stopped."""
-    from keyledger.backup import BackupError, MissingProgramsError, RestoreError
+    from keyledger.backup.errors import BackupError
     from keyledger.backup.restoring import restoring
     from scripts.terminal.progress import ProgressDisplay
 
@@ -63,10 +63,9 @@ def from_file(
             with ProgressDisplay() as display:
                 restoration.carry_out(display.tell, without_roles=without_roles)
                 verdict, found = restoration.verify(display.tell)
-    except BackupError as fault:
-        raise CommandError(Exit.REFUSED, f"{file}: {fault}; nothing was changed") from None
-    except (MissingProgramsError, RestoreError) as fault:
-        raise CommandError(Exit.REFUSED, str(fault)) from None
+    except BackupError as error:
+        said = f"{file}: {error}; nothing was changed" if error.about_file else str(error)
+        raise CommandError(Exit.REFUSED, said) from None
     if as_json:
         numbers = {"events": end.events, "last_position": end.position}
         print_json(numbers | {"verified": verdict.holds, "accept_needed": found is not None})

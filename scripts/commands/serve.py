@@ -48,7 +48,7 @@ def serve(
 
 
 def _notes(settings: "Settings") -> list[str]:
-    """Return what is worth knowing about the catalogue. Raises DocumentError."""
+    """Return what is worth knowing about the catalogue. Raises SettingsError."""
     from keyledger.settings.ai_models import load_catalogue
     from keyledger.settings.catalogue_notes import catalogue_notes
 

@@ -8,7 +8,7 @@ Refuses: to go on after a step that does not hold.
 import time
 from collections.abc import Iterator
 
-from scripts.demo.tour_stage import ClaimError, Outcome, Stage, new_stage
+from scripts.demo.tour_stage import Outcome, Stage, new_stage
 from scripts.demo.tour_steps import STEPS
 
 __all__ = ["STEPS", "Outcome", "Stage", "new_stage", "tour"]
@@ -20,7 +20,7 @@ def tour(stage: Stage) -> Iterator[Outcome]:
         started = time.monotonic()
         try:
             table, fault = step.prove(stage), None
-        except ClaimError as failure:
+        except AssertionError as failure:
             table, fault = None, str(failure)
         yield Outcome(step.claim, time.monotonic() - started, table, fault)
         if fault is not None:

@@ -18,10 +18,6 @@ if TYPE_CHECKING:  # loaded only when the tour runs
     import httpx
 
 
-class ClaimError(Exception):
-    """A step's claim turned out false. The text says which part; it holds no secret."""
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One claim, and the function that proves it and returns what a person wants to see."""
@@ -69,7 +65,7 @@ class Stage:
     refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
 
     def send(self, method: str, path: str, body: object = None) -> "httpx.Response":
-        """Send a request as the administrator. Raises ClaimError when the answer shows a key in clear."""
+        """Send a request as the administrator. Raises AssertionError when the answer shows a key in clear."""
         response = self.http.request(method, path, json=body)
         answer = response.content + str(response.headers).encode()
         require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "an answer shows a key")
@@ -110,6 +106,6 @@ def new_stage(
 
 
 def require(holds: bool, what: str) -> None:
-    """Raise ClaimError with `what` unless it holds."""
+    """Raise AssertionError with `what` unless it holds."""
     if not holds:
-        raise ClaimError(what)
+        raise AssertionError(what)

@@ -62,7 +62,7 @@ SIGNER = LogSigner(generate_signing_key("contract"))
 class Usage(CredentialUsage, Protocol):
     """The records of usage, as those who count see them."""
 
-    def add(self, records: Sequence[UsageRecord]) -> None: ...
+    def add(self, records: Sequence[UsageRecord]) -> str | None: ...
 
 
 @dataclass

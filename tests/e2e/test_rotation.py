@@ -193,7 +193,7 @@ def test_a_service_whose_sealing_process_is_killed_says_so_and_rotates_again(dat
         with open_store(database_url, NEW) as store:
             assert under_keys(store) == {NEW.primary_id: CREDENTIALS}
             check(store)
-    assert "failed: ReencryptionProcessError" in service.log
+    assert "failed: ProcessError" in service.log
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from domain.audit.formats import ExportFormat
 from keyledger.log import audit_recorder
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.settings import logs
-from keyledger.settings.settings import SettingsError, load
+from keyledger.settings.errors import SettingsError
+from keyledger.settings.settings import load
 from scripts.demo.stand_in_provider import StandInProvider
 from scripts.main import app, main
 from tests.support.canary import dump, leaks
@@ -355,7 +356,7 @@ def test_a_setting_takes_no_key_unless_it_is_for_one_and_shows_none(name: str, t
     try:
         resolved = load({**BASE, name: text}, None)
     except SettingsError as refused:
-        shown = "\n".join(refused.faults)
+        shown = "\n".join(refused.lines)
     else:
         assert name.endswith(("_KEY", "_KEY_PREVIOUS", "_URL")), "it is shown in clear"
         shown = "\n".join(one.shown for one in resolved.resolved) + "\n".join(resolved.warnings)

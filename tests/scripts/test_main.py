@@ -7,9 +7,7 @@ import pytest
 
 from domain.credentials.command_batch import command_reused
 from domain.errors import CredentialNotFoundError, NoCredentialError, StoreUnavailableError, VersionConflictError
-from keyledger.embedded_postgres import EmbeddedPostgresError
-from keyledger.settings.settings import SettingsError
-from keyledger.settings.yaml_document import DocumentError
+from keyledger.settings.errors import SettingsError
 from keyledger.start_error import StartError
 from scripts.main import _ending
 from scripts.terminal.exits import CommandError, Exit
@@ -68,9 +66,9 @@ ENDINGS = [
     pytest.param(
         psycopg.OperationalError("canary"), 3, ["the database does not answer"], id="a driver without a connection"
     ),
-    pytest.param(DocumentError("m.yml", ("line 1: x",)), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
+    pytest.param(SettingsError(("line 1: x",), "m.yml"), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
     pytest.param(StartError("no key"), 4, ["no key"], id="a start that is refused"),
-    pytest.param(EmbeddedPostgresError("no build"), 3, ["no build"], id="an embedded server that does not start"),
+    pytest.param(StoreUnavailableError("no build"), 3, ["no build"], id="an embedded server that does not start"),
     pytest.param(VersionConflictError(3, precondition=True), 5, None, id="a conflict"),
     pytest.param(command_reused(), 5, None, id="a command id used twice"),
     pytest.param(CredentialNotFoundError(TENANT, "openai"), 4, None, id="a refusal"),

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, MalformedRecordError, decode_record, spell
+from domain.audit.record import AuditRecord, ProofError, decode_record, spell
 from domain.credentials.credential import stream_id
 from domain.operations.encryption_keys import KEYRING_STREAM
 
@@ -17,17 +17,17 @@ REQUESTS = UUID("00000000-0000-5000-8000-0000000000ff")
 
 
 def encode_record(record: AuditRecord) -> bytes:
-    """Return the leaf of a record. Raises MalformedRecordError for one that would not be read back, or is too long."""
+    """Return the leaf of a record. Raises ProofError for one that would not be read back, or is too long."""
     members = {name: getattr(record, name) for name in AuditRecord._fields}
     if record.time.utcoffset() is None or record.time.utcoffset():
-        raise MalformedRecordError("time: UTC expected")
+        raise ProofError("time: UTC expected")
     members["stream"] = str(record.stream)
     members["time"] = record.time.isoformat(timespec="microseconds")
     members["outcome"] = str(record.outcome)
     try:
         leaf = spell(members)
     except (ValueError, TypeError, RecursionError):
-        raise MalformedRecordError("details: JSON expected") from None
+        raise ProofError("details: JSON expected") from None
     decode_record(leaf)
     return leaf
 

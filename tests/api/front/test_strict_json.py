@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.front.strict_json import DEPTH_MAX, MalformedJsonError, parse
+from api.front.problems import HttpError
+from api.front.strict_json import DEPTH_MAX, parse
 
 DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
 
@@ -40,7 +41,7 @@ DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
     ],
 )
 def test_what_has_no_single_meaning_is_refused(text, fault):
-    with pytest.raises(MalformedJsonError, match=fault):
+    with pytest.raises(HttpError, match=fault):
         parse(text)
 
 
@@ -66,7 +67,7 @@ def test_the_deepest_nesting_allowed_is_read():
 @settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_raise_anything_else(text):
-    with suppress(MalformedJsonError):
+    with suppress(HttpError):
         json.dumps(parse(text), allow_nan=False, ensure_ascii=False).encode()
 
 

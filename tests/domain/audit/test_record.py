@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, MalformedRecordError, decode_record
+from domain.audit.record import AuditRecord, decode_record
+from domain.proofs.errors import ProofError
 from tests.support.audit_records import encode_record, story
 
 LEAF = story().leaves[1]
@@ -110,7 +111,7 @@ def test_the_leaf_that_the_refused_ones_differ_from_is_read():
     ],
 )
 def test_what_is_no_record_is_refused_with_the_reason(leaf, message):
-    with pytest.raises(MalformedRecordError, match=message):
+    with pytest.raises(ProofError, match=message):
         decode_record(leaf)
 
 
@@ -127,5 +128,5 @@ def test_what_is_no_record_is_refused_with_the_reason(leaf, message):
     ],
 )
 def test_a_record_that_would_not_be_read_back_is_not_written(members, message):
-    with pytest.raises(MalformedRecordError, match=message):
+    with pytest.raises(ProofError, match=message):
         encode_record(RECORD._replace(**members))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import (
     HASH_SIZE,
     consistency_proof,
@@ -14,7 +15,6 @@ from domain.proofs.merkle_tree import (
 )
 from domain.proofs.tiles import (
     MAX_ENTRY_SIZE,
-    InvalidTileError,
     Tile,
     TileBuilder,
     TileHashes,
@@ -128,7 +128,7 @@ def test_full_tiles_come_first_and_partial_ones_when_asked_for():
     ],
 )
 def test_an_edge_of_another_size_is_refused(size, edge):
-    with pytest.raises(InvalidTileError):
+    with pytest.raises(ProofError):
         TileBuilder(size, edge)
 
 
@@ -161,7 +161,7 @@ def test_a_tile_that_is_cut_off_gives_no_proof(large):
     tiles, _ = large
     size = len(LEAVES)
     short = {place: hashes[:-1] for place, hashes in tiles.items()}
-    with pytest.raises(InvalidTileError, match=r"tile/\S+ is cut off"):
+    with pytest.raises(ProofError, match=r"tile/\S+ is cut off"):
         inclusion_proof(0, size, reader(size, short))
 
 
@@ -190,5 +190,5 @@ def test_the_largest_entry_fits_and_a_larger_one_is_refused():
     ],
 )
 def test_an_entry_bundle_of_another_shape_is_refused(bundle, width):
-    with pytest.raises(InvalidTileError):
+    with pytest.raises(ProofError):
         decode_entries(bundle, width)

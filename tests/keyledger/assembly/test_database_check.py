@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from keyledger.assembly.database_check import DatabaseUnreachableError, prepare_database, require_database, sentence_of
+from domain.errors import StoreUnavailableError
+from keyledger.assembly.database_check import prepare_database, require_database, sentence_of
 from keyledger.start_error import StartError
 from projections.database.connection_check import Flaw, check_connection, needed_rights
 from projections.database.connection_refusal import Refusal
@@ -62,7 +63,7 @@ def test_what_keeps_us_out_is_named_and_quotes_nothing(
 ) -> None:
     if refusal in {Refusal.TLS_REQUIRED, Refusal.TLS_FAILED} and installed_programs() is None:
         pytest.skip("no PostgreSQL with TLS is installed (apt-get install postgresql)")
-    with pytest.raises(DatabaseUnreachableError) as refused:
+    with pytest.raises(StoreUnavailableError) as refused:
         require_database(address(server))
     (finding,) = check_connection(address(server)).findings
     assert (finding.flaw, str(refused.value)) == (refusal, sentence_of(finding))
@@ -83,7 +84,7 @@ def test_behind_a_pooler_everything_holds_but_the_parameter_it_refuses(database_
         report = check_connection(pooler.url)
         assert (report.pooled, report.has_present_schema) == (True, True)
         assert {finding.flaw for finding in report.findings} <= {None, Flaw.UNSAFE_SERVER}
-        with pytest.raises(DatabaseUnreachableError, match="a pooler refuses the parameter options"):
+        with pytest.raises(StoreUnavailableError, match="a pooler refuses the parameter options"):
             require_database(f"{pooler.url}?options=-csearch_path%3Dpublic")
         assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Refusal.PASSWORD
         assert check_connection(f"{pooler.url}_").findings[0].flaw is Refusal.POOLER

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import binaries
-from keyledger.embedded_postgres.binaries import EmbeddedPostgresError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the programs to another account")
 
@@ -86,6 +86,6 @@ def test_a_full_disk_is_reported_and_leaves_nothing(area, package, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copytree", full)
-    with pytest.raises(EmbeddedPostgresError, match="No space left"):
+    with pytest.raises(StoreUnavailableError, match="No space left"):
         binaries._copy_within_reach(package)
     assert list(area.iterdir()) == []

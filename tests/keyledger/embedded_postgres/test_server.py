@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domain.errors import StoreUnavailableError
 from keyledger import embedded_postgres
-from keyledger.embedded_postgres import EmbeddedPostgresError, postmaster
+from keyledger.embedded_postgres import postmaster
 from tests.support.places import REPOSITORY
 
 IS_ROOT = os.geteuid() == 0
@@ -209,7 +210,7 @@ def test_a_cluster_of_another_major_version_is_refused_and_left_alone(start, dat
     start().leave()
     version = data_dir / "postgres" / "PG_VERSION"
     version.write_text("17\n")
-    with pytest.raises(EmbeddedPostgresError, match=r"made by PostgreSQL 17.*dump it"):
+    with pytest.raises(StoreUnavailableError, match=r"made by PostgreSQL 17.*dump it"):
         start()
     assert version.read_text() == "17\n"
 
@@ -217,7 +218,7 @@ def test_a_cluster_of_another_major_version_is_refused_and_left_alone(start, dat
 def test_a_server_that_cannot_start_says_why(start, data_dir):
     start().leave()
     (data_dir / "postgres" / "global" / "pg_control").unlink()
-    with pytest.raises(EmbeddedPostgresError, match=r"could not find the database system"):
+    with pytest.raises(StoreUnavailableError, match=r"could not find the database system"):
         start()
 
 
@@ -288,20 +289,20 @@ def test_root_hands_the_server_to_an_unprivileged_account_and_opens_no_directory
 def test_a_cluster_that_belongs_to_root_is_refused_with_the_way_out(start, data_dir):
     start().leave()
     os.chown(data_dir / "postgres", 0, 0)
-    with pytest.raises(EmbeddedPostgresError, match="chown -R nobody"):
+    with pytest.raises(StoreUnavailableError, match="chown -R nobody"):
         start()
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root may enter everything")
 def test_a_directory_of_somebody_else_is_refused_with_the_way_out(start, data_dir):
     data_dir.mkdir(mode=0o500)
-    with pytest.raises(EmbeddedPostgresError, match="set DATA_DIR"):
+    with pytest.raises(StoreUnavailableError, match="set DATA_DIR"):
         start()
 
 
 def test_a_missing_wheel_names_the_way_out(start, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EmbeddedPostgresError, match=r"musl.*DATABASE_URL"):
+    with pytest.raises(StoreUnavailableError, match=r"musl.*DATABASE_URL"):
         start()
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing import ProcessError
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from domain.credentials.secret import Secret
 from domain.errors import StoreUnavailableError
 from domain.operations.encryption_keys import RotationCounts
 from keyledger.encryption.reencryption import BATCH
-from keyledger.encryption.reencryption_process import GIVES_WAY, ReencryptionProcessError, SealingProcess
+from keyledger.encryption.reencryption_process import GIVES_WAY, SealingProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, fill, meta, now, rotate, tenants, under_keys
@@ -106,7 +107,7 @@ def test_a_process_that_is_killed_ends_the_rotation_and_the_next_goes_on(databas
 
     with open_store(database_url, BOTH) as store:
         sealing = Killed(store.url, OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY], rest=0.01)
-        with pytest.raises(ReencryptionProcessError):
+        with pytest.raises(ProcessError):
             run(Rotator(store.pool, store.log, BOTH, now, sealing), watch)
         assert multiprocessing.active_children() == []
         left = 3 * BATCH - under_keys(store).get(NEW.primary_id, 0)
@@ -135,7 +136,7 @@ def test_a_database_that_does_not_answer_the_process_is_an_outage(database_url: 
 def test_a_fault_of_the_process_is_told_by_its_type_alone(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     fill(database_url, 1)
     broken = Secret("not-a-key-but-secret")
-    with open_store(database_url, BOTH) as store, pytest.raises(ReencryptionProcessError, match=r"^ValueError$"):
+    with open_store(database_url, BOTH) as store, pytest.raises(ProcessError, match=r"^ValueError$"):
         run(beside(store, keys=(broken, ENCRYPTION_KEY)))
     assert "".join(capfd.readouterr()) == ""
 

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from keyledger.assembly.start_checks import require_same_log
-from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, UnreadableAnchorError, look, renew
+from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, look, renew
 from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.durable_file import UnreadableFileError
 from keyledger.start_error import StartError
 from tests.support.service import client_of, environment, served
 from tests.support.store import Store, open_store
@@ -75,7 +76,7 @@ def test_a_file_that_is_no_anchor_refuses_the_start_and_says_what_to_do(
 ) -> None:
     file.path.parent.mkdir()
     file.path.write_text(content)
-    with pytest.raises(UnreadableAnchorError):
+    with pytest.raises(UnreadableFileError):
         file.read()
     with pytest.raises(StartError, match=r"log-anchor\.json .* cannot be read"):
         require_same_log(store.pool, file)

@@ -9,7 +9,7 @@ from domain.calls.models import Adapter, Model, ModelKind
 from domain.credentials.providers import BUILT_IN
 from domain.errors import ErrorCode
 from keyledger.settings.ai_models import load_catalogue
-from keyledger.settings.yaml_document import DocumentError
+from keyledger.settings.errors import SettingsError
 from tests.support.errors import raises
 from tests.support.places import REPOSITORY
 
@@ -23,10 +23,10 @@ def load(folder: Path, text: str):
 
 
 def faults(folder: Path, text: str) -> tuple[str, ...]:
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(SettingsError) as caught:
         load(folder, text)
-    assert str(caught.value).startswith("models.yml: ")
-    return caught.value.faults
+    assert all(line.startswith("models.yml: ") for line in caught.value.lines)
+    return tuple(line.removeprefix("models.yml: ") for line in caught.value.lines)
 
 
 def test_the_shipped_catalogue_has_models_of_every_provider_for_both_adapters():
@@ -134,10 +134,10 @@ completion_models:
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
-    with pytest.raises(DocumentError, match=r"cannot be read \(\w+( \w+)+\)"):
+    with pytest.raises(SettingsError, match=r"cannot be read \(\w+( \w+)+\)"):
         load_catalogue(tmp_path / "none.yml")
     (tmp_path / "bytes.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DocumentError, match="not UTF-8"):
+    with pytest.raises(SettingsError, match="not UTF-8"):
         load_catalogue(tmp_path / "bytes.yml")
 
 
@@ -210,7 +210,7 @@ def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path, text):
     key = "sk-proj-" + "Ab1" * 20
     try:
         told = repr(load(tmp_path, text.replace("KEY", key)).left_out)
-    except DocumentError as fault:
+    except SettingsError as fault:
         told = str(fault)
     assert told != "()"
     assert key not in told

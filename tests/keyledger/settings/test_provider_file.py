@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from domain.credentials.providers import BUILT_IN, Dialect
+from keyledger.settings.errors import SettingsError
 from keyledger.settings.provider_file import load_providers
-from keyledger.settings.yaml_document import DocumentError
 
 
 def load(folder: Path, text: str):
@@ -97,7 +97,7 @@ def test_an_empty_file_adds_none(tmp_path):
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path, text, fault):
-    with pytest.raises(DocumentError) as caught:
+    with pytest.raises(SettingsError) as caught:
         load(tmp_path, text)
-    assert fault in caught.value.faults[0]
-    assert caught.value.faults[0].startswith("line ")
+    assert fault in caught.value.lines[0]
+    assert caught.value.lines[0].startswith("providers.yml: line ")

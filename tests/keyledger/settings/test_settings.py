@@ -10,7 +10,8 @@ import pytest
 from api.front.auth import Role
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
-from keyledger.settings.settings import SettingsError, load, load_data_dir
+from keyledger.settings.errors import SettingsError
+from keyledger.settings.settings import load, load_data_dir
 
 FERNET = base64.urlsafe_b64encode(bytes(range(32))).decode()
 OTHER_FERNET = base64.urlsafe_b64encode(bytes(range(1, 33))).decode()
@@ -27,7 +28,7 @@ def origins(settings):
 def faults_of(environ, dotenv=None):
     with pytest.raises(SettingsError) as caught:
         load(environ, dotenv)
-    return caught.value.faults
+    return caught.value.lines
 
 
 def test_nothing_set_is_a_start_without_tenant_credentials():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.settings.settings import SettingsError, load
+from keyledger.settings.errors import SettingsError
+from keyledger.settings.settings import load
 from keyledger.settings.settings_file import change_settings_file, changed_settings
 from keyledger.start_error import StartError
 
