@@ -10,15 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.audit.entries import AuditTrail
+from domain.audit.events import Outcome, Refusal, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
-from domain.credentials.acceptance import (
-    Outcome,
-    Refusal,
-    accept_or_reject,
-    acceptance_stream,
-    audit_read,
-    request_refused,
-)
+from domain.credentials.acceptance import accept_or_reject, acceptance_stream
 from domain.credentials.credential import (
     Command,
     DeleteCredential,

@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from domain.audit.events import Outcome
-from domain.audit.record import AuditRecord, ProofError, decode_record, spell
+from domain.audit.record import AuditRecord, decode_record, spell
 from domain.credentials.credential import stream_id
 from domain.operations.encryption_keys import KEYRING_STREAM
+from domain.proofs.errors import ProofError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ANNA = "00000000-0000-4000-8000-00000000000a"
