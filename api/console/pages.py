@@ -17,9 +17,10 @@ from markupsafe import Markup, escape
 
 from api.console.reference import groups_of
 from api.front.json_response import json_response
+from api.front.operation import Operation
 from api.rest.openapi import TITLE, answer
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(route_class=Operation, tags=["operation"])
 
 LINKS: Mapping[str, str] = {
     "documentation": "docs",

@@ -61,22 +61,6 @@ def cut_off() -> HttpError:
     return HttpError("request-timeout", "The connection ended before the body did.", CLOSE)
 
 
-async def read_whole(receive: Receive, limit: int) -> bytes:
-    """Return a whole body. Raises HttpError."""
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise cut_off()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
-
-
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
     """Answer with a problem. Where its headers close the connection, the body is read on for a moment first."""
     answer = problem_response(problem, scope)
@@ -87,8 +71,17 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, l
     # Closing on a client that is still sending would reset its connection and lose it the answer.
     with suppress(TimeoutError, HttpError):
         async with asyncio.timeout(limits.linger_seconds):
-            await read_whole(receive, limits.linger_bytes)
+            await _drain(receive, limits.linger_bytes)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drain(receive: Receive, limit: int) -> None:
+    """Throw away what still comes of a body, up to `limit` bytes."""
+    size, more = 0, True
+    while more and size <= limit:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def _held(send: Send) -> Send:

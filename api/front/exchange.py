@@ -40,7 +40,7 @@ class Exchange:
     client_address: of the client, as `proxies` tells it. reason: the caller's `X-Audit-Reason`, once it was checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
     refusal: the code of the problem that it was answered with. keys: those that came with the request.
-    bodiless: HEAD was asked, so no body will be sent.
+    bodiless: HEAD was asked, so no body will be sent. chosen_id: the request id is the caller's.
     """
 
     request_id: str
@@ -52,13 +52,14 @@ class Exchange:
     refusal: str | None = None
     keys: tuple[Secret, ...] = field(default=(), repr=False)
     bodiless: bool = False
+    chosen_id: bool = False
 
     def take_note_of(self, *keys: Secret) -> None:
         """Know keys that came with the request, so that nothing else of it is stored with one of them."""
         self.keys += keys
-        if holds_key(self.request_id, self.keys):
-            self.request_id = str(uuid4())
-        REQUEST_ID.set(self.request_id)
+        if self.chosen_id and holds_key(self.request_id, keys):
+            self.request_id, self.chosen_id = str(uuid4()), False
+            REQUEST_ID.set(self.request_id)
 
     def require_no_key(self, name: str, text: str) -> None:
         """Raise InvalidRequestError for a text with a key in it. name: of the header or parameter that it came in."""
@@ -95,7 +96,9 @@ def open_exchange(scope: Scope, proxies: TrustedProxies) -> Exchange:
         CommandSource.CLI if by_cli else CommandSource.API,
         proxies.client_address(str(peer[0]) if peer else None, headers),
         bodiless=scope["method"] == "HEAD",
+        chosen_id=bool(valid),
     )
+    REQUEST_ID.set(exchange.request_id)
     exchange.take_note_of()
     scope[_KEY] = exchange
     return exchange
@@ -106,11 +109,11 @@ def exchange_of(scope: Scope) -> Exchange:
     return cast(Exchange, scope[_KEY])
 
 
-async def _exchange(request: Request) -> Exchange:
+def _exchange(request: Request) -> Exchange:
     return exchange_of(request.scope)
 
 
-async def _actor(request: Request) -> Actor:
+def _actor(request: Request) -> Actor:
     actor = exchange_of(request.scope).actor
     if actor is None:  # the guard was not in front: serving anyway would be serving anybody
         raise RuntimeError("a protected endpoint was reached without authentication")

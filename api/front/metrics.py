@@ -62,7 +62,7 @@ def _refusal(status: int) -> str:
     return (ErrorCode.PROVIDER_REFUSED if status < 500 else ErrorCode.PROVIDER_UNAVAILABLE).value
 
 
-async def _metrics(request: Request) -> Metrics:
+def _metrics(request: Request) -> Metrics:
     return cast(Metrics, request.app.state.metrics)
 
 

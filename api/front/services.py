@@ -112,7 +112,7 @@ class Services:
     registry: CollectorRegistry = field(default_factory=new_registry)
 
 
-async def services_of(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     """Return the services of the application that serves the request."""
     return services_in_force(request.scope)
 

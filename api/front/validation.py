@@ -5,7 +5,7 @@ its context never leave. The name of an unknown field is said back where it is a
 key pasted in the wrong place is a name, too. Nothing of it is logged.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Depends, Request
@@ -79,10 +79,12 @@ def only_query(*names: str) -> Any:
     return Depends(_query_check(names))
 
 
-def _query_check(names: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
+def _query_check(names: Sequence[str]) -> Callable[[Request], None]:
     rule = f"known query parameters: {', '.join(names)}" if names else "there are no query parameters here"
 
-    async def check(request: Request) -> None:
+    def check(request: Request) -> None:
+        if not request.scope["query_string"]:
+            return
         sent = [name for name, _ in request.query_params.multi_items()]
         for name in names:
             value = request.query_params.get(name, "")

@@ -5,14 +5,15 @@ never a key. Endpoints are plain functions where they block; each runs in a thre
 """
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.routing import BaseRoute
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
@@ -36,13 +37,14 @@ from api.rest.schemas import (
     TenantId,
 )
 from domain.audit.entries import AuditFilter
-from domain.credentials.credential import DeleteCredential, Precondition, SetCredential
+from domain.credentials.credential import DeleteCredential, SetCredential
 from domain.credentials.providers import NAME_PATTERN, CredentialConfig, check
 from domain.credentials.stored import CredentialStatus
 from domain.errors import CredentialIntegrityError, CredentialNotFoundError, InvalidField, InvalidRequestError
-from domain.event import CommandMeta
 
-router = APIRouter(prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED])
+router = APIRouter(
+    route_class=Operation, prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED]
+)
 
 _NAME = re.compile(NAME_PATTERN)
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -67,8 +69,24 @@ async def set_credential(
     response: Response,
 ) -> CredentialSetAnswer:
     """Store the key and settings in place of whatever was there. Setting what is already set changes nothing."""
-    answer, response.headers["ETag"] = await set_to(services, tenant_id, provider, body, meta, precondition)
-    return answer
+    known = services.providers.named(provider)
+    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
+    checked = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
+    command = SetCredential(
+        tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
+    )
+    state = await services.carry_out(command)
+    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
+    response.headers["ETag"] = entity_tag(state.version)
+    return CredentialSetAnswer(
+        tenant_id=tenant_id,
+        provider=known.name,
+        masked_key=state.masked_key,
+        message=f"API credential for {known.name} set successfully",
+        set_at=state.set_at,
+        version=state.version,
+        warnings=list(checked.warnings),
+    )
 
 
 @router.get(
@@ -84,15 +102,16 @@ async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsO
     With `as_of` the log is asked what was in effect then; `state` and `last_used_at` are as of then, but may miss calls
     of that very hour; `encryption_status` still says what can be opened now.
     """
-    if as_of is None:
-        return await listed_now(services, tenant_id)
-    if as_of > services.clock() + _CLOCKS_DIFFER:
+    if as_of is not None and as_of > services.clock() + _CLOCKS_DIFFER:
         raise InvalidRequestError(
             [InvalidField("as_of", "must not be in the future: what will be in effect is not known")]
         )
     await _show_what_was_seen(services)
-    past = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
-    return CredentialList(credentials=[view_of(status) for status in past])
+    if as_of is None:
+        found: Sequence[CredentialStatus] = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
+    else:
+        found = await run_in_threadpool(services.past.of_tenant, tenant_id, as_of)
+    return CredentialList(credentials=[view_of(status) for status in found])
 
 
 @router.get(
@@ -178,42 +197,6 @@ def list_credential_history(
     return page_of(services, exchange, wanted, "history", request, response)
 
 
-async def set_to(
-    services: Services,
-    tenant_id: str,
-    provider: str,
-    body: CredentialBody,
-    meta: CommandMeta,
-    precondition: Precondition,
-) -> tuple[CredentialSetAnswer, str]:
-    """Carry out a PUT and return its answer and entity tag. Raises ServiceError."""
-    known = services.providers.named(provider)
-    config = CredentialConfig(body.endpoint, body.api_version, body.deployment_name)
-    checked = check(known, body.api_key.get_secret_value(), config, services.endpoint_rules)
-    command = SetCredential(
-        tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
-    )
-    state = await services.carry_out(command)
-    assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
-    answer = CredentialSetAnswer(
-        tenant_id=tenant_id,
-        provider=known.name,
-        masked_key=state.masked_key,
-        message=f"API credential for {known.name} set successfully",
-        set_at=state.set_at,
-        version=state.version,
-        warnings=list(checked.warnings),
-    )
-    return answer, entity_tag(state.version)
-
-
-async def listed_now(services: Services, tenant_id: str) -> CredentialList:
-    """Return what a tenant has now. Raises ServiceError."""
-    await _show_what_was_seen(services)
-    found = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
-    return CredentialList(credentials=[view_of(status) for status in found])
-
-
 async def _show_what_was_seen(services: Services) -> None:
     """Let what this node saw a moment ago, a call or a refusal, show in what is read next."""
     if services.usage_meter.waits():
@@ -221,8 +204,7 @@ async def _show_what_was_seen(services: Services) -> None:
 
 
 def _known_once(services: Services, tenant_id: str, provider: str) -> str:
-    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises
-    NotFoundError.
+    """Return the name of a provider that is known, or was when it got the tenant's credential. Raises NotFoundError.
 
     What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
     """
@@ -253,14 +235,6 @@ def view_of(status: CredentialStatus) -> CredentialView:
         key_id=sealed.key_id,
         last_used_at=status.last_used_at,
     )
-
-
-def _route(name: str) -> BaseRoute:
-    return next(route for route in router.routes if getattr(route, "name", None) == name)
-
-
-SET_ROUTE, LIST_ROUTE = _route("set_credential"), _route("list_credentials")
-"""What logs and counters know these requests by, also where they are answered past routing."""
 
 
 def _settings(config: CredentialConfig) -> dict[SettingName, str]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import ENCRYPTION_KEYS
 from api.front.problems import HttpError
 from api.front.services import ServicesOf
@@ -32,7 +33,9 @@ from api.rest.rotation_events import rotation_events
 from domain.errors import InvalidField, InvalidRequestError
 from domain.operations.rotation import EncryptionKeys
 
-router = APIRouter(prefix=ENCRYPTION_KEYS, tags=["encryption keys"], dependencies=[AUTHENTICATED])
+router = APIRouter(
+    route_class=Operation, prefix=ENCRYPTION_KEYS, tags=["encryption keys"], dependencies=[AUTHENTICATED]
+)
 
 _LOCATION: dict[str, Any] = {
     "Location": {"description": "Where to ask about the rotation.", "schema": {"type": "string"}}
@@ -43,13 +46,13 @@ _EVENTS: dict[str, Any] = {
 }
 
 
-async def _keys_of(services: ServicesOf) -> EncryptionKeys:
+def _keys_of(services: ServicesOf) -> EncryptionKeys:
     if services.encryption_keys is None:
         raise HttpError("feature_disabled", "This service has no encryption key: tenant credentials are off.")
     return services.encryption_keys
 
 
-async def _no_body(exchange: ExchangeOf) -> None:
+def _no_body(exchange: ExchangeOf) -> None:
     """Refuse members of a body: an option that is ignored would be taken for obeyed."""
     if exchange.body:
         raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.front.exchange import AUTHENTICATED
+from api.front.operation import Operation
 from api.front.paths import FLEET, UUID_PATTERN
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -21,7 +22,7 @@ from api.rest.schemas import Absent, CredentialView, Instant, Limit, Moment, Pro
 from domain.credentials.fleet import CURSOR_PATTERN, CredentialPlace, FleetFilter, TenantSummary
 from domain.credentials.stored import CredentialState, CredentialStatus
 
-router = APIRouter(prefix=FLEET, tags=["fleet"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=FLEET, tags=["fleet"], dependencies=[AUTHENTICATED])
 
 KeyId = Annotated[
     Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")] | Absent,

@@ -7,10 +7,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
 from api.front.json_response import json_response
+from api.front.operation import Operation
 from api.front.services import CheckResult, ServicesOf
 from api.rest.openapi import answer
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(route_class=Operation, tags=["operation"])
 
 READINESS_SECONDS = 5.0
 _CHECKS_SCHEMA = {

@@ -38,11 +38,11 @@ def entity_tag(version: int) -> str:
 
 def matches_tag(request: Request, version: int) -> bool:
     """Say whether `If-None-Match` names this version, so that a GET may answer 304. Weak tags count (13.1.2)."""
-    value = _header(request, "if-none-match")
+    value = _header(request, b"if-none-match")
     return value is not None and (value == "*" or version in _versions(value, "If-None-Match", weak=True))
 
 
-async def _precondition(
+def _precondition(
     request: Request,
     if_match: Annotated[
         str | Absent, Header(alias="If-Match", description="Only if it is at this version."), TAGS
@@ -53,12 +53,12 @@ async def _precondition(
 ) -> Precondition:
     """Return the stated precondition. Parameters are for the documentation: repeated headers are read as one list."""
     versions, exists = None, None
-    if (wanted := _header(request, "if-match")) is not None:
+    if (wanted := _header(request, b"if-match")) is not None:
         if wanted == "*":
             exists = True
         else:
             versions = _versions(wanted, "If-Match", weak=False)
-    if (unwanted := _header(request, "if-none-match")) is not None:
+    if (unwanted := _header(request, b"if-none-match")) is not None:
         if unwanted != "*":
             raise HttpError("malformed-header", "If-None-Match may only be * here; use If-Match for a version.")
         # Both at once can never hold; an empty set of versions says that.
@@ -66,7 +66,7 @@ async def _precondition(
     return Precondition(versions, exists)
 
 
-async def _command_meta(
+def _command_meta(
     request: Request,
     exchange: ExchangeOf,
     idempotency_key: Annotated[
@@ -79,7 +79,7 @@ async def _command_meta(
     ] = None,
 ) -> CommandMeta:
     """Return who asks, why, and which command it is. The guard has read the reason; here it is documented."""
-    sent = request.headers.getlist("idempotency-key")
+    sent = _lines(request, b"idempotency-key")
     if not sent:
         return exchange.meta(str(uuid4()))
     key = sent[0].strip()
@@ -95,9 +95,14 @@ PreconditionOf = Annotated[Precondition, Depends(_precondition)]
 CommandMetaOf = Annotated[CommandMeta, Depends(_command_meta)]
 
 
-def _header(request: Request, name: str) -> str | None:
-    lines = request.headers.getlist(name)
+def _header(request: Request, name: bytes) -> str | None:
+    lines = _lines(request, name)
     return ", ".join(lines).strip() if lines else None
+
+
+def _lines(request: Request, name: bytes) -> list[str]:
+    """Return the values of a header, one for each line of it. name: in lower case."""
+    return [value.decode("latin-1") for sent, value in request.scope["headers"] if sent == name]
 
 
 def _versions(value: str, name: str, *, weak: bool) -> frozenset[int]:

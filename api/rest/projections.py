@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.front.exchange import AUTHENTICATED
+from api.front.operation import Operation
 from api.front.paths import PROJECTIONS
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -27,7 +28,7 @@ from api.rest.projection_shapes import (
 )
 from domain.errors import InvalidField, InvalidRequestError
 
-router = APIRouter(prefix=PROJECTIONS, tags=["projections"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=PROJECTIONS, tags=["projections"], dependencies=[AUTHENTICATED])
 
 _LOCATION: dict[str, Any] = {
     "Location": {"description": "Where to ask about the replay.", "schema": {"type": "string"}}

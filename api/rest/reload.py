@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import RELOAD
 from api.front.services import ServicesOf
 from api.front.validation import only_query
 from api.rest.openapi import ADMIN, BODY, answer, problems
 from domain.errors import InvalidField, InvalidRequestError
 
-router = APIRouter(tags=["operation"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, tags=["operation"], dependencies=[AUTHENTICATED])
 
 _EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["DATABASE_URL"], "warnings": []}
 
@@ -29,7 +30,7 @@ class ReloadAnswer(BaseModel):
     warnings: Annotated[list[str], Field(description="Not wrong, worth knowing.")]
 
 
-async def _no_body(exchange: ExchangeOf) -> None:
+def _no_body(exchange: ExchangeOf) -> None:
     if exchange.body:
         raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
 

@@ -6,6 +6,7 @@ Promises: decrypts nothing, sends nothing; a refusal that a call would meet is a
 from fastapi import APIRouter
 
 from api.front.exchange import AUTHENTICATED
+from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -16,7 +17,7 @@ from domain.calls.models import Model
 from domain.credentials.resolution import Route
 from domain.errors import UnresolvableError
 
-router = APIRouter(prefix=SYSADMIN, tags=["resolution"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=SYSADMIN, tags=["resolution"], dependencies=[AUTHENTICATED])
 
 
 @router.get(

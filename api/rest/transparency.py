@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -23,7 +24,7 @@ from api.rest.schemas import POSITION_MAX, Absent, TenantFilter
 from domain.errors import ServiceError
 from domain.proofs.proofs import ProvenLeaf, SignedCheckpoint
 
-router = APIRouter(prefix=AUDIT, tags=["audit proofs"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit proofs"], dependencies=[AUTHENTICATED])
 
 _HASH = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 _NOTE = (

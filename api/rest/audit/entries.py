@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
@@ -22,7 +23,7 @@ from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditP
 from domain.audit.entries import AuditEntry, AuditFilter, entry_not_found
 from domain.audit.query import recorded_query
 
-router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 
 Before = Annotated[
     Annotated[int, Query(ge=1, le=POSITION_MAX)] | Absent, Query(description="Only entries before this position.")

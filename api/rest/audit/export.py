@@ -16,6 +16,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -35,7 +36,7 @@ REACH = 50_000
 """Positions that one page looks through at most: a filter that hardly anything fits must not outlast the deadline of
 the database."""
 
-router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 _log = logging.getLogger("keyledger.audit")
 
 _ANSWER: dict[str, Any] = {

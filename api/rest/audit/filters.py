@@ -38,7 +38,7 @@ FILTER_NAMES = (
 _TEXT_MAX = 200
 
 
-async def _filter(
+def _filter(
     *,
     services: ServicesOf,
     q: Annotated[

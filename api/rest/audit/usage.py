@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -21,7 +22,7 @@ from domain.audit.entries import AuditFilter
 from domain.audit.query import format_query
 from domain.audit.usage import CURSOR_PATTERN, UsageFilter, UsagePlace, UsageRecord
 
-router = APIRouter(prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 
 AfterPlace = Annotated[
     Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)] | Absent,

@@ -13,6 +13,7 @@ from api.front.departure import until_client_leaves
 from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
 from api.front.json_response import json_response
 from api.front.metrics import Metrics, MetricsOf
+from api.front.operation import Operation
 from api.front.paths import OPENAI
 from api.front.services import ServicesOf
 from api.rest.calls.event_stream import EventStream
@@ -22,7 +23,7 @@ from api.rest.schemas import TenantId
 from domain.calls.models import Answer, AnswerStream, Model
 from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
-router = APIRouter(prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Operation, prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
 
 
 @router.post("/chat/completions", operation_id="createChatCompletion", summary="Complete a chat", **CHAT)

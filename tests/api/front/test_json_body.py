@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.front.json_body import DEPTH_MAX, parse
 from api.front.problems import HttpError
-from api.front.strict_json import DEPTH_MAX, parse
 
 DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
 
