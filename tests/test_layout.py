@@ -7,6 +7,7 @@ import sysconfig
 from importlib import import_module
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -15,6 +16,8 @@ from domain.credentials.key_shapes import holds_key
 
 ROOT = Path(keyledger.__file__).parents[1]
 PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]
+FUNCTION_MAX, MODULE_MAX, MODULE_MEDIAN_MAX = 45, 300, 100
+"""Lines, with blank lines and docstrings."""
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -68,6 +71,28 @@ def test_no_text_of_the_program_is_masked_by_its_own_guard():
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert [text for text in texts if holds_key(text)] == []
+
+
+def _modules() -> dict[str, str]:
+    """The text of every module of the packages, by its path."""
+    files = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
+
+
+def test_no_function_is_longer_than_a_screen():
+    lengths = {
+        f"{module}::{node.name}": node.end_lineno - node.lineno + 1
+        for module, text in _modules().items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    }
+    assert {name: length for name, length in lengths.items() if length > FUNCTION_MAX} == {}
+
+
+def test_modules_are_short():
+    lengths = {module: len(text.splitlines()) for module, text in _modules().items()}
+    assert {module: length for module, length in lengths.items() if length > MODULE_MAX} == {}
+    assert median(lengths.values()) <= MODULE_MEDIAN_MAX
 
 
 def test_imports_point_the_way_the_design_says():
