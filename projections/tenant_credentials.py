@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from domain.audit.events import CredentialRejected, acceptance_stream
+from domain.credentials.acceptance import CredentialRejected, acceptance_stream
 from domain.credentials.credential import Credential, CredentialDeleted, evolve, stream_id
 from domain.credentials.fleet import CredentialPlace, Lodged
 from domain.credentials.providers import CredentialConfig
