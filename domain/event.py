@@ -1,4 +1,4 @@
-"""What every event of the log carries, whatever it is about: who asked, in which role, from where and why."""
+"""The members that every event carries: who caused it, in which role, from where and why."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _RECORDS = UUID("2f5c1c0a-6a0e-5b0d-8b1a-94d5b0a7e6c1")
 
 
 class CommandSource(StrEnum):
-    """Which door a command came through. `rotation`: an encryption key is rotated. `service`: a service by itself."""
+    """How a command came in. `rotation`: from a rotation of the encryption key. `service`: from a service itself."""
 
     API = "api"
     CLI = "cli"
@@ -24,11 +24,11 @@ class CommandSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommandMeta:
-    """Who asks, and which request it is. `command_id` makes the command happen once however often it is sent.
+    """The caller of a command, and the request. A command with the same `command_id` takes effect once.
 
     may_repeat: the caller chose the command id and may have sent it before.
-    role: of the key that was presented, or `operator` for who works on the database itself. source: see
-    `CommandSource`. client_address: of the peer, without a port; None where there is none. reason: the caller's words.
+    role: of the key that was presented, or `operator` for a command that works on the database directly. source: see
+    `CommandSource`. client_address: of the peer, without a port; None if there is none. reason: as given.
     """
 
     actor: str
@@ -43,7 +43,7 @@ class CommandMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened. `originator_*` are the event store's words for stream and version.
+    """Something that happened. originator_id: its stream. originator_version: its place in the stream, from 1.
 
     TOPIC: the name under which it is stored, for ever; never a Python path. Members may have the types `str`,
     `str | None`, `int` (a count) and `float` (seconds).
@@ -85,7 +85,7 @@ def record_stream(command_id: str) -> UUID:
 
 
 class EventEnvelope(TypedDict):
-    """The members of every event, to be given to the constructor of one."""
+    """The members of every event, as arguments of its constructor."""
 
     originator_id: UUID
     originator_version: int
@@ -100,7 +100,7 @@ class EventEnvelope(TypedDict):
 
 
 def envelope(stream: UUID, version: int, meta: CommandMeta, now: datetime) -> EventEnvelope:
-    """Return the members that an event caused by the command of `meta` has at this place in its stream."""
+    """Return the common members of an event that a command causes. version: in `stream`, from 1. now: in UTC."""
     return {
         "originator_id": stream,
         "originator_version": version,

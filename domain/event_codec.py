@@ -1,9 +1,9 @@
-"""Events as the log stores them: a closed registry of topics, and canonical JSON.
+"""Encodes and decodes events as the log stores them: canonical JSON, by a closed registry of topics.
 
-Promises: the bytes of an event are the same on every machine; what `decode` returns has passed the same checks as a new
-event; an old shape is brought to the present one by an upcaster, so every released event stays readable for ever.
-Refuses: a topic that is not in the registry (a stored topic is never imported), missing, unknown or mistyped members,
-an event that is not in its own stream. The reason is a code; stored values are not repeated.
+Promises: the bytes of an event are the same on every machine. A decoded event has passed the same checks as a new one.
+Upcasters bring older class versions to the present one, so every released event stays readable for ever.
+Refuses: a topic that is not in the catalogue (a stored topic never decides what is imported), missing, unknown or
+mistyped members, and an event in another stream than its own. The reason is a code; stored values are not repeated.
 """
 
 import json
@@ -57,20 +57,20 @@ def _seconds(value: object) -> float:
 
 
 _CHECKS: Mapping[object, _Check] = {str: _text, str | None: _optional_text, int: _count, float: _seconds}
-"""By the type of a field, what its stored member must pass. A field of another type stops the start."""
+"""By the type of a field, the check for its stored member. A field of any other type fails the import."""
 
 
 class _Plan:
-    """How `decode` reads one kind of event, worked out once: a replay decodes millions.
+    """The prepared steps of decoding one event type; a replay decodes millions of events.
 
-    names: of the fields that are stored as they are.
-    checks: by name, in the order of the canonical form, what a member must pass.
-    canonical: matches the canonical bytes of the present shape if all members would pass their checks, and gives them.
-    It is narrower than JSON (no escape, no white space), never wider: what it does not match is parsed and checked one
-    by one. None where there are numbers.
-    plain, time, sealing: pick the values that fields take as they are, the timestamp, and those of `CredentialSealed`.
-    writers, sealed_writers: write them into the slots of an event, which is all the constructor of a frozen data class
-    does, at a third of its cost.
+    names: the fields whose values are stored unchanged.
+    checks: by name, in canonical order, the check for each member.
+    canonical: matches the canonical bytes of the present class version if all members would pass their checks, and
+    captures the members. It matches less than JSON allows (no escapes, no white space), never more; anything else is
+    parsed and checked member by member. None for event types with numbers.
+    plain, time, sealing: pick the values of unchanged fields, the timestamp, and the fields of `CredentialSealed`.
+    writers, sealed_writers: write values into the slots of an event. The constructor of a frozen data class does
+    the same at three times the cost.
     """
 
     __slots__ = ("canonical", "checks", "event", "names", "plain", "sealed_writers", "sealing", "time", "writers")
@@ -116,7 +116,7 @@ def _writers(event: type[Event], names: Iterable[str]) -> tuple[Callable[[Event,
 _PLANS: Mapping[str, _Plan] = {topic: _Plan(event) for topic, event in BY_TOPIC.items()}
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _config = lru_cache(1 << 10)(CredentialConfig)
-"""Most credentials have the same few settings, and the objects do not change."""
+"""Most credentials share a few settings, and the objects are immutable."""
 
 
 def encode(event: Event) -> bytes:
@@ -133,7 +133,7 @@ def encode(event: Event) -> bytes:
 
 
 def decode(originator_id: UUID, originator_version: int, topic: str, state: bytes) -> Event:
-    """Return the event that a row of the log holds. Raises CredentialIntegrityError."""
+    """Return the event stored in a row of the log. Raises CredentialIntegrityError."""
     plan = _PLANS.get(topic)
     if plan is None:
         raise CredentialIntegrityError("event-topic-unknown")
@@ -147,7 +147,7 @@ def decode(originator_id: UUID, originator_version: int, topic: str, state: byte
 
 
 def _values(plan: _Plan, state: bytes) -> tuple[object, ...]:
-    """Return the values of all members, checked, in the order of the canonical form."""
+    """Return the checked values of all members, in canonical order."""
     text = state.decode()
     if plan.canonical is not None and (match := plan.canonical(text)) is not None:
         return match.groups()
@@ -188,7 +188,7 @@ def _event(plan: _Plan, values: tuple[object, ...], originator_id: UUID, origina
 
 
 def _time(value: object) -> datetime:
-    time = datetime.fromisoformat(value)  # type: ignore[arg-type]  # a text, by the checks of `_build`
+    time = datetime.fromisoformat(value)  # type: ignore[arg-type]  # a text, by its check
     if time.tzinfo is UTC:
         return time
     if time.utcoffset() is None:

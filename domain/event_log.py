@@ -1,4 +1,4 @@
-"""The append-only log, as the domain needs it."""
+"""The contract of the append-only log."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -11,23 +11,23 @@ class EventLog(Protocol):
     """The append-only log. Raises StoreUnavailableError when the database does not answer."""
 
     def last(self, stream: UUID) -> Event | None:
-        """Return the newest event of a stream."""
+        """Return the newest event of a stream, or None if it has none."""
         ...
 
     def newest(self, streams: Sequence[UUID]) -> Mapping[UUID, Event]:
-        """Return the newest event of each stream that has any, all read in one statement."""
+        """Return the newest event of each stream that has one, read in one statement."""
         ...
 
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
-        """Return the events that commands caused, by stream and command id, all read in one statement."""
+        """Return the first event of each wanted stream and command id that exists, read in one statement."""
         ...
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store the events and the current view together, or nothing.
+        """Store the events and their rows of the current projection together, or nothing.
 
-        Texts pass the gate `domain.credentials.recording` first.
+        Keys in their texts are masked first (`domain.credentials.recording`).
 
-        Once it returns they survive a crash. Raises VersionConflictError when a version is taken (also when the same
+        Once it returns, they survive a crash. Raises VersionConflictError when a version is taken (also when the same
         command was stored and its answer lost: look for the command id) and StoreUnavailableError when the outcome is
         unknown.
         """

@@ -1,6 +1,6 @@
-"""Which request the running task serves, for parts that are too deep to be told: who calls a model tells no request id.
+"""The current task's request id, for code too deep to be passed it.
 
-Set where a request comes in; a task that was not started by one has none. It decides about nothing.
+It is set where a request comes in. A task that no request started has none. No decision depends on it.
 """
 
 from contextvars import ContextVar

@@ -1,8 +1,8 @@
-"""Names that a caller made up: which of them may be said back, and what was probably meant.
+"""Errors for unknown names, with a suggestion of the known name that the caller probably meant.
 
-Promises: a name is repeated only when it is a plain identifier and cannot be taken for a key pasted in the wrong place:
-none with the prefix of one, none that is long and holds digits, none that mixes digits with both letter cases as random
-text does. Every other is called unknown, and nothing else.
+Promises: an error repeats a name only when it is a plain identifier that cannot be an API key pasted in the wrong
+place. A name may be a key when it has the prefix of one, when it is long and has digits, or when it mixes digits with
+both letter cases, as random text does. Such a name is called unknown and not repeated.
 """
 
 import re
@@ -19,11 +19,11 @@ _PREFIX = re.compile(
 _LONG = 20
 _RANDOM = 12
 _NEARLY = 0.75
-"""How alike two names are when one is taken for a slip of the other, from 0 to 1."""
+"""The similarity, from 0 to 1, from which on one name is taken for a misspelling of another."""
 
 
 def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> InvalidField:
-    """Return the fault of a name that is none of `known`. kind: what it is called, such as `field`. rule: ends it."""
+    """Return the error for a name not in `known`. kind: of name, such as `field`. rule: ends the error's text."""
     if not _may_be_said(name):
         return InvalidField(f"an unknown {kind}", f"is not accepted; {rule}")
     meant = probably_meant(name, known)
@@ -31,7 +31,7 @@ def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> Inv
 
 
 def probably_meant(name: str, known: Collection[str]) -> str | None:
-    """Return which of `known` a name is a slip of, or None."""
+    """Return the name in `known` of which `name` is probably a misspelling, or None."""
     spelt = {one.lower(): one for one in known}
     nearest = get_close_matches(name.lower().replace("-", "_"), spelt, 1, _NEARLY)
     return spelt[nearest[0]] if nearest else None

@@ -1,1 +1,1 @@
-"""What is recorded of who did what, how it is found again, and who used a credential."""
+"""The audit: recorded events, the language that searches them, and counts of credential use."""

@@ -1,7 +1,7 @@
-"""The audit in the words of its readers: one entry for each event, in log order, without any secret.
+"""Audit entries: one for each event, in the order of the log, without any secret.
 
-`facts_of` is the one place that says what an event tells an auditor; the audit trail and the transparency log both show
-what it returns. It is a pure function of the event, so both can be computed again at any time.
+`facts_of` alone decides which facts of an event auditors see; the audit trail and the transparency log both show them.
+It is a pure function of the event, so both can be replayed at any time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,17 @@ class Action(StrEnum):
 
 
 OF_A_CREDENTIAL = tuple(action for action in Action if BY_ACTION[action][0].subject is Subject.CREDENTIAL)
-"""What happens to a credential; the rest is about requests, keys and the log."""
+"""The actions on credentials; the others are about requests, keys and the log."""
 
 _ACTIONS: Mapping[type[Event], tuple[Action, Action]] = {
     event: (Action(event.DEFINITION.actions[0].name), Action(event.DEFINITION.actions[-1].name)) for event in EVENTS
 }
-"""By event type, what an event did where its stream had nothing, and where it had something."""
+"""By event type, the action of an event whose stream held nothing, and of one whose stream held something."""
 _NOTHING_THERE = frozenset({None, *(event.TOPIC for event in EVENTS if event.DEFINITION.removes)})
 
 
 def action_of(event: Event, before: str | None) -> Action:
-    """Return what `event` did to a stream whose event before it has the topic `before`. None: it is the first."""
+    """Return the action of `event`. before: the topic of the event before it in its stream; None if it is the first."""
     first, again = _ACTIONS[type(event)]
     return first if before in _NOTHING_THERE else again
 
@@ -52,7 +52,7 @@ _SUCCESS, _FAILED = Outcome.SUCCESS.value, Outcome.FAILED.value
 
 
 class Facts(NamedTuple):
-    """What an event tells an auditor besides its envelope, its stream and its position."""
+    """The facts of an event for auditors, besides its common members, its stream and its position."""
 
     outcome: str
     tenant_id: str | None
@@ -64,7 +64,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(event: Event) -> Facts:
-    """Return what `event` tells an auditor. No secret is among it, nor a digest of one that anybody could try."""
+    """Return the facts of `event` for auditors. They hold no secret, and no digest that would let one be guessed."""
     if isinstance(event, CredentialSealed):
         return Facts(
             _SUCCESS,
@@ -89,18 +89,18 @@ def facts_of(event: Event) -> Facts:
 
 
 def _settings(config: CredentialConfig) -> Details:
-    """Return the settings that are set: where a key was sent from then on is as important as the key."""
+    """Return the settings that are set. The address a key is sent to matters as much as the key."""
     named = ((name, getattr(config, name)) for name in CONFIG_FIELDS)
     return {name: value for name, value in named if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what, to which credential, to the encryption keys or to the whole log, when, from where and why.
+    """One entry: the action, its subject, the caller, the time, the place and the reason.
 
-    position: place in the log. version: of the stream after it. tenant_id and provider are None for what was not done
-    to a credential. masked_key, key_id and fingerprint are None where no key is concerned. details: numbers and ids
-    that belong to the action alone.
+    position: in the log, from 1. version: of the stream after the event. tenant_id, provider: None if the event is not
+    about a credential. masked_key, key_id, fingerprint: None if no key is concerned. details: the members that only
+    events of this action have.
     """
 
     position: int
@@ -125,11 +125,11 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries a reader wants. `since` is included, `until` is not.
+    """The entries to read.
 
-    after, before: positions, neither included. newest_first: the order; oldest come first without it. texts: each is
-    somewhere in the entry, whatever the case; so is `reason` in its reason. of_credential: only what happens to
-    credentials.
+    since, until: times; `since` is included, `until` is not. after, before: positions, neither included. newest_first:
+    the order; otherwise oldest first. texts: each must occur anywhere in the entry, in any letter case; `reason` must
+    occur in its reason. of_credential: only actions on credentials.
     """
 
     tenant_id: str | None = None
@@ -151,10 +151,10 @@ class AuditFilter:
 
 
 class AuditTrail(Protocol):
-    """Who did what when. Catches up with the log before it answers, so a reader sees every acknowledged write."""
+    """The audit entries. Catches up with the log before each answer, so a reader sees every acknowledged write."""
 
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that fit, in the order of the log."""
+        """Return the entries that match, in the order of the filter."""
         ...
 
 

@@ -1,10 +1,8 @@
-"""What the log keeps besides changes: refused requests, reads of the audit, providers' refusals, replays, policy.
+"""Records of requests: refused requests, and reads and exports of the audit.
 
-They are events of the same log, so positions, append-only storage and proofs cover them too. A record that stands alone
-has a stream of its own, named by its command id: recording never conflicts with anything, and a record that is sent
-twice is stored once. What has a past (whether a provider takes a credential, what the policy is) has a stream for it.
-Promises: nothing that a caller sent is kept but what was recognised: the template of a route, a valid tenant, a known
-provider, a filter in canonical form.
+They are events of the same log as changes, so positions, append-only storage and proofs cover them too.
+Promises: of what a caller sent, a record holds only what was recognised: the template of a route, a valid tenant, a
+known provider, a filter in canonical form.
 """
 
 from dataclasses import dataclass
@@ -26,10 +24,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A request that was answered with an error, as far as the audit tells of it.
+    """The facts about a refused request that the audit records.
 
-    outcome: denied or failed. route: the template of the path, or `unrouted`. status: of the answer. code: of the
-    problem. tenant_id, provider: None where the request named none that is valid.
+    outcome: denied or failed. route: the template of the path, or `unrouted`. status: the HTTP status of the answer.
+    code: of the problem. tenant_id, provider: None if the request named no valid one.
     """
 
     outcome: Outcome
@@ -43,7 +41,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused(RecordEvent):
-    """A `Refusal`. `count`: how many alike, one after the other, this record stands for."""
+    """Refused requests. count: the number of consecutive equal refusals that this record stands for."""
 
     TOPIC: ClassVar[str] = "RequestRefused"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -63,7 +61,7 @@ class RequestRefused(RecordEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRead(RecordEvent):
-    """Somebody read the audit. view: what of it. query: the filter, None for all of it. `count`: how often, alike."""
+    """A caller read the audit. view: the part read. query: the filter; None for no filter. count: of equal reads."""
 
     TOPIC: ClassVar[str] = "AuditRead"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -76,7 +74,7 @@ class AuditRead(RecordEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditExported(RecordEvent):
-    """Somebody took a copy of the audit away. format: of the copy. query: the filter, None for all of it."""
+    """A caller exported the audit. format: of the copy. query: the filter; None for no filter."""
 
     TOPIC: ClassVar[str] = "AuditExported"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -89,7 +87,7 @@ class AuditExported(RecordEvent):
 
 
 def request_refused(meta: CommandMeta, now: datetime, refusal: Refusal, count: int = 1) -> RequestRefused:
-    """Return the record of refused requests."""
+    """Return the record of `count` equal refused requests."""
     return RequestRefused(
         **envelope(record_stream(meta.command_id), 1, meta, now),
         outcome=refusal.outcome.value,
@@ -104,30 +102,30 @@ def request_refused(meta: CommandMeta, now: datetime, refusal: Refusal, count: i
 
 
 def audit_read(meta: CommandMeta, now: datetime, view: str, query: str | None, count: int = 1) -> AuditRead:
-    """Return the record of reads of the audit."""
+    """Return the record of `count` equal reads of the audit."""
     return AuditRead(**envelope(record_stream(meta.command_id), 1, meta, now), view=view, query=query, count=count)
 
 
 def audit_exported(meta: CommandMeta, now: datetime, form: str, query: str | None) -> AuditExported:
-    """Return the record of an export."""
+    """Return the record of an export. form: of the copy."""
     return AuditExported(**envelope(record_stream(meta.command_id), 1, meta, now), format=form, query=query)
 
 
 class AuditRecorder(Protocol):
-    """Records what happened besides changes. Alike things in a row are counted, so nobody can flood it."""
+    """Records requests. Consecutive equal ones share one record, so a flood of requests does not flood the log."""
 
     def refused(self, meta: CommandMeta, refusal: Refusal) -> None:
-        """Note a refused request. Never blocks; it is stored within about a second."""
+        """Note a refused request, to be stored within about a second. Never blocks."""
         ...
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
-        """Record a read of the audit: the first of its kind at once, more are counted. Raises StoreUnavailableError."""
+        """Record a read of the audit: the first at once, then counts of equal ones. Raises StoreUnavailableError."""
         ...
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:
-        """Record an export before it is given. Raises StoreUnavailableError."""
+        """Record an export, before it is sent. Raises StoreUnavailableError."""
         ...
 
     def flush(self) -> None:
-        """Store what was noted. Raises StoreUnavailableError; what could not be stored is kept."""
+        """Store what was noted. Raises StoreUnavailableError, and then keeps it for the next flush."""
         ...

@@ -1,4 +1,4 @@
-"""The formats in which copies of the audit are given away. `api.rest.audit.formats` writes them."""
+"""The formats in which the audit can be exported. `api.rest.audit.formats` writes them."""
 
 from enum import StrEnum
 

@@ -1,8 +1,8 @@
 """The leaf of one event in the tree over the log: the audit record of the event, with a digest of its row.
 
-Promises: a leaf is a pure function of a stored row, the same on every machine and for ever; any changed byte of the row
-changes it. It holds no secret, and no digest of one that anybody could try: the digest covers a sealed token, which is
-random. The members are those of `domain.audit.record`.
+Promises: a leaf is a pure function of a stored row, the same on every machine and for ever; changing any byte of the
+row changes the leaf. It holds no secret, and no digest that would let one be guessed: the digest covers a sealed token,
+which is random. The members are those of `domain.audit.record`.
 """
 
 from datetime import UTC
@@ -18,7 +18,7 @@ _STREAM_SIZE = (16).to_bytes(4, "big")
 
 
 def row_digest(position: int, stream: UUID, version: int, topic: str, state: bytes) -> str:
-    """Return `sha256:` and the digest of a row, each part behind its length, so that no two rows read the same."""
+    """Return `sha256:` and the digest of a row. The length before each part keeps rows from being hashed alike."""
     digest = sha256(_STREAM_SIZE + stream.bytes)
     for part in (b"%d" % version, topic.encode(), state, b"%d" % position):
         digest.update(len(part).to_bytes(4, "big") + part)
@@ -26,9 +26,9 @@ def row_digest(position: int, stream: UUID, version: int, topic: str, state: byt
 
 
 def leaf_of(position: int, event: Event, state: bytes) -> bytes:
-    """Return the leaf of an event. position: in the log, from 1. state: its members as they are stored.
+    """Return the leaf of an event. position: in the log, from 1. state: the stored bytes of its members.
 
-    It is what `audit_record.spell` makes of the members, written down in order: a replay makes millions.
+    The result equals `record.spell` of the members; writing them in order is faster, and a replay makes millions.
     """
     outcome, tenant_id, provider, masked_key, key_id, fingerprint, details = facts_of(event)
     digest = row_digest(position, event.originator_id, event.originator_version, event.TOPIC, state)

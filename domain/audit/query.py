@@ -1,12 +1,12 @@
-"""The one language in which readers of the audit say what they want, on the command line, over HTTP and on pages.
+"""The search language of the audit, on the command line and over HTTP.
 
     tenant:8b0f6c1e-3d52-4a71-9e0c-5f2d7a64b913 action:deleted since:24h "ticket 4711"
 
-Terms are separated by blanks and all of them must hold. `name:value` looks at one member, `reason:words` into what was
-given as the reason; anything else is text that an entry must contain somewhere. Values with blanks stand in double
-quotes. Times are RFC 3339, a day (2026-01-31, from midnight UTC), or how long ago: 90m, 24h, 7d.
-Promises: `parse` and `format_query` are each other's inverse; a fault names the term by its name, never by its value.
-Refuses: a value with the shape of an API key. No entry holds one, so nothing would be found; the search is recorded.
+Terms are separated by spaces, and an entry must match all of them. `name:value` matches one member, `reason:words` a
+part of the reason; any other term is text that the entry must contain. Values with spaces are quoted with double
+quotes. Times are RFC 3339, a day (2026-01-31, from midnight UTC), or a time ago: 90m, 24h, 7d.
+Promises: `parse` and `format_query` are inverse to each other. An error refers to a term by its name, never its value.
+Refuses: a value with the form of an API key. No entry contains one, so the search would find nothing, but be recorded.
 """
 
 import re
@@ -25,7 +25,7 @@ from domain.errors import InvalidField, InvalidRequestError
 
 QUERY_MAX = 1000
 _NAME_KEPT = 24
-"""Characters from which on the name of an actor could as well be an API key."""
+"""The length, in characters, from which on the name of an actor could be an API key."""
 _TERM = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"]+))(?=\s|$)')
 _NO_VALUE = re.compile(r"[a-z_]+:")
 _AGO = re.compile(r"([0-9]{1,5})([mhd])")
@@ -36,11 +36,11 @@ _TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z, a day such as 2026-01
 _PROVIDER = re.compile(NAME_PATTERN)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
 KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
-"""The forms of the names by which an encryption key and an API key are known."""
+"""The forms of a key id and of a fingerprint."""
 
 
 def parse(text: str, now: datetime) -> AuditFilter:
-    """Return the filter that `text` describes; an empty text wants everything. now: what times ago count from.
+    """Return the filter that `text` describes; an empty text matches every entry. now: for times ago.
 
     Raises InvalidRequestError with a fault for each term that cannot be understood.
     """
@@ -57,7 +57,7 @@ def parse(text: str, now: datetime) -> AuditFilter:
             continue
         try:
             read = _READERS[name](value, now)
-        except ValueError as fault:  # its text is ours
+        except ValueError as fault:  # its text does not repeat the value
             faults.append(InvalidField(name, str(fault)))
             continue
         if name == "text":
@@ -70,17 +70,17 @@ def parse(text: str, now: datetime) -> AuditFilter:
 
 
 def format_query(wanted: AuditFilter) -> str | None:
-    """Return the filter in canonical form, without its place in the pages; None when it wants everything."""
+    """Return the filter in canonical form, without paging; None if it matches every entry."""
     stated = [(name, getattr(wanted, member)) for name, member in _MEMBER.items() if member != "texts"]
     named = [(name, value) for name, value in stated if value is not None] + [("text", text) for text in wanted.texts]
     return " ".join(f"{name}:{_quoted(_written(value))}" for name, value in named) or None
 
 
 def recorded_query(wanted: AuditFilter) -> str | None:
-    """Return the filter as the log keeps it for ever: canonical, with the mask alone of what could be an API key.
+    """Return the filter as it is recorded: in canonical form, with anything that could be an API key masked.
 
-    Somebody may look for a key by the key itself. Names shorter than `_NAME_KEPT` are kept: whose entries were looked
-    for is what the record is about.
+    A reader may search for a key by the key itself. Actors' names shorter than `_NAME_KEPT` are not masked, because the
+    record is to show whose entries were searched.
     """
     actor = None if wanted.actor is None else _masked(wanted.actor, _NAME_KEPT)
     reason = None if wanted.reason is None else _masked_words(wanted.reason) or None
@@ -93,7 +93,7 @@ def _masked_words(text: str) -> str:
 
 
 def _masked(word: str, length: int) -> str:
-    """Return a word, or its mask where it has that many characters or more."""
+    """Return a word, or its mask if it has `length` characters or more."""
     return word if len(word) < length else mask(word)
 
 
@@ -194,12 +194,12 @@ _READERS: Mapping[str, Callable[[str, datetime], object]] = {
     "reason": _text,
     "text": _text,
 }
-"""By the name of a term, what reads its value. Raises ValueError with a text of ours."""
+"""By the name of a term, the parser of its value. Raises ValueError; its text does not repeat the value."""
 
 _RENAMED = {"tenant": "tenant_id", "key": "key_id", "text": "texts"}
 _MEMBER: Mapping[str, str] = {name: _RENAMED.get(name, name) for name in _READERS}
 NAMES = tuple(_READERS)
-"""Every name that a term may have."""
+"""The names of terms."""
 
 assert set(_MEMBER.values()) <= {field.name for field in fields(AuditFilter)}  # noqa: S101  two tables, one truth
 

@@ -1,9 +1,9 @@
 """An audit record as a leaf of the Merkle tree: who did what, when, with what outcome. No secret, no hash of one.
 
-Promises: a record has one spelling, canonical JSON in UTF-8: members sorted, no white space; so whoever has the record
-can compute its leaf hash. Refuses: any other spelling, missing, unknown or mistyped members, with
-`ProofError`. Standard: RFC 8259 (JSON), RFC 3339 for times. The members are fixed: a leaf that was signed is
-never written anew.
+Promises: a record has exactly one encoding, canonical JSON in UTF-8 (sorted members, no white space), so the leaf hash
+can be computed from the record alone. Refuses: any other encoding, and missing, unknown or mistyped members, with
+`ProofError`. Standards: RFC 8259 (JSON), RFC 3339 for times. The members are fixed, because a signed leaf is never
+rewritten.
 """
 
 import json
@@ -27,14 +27,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
 
 
 class AuditRecord(NamedTuple):
-    """One record of the audit log; the members stand here as they stand in the leaf, sorted.
+    """One record of the audit log, with its members in the order of the leaf.
 
     position: in the log, from 1. stream, version: the record's place in its stream, from 1. type: the topic of the
-    event. time: UTC. event: "sha256:" and the digest of the stored row. role, source: with which right, and over which
-    way in. client_address, reason: where they are known. tenant_id, provider, masked_key, key_id, fingerprint: where
-    they apply. details: what belongs to the type alone.
+    event. time: UTC. event: "sha256:" and the digest of the stored row. role, source: of the caller, and the way the
+    command came in. client_address, reason: None if unknown. tenant_id, provider, masked_key, key_id, fingerprint: None
+    if they do not apply. details: the members that only this type has.
 
-    A tuple, because a verification makes millions, and this is the fastest there is that cannot be changed.
+    A tuple, because a verification makes millions of records and no other immutable type is as fast.
     """
 
     actor: str
@@ -67,12 +67,12 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
 def spell(members: Mapping[str, Any]) -> bytes:
-    """Return members in the one spelling of records. Whoever spells them knows that they are right."""
+    """Return the encoding of a record's members, without checking them."""
     return _ENCODER.encode(members).encode()
 
 
 def decode_record(leaf: bytes) -> AuditRecord:
-    """Return the record that a leaf is. Raises ProofError."""
+    """Return the record in a leaf. Raises ProofError."""
     if len(leaf) > MAX_ENTRY_SIZE:
         raise ProofError(f"a record has at most {MAX_ENTRY_SIZE} bytes")
     try:

@@ -1,7 +1,7 @@
-"""Who used a credential: calls counted by tenant, provider, version and hour, and how a reader pages through them.
+"""Use of credentials: calls counted by tenant, provider, version and hour, and the pages that readers see.
 
-Pages are in the order of `place`: oldest hour first, then tenant, provider and version. A record never changes place,
-and what is written after its hour is over adds to it, so a cursor stays good for ever.
+Pages are ordered by `place`: oldest hour first, then tenant, provider and version. A record never changes its place,
+and calls counted after its hour are added to it, so a cursor stays valid for ever.
 """
 
 import re
@@ -18,17 +18,17 @@ CURSOR_PATTERN = (
     "^([0-9]{1,7})[.]([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
     f"[.]({NAME_PATTERN})[.]([0-9]{{1,18}})$"
 )
-"""What a cursor looks like. Every text that fits is one."""
+"""The form of a cursor. Every text of this form is one."""
 _CURSOR = re.compile(CURSOR_PATTERN)
 
 
 def hour_of(moment: datetime) -> datetime:
-    """Return the first moment of the hour in UTC that a time is in."""
+    """Return the start of the hour, in UTC, that contains a time."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 class UsagePlace(NamedTuple):
-    """What a record is about, and its place among others. `version`: of the credential that was used."""
+    """The key of a record, and its place in the order. version: of the credential that was used."""
 
     hour: datetime
     tenant_id: str
@@ -36,12 +36,12 @@ class UsagePlace(NamedTuple):
     version: int
 
     def cursor(self) -> str:
-        """Return the place as one word of letters, digits, dots and hyphens. The hour is counted from 1970."""
+        """Return the place as a cursor of letters, digits, dots and hyphens. Hours are counted from 1970 UTC."""
         return f"{(self.hour - _EPOCH) // HOUR}.{self.tenant_id}.{self.provider}.{self.version}"
 
     @classmethod
     def read(cls, cursor: str) -> Self:
-        """Return the place that a cursor names. Raises ValueError."""
+        """Return the place that a cursor stands for. Raises ValueError."""
         match = _CURSOR.fullmatch(cursor)
         if match is None:
             raise ValueError("not a place among the records of usage")
@@ -51,9 +51,9 @@ class UsagePlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """How often a version of a credential served within an hour.
+    """The calls with one version of a credential within an hour.
 
-    calls: requests that were sent with it, or that tried to. failures: those that did not end in a right answer.
+    calls: the number of requests sent with it, or attempted. failures: the number that got no successful answer.
     """
 
     place: UsagePlace
@@ -64,7 +64,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which records a reader wants. Those of hours that begin at or after `since` and before `until`."""
+    """The records to read. since, until: bounds for the start of the hour; `since` is included, `until` is not."""
 
     tenant_id: str | None = None
     provider: str | None = None
@@ -75,7 +75,7 @@ class UsageFilter:
 
 
 class UsageMeter(Protocol):
-    """Counts who used a credential, and notices when a provider begins or ceases to refuse one."""
+    """Counts the use of credentials, and notices when a provider starts or stops rejecting one."""
 
     def used(
         self,
@@ -87,25 +87,25 @@ class UsageMeter(Protocol):
         rejected: bool,
         request_id: str | None = None,
     ) -> None:
-        """Count a call with a tenant's credential that ended. Never blocks, never raises; any thread may call it.
+        """Count a finished call with a tenant's credential. Never blocks or raises; may be called from any thread.
 
-        version: of the credential. failed: it got no right answer. rejected: the provider refused the key as invalid.
-        request_id: of whoever caused the call, where it is known.
+        version: of the credential. failed: the call got no successful answer. rejected: the provider rejected the key
+        as invalid. request_id: of the request that caused the call, if known.
         """
         ...
 
     def waits(self) -> bool:
-        """Say, without blocking, whether there is something to flush."""
+        """Return, without blocking, whether there is anything to flush."""
         ...
 
     def flush(self) -> None:
-        """Store what was counted and noticed. Blocks; raises StoreUnavailableError, and then everything is kept."""
+        """Store the counts and rejections. Blocks. On StoreUnavailableError they are kept for the next flush."""
         ...
 
 
 class CredentialUsage(Protocol):
-    """The records of who used a credential."""
+    """The records of credential use."""
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
-        """Return the records that fit, oldest hour first. Raises StoreUnavailableError."""
+        """Return the records that match, oldest hour first. Raises StoreUnavailableError."""
         ...

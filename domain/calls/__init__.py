@@ -1,1 +1,1 @@
-"""Calls to models in the domain's words."""
+"""Calls to models, in terms of the domain."""

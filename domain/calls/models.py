@@ -1,4 +1,4 @@
-"""Calls to language models in the domain's words: models by name, answers with their receipt.
+"""Calls to language models: models by name, and answers with their receipt.
 
 Bodies are the OpenAI API's JSON objects, in and out, whichever provider serves the call.
 """
@@ -13,27 +13,27 @@ from domain.errors import ErrorCode, NotFoundError
 
 Json = Mapping[str, object]
 ANY = "*"
-"""At the end of a model's name: any ending."""
+"""Stands for any ending of a model's name."""
 
 
 class Chunks(Protocol):
     """The chunks of a streamed answer, one JSON object each."""
 
     def __aiter__(self) -> AsyncIterator[Json]:
-        """Return the iterator over what has not been read yet."""
+        """Return an iterator over the chunks not yet read."""
         ...
 
     async def __anext__(self) -> Json:
-        """Return the next chunk. Raises a ServiceError where the provider fails midway."""
+        """Return the next chunk. Raises a ServiceError when the provider fails midway."""
         ...
 
     async def aclose(self) -> None:
-        """End the connection of an answer that is not wanted any more. Does nothing after the end."""
+        """Close the connection of an answer that is no longer needed. Has no effect after the last chunk."""
         ...
 
 
 class ModelKind(StrEnum):
-    """What a model is for."""
+    """The purpose of a model."""
 
     COMPLETION = "completion"
     EMBEDDING = "embedding"
@@ -48,7 +48,7 @@ class Adapter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the catalogue. `upstream_name` is what the provider calls it; `aliases` are other names for it."""
+    """One model of the catalogue. upstream_name: its name at the provider. aliases: its other names."""
 
     name: str
     kind: ModelKind
@@ -59,12 +59,12 @@ class Model:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it stands for every model whose name begins like its own."""
+        """Whether its name is a pattern, ending in `*`, that stands for every model whose name begins so."""
         return self.name.endswith(ANY)
 
     @property
     def tenant_capable(self) -> bool:
-        """Whether a tenant's own key may serve it."""
+        """Whether a tenant's own key may serve calls to it."""
         return self.adapter is Adapter.LITELLM
 
 
@@ -78,20 +78,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStream:
-    """An answer in chunks. Iterating raises a ServiceError where the provider fails midway; close it when done."""
+    """An answer in chunks. Iterating raises a ServiceError when the provider fails midway. Close it when done."""
 
     receipt: Receipt
     chunks: "Chunks"
 
 
 class LanguageModels(Protocol):
-    """Calls models as a tenant.
+    """Calls models on behalf of a tenant.
 
-    Raises what resolution raises, NotFoundError, InvalidRequestError and ProviderError.
+    Raises the errors of resolution, NotFoundError, InvalidRequestError and ProviderError.
     """
 
     def models(self) -> Sequence[Model]:
-        """Return what applications may ask for by name."""
+        """Return the models that applications may call."""
         ...
 
     def model(self, name: str) -> Model:
@@ -99,15 +99,15 @@ class LanguageModels(Protocol):
         ...
 
     async def explain(self, tenant_id: str, model: str) -> Route:
-        """Return where a call would go and with whose credential. Decrypts nothing, sends nothing."""
+        """Return the address and the credential that a call would use. Decrypts and sends nothing."""
         ...
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
-        """Complete a chat. `params` are the OpenAI request's members; `stream: true` makes the answer a stream."""
+        """Complete a chat. params: the members of the OpenAI request; `stream: true` makes the answer a stream."""
         ...
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
-        """Compute embeddings. `params` are the OpenAI request's members."""
+        """Compute embeddings. params: the members of the OpenAI request."""
         ...
 
 

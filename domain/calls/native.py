@@ -1,6 +1,6 @@
-"""Calls in a provider's own API, in the domain's words: what goes in, what comes out, who does it.
+"""Calls in a provider's own API: the request, the answer, and the contract of the part that makes the call.
 
-Bodies and paths are the provider's; nothing of them is translated. The path is one that `native_path` passed.
+Bodies and paths are the provider's and are not translated. Paths have been normalised by `native_path`.
 """
 
 from collections.abc import AsyncIterable, Sequence
@@ -10,15 +10,16 @@ from typing import Protocol
 from domain.credentials.resolution import Receipt
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case, each with its value, as often as it came."""
+"""Pairs of a name in lower case and a value. A name may occur more than once."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeCall:
-    """One request, as a caller meant it for the provider.
+    """One request for the provider.
 
-    path: normalised, without a slash at its beginning. query: as it came, without the question mark.
-    body: whole where it is short, else in pieces that can be read once. length: its bytes, None where nobody said.
+    path: normalised, without a leading slash. query: as received, without the question mark.
+    body: complete if it is short, otherwise pieces that can be read once. length: of the body in bytes, None if the
+    caller did not state it.
     """
 
     tenant_id: str
@@ -32,22 +33,22 @@ class NativeCall:
 
 
 class Pieces(Protocol):
-    """What is still to come of an answer."""
+    """The part of an answer that has not been received yet."""
 
     async def next(self) -> bytes | None:
-        """Return the next piece, None after the last. Raises a ServiceError where the provider fails midway."""
+        """Return the next piece, or None after the last. Raises a ServiceError when the provider fails midway."""
         ...
 
     def drop(self) -> None:
-        """End the connection of an answer that is not wanted any more. Does nothing after the end."""
+        """Close the connection of an answer that is no longer needed. Has no effect after the last piece."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NativeAnswer:
-    """What the provider answered: its status, whatever it is, and the headers that a caller may see.
+    """The provider's answer, with any status, and the headers that the caller may see.
 
-    whole: the body, where all of it is there already; then there are no pieces.
+    whole: the body, if all of it has been received; otherwise None, and the body comes in `pieces`.
     """
 
     receipt: Receipt
@@ -58,13 +59,13 @@ class NativeAnswer:
 
 
 class NativeApis(Protocol):
-    """Calls providers as a tenant, in their own words."""
+    """Calls providers' own APIs on behalf of a tenant."""
 
     async def call(self, call: NativeCall) -> NativeAnswer:
-        """Send one request with the key that is resolved for it at this moment.
+        """Resolve the key for one request and send it.
 
-        Raises NotFoundError, InvalidRequestError, what resolution raises, RejectedCredentialError for a provider's
-        401, and ProviderTimeoutError or ProviderUnavailableError where there is no answer to pass on, of which a
-        redirect is one.
+        Raises NotFoundError, InvalidRequestError, the errors of resolution, RejectedCredentialError when the provider
+        answers 401, and ProviderTimeoutError or ProviderUnavailableError when there is no answer to pass on. A redirect
+        is not passed on.
         """
         ...

@@ -1,10 +1,10 @@
-"""Paths and queries that callers give for a provider's own API, in the one form that may go on.
+"""Normalises the paths and queries that callers send for a provider's own API.
 
-Promises: a path that passed stays below the base path it is put behind, whoever reads it: also a server that decodes
-escapes once more, that takes an escaped slash for a slash, or that strips parameters behind a semicolon. Each segment
-is written anew, so equal paths are equal texts; an escaped slash stays escaped.
-Refuses: dot segments and empty segments in any spelling, escapes of escapes, backslashes, control characters, anything
-outside ASCII. The texts repeat nothing of the path.
+Promises: a normalised path stays below the base path it is appended to, even on a server that decodes escapes twice,
+takes an escaped slash for a slash, or strips parameters after a semicolon. Each segment is re-encoded, so equal paths
+are equal texts; an escaped slash stays escaped.
+Refuses: dot segments and empty segments in any spelling, escapes of escapes, backslashes, control characters, and
+characters outside ASCII. Error texts repeat no part of the path.
 Standards: RFC 3986, sections 3.3, 5.2.4 and 6.2.2.
 """
 
@@ -24,9 +24,9 @@ _KEYS = frozenset({"api-key", "api_key", "access_token", "subscription-key"})
 
 
 def normalised_path(raw: str) -> str:
-    """Return a path, without a slash at its beginning, as it may be put behind a base path.
+    """Return a path, without a leading slash, in the form that is appended to a base path.
 
-    raw: as it was sent, with its escapes. A slash at the end stays. Raises InvalidRequestError.
+    raw: as it was sent, with its escapes. A trailing slash stays. Raises InvalidRequestError.
     """
     if _PLAIN.fullmatch(raw):
         return raw
@@ -37,7 +37,7 @@ def normalised_path(raw: str) -> str:
 
 
 def normalised_query(raw: str, *dropped: str) -> str:
-    """Return a query without the parameters `dropped`, and without those that providers take keys from.
+    """Return a query without the parameters in `dropped` and without those from which providers read keys.
 
     Raises InvalidRequestError.
     """

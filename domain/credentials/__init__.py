@@ -1,1 +1,1 @@
-"""A credential from command to event, and whose key serves a call."""
+"""Credentials, from command to event, and the choice of the key that serves a call."""

@@ -17,7 +17,7 @@ _ACCEPTANCES = UUID("8d3f0b52-1d7e-5e0c-a2c9-5a6f7c2b9d14")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceEvent(Event):
-    """Whether a provider takes a credential at one version."""
+    """An event about whether a provider accepts a version of a credential."""
 
     tenant_id: str
     provider: str
@@ -30,7 +30,7 @@ class AcceptanceEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialRejected(AcceptanceEvent):
-    """The provider refused the credential as invalid, for the first time at this version."""
+    """The provider rejected this version of the credential as invalid, for the first time."""
 
     TOPIC: ClassVar[str] = "CredentialRejected"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -47,7 +47,7 @@ class CredentialRejected(AcceptanceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialRecovered(AcceptanceEvent):
-    """The provider took a credential again that it had refused at this version."""
+    """The provider accepted this version of the credential again after it had rejected it."""
 
     TOPIC: ClassVar[str] = "CredentialRecovered"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -62,20 +62,20 @@ class CredentialRecovered(AcceptanceEvent):
 
 
 def acceptance_stream(tenant_id: str, provider: str) -> UUID:
-    """Return the stream that tells whether a provider takes the credential of a tenant."""
+    """Return the stream of the events about whether a provider accepts a tenant's credential."""
     return uuid5(_ACCEPTANCES, f"{tenant_id}/{provider}")
 
 
 def accept_or_reject(
     last: Event | None, tenant_id: str, provider: str, version: int, *, rejected: bool, meta: CommandMeta, now: datetime
 ) -> AcceptanceEvent | None:
-    """Return the event that a provider's answer causes, or None when it tells nothing new.
+    """Return the event that a provider's answer causes, or None if it changes nothing.
 
     last: the newest event of the credential's acceptance stream. version: of the credential that was used.
     """
     known_version = last.credential_version if isinstance(last, AcceptanceEvent) else 0
     if version < known_version:
-        return None  # a late answer to a call with an older key
+        return None  # a late answer to a call with an older version
     was_rejected = isinstance(last, CredentialRejected) and known_version == version
     if rejected == was_rejected:
         return None

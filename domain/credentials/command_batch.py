@@ -1,8 +1,8 @@
-"""Commands that are decided together, one after the other, before anything of them is stored.
+"""Commands that are decided together, in order, before their events are stored in one append.
 
-Promises: each comes to what it would have come to alone, after those before it; a command id that was stored, or comes
-twice here, leads to one event. A few statements read what is needed for all of them.
-Refuses: nothing for all because of one: a refusal is the outcome of its own command.
+Promises: each command has the outcome that it would have had alone, after those before it. A command id that is already
+stored, or that occurs twice in the batch, leads to one event. A few statements read the state for the whole batch.
+One refused command never fails the batch; each command has its own outcome.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ from domain.event import Clock, Event
 from domain.event_log import EventLog
 
 AdminCommand = SetCredential | DeleteCredential
-"""What an administrator may ask for."""
+"""The commands of administrators."""
 
 CommandResult = Credential | Exception
-"""What became of a command: the state after it, or why there is none."""
+"""The outcome of a command: the state after it, or the error that refused it."""
 
 
 class CommandBatch:
-    """Commands, and what they lead to once it is decided.
+    """Commands and, once they are decided, their outcomes and events.
 
-    outcomes: of each command, true once `events` are stored. events: to be stored together, in their order.
+    outcomes: one for each command; they hold once `events` are stored. events: to be stored together, in this order.
     """
 
     def __init__(self, commands: Sequence[AdminCommand], sealer: Sealer, clock: Clock) -> None:
@@ -46,9 +46,10 @@ class CommandBatch:
         self._unchanged: dict[tuple[str, str], Event] = {}
 
     def decide(self, log: EventLog, view: CurrentCredentials, *, sent_before: bool) -> None:
-        """Decide them on what log and view hold now.
+        """Decide the commands on the present state of the log and the projection.
 
-        sent_before: an earlier try may have been stored, so that each is looked for; else only those that may repeat.
+        sent_before: an earlier attempt may have been stored, so every command id is looked up; otherwise only those
+        of commands that may repeat.
         Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
         newest = log.newest([_stream(command) for command in self._commands])
@@ -59,7 +60,7 @@ class CommandBatch:
             places = list(self._unchanged)
             shown = zip(places, view.read_all(places), strict=True)
             damaged = frozenset(place for place, row in shown if row != Stored.of(self._unchanged[place]))
-            if damaged:  # what readers see there is not what the log says, so that storing the same mends it
+            if damaged:  # the projection differs from the log there; storing the same again repairs it
                 self._decide(newest, earlier, damaged=damaged)
 
     def _decide(
@@ -74,7 +75,7 @@ class CommandBatch:
             try:
                 self.outcomes.append(self._outcome(command, last, done, damaged))
             except ServiceError as refused:
-                # Its traceback leads to this frame, and so to the keys of all commands here.
+                # Its traceback refers to this frame, and so to the keys of all commands in the batch.
                 self.outcomes.append(refused.with_traceback(None))
 
     def _outcome(
@@ -100,7 +101,7 @@ class CommandBatch:
         return evolve(last[stream])
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
-        """Answer a command that already happened, when it is the same command."""
+        """Return the state after a repeated command. Raises CommandReusedError if its id was another command's."""
         state = evolve(earlier)
         if isinstance(command, DeleteCredential):
             same = isinstance(earlier, CredentialDeleted)

@@ -1,12 +1,12 @@
-"""A credential as a decider: state, commands and events, and the two pure functions between them.
+"""A credential as a decider: state, commands and events, and the two pure functions that connect them.
 
-`decide(state, command, now, sealer)` says what happens; `evolve(event)` says what is true after it. The clock, the ids
-and the cipher are arguments, so a history means the same on every run.
-Promises: versions grow by one; a set that changes nothing emits nothing; every event but the delete carries the whole
-state, so the last event of a stream is the credential. The caller's words in an event never hold the key that is set,
-replaced or deleted: of who asks and why, its mask is kept.
-Refuses: a command whose precondition does not hold, the deletion of what is not there, settings that hold the key they
-replace.
+`decide(state, command, now, sealer)` returns the events of a command; `evolve(event)` returns the state after an event.
+Time, ids and cipher are arguments, so every run gives the same result.
+Promises: versions grow by one. A set that changes nothing emits no event. Every event but the deletion carries the
+whole state, so the last event of a stream is the credential. A key that is set, replaced or deleted is masked wherever
+the caller's own texts (actor, reason, ids) contain it.
+Refuses: a command whose precondition does not hold, deleting a credential that does not exist, and settings that
+contain the key they replace.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ def stream_id(tenant_id: str, provider: str) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What is true about one credential at one version. `sealed` is None once it is deleted.
+    """The state of one credential at one version. sealed: None after its deletion.
 
-    set_at: when the key or its settings were last set; re-encryption does not move it.
+    set_at: when the key or its settings were last set; re-encryption does not change it.
     """
 
     tenant_id: str
@@ -61,13 +61,13 @@ class Credential:
 
     @property
     def context(self) -> SealContext:
-        """Where the sealed secret of this version may be used."""
+        """The place where the sealed secret of this version may be used."""
         return _context(self.tenant_id, self.provider, self.version, self.config)
 
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """What the caller has seen (RFC 9110, 13.1). `versions`: one of these; `exists`: there is one, or there is none."""
+    """A condition on the present state (RFC 9110, 13.1). versions: allowed ones. exists: whether there must be one."""
 
     versions: frozenset[int] | None = None
     exists: bool | None = None
@@ -75,10 +75,10 @@ class Precondition:
 
 @dataclass(frozen=True, slots=True)
 class SetCredential:
-    """Store this key and these settings for the tenant, in place of whatever was there.
+    """Store this key and these settings for the tenant, replacing any that are stored.
 
-    endpoint_form: the form that the endpoint in `config` has; an endpoint that was stored before in another spelling is
-    the same. None: only the same text is.
+    endpoint_form: the form of the endpoint in `config`; a stored endpoint that reduces to the same form counts as the
+    same. None: only an equal text counts as the same.
     """
 
     tenant_id: str
@@ -90,7 +90,7 @@ class SetCredential:
     endpoint_form: EndpointForm | None = None
 
     def says(self, stored: CredentialConfig) -> bool:
-        """Say whether the settings are those that are stored."""
+        """Return whether the settings are the stored ones."""
         if self.config == stored or self.endpoint_form is None or stored.endpoint is None:
             return self.config == stored
         return self.config == replace(stored, endpoint=kept_endpoint(self.endpoint_form, stored.endpoint))
@@ -98,7 +98,7 @@ class SetCredential:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCredential:
-    """Take the tenant's credential for the provider out of use."""
+    """Delete the tenant's credential for the provider."""
 
     tenant_id: str
     provider: str
@@ -108,7 +108,7 @@ class DeleteCredential:
 
 @dataclass(frozen=True, slots=True)
 class ReencryptCredential:
-    """Seal the tenant's credential anew under the primary key; nothing else about it changes."""
+    """Seal the tenant's credential under the primary encryption key, without any other change."""
 
     tenant_id: str
     provider: str
@@ -121,7 +121,7 @@ Command = SetCredential | DeleteCredential | ReencryptCredential
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialEvent(Event):
-    """What every event of a credential carries."""
+    """An event of a credential, in the stream of the credential."""
 
     tenant_id: str
     provider: str
@@ -135,8 +135,8 @@ class CredentialEvent(Event):
 class CredentialSealed(CredentialEvent):
     """An event that carries the whole state of a live credential.
 
-    fingerprint: the same for the same key under the same encryption key, whoever has it; see `Sealer.fingerprint`.
-    None in events from before it was recorded.
+    fingerprint: equal for equal API keys under the same encryption key, across tenants; see `Sealer.fingerprint`. None
+    in events that were stored before it was recorded.
     """
 
     sealed: SealedSecret
@@ -148,7 +148,7 @@ class CredentialSealed(CredentialEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSet(CredentialSealed):
-    """A key was stored, for the first time or in place of another."""
+    """A key was stored, for the first time or replacing another."""
 
     TOPIC: ClassVar[str] = "CredentialSet"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -163,7 +163,7 @@ class CredentialSet(CredentialSealed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialDeleted(CredentialEvent):
-    """The credential was taken out of use."""
+    """The credential was deleted."""
 
     TOPIC: ClassVar[str] = "CredentialDeleted"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -189,7 +189,7 @@ class CredentialReencrypted(CredentialSealed):
 
 
 def evolve(event: Event) -> Credential:
-    """Return the state after `event`. The state before it is not needed: events carry the whole.
+    """Return the state after `event`. The state before it is not needed, because events carry the whole state.
 
     Raises TypeError for an event that is not about a credential.
     """
@@ -213,13 +213,13 @@ def evolve(event: Event) -> Credential:
 def decide(
     state: Credential | None, command: Command, now: datetime, sealer: Sealer, *, mend: bool = False
 ) -> Sequence[CredentialEvent]:
-    """Return the events that `command` causes in `state` at `now` (UTC); none when nothing would change.
+    """Return the events that `command` causes in `state` at `now` (UTC); none if nothing would change.
 
-    mend: what readers see is not `state`, so a set is stored although it says the same.
+    mend: the projection does not show `state`, so a set is stored even if it changes nothing.
 
     Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
-    delete or to re-encrypt, InvalidRequestError for settings that hold the key they replace, and for a re-encryption
-    what the sealer raises for a credential that cannot be opened.
+    delete or to re-encrypt, InvalidRequestError for settings that contain the key they replace. A re-encryption
+    raises the sealer's errors for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
     version = state.version if state is not None else 0
@@ -276,7 +276,7 @@ def _require(precondition: Precondition, version: int, *, live: bool) -> None:
 
 
 def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
-    """Return the key that is in effect; none where it cannot be opened, for setting it again is the way out then."""
+    """Return the present key; none if it cannot be opened, because setting it again is then the remedy."""
     if state is None or state.sealed is None:
         return []
     try:
@@ -286,7 +286,7 @@ def _opened(state: Credential | None, sealer: Sealer) -> Sequence[Secret]:
 
 
 def _require_no_key(config: CredentialConfig, stored: Sequence[Secret]) -> None:
-    """Raise InvalidRequestError for settings that hold the key they replace: those cannot be kept as a mask."""
+    """Raise InvalidRequestError for settings that contain the key they replace; settings cannot be masked."""
     holding = [name for name in CONFIG_FIELDS if (text := getattr(config, name)) and holds_key(text, stored)]
     if holding:
         raise InvalidRequestError([InvalidField(name, SHOWN_CLEAR) for name in holding], ErrorCode.INVALID_CREDENTIAL)
@@ -298,7 +298,7 @@ class _CredentialEnvelope(EventEnvelope):
 
 
 def _envelope(command: Command, version: int, now: datetime, keys: Sequence[Secret] = ()) -> _CredentialEnvelope:
-    """keys: those that may not be in what the caller said."""
+    """keys: masked in the caller's texts."""
     stream = stream_id(command.tenant_id, command.provider)
     return {
         **envelope(stream, version, without_keys(command.meta, keys), now),

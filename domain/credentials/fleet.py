@@ -1,8 +1,8 @@
-"""The credentials of all tenants: which of them an operator wants to see, pages of them, and what is told of a tenant.
+"""The credentials of all tenants: filters, pages, and a summary of each tenant.
 
-Promises: pages follow tenant and provider, which nothing moves, so they neither shift nor overlap while others write,
-and what they say of a credential is what its tenant's list says. A page looks at no more than `LOOKED_AT` places: where
-few of them fit it holds fewer than were asked for, even none, and still names where to go on.
+Promises: pages are ordered by tenant and provider, which never change, so pages neither shift nor overlap while others
+write. A page shows a credential as its tenant's list does. A page examines at most `LOOKED_AT` places: if few of them
+match, it holds fewer than the limit, possibly none, and still names the place to continue from.
 """
 
 import re
@@ -19,28 +19,28 @@ from domain.credentials.service import CredentialService
 from domain.credentials.stored import CredentialState, CredentialStatus, Stored
 
 LOOKED_AT = 5000
-"""Places that a page looks at, at most."""
+"""The most places that one page examines."""
 CHUNK = 500
-"""Places that are read together where it is not known how many of them fit."""
+"""Places that are read together when it is not known how many of them match."""
 
 CURSOR_PATTERN = f"^([0-9a-f]{{8}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{4}}-[0-9a-f]{{12}})[.]({NAME_PATTERN})$"
-"""What a cursor looks like. Every text that fits is one."""
+"""The form of a cursor. Every text of this form is one."""
 _CURSOR = re.compile(CURSOR_PATTERN)
 
 
 class CredentialPlace(NamedTuple):
-    """Whose credential, and for which provider: its place among all, whether there is one now or was."""
+    """The tenant and the provider of a present or deleted credential: its place in the order of all."""
 
     tenant_id: str
     provider: str
 
     def cursor(self) -> str:
-        """Return the place as one word."""
+        """Return the place as a cursor: one word."""
         return f"{self.tenant_id}.{self.provider}"
 
     @classmethod
     def read(cls, cursor: str) -> Self:
-        """Return the place that a cursor names. Raises ValueError."""
+        """Return the place that a cursor stands for. Raises ValueError."""
         match = _CURSOR.fullmatch(cursor)
         if match is None:
             raise ValueError("not a place among the credentials")
@@ -49,8 +49,10 @@ class CredentialPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FleetFilter:
-    """Which credentials somebody wants to see. key_id: of the encryption key that opens it. set_before: it was last set
-    before this time. used_before: it was not used at this time or later, or never. after: the last one seen.
+    """The credentials to list.
+
+    key_id: of the encryption key that opens them. set_before: last set before this time. used_before: not used since
+    this time, or never. after: the last place already seen. limit: of credentials in a page.
     """
 
     tenant_id: str | None = None
@@ -64,11 +66,11 @@ class FleetFilter:
 
     @property
     def looks_at_each(self) -> bool:
-        """Say whether each credential has to be looked at, because no index knows which fit."""
+        """Whether every credential has to be examined, because no index finds those that match."""
         return any((self.state, self.set_before, self.used_before))
 
     def takes(self, credential: Credential, last_used_at: datetime | None) -> bool:
-        """Say whether a live credential fits, as far as that can be told without its state."""
+        """Return whether a live credential matches all conditions but that on its state."""
         return (
             (self.set_before is None or (credential.set_at is not None and credential.set_at < self.set_before))
             and (self.used_before is None or last_used_at is None or last_used_at < self.used_before)
@@ -78,7 +80,7 @@ class FleetFilter:
 
 @dataclass(frozen=True, slots=True)
 class Lodged:
-    """What is stored at a place, shown or not. changed_at: when the credential was last set, or when it was deleted."""
+    """The stored credential of a place, live or not. changed_at: when it was last set, or deleted."""
 
     place: CredentialPlace
     stored: Stored
@@ -86,10 +88,10 @@ class Lodged:
 
 
 class FleetView(Protocol):
-    """All places where a credential is or was, in one order, each with what its tenant's list is made from."""
+    """The places of all present and deleted credentials, in order, each with the data of its tenant's list."""
 
     def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return the next places of a tenant, of a provider, or under an encryption key.
+        """Return the next places that match the tenant, the provider and the encryption key of the filter.
 
         Raises StoreUnavailableError.
         """
@@ -100,13 +102,13 @@ class FleetView(Protocol):
         ...
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
-        """Return what is stored at places, in their order. Raises StoreUnavailableError, CredentialIntegrityError."""
+        """Return the stored credential of each place. Raises StoreUnavailableError, CredentialIntegrityError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FleetPage:
-    """Live credentials in the order of their places. next: where to go on; None at the end."""
+    """Live credentials in the order of their places. next: the place to continue after; None at the end."""
 
     found: Sequence[CredentialStatus]
     next: CredentialPlace | None
@@ -114,10 +116,10 @@ class FleetPage:
 
 @dataclass(frozen=True, slots=True)
 class TenantSummary:
-    """A tenant that has a credential or had one.
+    """A tenant that has or had a credential.
 
-    states: how many of its credentials are in each state that any is in. last_change: when one was last set or deleted.
-    last_used_at: when one of those it has now was.
+    states: the number of its credentials in each state that occurs. last_change: when one was last set or deleted.
+    last_used_at: when one of its present credentials was last used.
     """
 
     tenant_id: str
@@ -127,14 +129,14 @@ class TenantSummary:
 
 
 class Fleet:
-    """Reads the credentials of all tenants. It changes nothing and decrypts nothing."""
+    """Reads the credentials of all tenants. Changes nothing and decrypts nothing."""
 
     def __init__(self, view: FleetView, credentials: CredentialService) -> None:
         self._view = view
         self._credentials = credentials
 
     def page(self, wanted: FleetFilter) -> FleetPage:
-        """Return the next credentials that fit. Raises StoreUnavailableError, CredentialIntegrityError."""
+        """Return the next page of matching credentials. Raises StoreUnavailableError, CredentialIntegrityError."""
         found: list[CredentialStatus] = []
         place, left = wanted.after, LOOKED_AT
         while left:
@@ -150,7 +152,7 @@ class Fleet:
         return FleetPage(found, place)
 
     def tenants(self, after: str | None, limit: int) -> Sequence[TenantSummary]:
-        """Return what is told of the next tenants, by id. Raises StoreUnavailableError, CredentialIntegrityError."""
+        """Return the next tenants' summaries, by id. Raises StoreUnavailableError, CredentialIntegrityError."""
         lodged = self._view.lodged(self._view.of_tenants(after, limit))
         return [self._summary(tenant_id, of) for tenant_id, of in groupby(lodged, lambda one: one.place.tenant_id)]
 

@@ -1,11 +1,11 @@
-"""What a text must not be stored with: API keys, and what cannot be anything but one.
+"""Finds API keys in texts that are to be stored.
 
-A text is looked at as it came and as what it stands for once it is read: percent-encoding, JSON escapes and base64 are
-undone first. Two things count as a key in it: a given secret, in any letter case and anywhere; and the shape of a key
-that is in wide use, at the beginning of a word, with enough behind it that no word and no name is taken for one.
-Promises: a bare UUID, hexadecimal digits alone, a digest that says it is one, a bare prefix and ordinary words have no
-shape of a key, whatever they begin with. How long a comparison takes depends on the lengths of secret and text alone.
-Refuses: to call a secret what has fewer than `SECRET_MIN` characters; such a word is in too many texts.
+A text is examined as it is and decoded: percent-encoding, JSON escapes and base64 are undone. Two things count as a
+key: a given secret, anywhere and in any letter case; and a widely used form of key at the beginning of a word, long
+enough that no word or name is mistaken for one.
+Promises: a bare UUID, hexadecimal digits alone, a labelled digest, a bare prefix and ordinary words are not taken for
+keys, whatever they begin with. The time of a comparison depends only on the lengths of secret and text.
+A secret with fewer than `SECRET_MIN` characters is not looked for: too many texts contain it.
 """
 
 import base64
@@ -18,10 +18,10 @@ from urllib.parse import unquote
 from domain.credentials.secret import Secret, mask
 
 SECRET_MIN = 8
-"""Characters of the shortest key that is looked for in texts."""
+"""The length, in characters, of the shortest secret that is looked for in texts."""
 
 _MIXED = "(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{12,}"
-"""A stretch of letters and digits, of both, and longer than names have them. Words and dates are of one kind."""
+"""A run of both letters and digits that is longer than in names. Words and dates consist of one or the other."""
 
 SHAPES: Mapping[str, str] = {
     "OpenAI, DeepSeek and many more": rf"sk-(?:[a-z0-9]*[_-]){{0,12}}(?:{_MIXED}|[a-z]{{32,}})",
@@ -46,14 +46,14 @@ SHAPES: Mapping[str, str] = {
     "authorization": rf"bearer\s+(?:[a-z0-9]*[^a-z0-9\s]){{0,12}}{_MIXED}",
     "password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]*:[^\s/@]+@",
 }
-"""By whose keys they are: what follows the beginning of a word. Letter case does not matter where it is not said.
+"""By issuer, the form of its keys from the beginning of a word. Letter case is ignored unless the form says otherwise.
 
-Repetitions of what a key may begin with are bounded, so that a long hostile text takes a time in ratio to its length.
+Repetitions in prefixes are bounded, so that the time for a long hostile text is proportional to its length.
 """
 
 _SHAPE = re.compile(f"(?<![a-z0-9])(?:{'|'.join(SHAPES.values())})", re.IGNORECASE | re.ASCII)
 _ID = re.compile("[a-z]?[0-9a-f-]+")
-"""UUIDs, digests, key ids and fingerprints, which most texts of an event are: no key that can be told by its shape."""
+"""UUIDs, digests, key ids and fingerprints: most texts of an event, and never the form of a key."""
 _WORD = re.compile(r"(?:bearer\s+)?\S+", re.IGNORECASE)
 _BASE64 = re.compile(r"[\w+/-]{11,}", re.ASCII)
 _TO_STANDARD = str.maketrans("-_", "+/")
@@ -61,7 +61,7 @@ _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
 def holds_key(text: str, secrets: Sequence[Secret] = ()) -> bool:
-    """Say whether a text holds one of `secrets`, or what has the shape of a key, in any form."""
+    """Return whether a text contains one of `secrets` or the form of a key, in any encoding."""
     looked_for = [secret for secret in secrets if len(secret.reveal()) >= SECRET_MIN]
     if len(text) < SECRET_MIN:
         return False
@@ -71,7 +71,7 @@ def holds_key(text: str, secrets: Sequence[Secret] = ()) -> bool:
 
 
 def masked(text: str, secrets: Sequence[Secret] = ()) -> str:
-    """Return a text with the mask alone of each word that holds a key; all of it is masked where that is not enough."""
+    """Return a text with each word that contains a key replaced by its mask; the whole text, if a key is left."""
     if not holds_key(text, secrets):
         return text
     kept = _WORD.sub(lambda word: mask(word[0]) if holds_key(word[0], secrets) else word[0], text)
@@ -79,14 +79,14 @@ def masked(text: str, secrets: Sequence[Secret] = ()) -> str:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """Yield a text as it came, and what it stands for in each way of writing that hides a key."""
+    """Yield a text as it is and in each decoding in which it could contain a key."""
     yield from _unescaped(text)
-    for _ in range(2):  # what was escaped once too often is still the key
+    for _ in range(2):  # a key that was escaped twice is still the key
         if "%" in text:
             text = unquote(text)
             yield from _unescaped(text)
     for encoded in _BASE64.findall(text):
-        for start in range(4):  # it may stand in the middle of other characters
+        for start in range(4):  # a key may start in the middle of other characters
             yield _decoded(encoded[start:])
 
 
@@ -110,7 +110,7 @@ def _any_in(secrets: Sequence[Secret], text: str) -> bool:
 
 
 def _stands_in(secret: bytes, text: bytes) -> bool:
-    """Compare at every place and to the end: where it fits, and how far it does, takes no other time."""
+    """Return whether `text` contains `secret`, in a time that does not depend on where or how far they match."""
     size, found = len(secret), False
     for start in range(len(text) - size + 1):
         found |= hmac.compare_digest(text[start : start + size], secret)

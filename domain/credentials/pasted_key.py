@@ -1,7 +1,8 @@
-"""Keys as people paste them: what is plainly not a key but something around it, in its place, or left of it.
+"""Recognises mistakes in pasting a key: quotes, assignments, placeholders, masks and the like.
 
-Promises: only what no provider's key can be is a mistake; each has a name and a text that says how to mend it, and no
-text repeats any of the key. A key that ends in an ellipsis, as in documentation, may be meant so: that is a warning.
+Promises: only a text that cannot be any provider's key is a mistake. Each mistake has a name and a text that says how
+to correct it; no text repeats any part of the key. A key that ends in an ellipsis, as in documentation, may be real:
+it only causes a warning.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One way to paste something else than a key. pattern: what the whole text looks like then."""
+    """A mistake in pasting a key. pattern: matches the whole pasted text. rule: the error text."""
 
     name: str
     pattern: re.Pattern[str]
@@ -34,10 +35,10 @@ MISTAKES = (
     ),
     _mistake(
         "assignment",
-        # Base64 ends in "=" and has none inside.
+        # Base64 has "=" at its end only.
         rf"(?:export|set|setx|env|ENV|ARG)\s+{_NAME}\s*[= ].*|\$env:.*|{_WORDY_NAME}\s*(?:=|:\s)\s*[^=\s].*"
         rf"|{_WORDY_NAME}_(?:KEY|TOKEN|SECRET)\s*[=:]|{_NAME}=sk-.*|(?:{_KEY_NAME})\s*(?:=\s*[^=\s]|:\s).*",
-        "is a whole assignment; give only what stands behind the name",
+        "is a whole assignment; give only the value, without the name",
     ),
     _mistake(
         "reference",
@@ -56,7 +57,7 @@ MISTAKES = (
     ),
     _mistake(
         "mask",
-        # How portals show a key they do not tell: ...xyz9, sk-****3456, sk-proj-abc...xyz9.
+        # How portals display a key in part: ...xyz9, sk-****3456, sk-proj-abc...xyz9.
         r"(?:\.{3}|\u2026).*|.*(?:\*{3}|[\u2022\u25cf\u00b7\u2217]{3}).*"
         r"|(?:sk|pk|rk)-[A-Za-z0-9_-]*(?:\.{3}|\u2026)[A-Za-z0-9_-]{2,6}|.*\u2026|\[redacted\]",
         "is the mask of a key, as lists show it; give the whole key, from where it was made",
@@ -78,14 +79,14 @@ _STANDS_FOR_A_KEY = re.compile(r"(?i:your[-_ ].*|change[-_]?me|replace[-_]?me|un
 
 
 def pasting_fault(key: str) -> str | None:
-    """Return what was pasted in place of a key and how to mend it, or None. `key` has no white space around it."""
+    """Return what was pasted instead of a key and how to correct it, or None. key: without surrounding spaces."""
     return next((mistake.rule for mistake in MISTAKES if mistake.pattern.fullmatch(key)), None)
 
 
 def pasting_warning(key: str) -> str | None:
-    """Return what a person should know about a key that is taken, or None."""
+    """Return a warning about a key that is accepted, or None."""
     if _STANDS_FOR_A_KEY.fullmatch(key):
-        return "looks like a placeholder of a template; if it is none of the provider's keys, set it again"
+        return "looks like a placeholder from a template; if it is not a key of the provider, set the right one"
     if key.endswith("..."):
         return "ends in three dots, as keys in documentation do; if it is not the whole key, set it again"
     return None

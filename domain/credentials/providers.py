@@ -1,11 +1,11 @@
-"""The providers, a row each, and what a credential for each must hold.
+"""The table of providers, and the check of a credential against its provider's row.
 
-All that differs between providers stands in their rows: settings, addresses, plans and the documentation are computed
-from them, so that a row of the operator's own (`providers.yml`) works everywhere a built-in one does.
-Promises: a credential that passed `check` has every field its provider needs and none it does not use, in a form that
-cannot change the meaning of a URL or a header.
-Refuses: unknown providers, blank or unprintable keys, blank fields, fields without a use, fields that hold a key.
-Faults are collected, so that a caller sees all of them at once; no fault repeats a value.
+Everything that differs between providers is in their rows. Settings, addresses, plans and documentation are computed
+from them, so an operator's own row (`providers.yml`) works everywhere that a built-in one does.
+Promises: a credential that passed `check` has every field its provider needs and none that it does not use, in a form
+that cannot change the meaning of a URL or a header.
+Refuses: unknown providers, blank or unprintable keys, blank fields, unused fields, and fields that contain a key. All
+errors are reported together; no error repeats a value.
 """
 
 import re
@@ -23,34 +23,34 @@ from domain.errors import ErrorCode, InvalidField, InvalidRequestError, NotFound
 
 KEY_MIN, KEY_MAX = 8, 4096
 NAME_PATTERN = "[a-z][a-z0-9_-]{0,31}"
-"""What the name of a provider looks like, known or not: the log outlives the configuration."""
+"""The form of a provider's name, configured or not: the log outlives the configuration."""
 _KEY = re.compile(r"[\x21-\x7e]+")
 _API_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Dialect(StrEnum):
-    """What a provider speaks."""
+    """The API that a provider implements."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     AZURE = "azure"
-    """OpenAI's, with a deployment and a version in the address."""
+    """OpenAI's API, with a deployment and a version in the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider.
 
-    base_url: of its public service; None where there is none and the endpoint must come from somewhere else.
-    dialect: what it speaks. key_header: the header that its key goes in; in `authorization`, as a bearer token.
-    litellm_prefix: what LiteLLM calls it; by default its word for any server that speaks OpenAI's API.
+    base_url: of its public service; None if it has none, so that the endpoint must be configured.
+    dialect: the API it implements. key_header: the header for its key; `authorization` carries it as a bearer token.
+    litellm_prefix: its name in LiteLLM; by default LiteLLM's name for any server that implements OpenAI's API.
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
-    key_min: characters of its shortest key. self_hosted: its servers are the operator's or the tenant's own, so that
-    private addresses and http are ordinary.
-    version_at_end: its addresses end in /v1 whatever stands before.
-    base_url_setting: the setting that replaces `base_url`, where it is not named after the provider.
-    also_called: other names that catalogues have for it.
+    key_min: the length of its shortest key, in characters. self_hosted: its servers are the operator's or the tenant's
+    own, so private addresses and http are normal.
+    version_at_end: its addresses always end in /v1.
+    base_url_setting: the setting that replaces `base_url`, if it is not named after the provider.
+    also_called: its other names in catalogues.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Provider:
 
     @property
     def endpoint_form(self) -> EndpointForm:
-        """How its endpoints are kept."""
+        """The form in which its endpoints are stored."""
         if self.dialect is Dialect.AZURE:
             return EndpointForm.AZURE
         if self.dialect is Dialect.ANTHROPIC or self.self_hosted:
@@ -79,7 +79,7 @@ class Provider:
         return EndpointForm.BARE if bare else EndpointForm.VERSIONED
 
     def setting(self, field: str) -> str:
-        """Return the name of the setting for a field of the platform's own credential, or for `base_url`."""
+        """Return the name of the setting for a field of the platform's credential, or for `base_url`."""
         if field == "base_url" and self.base_url_setting is not None:
             return self.base_url_setting
         suffix = {"api_key": "API_KEY", "base_url": "API_BASE"}.get(field, field.upper())
@@ -87,11 +87,11 @@ class Provider:
 
 
 SHOWN_CLEAR = "must not hold an API key: settings are kept and shown in clear"
-"""The rule for a setting of a credential."""
+"""The error text for a setting that contains a key."""
 
 
 class Providers(Mapping[str, Provider]):
-    """The providers that a service knows, by name, in their order. It never changes."""
+    """The providers known to a service, by name, in the order of their rows. Immutable."""
 
     def __init__(self, rows: Iterable[Provider]) -> None:
         self._rows = {row.name: row for row in rows}
@@ -142,7 +142,7 @@ BUILT_IN = Providers(
         Provider(
             "vllm",
             None,
-            # vLLM takes whatever key it was started with; "EMPTY" is what its own documentation sends.
+            # vLLM accepts the key it was started with, of any length; its documentation uses "EMPTY".
             key_min=1,
             self_hosted=True,
             base_url_setting="VLLM_MODEL_URL",
@@ -154,7 +154,7 @@ BUILT_IN = Providers(
 
 @dataclass(frozen=True, slots=True)
 class CredentialConfig:
-    """The settings of a credential that are not secret, as they were set."""
+    """The settings of a credential, which are not secret."""
 
     endpoint: str | None = None
     api_version: str | None = None
@@ -166,7 +166,7 @@ CONFIG_FIELDS = tuple(field.name for field in fields(CredentialConfig))
 
 @dataclass(frozen=True, slots=True)
 class CheckedCredential:
-    """A credential that fits its provider, as it is kept. warnings: for whoever set it, without any value."""
+    """A valid credential in its stored form. warnings: for the caller, without any value."""
 
     secret: Secret
     config: CredentialConfig
@@ -174,10 +174,9 @@ class CheckedCredential:
 
 
 def check(provider: Provider, api_key: str, config: CredentialConfig, rules: EndpointRules) -> CheckedCredential:
-    """Return key and settings when they fit the provider: the key without surrounding white space, the endpoint in the
-    form that is kept.
+    """Return a valid credential: the key without surrounding white space, the endpoint in its stored form.
 
-    rules: which endpoints tenants may name. Raises InvalidRequestError with every fault found.
+    rules: for tenants' endpoints. Raises InvalidRequestError with every error found.
     """
     faults = []
     secret = api_key.strip()
@@ -197,7 +196,7 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
 
 
 def key_fault(provider: Provider, secret: str) -> str | None:
-    """Return what is wrong with a provider's API key, or None. `secret` has no surrounding white space."""
+    """Return an error text for a provider's API key, or None. secret: without surrounding white space."""
     if not secret:
         return "is empty; send the provider's API key"
     if fault := pasting_fault(secret):
@@ -210,12 +209,12 @@ def key_fault(provider: Provider, secret: str) -> str | None:
 
 
 def endpoint_rule_broken(provider: Provider, endpoint: str, rules: EndpointRules) -> str | None:
-    """Return what is wrong with an endpoint for a provider, or None."""
+    """Return an error text for an endpoint of a provider, or None."""
     if fault := endpoint_fault(endpoint, rules, self_hosted=provider.self_hosted):
         return fault
     try:
         canonical_endpoint(provider.endpoint_form, endpoint)
-    except ValueError as wanted:  # its text is ours
+    except ValueError as wanted:  # its text does not repeat the endpoint
         return str(wanted)
     return None
 

@@ -1,10 +1,11 @@
-"""The gate that every new event passes on its way into the log: no text of it holds a key.
+"""Keeps API keys out of the texts of every new event.
 
-A caller is told, before anything is recorded, that a text of its own holds a key it has sent. What nobody can be told
-(that a text holds the key which is stored), and what a way into the log forgot to look at, is kept as its mask.
-Promises: an event that `recordable` returned has no text with the shape of a key. What is sealed stays as it is, and so
-do a credential's settings, which cannot be changed unnoticed: `providers.check` and `credential.decide` refuse them.
-Events that were recorded once are never changed: they are read past this gate.
+A request with a text that contains the key it sends is refused before anything is recorded. A text that contains the
+key stored before, which must not be confirmed to the caller, and any other text with the form of a key is recorded with
+the key masked.
+Promises: an event that `recordable` returned has no text with the form of a key. The sealed secret and a credential's
+settings are not changed, because that would alter the credential: `providers.check` and `credential.decide` refuse
+settings that contain a key. Events that are already stored are read unchanged.
 """
 
 from collections.abc import Sequence
@@ -20,20 +21,20 @@ E = TypeVar("E", bound=Event)
 KEPT_CLEAR = (
     "must not hold an API key: it is kept in clear, for ever; leave the key out, or write its last four characters"
 )
-"""The rule for a text that is going to be stored."""
+"""The error text for a text that would be stored."""
 
 
 def recordable(event: E) -> E:
-    """Return the event as the log may keep it."""
+    """Return the event with every key in its texts masked."""
     texts = {field.name: text for field in fields(event) if isinstance(text := getattr(event, field.name), str)}
     changed = {name: kept for name, text in texts.items() if (kept := masked(text)) != text}
     return replace(event, **changed) if changed else event  # type: ignore[arg-type]  # texts for texts
 
 
 def without_keys(meta: CommandMeta, secrets: Sequence[Secret]) -> CommandMeta:
-    """Return who asks and why, with the mask alone of what holds one of `secrets`.
+    """Return the command's metadata with each of `secrets` in it masked.
 
-    A command id that held one is another id then, and a command that is sent again is not known by it.
+    A command id that contained one becomes another id, so the same command sent again is not recognised.
     """
     return replace(
         meta,

@@ -1,14 +1,14 @@
-"""Whose key serves a call: the policy as a pure function, and the resolver that applies it.
+"""Decides whose key serves a call: the policy as a pure function, and the resolver that applies it.
 
 The rules, in order:
 1. Tenant credentials switched off, or a model that is not tenant-capable: the global key.
-2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever is wrong.
+2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever the error.
    A vllm credential without an endpoint uses the global vllm address with the tenant's key.
 3. The tenant has none: the global key, unless fallback is denied.
 4. No key at all: NoCredentialError, which names the remedy.
 
-"The tenant has none" is proved by the head of its stream in the log, never by a missing or marked row of the view: a
-row that is gone, changed back or marked deleted is an integrity error.
+That a tenant has none is proved by the head of its stream in the log, never by the projection: a row that was removed,
+set back or marked as deleted is an integrity error.
 """
 
 from collections.abc import Mapping
@@ -41,10 +41,10 @@ class GlobalCredential:
 
 @dataclass(frozen=True, slots=True)
 class ResolutionPolicy:
-    """What the operator configured.
+    """The operator's configuration.
 
-    base_urls: addresses by provider that replace the built-in ones, for tenant and global keys alike; for vllm it is
-    the global server. providers: all that are known.
+    base_urls: by provider, addresses that replace the built-in ones, for tenants' and global keys; for vllm, the
+    address of the global server. providers: all known ones.
     """
 
     tenant_credentials: bool
@@ -56,7 +56,7 @@ class ResolutionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Whose credential serves a call. Version and key id belong to a tenant's credential only."""
+    """The credential that serves a call. version, key_id: of a tenant's credential; None for the global key."""
 
     source: Source
     provider: str
@@ -66,7 +66,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes and with whose credential; nothing is decrypted yet.
+    """The address and the credential of a call, not yet decrypted.
 
     tenant_endpoint: the tenant chose `base_url`, so the address it resolves to is checked when the call connects.
     """
@@ -82,21 +82,21 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCredential:
-    """A route with the key for it. Lives for one call."""
+    """A route with its key, for the duration of one call."""
 
     route: Route
     secret: Secret
 
     @property
     def receipt(self) -> Receipt:
-        """Whose credential this is."""
+        """The receipt of the route."""
         return self.route.receipt
 
 
 def choose(
     tenant_id: str, provider: str, stored: Stored | None, policy: ResolutionPolicy, *, tenant_capable: bool
 ) -> Route:
-    """Return where a call of the tenant to the provider goes. `stored` may be None only when it is not consulted.
+    """Return the route of a tenant's call to a provider. stored: may be None only when tenant credentials do not apply.
 
     Raises NotFoundError, CredentialIntegrityError and NoCredentialError.
     """
@@ -147,10 +147,10 @@ def _global_route(provider: Provider, policy: ResolutionPolicy) -> Route | None:
 
 
 class Resolver:
-    """Resolves a call to the key that may serve it.
+    """Resolves a call to the key that serves it.
 
-    Raises what `choose` raises, UnreadableCredentialError and CredentialIntegrityError from opening, and
-    StoreUnavailableError: when the store cannot be asked, no key is used.
+    Raises the errors of `choose`, UnreadableCredentialError and CredentialIntegrityError from opening the credential,
+    and StoreUnavailableError: without the store's answer, no key is used.
     """
 
     def __init__(self, view: ResolutionView, sealer: Sealer, policy: ResolutionPolicy) -> None:
@@ -159,20 +159,20 @@ class Resolver:
         self._policy = policy
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
-        """Return the route a call would take. Decrypts nothing; raises what the call would raise before it is sent."""
+        """Return the route a call would take, or raise the error that would stop it. Decrypts and sends nothing."""
         route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
         if route.credential is not None and route.credential.sealed is not None:
             self._sealer.check(route.credential.sealed, route.credential.context)
         return route
 
     async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
-        self._policy.providers.named(provider)  # the store need not be asked for one that is not known
+        self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
         stored = await self._view.read(tenant_id, provider) if consulted else None
         return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
-        """Return the route with its key, read now: nothing is cached."""
+        """Return the route with its key. Both are read now; nothing is cached."""
         route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
         if route.credential is not None and route.credential.sealed is not None:
             secret = self._sealer.open(route.credential.sealed, route.credential.context)

@@ -1,8 +1,8 @@
-"""Plaintext and sealed API keys as types that show nothing by accident.
+"""Plaintext and sealed API keys as types that cannot be shown by accident.
 
 Promises: `repr`, `str`, `format`, f-strings, JSON and pickling of a `Secret` or a `SealedSecret` never hold its value;
-the one way to the plaintext is the explicit `Secret.reveal()`, which is easy to search for.
-Refuses: pickling and copying through pickle, ordering, hashing, truth tests that would compare content.
+the only way to the plaintext is an explicit `Secret.reveal()`, which is easy to search for.
+Refuses: pickling and copying through pickle, ordering, and hashing. Equality takes constant time.
 """
 
 import hmac
@@ -14,7 +14,7 @@ MASK_TAIL = 4
 
 
 class Secret:
-    """An API key in the clear, kept for the length of one call."""
+    """An API key in plaintext, kept for the duration of one call."""
 
     __slots__ = ("_value",)
 
@@ -22,7 +22,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the plaintext. Only sealing and the request to the provider have a reason to call it."""
+        """Return the plaintext, for sealing and for the request to the provider only."""
         return self._value
 
     def masked(self) -> str:
@@ -50,11 +50,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SealedSecret:
-    """A secret as the log holds it.
+    """A secret as it is stored in the log.
 
     token: `enc:fernet:v1:` and a Fernet token of the key.
     binding: `hmac-sha256:v1:` and a MAC over the token and the place where it may be used (see `SealContext`).
-    key_id: names the encryption key that opens it, `k` and ten hexadecimal digits.
+    key_id: of the encryption key that opens it: `k` and ten hexadecimal digits.
     """
 
     token: str = field(repr=False)
@@ -67,7 +67,7 @@ class SealedSecret:
 
 @dataclass(frozen=True, slots=True)
 class SealContext:
-    """Where a sealed secret may be used: everything its binding covers besides the token and the key id.
+    """The place where a sealed secret may be used: everything its binding covers besides the token and the key id.
 
     A token moved to another tenant, provider, version or endpoint does not open.
     """
@@ -82,12 +82,12 @@ class SealContext:
 
 
 def mask(value: str) -> str:
-    """Return three dots and the last four characters of `value`; nothing of a value that is not longer than that."""
+    """Return three dots and the last four characters of `value`, or `***` if it has no more than four."""
     return "***" if len(value) <= MASK_TAIL else f"...{value[-MASK_TAIL:]}"
 
 
 class Sealer(Protocol):
-    """Encrypts secrets and binds them to their place."""
+    """Encrypts secrets and binds each to the place where it may be used."""
 
     @property
     def primary_id(self) -> str:
@@ -101,7 +101,7 @@ class Sealer(Protocol):
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         """Return the plaintext.
 
-        Raises UnreadableCredentialError or CredentialIntegrityError; never guesses another key.
+        Raises UnreadableCredentialError or CredentialIntegrityError. Never tries another key than that of the key id.
         """
         ...
 
@@ -110,5 +110,5 @@ class Sealer(Protocol):
         ...
 
     def fingerprint(self, secret: Secret) -> str:
-        """Return what is the same for equal secrets under the primary encryption key and tells nothing without it."""
+        """Return a keyed digest: equal for equal secrets under the primary encryption key, useless without that key."""
         ...

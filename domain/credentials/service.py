@@ -1,10 +1,10 @@
-"""Commands on credentials, from a checked request to a stored event.
+"""Carries out commands on credentials: from a checked request to a stored event.
 
-Promises: when `handle` returns, the change is stored and every node obeys it; a command id happens once, however often
-and however brokenly it is sent; a lost answer of the database is recognised, not repeated. Commands that come together
-are decided in their order, each as if it had come alone, and stored with one append.
-Refuses: what `providers.check` and `credential.decide` refuse. A crash at any point leaves either no event or the
-event with its view row.
+Promises: when `handle` returns, the change is stored and applies on every node. A command takes effect once, however
+often its id is sent; when the answer of the database is lost, the stored event is found and not written again. Commands
+that arrive together are decided in order, each as if it had arrived alone, and stored with one append.
+Refuses: commands that `providers.check` or `credential.decide` refuses. A crash at any point leaves either no event or
+the event with its row of the projection.
 """
 
 import random
@@ -20,11 +20,11 @@ from domain.event import Clock
 from domain.event_log import EventLog
 
 ATTEMPTS = 8
-"""Tries for commands that other nodes outrun; with eight writers on one credential three are too few."""
+"""Attempts to store a command despite conflicts. Three are too few for eight writers of one credential."""
 
 
 class CredentialService:
-    """The write side and the administrators' reads."""
+    """Carries out commands, and reads credentials for administrators."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class CredentialService:
         pause: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = random.random,
     ) -> None:
-        """pause, spread: how rivals for one credential keep out of each other's way, in seconds and from 0 to 1."""
+        """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time."""
         self._log = log
         self._view = view
         self._sealer = sealer
@@ -54,15 +54,15 @@ class CredentialService:
         return outcome
 
     def handle_all(self, commands: Sequence[AdminCommand], *, sent_before: bool = False) -> list[CommandResult]:
-        """Carry out commands in their order with one append, and return what became of each, as if it had come alone.
+        """Carry out commands in order with one append, and return the outcome of each, as if it had arrived alone.
 
-        sent_before: an earlier try may have been stored, so each is looked for first.
+        sent_before: an earlier attempt may have been stored, so each command id is looked up first.
         """
         try:
             return self._carried_out(commands, sent_before=sent_before)
-        except Exception as fault:  # noqa: BLE001  the fault of one is not that of the others
+        except Exception as fault:  # noqa: BLE001  the error of one command is not that of the others
             if isinstance(fault, ServiceError):
-                # It leads to frames that hold it and the keys of all commands; the same goes for tracebacks below.
+                # Its traceback refers to frames with the keys of all commands; so do those dropped below.
                 fault.__traceback__ = None
             if len(commands) == 1:
                 return [fault]
@@ -70,7 +70,7 @@ class CredentialService:
                 return [StoreUnavailableError() for _ in commands]
         outcomes: list[CommandResult] = []
         for command in commands:
-            down = outcomes and isinstance(outcomes[-1], StoreUnavailableError)  # no other has to wait for that again
+            down = outcomes and isinstance(outcomes[-1], StoreUnavailableError)  # the rest need not wait for that again
             outcomes += [StoreUnavailableError()] if down else self.handle_all([command], sent_before=True)
         return outcomes
 
@@ -87,7 +87,7 @@ class CredentialService:
             except VersionConflictError as conflict:
                 failure = conflict.with_traceback(None)
             except StoreUnavailableError as unavailable:
-                # The outcome is unknown. One look decides it; if the store does not answer that either, say so.
+                # The outcome is unknown. The next attempt looks it up; if that fails as well, give up.
                 if isinstance(failure, StoreUnavailableError):
                     raise
                 failure = unavailable.with_traceback(None)
@@ -104,11 +104,11 @@ class CredentialService:
         return self._status(credential, stored)
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
-        """Return the live credentials of a tenant, by provider. One that is damaged is listed as not readable."""
+        """Return the live credentials of a tenant, by provider. A damaged one is listed as unreadable."""
         return self.statuses(self._view.of_tenant(tenant_id))
 
     def statuses(self, found: Sequence[Stored]) -> list[CredentialStatus]:
-        """Return what was read of a tenant as it is shown. Reads nothing and decrypts nothing."""
+        """Return the status of each live credential among those read. Reads and decrypts nothing."""
         return [self._status(one.shown, one) for one in found if one.shown is not None]
 
     def _status(self, credential: Credential, stored: Stored) -> CredentialStatus:
@@ -117,7 +117,7 @@ class CredentialService:
         return CredentialStatus(credential, self._opens(stored), stored.rejected, tried, used)
 
     def _opens(self, stored: Stored) -> bool:
-        """Say whether view and log tell the same of a live credential, and it can be opened."""
+        """Return whether projection and log agree on a live credential and it can be opened."""
         try:
             credential = stored.current()
             if credential is None or credential.sealed is None:

@@ -1,6 +1,6 @@
-"""Credentials as they are stored: a row of the current view with the head of its stream, and what a list says of it.
+"""Stored credentials: a row of the projection with the head of its stream, and the status that lists show.
 
-Promises: what a row shows counts only together with the log; `Stored.current` says whether the two tell the same.
+Promises: a row counts only together with the log; `Stored.current` refuses a row that contradicts it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from domain.event import Event
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest event of a stream, as the log has it."""
+    """Version and topic of the newest event of a stream in the log."""
 
     version: int
     topic: str
@@ -24,13 +24,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One row of the current view and the head of its stream, read together. Both None: never configured.
+    """One row of the projection and the head of its stream, read together. Both None: never configured.
 
-    recorded: the live credential of the log where the row shows none; to show that something is wrong, never to
-    resolve a call. rejected: the provider refused it at this version. answered: it is recorded whether the provider
-    takes this version. last_used_at: when the last call ended that was counted for this version, or for an earlier one
-    with the same key and settings. The last three do not belong to the credential's own state, and a resolution does
-    not ask for them.
+    recorded: the live credential in the log if the row shows none; only to show that something is wrong, never to
+    resolve a call. rejected: the provider rejected this version. answered: the log says whether the provider accepts
+    this version. last_used_at: the end of the last counted call with this version, or with an earlier one of the same
+    key and settings. The last three are not part of the credential's state, and a resolution does not read them.
     """
 
     row: Credential | None
@@ -42,18 +41,18 @@ class Stored:
 
     @classmethod
     def of(cls, last: Event | None) -> "Stored":
-        """Return what a view in order shows after the last event of a stream."""
+        """Return the row and head that a correct projection shows after the last event of a stream."""
         return cls(evolve(last), Head(last.originator_version, last.TOPIC)) if last else cls(None, None)
 
     @property
     def shown(self) -> Credential | None:
-        """What a list shows: a live credential, whether the row or only the log has it."""
+        """The live credential that a list shows, from the row or, if only the log has it, from there."""
         return self.row if self.row is not None and self.row.sealed is not None else self.recorded
 
     def current(self) -> Credential | None:
-        """Return the live credential, or None where the log says there is none.
+        """Return the live credential, or None if there is none according to the log.
 
-        Raises CredentialIntegrityError when view and log do not tell the same.
+        Raises CredentialIntegrityError when projection and log disagree.
         """
         if self.row is None and self.head is None:
             return None
@@ -79,9 +78,10 @@ class CredentialState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """A live credential, whether it can be opened, whether the provider refused it at this version, and its use.
+    """A live credential with its status.
 
-    tried: a call was made with this key and these settings. last_used_at: when the last that was counted ended.
+    readable: it can be opened. rejected: the provider rejected this version. tried: a call was made with this key and
+    these settings. last_used_at: the end of the last counted call.
     """
 
     credential: Credential
@@ -92,7 +92,7 @@ class CredentialStatus:
 
     @property
     def state(self) -> CredentialState:
-        """What a list says of it in one word."""
+        """The status in one word."""
         if not self.readable:
             return CredentialState.UNREADABLE
         if self.rejected:
@@ -101,14 +101,14 @@ class CredentialStatus:
 
 
 class CurrentCredentials(Protocol):
-    """The current-credential view together with the head of each stream. Never behind the log."""
+    """The projection of current credentials with the head of each stream. Never behind the log."""
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of the stream, read in one statement."""
         ...
 
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
-        """Return what `read` would for each tenant and provider, in their order, read in one statement."""
+        """Return the result of `read` for each tenant and provider in `places`, read in one statement."""
         ...
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
@@ -117,15 +117,15 @@ class CurrentCredentials(Protocol):
 
 
 class PastCredentials(Protocol):
-    """What was in effect at a time, from the log."""
+    """The credentials that were in effect at a past time, from the log."""
 
     def of_tenant(self, tenant_id: str, at: datetime) -> Sequence[CredentialStatus]:
-        """Return the credentials that a tenant had at a time, by provider, and whether each can be opened now."""
+        """Return the credentials that a tenant had at a time, by provider, with whether each can be opened now."""
         ...
 
 
 class ResolutionView(Protocol):
-    """The same view for the calls of applications, without blocking the event loop."""
+    """The projection of current credentials for applications' calls. Does not block the event loop."""
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of the stream, read in one statement."""
@@ -133,7 +133,7 @@ class ResolutionView(Protocol):
 
 
 class TenantCredentials(Protocol):
-    """The current view of whole tenants, without blocking the event loop."""
+    """The current credentials of whole tenants. Does not block the event loop."""
 
     async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return every credential of a tenant that is not deleted, by provider; damaged ones too."""

@@ -1,1 +1,1 @@
-"""Where an endpoint may lead, and in which form it is kept."""
+"""The rules for endpoints: which addresses they may lead to, and the form in which they are stored."""

@@ -1,9 +1,9 @@
-"""What an IP address is to us: public, private, loopback, or one that nothing of ours ever calls.
+"""Classifies IP addresses: public, private, loopback, or never to be called.
 
-Promises: an IPv4 address inside an IPv6 one is judged as what it is, in every notation that a host or a network on the
-way takes apart: mapped, compatible and translated (RFC 4291, RFC 6052), 6to4 (RFC 3056), NAT64 with the well-known and
-the local prefix (RFC 6052, RFC 8215), Teredo (RFC 4380), ISATAP (RFC 5214). Where one text has several readings, the
-worst of them counts. An address with a zone is never called: it means another place on each machine.
+Promises: an IPv4 address inside an IPv6 address is classified as an IPv4 address, in every notation that a host or a
+network decodes: mapped, compatible and translated (RFC 4291, RFC 6052), 6to4 (RFC 3056), NAT64 with the well-known and
+the local prefix (RFC 6052, RFC 8215), Teredo (RFC 4380), ISATAP (RFC 5214). If a text can be read in several ways,
+the worst one counts. An address with a zone is never called, because it means a different host on each machine.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Reachability(IntEnum):
-    """What an address is, from good to worse."""
+    """The classes of addresses, best first."""
 
     PUBLIC = 0
     PRIVATE = 1
@@ -41,7 +41,7 @@ _NOT_PUBLIC = _networks(
     *("192.88.99.0/24", "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24"),
     *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
 )
-"""Special blocks of the IANA registries that Python's own table, which differs between versions, may call global."""
+"""Special blocks of the IANA registries that Python's table, which differs between versions, may call global."""
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _6TO4 = ipaddress.IPv6Network("2002::/16")
@@ -56,7 +56,7 @@ _NO_HOST = ipaddress.IPv4Network("0.0.0.0/8")
 
 
 def address_in(text: str) -> Address | None:
-    """Return the address that a host is, without brackets, or None for a name. A zone belongs to the address."""
+    """Return the address that a host is, or None for a name. text: without brackets, with its zone if it has one."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -64,7 +64,7 @@ def address_in(text: str) -> Address | None:
 
 
 def reachability(address: Address) -> Reachability:
-    """Return the worst that an address can be read as."""
+    """Return the worst class in which an address can be read."""
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         return Reachability.NEVER
     readings: list[Address] = [plain(address)]
@@ -74,7 +74,7 @@ def reachability(address: Address) -> Reachability:
 
 
 def plain(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, where it does, else the address."""
+    """Return the IPv4 address that an IPv6 address stands for, or the address itself if it stands for none."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _6TO4:
@@ -93,7 +93,7 @@ def stands_for_ipv4(network: Network) -> bool:
 
 
 def _hidden(address: ipaddress.IPv6Address) -> list[Address]:
-    """Return the IPv4 addresses that somebody may find in an address beside the address itself."""
+    """Return the IPv4 addresses that a host or network may decode from an address, besides the address itself."""
     found: list[Address] = []
     if _within(address, _COMPATIBLE) or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
         found.append(_bits(address, 96))
@@ -105,7 +105,7 @@ def _hidden(address: ipaddress.IPv6Address) -> list[Address]:
 
 
 def _behind_other_prefixes(address: ipaddress.IPv6Address) -> list[Address]:
-    """Return what a translator finds whose prefix ends at bit 48, 56 or 64; it leaves out bits 64 to 71."""
+    """Return the address that a translator decodes whose prefix ends at bit 48, 56 or 64; it skips bits 64 to 71."""
     left = int(address) >> 64 << 56 | int(address) & (1 << 56) - 1
     found = [ipaddress.IPv4Address(left >> (88 - start) & 0xFFFFFFFF) for start in (48, 56, 64)]
     # Behind the usual prefix of 96 bits these begin with zeros, as no host's address does.
@@ -113,7 +113,7 @@ def _behind_other_prefixes(address: ipaddress.IPv6Address) -> list[Address]:
 
 
 def _bits(address: ipaddress.IPv6Address, start: int) -> ipaddress.IPv4Address:
-    """Return the 32 bits of an address from `start`, counted from its front."""
+    """Return the IPv4 address in the 32 bits from bit `start`, counted from the most significant."""
     return ipaddress.IPv4Address(int(address) >> (96 - start) & 0xFFFFFFFF)
 
 

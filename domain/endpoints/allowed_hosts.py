@@ -1,12 +1,12 @@
-"""What an operator lets tenants' endpoints lead to: the entries of ENDPOINT_ALLOWED_HOSTS, read and matched.
+"""Parses and matches the entries of ENDPOINT_ALLOWED_HOSTS: hosts that tenants' endpoints may lead to.
 
     llm.lan  llm.lan:8000      a name, at every port or at one
     *.ml.example               every name below, however deep, not ml.example itself
     10.0.0.5  [fd00::5]:8000   an address
     10.0.0.0/8  fd00:7::/48    a range of addresses, at every port
 
-A name lets a call connect to whatever the name resolves to; an address or a range lets it connect there, by whatever
-name. Refuses: what is none of these, and what could never be called.
+A name lets a call connect to any address that the name resolves to; an address or a range lets it connect there under
+any name. Refuses: entries of any other form, and addresses that are never called.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ _PORT_MAX = 65535
 
 @dataclass(frozen=True, slots=True)
 class AllowedHost:
-    """One entry. below: every name that ends so. port: the only one, or None for all."""
+    """One entry. below: the ending of all names it matches. port: the only port it matches, or None for all."""
 
     name: str | None = None
     below: str | None = None
@@ -31,7 +31,7 @@ class AllowedHost:
     port: int | None = None
 
     def matches(self, host: str, port: int, address: Address | None) -> bool:
-        """Say whether this is a host, in lower case and without brackets, or the address that it has."""
+        """Return whether the entry matches a host or its address. host: in lower case, without brackets."""
         if self.port not in {None, port}:
             return False
         if self.network is not None:
@@ -41,7 +41,7 @@ class AllowedHost:
 
 
 def allowed_host(entry: str) -> AllowedHost:
-    """Read one entry; case does not matter. Raises ValueError, whose text says what to mend and never repeats it."""
+    """Parse one entry, in any letter case. Raises ValueError; its text says what to change without repeating it."""
     text = entry.strip().lower()
     if "/" in text:
         return AllowedHost(network=_range(text))
@@ -67,7 +67,7 @@ def _named(host: str, port: int | None) -> AllowedHost:
     if address_in(name) is not None or host_name_fault(name):
         raise ValueError(_FORM)
     if reachability_of_name(name) is Reachability.NEVER:
-        raise ValueError("can never be allowed: it is no host to call; leave it out")
+        raise ValueError("can never be allowed, because it is not the address of a host; leave it out")
     return AllowedHost(name=name, port=port) if name == host else AllowedHost(below=f".{name}", port=port)
 
 
@@ -83,7 +83,7 @@ def _range(text: str) -> Network:
 
 def _callable(network: Network) -> Network:
     if never_called(network):
-        raise ValueError("can never be allowed: nothing there is a host to call; leave it out")
+        raise ValueError("can never be allowed, because no address in it is that of a host; leave it out")
     if stands_for_ipv4(network):
         raise ValueError("must be written as the IPv4 range that it stands for")
     return network

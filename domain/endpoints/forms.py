@@ -1,17 +1,17 @@
-"""The one form in which an endpoint is kept, whichever of its spellings somebody pasted.
+"""Reduces an endpoint, in whichever spelling it was pasted, to the one form that is stored.
 
-Portals and documentation show addresses of single operations; what is kept is where a provider's API begins, so that
-every call finds it by the same few words. The table, by what the provider speaks:
+Portals and documentation show the addresses of single operations. The stored form is the base address of the provider's
+API, to which each call appends its operation. The forms:
 
     VERSIONED  https://host/v1, https://host/prefix     OpenAI's own API and those like it
-    ENDED      https://host/v1, https://host/prefix/v1  Mistral, whose version LiteLLM puts on wherever it is missing
-    BARE       https://host, https://host/prefix        those like it that have no version in their address
-    ROOT       https://host, https://host/prefix        Anthropic, vLLM: the version is put on when it is called
-    AZURE      https://resource.openai.azure.com        the deployment and the version are fields of their own
+    ENDED      https://host/v1, https://host/prefix/v1  Mistral, where LiteLLM appends a missing version
+    BARE       https://host, https://host/prefix        providers without a version in their address
+    ROOT       https://host, https://host/prefix        Anthropic, vLLM: a call appends the version
+    AZURE      https://resource.openai.azure.com        deployment and version are separate fields
 
-Promises: scheme and host in lower case, no default port, no slash at the end, no known operation at the end; the form
-of a form is itself; a prefix of a gateway's own stays. Refuses: addresses of Azure that lead to another API, by naming
-the form wanted. Takes only what `endpoints.endpoint_fault` has passed.
+Promises: scheme and host in lower case, no default port, no slash at the end, no known operation at the end; a
+stored form is its own stored form; a gateway's own prefix stays. Refuses: Azure addresses that lead to another API; the
+error names the form to use. Endpoints must have passed `rules.endpoint_fault`.
 """
 
 import re
@@ -23,7 +23,7 @@ from domain.endpoints.addresses import address_in
 
 
 class EndpointForm(StrEnum):
-    """How endpoints of a provider are kept."""
+    """The form in which a provider's endpoints are stored."""
 
     VERSIONED = "versioned"
     ENDED = "ended"
@@ -40,9 +40,9 @@ _OPERATION = re.compile(
 _BEHIND_THE_VERSION = re.compile(
     r"(?<=/v1)/(?:models|files|batches|complete|rerank|score|ocr|assistants|threads|vector_stores|fine_tuning/jobs)$"
 )
-"""Words that may as well be a gateway's own prefix, unless the version stands before them."""
+"""Words that could be a gateway's own prefix, except directly after the version."""
 _PAGE = re.compile(r"/(?:docs|redoc|openapi\.json|health|ping|version|metrics)")
-"""What a server of one's own shows beside its API, as the whole path: the address that is tried in a browser."""
+"""Whole paths of pages that a self-hosted server shows in a browser."""
 
 _AZURE_OPERATION = (
     r"(?:/(?:chat/completions|completions|embeddings|responses|models|files|batches|assistants|threads|realtime"
@@ -58,7 +58,7 @@ _AZURE_WANTED = "write the resource alone, such as https://RESOURCE.openai.azure
 
 
 def canonical_endpoint(form: EndpointForm, endpoint: str) -> str:
-    """Return the form of an endpoint that is kept. Raises ValueError, whose text names the form wanted."""
+    """Return the stored form of an endpoint. Raises ValueError; its text names the form to use."""
     url = urlsplit(endpoint)
     path = "".join(f"/{segment}" for segment in url.path.split("/") if segment)
     if form is EndpointForm.AZURE:
@@ -75,9 +75,9 @@ def canonical_endpoint(form: EndpointForm, endpoint: str) -> str:
 
 
 def kept_endpoint(form: EndpointForm, endpoint: str) -> str:
-    """Return the form of an endpoint that is kept; one that has none, as it is but for slashes at its end.
+    """Return the stored form of an endpoint, or the endpoint without trailing slashes if it has none.
 
-    Endpoints that were stored or configured before there was a form are called by it, too.
+    It also applies to endpoints that were stored or configured before there were forms.
     """
     try:
         return canonical_endpoint(form, endpoint)
@@ -86,7 +86,7 @@ def kept_endpoint(form: EndpointForm, endpoint: str) -> str:
 
 
 def deployment_in(endpoint: str) -> str | None:
-    """Return the deployment that an address of Azure names, or None."""
+    """Return the deployment named in an Azure address, or None."""
     tail = _AZURE_TAIL.search(urlsplit(endpoint).path.rstrip("/"))
     return tail["deployment"] if tail else None
 
@@ -122,7 +122,7 @@ def _operation_or_version(path: str) -> str:
 
 
 def _without(taken_off: Callable[[str], str], path: str) -> str:
-    """Take tails off until there are none."""
+    """Apply `taken_off` until it removes nothing."""
     while (shorter := taken_off(path)) != path:
         path = shorter
     return path

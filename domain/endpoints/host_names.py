@@ -1,7 +1,8 @@
-"""What a host's name says about where it leads, before anybody looks it up.
+"""Classifies host names by their text, without a DNS query.
 
-A name is only a hint: what it resolves to is checked when a call connects. Names that cannot be public, or that only
-spell an address, are known here so that a mistake is told when an endpoint is set, not at the first call.
+A name is only a hint: the address it resolves to is checked when a call connects. Names that cannot be public, and
+names that spell an address, are recognised here, so that the mistake shows when the endpoint is set and not at the
+first call.
 Promises: a name that passed `host_name_fault` is a DNS name in its usual form or an IP address in its canonical one.
 """
 
@@ -28,14 +29,14 @@ _PRIVATE_ENDS = frozenset(
     )
 )
 _SPELLS_ADDRESSES = frozenset({"nip.io", "sslip.io", "xip.io", "traefik.me", "backname.io"})
-"""Services that answer with the address which the name spells."""
+"""DNS services that resolve a name to the address it spells."""
 
 _QUAD = re.compile(r"(?<![0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![0-9])")
 _HEX = re.compile(r"(?<![0-9a-z])([0-9a-f]{8})(?![0-9a-z])")
 
 
 def host_name_fault(host: str) -> str | None:
-    """Return what is wrong with a host in lower case, without brackets and port, or None."""
+    """Return an error text for a host, or None. host: in lower case, without brackets and port."""
     address = address_in(host)
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         return "must not name a zone; it means another place on each machine"
@@ -45,7 +46,7 @@ def host_name_fault(host: str) -> str | None:
 
 
 def reachability_of_name(name: str) -> Reachability:
-    """Return what a name in lower case says of itself."""
+    """Return the class of addresses that a name, in lower case, leads to as far as its text shows."""
     if name in _METADATA:
         return Reachability.NEVER
     if _ends_in(name, _LOOPBACK):

@@ -1,9 +1,10 @@
-"""Which addresses a tenant's endpoint may lead to. Used when a credential is set and again when a call connects.
+"""The addresses that a tenant's endpoint may lead to, checked when a credential is set and when a call connects.
 
-Promises: an endpoint that passed leads, by its text, where its provider's calls may go, and an address that passed
-`address_fault` is such a place. For a cloud provider that is a public https host; for a self-hosted one also http and
-private hosts, unless the operator wants them listed. Loopback is for listed hosts only. Link-local, metadata, multicast
-and unspecified addresses never pass, listed or not, in no notation (`addresses` undoes those of IPv6).
+Promises: an endpoint that passed `endpoint_fault` leads, by its text, to a permitted host, and an address that passed
+`address_fault` is a permitted one. For a cloud provider that is a public https host; for a self-hosted one also http
+and private hosts, unless the operator requires them to be listed. Loopback is for listed hosts only. Link-local,
+metadata, multicast and unspecified addresses never pass, listed or not, in any notation (`addresses` decodes those of
+IPv6).
 Refuses: user information, queries, fragments, white space, dot segments, other schemes, zones.
 Rules: OWASP API Security 2023, API7 (server side request forgery).
 """
@@ -24,10 +25,10 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~-]*)*")
 
 @dataclass(frozen=True, slots=True)
 class EndpointRules:
-    """What the operator trusts beyond public https hosts.
+    """The hosts that the operator trusts besides public https hosts.
 
-    allowed: what was listed. listed_only: self-hosted providers need listing, too. anywhere: every host counts as
-    listed, for addresses that are the operator's own.
+    allowed: the listed hosts. listed_only: self-hosted providers' hosts must be listed as well. anywhere: every host
+    counts as listed; for addresses that the operator configured.
     """
 
     allowed: tuple[AllowedHost, ...] = ()
@@ -36,15 +37,15 @@ class EndpointRules:
 
     @classmethod
     def of(cls, entries: Iterable[str], *, listed_only: bool = False) -> "EndpointRules":
-        """Make rules of entries as an operator writes them. Raises ValueError for one that is not fit."""
+        """Return the rules for entries as an operator writes them. Raises ValueError for an invalid entry."""
         return cls(tuple(allowed_host(entry) for entry in entries), listed_only)
 
     def allows(self, host: str, port: int, address: Address | None) -> bool:
-        """Say whether the operator listed a host, in lower case and without brackets, or the address it has."""
+        """Return whether the operator listed a host or its address. host: in lower case, without brackets."""
         return self.anywhere or any(entry.matches(host, port, address) for entry in self.allowed)
 
     def trusts(self, *, self_hosted: bool) -> bool:
-        """Say whether a provider's endpoints may use http and private addresses without being listed."""
+        """Return whether a provider's endpoints may use http and private addresses without being listed."""
         return self_hosted and not self.listed_only
 
 
@@ -52,9 +53,9 @@ OPERATORS_OWN = EndpointRules(anywhere=True)
 
 
 def endpoint_fault(endpoint: str, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
-    """Return what is wrong with a tenant's endpoint, or None. The text never repeats the endpoint.
+    """Return an error text for a tenant's endpoint, or None. The text never repeats the endpoint.
 
-    self_hosted: it is for a provider whose servers are the operator's or the tenant's own.
+    self_hosted: the provider's servers are the operator's or the tenant's own.
     """
     if len(endpoint) > ENDPOINT_MAX or not _TEXT.fullmatch(endpoint):
         return f"must be a URL of at most {ENDPOINT_MAX} printable ASCII characters without spaces"
@@ -97,7 +98,7 @@ def address_fault(address: str, host: str, port: int, rules: EndpointRules, *, s
 
 
 def origin_port(url: SplitResult) -> int:
-    """Return the port a URL leads to, the scheme's own where none is written. Raises ValueError."""
+    """Return the port of a URL, or the scheme's default if it has none. Raises ValueError."""
     return url.port if url.port is not None else {"https": 443, "http": 80}.get(url.scheme, 0)
 
 

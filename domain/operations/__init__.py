@@ -1,1 +1,1 @@
-"""What operators do: rotate keys, replay views, accept a restored log."""
+"""The work of operators: rotating keys, replaying projections, accepting a restored log, setting the policy."""

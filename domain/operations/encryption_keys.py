@@ -1,7 +1,7 @@
-"""The life of encryption keys, as events on a stream of their own, so that auditors can read it.
+"""The life cycle of encryption keys, as events on a stream of their own, so that auditors can read it.
 
-A key is introduced when a service first starts with it, becomes the target of rotations, and is retired at the end. The
-keys themselves are never here: a key id names each.
+A key is introduced when a service first starts with it, becomes the target of rotations, and is retired at the end.
+Events name a key by its id and never contain it.
 Promises: a key is introduced once; a key is retired once, and only after it was introduced; a started rotation is
 completed at most once.
 """
@@ -32,7 +32,7 @@ class KeyringEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionKeyIntroduced(KeyringEvent):
-    """A service started with a key that the log had not seen."""
+    """A service started with a key that is new to the log, or was retired."""
 
     TOPIC: ClassVar[str] = "EncryptionKeyIntroduced"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -47,7 +47,7 @@ class EncryptionKeyIntroduced(KeyringEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotationStarted(KeyringEvent):
-    """Credentials under other keys began to be sealed under `key_id`. `credentials`: how many there were."""
+    """A rotation to `key_id` started. credentials: the number of credentials under other keys."""
 
     TOPIC: ClassVar[str] = "KeyRotationStarted"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -62,9 +62,10 @@ class KeyRotationStarted(KeyringEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotationCompleted(KeyringEvent):
-    """No live credential that can be opened is left under another key.
+    """A rotation ended: no live credential that can be opened is left under another key.
 
-    reencrypted: sealed anew. skipped: changed or deleted meanwhile. failed: cannot be opened, left as they are.
+    reencrypted, skipped, failed: numbers of credentials: sealed under `key_id`; changed or deleted in the meantime; and
+    left unchanged because they cannot be opened.
     """
 
     TOPIC: ClassVar[str] = "KeyRotationCompleted"
@@ -83,7 +84,7 @@ class KeyRotationCompleted(KeyringEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionKeyRetired(KeyringEvent):
-    """A key may be destroyed. `unrecoverable`: secrets in history that become unreadable with it."""
+    """A key may be destroyed. unrecoverable: the number of old secrets in the log that become unreadable with it."""
 
     TOPIC: ClassVar[str] = "EncryptionKeyRetired"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -97,7 +98,7 @@ class EncryptionKeyRetired(KeyringEvent):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the log knows about encryption keys at one version of their stream."""
+    """The encryption keys in the log at one version of their stream, with their times in UTC."""
 
     version: int = 0
     introduced: dict[str, datetime] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class Keys:
 
 
 def replay(events: Iterable[Event]) -> Keys:
-    """Return what the events of the keyring's stream lead to."""
+    """Return the state after the events of the keyring's stream."""
     version, introduced, retired = 0, dict[str, datetime](), dict[str, datetime]()
     for event in events:
         version = event.originator_version
@@ -120,7 +121,7 @@ def replay(events: Iterable[Event]) -> Keys:
 def introduce(
     keys: Keys, key_ids: Sequence[str], meta: CommandMeta, now: datetime, primary: str | None = None
 ) -> list[EncryptionKeyIntroduced]:
-    """Return an event for each key the log has not seen, and for a `primary` that was retired and is in use again."""
+    """Return an event for each key that is new to the log, and for a retired `primary` that is in use again."""
     unknown = [
         key_id for key_id in key_ids if key_id not in keys.introduced or (key_id == primary and key_id in keys.retired)
     ]
@@ -133,7 +134,7 @@ def introduce(
 def start_rotation(
     keys: Keys, rotation_id: str, key_id: str, credentials: int, meta: CommandMeta, now: datetime
 ) -> KeyRotationStarted:
-    """Return the event that begins a rotation to `key_id`."""
+    """Return the event that starts a rotation to `key_id`."""
     return KeyRotationStarted(
         **_next(keys.version + 1, meta, now), rotation_id=rotation_id, key_id=key_id, credentials=credentials
     )
@@ -141,7 +142,7 @@ def start_rotation(
 
 @dataclass(frozen=True, slots=True)
 class RotationCounts:
-    """What a rotation did, in credentials."""
+    """The numbers of credentials that a rotation re-encrypted, skipped, and failed to open."""
 
     reencrypted: int = 0
     skipped: int = 0
@@ -149,7 +150,7 @@ class RotationCounts:
 
     @property
     def done(self) -> int:
-        """How many were looked at."""
+        """The number of credentials processed."""
         return self.reencrypted + self.skipped + self.failed
 
 
@@ -169,7 +170,7 @@ def complete_rotation(
 
 
 def retire(keys: Keys, key_id: str, unrecoverable: int, meta: CommandMeta, now: datetime) -> EncryptionKeyRetired:
-    """Return the event that retires a key. Raises ConflictError for one that is unknown or retired already."""
+    """Return the event that retires a key. Raises ConflictError for a key that is unknown or already retired."""
     if key_id not in keys.introduced:
         raise key_not_retirable(["the log does not know a key of this id"])
     if key_id in keys.retired:

@@ -1,4 +1,4 @@
-"""The credential policy of a ledger, as events on a stream of its own, so that auditors can read when it changed."""
+"""The credential policy of a ledger, as events on a stream of its own, so that auditors can see its changes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,10 @@ POLICY_STREAM = UUID("a4e9b7d0-3c58-5f21-9d46-7e10c5b8f233")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChanged(Event):
-    """A service started with another policy than the log knew. tenant_credentials: on or off. global_fallback: allow
-    or deny."""
+    """A service started with a policy that differs from the last one in the log.
+
+    tenant_credentials: `on` or `off`. global_fallback: `allow` or `deny`.
+    """
 
     TOPIC: ClassVar[str] = "PolicyChanged"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -37,7 +39,7 @@ class PolicyChanged(Event):
 def change_policy(
     last: Event | None, *, tenant_credentials: bool, global_fallback: str, meta: CommandMeta, now: datetime
 ) -> PolicyChanged | None:
-    """Return the event for a policy that differs from the last one the log knows, or None."""
+    """Return the event for a policy that differs from that of `last`, or None if it does not."""
     switched = "on" if tenant_credentials else "off"
     if isinstance(last, PolicyChanged) and (last.tenant_credentials, last.global_fallback) == (
         switched,

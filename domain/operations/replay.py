@@ -1,6 +1,6 @@
-"""Replay of the views, in the words of those who ask for it and watch it.
+"""Replay of projections, as operators see it.
 
-Nothing here is the log or a view. A replay that was interrupted leaves the live view as it was; start another.
+An interrupted replay leaves the live projection unchanged; start another.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ class Swap(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row in which the live view and the copy differ. `what` is missing, unexpected or changed.
+    """One row in which the live projection and the copy differ. what: missing, unexpected or changed.
 
-    tenant_id and provider are None where the row is not about a credential. position: the first one of the log that the
-    row shows; None where it shows a state and not positions.
+    tenant_id, provider: None if the row is not about a credential. position: the first position of the log that the row
+    shows; None if it shows a state.
     """
 
     what: str
@@ -38,10 +38,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What a replay found. `differences` are counted in full, and the first of them listed.
+    """The result of a replay.
 
-    position: the copy shows the log up to here. events: how many were replayed. rows: of the copy. swapped: whether the
-    copy is the live view now.
+    position: of the log, up to which the copy shows it. events: the number replayed. rows: the number in the copy.
+    difference_count: of all rows that differ. differences: the first of them. swapped: whether the copy replaced the
+    live projection.
     """
 
     projection: str
@@ -56,9 +57,9 @@ class ReplayResult:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """A view and how far it is behind the log. rows: estimated by the database where there are millions.
+    """A projection and its distance from the head of the log. rows: estimated by the database if there are millions.
 
-    stopped: why it stands still, None while it is live.
+    stopped: why it no longer follows the log; None while it does.
     """
 
     name: str
@@ -69,13 +70,13 @@ class ProjectionStatus:
 
     @property
     def lag(self) -> int:
-        """Events that the view does not show yet."""
+        """The number of events that the projection does not show yet."""
         return max(0, self.head - self.position)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectionReplayed(RecordEvent):
-    """A view was computed anew from the log. replayed_to: position. result: `swapped` into place, or `kept` the old."""
+    """A projection was replayed. replayed_to: position in the log. result: `swapped`, or `kept` for the live one."""
 
     TOPIC: ClassVar[str] = "ProjectionReplayed"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -92,7 +93,7 @@ class ProjectionReplayed(RecordEvent):
 def projection_replayed(
     meta: CommandMeta, now: datetime, projection: str, *, swapped: bool, replayed_to: int, rows: int, differences: int
 ) -> ProjectionReplayed:
-    """Return the record of a replay."""
+    """Return the record of a replay. swapped: the copy replaced the live projection."""
     return ProjectionReplayed(
         **envelope(record_stream(meta.command_id), 1, meta, now),
         projection=projection,
@@ -114,9 +115,9 @@ class ReplayState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReplayStatus:
-    """One replay that a service runs or ran. `done` of `total` events; `result` once it is completed.
+    """One replay of a service. done, total: numbers of events. result: None until it is completed.
 
-    failure: why it failed, in our words.
+    failure: why it failed, as a sentence; None unless it did.
     """
 
     replay_id: str
@@ -134,21 +135,21 @@ class ReplayStatus:
 
 
 class Projections(Protocol):
-    """What an operator does with views through a running service."""
+    """An operator's work with projections through a running service."""
 
     def list(self) -> Sequence[ProjectionStatus]:
-        """Return every view."""
+        """Return the status of every projection."""
         ...
 
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
-        """Begin a replay in the background, or return the one that the same command began.
+        """Start a replay in the background, or return the one that the same command started.
 
         Raises NotFoundError, ConflictError.
         """
         ...
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
-        """Return one replay, whichever node runs it. Raises NotFoundError."""
+        """Return one replay, run by any node. Raises NotFoundError."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""A restored older backup, accepted by an operator: an event on a stream of its own, so that auditors can read it.
+"""The acceptance of a restored older backup, as an event on a stream of its own, so that auditors can read it.
 
-The log forgets what the backup did not have; this event is what remains of the fact that there was more.
+The events after the backup are lost; this event is the only trace that there were any.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
 class RestoreAccepted(Event):
     """An operator accepted a log that contradicts what was recorded outside the database.
 
-    from_position: the last position that was recorded. to_position: where the log ended when it was accepted, which is
-    beyond `from_position` where more was written after the restore.
+    from_position: the last recorded position. to_position: the end of the log when it was accepted; it is beyond
+    `from_position` if more was written after the restore.
     """
 
     TOPIC: ClassVar[str] = "RestoreAccepted"
@@ -45,7 +45,7 @@ class RestoreAccepted(Event):
 def accept_restore(
     last: Event | None, from_position: int, to_position: int, meta: CommandMeta, now: datetime
 ) -> RestoreAccepted:
-    """Return the event that accepts a restore. last: the newest event of `RESTORE_STREAM`, None when it has none."""
+    """Return the event that accepts a restore. last: the newest event of `RESTORE_STREAM`, or None."""
     return RestoreAccepted(
         **envelope(RESTORE_STREAM, last.originator_version + 1 if last else 1, meta, now),
         from_position=from_position,

@@ -1,7 +1,6 @@
-"""Rotation of the encryption key, in the words of those who watch it: states of keys, states of rotations.
+"""Rotation of the encryption key, as operators see it: the status of keys and of rotations.
 
-Nothing here is the progress itself: that is the log alone. A rotation that was killed is started again and goes on
-where the log says it is.
+The log alone holds the progress. After a crash, a new rotation continues from there.
 """
 
 from collections.abc import Sequence
@@ -28,8 +27,8 @@ class KeyState(StrEnum):
 class KeyStatus:
     """One encryption key.
 
-    live: credentials in use that are sealed under it. superseded: secrets in history that only it opens.
-    reason: why it may or may not be removed, for people.
+    live: the number of live credentials sealed under it. superseded: the number of old secrets in the log that only it
+    opens. reason: why it may or may not be removed, as a sentence.
     """
 
     key_id: str
@@ -54,7 +53,7 @@ class RotationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    """A credential that a rotation could not open and left as it is. `reason` is a code."""
+    """A credential that a rotation could not open and left unchanged. reason: a code."""
 
     tenant_id: str
     provider: str
@@ -63,9 +62,10 @@ class Unopened:
 
 @dataclass(frozen=True, slots=True)
 class RotationStatus:
-    """One rotation. `total`: credentials that were under other keys when it began; later ones may come on top.
+    """One rotation.
 
-    unopened: the first of those that failed. finished_at: None while it runs.
+    total: the number of credentials under other keys when it started; more may be set while it runs. unopened: the
+    first of those that failed. finished_at: None while it runs.
     """
 
     rotation_id: str
@@ -81,16 +81,16 @@ class RotationStatus:
 
 
 class EncryptionKeys(Protocol):
-    """What an operator does with encryption keys through a running service."""
+    """An operator's work with encryption keys through a running service."""
 
     def keys(self) -> Sequence[KeyStatus]:
-        """Return every key the log, the ring or a live credential knows; the primary first."""
+        """Return every key in the log, in the keyring or of a live credential; the primary first."""
         ...
 
     def start(self, meta: CommandMeta) -> RotationStatus:
-        """Begin a rotation to the primary key in the background.
+        """Start a rotation to the primary key in the background.
 
-        Raises ConflictError with what stands in its way.
+        Raises ConflictError with the reasons against it.
         """
         ...
 
@@ -99,11 +99,11 @@ class EncryptionKeys(Protocol):
         ...
 
     def rotation(self, rotation_id: str) -> RotationStatus:
-        """Return one rotation, whichever node runs it. Raises NotFoundError."""
+        """Return one rotation, run by any node. Raises NotFoundError."""
         ...
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask a rotation to stop after its batch, whichever node runs it. Raises NotFoundError."""
+        """Ask a rotation, run by any node, to stop after its present batch. Raises NotFoundError."""
         ...
 
 
