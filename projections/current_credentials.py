@@ -114,7 +114,7 @@ class PostgresCurrentCredentials:
 
 
 class PostgresResolutionView:
-    """The view for the event loop. Implements `ResolutionView` and `TenantCredentials`.
+    """The view for the event loop. Implements `ResolutionProjection` and `TenantCredentials`.
 
     Calls that come while the database is being asked are answered together by the next statement, which begins after
     they came: many callers cost little more than one.

@@ -51,7 +51,7 @@ SELECT place.tenant_id::text, place.provider
 
 
 class PostgresFleet:
-    """Implements `domain.credentials.fleet.FleetView`."""
+    """Implements `domain.credentials.fleet.FleetProjection`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool

@@ -91,8 +91,8 @@ class CommandBatch:
             return self._repeated(before, command)
         known = last.get(stream)
         state = evolve(known) if known is not None else None
-        mend = place in damaged and known not in self.events
-        events = decide(state, command, self._clock(), self._sealer, mend=mend)
+        repair = place in damaged and known not in self.events
+        events = decide(state, command, self._clock(), self._sealer, repair=repair)
         for event in events:
             last[stream] = done[stream, command.meta.command_id] = event
             self.events.append(event)

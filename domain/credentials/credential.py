@@ -211,11 +211,11 @@ def evolve(event: Event) -> Credential:
 
 
 def decide(
-    state: Credential | None, command: Command, now: datetime, sealer: Sealer, *, mend: bool = False
+    state: Credential | None, command: Command, now: datetime, sealer: Sealer, *, repair: bool = False
 ) -> Sequence[CredentialEvent]:
     """Return the events that `command` causes in `state` at `now` (UTC); none if nothing would change.
 
-    mend: the projection does not show `state`, so a set is stored even if it changes nothing.
+    repair: the projection does not show `state`, so a set is stored even if it changes nothing.
 
     Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
     delete or to re-encrypt, InvalidRequestError for settings that contain the key they replace. A re-encryption
@@ -231,7 +231,7 @@ def decide(
         if not live:
             raise CredentialNotFoundError(command.tenant_id, command.provider)
         return [CredentialDeleted(**_envelope(command, version + 1, now, stored))]
-    if state is not None and not mend and stored == [command.secret] and command.says(state.config):
+    if state is not None and not repair and stored == [command.secret] and command.says(state.config):
         return []
     _require_no_key(command.config, stored)
     context = _context(command.tenant_id, command.provider, version + 1, command.config)

@@ -87,7 +87,7 @@ class Lodged:
     changed_at: datetime | None
 
 
-class FleetView(Protocol):
+class FleetProjection(Protocol):
     """The places of all present and deleted credentials, in order, each with the data of its tenant's list."""
 
     def places(self, wanted: FleetFilter, after: CredentialPlace | None, limit: int) -> Sequence[CredentialPlace]:
@@ -131,7 +131,7 @@ class TenantSummary:
 class Fleet:
     """Reads the credentials of all tenants. Changes nothing and decrypts nothing."""
 
-    def __init__(self, view: FleetView, credentials: CredentialService) -> None:
+    def __init__(self, view: FleetProjection, credentials: CredentialService) -> None:
         self._view = view
         self._credentials = credentials
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from domain.credentials.credential import Credential
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import ResolutionView, Stored
+from domain.credentials.stored import ResolutionProjection, Stored
 from domain.errors import NoCredentialError
 
 
@@ -153,7 +153,7 @@ class Resolver:
     and StoreUnavailableError: without the store's answer, no key is used.
     """
 
-    def __init__(self, view: ResolutionView, sealer: Sealer, policy: ResolutionPolicy) -> None:
+    def __init__(self, view: ResolutionProjection, sealer: Sealer, policy: ResolutionPolicy) -> None:
         self._view = view
         self._sealer = sealer
         self._policy = policy

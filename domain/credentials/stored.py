@@ -124,7 +124,7 @@ class PastCredentials(Protocol):
         ...
 
 
-class ResolutionView(Protocol):
+class ResolutionProjection(Protocol):
     """The projection of current credentials for applications' calls. Does not block the event loop."""
 
     async def read(self, tenant_id: str, provider: str) -> Stored:

@@ -22,7 +22,7 @@ from domain.credentials.credential import (
     evolve,
     stream_id,
 )
-from domain.credentials.fleet import FleetView
+from domain.credentials.fleet import FleetProjection
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.stored import CurrentCredentials, PastCredentials, Stored
@@ -68,7 +68,7 @@ class Ledger:
     listed: Callable[[str], Sequence[Stored]]
     trail: AuditTrail
     usage: Usage
-    fleet: FleetView
+    fleet: FleetProjection
     past: PastCredentials
     proofs: TransparencyLog
     fall_silent: Callable[[], None]

@@ -10,7 +10,7 @@ from tests.support.twins.log import MemoryLog
 
 
 class MemoryFleet:
-    """Implements `domain.credentials.fleet.FleetView` on a log."""
+    """Implements `domain.credentials.fleet.FleetProjection` on a log."""
 
     def __init__(self, log: MemoryLog, credentials: MemoryCurrentCredentials) -> None:
         self._log = log
