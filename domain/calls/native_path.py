@@ -67,5 +67,5 @@ def _segment(raw: str) -> str:
 
 
 def invalid_path(rule: str) -> InvalidRequestError:
-    """Return the error for a path or query that breaks a rule. rule: repeats nothing of it."""
+    """Return the error for a path or query that breaks a rule. rule: must not repeat any of it."""
     return InvalidRequestError((), ErrorCode.INVALID_PATH, f"The path behind the provider's name {rule}.")

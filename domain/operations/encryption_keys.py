@@ -183,5 +183,5 @@ def _next(version: int, meta: CommandMeta, now: datetime) -> EventEnvelope:
 
 
 def key_not_retirable(reasons: Sequence[str]) -> ConflictError:
-    """Return the error for a key that is still needed, or is none. reasons: why, one by one."""
+    """Return the error for a key that is still needed or unknown. reasons: one phrase each."""
     return ConflictError(ErrorCode.KEY_NOT_RETIRABLE, f"The key cannot be retired: {'; '.join(reasons)}.")
