@@ -45,6 +45,7 @@ class Provider:
     base_url: of its public service; None if it has none, so that the endpoint must be configured.
     dialect: the API it implements. key_header: the header for its key; `authorization` carries it as a bearer token.
     litellm_prefix: its name in LiteLLM; by default LiteLLM's name for any server that implements OpenAI's API.
+    litellm_embeds_with_sdk: LiteLLM computes its embeddings through OpenAI's SDK, not through its own HTTP client.
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
     key_min: the length of its shortest key, in characters. self_hosted: its servers are the operator's or the tenant's
     own, so private addresses and http are normal.
@@ -58,6 +59,7 @@ class Provider:
     dialect: Dialect = Dialect.OPENAI
     key_header: str = "authorization"
     litellm_prefix: str = "hosted_vllm"
+    litellm_embeds_with_sdk: bool = False
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset({"endpoint"})
     key_min: int = KEY_MIN
@@ -118,7 +120,7 @@ class Providers(Mapping[str, Provider]):
 
 BUILT_IN = Providers(
     (
-        Provider("openai", "https://api.openai.com/v1", litellm_prefix="openai"),
+        Provider("openai", "https://api.openai.com/v1", litellm_prefix="openai", litellm_embeds_with_sdk=True),
         Provider(
             "anthropic",
             "https://api.anthropic.com",
@@ -127,7 +129,13 @@ BUILT_IN = Providers(
             litellm_prefix="anthropic",
             also_called=frozenset({"claude"}),
         ),
-        Provider("mistral", "https://api.mistral.ai/v1", litellm_prefix="mistral", version_at_end=True),
+        Provider(
+            "mistral",
+            "https://api.mistral.ai/v1",
+            litellm_prefix="mistral",
+            litellm_embeds_with_sdk=True,
+            version_at_end=True,
+        ),
         Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
         Provider("berget", "https://api.berget.ai/v1"),
         Provider(

@@ -105,7 +105,7 @@ def build(
     """
     configuration, registry = configuration_of(settings), new_registry()
     lasting = open_lasting(dsn)
-    calls = call_parts(lasting, lambda: steering().means)
+    calls = call_parts(lasting, lambda: steering().calls)
     steering = Steering(lasting, configuration, calls.gateway.warming.look_again)
     projections = projection_parts(lasting, settings)
     built = ServiceParts(

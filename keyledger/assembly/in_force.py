@@ -20,7 +20,7 @@ from keyledger.encryption.nodes import Node, Presence
 from keyledger.encryption.reencryption_process import SealingProcess
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
-from keyledger.llm import Means
+from keyledger.llm import CallConfiguration
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings import logs
 from projections.as_of import PostgresPastCredentials
@@ -48,7 +48,7 @@ class InForce:
 
     configuration: Configuration
     view: PostgresResolutionView
-    means: Means
+    calls: CallConfiguration
     credentials: CredentialService
     past: PostgresPastCredentials
     authenticator: Authenticator
@@ -63,7 +63,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     return InForce(
         configuration,
         view,
-        Means(configuration.catalogue, Resolver(view, sealer, settings.policy), settings.endpoint_rules),
+        CallConfiguration(configuration.catalogue, Resolver(view, sealer, settings.policy), settings.endpoint_rules),
         CredentialService(lasting.log, current, sealer, lasting.clock),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers),
         Authenticator(settings.super_key, settings.named_keys),

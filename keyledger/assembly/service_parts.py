@@ -16,7 +16,7 @@ from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRecords
 from keyledger.encryption.rotation_service import KeyWork, Rotations
-from keyledger.llm import Gateway, Means, PassThrough
+from keyledger.llm import CallConfiguration, Gateway, PassThrough
 from keyledger.log.acceptance_recorder import AcceptanceRecords
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_watch import LogWatch
@@ -150,11 +150,11 @@ def proof_parts(
     return ProofParts(transparency, Checkpointing(transparency, projections.tree, lasting.clock, registry))
 
 
-def call_parts(lasting: Lasting, means: Callable[[], Means]) -> CallParts:
-    """Build the parts that call models. means: returns what a call that begins now is made with."""
+def call_parts(lasting: Lasting, configuration: Callable[[], CallConfiguration]) -> CallParts:
+    """Build the parts that call models. configuration: returns the one in force, for each new call."""
     usage = PostgresCredentialUsage(lasting.pool)
     meter = UsageMeter(usage, AcceptanceRecords(lasting.log, lasting.clock), lasting.clock)
-    return CallParts(usage, meter, Gateway(means, meter=meter), PassThrough(means, meter=meter))
+    return CallParts(usage, meter, Gateway(configuration, meter=meter), PassThrough(configuration, meter=meter))
 
 
 def encryption_parts(lasting: Lasting, steering: Steering) -> EncryptionParts:

@@ -2,7 +2,7 @@
 
     Gateway        what applications call: `await gateway.complete(tenant_id, model, {"messages": [...]})`
     PassThrough    providers' own APIs, with nothing translated: `await pass_through.call(NativeCall(...))`
-    Means          what calls are made with; they ask for it when they begin
+    CallConfiguration          what calls are made with; they ask for it when they begin
     Timeouts       their limits, in seconds
     cleanse        takes provider settings out of the environment; call it once, after settings were read
 
@@ -16,9 +16,9 @@ the key that a `lease` holds, `dialling` checks addresses, `reading` and `scrubb
 
 from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.warming import Warming
+from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.gateway import Gateway
-from keyledger.llm.means import Means
 from keyledger.llm.native.pass_through import PassThrough
 from keyledger.llm.wire.dispatch import Timeouts
 
-__all__ = ["Gateway", "Means", "PassThrough", "Timeouts", "Warming", "cleanse"]
+__all__ = ["CallConfiguration", "Gateway", "PassThrough", "Timeouts", "Warming", "cleanse"]

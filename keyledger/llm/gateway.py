@@ -15,19 +15,19 @@ from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, Mode
 from domain.credentials.resolution import Receipt, Route
 from domain.endpoints.rules import endpoint_fault
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
-from keyledger.llm.adapters.direct import LegacyAdapter
-from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
+from keyledger.llm.adapters.direct import DirectAdapter
+from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
 from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.answers.bounds import chat_bounds, embeddings_bounds
 from keyledger.llm.answers.openai_shapes import chat_shape, chunk_shape, embeddings_shape
-from keyledger.llm.means import CurrentMeans, Means
-from keyledger.llm.metering import Use
+from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
+from keyledger.llm.metering import MeteredCall
 from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.outcomes import outcome
+from keyledger.llm.wire.provider_errors import call_error
 from keyledger.llm.wire.wire import Wire
 from keyledger.settings.ai_models import Catalogue
 
@@ -35,25 +35,25 @@ from keyledger.settings.ai_models import Catalogue
 class Gateway:
     """The language models of one process, for one event loop.
 
-    means: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved, by the
-    machine when left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what the first
-    call needs.
+    configuration: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved,
+    by the machine when left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what
+    the first call needs.
     """
 
     def __init__(
         self,
-        means: CurrentMeans,
+        configuration: CurrentCallConfiguration,
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
     ) -> None:
-        self._means = means
+        self._configuration = configuration
         self._meter = meter
-        self._wire = Wire(lambda: means().rules, timeouts, lookup)
-        self._adapters: dict[Adapter, LiteLLMAdapter | LegacyAdapter] = {
+        self._wire = Wire(lambda: configuration().rules, timeouts, lookup)
+        self._adapters: dict[Adapter, LiteLLMAdapter | DirectAdapter] = {
             Adapter.LITELLM: LiteLLMAdapter(),
-            Adapter.LEGACY: LegacyAdapter(),
+            Adapter.LEGACY: DirectAdapter(),
         }
         self.warming = Warming(self._adapters, self._adapters_of_models)
 
@@ -70,62 +70,70 @@ class Gateway:
 
     def models(self) -> Sequence[Model]:
         """Return what applications may ask for by name."""
-        return self._means().catalogue.listed
+        return self._configuration().catalogue.listed
 
     def model(self, name: str) -> Model:
         """Return one model. Raises NotFoundError."""
-        return self._means().catalogue.model(name)
+        return self._configuration().catalogue.model(name)
 
     async def explain(self, tenant_id: str, model: str) -> Route:
         """Return where a call would go and with whose credential. Decrypts nothing, sends nothing."""
-        means = self._means()
-        entry = means.catalogue.model(model)
-        return await means.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        configuration = self._configuration()
+        entry = configuration.catalogue.model(model)
+        return await configuration.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
         """Complete a chat. Raises what resolution raises, NotFoundError, InvalidRequestError and ProviderError."""
-        means = self._means()
-        entry = _of_kind(means.catalogue, model, ModelKind.COMPLETION)
-        return await self._call(means, tenant_id, entry, chat_request(params))
+        configuration = self._configuration()
+        entry = _of_kind(configuration.catalogue, model, ModelKind.COMPLETION)
+        return await self._call(configuration, tenant_id, entry, chat_request(params))
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         """Compute embeddings. Raises as `complete` does."""
-        means = self._means()
-        entry = _of_kind(means.catalogue, model, ModelKind.EMBEDDING)
-        answer = await self._call(means, tenant_id, entry, embeddings_request(params))
+        configuration = self._configuration()
+        entry = _of_kind(configuration.catalogue, model, ModelKind.EMBEDDING)
+        answer = await self._call(configuration, tenant_id, entry, embeddings_request(params))
         assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
         return answer
 
     def _adapters_of_models(self) -> Set[Adapter]:
-        return {model.adapter for model in self._means().catalogue.models}
+        return {model.adapter for model in self._configuration().catalogue.models}
 
-    async def _call(self, means: Means, tenant_id: str, entry: Model, request: Request) -> Answer | AnswerStream:
+    async def _call(
+        self, configuration: CallConfiguration, tenant_id: str, entry: Model, request: Request
+    ) -> Answer | AnswerStream:
         adapter = self._adapters[entry.adapter]
         await _loaded(adapter, entry.provider)  # before the key is read, so that it is not read long before it is used
-        resolved = await means.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        resolved = await configuration.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
         # The rules may have become stricter since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
-            route.base_url, means.rules, self_hosted=route.provider.self_hosted
+            route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailableError(entry.provider, "endpoint-not-allowed")
-        way = plan(entry, route)
-        lease = Lease(way.origin, way.header, route.tenant_endpoint, request.streaming, resolved.secret)
-        lease.self_hosted = route.provider.self_hosted
-        lease.bounds = embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request)
+        call_plan = plan(entry, route)
+        lease = Lease(
+            call_plan.origin,
+            call_plan.header,
+            resolved.secret,
+            checked=route.tenant_endpoint,
+            self_hosted=route.provider.self_hosted,
+            streaming=request.streaming,
+            bounds=embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request),
+        )
         del resolved
-        use = Use(self._meter, tenant_id, route.receipt, lease.seen)
-        with use:
-            content = await self._attempt(adapter, way, entry, request, lease, route.receipt)
+        metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation)
+        with metered:
+            content = await self._attempt(adapter, call_plan, entry, request, lease, route.receipt)
         if request.streaming:
-            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name, use))
-        use.ended()
+            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name, metered))
+        metered.finish()
         return Answer(route.receipt, content)
 
     async def _attempt(
         self,
-        adapter: LiteLLMAdapter | LegacyAdapter,
-        way: Plan,
+        adapter: LiteLLMAdapter | DirectAdapter,
+        call_plan: Plan,
         entry: Model,
         request: Request,
         lease: Lease,
@@ -135,20 +143,20 @@ class Gateway:
         fault: ServiceError
         reading = False
         try:
-            with self._wire.lend(lease):
+            with self._wire.activate(lease):
                 if request.streaming:
-                    stream = await adapter.stream(way, request)
+                    stream = await adapter.stream(call_plan, request)
                     reading = True
                     return stream
                 if entry.kind is ModelKind.EMBEDDING:
-                    content = await adapter.embed(way, request)
-                    return embeddings_shape(lease.aside.put_back(content), entry.name)
-                content = await adapter.chat(way, request)
-                return chat_shape(lease.aside.put_back(content), entry.name)
+                    content = await adapter.embed(call_plan, request)
+                    return embeddings_shape(lease.set_aside.put_back(content), entry.name)
+                content = await adapter.chat(call_plan, request)
+                return chat_shape(lease.set_aside.put_back(content), entry.name)
         except InvalidRequestError as error:
             fault = error
         except Exception as error:  # noqa: BLE001  whatever it is, it may quote the provider
-            fault = outcome(lease.seen, receipt, request, blamed(error, request))
+            fault = call_error(lease.observation, receipt, request, parameters_named_in(error, request))
         finally:
             if not reading:
                 lease.drop_answer()
@@ -163,7 +171,7 @@ def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
     return entry
 
 
-async def _loaded(adapter: LiteLLMAdapter | LegacyAdapter, provider: str) -> None:
+async def _loaded(adapter: LiteLLMAdapter | DirectAdapter, provider: str) -> None:
     fault: ProviderUnavailableError | None = None
     try:
         await adapter.warm_up()
@@ -183,14 +191,14 @@ class _Chunks(AsyncIterator[Json]):
         receipt: Receipt,
         request: Request,
         model: str,
-        use: Use,
+        metered: MeteredCall,
     ) -> None:
         self._chunks = chunks
         self._lease = lease
         self._receipt = receipt
         self._request = request
         self._model = model
-        self._use = use
+        self._metered = metered
         self._finished = False
         self._closed = False
 
@@ -201,20 +209,20 @@ class _Chunks(AsyncIterator[Json]):
         ended = False
         try:
             said = await anext(self._chunks)
-            chunk = chunk_shape({**self._lease.aside.of_chunks, **said}, self._model)
+            chunk = chunk_shape({**self._lease.set_aside.of_chunks, **said}, self._model)
             self._finished = self._finished or any(choice["finish_reason"] for choice in chunk["choices"])
             return chunk
         except StopAsyncIteration:
             ended = True
         except Exception:  # noqa: BLE001  whatever it is, it may quote the provider
-            fault = outcome(self._lease.seen, self._receipt, self._request)
+            fault = call_error(self._lease.observation, self._receipt, self._request)
         finally:
             if ended or fault is not None:
                 # Whatever ended it, it was not the model: each choice of a whole stream has its finish_reason.
-                self._use.ended(failed=fault is not None or not self._finished)
+                self._metered.finish(failed=fault is not None or not self._finished)
                 await self.aclose()
         if ended and not self._finished:
-            fault = outcome(self._lease.seen, self._receipt, self._request)
+            fault = call_error(self._lease.observation, self._receipt, self._request)
         if fault is not None:
             raise fault
         raise StopAsyncIteration
@@ -222,7 +230,7 @@ class _Chunks(AsyncIterator[Json]):
     async def aclose(self) -> None:
         """Close the connection of an answer that is not wanted any more. Does nothing after the end."""
         self._closed = True
-        self._use.ended()
+        self._metered.finish()
         self._lease.drop_answer()
         closing = getattr(self._chunks, "aclose", None)
         if closing is not None:

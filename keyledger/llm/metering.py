@@ -12,31 +12,31 @@ from typing import Self
 from domain.audit.usage import UsageMeter
 from domain.credentials.resolution import Receipt, Source
 from domain.request_context import REQUEST_ID
-from keyledger.llm.wire.observation import Seen
+from keyledger.llm.wire.observation import Observation
 
 
-class Use:
+class MeteredCall:
     """One call with a credential. As a context manager it ends, failed, with the exception that leaves the block."""
 
-    def __init__(self, meter: UsageMeter, tenant_id: str, receipt: Receipt, seen: Seen) -> None:
-        """receipt: whose credential it is. seen: what the wire sees of the call, up to its end."""
+    def __init__(self, meter: UsageMeter, tenant_id: str, receipt: Receipt, observation: Observation) -> None:
+        """receipt: whose credential it is. observation: what the wire sees of the call, up to its end."""
         self._meter: UsageMeter | None = meter
         self._tenant_id = tenant_id
         self._receipt = receipt
-        self._seen = seen
+        self._observation = observation
 
-    def ended(self, *, failed: bool = False) -> None:
+    def finish(self, *, failed: bool = False) -> None:
         """Count the call. `failed`: though the wire saw a success. Does nothing for a call that has ended already."""
         meter, self._meter = self._meter, None
-        receipt, seen = self._receipt, self._seen
-        if meter is None or not seen.sent or receipt.source is not Source.TENANT or receipt.version is None:
+        receipt, observation = self._receipt, self._observation
+        if meter is None or not observation.sent or receipt.source is not Source.TENANT or receipt.version is None:
             return
         meter.used(
             self._tenant_id,
             receipt.provider,
             receipt.version,
-            failed=failed or not seen.accepted,
-            rejected=seen.status == 401,
+            failed=failed or not observation.accepted,
+            rejected=observation.status == 401,
             request_id=REQUEST_ID.get(None),
         )
 
@@ -47,4 +47,4 @@ class Use:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            self.ended(failed=issubclass(kind, Exception))
+            self.finish(failed=issubclass(kind, Exception))

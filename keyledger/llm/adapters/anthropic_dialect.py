@@ -25,7 +25,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 def to_anthropic(request: Request, model: str) -> dict[str, Any]:
     """Return the body of a messages call. Raises InvalidRequestError."""
     body: dict[str, Any] = {"model": model, "max_tokens": MAX_TOKENS, "stream": request.streaming}
-    for name, value in {**request.members, **request.extras}.items():
+    for name, value in {**request.parameters, **request.extras}.items():
         if name in _KEPT:
             body[_KEPT[name]] = value
         elif name in _TRANSLATED:

@@ -17,12 +17,12 @@ from keyledger.llm.answers.server_sent_events import json_events
 from keyledger.llm.requests.litellm_plans import Plan
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION
-from keyledger.llm.wire.wire import OUTLET
+from keyledger.llm.wire.wire import KEYLESS_CLIENT
 
 _ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
 
 
-class LegacyAdapter:
+class DirectAdapter:
     """Plain calls. Raises what the wire raises, and InvalidRequestError for what the provider has no words for."""
 
     warm = True
@@ -44,29 +44,29 @@ class LegacyAdapter:
         """Begin a chat answer in chunks; the request is sent when this returns."""
         body = _chat_body(plan, request)
         headers = _ANTHROPIC_VERSION if plan.dialect is Dialect.ANTHROPIC else {}
-        sent = OUTLET.build_request("POST", plan.url, json=body, headers=headers)
-        answer = await OUTLET.send(sent, stream=True)
+        sent = KEYLESS_CLIENT.build_request("POST", plan.url, json=body, headers=headers)
+        answer = await KEYLESS_CLIENT.send(sent, stream=True)
         events = json_events(answer.aiter_bytes())
         if plan.dialect is Dialect.ANTHROPIC:
-            with_usage = bool((request.members.get("stream_options") or {}).get("include_usage"))
+            with_usage = bool((request.parameters.get("stream_options") or {}).get("include_usage"))
             return (_dated(chunk) async for chunk in chunks_from_anthropic(events, with_usage=with_usage))
         return events
 
     async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
         """Compute embeddings under the lease that is lent."""
-        body = {"model": plan.upstream_model, **request.members, **request.extras}
+        body = {"model": plan.upstream_model, **request.parameters, **request.extras}
         return _object((await _post(plan, body)).json())
 
 
 def _chat_body(plan: Plan, request: Request) -> dict[str, Any]:
     if plan.dialect is Dialect.ANTHROPIC:
         return to_anthropic(request, plan.upstream_model)
-    return {"model": plan.upstream_model, "stream": request.streaming, **request.members, **request.extras}
+    return {"model": plan.upstream_model, "stream": request.streaming, **request.parameters, **request.extras}
 
 
 async def _post(plan: Plan, body: dict[str, Any]) -> httpx.Response:
     headers = _ANTHROPIC_VERSION if plan.dialect is Dialect.ANTHROPIC else {}
-    return await OUTLET.post(plan.url, json=body, headers=headers)
+    return await KEYLESS_CLIENT.post(plan.url, json=body, headers=headers)
 
 
 def _object(content: Any) -> dict[str, Any]:

@@ -8,12 +8,14 @@ to run after settings were read and before `keyledger.llm.adapters.litellm` warm
 import re
 from collections.abc import MutableMapping
 
+from domain.credentials.providers import BUILT_IN
 from keyledger.settings.sources import SUPER_KEY_ALSO
 
+_PROVIDERS = sorted({word.upper() for row in BUILT_IN.values() for word in (row.name, row.litellm_prefix)})
 _REMOVED = re.compile(
-    r"""
+    rf"""
     .*_(API_KEY|API_BASE|BASE_URL|API_KEYS|AUTH_TOKEN|AD_TOKEN|MODEL_URL)
-    | (OPENAI|AZURE|ANTHROPIC|MISTRAL|OVHCLOUD|BERGET|VLLM|HOSTED_VLLM|LITELLM|AWS|HF|HUGGINGFACE|HUGGING_FACE)_.*
+    | ({"|".join(_PROVIDERS)}|LITELLM|AWS|HF|HUGGINGFACE|HUGGING_FACE)_.*
     | USE_LITELLM_PROXY | USE_AIOHTTP_TRANSPORT | DISABLE_AIOHTTP_TRANSPORT
     | GOOGLE_APPLICATION_CREDENTIALS
     | ([A-Z]+_)?PROXY

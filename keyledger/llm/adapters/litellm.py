@@ -1,7 +1,8 @@
 """Calls models through LiteLLM, which never sees a key. The only module that imports it.
 
-LiteLLM gets a placeholder for a key and `OUTLET` for a client; the wire behind that adds the real key. Whatever client
-LiteLLM makes on its own leads to the same outlet, so a way we do not know of ends in a refusal, not in a leak.
+LiteLLM gets a placeholder for a key and `KEYLESS_CLIENT` for a client; the wire behind that adds the real
+key. Whatever client LiteLLM makes on its own leads to the same place, so a way we do not know of
+ends in a refusal, not in a leak.
 Importing it takes seconds: `warm_up` does so in a thread and then calls canned answers, so that no tenant's call pays
 for it. `environment.cleanse` has to run before.
 Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`,
@@ -25,12 +26,12 @@ from domain.calls.models import ModelKind
 from domain.credentials.providers import BUILT_IN, Dialect
 from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.adapters.environment import keep_offline
-from keyledger.llm.adapters.rehearsal import canned
+from keyledger.llm.adapters.rehearsal import canned_answer
 from keyledger.llm.requests.litellm_plans import Client, Plan, client_of
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.wire.dispatch import CallFailedError
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.wire import OUTLET
+from keyledger.llm.wire.wire import KEYLESS_CLIENT
 
 PLACEHOLDER = "keyledger-placeholder-no-key"
 CLIENTS_KEPT = 256
@@ -58,10 +59,10 @@ class LiteLLMAdapter:
         """Import LiteLLM and make its first calls. Does nothing when that is done."""
         async with self._lock:
             if not LiteLLMAdapter._ready:
-                await _beside(_load)
+                await _in_daemon_thread(_load)
                 self._rehearsal = asyncio.create_task(_rehearse())
                 await asyncio.shield(self._rehearsal)
-                _settle()
+                _freeze_loaded_objects()
                 LiteLLMAdapter._ready = True
 
     async def aclose(self) -> None:
@@ -86,21 +87,21 @@ class LiteLLMAdapter:
         """Compute embeddings under the lease that is lent. Raises as `chat` does."""
         import litellm
 
-        members = _members(plan, request)
-        return _dumped(await litellm.aembedding(**_fixed(plan), **members))
+        arguments = _translated(plan, request)
+        return _dumped(await litellm.aembedding(**_common_arguments(plan), **arguments))
 
 
-def blamed(error: Exception, request: Request) -> list[str]:
+def parameters_named_in(error: Exception, request: Request) -> list[str]:
     """Return the members of the request that LiteLLM names when it refuses one."""
     text = str(error)
-    return [n for n in (*request.members, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
+    return [n for n in (*request.parameters, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
 
 
 async def _completion(plan: Plan, request: Request) -> Any:
     import litellm
 
-    members = _members(plan, request)
-    return await litellm.acompletion(**_fixed(plan), **members, stream=request.streaming)
+    arguments = _translated(plan, request)
+    return await litellm.acompletion(**_common_arguments(plan), **arguments, stream=request.streaming)
 
 
 async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
@@ -115,7 +116,7 @@ async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
         yield _dumped(chunk)
 
 
-def _fixed(plan: Plan) -> dict[str, Any]:
+def _common_arguments(plan: Plan) -> dict[str, Any]:
     """Return what every call says. Each of these, left out, is looked for elsewhere."""
     said: dict[str, Any] = {
         "model": plan.litellm_model,
@@ -130,26 +131,26 @@ def _fixed(plan: Plan) -> dict[str, Any]:
     return said if plan.api_version is None else {**said, "api_version": plan.api_version}
 
 
-def _members(plan: Plan, request: Request) -> dict[str, Any]:
+def _translated(plan: Plan, request: Request) -> dict[str, Any]:
     """Return the caller's members in LiteLLM's words. Raises InvalidRequestError."""
     if plan.dialect is not Dialect.ANTHROPIC:
         # The provider knows best what it takes, so nothing is refused on its behalf.
-        if "input" in request.members:
+        if "input" in request.parameters:
             # An SDK that is not told the encoding asks for its own choice.
             own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
-            rest = {name: value for name, value in request.members.items() if name not in own}
-            said = {name: value for name, value in request.members.items() if name in own}
+            rest = {name: value for name, value in request.parameters.items() if name not in own}
+            said = {name: value for name, value in request.parameters.items() if name in own}
             return {**said, "extra_body": {**rest, **request.extras}}
-        passed = [name for name in request.members if name != "messages"]
-        return {**request.members, "extra_body": request.extras, "allowed_openai_params": passed}
+        passed = [name for name in request.parameters if name != "messages"]
+        return {**request.parameters, "extra_body": request.extras, "allowed_openai_params": passed}
     import litellm
 
     known = set(litellm.get_supported_openai_params(plan.litellm_model) or ()) | {"messages", "stream_options"}
-    refused = [name for name in request.members if name not in known]
+    refused = [name for name in request.parameters if name not in known]
     refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
     if refused:
         raise InvalidRequestError([InvalidField(name, f"is not supported by {plan.provider}") for name in refused])
-    return {**request.members, **request.extras}
+    return {**request.parameters, **request.extras}
 
 
 def _dumped(answer: Any) -> dict[str, Any]:
@@ -167,28 +168,28 @@ def _client(kind: Client, url: str, api_version: str | None) -> Any:
         return AsyncHTTPHandler()
     if kind is Client.AZURE:
         return openai.AsyncAzureOpenAI(
-            api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=OUTLET, max_retries=0
+            api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=KEYLESS_CLIENT, max_retries=0
         )
-    return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=OUTLET, max_retries=0)
+    return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=KEYLESS_CLIENT, max_retries=0)
 
 
-async def _beside(work: Callable[[], None]) -> None:
+async def _in_daemon_thread(work: Callable[[], None]) -> None:
     """Run `work` in a thread that the end of the process does not wait for: a service that is told to stop, stops."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
-    def settle(fault: BaseException | None) -> None:
+    def finish(error: BaseException | None) -> None:
         if not done.done():
-            done.set_result(None) if fault is None else done.set_exception(fault)
+            done.set_result(None) if error is None else done.set_exception(error)
 
     def run() -> None:
-        fault: BaseException | None = None
+        outcome: BaseException | None = None
         try:
             work()
         except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
-            fault = error
+            outcome = error
         with suppress(RuntimeError):  # the loop ended first
-            loop.call_soon_threadsafe(settle, fault)
+            loop.call_soon_threadsafe(finish, outcome)
 
     threading.Thread(target=run, name="load LiteLLM", daemon=True).start()
     await done
@@ -212,9 +213,9 @@ def _load() -> None:
     litellm.disable_hf_tokenizer_download = True
     litellm.disable_token_counter = True  # it would load tokenizers, and fetch images that a prompt names
     litellm.disable_streaming_logging = True
-    litellm.aclient_session = OUTLET
-    AsyncHTTPHandler.create_client = _outlet  # type: ignore[method-assign]
-    HTTPHandler.create_client = _no_way  # type: ignore[method-assign]
+    litellm.aclient_session = KEYLESS_CLIENT
+    AsyncHTTPHandler.create_client = _keyless_client  # type: ignore[method-assign]
+    HTTPHandler.create_client = _no_blocking_client  # type: ignore[method-assign]
     # It would keep every prompt in a queue, for callbacks that we do not have.
     GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue = _discard  # type: ignore[method-assign]
     # It would look up prices and compute what each answer cost, which nobody here asks: a third of a call's work.
@@ -224,7 +225,7 @@ def _load() -> None:
             raise RuntimeError(f"litellm.{setting} is set; no other part of the process may configure it")
 
 
-def _settle() -> None:
+def _freeze_loaded_objects() -> None:
     """Take what stays, a million objects, out of the search for garbage, which holds everything up.
 
     Not while a call is under way: what it holds might then never be found.
@@ -234,11 +235,11 @@ def _settle() -> None:
         gc.freeze()
 
 
-def _outlet(*_args: object, **_options: object) -> httpx.AsyncClient:
-    return OUTLET
+def _keyless_client(*_args: object, **_options: object) -> httpx.AsyncClient:
+    return KEYLESS_CLIENT
 
 
-def _no_way(*_args: object, **_options: object) -> NoReturn:
+def _no_blocking_client(*_args: object, **_options: object) -> NoReturn:
     raise CallFailedError("blocking-client")  # nothing of ours uses one
 
 
@@ -281,10 +282,10 @@ def _rehearsal_clients() -> dict[Client, Any]:
     import openai
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-    stage = httpx.AsyncClient(transport=httpx.MockTransport(canned), trust_env=False)
-    options: dict[str, Any] = {"api_key": PLACEHOLDER, "http_client": stage, "max_retries": 0}
+    canned = httpx.AsyncClient(transport=httpx.MockTransport(canned_answer), trust_env=False)
+    options: dict[str, Any] = {"api_key": PLACEHOLDER, "http_client": canned, "max_retries": 0}
     plain = AsyncHTTPHandler()
-    plain.client = stage
+    plain.client = canned
     return {
         Client.PLAIN: plain,
         Client.OPENAI: openai.AsyncOpenAI(base_url="http://canned/v1", **options),

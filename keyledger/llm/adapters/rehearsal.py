@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 
-def canned(request: httpx.Request) -> httpx.Response:
+def canned_answer(request: httpx.Request) -> httpx.Response:
     """Answer a request for a chat, plain or streamed, or for embeddings."""
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1, "input_tokens": 1, "output_tokens": 1}
     shared = {"id": "1", "created": 1, "model": "x", "usage": usage}

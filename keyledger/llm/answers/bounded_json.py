@@ -8,7 +8,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from keyledger.llm.answers.bounds import DEPTH_MAX, Structure
+from keyledger.llm.answers.bounds import DEPTH_MAX, JsonBounds
 
 NOT_USABLE = "answer-not-usable"
 TOO_COMPLEX = "answer-too-complex"
@@ -23,7 +23,7 @@ class InvalidAnswerError(Exception):
         self.reason = reason
 
 
-def read_object(text: bytes, most: Structure) -> dict[str, Any]:
+def read_object(text: bytes, most: JsonBounds) -> dict[str, Any]:
     """Return the object that `text` is. Raises InvalidAnswerError."""
     _count(text, most)
     fault = NOT_USABLE
@@ -51,7 +51,7 @@ def written_short(content: dict[str, Any]) -> bytes:
         return written(content)
 
 
-def _count(text: bytes, most: Structure) -> None:
+def _count(text: bytes, most: JsonBounds) -> None:
     """Count what begins or parts values outside texts. Raises InvalidAnswerError when there is more than allowed.
 
     Each step is one pass in C, so that counting costs less than reading would, whatever the text.

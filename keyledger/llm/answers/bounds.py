@@ -32,15 +32,15 @@ DEPTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class JsonBounds:
     """The most objects and lists, and the most values of any kind, in one piece of JSON."""
 
     containers: int
     values: int
 
 
-PLAIN = Structure(containers=4_000, values=40_000)
-WITH_LOGPROBS = Structure(containers=200_000, values=1_000_000)
+PLAIN = JsonBounds(containers=4_000, values=40_000)
+WITH_LOGPROBS = JsonBounds(containers=200_000, values=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Bounds:
     """
 
     size: int = CHAT_MAX
-    structure: Structure = PLAIN
+    json: JsonBounds = PLAIN
     choices: int = 1
     items: int = 0
     numbers: bool = False
@@ -60,23 +60,23 @@ class Bounds:
 
 def chat_bounds(request: Request) -> Bounds:
     """Return the bounds of the answer to a chat."""
-    asked = {**request.members, **request.extras}
+    asked = {**request.parameters, **request.extras}
     with_logprobs = any(asked.get(name) for name in ("logprobs", "top_logprobs", "prompt_logprobs"))
     return Bounds(
         size=STREAM_MAX if request.streaming else CHAT_MAX,
-        structure=WITH_LOGPROBS if with_logprobs and not request.streaming else PLAIN,
+        json=WITH_LOGPROBS if with_logprobs and not request.streaming else PLAIN,
         choices=asked.get("n", 1),
     )
 
 
 def embeddings_bounds(request: Request) -> Bounds:
     """Return the bounds of the answer to a request for embeddings."""
-    given = request.members["input"]
+    given = request.parameters["input"]
     several = isinstance(given, list) and not isinstance(given[0], int)
     items = len(given) if several else 1
     return Bounds(
         size=min(MIB + items * VECTOR_MAX, EMBEDDINGS_MAX),
-        structure=Structure(PLAIN.containers + 4 * items, PLAIN.values + 8 * items),
+        json=JsonBounds(PLAIN.containers + 4 * items, PLAIN.values + 8 * items),
         items=items,
-        numbers=request.members.get("encoding_format") != "base64",
+        numbers=request.parameters.get("encoding_format") != "base64",
     )

@@ -35,7 +35,7 @@ _FLOAT = 4  # bytes, as in OpenAI's base64
 
 
 @dataclass(slots=True)
-class Aside:
+class SetAside:
     """What was set aside from one answer, in the order of its choices or items.
 
     of_chunks: members of a stream's chunks beside their choices, as they came last.
@@ -57,29 +57,29 @@ class Aside:
         return content
 
 
-def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
+def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
     """Return a whole chat answer, or any other that is no list of embeddings, as it may be passed on."""
-    content = read_object(text, bounds.structure)
+    content = read_object(text, bounds.json)
     choices = choices_of(content, bounds, TOOL_CALLS_MAX)
-    aside = Aside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
+    set_aside = SetAside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
     rest = written_short(content)
     if len(rest) > UNUSUAL_MAX and not is_usual_chat(content):
         raise InvalidAnswerError(TOO_COMPLEX)
-    if bounds.structure is not PLAIN:
-        read_object(rest, PLAIN)  # what was asked for is aside; the rest has to be as plain as any answer
-    return rest, aside
+    if bounds.json is not PLAIN:
+        read_object(rest, PLAIN)  # what was asked for is set aside; the rest has to be as plain as any answer
+    return rest, set_aside
 
 
-def checked_event(text: bytes, bounds: Bounds, aside: Aside) -> bytes:
-    """Return the JSON of one event of a stream as it may be passed on, and note in `aside` what libraries leave out."""
+def checked_event(text: bytes, bounds: Bounds, set_aside: SetAside) -> bytes:
+    """Return the JSON of one event as it may be passed on, and note in `set_aside` what libraries leave out."""
     content = read_object(text, PLAIN)
     choices_of(content, bounds, DELTA_MAX)
-    aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
+    set_aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
     # LiteLLM takes it for the end of the stream wherever it stands, also in a text. It stands in texts only.
     return written(content).replace(DONE, DONE.replace(b"]", rb"\u005d"))
 
 
-def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
+def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
     """Return an answer with embeddings as it may be passed on.
 
     Vectors are cut out before the rest is read, and read one by one: reading them all in one step would hold up every
@@ -96,19 +96,19 @@ def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, Aside]:
     rest.append(text[at:])
     if sum(map(len, rest)) > CHAT_MAX:
         raise InvalidAnswerError(TOO_COMPLEX)
-    content = read_object(b"".join(rest), bounds.structure)
+    content = read_object(b"".join(rest), bounds.json)
     choices_of(content, bounds, TOOL_CALLS_MAX)
     items = content.get("data")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise InvalidAnswerError(NOT_USABLE)
     if len(items) > bounds.items:
         raise InvalidAnswerError(TOO_COMPLEX)
-    aside = Aside(vectors=[_of(item.get("embedding"), vectors) for item in items])
+    set_aside = SetAside(vectors=[_of(item.get("embedding"), vectors) for item in items])
     content["data"] = [{**item, "embedding": []} for item in items]
     passed = written_short(content)
     if len(passed) > UNUSUAL_MAX and not is_usual_list(content):
         raise InvalidAnswerError(TOO_COMPLEX)
-    return passed, aside
+    return passed, set_aside
 
 
 def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:

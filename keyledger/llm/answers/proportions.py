@@ -7,7 +7,7 @@ it searches and copies the whole answer many times over, so a large answer has t
 from typing import Any
 
 from keyledger.llm.answers.bounded_json import NOT_USABLE, TOO_COMPLEX, InvalidAnswerError, read_object, written
-from keyledger.llm.answers.bounds import NAME_MAX, USAGE_MAX, Bounds, Structure
+from keyledger.llm.answers.bounds import NAME_MAX, USAGE_MAX, Bounds, JsonBounds
 
 _NAMES = ("id", "model", "object", "role", "type", "name", "finish_reason", "stop_reason", "system_fingerprint")
 _LIST = frozenset({"object", "data", "model", "usage", "id", "created"})
@@ -41,7 +41,7 @@ def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dic
         raise InvalidAnswerError(TOO_COMPLEX)
     usage = content.get("usage")
     if isinstance(usage, dict):
-        read_object(written(usage), Structure(USAGE_MAX, USAGE_MAX))
+        read_object(written(usage), JsonBounds(USAGE_MAX, USAGE_MAX))
     return choices
 
 

@@ -18,16 +18,16 @@ from domain.credentials.resolution import Receipt, Route
 from domain.endpoints.rules import endpoint_fault
 from domain.errors import ProviderUnavailableError, ServiceError
 from keyledger.llm.answers.bounds import MIB
-from keyledger.llm.means import CurrentMeans
-from keyledger.llm.metering import Use
+from keyledger.llm.call_configuration import CurrentCallConfiguration
+from keyledger.llm.metering import MeteredCall
 from keyledger.llm.native.headers import to_caller, to_provider
-from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, reach_of
+from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
+from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.observation import Seen, note_answer
-from keyledger.llm.wire.outcomes import native_outcome
-from keyledger.llm.wire.reading import Limits, Reading
+from keyledger.llm.wire.observation import Observation, note_answer
+from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.scrubbing import Scrubber
 
 ANSWER_MAX = 1024 * MIB
@@ -40,21 +40,21 @@ _BINARY = ("audio/", "image/", "video/", "font/", "application/octet-stream", "a
 class PassThrough:
     """The providers' own APIs for one event loop. Implements `domain.calls.native.NativeApis`.
 
-    means: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved, by the
-    machine when left out. meter: counts the calls that tenants' own credentials serve.
+    configuration: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved,
+    by the machine when left out. meter: counts the calls that tenants' own credentials serve.
     """
 
     def __init__(
         self,
-        means: CurrentMeans,
+        configuration: CurrentCallConfiguration,
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
     ) -> None:
-        self._means = means
+        self._configuration = configuration
         self._meter = meter
-        self._dispatcher = Dispatcher(lambda: means().rules, timeouts, lookup)
+        self._dispatcher = Dispatcher(lambda: configuration().rules, timeouts, lookup)
 
     async def start(self) -> None:
         """Do nothing: calls open connections as they need them."""
@@ -65,29 +65,35 @@ class PassThrough:
 
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request and return its answer as soon as that begins."""
-        means = self._means()
-        resolved = await means.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
+        configuration = self._configuration()
+        resolved = await configuration.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         # The rules may have become stricter since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
-            route.base_url, means.rules, self_hosted=route.provider.self_hosted
+            route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailableError(call.provider, "endpoint-not-allowed")
-        reach = reach_of(route)
-        url = URL(reach.url(call.path, call.query), encoded=True)
-        lease = Lease(reach.origin, reach.header, route.tenant_endpoint, True, resolved.secret)
-        lease.self_hosted = route.provider.self_hosted
+        address = provider_address(route)
+        url = URL(address.url(call.path, call.query), encoded=True)
+        lease = Lease(
+            address.origin,
+            address.header,
+            resolved.secret,
+            checked=route.tenant_endpoint,
+            self_hosted=route.provider.self_hosted,
+            streaming=True,
+        )
         del resolved
-        use = Use(self._meter, call.tenant_id, receipt, lease.seen)
-        with use:
-            answered = await self._send(lease, call, url, route, use)
+        metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation)
+        with metered:
+            answered = await self._send(lease, call, url, route, metered)
         if isinstance(answered, NativeAnswer):
             return answered
-        use.ended(failed=True)
+        metered.finish(failed=True)
         raise answered
 
     async def _send(
-        self, lease: Lease, call: NativeCall, url: URL, route: Route, use: Use
+        self, lease: Lease, call: NativeCall, url: URL, route: Route, metered: MeteredCall
     ) -> NativeAnswer | ServiceError:
         """Return the answer or what is said instead. Raises nothing with an answer at hand: its request has the key."""
         receipt = route.receipt
@@ -96,12 +102,12 @@ class PassThrough:
             deadline = self._dispatcher.deadline()
             answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
-                note_answer(lease.seen, answer, streaming=False)
+                note_answer(lease.observation, answer, streaming=False)
                 if answer.headers.get("content-encoding", "").strip().lower() not in _DECODED:
-                    lease.seen.failure = "answer-encoding-unknown"
-            fault = native_outcome(lease.seen, receipt)
+                    lease.observation.failure = "answer-encoding-unknown"
+            fault = native_call_error(lease.observation, receipt)
             if answer is not None and fault is None and lease.secret is not None:
-                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, use)
+                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, metered)
             if answer is not None:
                 answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
         except CallFailedError as refused:
@@ -114,25 +120,25 @@ class PassThrough:
 class _Pieces:
     """The rest of an answer. The call ends with it."""
 
-    def __init__(self, reading: Reading, seen: Seen, receipt: Receipt, use: Use) -> None:
-        self._reading = reading
-        self._seen = seen
+    def __init__(self, reader: AnswerReader, observation: Observation, receipt: Receipt, metered: MeteredCall) -> None:
+        self._reader = reader
+        self._observation = observation
         self._receipt = receipt
-        self._use = use
+        self._metered = metered
 
     async def next(self) -> bytes | None:
-        piece = await self._reading.next()
+        piece = await self._reader.next()
         if piece is None:
-            self._use.ended(failed=self._reading.broken)
-        if piece is None and self._reading.broken:
-            raise native_outcome(self._seen, self._receipt) or ProviderUnavailableError(
+            self._metered.finish(failed=self._reader.broken)
+        if piece is None and self._reader.broken:
+            raise native_call_error(self._observation, self._receipt) or ProviderUnavailableError(
                 self._receipt.provider, "broken"
             )
         return piece
 
     def drop(self) -> None:
-        self._use.ended()
-        self._reading.drop()
+        self._metered.finish()
+        self._reader.drop()
 
 
 def _headers(call: NativeCall, dialect: Dialect) -> list[tuple[str, str]]:
@@ -153,16 +159,16 @@ def _content(call: NativeCall) -> bytes | AsyncIterable[bytes] | None:
 
 
 def _passed_on(
-    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float, use: Use
+    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float, metered: MeteredCall
 ) -> NativeAnswer:
     assert lease.secret is not None  # noqa: S101  the caller looked
     scrubber = Scrubber(lease.secret.reveal(), text=not answer.headers.get("content-type", "").startswith(_BINARY))
     headers = to_caller(answer.raw_headers, scrubber.found_in)
     if method == "HEAD" and "content-encoding" not in answer.headers and "content-length" in answer.headers:
         headers.append((b"content-length", answer.headers["content-length"].encode("ascii", "replace")))
-    reading = Reading(answer, lease.seen, scrubber, Limits(ANSWER_MAX, pause, None))
-    whole = reading.rest_at_hand()
+    reader = AnswerReader(answer, lease.observation, scrubber, Limits(ANSWER_MAX, pause, None))
+    whole = reader.rest_at_hand()
     if whole is not None:
-        use.ended()
-    pieces = _Pieces(reading, lease.seen, receipt, use) if whole is None else None
+        metered.finish()
+    pieces = _Pieces(reader, lease.observation, receipt, metered) if whole is None else None
     return NativeAnswer(receipt, answer.status, headers, whole, pieces)

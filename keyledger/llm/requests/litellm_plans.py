@@ -1,6 +1,6 @@
 """Where a call to a model goes, and by which of LiteLLM's clients.
 
-A plan is computed from the model and the resolved route alone and holds no key. Its addresses are those of `reach`.
+A plan is computed from the model and the resolved route alone and holds no key. Its addresses are those of `address`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from domain.calls.models import Model, ModelKind
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Route
 from keyledger.llm.requests.origin import KeyHeader, Origin
-from keyledger.llm.requests.provider_addresses import Reach, reach_of
+from keyledger.llm.requests.provider_addresses import ProviderAddress, provider_address
 
 
 class Client(StrEnum):
@@ -43,57 +43,53 @@ class Plan:
     api_version: str | None = None
 
 
-_OPENAI_CLIENT_EMBEDS = frozenset({"openai", "mistral"})
-"""The LiteLLM prefixes whose embeddings go through OpenAI's own client. All else goes through its plain one."""
-
-
 def client_of(provider: Provider, kind: ModelKind) -> Client:
     """Return the client for a provider's calls of one kind."""
     if provider.dialect is Dialect.AZURE:
         return Client.AZURE
-    embeds = kind is ModelKind.EMBEDDING and provider.litellm_prefix in _OPENAI_CLIENT_EMBEDS
-    return Client.OPENAI if embeds else Client.PLAIN
+    with_sdk = kind is ModelKind.EMBEDDING and provider.litellm_embeds_with_sdk
+    return Client.OPENAI if with_sdk else Client.PLAIN
 
 
 def plan(model: Model, route: Route) -> Plan:
     """Return how to call `model` by `route`. Raises ProviderUnavailableError where the route lacks something."""
-    reach = reach_of(route, deployment=model.upstream_name)
+    address = provider_address(route, deployment=model.upstream_name)
     if route.provider.dialect is Dialect.AZURE:
-        return _azure(model, route, reach)
+        return _azure(model, route, address)
     if route.provider.dialect is Dialect.ANTHROPIC:
-        return _plan(model, route.provider, reach, reach.base.removesuffix("/v1"), "messages")
-    return _plan(model, route.provider, reach, reach.base, _path(model))
+        return _plan(model, route.provider, address, address.base.removesuffix("/v1"), "messages")
+    return _plan(model, route.provider, address, address.base, _path(model))
 
 
-def _plan(model: Model, provider: Provider, reach: Reach, base_url: str, path: str) -> Plan:
+def _plan(model: Model, provider: Provider, address: ProviderAddress, base_url: str, path: str) -> Plan:
     return Plan(
         provider=provider.name,
         dialect=provider.dialect,
-        origin=reach.origin,
-        header=reach.header,
+        origin=address.origin,
+        header=address.header,
         base_url=base_url,
         client_url=base_url,
-        url=reach.url(path, ""),
+        url=address.url(path, ""),
         litellm_model=f"{provider.litellm_prefix}/{model.upstream_name}",
         upstream_model=model.upstream_name,
         client=client_of(provider, model.kind),
     )
 
 
-def _azure(model: Model, route: Route, reach: Reach) -> Plan:
-    assert reach.deployment is not None  # noqa: S101  what reaches Azure has one
-    root = reach.base.removesuffix("/v1").removesuffix("/openai")
-    versionless = reach.api_version is None
+def _azure(model: Model, route: Route, address: ProviderAddress) -> Plan:
+    assert address.deployment is not None  # noqa: S101  what reaches Azure has one
+    root = address.base.removesuffix("/v1").removesuffix("/openai")
+    versionless = address.api_version is None
     return Plan(
         provider=model.provider,
         dialect=Dialect.AZURE,
-        origin=reach.origin,
-        header=reach.header,
+        origin=address.origin,
+        header=address.header,
         base_url=root,
-        client_url=reach.base if versionless else root,
-        url=reach.url(_path(model), ""),
-        litellm_model=f"{route.provider.litellm_prefix}/{reach.deployment}",
-        upstream_model=reach.deployment,
+        client_url=address.base if versionless else root,
+        url=address.url(_path(model), ""),
+        litellm_model=f"{route.provider.litellm_prefix}/{address.deployment}",
+        upstream_model=address.deployment,
         # Without a version in the path, Azure speaks plain OpenAI.
         client=Client.OPENAI if versionless else Client.AZURE,
         api_version=route.api_version,

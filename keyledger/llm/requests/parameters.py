@@ -37,11 +37,11 @@ _ACCEPTED = "accepted are OpenAI's parameters and common extras of open model se
 class Request:
     """A checked request.
 
-    members: OpenAI's own parameters, without model and stream. extras: what goes to the provider as it is, because no
+    parameters: OpenAI's own, without model and stream. extras: what goes to the provider as it is, because no
     adapter translates it. streaming: the answer is wanted in chunks.
     """
 
-    members: dict[str, Any]
+    parameters: dict[str, Any]
     extras: dict[str, Any]
     streaming: bool = False
 
@@ -53,9 +53,9 @@ def chat_request(params: Json) -> Request:
     stream = body.pop("stream", False)
     if not isinstance(stream, bool):
         faults.append(InvalidField("stream", "must be true or false"))
-    members = {"messages": body.pop("messages", None)}
+    messages = {"messages": body.pop("messages", None)}
     known, extras = _sorted(body, CHAT, CHAT_EXTRAS, faults)
-    return Request({**members, **known}, extras, stream is True)
+    return Request({**messages, **known}, extras, stream is True)
 
 
 def embeddings_request(params: Json) -> Request:

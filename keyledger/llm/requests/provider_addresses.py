@@ -1,6 +1,6 @@
 """Where a provider's API begins and how it wants its key, for LiteLLM's calls and for native ones.
 
-A reach is computed from the provider's row and the resolved route alone and holds no key. Promises: every address made
+An address is computed from the provider's row and the resolved route alone and holds no key. Promises: every URL made
 from it lies below `base`, which is at the origin of the route's base URL and the same in each of its spellings; an
 Azure deployment and API version are the credential's own, whatever a caller names.
 """
@@ -34,7 +34,7 @@ _OF_THE_ACCOUNT = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ProviderAddress:
     """How to reach one provider by one route.
 
     base: the address that paths are put behind, without a slash at its end. deployment, api_version: Azure's own, both
@@ -65,35 +65,35 @@ class Reach:
         return _joined(self.base, below, f"{version}&{rest}" if rest else version)
 
 
-def reach_of(route: Route, deployment: str | None = None) -> Reach:
+def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:
     """Return how to reach the provider of a route. deployment: for Azure, where the route names none.
 
     Raises ProviderUnavailableError where something is missing or not usable.
     """
-    return _reach(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
+    return _address(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
 
 
 @lru_cache(maxsize=1024)
-def _reach(provider: Provider, base_url: str, api_version: str | None, deployment: str | None) -> Reach:
+def _address(provider: Provider, base_url: str, api_version: str | None, deployment: str | None) -> ProviderAddress:
     base = kept_endpoint(provider.endpoint_form, base_url)
     origin = origin_of(URL(base, encoded=True))
     header = BEARER if provider.key_header == BEARER.name else KeyHeader(provider.key_header)
     if provider.dialect is Dialect.AZURE:
         return _azure(provider.name, origin, header, base, api_version, deployment)
-    return Reach(origin, header, f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base)
+    return ProviderAddress(origin, header, f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base)
 
 
 def _azure(
     name: str, origin: Origin, header: KeyHeader, base: str, api_version: str | None, deployment: str | None
-) -> Reach:
+) -> ProviderAddress:
     if api_version is None:
         raise ProviderUnavailableError(name, "no-api-version-configured")
     # Other names would steer LiteLLM's routing or change the path.
     if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
         raise ProviderUnavailableError(name, "deployment-name-not-usable")
     if api_version in _VERSIONLESS_AZURE:
-        return Reach(origin, BEARER, f"{base}/openai/v1", deployment)
-    return Reach(origin, header, f"{base}/openai", deployment, api_version)
+        return ProviderAddress(origin, BEARER, f"{base}/openai/v1", deployment)
+    return ProviderAddress(origin, header, f"{base}/openai", deployment, api_version)
 
 
 def _joined(base: str, below: str, query: str) -> str:

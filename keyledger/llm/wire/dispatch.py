@@ -81,10 +81,10 @@ class Dispatcher:
         Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
         """
         if reason := lease.refusal(origin_of(url)):
-            if not lease.seen.sent:
-                lease.seen.failure = reason
+            if not lease.observation.sent:
+                lease.observation.failure = reason
             raise CallFailedError(reason)
-        lease.seen.sent = True
+        lease.observation.sent = True
         cancelled: asyncio.CancelledError | None = None
         try:
             if lease.checked:
@@ -100,7 +100,7 @@ class Dispatcher:
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
         except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
-            note_failure(lease.seen, error)
+            note_failure(lease.observation, error)
         if cancelled is not None:
             raise cancelled
         return None

@@ -5,14 +5,14 @@ still has a reference. What the wire saw is noted in `seen`, in words of ours: n
 Refuses: everything else, by saying why (`Lease.refusal`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from domain.credentials.secret import Secret
 from keyledger.llm.answers.bounds import Bounds
-from keyledger.llm.answers.checking import Aside
+from keyledger.llm.answers.checking import SetAside
 from keyledger.llm.requests.origin import KeyHeader, Origin
-from keyledger.llm.wire.observation import Seen
-from keyledger.llm.wire.reading import Reading
+from keyledger.llm.wire.answer_reader import AnswerReader
+from keyledger.llm.wire.observation import Observation
 
 
 @dataclass(slots=True)
@@ -27,20 +27,21 @@ class Lease:
 
     origin: Origin
     header: KeyHeader
-    checked: bool
-    streaming: bool
     secret: Secret | None = field(repr=False)
-    seen: Seen = field(default_factory=Seen)
-    answer: Reading | None = None
-    bounds: Bounds = field(default_factory=Bounds)
-    aside: Aside = field(default_factory=Aside)
+    _: KW_ONLY
+    checked: bool
     self_hosted: bool = False
+    streaming: bool
+    observation: Observation = field(default_factory=Observation)
+    answer: AnswerReader | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    set_aside: SetAside = field(default_factory=SetAside)
 
     def refusal(self, origin: Origin) -> str | None:
         """Return why a request to `origin` must not be sent under this lease, as a reason code, or None."""
         if self.secret is None:
             return "lease-closed"
-        if self.seen.sent:
+        if self.observation.sent:
             return "second-request"
         return None if origin == self.origin else "foreign-origin"
 

@@ -27,7 +27,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 
 @dataclass(slots=True)
-class Seen:
+class Observation:
     """`failure` is a reason code, `retry_after` in seconds. `sent`: a request left or tried to."""
 
     sent: bool = False
@@ -42,23 +42,23 @@ class Seen:
         return self.status is not None and 200 <= self.status < 300 and self.failure is None
 
 
-def note_answer(seen: Seen, answer: aiohttp.ClientResponse, *, streaming: bool) -> None:
+def note_answer(observation: Observation, answer: aiohttp.ClientResponse, *, streaming: bool) -> None:
     """Note the head of an answer. `streaming`: it was to come in server-sent events."""
-    seen.status = answer.status
-    seen.retry_after = _seconds(answer.headers.get("retry-after", ""))
-    if streaming and seen.accepted and answer.content_type != "text/event-stream":
-        seen.failure = "answer-not-a-stream"
+    observation.status = answer.status
+    observation.retry_after = _seconds(answer.headers.get("retry-after", ""))
+    if streaming and observation.accepted and answer.content_type != "text/event-stream":
+        observation.failure = "answer-not-a-stream"
 
 
-def note_failure(seen: Seen, error: Exception) -> None:
+def note_failure(observation: Observation, error: Exception) -> None:
     """Note why there is no answer, or not the whole of it."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ForbiddenAddressError):
-        seen.failure = cause.reason
+        observation.failure = cause.reason
     elif isinstance(error, TimeoutError):
-        seen.timed_out = True
+        observation.timed_out = True
     else:
-        seen.failure = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "transport-fault")
+        observation.failure = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "transport-fault")
 
 
 def _seconds(retry_after: str) -> int | None:

@@ -19,11 +19,11 @@ from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
 from keyledger.llm.answers.server_sent_events import DONE, event_texts
+from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_answer
-from keyledger.llm.wire.reading import Limits, Reading
 from keyledger.llm.wire.scrubbing import Scrubber
 
 AT_ONCE_MAX = 64 * 1024
@@ -48,16 +48,16 @@ class Wire:
         self._dispatcher = Dispatcher(rules, timeouts, lookup)
 
     @contextmanager
-    def lend(self, lease: Lease) -> Iterator[None]:
-        """Let the running call send its one request through `OUTLET` while the block lasts; close the lease then.
+    def activate(self, lease: Lease) -> Iterator[None]:
+        """Let the running call send one request through `KEYLESS_CLIENT` inside the block; then close the lease.
 
         Tasks started inside keep references to the lease, but not to the key.
         """
-        token = _LENT.set((self, lease))
+        token = _ACTIVE.set((self, lease))
         try:
             yield
         finally:
-            _LENT.reset(token)
+            _ACTIVE.reset(token)
             lease.close()
 
     async def send(self, lease: Lease, request: httpx.Request) -> httpx.Response:
@@ -83,10 +83,10 @@ class Wire:
         answer = await self._dispatcher.send(lease, request.method, url, headers, content, deadline)
         if answer is None:
             return
-        note_answer(lease.seen, answer, streaming=lease.streaming)
-        if lease.seen.accepted and lease.secret is not None:
+        note_answer(lease.observation, answer, streaming=lease.streaming)
+        if lease.observation.accepted and lease.secret is not None:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
-            lease.answer = Reading(answer, lease.seen, Scrubber(lease.secret.reveal()), limits)
+            lease.answer = AnswerReader(answer, lease.observation, Scrubber(lease.secret.reveal()), limits)
         else:
             answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
 
@@ -95,85 +95,85 @@ class Wire:
         await self._dispatcher.aclose()
 
 
-_LENT: ContextVar[tuple[Wire, Lease]] = ContextVar("keyledger_lent")
+_ACTIVE: ContextVar[tuple[Wire, Lease]] = ContextVar("keyledger_active_lease")
 
 
-class _Outlet(httpx.AsyncBaseTransport):
+class _WireTransport(httpx.AsyncBaseTransport):
     """Passes each request to the wire and the lease of the call it belongs to. Keeps nothing."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        lent = _LENT.get(None)
-        if lent is None:
+        active = _ACTIVE.get(None)
+        if active is None:
             raise CallFailedError("no-lease")
-        wire, lease = lent
+        wire, lease = active
         return await wire.send(lease, request)
 
 
-class _LastingClient(httpx.AsyncClient):
+class _UnclosableClient(httpx.AsyncClient):
     """A client that libraries may close as they like: there is nothing to close."""
 
     async def aclose(self) -> None:
         pass
 
 
-OUTLET = _LastingClient(transport=_Outlet(), follow_redirects=False, trust_env=False)
+KEYLESS_CLIENT = _UnclosableClient(transport=_WireTransport(), follow_redirects=False, trust_env=False)
 """The only HTTP client that anything here uses. It may be kept for ever: it holds no key and no connection. The time
 limits are the wire's; those of httpx do not reach it."""
 
 
-async def _whole(reading: Reading, lease: Lease) -> bytes:
+async def _whole(reader: AnswerReader, lease: Lease) -> bytes:
     """Return a whole answer as libraries may see it, and leave in the lease what they may not.
 
     Raises CallFailedError.
     """
-    pieces = [piece async for piece in _pieces(reading)]
+    pieces = [piece async for piece in _pieces(reader)]
     text, check = b"".join(pieces), checked_embeddings if lease.bounds.items else checked_chat
     try:
         if len(text) <= AT_ONCE_MAX:
-            passed, lease.aside = check(text, lease.bounds)
+            passed, lease.set_aside = check(text, lease.bounds)
         else:
-            passed, lease.aside = await asyncio.to_thread(check, text, lease.bounds)
+            passed, lease.set_aside = await asyncio.to_thread(check, text, lease.bounds)
     except InvalidAnswerError as error:
-        lease.seen.failure = error.reason
+        lease.observation.failure = error.reason
     else:
         return passed
     raise CallFailedError("answer-refused")
 
 
-async def _pieces(reading: Reading) -> AsyncIterator[bytes]:
+async def _pieces(reader: AnswerReader) -> AsyncIterator[bytes]:
     """Yield an answer as it comes. Raises CallFailedError where it breaks off."""
-    while (piece := await reading.next()) is not None:
+    while (piece := await reader.next()) is not None:
         for start in range(0, len(piece), PIECE_MAX):
             yield piece[start : start + PIECE_MAX]
             await asyncio.sleep(0)  # what came already is read without waiting, and others want their turn
-    if reading.broken:
+    if reader.broken:
         raise CallFailedError("answer-broken")
 
 
 class _Events(httpx.AsyncByteStream):
     """The events of a stream as httpx reads them, one at a time."""
 
-    def __init__(self, reading: Reading, lease: Lease) -> None:
-        self._reading = reading
+    def __init__(self, reader: AnswerReader, lease: Lease) -> None:
+        self._reader = reader
         self._lease = lease
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         count = 0
         try:
-            async for text in event_texts(_pieces(self._reading), EVENT_MAX):
+            async for text in event_texts(_pieces(self._reader), EVENT_MAX):
                 count += 1
                 if count > STREAM_EVENTS_MAX:
                     raise InvalidAnswerError(TOO_LARGE)
                 yield b"data: %s\n\n" % (
-                    DONE if text == DONE else checked_event(text, self._lease.bounds, self._lease.aside)
+                    DONE if text == DONE else checked_event(text, self._lease.bounds, self._lease.set_aside)
                 )
                 await asyncio.sleep(0)
         except InvalidAnswerError as error:
-            self._lease.seen.failure = error.reason
-            self._reading.drop()
+            self._lease.observation.failure = error.reason
+            self._reader.drop()
         else:
             return
         raise CallFailedError("answer-refused")
 
     async def aclose(self) -> None:
-        self._reading.drop()
+        self._reader.drop()

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Model, ModelKind
 from domain.credentials.providers import BUILT_IN
-from domain.credentials.resolution import Receipt, ResolvedCredential, Route, Source
+from domain.credentials.resolution import Receipt, ResolvedCredential, Resolver, Route, Source
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.errors import NoCredentialError
-from keyledger.llm import Gateway, Means, Timeouts
+from keyledger.llm import CallConfiguration, Gateway, Timeouts
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.settings.ai_models import Catalogue
 from scripts.demo.stand_in_provider import StandInProvider
@@ -55,7 +55,7 @@ def base_path(provider: str) -> str:
 
 
 @dataclass
-class Keys:
+class Keys(Resolver):
     """A resolver whose answers the test chooses. `chosen_by_tenant` marks endpoints as tenants' own."""
 
     url: str
@@ -99,7 +99,7 @@ def with_gateway(
 
     async def run() -> T:
         gateway = Gateway(
-            lambda: Means(catalogue(), resolver, EndpointRules.of(allowed)),
+            lambda: CallConfiguration(catalogue(), resolver, EndpointRules.of(allowed)),
             timeouts or Timeouts(connect=5, answer=10),
             lookup,
             meter=meter or ListeningMeter(),

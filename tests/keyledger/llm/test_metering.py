@@ -11,8 +11,8 @@ from domain.errors import InvalidRequestError, RejectedCredentialError, ServiceE
 from domain.request_context import REQUEST_ID
 from keyledger.llm import Gateway
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
-from keyledger.llm.metering import Use
-from keyledger.llm.wire.observation import Seen
+from keyledger.llm.metering import MeteredCall
+from keyledger.llm.wire.observation import Observation
 from scripts.demo.stand_in_provider import Fault, Misbehaviour
 from tests.keyledger.llm.rig import HELLO, TENANT, Keys, chunks, stand_in, whole, with_gateway
 from tests.support.meter import ListeningMeter, Told
@@ -117,17 +117,17 @@ def test_the_request_that_caused_a_refusal_is_told() -> None:
 @pytest.mark.parametrize(
     ("seen", "failed", "expected"),
     [
-        pytest.param(Seen(sent=True, status=200), False, FINE, id="a success"),
-        pytest.param(Seen(sent=True, status=404), False, FAILED, id="a refusal that is passed on as it is"),
-        pytest.param(Seen(sent=True, status=401), False, REJECTED, id="a 401"),
-        pytest.param(Seen(sent=True, status=200), True, FAILED, id="a success that was none in the end"),
-        pytest.param(Seen(sent=True), True, FAILED, id="no answer"),
-        pytest.param(Seen(), True, None, id="nothing sent"),
+        pytest.param(Observation(sent=True, status=200), False, FINE, id="a success"),
+        pytest.param(Observation(sent=True, status=404), False, FAILED, id="a refusal that is passed on as it is"),
+        pytest.param(Observation(sent=True, status=401), False, REJECTED, id="a 401"),
+        pytest.param(Observation(sent=True, status=200), True, FAILED, id="a success that was none in the end"),
+        pytest.param(Observation(sent=True), True, FAILED, id="no answer"),
+        pytest.param(Observation(), True, None, id="nothing sent"),
     ],
 )
-def test_whoever_calls_a_provider_can_count(seen: Seen, failed: bool, expected: Told | None) -> None:
+def test_whoever_calls_a_provider_can_count(seen: Observation, failed: bool, expected: Told | None) -> None:
     meter = ListeningMeter()
-    use = Use(meter, TENANT, Receipt(Source.TENANT, "openai", 3, "k0123456789"), seen)
-    use.ended(failed=failed)
-    use.ended(failed=not failed)
+    metered = MeteredCall(meter, TENANT, Receipt(Source.TENANT, "openai", 3, "k0123456789"), seen)
+    metered.finish(failed=failed)
+    metered.finish(failed=not failed)
     assert meter.told == ([expected] if expected else [])

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from keyledger.llm.adapters.environment import cleanse
-from keyledger.llm.adapters.litellm import LiteLLMAdapter, blamed
+from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.wire.dispatch import CallFailedError
-from keyledger.llm.wire.wire import OUTLET
+from keyledger.llm.wire.wire import KEYLESS_CLIENT
 from tests.keyledger.llm.rig import HELLO, PROVIDERS, Keys, stand_in, whole, with_gateway
 from tests.support.loaded import packages_loaded_by
 
@@ -21,7 +21,7 @@ def _loaded() -> None:
 def test_a_client_that_it_makes_itself_leads_to_our_outlet():
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-    assert AsyncHTTPHandler().client is OUTLET
+    assert AsyncHTTPHandler().client is KEYLESS_CLIENT
 
 
 def test_a_blocking_client_cannot_be_made():
@@ -48,8 +48,8 @@ def test_a_call_past_the_gateway_does_not_leave_the_process(prefix):
 
 
 def test_closing_the_outlet_does_not_close_it_for_others():
-    asyncio.run(OUTLET.aclose())
-    assert not OUTLET.is_closed
+    asyncio.run(KEYLESS_CLIENT.aclose())
+    assert not KEYLESS_CLIENT.is_closed
 
 
 def test_it_keeps_no_queue_of_finished_calls():
@@ -86,7 +86,7 @@ def test_what_nobody_asks_for_is_not_done(monkeypatch):
 )
 def test_a_refusal_of_its_own_names_the_members(text, names):
     members = {"messages": HELLO, "temperature": 0.2, "n": 2, "seed": 1, "user": "u", "stop": "x"}
-    assert blamed(ValueError(text), Request(members, {})) == names
+    assert parameters_named_in(ValueError(text), Request(members, {})) == names
 
 
 def test_a_parameter_that_a_model_does_not_take_is_refused_by_name():

@@ -18,7 +18,7 @@ from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
 from keyledger.llm.wire.dispatch import CallFailedError
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.wire import OUTLET, Wire
+from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from tests.keyledger.llm.raw_server import STREAM, answering
 from tests.keyledger.llm.rig import HELLO, KEY, TENANT, Keys, text_of, with_gateway
 
@@ -65,12 +65,12 @@ def asked_embeddings(inputs: Any, **more: Any) -> Bounds:
 async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Lease, bytes]:
     """Return what a library would be given of this answer."""
     async with answering(body, STREAM if streaming else "application/json") as url:
-        lease = Lease(origin_of(URL(url)), BEARER, False, streaming, Secret(KEY), bounds=bounds)
+        lease = Lease(origin_of(URL(url)), BEARER, Secret(KEY), checked=False, streaming=streaming, bounds=bounds)
         wire = Wire(EndpointRules)
         given = b""
         try:
-            with wire.lend(lease):
-                answer = await OUTLET.send(OUTLET.build_request("POST", url), stream=True)
+            with wire.activate(lease):
+                answer = await KEYLESS_CLIENT.send(KEYLESS_CLIENT.build_request("POST", url), stream=True)
                 async for piece in answer.aiter_bytes():
                     given += piece
         except CallFailedError:
@@ -119,7 +119,7 @@ def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[L
 )
 def test_an_answer_out_of_proportion_is_refused_and_no_library_sees_any_of_it(answer, reason):
     lease, given = received(json.dumps(answer).encode(), asked_chat())
-    assert lease.seen.failure == reason
+    assert lease.observation.failure == reason
     assert given == b""
 
 
@@ -137,7 +137,7 @@ def test_an_answer_out_of_proportion_is_refused_and_no_library_sees_any_of_it(an
 )
 def test_what_is_no_answer_at_all_is_refused(body, reason):
     lease, given = received(body, asked_chat())
-    assert lease.seen.failure == reason
+    assert lease.observation.failure == reason
     assert given == b""
 
 
@@ -160,7 +160,7 @@ def test_an_answer_in_proportion_is_passed_on_unchanged(answer, bounds, ascii_on
     if b"\xed\xa0\x80" in body:
         return  # only an escape can write half a character
     lease, given = received(body, bounds)
-    assert lease.seen.failure is None
+    assert lease.observation.failure is None
     assert json.loads(given) == answer
 
 
@@ -180,7 +180,7 @@ def test_an_answer_in_proportion_is_passed_on_unchanged(answer, bounds, ascii_on
 )
 def test_a_stream_ends_before_an_event_that_is_out_of_proportion(stream, reason):
     lease, given = received(event({"content": "hello"}) + stream + END, asked_chat(stream=True), streaming=True)
-    assert lease.seen.failure == reason
+    assert lease.observation.failure == reason
     assert [json.loads(part[6:])["choices"][0]["delta"] for part in given.split(b"\n\n") if part] == [
         {"content": "hello"}
     ]
@@ -271,7 +271,7 @@ def test_what_looks_like_a_vector_inside_a_text_is_left_alone():
     odd = json.dumps({"embedding": [7, 7]})
     lease, given = received(json.dumps(vectors([1.5], model=odd)).encode(), asked_embeddings("hello"))
     assert json.loads(given)["model"] == odd
-    assert lease.aside.vectors == [[1.5]]
+    assert lease.set_aside.vectors == [[1.5]]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_what_looks_like_a_vector_inside_a_text_is_left_alone():
 )
 def test_embeddings_out_of_proportion_are_refused(answer, reason):
     lease, given = received(json.dumps(answer).encode(), asked_embeddings(FEW))
-    assert lease.seen.failure == reason
+    assert lease.observation.failure == reason
     assert given == b""
 
 

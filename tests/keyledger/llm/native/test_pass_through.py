@@ -24,7 +24,7 @@ from domain.errors import (
     RejectedCredentialError,
     ServiceError,
 )
-from keyledger.llm import Means, PassThrough, Timeouts
+from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from tests.keyledger.llm.rig import KEY, TENANT, Keys, catalogue
 from tests.keyledger.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
 from tests.support.errors import raises
@@ -46,8 +46,8 @@ def with_pass_through(
     options.setdefault("meter", ListeningMeter())
 
     async def run() -> T:
-        means = Means(catalogue(), resolver, EndpointRules())
-        apis = PassThrough(lambda: means, Timeouts(connect=5, answer=answer_seconds), **options)
+        configuration = CallConfiguration(catalogue(), resolver, EndpointRules())
+        apis = PassThrough(lambda: configuration, Timeouts(connect=5, answer=answer_seconds), **options)
         try:
             return await use(apis)
         finally:

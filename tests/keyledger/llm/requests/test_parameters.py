@@ -105,14 +105,14 @@ def test_nesting_without_measure_is_refused():
 def test_nulls_and_the_model_are_left_out_and_the_rest_is_a_copy():
     messages = [{"role": "user", "content": "hello"}]
     request = chat_request({"model": "m", "messages": messages, "temperature": None, "top_k": 5, "stream": None})
-    assert request.members == {"messages": messages}
-    assert request.members["messages"] is not messages
+    assert request.parameters == {"messages": messages}
+    assert request.parameters["messages"] is not messages
     assert (request.extras, request.streaming) == ({"top_k": 5}, False)
 
 
 @pytest.mark.parametrize("value", ["one", ["one", "two"], [1, 2], [[1, 2], [3]]])
 def test_embeddings_take_texts_and_tokens(value):
-    assert embeddings_request({"input": value}).members == {"input": value}
+    assert embeddings_request({"input": value}).parameters == {"input": value}
 
 
 @pytest.mark.parametrize("value", [None, "", [], 5, {}, [None], ["x", 1], [[]], [["x"]], [True]])
@@ -225,7 +225,7 @@ def test_any_request_is_refused_or_can_be_sent(params):
     except InvalidRequestError as refused:
         assert refused.fields
     else:
-        json.dumps([request.members, request.extras], allow_nan=False).encode()
+        json.dumps([request.parameters, request.extras], allow_nan=False).encode()
 
 
 @pytest.mark.parametrize("adapter", ["litellm", "legacy"])

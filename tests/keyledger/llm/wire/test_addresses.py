@@ -24,7 +24,7 @@ from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.wire import OUTLET, Wire
+from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from tests.keyledger.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 from tests.support.loopback import serving
 from tests.support.native_provider import native_provider
@@ -101,11 +101,18 @@ def _failures_in_a_row(url: str, *calls: tuple[EndpointRules, bool]) -> list[str
         said = []
         for rules, self_hosted in calls:
             in_force = rules
-            lease = Lease(origin_of(URL(url)), BEARER, True, False, Secret("sk-canary"), self_hosted=self_hosted)
+            lease = Lease(
+                origin_of(URL(url)),
+                BEARER,
+                Secret("sk-canary"),
+                checked=True,
+                self_hosted=self_hosted,
+                streaming=False,
+            )
             answer = await dispatcher.send(lease, "POST", URL(url), [], b"{}", dispatcher.deadline())
             if answer is not None:
                 await answer.read()  # so that its connection is kept
-            said.append(lease.seen.failure)
+            said.append(lease.observation.failure)
         await dispatcher.aclose()
         return said
 
@@ -143,17 +150,23 @@ def test_a_connection_that_was_kept_under_other_rules_serves_nobody_under_these(
     ],
 )
 def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, self_hosted, reason):
-    lease = Lease(origin_of(URL(f"https://{host}:9")), BEARER, True, False, Secret("sk-canary"))
-    lease.self_hosted = self_hosted
+    lease = Lease(
+        origin_of(URL(f"https://{host}:9")),
+        BEARER,
+        Secret("sk-canary"),
+        checked=True,
+        self_hosted=self_hosted,
+        streaming=False,
+    )
 
     async def run() -> None:
         wire = Wire(EndpointRules, lookup=answering())
-        with wire.lend(lease), pytest.raises(CallFailedError):
-            await OUTLET.get(f"https://{host}:9/")
+        with wire.activate(lease), pytest.raises(CallFailedError):
+            await KEYLESS_CLIENT.get(f"https://{host}:9/")
         await wire.aclose()
 
     asyncio.run(run())
-    assert lease.seen.failure == reason
+    assert lease.observation.failure == reason
 
 
 @pytest.mark.parametrize(

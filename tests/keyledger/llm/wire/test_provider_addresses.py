@@ -5,7 +5,7 @@ import pytest
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ErrorCode, ProviderUnavailableError
-from keyledger.llm.requests.provider_addresses import reach_of
+from keyledger.llm.requests.provider_addresses import provider_address
 from tests.support.errors import raises
 
 ACCOUNT = "https://r.openai.azure.com/openai"
@@ -35,8 +35,8 @@ ROWS = [
 
 @pytest.mark.parametrize(("provider", "base", "path", "expected"), ROWS)
 def test_a_path_lies_behind_the_base_once(provider, base, path, expected):
-    assert reach_of(route(provider, base)).url(path, "") == expected
-    assert reach_of(route(provider, base)).url(path, "limit=2") == f"{expected}?limit=2"
+    assert provider_address(route(provider, base)).url(path, "") == expected
+    assert provider_address(route(provider, base)).url(path, "limit=2") == f"{expected}?limit=2"
 
 
 AZURE = [
@@ -54,20 +54,20 @@ AZURE = [
 @pytest.mark.parametrize(("path", "query", "expected"), AZURE)
 @pytest.mark.parametrize("ending", ["", "/", "/openai", "/openai/v1"])
 def test_azure_gets_the_deployment_and_version_of_the_credential(path, query, expected, ending):
-    found = reach_of(route("azure", f"https://r.openai.azure.com{ending}", "2024-10-21", "dep-1"))
+    found = provider_address(route("azure", f"https://r.openai.azure.com{ending}", "2024-10-21", "dep-1"))
     assert found.url(path, query) == expected
     assert found.header.name == "api-key"
 
 
 @pytest.mark.parametrize("path", ["openai/v1/chat/completions", "chat/completions", "deployments/x/chat/completions"])
 def test_azure_without_versions_speaks_plain_openai(path):
-    found = reach_of(route("azure", "https://r.openai.azure.com", "v1", "dep-1"))
+    found = provider_address(route("azure", "https://r.openai.azure.com", "v1", "dep-1"))
     assert found.url(path, "api-version=1999") == "https://r.openai.azure.com/openai/v1/chat/completions"
     assert found.header.name == "authorization"
 
 
 def test_azure_takes_no_escaped_slash_which_could_name_another_deployment():
-    found = reach_of(route("azure", "https://r.openai.azure.com", "2024-10-21", "dep-1"))
+    found = provider_address(route("azure", "https://r.openai.azure.com", "2024-10-21", "dep-1"))
     with raises(ErrorCode.INVALID_PATH, match="escaped slashes"):
         found.url("deployments%2Fother%2Fchat%2Fcompletions", "")
 
@@ -75,4 +75,4 @@ def test_azure_takes_no_escaped_slash_which_could_name_another_deployment():
 @pytest.mark.parametrize(("version", "deployment"), [(None, "dep-1"), ("2024-10-21", None), ("2024-10-21", "a/b")])
 def test_azure_with_half_a_configuration_is_not_called(version, deployment):
     with pytest.raises(ProviderUnavailableError):
-        reach_of(route("azure", "https://r.openai.azure.com", version, deployment))
+        provider_address(route("azure", "https://r.openai.azure.com", version, deployment))

@@ -13,7 +13,7 @@ from keyledger.llm.answers.bounds import Bounds
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dispatch import CallFailedError, Timeouts
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.wire import OUTLET, Wire
+from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
 from tests.keyledger.llm.rig import KEY, stand_in
 from tests.support.loopback import serving
@@ -26,7 +26,7 @@ def server() -> Iterator[StandInProvider]:
 
 
 def lease_for(server: StandInProvider, *, streaming: bool = False) -> Lease:
-    return Lease(origin_of(URL(server.url)), BEARER, False, streaming, Secret(KEY))
+    return Lease(origin_of(URL(server.url)), BEARER, Secret(KEY), checked=False, streaming=streaming)
 
 
 def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.Response:
@@ -35,8 +35,8 @@ def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.
     async def run() -> httpx.Response:
         used = wire or Wire(EndpointRules)
         try:
-            with used.lend(lease):
-                answers = [await OUTLET.get(url, **options) for url in urls]
+            with used.activate(lease):
+                answers = [await KEYLESS_CLIENT.get(url, **options) for url in urls]
             return answers[-1]
         finally:
             await used.aclose()
@@ -46,7 +46,7 @@ def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.
 
 def test_outside_a_call_nothing_is_sent(server):
     with pytest.raises(CallFailedError, match="no-lease"):
-        asyncio.run(OUTLET.get(server.url))
+        asyncio.run(KEYLESS_CLIENT.get(server.url))
     assert server.requests == []
 
 
@@ -58,7 +58,7 @@ def test_another_origin_gets_nothing(server, url):
     with pytest.raises(CallFailedError, match="foreign-origin"):
         get(lease, url.format(port=lease.origin.port))
     assert server.requests == []
-    assert lease.seen.failure == "foreign-origin"
+    assert lease.observation.failure == "foreign-origin"
 
 
 def test_a_second_request_is_not_sent_and_does_not_hide_how_the_first_went(server):
@@ -66,7 +66,7 @@ def test_a_second_request_is_not_sent_and_does_not_hide_how_the_first_went(serve
     with pytest.raises(CallFailedError, match="second-request"):
         get(lease, f"{server.url}/v1/models", f"{server.url}/v1/models")
     assert len(server.requests) == 1
-    assert (lease.seen.status, lease.seen.failure) == (200, None)
+    assert (lease.observation.status, lease.observation.failure) == (200, None)
 
 
 def test_a_closed_lease_serves_nothing_and_holds_no_key(server):
@@ -105,13 +105,13 @@ def test_an_answer_that_is_too_long_is_not_read(server):
     lease.bounds = Bounds(size=10)
     with pytest.raises(CallFailedError):
         get(lease, f"{server.url}/v1/models")
-    assert lease.seen.failure == "answer-too-large"
+    assert lease.observation.failure == "answer-too-large"
 
 
 def test_cookies_are_not_kept(server):
     answer = get(lease_for(server), f"{server.url}/v1/models")
     assert not answer.cookies
-    assert not OUTLET.cookies
+    assert not KEYLESS_CLIENT.cookies
 
 
 def test_a_whole_answer_that_trickles_ends_at_its_limit():
@@ -126,12 +126,12 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
 
         async with serving(trickle) as port:
             url = URL(f"http://127.0.0.1:{port}/")
-            lease = Lease(origin_of(url), BEARER, False, False, Secret(KEY))
+            lease = Lease(origin_of(url), BEARER, Secret(KEY), checked=False, streaming=False)
             wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
-            with wire.lend(lease), pytest.raises(CallFailedError):
-                await OUTLET.get(str(url))
+            with wire.activate(lease), pytest.raises(CallFailedError):
+                await KEYLESS_CLIENT.get(str(url))
             released.set()
             await wire.aclose()
         return lease
 
-    assert asyncio.run(run()).seen.timed_out
+    assert asyncio.run(run()).observation.timed_out

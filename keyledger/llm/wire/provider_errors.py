@@ -19,47 +19,47 @@ from domain.errors import (
     ServiceError,
 )
 from keyledger.llm.requests.parameters import Request
-from keyledger.llm.wire.observation import Seen
+from keyledger.llm.wire.observation import Observation
 
 _TRANSLATED = ("messages", "input", "tools", "tool_choice", "response_format", "functions", "function_call")
 
 
-def outcome(seen: Seen, receipt: Receipt, request: Request, blamed: Sequence[str] = ()) -> ServiceError:
+def call_error(observation: Observation, receipt: Receipt, request: Request, named: Sequence[str] = ()) -> ServiceError:
     """Return the error for a call that failed.
 
-    request: what was to be sent. blamed: the members of it that the adapter could not translate, where it said so.
+    request: what was to be sent. named: the members of it that the adapter could not translate, where it said so.
     """
-    return _seen_fault(seen, receipt) or _unseen_fault(seen, receipt, request, blamed)
+    return _observed_error(observation, receipt) or _unobserved_error(observation, receipt, request, named)
 
 
-def native_outcome(seen: Seen, receipt: Receipt) -> ServiceError | None:
+def native_call_error(observation: Observation, receipt: Receipt) -> ServiceError | None:
     """Return the error for a native call, or None for an answer that is passed on, also where it is a refusal.
 
     A redirect is none: whoever follows it takes the call elsewhere. What is said about 401 must not differ from other
     calls, and a caller must not take it for an answer to its own key.
     """
-    status = seen.status
-    if status is None or seen.failure is not None or seen.timed_out or status == 401:
-        return _seen_fault(seen, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
+    status = observation.status
+    if status is None or observation.failure is not None or observation.timed_out or status == 401:
+        return _observed_error(observation, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
     if status < 200 or (300 <= status < 400 and status != 304):
         return _by_class(receipt.provider, status)
     return None
 
 
-def _seen_fault(seen: Seen, receipt: Receipt) -> ServiceError | None:
-    provider, status = receipt.provider, seen.status
-    fault: ServiceError | None = None
-    if seen.timed_out:
-        fault = ProviderTimeoutError(provider)
-    elif seen.failure is not None:
-        fault = ProviderUnavailableError(provider, seen.failure)
+def _observed_error(observation: Observation, receipt: Receipt) -> ServiceError | None:
+    provider, status = receipt.provider, observation.status
+    error: ServiceError | None = None
+    if observation.timed_out:
+        error = ProviderTimeoutError(provider)
+    elif observation.failure is not None:
+        error = ProviderUnavailableError(provider, observation.failure)
     elif status == 401:
-        fault = RejectedCredentialError(provider, receipt.source.value)
+        error = RejectedCredentialError(provider, receipt.source.value)
     elif status == 429:
-        fault = RateLimitedError(provider, seen.retry_after)
-    elif status is not None and not seen.accepted:
-        fault = _by_class(provider, status)
-    return fault
+        error = RateLimitedError(provider, observation.retry_after)
+    elif status is not None and not observation.accepted:
+        error = _by_class(provider, status)
+    return error
 
 
 def _by_class(provider: str, status: int) -> ProviderError:
@@ -68,23 +68,25 @@ def _by_class(provider: str, status: int) -> ProviderError:
     return ProviderUnavailableError(provider, "redirect" if 300 <= status < 400 else f"answered-{status}")
 
 
-def _unseen_fault(seen: Seen, receipt: Receipt, request: Request, blamed: Sequence[str]) -> ServiceError:
+def _unobserved_error(
+    observation: Observation, receipt: Receipt, request: Request, named: Sequence[str]
+) -> ServiceError:
     """Return the error where the wire saw nothing wrong: before a request was sent, or in a right answer."""
-    if seen.sent:
+    if observation.sent:
         return ProviderUnavailableError(receipt.provider, "answer-not-usable")
     if _is_plain(request):
-        return ProviderUnavailableError(receipt.provider, "adapter-fault")
+        return ProviderUnavailableError(receipt.provider, "adapter-error")
     rule = f"{receipt.provider} does not take this for this model; change it, or leave it out"
-    fields = blamed or [name for name in _TRANSLATED if name in request.members]
+    fields = named or [name for name in _TRANSLATED if name in request.parameters]
     return InvalidRequestError([InvalidField(field, rule) for field in fields])
 
 
 def _is_plain(request: Request) -> bool:
-    """Say whether nothing in the request is hard to translate, so that the fault is not the client's."""
-    if set(request.members) | set(request.extras) == {"input"}:
+    """Say whether nothing in the request is hard to translate, so that the error is not the client's."""
+    if set(request.parameters) | set(request.extras) == {"input"}:
         return True
-    messages = request.members.get("messages")
-    if not isinstance(messages, list) or set(request.members) | set(request.extras) != {"messages"}:
+    messages = request.parameters.get("messages")
+    if not isinstance(messages, list) or set(request.parameters) | set(request.extras) != {"messages"}:
         return False
     return all(
         set(message) == {"role", "content"} and message["role"] == "user" and isinstance(message["content"], str)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from domain.credentials.resolution import ResolvedCredential
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ErrorCode
-from keyledger.llm import Gateway, Means
+from keyledger.llm import CallConfiguration, Gateway
 from keyledger.settings.ai_models import Catalogue
 from tests.keyledger.llm.rig import TENANT, Keys, catalogue, stand_in, whole
 from tests.support.errors import raises
@@ -29,11 +29,13 @@ class Hesitant(Keys):
 def test_a_call_under_way_does_not_notice_a_change() -> None:
     async def run(url: str) -> None:
         before = Hesitant(url, {TENANT: "sk-before-0123456789"})
-        means = Means(catalogue(), before, EndpointRules())
-        gateway = Gateway(lambda: means, meter=ListeningMeter())
+        configuration = CallConfiguration(catalogue(), before, EndpointRules())
+        gateway = Gateway(lambda: configuration, meter=ListeningMeter())
         call = asyncio.create_task(whole(gateway, "openai-legacy"))
         await before.asked.wait()
-        means = Means(Catalogue("empty.yml", ()), Keys(url, {TENANT: "sk-after-0123456789"}), EndpointRules())
+        configuration = CallConfiguration(
+            Catalogue("empty.yml", ()), Keys(url, {TENANT: "sk-after-0123456789"}), EndpointRules()
+        )
         before.go_on.set()
         assert (await call)["choices"]
         with raises(ErrorCode.UNKNOWN_MODEL, match=r"empty\.yml"):

@@ -1,7 +1,7 @@
 """Reads the answer of one call from the network, scrubbed of the key and within limits.
 
 Promises: what is read holds no key (see `scrubbing`); an answer that is too long, too slow or cut off ends early with
-`broken` set and the reason in `seen`. Once the end is reached or the answer dropped, no key is held here.
+`broken` set and the reason in `observation`. Once the end is reached or the answer dropped, no key is held here.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from keyledger.llm.answers.bounded_json import TOO_LARGE
-from keyledger.llm.wire.observation import Seen, note_failure
+from keyledger.llm.wire.observation import Observation, note_failure
 from keyledger.llm.wire.scrubbing import Scrubber
 
 
@@ -23,12 +23,14 @@ class Limits:
     deadline: float | None
 
 
-class Reading:
+class AnswerReader:
     """One answer being read."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, seen: Seen, scrubber: Scrubber, limits: Limits) -> None:
+    def __init__(
+        self, answer: aiohttp.ClientResponse, observation: Observation, scrubber: Scrubber, limits: Limits
+    ) -> None:
         self._answer: aiohttp.ClientResponse | None = answer
-        self._seen = seen
+        self._observation = observation
         self._scrubber = scrubber
         self._limits = limits
         self._size = 0
@@ -76,14 +78,14 @@ class Reading:
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
         except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
-            note_failure(self._seen, error)
+            note_failure(self._observation, error)
             self.broken = True
         if cancelled is not None:
             self.drop()
             raise cancelled
         self._size += len(piece)
         if self._size > self._limits.size:
-            self._seen.failure = TOO_LARGE
+            self._observation.failure = TOO_LARGE
             self.broken = True
         return piece
 
