@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret
 
 DATABASE = "keyledger_demo"
@@ -49,11 +50,7 @@ def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, globa
         "AI_MODELS_FILE": str(_catalogue(folder / "ai_models.yml")),
         "DATA_DIR": str(folder),  # its database is not that of `serve`
         "MISTRAL_API_KEY": global_key.reveal(),
-        "OPENAI_API_BASE": f"{provider_url}/openai/v1",
-        "ANTHROPIC_API_BASE": f"{provider_url}/anthropic",
-        "MISTRAL_API_BASE": f"{provider_url}/mistral/v1",
-        "OVHCLOUD_API_BASE": f"{provider_url}/ovhcloud/v1",
-        "BERGET_API_BASE": f"{provider_url}/berget/v1",
+        **{row.setting("base_url"): f"{provider_url}/{name}/v1" for name, row in BUILT_IN.items() if row.base_url},
         "ENDPOINT_ALLOWED_HOSTS": urlsplit(provider_url).netloc,
         "LOG_LEVEL": "error",
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret, mask
 from scripts.demo.demo import MODELS
 from scripts.demo.tour_stage import Stage, Step, Tenant, require
@@ -199,9 +200,10 @@ def _set(stage: Stage, tenant: Tenant, provider: str, secret: Secret) -> dict[st
 
 def _settings(provider_url: str, provider: str) -> dict[str, str]:
     """Return what a credential needs besides the key, where there is no public address."""
-    if provider == "azure":
-        return {"endpoint": provider_url, "api_version": "2024-10-21", "deployment_name": MODELS["azure"]}
-    return {"endpoint": f"{provider_url}/vllm/v1"} if provider == "vllm" else {}
+    row = BUILT_IN[provider]
+    values = {"endpoint": provider_url, "api_version": "2024-10-21", "deployment_name": MODELS[provider]}
+    needed = row.required | (frozenset() if row.base_url else {"endpoint"})
+    return {field: value for field, value in values.items() if field in needed}
 
 
 def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, source: str) -> tuple[str, ...]:
