@@ -6,7 +6,7 @@ code is one of `scripts.terminal.exits`.
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
@@ -16,28 +16,37 @@ from typer.core import TyperGroup
 
 from domain.errors import ErrorCode, ServiceError, StoreUnavailableError
 from scripts.commands import (
+    api_keys,
     audit,
-    audit_evidence,
+    audit_bundle,
     audit_export,
+    audit_signing_keys,
     audit_usage,
+    audit_verify,
+    audit_witness,
     backup,
     config_check,
     credentials,
+    credentials_find,
     database,
     doctor,
-    fleet,
-    generate_keys,
+    generate_encryption_key,
+    history,
     keys,
+    keys_rotate,
+    keys_verify,
     projections,
     reload,
+    replay,
     restore,
     run,
     serve,
+    tenants,
     verify,
 )
 from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.inherited import settle
 from scripts.terminal.output import say
+from scripts.terminal.process_setup import set_up_process
 
 _NO_DATABASE = (
     "the database stopped answering while the command ran, or took longer than its time limit; what was done until then"
@@ -80,38 +89,84 @@ app = typer.Typer(
     rich_markup_mode=None,  # its help takes twice as long to load
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve.serve)
-app.command("reload")(reload.reload)
-app.command("run")(run.run)
-app.command("generate-encryption-key")(generate_keys.generate_encryption_key)
-app.add_typer(generate_keys.api_keys, name="api-keys")
-credentials.app.command("find")(fleet.find)
-app.add_typer(credentials.app, name="credentials")
-app.add_typer(fleet.tenants, name="tenants")
-audit.app.command("export")(audit_export.export)
-audit.app.command("usage")(audit_usage.usage)
-audit.app.command("generate-signing-key")(audit_evidence.generate_signing_key)
-audit.app.command("public-key")(audit_evidence.public_key)
-audit.app.command("bundle")(audit_evidence.bundle)
-audit.app.command("verify")(audit_evidence.verify)
-audit.app.command("witness")(audit_evidence.witness)
-app.add_typer(audit.app, name="audit")
-app.command("history")(audit.history)
-app.add_typer(keys.app, name="keys")
-app.add_typer(database.app, name="database")
-app.command("backup")(backup.backup)
-app.add_typer(restore.app, name="restore")
-app.add_typer(projections.app, name="projections")
-app.command("replay")(projections.replay)
-app.command("verify")(verify.verify)
-app.add_typer(config_check.app, name="config")
-app.command("doctor")(doctor.doctor)
+
+_GROUPS: Mapping[str, str] = {
+    "api-keys": "API keys with a name and a role.",
+    "credentials": "A tenant's credentials in a running service.",
+    "tenants": "The tenants that have credentials, or had any.",
+    "audit": "Who did what, when, from where and why.",
+    "keys": "The encryption keys and their rotation.",
+    "database": "The embedded PostgreSQL in DATA_DIR.",
+    "restore": "Bringing a backup back.",
+    "projections": "The views that are computed from the log.",
+    "config": "The settings of the service.",
+}
+_COMMANDS: Mapping[str, Callable[..., None]] = {
+    "serve": serve.serve,
+    "reload": reload.reload,
+    "run": run.run,
+    "generate-encryption-key": generate_encryption_key.generate_encryption_key,
+    "api-keys create": api_keys.create,
+    "credentials set": credentials.set_credential,
+    "credentials list": credentials.list_credentials,
+    "credentials show": credentials.show,
+    "credentials delete": credentials.delete,
+    "credentials find": credentials_find.find,
+    "tenants list": tenants.list_tenants,
+    "audit search": audit.search,
+    "audit show": audit.show,
+    "audit export": audit_export.export,
+    "audit usage": audit_usage.usage,
+    "audit generate-signing-key": audit_signing_keys.generate_signing_key,
+    "audit public-key": audit_signing_keys.public_key,
+    "audit bundle": audit_bundle.bundle,
+    "audit verify": audit_verify.verify,
+    "audit witness": audit_witness.witness,
+    "history": history.history,
+    "keys list": keys.list_keys,
+    "keys add-next": keys.add_next,
+    "keys adopt-next": keys.adopt_next,
+    "keys rotate": keys_rotate.rotate,
+    "keys verify": keys_verify.verify,
+    "keys retire": keys.retire,
+    "database url": database.url,
+    "database start": database.start,
+    "database stop": database.stop,
+    "backup": backup.backup,
+    "restore from": restore.from_file,
+    "restore accept": restore.accept,
+    "projections list": projections.list_projections,
+    "replay": replay.replay,
+    "verify": verify.verify,
+    "config check": config_check.check,
+    "doctor": doctor.doctor,
+}
+"""Every command by its words, in the order of `--help`. A new command is one line here and a module of its name."""
+_EXTRA_ARGUMENTS = frozenset({"credentials set"})
+"""These get arguments that are too many themselves: the parser's complaint would repeat a key among them."""
+
+
+def _register(app: typer.Typer) -> None:
+    groups = {name: typer.Typer(no_args_is_help=True, rich_markup_mode=None, callback=_group) for name in _GROUPS}
+    for words, function in _COMMANDS.items():
+        group, _, name = words.rpartition(" ")
+        settings = {"allow_extra_args": words in _EXTRA_ARGUMENTS}
+        (groups[group] if group else app).command(name, context_settings=settings)(function)
+    for name, help_text in _GROUPS.items():
+        app.add_typer(groups[name], name=name, help=help_text)
+
+
+def _group() -> None:
+    """Keep a group with a single command a group; Typer would turn it into that command."""
+
+
+_register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. `arguments` default to those of the process, which is then ours to settle."""
     if arguments is None:
-        settle()
+        set_up_process()
     # That the database does not answer a command says in words of its own; a service has handlers that log it.
     logging.getLogger("keyledger.store").addHandler(logging.NullHandler())
     try:

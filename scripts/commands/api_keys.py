@@ -1,6 +1,6 @@
-"""Make keys: encryption keys for the service, API keys for people and programs that use it.
+"""`api-keys create`: API keys for people and programs that use the service.
 
-Promises: a key is printed once, on stdout, and stored nowhere; of an API key the configuration holds only a digest.
+Promises: a key is printed once, on stdout, and stored nowhere; the configuration holds only a digest of it.
 """
 
 import secrets
@@ -11,19 +11,9 @@ import typer
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
-api_keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys with a name and a role.")
-
 _PREFIX = "kl_"
 
 
-def generate_encryption_key() -> None:
-    """Print a new ENCRYPTION_KEY, 44 characters."""
-    from keyledger.encryption.keyring import generate_encryption_key as generate
-
-    typer.echo(generate().reveal())
-
-
-@api_keys.command("create")
 def create(
     name: Annotated[str, typer.Option(help="Who uses the key; the audit shows it.")],
     role: Annotated[str, typer.Option(help="sysadmin, auditor, operator or runtime.")],

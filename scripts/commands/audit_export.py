@@ -17,9 +17,9 @@ from urllib.parse import urlencode
 import typer
 
 from domain.audit.formats import ExportFormat
+from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import say
-from scripts.terminal.partial_file import whole_file
 from scripts.terminal.progress import QUIET_S
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -78,7 +78,7 @@ def export(
 @contextmanager
 def _target(output: Path | None) -> Iterator[IO[bytes]]:
     if output is not None:
-        with whole_file(output) as file:
+        with atomic_file(output) as file:
             yield file
         return
     try:

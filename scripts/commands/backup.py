@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from domain.credentials.key_shapes import masked
+from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
-from scripts.terminal.partial_file import whole_file
 from scripts.terminal.progress import ProgressDisplay
 
 
@@ -37,8 +37,8 @@ def backup(
     with open_ledger(load_database(os.environ, Path(".env")), Purpose.BACK_UP) as ledger:
         try:
             programs = programs_of(ledger.dsn, ledger.setting)
-            with whole_file(file) as written, ProgressDisplay() as display:
-                end = back_up(ledger.dsn, programs, Path(written.name), display.tell)
+            with atomic_file(file) as written, ProgressDisplay() as display:
+                end = back_up(ledger.dsn, programs, Path(written.name), display.update)
                 size = Path(written.name).stat().st_size
         except BackupError as fault:
             raise CommandError(Exit.REFUSED, str(fault)) from None

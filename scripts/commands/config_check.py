@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 
@@ -19,15 +17,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.settings.settings import Settings
     from keyledger.settings.sources import Resolved
 
-app = typer.Typer(rich_markup_mode=None, help="The settings of the service.")
 
-
-@app.callback()
-def _group() -> None:
-    """The settings of the service."""
-
-
-@app.command("check")
 def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
     from keyledger.settings.errors import SettingsError

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import typer
 
 from domain.credentials.secret import Secret
+from scripts.terminal.confirmation import YesOption, confirm_by_typing
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.service_client import (
@@ -35,11 +36,7 @@ IfMatch = Annotated[
     int | None, typer.Option("--if-match", min=1, help="Only if the credential is at this version.", show_default=False)
 ]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="A tenant's credentials in a running service.")
 
-
-# Arguments that are too many reach the function: the parser's own complaint would repeat them.
-@app.command("set", context_settings={"allow_extra_args": True})
 def set_credential(
     *,
     context: typer.Context,
@@ -76,7 +73,6 @@ def set_credential(
         say(f"warning: {warning}")
 
 
-@app.command("list")
 def list_credentials(
     *,
     tenant_id: Tenant,
@@ -104,7 +100,6 @@ def list_credentials(
         _print_credentials(credentials, wide=wide)
 
 
-@app.command("show")
 def show(
     tenant_id: Tenant,
     provider: ProviderName,
@@ -122,12 +117,11 @@ def show(
         _print_credentials([answer], wide=wide)
 
 
-@app.command("delete")
 def delete(
     *,
     tenant_id: Tenant,
     provider: ProviderName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     if_match: IfMatch = None,
     reason: Reason = None,
     url: UrlOption = DEFAULT_URL,
@@ -137,7 +131,7 @@ def delete(
     """Delete a credential; calls of the tenant then use the global key, where that is allowed."""
     key = admin_key(api_key_file)
     if not yes:
-        _confirm(provider)
+        confirm_by_typing(provider, f"Type {provider} to delete the credential", "nothing was deleted")
     with ServiceClient(url, key) as service:
         answer = service.call("DELETE", credential_path(tenant_id, provider), headers=_headers(if_match, reason))
     if as_json:
@@ -198,10 +192,3 @@ def _provider_key(source: str, *, stdin: bool) -> Secret:
     if not typed.strip():
         raise CommandError(Exit.USAGE, "no key was given")
     return Secret(typed.strip())
-
-
-def _confirm(provider: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
-    if typer.prompt(f"Type {provider} to delete the credential", err=True, default="", show_default=False) != provider:
-        raise CommandError(Exit.REFUSED, "not confirmed; nothing was deleted")

@@ -15,10 +15,7 @@ from scripts.terminal.output import JsonOption, print_json, say
 if TYPE_CHECKING:  # psycopg comes with it, which --help has no use for
     from keyledger.embedded_postgres import EmbeddedPostgres
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The embedded PostgreSQL in DATA_DIR.")
 
-
-@app.command("url")
 def url(as_json: JsonOption = False) -> None:
     """Print the address of the running server, for psql, pg_dump and others."""
     from keyledger.embedded_postgres import attach
@@ -31,7 +28,6 @@ def url(as_json: JsonOption = False) -> None:
         _print_url(server, as_json=as_json)
 
 
-@app.command("start")
 def start(as_json: JsonOption = False) -> None:
     """Start the server, or find it running, and keep it until `database stop`."""
     from keyledger.embedded_postgres import start as start_server
@@ -42,7 +38,6 @@ def start(as_json: JsonOption = False) -> None:
         _print_url(server, as_json=as_json)
 
 
-@app.command("stop")
 def stop(as_json: JsonOption = False) -> None:
     """Stop the server, whoever uses it."""
     from keyledger.embedded_postgres import stop as stop_server

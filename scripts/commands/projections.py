@@ -1,40 +1,15 @@
-"""`projections list` and `replay`: the views of a database and their replay, without a service and without any key.
+"""`projections list`: the projections of a database, without a service and without any key.
 
-Promises: DATABASE_URL and DATA_DIR are all that is read. A copy that differs never becomes the live view unless --yes
-says so, and the exit code is then 1; an interrupted replay leaves the live view as it was.
-Refuses: options that contradict each other.
+Promises: DATABASE_URL and DATA_DIR are all that is read.
 """
 
 import os
-import re
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
-from scripts.terminal.progress import ProgressDisplay
-
-if TYPE_CHECKING:  # loaded only when the command runs
-    from domain.operations.replay import ReplayResult, Swap
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The views that are computed from the log.")
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
-_CLOCKS_DIFFER = timedelta(minutes=1)
-_UNTIL_RULE = "--until must be a position of the log, or a time such as 2026-01-31T12:00:00Z"
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table
 
 
-@app.callback()
-def _group() -> None:
-    """The views that are computed from the log."""
-
-
-@app.command("list")
 def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """List every view: how far it is behind the log, and what stops it."""
     from keyledger.assembly.open_ledger import Purpose, open_ledger
@@ -58,113 +33,3 @@ def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> N
         for one in found
     ]
     print_table(Table(("projection", "position", "head", "lag", "rows", "state"), rows), wide=wide)
-
-
-def replay(
-    *,
-    projection: Annotated[str | None, typer.Option(help="Only this view.", show_default=False)] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare and throw the copy away.")] = False,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="POSITION|TIME", help="What the view was then, and how it differs from now.", show_default=False
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Put the copy in place also when it differs.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compute the views again from the log, compare, and put the copies in place where they are equal."""
-    if yes and (compare or until is not None):
-        raise CommandError(Exit.USAGE, "--yes says to swap; --compare and --until never do")
-    end = _end(until) if until is not None else None
-    results = _replayed(projection, _swap(compare=compare, yes=yes), end)
-    if as_json:
-        print_json({"replays": [asdict(result) for result in results]})
-    else:
-        _print(results)
-    different = [result for result in results if result.difference_count and not result.swapped]
-    if different and until is None:
-        raise CommandError(Exit.FAULT_FOUND, *(_verdict(result, compare=compare) for result in different))
-
-
-def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[ReplayResult]":
-    from domain.event import utc_now
-    from keyledger.assembly.command_meta import command_meta
-    from keyledger.assembly.open_ledger import Purpose, open_ledger
-    from keyledger.log.event_store import CredentialLog
-    from keyledger.replay.recorded_replay import recorded_replay
-    from keyledger.settings.settings import load_database
-    from projections.replay.views import VIEWS, view_named
-
-    names = list(VIEWS) if projection is None else [view_named(projection).name]
-    with open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger:
-        log = CredentialLog(ledger.open_pool())
-        try:
-            with ProgressDisplay() as display:
-                return [
-                    recorded_replay(
-                        ledger.dsn,
-                        log,
-                        name,
-                        partial(display.tell, f"replaying {name}"),
-                        swap=swap,
-                        until=end,
-                        meta=command_meta(),
-                        clock=utc_now,
-                    )
-                    for name in names
-                ]
-        except KeyboardInterrupt:
-            raise CommandError(Exit.REFUSED, "interrupted; a view that was not swapped yet is as it was") from None
-
-
-def _swap(*, compare: bool, yes: bool) -> "Swap":
-    from domain.operations.replay import Swap
-
-    if compare:
-        return Swap.NEVER
-    return Swap.ALWAYS if yes else Swap.IF_EQUAL
-
-
-def _end(until: str) -> int | datetime:
-    if until.isascii() and until.isdigit() and len(until) < 19:
-        return int(until)
-    if _TIME.fullmatch(until):
-        try:
-            end = datetime.fromisoformat(until.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise CommandError(Exit.USAGE, _UNTIL_RULE) from None
-        if end > datetime.now(UTC) + _CLOCKS_DIFFER:
-            raise CommandError(Exit.USAGE, "--until must not be in the future: what the view will be is not known")
-        return end
-    raise CommandError(Exit.USAGE, _UNTIL_RULE)
-
-
-def _verdict(result: "ReplayResult", *, compare: bool) -> str:
-    differs = f"{result.projection} differs from the log in {result.difference_count:,} rows"
-    return differs if compare else f"{differs} and was left as it is; --yes puts the copy in its place"
-
-
-def _print(results: "list[ReplayResult]") -> None:
-    rows = [
-        (
-            result.projection,
-            str(result.position),
-            f"{result.rows:,}",
-            f"{result.difference_count:,}",
-            "yes" if result.swapped else "no",
-            f"{result.seconds:.1f} s",
-        )
-        for result in results
-    ]
-    print_table(Table(("projection", "up to", "rows", "differences", "swapped", "time"), rows))
-    listed = [
-        (result.projection, one.what, one.tenant_id or "-", one.provider or "-")
-        for result in results
-        for one in result.differences
-    ]
-    if listed:
-        print_table(Table(("projection", "in the live view", "tenant", "provider"), listed))
-    for result in results:
-        if result.difference_count > len(result.differences):
-            say(f"{result.projection}: {result.difference_count:,} differences; the first are listed")

@@ -8,7 +8,6 @@ database than the one DATA_DIR was used with. Nothing is recorded when there is 
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from scripts.terminal.confirmation import YesOption, confirm_by_typing
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
@@ -25,15 +25,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.settings.settings import Settings
     from keyledger.store_verification import StoreVerdict
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bringing a backup back.")
 
-
-@app.callback()
-def _group() -> None:
-    """Bringing a backup back."""
-
-
-@app.command("from")
 def from_file(
     file: Annotated[
         Path,
@@ -43,7 +35,7 @@ def from_file(
             show_default=False,
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     without_roles: Annotated[
         bool, typer.Option("--without-roles", help="Leave out who owns the tables and who has rights on them.")
     ] = False,
@@ -59,10 +51,10 @@ def from_file(
             end = restoration.contents.end
             say(f"{file}: {end.events:,} events up to position {end.position:,}; {restoration.replaces}")
             if not yes:
-                _confirm("restore", "Type restore to replace what is there")
+                confirm_by_typing("restore", "Type restore to replace what is there", "nothing was changed")
             with ProgressDisplay() as display:
-                restoration.carry_out(display.tell, without_roles=without_roles)
-                verdict, found = restoration.verify(display.tell)
+                restoration.carry_out(display.update, without_roles=without_roles)
+                verdict, found = restoration.verify(display.update)
     except BackupError as error:
         said = f"{file}: {error}; nothing was changed" if error.about_file else str(error)
         raise CommandError(Exit.REFUSED, said) from None
@@ -94,9 +86,8 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise CommandError(Exit.USAGE, f"cannot read {file}: {problem.strerror}") from None
 
 
-@app.command("accept")
 def accept(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Accept a log that ends before, or differs from, what this node has seen of it; recorded in the audit trail."""
@@ -113,7 +104,7 @@ def accept(
             return
         say(found.detail)
         if not yes:
-            _confirm("accept", "Type accept to go on from here")
+            confirm_by_typing("accept", "Type accept to go on from here", "nothing was changed")
         try:
             event = restore.accept(found, command_meta())
         except OSError:
@@ -137,10 +128,3 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
     with open_ledger(settings.database, Purpose.APPEND) as ledger:  # the backup may be of an older release
         pool = ledger.open_pool()
         yield Restore(pool, CredentialLog(pool), AnchorFile(ledger.data_dir), utc_now)
-
-
-def _confirm(word: str, question: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
-    if typer.prompt(question, err=True, default="", show_default=False) != word:
-        raise CommandError(Exit.REFUSED, "not confirmed; nothing was changed")

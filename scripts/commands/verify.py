@@ -33,7 +33,7 @@ def verify(
 
     with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
         catch_up(ledger.open_pool())
-        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.tell)
+        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.update)
     if as_json:
         print_json(_as_json(verdict))
     else:

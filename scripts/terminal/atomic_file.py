@@ -16,7 +16,7 @@ from scripts.terminal.exits import CommandError, Exit
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write to, here or by its name, that becomes `path` when the block ends well.
 
     Raises CommandError when it cannot be written.

@@ -17,8 +17,8 @@ from typing import Literal
 _IN, _OUT, _ERR = 0, 1, 2
 
 
-def settle() -> None:
-    """Do so, for this process. Call it once, before threads start and files are opened."""
+def set_up_process() -> None:
+    """Make the standard streams and signals of this process fit. Call it once, before threads start and files are opened."""
     for number in (_IN, _OUT, _ERR):
         _open_if_closed(number)
     sys.stdin = sys.stdin or _stream(_IN, "r")

@@ -43,7 +43,7 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def tell(self, step: str, done: int, total: int, failed: int = 0) -> None:
+    def update(self, step: str, done: int, total: int, failed: int = 0) -> None:
         """Show that `done` of `total` are through in `step`; total: 0 where it is not known."""
         now = self._clock()
         if step != self._step:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
@@ -35,6 +35,7 @@ KeyFileOption = Annotated[
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _TIMEOUT_S = 30.0
+_PAGE = 1000
 _URL_RULE = "--url must be http(s)://host:port, without a user name or a query"
 _UNREACHABLE = frozenset({502, 503, 504})
 _CONFLICT = frozenset({409, 412})
@@ -78,6 +79,20 @@ class ServiceClient:
         if response.is_success and document is not None:
             return document
         raise _refusal(response.status_code, document)
+
+    def pages(self, path: str, member: str, query: Mapping[str, str]) -> list[Mapping[str, object]]:
+        """Ask for a list, page by page, and return all of it. member: where a page has its items.
+
+        Raises CommandError as `call` does.
+        """
+        found: list[Mapping[str, object]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.call("GET", f"{path}?{urlencode({**query, **cursor, 'limit': str(_PAGE)})}")
+            found += cast("list[Mapping[str, object]]", page[member])
+            if page["next"] is None:
+                return found
+            cursor = {"after": str(page["next"])}
 
     def text(self, path: str) -> str:
         """Ask for a text. Raises CommandError for every answer that is none."""

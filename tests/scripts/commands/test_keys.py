@@ -187,16 +187,16 @@ def test_work_of_less_than_two_seconds_shows_no_progress(monkeypatch, is_termina
     monkeypatch.setattr(terminal, "isatty", lambda: is_terminal)
     monkeypatch.setattr(sys, "stderr", terminal)
     with ProgressDisplay(after(1.9)) as display:
-        display.tell("counting", 0, 10)
-        display.tell("counting", 10, 10)
+        display.update("counting", 0, 10)
+        display.update("counting", 10, 10)
     assert terminal.getvalue() == ""
 
 
 def test_progress_off_a_terminal_is_a_line_for_each_twentieth(capsys):
     with ProgressDisplay(after(2.0)) as display:
         for done in range(1001):
-            display.tell("counting", done, 1000, failed=done // 500)
-        display.tell("nothing to count", 0, 0)
+            display.update("counting", done, 1000, failed=done // 500)
+        display.update("nothing to count", 0, 0)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 22
     assert lines[0].startswith("counting: 0 of 1,000")
@@ -210,8 +210,8 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with ProgressDisplay(after(2.0)) as display:
-        display.tell("counting", 5, 10, failed=1)
-        display.tell("sorting", 10, 10)
+        display.update("counting", 5, 10, failed=1)
+        display.update("sorting", 10, 10)
     assert "counting" in terminal.getvalue()
     assert "5/10" in terminal.getvalue()
     assert "1 failed" in terminal.getvalue()

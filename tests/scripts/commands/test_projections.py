@@ -200,7 +200,7 @@ def test_an_interrupted_command_says_that_nothing_happened(
         raise KeyboardInterrupt
 
     assert threading.current_thread() is threading.main_thread()
-    monkeypatch.setattr(ProgressDisplay, "tell", interrupt)
+    monkeypatch.setattr(ProgressDisplay, "update", interrupt)
     ended = cli("replay", env={"DATABASE_URL": filled})
     assert ended.code == Exit.REFUSED
     assert "is as it was" in ended.err

@@ -1,0 +1,63 @@
+"""`audit generate-signing-key` and `audit public-key`: the keys that sign checkpoints, and what verifies them.
+
+Promises: a signing key is printed once and stored nowhere.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from domain.credentials.secret import Secret
+from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.service_client import read_secret_file
+
+
+def generate_signing_key(
+    name: Annotated[
+        str | None, typer.Option(help="Name of the log, or of the witness; made up without it.", show_default=False)
+    ] = None,
+) -> None:
+    """Print a new AUDIT_SIGNING_KEY, also for a witness. Keep it apart from ENCRYPTION_KEY and the database."""
+    from domain.proofs.errors import ProofError
+    from keyledger.proofs.signing_keys import generate_signing_key as generate
+
+    try:
+        typer.echo(generate(name).reveal())
+    except ProofError as fault:  # its text is ours
+        raise CommandError(Exit.USAGE, f"--name: {fault}") from None
+
+
+def public_key(
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", help="File with the signing key; AUDIT_SIGNING_KEY without it.", show_default=False),
+    ] = None,
+    of_witness: Annotated[bool, typer.Option("--witness", help="The key signs as a witness.")] = False,
+) -> None:
+    """Print the verifier key that auditors check with. Give it to them by another way than the bundle."""
+    from domain.proofs.errors import ProofError
+    from keyledger.proofs.signing_keys import LogSigner, WitnessSigner
+
+    try:
+        key = _signing_key(key_file)
+        typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).vkey)
+    except ProofError as fault:
+        raise CommandError(Exit.USAGE, f"the signing key: {fault}") from None
+
+
+def _signing_key(key_file: Path | None) -> Secret:
+    if key_file is not None:
+        return Secret(read_secret_file(key_file))
+    from keyledger.settings.sources import Sources
+
+    sources = Sources(os.environ, Path(".env"))
+    key = sources.secret("AUDIT_SIGNING_KEY", shown=lambda _: "***")
+    if sources.faults:
+        raise CommandError(Exit.USAGE, *sources.faults)
+    if key is None:
+        raise CommandError(
+            Exit.USAGE, "AUDIT_SIGNING_KEY is not set; make one with: keyledger audit generate-signing-key"
+        )
+    return key

@@ -1,0 +1,89 @@
+"""`keys rotate`: seals every live credential under the primary key.
+
+Promises: a rotation that Ctrl-C or SIGTERM ends stops after its batch, and says how to continue; what could not be
+re-encrypted is named by tenant and provider, and the exit code says so.
+Refuses: to rotate without a confirmation.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scripts.commands.keys import opened_keys, print_unopened, unopened_json
+from scripts.terminal.confirmation import YesOption, confirm
+from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.interruption import stopped_by_signals
+from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.progress import ProgressDisplay
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from domain.operations.rotation import RotationState
+    from keyledger.assembly.key_operation import KeyOperation
+    from keyledger.encryption.rotation import RotationPlan, RotationProgress
+
+
+def rotate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal every live credential under the primary key. Services go on meanwhile; after a stop, run it again."""
+    with opened_keys() as keys:
+        plan = keys.rotator.plan()
+        if dry_run:
+            _show_plan(plan, as_json=as_json)
+            return
+        # One that is refused is refused before anybody is asked.
+        if plan.credentials and not plan.obstacles and not yes:
+            confirm(f"Seal {plan.credentials:,} credentials under {plan.key_id}?", "nothing was changed")
+        if not plan.obstacles:
+            keys.introduce_keys()
+            keys.wait_until_sealing(say)
+        progress, state = _rotate(keys)
+    _report(progress, state, as_json=as_json)
+
+
+def _rotate(keys: "KeyOperation") -> "tuple[RotationProgress, RotationState]":
+    begun = keys.rotator.begin(keys.meta)
+    keys.records.open(begun)
+    run = keys.recorded_run()
+    with stopped_by_signals(run.stop), ProgressDisplay() as display:
+        return run.run(
+            begun,
+            keys.meta,
+            lambda told: display.update(f"rotating to {told.key_id}", told.counts.done, told.total, told.counts.failed),
+        )
+
+
+def _show_plan(plan: "RotationPlan", *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {"key_id": plan.key_id, "credentials": plan.credentials, "obstacles": list(plan.obstacles), "dry_run": True}
+        )
+    else:
+        print_table(Table(("to key", "credentials to seal anew"), [(plan.key_id, f"{plan.credentials:,}")]))
+    if plan.obstacles:
+        raise CommandError(Exit.REFUSED, *(f"the rotation would be refused: {obstacle}" for obstacle in plan.obstacles))
+
+
+def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bool) -> None:
+    from domain.operations.rotation import RotationState
+
+    counts = progress.counts
+    numbers = {"reencrypted": counts.reencrypted, "skipped": counts.skipped, "failed": counts.failed}
+    if as_json:
+        told = {"rotation_id": progress.rotation_id, "key_id": progress.key_id, "state": state.value}
+        print_json(told | {"total": progress.total} | numbers | {"unopened": unopened_json(progress.unopened)})
+    else:
+        row = (progress.key_id, state.value, *(f"{number:,}" for number in numbers.values()))
+        print_table(Table(("to key", "result", *numbers), [row]))
+        print_unopened(progress.unopened)
+    if state is not RotationState.COMPLETED:
+        raise CommandError(Exit.FAULT_FOUND, f"{state.value} before the end; to go on: keyledger keys rotate")
+    if counts.failed:
+        raise CommandError(
+            Exit.FAULT_FOUND,
+            f"credentials that cannot be opened and were left as they are: {counts.failed:,}; configure the key they"
+            " need, or set or delete them, then rotate again",
+        )
+    say(f"every live credential is sealed under {progress.key_id}; prove it with: keyledger keys verify")

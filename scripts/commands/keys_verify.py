@@ -1,0 +1,69 @@
+"""`keys verify`: proves that the primary key alone is enough.
+
+Promises: every live credential is opened with that key alone, and the projections are compared with a replay; what does
+not hold is printed, and the exit code is 1.
+"""
+
+from typing import TYPE_CHECKING
+
+from scripts.commands.keys import opened_keys, print_unopened, unopened_json
+from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.progress import ProgressDisplay
+
+if TYPE_CHECKING:  # loaded only when the command runs
+    from keyledger.encryption.key_verification import Verification
+
+
+def verify(as_json: JsonOption = False) -> None:
+    """Prove that the primary key alone is enough. Exits 1 with what does not hold."""
+    with opened_keys() as keys, ProgressDisplay() as display:
+        found = keys.verify(display.update)
+    if as_json:
+        print_json(_verification(found))
+    else:
+        _print_verification(found)
+    if not found.holds:
+        raise CommandError(Exit.FAULT_FOUND, *found.reasons)
+    say(f"the key {found.key_id} alone is enough")
+
+
+def _print_verification(found: "Verification") -> None:
+    rows = [
+        ("live credentials", f"{found.live:,}"),
+        ("sealed under other keys", f"{found.on_other_keys:,}"),
+        (f"not opened with {found.key_id} alone", f"{found.unopened_count:,}"),
+        *((f"rows of {view.projection} that differ from replay", f"{view.difference_count:,}") for view in found.views),
+    ]
+    print_table(Table(("what", "found"), rows))
+    print_unopened(found.unopened)
+    differences = [
+        (view.projection, str(one.tenant_id or ""), str(one.provider or ""), one.what)
+        for view in found.views
+        for one in view.differences
+    ]
+    if differences:
+        print_table(Table(("view", "tenant", "provider", "row is"), differences))
+
+
+def _verification(found: "Verification") -> dict[str, object]:
+    return {
+        "holds": found.holds,
+        "key_id": found.key_id,
+        "live": found.live,
+        "on_other_keys": found.on_other_keys,
+        "unopened_count": found.unopened_count,
+        "unopened": unopened_json(found.unopened),
+        "views": [
+            {
+                "projection": view.projection,
+                "rows": view.rows,
+                "difference_count": view.difference_count,
+                "differences": [
+                    {"what": one.what, "tenant_id": one.tenant_id, "provider": one.provider} for one in view.differences
+                ],
+            }
+            for view in found.views
+        ],
+        "reasons": list(found.reasons),
+    }
