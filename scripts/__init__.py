@@ -1,4 +1,5 @@
-"""What a person starts: the `keyledger` command, one module per command group, and the bootstrap behind `make`.
+"""The `keyledger` command, its demo, and the bootstrap script that `make` runs.
 
-Nothing else imports this package. `bootstrap` is standard library only, because it runs before anything is installed.
+No other package imports this one. `bootstrap` uses the standard library only, because it runs before anything is
+installed.
 """

@@ -1,20 +1,20 @@
-"""Put exactly what the lock file names into `.venv`, on a machine that has nothing but Python 3.11 and a package index.
+"""Installs exactly what the lock file names into `.venv`, on a machine with only Python 3.11 and a package index.
 
-    python3 scripts/bootstrap.py run     what running needs (or the development environment, if that is already there)
-    python3 scripts/bootstrap.py test    what developing needs
-    python3 scripts/bootstrap.py lock    resolve both lock files anew
+    python3 scripts/bootstrap.py run     the packages to run (or to develop, if those are already installed)
+    python3 scripts/bootstrap.py test    the packages to develop
+    python3 scripts/bootstrap.py lock    resolve both lock files again
 
 Promises: every package, and the installer itself, is checked against a hash in the clone; nothing is installed outside
-it; no Python is downloaded; a mirror that only pip's configuration names is used; what was interrupted is done again on
-the next call.
-Refuses, in one line that names the way out: an older Python, one without pip and venv, a system without a build of
-the embedded PostgreSQL.
+it; no Python is downloaded; a mirror that only pip's configuration names is used; an interrupted installation is
+repeated by the next call.
+Refuses, in one line that says what to do: an older Python, one without pip and venv, a system without a build of the
+embedded PostgreSQL.
 
-uv does the work because it takes seconds where pip takes a minute. It is the release that requirements/uv.txt pins,
-kept in `.tools` (in `.venv` an exact installation would remove it); never one that happens to be on PATH, since whoever
-installs decides what is installed. `UV=/path/to/uv` names another one that you trust. Where uv fails, pip installs the
-same lock file. Only the standard library is imported, and the syntax stays old enough for an old Python to get as far
-as its refusal.
+uv does the work because it takes seconds where pip takes a minute. It is the release pinned in requirements/uv.txt,
+kept in `.tools` (an exact installation would remove it from `.venv`), and never one that happens to be on PATH, since
+the installer decides what is installed. To use another uv that you trust, set `UV=/path/to/uv`. If uv fails, pip
+installs the same lock file. Only the standard library is imported, and the syntax is old enough for an old Python to
+reach the version check.
 """
 
 import sys
@@ -53,7 +53,7 @@ _NO_DATABASE_BUILD = (
 )
 _THE_PROJECT_ITSELF = ["--no-deps", "--no-build-isolation", "--editable", "."]
 
-# What pip's configuration may say about where packages come from, and the variables by which uv is told the same.
+# The options of pip's configuration that say where packages come from, and uv's variables for them.
 _PIP_TO_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -66,6 +66,7 @@ _PIP_TO_UV = {
 
 
 def main(arguments: list[str]) -> int:
+    """Run one of the three commands and return the exit code."""
     if len(arguments) != 1 or arguments[0] not in {*_LOCKS, "lock"}:
         print("usage: bootstrap.py run|test|lock")
         return 2
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> int:
     except subprocess.CalledProcessError as failure:
         print(f"failed, see above: {' '.join(map(str, failure.cmd))}", file=sys.stderr)
         return 1
-    except RuntimeError as error:  # the text names the way out
+    except RuntimeError as error:  # the text says what to do
         print(f"KeyLedger cannot be installed: {error}", file=sys.stderr)
         return 1
     return 0
@@ -113,14 +114,14 @@ def _install_with_uv(uv: str, lock: str) -> None:
         _run([uv, "venv", "--quiet", "--python", sys.executable, _VENV], environment)
     target: _Command = ["--quiet", "--python", _VENV / "bin" / "python"]
     sync: _Command = [uv, "pip", "sync", *target, "--require-hashes", lock]
-    # Without the network first: after a change that left the lock file alone, nothing has to be fetched.
+    # Offline first: unless the lock file changed, nothing has to be fetched.
     if subprocess.run([*sync, "--offline"], env=environment, stderr=subprocess.DEVNULL, check=False).returncode != 0:
         _run(sync, environment)
     _run([uv, "pip", "install", *target, *_THE_PROJECT_ITSELF], environment)
 
 
 def _install_with_pip(lock: str) -> None:
-    """pip adds and never removes, so it starts from an empty environment; if it fails, the former one is put back."""
+    """Install with pip into an empty environment, because it never removes packages; on failure restore the old one."""
     former = _VENV.with_name(".venv.former")
     shutil.rmtree(former, ignore_errors=True)
     if _VENV.exists():
@@ -160,7 +161,7 @@ def _pinned_uv() -> Path:
     shutil.rmtree(_TOOLS, ignore_errors=True)
     print("Fetching uv, the installer, into .tools ...", flush=True)
     if _has("pip"):
-        # Into a folder: works on systems that forbid pip to touch their own Python.
+        # Into a folder: this works on systems whose own Python pip must not change.
         pip: _Command = [sys.executable, "-m", "pip", "install", "--no-user", "--target", _TOOLS]
     elif _has("ensurepip"):
         _run([sys.executable, "-m", "venv", _TOOLS])
@@ -173,19 +174,19 @@ def _pinned_uv() -> Path:
 
 
 def _resolve() -> None:
-    """The running environment is resolved within the development one, so that tests run what is delivered."""
+    """Resolve both lock files; the run-time one is constrained by the other, so that tests run what is delivered."""
     compile_: _Command = [
         _uv(), "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--universal", "--python-version", "3.11",
         "--no-header", "--no-annotate", "--exclude-newer", _COOLING_OFF, "--group", "build", "pyproject.toml",
     ]  # fmt: skip
-    # Not the mirrors of the machine at hand: a lock file holds what any index serves.
+    # Without this machine's mirrors: a lock file must not depend on an index.
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     _run([*compile_, "--extra", "dev", "--output-file", _LOCKS["test"]], environment)
     _run([*compile_, "--constraints", _LOCKS["test"], "--output-file", _LOCKS["run"]], environment)
 
 
 def _venv_fits() -> bool:
-    """Whether `.venv` is whole and of the version that is asked for."""
+    """Return whether `.venv` is complete and of the running Python version."""
     python = _VENV / "bin" / "python"
     if not python.exists():
         return False
@@ -195,9 +196,9 @@ def _venv_fits() -> bool:
 
 
 def _uv_environment() -> dict[str, str]:
-    """uv does not read pip's configuration, so a mirror that only that names would stay unknown to it."""
+    """Return the environment for uv, with the indexes of pip's configuration, which uv does not read."""
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1"}
-    # Every file has a hash, so it does not matter which index serves it; pip takes them all as one, too.
+    # Every file has a hash, so it does not matter which index serves it; pip merges its indexes, too.
     environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if not any(name in environment for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")):
         for option, value in _pip_configuration().items():
@@ -222,7 +223,7 @@ def _pip_configuration() -> dict[str, str]:
 
 
 def _strength(line: str) -> int:
-    """Where pip reads an option from, the strongest place last."""
+    """Return the rank of the place that pip reads an option from; the highest wins."""
     return next((i for i, place in enumerate(("global.", "install.", ":env:.")) if line.startswith(place)), -1)
 
 
@@ -231,7 +232,7 @@ def _pip_environment() -> dict[str, str]:
 
 
 def _has(module: str) -> bool:
-    """Whether a module can be used; the empty folder that a removed package leaves is not one."""
+    """Return whether a module can be imported; the empty folder of a removed package does not count."""
     found = importlib.util.find_spec(module)
     return found is not None and found.origin is not None
 

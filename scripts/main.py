@@ -1,6 +1,6 @@
-"""The `keyledger` command: the groups of commands, and how every fault becomes one line and an exit code.
+"""The `keyledger` command: the table of all commands, and how every error becomes one line and an exit code.
 
-Promises: nothing heavy is imported before a command needs it; no traceback and no secret reaches the terminal; the exit
+Promises: a command imports what it needs only when it runs; no traceback and no secret reaches the terminal; the exit
 code is one of `scripts.terminal.exits`.
 """
 
@@ -49,14 +49,14 @@ from scripts.terminal.output import say
 from scripts.terminal.process_setup import set_up_process
 
 _NO_DATABASE = (
-    "the database stopped answering while the command ran, or took longer than its time limit; what was done until then"
-    " stays: run the command again"
+    "the database stopped answering while the command ran, or exceeded the time limit; work done so far is kept: run"
+    " the command again"
 )
 _CONFLICTS = frozenset({ErrorCode.VERSION_CONFLICT, ErrorCode.IDEMPOTENCY_KEY_REUSED, ErrorCode.REPLAY_CONFLICT})
 
 
 class _WithoutKeys(TyperGroup):
-    """Says what is wrong with a command line without repeating an API key that was given in a wrong place."""
+    """Reports usage errors without repeating an API key that was passed as an argument by mistake."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _masked():
@@ -83,7 +83,7 @@ def _masked() -> Iterator[None]:
 app = typer.Typer(
     name="keyledger",
     cls=_WithoutKeys,
-    help="Per-tenant API keys for LLM providers, kept in an append-only, encrypted, provable log.",
+    help="Per-tenant API keys for LLM providers, in an append-only, encrypted, verifiable log.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its help takes twice as long to load
@@ -91,15 +91,15 @@ app = typer.Typer(
 )
 
 _GROUPS: Mapping[str, str] = {
-    "api-keys": "API keys with a name and a role.",
-    "credentials": "A tenant's credentials in a running service.",
-    "tenants": "The tenants that have credentials, or had any.",
-    "audit": "Who did what, when, from where and why.",
-    "keys": "The encryption keys and their rotation.",
-    "database": "The embedded PostgreSQL in DATA_DIR.",
-    "restore": "Bringing a backup back.",
-    "projections": "The views that are computed from the log.",
-    "config": "The settings of the service.",
+    "api-keys": "Create named API keys, each with a role.",
+    "credentials": "Manage a tenant's credentials.",
+    "tenants": "List tenants.",
+    "audit": "Search, export and verify the audit trail.",
+    "keys": "List, rotate and retire encryption keys.",
+    "database": "Start and stop the embedded PostgreSQL.",
+    "restore": "Restore a backup.",
+    "projections": "List the projections of the log.",
+    "config": "Check the settings of the service.",
 }
 _COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve.serve,
@@ -143,7 +143,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
 }
 """Every command by its words, in the order of `--help`. A new command is one line here and a module of its name."""
 _EXTRA_ARGUMENTS = frozenset({"credentials set"})
-"""These get arguments that are too many themselves: the parser's complaint would repeat a key among them."""
+"""These commands reject extra arguments themselves: the parser's own message would repeat a key among them."""
 
 
 def _register(app: typer.Typer) -> None:
@@ -157,21 +157,24 @@ def _register(app: typer.Typer) -> None:
 
 
 def _group() -> None:
-    """Keep a group with a single command a group; Typer would turn it into that command."""
+    """Without a callback, Typer turns a group with one command into that command."""
 
 
 _register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit. `arguments` default to those of the process, which is then ours to settle."""
+    """Run the command line and exit.
+
+    arguments: by default those of the process, whose standard streams and signals are then set up first.
+    """
     if arguments is None:
         set_up_process()
-    # That the database does not answer a command says in words of its own; a service has handlers that log it.
+    # Commands report a database that does not answer themselves; a service has handlers that log it.
     logging.getLogger("keyledger.store").addHandler(logging.NullHandler())
     try:
         app(list(arguments) if arguments is not None else None, prog_name="keyledger")
-    except Exception as error:  # noqa: BLE001  the last place where a fault can become a line instead of a traceback
+    except Exception as error:  # noqa: BLE001  the last place where an error can become a line instead of a traceback
         code, lines = _ending(error)
         for line in lines:
             say(f"keyledger: {line}")
@@ -197,7 +200,7 @@ def _options(
 
 
 def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
-    """Return the exit code for an error and what to say. Nothing of an error that is not ours is quoted."""
+    """Return the exit code and the lines for an error. The text of a foreign exception is never quoted."""
     if isinstance(error, CommandError):
         return error.code, error.lines
     if isinstance(error, StoreUnavailableError):
@@ -218,8 +221,8 @@ def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
     if isinstance(error, StartError):
         return Exit.REFUSED, [str(error)]
     if isinstance(error, psycopg.OperationalError):
-        return Exit.UNREACHABLE, ["the database does not answer"]
-    return Exit.FAULT_FOUND, [f"unexpected fault, {type(error).__name__} at {_place(error)}; please report it"]
+        return Exit.UNREACHABLE, ["the database is not answering"]
+    return Exit.FAULT_FOUND, [f"unexpected error, {type(error).__name__} at {_place(error)}; please report it"]
 
 
 def _place(error: Exception) -> str:

@@ -1,1 +1,5 @@
-"""The commands, a module each, named after the command."""
+"""The commands. A module is named after its command: `keys_rotate` is `keyledger keys rotate`.
+
+To add one, write a function with Typer annotations and add one line to the table in `scripts.main`. Import heavy
+modules inside the function, so that `--help` stays fast.
+"""

@@ -1,6 +1,6 @@
-"""`api-keys create`: API keys for people and programs that use the service.
+"""`api-keys create`: creates an API key for a person or program that uses the service.
 
-Promises: a key is printed once, on stdout, and stored nowhere; the configuration holds only a digest of it.
+Promises: the key is printed once, on stdout, and stored nowhere; the configuration holds only its digest.
 """
 
 import secrets
@@ -15,11 +15,11 @@ _PREFIX = "kl_"
 
 
 def create(
-    name: Annotated[str, typer.Option(help="Who uses the key; the audit shows it.")],
+    name: Annotated[str, typer.Option(help="The key's user, shown in the audit trail.")],
     role: Annotated[str, typer.Option(help="sysadmin, auditor, operator or runtime.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Create an API key: prints the secret once, and the line for API_KEYS that lets it in."""
+    """Create an API key. Prints the key, once, and its entry for API_KEYS."""
     from api.front.auth import Role, format_named_key
     from domain.credentials.secret import Secret
 
@@ -28,12 +28,12 @@ def create(
     secret = Secret(_PREFIX + secrets.token_urlsafe(32))
     try:
         line = format_named_key(name, Role(role), secret)
-    except ValueError as fault:  # its text is ours: it names the rule
+    except ValueError as fault:  # our own text, which names the rule
         raise CommandError(Exit.USAGE, f"--name: {fault}") from None
     if as_json:
         print_json({"name": name, "role": role, "api_key": secret.reveal(), "api_keys_entry": line})
         return
-    say("The key, shown only now; send it as X-API-Key:")
+    say("The API key, shown only once; send it as X-API-Key:")
     typer.echo(secret.reveal())
-    say("Add this to API_KEYS (entries are separated by commas) and restart the service:")
+    say("Add this entry to API_KEYS (comma-separated) and restart the service:")
     typer.echo(line)

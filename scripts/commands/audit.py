@@ -1,7 +1,7 @@
-"""`audit search|show`: the audit trail of a running service, for people.
+"""`audit search|show`: reads the audit trail of a running service.
 
-Promises: the words of a search are those of the REST interface's `q`; what is printed holds no secret, for the service
-gives none; reading is recorded there. `--json` prints the entries as the service gave them.
+Promises: search terms are those of the REST API's `q`; no secret is printed, since the service returns none; the
+service records the reading. `--json` prints entries as the service returned them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,18 +24,18 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[QUERY]...",
-            help="Such as: tenant:UUID action:deleted since:24h ticket. All terms must hold.",
+            help="Search terms, all of which must match, such as: tenant:UUID action:deleted since:24h ticket",
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many entries.")] = 50,
-    oldest: Annotated[bool, typer.Option("--oldest", help="The oldest first instead of the newest.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most this many entries.")] = 50,
+    oldest: Annotated[bool, typer.Option("--oldest", help="Show the oldest entries first.")] = False,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Search the audit trail, the newest entries first."""
+    """Search the audit trail, newest entries first."""
     query = " ".join(words or [])
     order = "oldest" if oldest else "newest"
     with ServiceClient(url, admin_key(api_key_file)) as service:
@@ -43,18 +43,18 @@ def search(
     if as_json:
         print_json({"entries": found})
     elif not found:
-        say("nothing fits")
+        say("no entries match")
     else:
         print_table(Table(tuple(_LISTED.values()), [_row(entry) for entry in found], _LESS), wide=wide)
 
 
 def show(
-    position: Annotated[int, typer.Argument(metavar="POSITION", help="Place in the log.", min=1)],
+    position: Annotated[int, typer.Argument(metavar="POSITION", help="Position in the log.", min=1)],
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show everything about one entry."""
+    """Show one entry in full."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         entry = service.call("GET", f"{ENTRIES}/{position}")
     if as_json:
@@ -66,7 +66,11 @@ def show(
 
 
 def entries_of(service: ServiceClient, wanted: Mapping[str, str], limit: int | None, order: str) -> Iterator[Entry]:
-    """Yield the entries that fit, page by page."""
+    """Yield matching entries, fetched page by page.
+
+    wanted: query parameters such as `q`. limit: the most to yield, None for all. order: `newest` or `oldest` first.
+    Raises CommandError as `ServiceClient.call` does.
+    """
     cursor: dict[str, str] = {}
     left = limit
     while left is None or left > 0:

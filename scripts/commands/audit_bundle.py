@@ -1,7 +1,7 @@
-"""`audit bundle`: the evidence of a running service, in a folder that can be checked anywhere.
+"""`audit bundle`: downloads evidence from a running service into a folder that can be verified anywhere.
 
-Promises: a bundle is whole or not there; while it is taken, every record is compared with the hash that the log's tree
-has for it, and the first that differs is named.
+Promises: a bundle exists completely or not at all; each downloaded record is compared with its hash in the log's tree,
+and the first that differs is named.
 """
 
 import base64
@@ -21,21 +21,22 @@ from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceC
 
 _EVIDENCE = "/api/v1/audit/evidence"
 Progress = Callable[[int, int], None]
-"""Called with how many records are through, of how many."""
+"""Called with the number of finished records and the total."""
 
 
 def bundle(
     *,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="New folder to write.", show_default=False)
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to create.", show_default=False)
     ],
     tenant_id: Annotated[
-        str | None, typer.Option("--tenant", help="Only the records of this tenant, with proofs.", show_default=False)
+        str | None,
+        typer.Option("--tenant", help="Bundle only this tenant's records, with inclusion proofs.", show_default=False),
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
 ) -> None:
-    """Take the evidence of the whole log, or of one tenant, into a folder that can be checked anywhere."""
+    """Download evidence into a bundle. It covers the whole log or one tenant, and can be verified offline."""
     from keyledger.evidence import EvidenceError
 
     query = f"?{urlencode({'tenant_id': tenant_id})}" if tenant_id else ""
@@ -46,28 +47,26 @@ def bundle(
             ProgressDisplay() as display,
         ):
             count = _write(
-                output, tenant_id, _lines(pieces), lambda done, of: display.update("taking records", done, of)
+                output, tenant_id, _lines(pieces), lambda done, of: display.update("downloading records", done, of)
             )
     except OSError as problem:
-        if problem.errno == errno.ENOTEMPTY:
-            raise CommandError(Exit.USAGE, f"--output: {problem.strerror}") from None
         if problem.errno == errno.ENOTEMPTY:
             raise CommandError(Exit.USAGE, f"--output: {problem.strerror}") from None
         raise CommandError(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
     except EvidenceError as fault:
         raise CommandError(
-            Exit.FAULT_FOUND, str(fault), "No bundle was written: the log is not what was signed."
+            Exit.FAULT_FOUND, str(fault), "no bundle was written: the log differs from its signed checkpoint"
         ) from None
-    say(f"{count:,} records in {output}; check them with: keyledger audit verify {output} --public-key VKEY")
+    say(f"{count:,} records in {output}; verify them with: keyledger audit verify {output} --public-key VKEY")
 
 
 def _write(output: Path, tenant_id: str | None, lines: Iterator[Mapping[str, object]], progress: Progress) -> int:
-    """Write the bundle and return how many records it has. Raises EvidenceError, OSError."""
+    """Write the bundle and return the number of its records. Raises EvidenceError, OSError."""
     from keyledger.evidence import FullBundleWriter, ProvenLeaf, TenantBundleWriter
 
     head = next(lines, {})
     if not isinstance(head.get("checkpoint"), str):
-        raise CommandError(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
+        raise CommandError(Exit.UNREACHABLE, "the response is not evidence from a KeyLedger service")
     checkpoint, size = str(head["checkpoint"]).encode(), cast("int", head["size"])
     records = _Records(lines)
     if tenant_id is None:
@@ -79,14 +78,14 @@ def _write(output: Path, tenant_id: str | None, lines: Iterator[Mapping[str, obj
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[Mapping[str, object]]:
-    """Yield the objects of a stream of JSON lines. Raises CommandError for one that is none."""
+    """Yield the objects of a stream of JSON lines. Raises CommandError for a line that is not a JSON object."""
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             yield _parsed(line)
     if rest:
-        raise CommandError(Exit.UNREACHABLE, "the evidence breaks off in the middle of a record")
+        raise CommandError(Exit.UNREACHABLE, "the evidence ends in the middle of a record")
 
 
 def _parsed(line: bytes) -> Mapping[str, object]:
@@ -95,12 +94,12 @@ def _parsed(line: bytes) -> Mapping[str, object]:
     except ValueError:
         members = None
     if not isinstance(members, dict):
-        raise CommandError(Exit.UNREACHABLE, "the answer is not evidence of a KeyLedger service")
+        raise CommandError(Exit.UNREACHABLE, "the response is not evidence from a KeyLedger service")
     return members
 
 
 class _Records:
-    """The records of the stream, each compared with its hash in the log's tree; the end of them must be told."""
+    """The records of the stream, each compared with its hash in the log's tree, up to the end line."""
 
     def __init__(self, lines: Iterator[Mapping[str, object]]) -> None:
         self._lines = lines
@@ -119,10 +118,10 @@ class _Records:
             leaf, position = str(line["leaf"]).encode(), cast("int", line["position"])
             if line["hash"] is None or base64.b64decode(str(line["hash"])) != leaf_hash(leaf):
                 raise EvidenceError(
-                    "it does not have the hash that the log's tree has for it: the event was changed after it was"
-                    " recorded, or the tree was.",
+                    "its hash differs from the one in the log's tree: the event or the tree was changed after it was"
+                    " recorded.",
                     position,
                 )
             self.count += 1
             yield leaf, [base64.b64decode(one) for one in cast("list[str]", line["proof"])]
-        raise CommandError(Exit.UNREACHABLE, "the evidence is not whole: the service stopped in the middle of it")
+        raise CommandError(Exit.UNREACHABLE, "the evidence is incomplete: the service stopped sending it")

@@ -1,7 +1,7 @@
-"""`audit export`: the audit trail of a running service as a file, or on stdout.
+"""`audit export`: writes the audit trail of a running service to a file or to stdout.
 
-Promises: memory does not grow with the trail; a file takes its name when it is whole, so an interrupted export leaves
-none; one that broke off on stdout ends with an exit code that says so. Talk and progress go to stderr.
+Promises: memory use does not grow with the trail; a file is written atomically, so an interrupted export leaves none;
+an incomplete export to stdout ends with a non-zero exit code. Messages and progress go to stderr.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loaded only on a terminal
     from rich.progress import Progress, TaskID
 
 EVERY_S = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between lines of progress where there is no terminal."""
 _PATH = "/api/v1/audit/export"
 _MB = 1_000_000
 
@@ -37,21 +37,23 @@ def export(
     query: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY]...", help="What to export, such as: action:deleted since:24h", show_default=False
+            metavar="[QUERY]...",
+            help="Export only matching entries, such as: action:deleted since:24h",
+            show_default=False,
         ),
     ] = None,
-    form: Annotated[ExportFormat, typer.Option("--format", help="Of the records.", show_default=False)],
+    form: Annotated[ExportFormat, typer.Option("--format", help="Format of the records.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.", show_default=False)
+        Path | None, typer.Option("--output", "-o", help="File to write.  [default: stdout]", show_default=False)
     ] = None,
     bom: Annotated[
-        bool, typer.Option("--bom", help="csv only: begin with a byte order mark, by which Excel knows UTF-8.")
+        bool, typer.Option("--bom", help="Start with a byte order mark, so that Excel reads UTF-8 (csv only).")
     ] = False,
-    after: Annotated[int, typer.Option("--after", min=0, help="Only entries after this position.")] = 0,
+    after: Annotated[int, typer.Option("--after", min=0, help="Export only entries after this position.")] = 0,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
 ) -> None:
-    """Export the audit trail, oldest first. The export is itself recorded there."""
+    """Export the audit trail, oldest first. The export itself is recorded there."""
     if bom and form is not ExportFormat.CSV:
         raise CommandError(Exit.USAGE, "--bom is for csv only")
     wanted = {
@@ -61,7 +63,7 @@ def export(
         "after": str(after) if after else "",
     }
     path = f"{_PATH}?{urlencode({name: value for name, value in wanted.items() if value})}"
-    # In this order: a refusal comes before anything is written.
+    # In this order: an error response comes before anything is written.
     with (
         ServiceClient(url, admin_key(api_key_file)) as service,
         service.stream(path) as pieces,
@@ -84,18 +86,18 @@ def _target(output: Path | None) -> Iterator[IO[bytes]]:
     try:
         yield sys.stdout.buffer
     except OSError as problem:
-        # The interpreter would complain once more when it flushes stdout at its end.
+        # Otherwise the interpreter reports the error again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise CommandError(
-            Exit.REFUSED, f"cannot write to stdout: {problem.strerror}; the export is not whole"
+            Exit.REFUSED, f"cannot write to stdout: {problem.strerror}; the export is incomplete"
         ) from None
 
 
 class _Count:
-    """Counts records and bytes, and shows them while they grow. Use it as a context manager."""
+    """Counts records and bytes and shows them as they arrive. Use it as a context manager."""
 
     def __init__(self, form: ExportFormat) -> None:
-        self._lines = -1 if form is ExportFormat.CSV else 0  # the header is no record
+        self._lines = -1 if form is ExportFormat.CSV else 0  # the header is not a record
         self._bytes = 0
         self._begun = self._said_at = time.monotonic()
         self._bar: Progress | None = None
@@ -108,16 +110,16 @@ class _Count:
         if self._bar is not None:
             self._bar.stop()
         if kind is not None:
-            say(f"broke off after {self.text}")
+            say(f"stopped after {self.text}")
 
     @property
     def text(self) -> str:
-        """Say how much there is so far."""
+        """The count so far, such as `12 records, 3,456 bytes`."""
         size = f"{self._bytes:,} bytes" if self._bytes < _MB else f"{self._bytes / _MB:,.1f} MB"
         return f"{max(self._lines, 0):,} records, {size}"
 
     def add(self, piece: bytes) -> None:
-        """Count one more piece of the answer."""
+        """Count a piece of the response."""
         self._lines += piece.count(b"\n")
         self._bytes += len(piece)
         now = time.monotonic()

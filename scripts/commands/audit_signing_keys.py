@@ -1,4 +1,4 @@
-"""`audit generate-signing-key` and `audit public-key`: the keys that sign checkpoints, and what verifies them.
+"""`audit generate-signing-key` and `audit public-key`: the keys that sign checkpoints and their public halves.
 
 Promises: a signing key is printed once and stored nowhere.
 """
@@ -16,27 +16,27 @@ from scripts.terminal.service_client import read_secret_file
 
 def generate_signing_key(
     name: Annotated[
-        str | None, typer.Option(help="Name of the log, or of the witness; made up without it.", show_default=False)
+        str | None, typer.Option(help="Name of the log or witness.  [default: a random name]", show_default=False)
     ] = None,
 ) -> None:
-    """Print a new AUDIT_SIGNING_KEY, also for a witness. Keep it apart from ENCRYPTION_KEY and the database."""
+    """Print a new AUDIT_SIGNING_KEY. Keep it separate from ENCRYPTION_KEY and the database; witnesses need one too."""
     from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import generate_signing_key as generate
 
     try:
         typer.echo(generate(name).reveal())
-    except ProofError as fault:  # its text is ours
+    except ProofError as fault:  # our own text
         raise CommandError(Exit.USAGE, f"--name: {fault}") from None
 
 
 def public_key(
     key_file: Annotated[
         Path | None,
-        typer.Option("--key-file", help="File with the signing key; AUDIT_SIGNING_KEY without it.", show_default=False),
+        typer.Option("--key-file", help="File with the signing key.  [default: AUDIT_SIGNING_KEY]", show_default=False),
     ] = None,
-    of_witness: Annotated[bool, typer.Option("--witness", help="The key signs as a witness.")] = False,
+    of_witness: Annotated[bool, typer.Option("--witness", help="The key belongs to a witness.")] = False,
 ) -> None:
-    """Print the verifier key that auditors check with. Give it to them by another way than the bundle."""
+    """Print the public key for auditors. Do not send it to them together with a bundle."""
     from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import LogSigner, WitnessSigner
 
@@ -58,6 +58,6 @@ def _signing_key(key_file: Path | None) -> Secret:
         raise CommandError(Exit.USAGE, *sources.faults)
     if key is None:
         raise CommandError(
-            Exit.USAGE, "AUDIT_SIGNING_KEY is not set; make one with: keyledger audit generate-signing-key"
+            Exit.USAGE, "AUDIT_SIGNING_KEY is not set; create one with: keyledger audit generate-signing-key"
         )
     return key

@@ -1,7 +1,7 @@
-"""`audit usage`: who used a credential, by the hour, over the REST API of a running service.
+"""`audit usage`: shows the use of credentials by hour, over the REST API of a running service.
 
-Promises: `--json` prints the service's own answer; a page that is not the last says how to go on, on stderr. The
-service records that it was asked.
+Promises: `--json` prints the service's response; where there are more records, the option that continues is printed on
+stderr. The service records the reading.
 """
 
 from typing import Annotated, cast
@@ -27,26 +27,28 @@ _COLUMNS = {
 
 def usage(
     *,
-    tenant_id: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.", show_default=False)] = None,
+    tenant_id: Annotated[
+        str | None, typer.Option("--tenant", help="Show only this tenant.", show_default=False)
+    ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="Only for this provider, such as openai.", show_default=False)
+        str | None, typer.Option(help="Show only this provider, such as openai.", show_default=False)
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help=f"Hours from then on, {_TIME}.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help=f"Show hours from this time on, {_TIME}.", show_default=False)
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help=f"Hours before then, {_TIME}.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help=f"Show hours before this time, {_TIME}.", show_default=False)
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="NEXT", help="Go on after the page before.", show_default=False)
+        str | None, typer.Option(metavar="NEXT", help="Continue after the previous page.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many records.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most this many records.")] = 100,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Show who used a credential: calls, failures and the last use by tenant, provider, version and hour."""
+    """Show credential use by hour. Counts calls and failures by tenant, provider and version, with the last use."""
     given = {"tenant_id": tenant_id, "provider": provider, "since": since, "until": until, "after": after}
     query = {name: value for name, value in given.items() if value is not None} | {"limit": str(limit)}
     with ServiceClient(url, admin_key(api_key_file)) as service:
@@ -56,9 +58,9 @@ def usage(
         return
     found = cast("list[dict[str, object]]", answer["usage"])
     if not found:
-        say("no credential was used" if after is None else "nothing after this")
+        say("no credential was used" if after is None else "no more records")
         return
     rows = [[str(record.get(name, "")) for name in _COLUMNS] for record in found]
     print_table(Table(tuple(_COLUMNS.values()), rows, less=("last used", "tenant")), wide=wide)
     if answer.get("next") is not None:
-        say(f"there is more: --after {answer['next']}")
+        say(f"there are more records; continue with: --after {answer['next']}")

@@ -1,6 +1,6 @@
-"""`audit verify`: whether a bundle shows what it should, offline.
+"""`audit verify`: verifies a bundle offline.
 
-Promises: it needs the folder and the auditor's key alone: no service, no database, no other setting.
+Promises: it needs the folder and the auditor's public key only: no service, no database, no settings.
 """
 
 from pathlib import Path
@@ -16,30 +16,35 @@ if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.evidence import Verdict
 
 PublicKeyOption = Annotated[
-    str, typer.Option("--public-key", metavar="VKEY", help="The log's verifier key.", show_default=False)
+    str, typer.Option("--public-key", metavar="VKEY", help="The log's public key (vkey).", show_default=False)
 ]
 
 
 def verify(
     *,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The bundle.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the bundle.", show_default=False)],
     vkey: PublicKeyOption,
     since: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="An older checkpoint that you kept; the log must go on from it."),
+        typer.Option(metavar="FILE", help="An earlier checkpoint that you kept; the log must extend it."),
     ] = None,
     witnesses: Annotated[
         list[str] | None,
-        typer.Option("--witness", metavar="VKEY", help="A witness that must have cosigned.", show_default=False),
+        typer.Option(
+            "--witness",
+            metavar="VKEY",
+            help="Public key of a witness that must have cosigned; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle, offline. Exit code 1 when it does not show what it should, with the first bad position."""
+    """Verify a bundle offline. Exits with 1 and the first bad position when verification fails."""
     from domain.proofs.errors import ProofError
     from keyledger.evidence import verify_bundle
 
     if not folder.is_dir():
-        raise CommandError(Exit.USAGE, f"there is no folder {folder}")
+        raise CommandError(Exit.USAGE, f"{folder} is not a folder")
     older = _text_file(since, "--since") if since is not None else None
     try:
         with ProgressDisplay() as display:
@@ -48,7 +53,7 @@ def verify(
                 vkey,
                 since=older,
                 witnesses=witnesses or (),
-                progress=lambda done, total: display.update("checking records", done, total),
+                progress=lambda done, total: display.update("verifying records", done, total),
             )
     except ProofError as fault:
         raise CommandError(Exit.USAGE, f"--public-key or --witness: {fault}") from None
@@ -57,7 +62,7 @@ def verify(
     else:
         print_line(verdict.report())
     if not verdict.holds:
-        raise CommandError(Exit.FAULT_FOUND, "the evidence does not hold")
+        raise CommandError(Exit.FAULT_FOUND, "the evidence is not valid")
 
 
 def _text_file(path: Path, option: str) -> str:

@@ -1,4 +1,4 @@
-"""`audit witness`: cosigns the log's checkpoint when the log extends the one that this witness kept.
+"""`audit witness`: cosigns the log's checkpoint, provided that it extends the last one this witness saw.
 
 Promises: the state file is replaced only by a checkpoint that extends it; a log that contradicts it is reported.
 """
@@ -33,19 +33,22 @@ _CONSISTENCY = "/api/v1/audit/proof/consistency"
 def witness(
     *,
     vkey: PublicKeyOption,
-    key_file: Annotated[Path, typer.Option("--key-file", help="File with the witness's own signing key.")],
-    state: Annotated[Path, typer.Option("--state", metavar="FILE", help="Where the last checkpoint is kept.")],
+    key_file: Annotated[Path, typer.Option("--key-file", help="File with the witness's signing key.")],
+    state: Annotated[Path, typer.Option("--state", metavar="FILE", help="File that keeps the last checkpoint.")],
     folder: Annotated[
         Path | None,
-        typer.Option("--bundle", metavar="DIR", help="Look at a bundle, not at a service.", show_default=False),
+        typer.Option(
+            "--bundle", metavar="DIR", help="Read the checkpoint from a bundle, not from a service.", show_default=False
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the cosigned checkpoint.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="File for the cosigned checkpoint.  [default: stdout]", show_default=False),
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
 ) -> None:
-    """Look at the log's checkpoint, keep it if it goes on from the last one kept, and cosign it."""
+    """Cosign the log's checkpoint. It is first checked to extend the last one that was kept in --state."""
     from domain.proofs.errors import ProofError
     from keyledger.evidence import EvidenceError, Witness
     from keyledger.proofs.signing_keys import WitnessSigner

@@ -1,8 +1,8 @@
-"""`backup`: save this ledger in a file that holds all of it, verified.
+"""`backup`: writes the whole ledger to a file and verifies it.
 
-Promises: the file is there whole, readable by its owner alone, or not at all; what it holds was read back and compared
-with the log. Services go on meanwhile. No encryption key is read: what was sealed stays so.
-Refuses: to go through a pooler, whose sessions are anybody's.
+Promises: the file, readable by its owner only, exists completely or not at all; its content was read back and compared
+with the log. Services can keep running. No encryption key is read: credentials stay sealed.
+Refuses: connections through a pooler, where a session may be shared.
 """
 
 import os
@@ -22,12 +22,14 @@ def backup(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="The file to write; one that is there is replaced at the end.", show_default=False
+            metavar="FILE",
+            help="File to write; an existing file is replaced when the backup is complete.",
+            show_default=False,
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Save the whole ledger in FILE, and verify that it can be read. Services may run."""
+    """Back up the ledger to FILE and verify it. Services can keep running."""
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.backup import back_up
     from keyledger.backup.errors import BackupError
@@ -45,6 +47,6 @@ def backup(
     if as_json:
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return
-    said = f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and compared"
+    said = f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and verified"
     typer.echo(masked(said))
-    say("keep ENCRYPTION_KEY apart from it: together they are readable, without it they are not")
+    say("keep ENCRYPTION_KEY in another place: without it, the credentials in the backup cannot be read")

@@ -1,7 +1,7 @@
-"""`config check`: the settings as a start would see them, where each comes from, and everything wrong with them.
+"""`config check`: shows the settings that a start would use, where each comes from, and every error in them.
 
-Promises: it reads and reports; it starts nothing, connects nowhere, and shows no secret. What it says is about settings
-and catalogue alone; `doctor` looks at the rest.
+Promises: read-only; it starts nothing, connects nowhere and shows no secret. It covers settings and catalogue; `doctor`
+examines the rest.
 """
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
-    """Show every setting with its source, secrets masked. Exits 1 with all faults when a start would be refused."""
+    """Show all settings and their sources. Secrets are masked. Exits with 1 and all errors if a start would fail."""
     from keyledger.settings.errors import SettingsError
     from keyledger.settings.settings import load
 
@@ -38,11 +38,11 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
             say(f"warning: {warning}")
     if faults:
         raise CommandError(Exit.FAULT_FOUND, *faults)
-    say("the settings and the catalogue are fit to start with; for database, keys and the rest: keyledger doctor")
+    say("settings and catalogue are valid; to check database, keys and the rest: keyledger doctor")
 
 
 def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
-    """Return what is wrong with the catalogue, and what is worth knowing about it."""
+    """Return the catalogue's errors and the notes about it."""
     from keyledger.settings.ai_models import load_catalogue
     from keyledger.settings.catalogue_notes import catalogue_notes
     from keyledger.settings.errors import SettingsError
@@ -56,7 +56,7 @@ def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
 
 
 def _resolved(settings: "Settings") -> list["Resolved"]:
-    """Return the settings as they may be shown, encryption keys by the key ids that lists and history name."""
+    """Return the settings in printable form; encryption keys are shown by their key ids."""
     from keyledger.encryption.keyring import EncryptionKey
 
     keys = {

@@ -1,7 +1,7 @@
-"""`credentials set|list|show|delete`: a tenant's credentials, over the REST API of a running service.
+"""`credentials set|list|show|delete`: manages a tenant's credentials, over the REST API of a running service.
 
-Promises: a provider's key comes from a prompt without echo, from stdin or from a file, never from argv, and is not
-printed. `--json` prints the service's own answer.
+Promises: a provider's key is read from a prompt without echo, from stdin or from a file, never from the command line,
+and is not printed. `--json` prints the service's response.
 Refuses: a key among the arguments, without repeating it.
 """
 
@@ -28,12 +28,18 @@ from scripts.terminal.service_client import (
 )
 
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's UUID.", show_default=False)]
-ProviderName = Annotated[str, typer.Argument(metavar="PROVIDER", help="Such as openai.", show_default=False)]
+ProviderName = Annotated[
+    str, typer.Argument(metavar="PROVIDER", help="The provider's name, such as openai.", show_default=False)
+]
 Reason = Annotated[
-    str | None, typer.Option("--reason", help="Why; kept in the audit trail.", metavar="TEXT", show_default=False)
+    str | None,
+    typer.Option(
+        "--reason", help="Reason for the change, kept in the audit trail.", metavar="TEXT", show_default=False
+    ),
 ]
 IfMatch = Annotated[
-    int | None, typer.Option("--if-match", min=1, help="Only if the credential is at this version.", show_default=False)
+    int | None,
+    typer.Option("--if-match", min=1, help="Fail unless the credential is at this version.", show_default=False),
 ]
 
 
@@ -42,20 +48,20 @@ def set_credential(
     context: typer.Context,
     tenant_id: Tenant,
     provider: ProviderName,
-    source: Annotated[str, typer.Argument(metavar="@FILE", help="File that holds the key.")] = "",
+    source: Annotated[str, typer.Argument(metavar="@FILE", help="File that holds the key, with a leading @.")] = "",
     stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from stdin.")] = False,
-    endpoint: Annotated[str | None, typer.Option(help="The provider's address for this tenant.")] = None,
-    api_version: Annotated[str | None, typer.Option(help="azure only.")] = None,
-    deployment_name: Annotated[str | None, typer.Option(help="azure only.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="URL of the provider's API for this tenant.")] = None,
+    api_version: Annotated[str | None, typer.Option(help="Version of the API (azure only).")] = None,
+    deployment_name: Annotated[str | None, typer.Option(help="Name of the deployment (azure only).")] = None,
     if_match: IfMatch = None,
     reason: Reason = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set or replace a credential. Asks for the provider's key, or takes it from --stdin or @FILE."""
+    """Set or replace a credential. Prompts for the provider's key, or reads it from --stdin or @FILE."""
     if context.args:
-        raise CommandError(Exit.USAGE, "too many arguments; a key is never taken from the command line")
+        raise CommandError(Exit.USAGE, "too many arguments; keys are never read from the command line")
     key = admin_key(api_key_file)
     body = {"api_key": _provider_key(source, stdin=stdin).reveal()}
     given = {"endpoint": endpoint, "api_version": api_version, "deployment_name": deployment_name}
@@ -79,7 +85,10 @@ def list_credentials(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", metavar="TIME", help="What was in effect then, such as 2026-01-31T12:00:00Z.", show_default=False
+            "--as-of",
+            metavar="TIME",
+            help="List what was in effect at this time, such as 2026-01-31T12:00:00Z.",
+            show_default=False,
         ),
     ] = None,
     url: UrlOption = DEFAULT_URL,
@@ -95,7 +104,7 @@ def list_credentials(
     if as_json:
         print_json(answer)
     elif not credentials:
-        say("the tenant has no credentials" if as_of is None else "the tenant had no credentials then")
+        say("the tenant has no credentials" if as_of is None else "the tenant had no credentials at that time")
     else:
         _print_credentials(credentials, wide=wide)
 
@@ -128,7 +137,7 @@ def delete(
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a credential; calls of the tenant then use the global key, where that is allowed."""
+    """Delete a credential. The tenant's calls then use the global key, if one is configured."""
     key = admin_key(api_key_file)
     if not yes:
         confirm_by_typing(provider, f"Type {provider} to delete the credential", "nothing was deleted")
@@ -180,15 +189,16 @@ def _headers(version: int | None, reason: str | None) -> dict[str, str]:
 def _provider_key(source: str, *, stdin: bool) -> Secret:
     if source and not source.startswith("@"):
         raise CommandError(
-            Exit.USAGE, "a key is never taken from the command line: leave it out to be asked, or @FILE, or --stdin"
+            Exit.USAGE,
+            "keys are never read from the command line: omit the key to be prompted, or use @FILE or --stdin",
         )
     if source and stdin:
-        raise CommandError(Exit.USAGE, "give @FILE or --stdin, not both")
+        raise CommandError(Exit.USAGE, "use @FILE or --stdin, not both")
     if source:
         return Secret(read_secret_file(Path(source[1:])))
     if not stdin and not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "there is no terminal to ask for the key; give --stdin or @FILE")
+        raise CommandError(Exit.USAGE, "there is no terminal to prompt for the key; use --stdin or @FILE")
     typed = sys.stdin.read() if stdin else getpass("API key (not shown): ")
     if not typed.strip():
-        raise CommandError(Exit.USAGE, "no key was given")
+        raise CommandError(Exit.USAGE, "the key is empty")
     return Secret(typed.strip())

@@ -1,6 +1,7 @@
-"""`credentials find`: credentials of any tenant, over the REST API of a running service.
+"""`credentials find`: finds credentials of all tenants, over the REST API of a running service.
 
-Promises: the whole answer, however many pages it takes; `--json` prints it in the shape of a page. No key is in it.
+Promises: the result is complete, however many pages it takes; `--json` prints it in the form of one page. Keys are
+masked.
 """
 
 from typing import Annotated
@@ -25,30 +26,32 @@ _FOUND = {
 
 def find(
     *,
-    tenant_id: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.", show_default=False)] = None,
+    tenant_id: Annotated[str | None, typer.Option("--tenant", help="Only this tenant.", show_default=False)] = None,
     provider: Annotated[
-        str | None, typer.Option(help="Only for this provider, such as openai.", show_default=False)
+        str | None, typer.Option(help="Only this provider, such as openai.", show_default=False)
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option(help="in-order, untested, credential-rejected or unreadable.", show_default=False),
+        typer.Option(
+            help="Only this state: in-order, untested, credential-rejected or unreadable.", show_default=False
+        ),
     ] = None,
     key_id: Annotated[
-        str | None, typer.Option(help="Only those sealed under this encryption key.", show_default=False)
+        str | None, typer.Option(help="Only credentials sealed under this key.", show_default=False)
     ] = None,
     set_before: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help=f"Last set before then, {_TIME}.", show_default=False),
+        typer.Option(metavar="TIME", help=f"Only credentials last set before this time, {_TIME}.", show_default=False),
     ] = None,
     used_before: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not used since then, or never used.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="Only credentials not used since this time.", show_default=False)
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Find the credentials of any tenant that fit; all conditions must hold. Keys are masked."""
+    """Find credentials of all tenants. Only those that match every option are listed; keys are masked."""
     given = {
         "tenant_id": tenant_id,
         "provider": provider,
@@ -63,7 +66,7 @@ def find(
     if as_json:
         print_json({"credentials": found, "next": None})
     elif not found:
-        say("no credential fits")
+        say("no credentials match")
     else:
         rows = [[_shown(one.get(name)) for name in _FOUND] for one in found]
         print_table(Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under")), wide=wide)

@@ -1,6 +1,6 @@
-"""The embedded PostgreSQL of DATA_DIR: its address, starting and stopping it.
+"""`database url|start|stop`: the embedded PostgreSQL in DATA_DIR.
 
-Promises: a server started here runs until it is stopped here. Does not touch the server that DATABASE_URL names.
+Promises: a server started here runs until it is stopped here. The server that DATABASE_URL names is not touched.
 """
 
 import os
@@ -12,34 +12,36 @@ import typer
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
-if TYPE_CHECKING:  # psycopg comes with it, which --help has no use for
+if TYPE_CHECKING:  # loaded only when a command runs: it imports psycopg
     from keyledger.embedded_postgres import EmbeddedPostgres
 
 
 def url(as_json: JsonOption = False) -> None:
-    """Print the address of the running server, for psql, pg_dump and others."""
+    """Print the URL of the running server, for psql, pg_dump and others."""
     from keyledger.embedded_postgres import attach
 
     data_dir = _data_dir()
     server = attach(data_dir)
     if server is None:
-        raise CommandError(Exit.UNREACHABLE, f"no server runs in {data_dir}; start it with: keyledger database start")
+        raise CommandError(
+            Exit.UNREACHABLE, f"no server is running in {data_dir}; start it with: keyledger database start"
+        )
     with server:
         _print_url(server, as_json=as_json)
 
 
 def start(as_json: JsonOption = False) -> None:
-    """Start the server, or find it running, and keep it until `database stop`."""
+    """Start the server and keep it running until `database stop`."""
     from keyledger.embedded_postgres import start as start_server
 
     with start_server(_data_dir()) as server:
         server.keep()
-        say(f"{'started' if server.started_here else 'runs already'}; stop it with: keyledger database stop")
+        say(f"{'started' if server.started_here else 'already running'}; stop it with: keyledger database stop")
         _print_url(server, as_json=as_json)
 
 
 def stop(as_json: JsonOption = False) -> None:
-    """Stop the server, whoever uses it."""
+    """Stop the server, even if it is in use."""
     from keyledger.embedded_postgres import stop as stop_server
 
     stopped = stop_server(_data_dir())

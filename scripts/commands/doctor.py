@@ -1,7 +1,7 @@
-"""`doctor`: what is wrong with a deployment, and the next command for each finding.
+"""`doctor`: examines a deployment and names the next command for each finding.
 
-Promises: it changes nothing and needs no running service; no secret is printed. Exits 1 when a fault was found, and 0
-otherwise, whatever warnings there are and whatever could not be looked at.
+Promises: read-only; it needs no running service and prints no secret. Exits with 1 when it found a fault, else with 0,
+even if there are warnings or checks that could not run.
 """
 
 import os
@@ -19,12 +19,14 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 def doctor(
-    host: Annotated[str, typer.Option(help="Address that the service listens on, or is to.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address that the service listens on, or will.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port that the service listens on, or will.")] = 8000,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Look at settings, database, keys, anchors, catalogue, endpoints, clock, disk, port, files and peers."""
+    """Diagnose a deployment. Checks settings, database, keys, anchors, catalogue, endpoints, clock, disk, port, files
+    and peers.
+    """
     from keyledger.doctor import State, circumstances, examine
 
     with circumstances(os.environ, Path(".env"), host, port) as here:
@@ -33,7 +35,7 @@ def doctor(
     if as_json:
         print_json({"ok": not count[State.FAULT], "findings": [_as_json(finding) for finding in findings]})
     else:
-        columns = ("looked at", "state", "finding", "next")
+        columns = ("check", "state", "finding", "next")
         print_table(Table(columns, [_row(finding) for finding in findings], ("next",)), wide=wide)
     told = ", ".join(_counted(state, count[state]) for state in State if count[state])
     if count[State.FAULT]:
@@ -42,7 +44,7 @@ def doctor(
 
 
 def _counted(state: "State", number: int) -> str:
-    """Return `2 warnings`; what is ok or was not looked at has no plural."""
+    """Return `2 warnings`; the states that are not nouns have no plural."""
     from keyledger.doctor import State
 
     plural = "s" if number > 1 and state in {State.WARNING, State.FAULT} else ""

@@ -1,7 +1,6 @@
-"""`history`: what happened to a tenant's credentials, step by step, from the audit trail of a running service.
+"""`history`: shows each change of a tenant's credentials, from the audit trail of a running service.
 
-Promises: what is printed holds no secret; reading is recorded in the audit trail. `--json` prints the entries as the
-service gave them.
+Promises: no secret is printed; the service records the reading. `--json` prints entries as the service returned them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,20 +20,21 @@ def history(
     *,
     tenant_id: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's UUID.", show_default=False)],
     provider: Annotated[
-        str | None, typer.Argument(metavar="[PROVIDER]", help="Only this one.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[PROVIDER]", help="Show only this provider's credential.", show_default=False),
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what happened to a tenant's credentials, oldest first, each step with what it changed."""
+    """Show the history of a tenant's credentials, oldest first, with what each step changed."""
     terms = f"tenant:{tenant_id}" + (f" provider:{provider}" if provider else "")
     with ServiceClient(url, admin_key(api_key_file)) as service:
         entries = [one for one in entries_of(service, {"q": terms}, None, "oldest") if one["action"] in _STEPS]
     if as_json:
         print_json({"entries": entries})
     elif not entries:
-        say("nothing happened to credentials of this tenant")
+        say("this tenant's credentials have no history")
     else:
         _print_timelines(entries)
 
@@ -43,7 +43,12 @@ _STEPS: Mapping[object, tuple[EventDefinition, ActionDefinition]] = {
     action: BY_ACTION[action] for action in OF_A_CREDENTIAL
 }
 _TRACKED = ("masked_key", "fingerprint", "endpoint", "api_version", "deployment_name", "key_id")
-_NAMES = {"masked_key": "key", "key_id": "sealed under", "api_version": "API version", "deployment_name": "deployment"}
+_NAMES = {
+    "masked_key": "key",
+    "key_id": "sealed under",
+    "api_version": "API version",
+    "deployment_name": "deployment",
+}
 
 
 def _print_timelines(entries: Sequence[Entry]) -> None:
@@ -57,7 +62,7 @@ def _print_timelines(entries: Sequence[Entry]) -> None:
 
 
 def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
-    """Print one step and return what is true after it."""
+    """Print one step and return the tracked values after it."""
     definition, action = _STEPS[entry["action"]]
     by = f"{entry['actor']} ({entry['source']})" + (f": {entry['reason']}" if entry["reason"] else "")
     print_hanging(f"{time_of(entry)}  v{entry['version']}  {action.timeline or action.name} by {by}", "  ")

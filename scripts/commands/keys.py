@@ -1,8 +1,8 @@
-"""`keys list|add-next|adopt-next|retire`: the encryption keys, on the database itself, with the settings that `serve`
-has; `add-next` and `adopt-next` change those of this node.
+"""`keys list|add-next|adopt-next|retire`: manages encryption keys, in the database, with the settings of `serve`;
+`add-next` and `adopt-next` change this node's settings.
 
-Promises: nothing is retired that is still needed.
-Refuses: to retire without a confirmation. No key is ever asked for, taken as an argument, or printed.
+Promises: a key that is still needed is never retired. No key is prompted for, read from an argument, or printed.
+Refuses: to retire without confirmation.
 """
 
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # loaded only when a command runs
 
 
 def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
-    """List every key with what still needs it, and whether it is safe to remove."""
+    """List all keys, what still needs each, and whether it is safe to remove."""
     with opened_keys() as keys:
         found = keys.statuses.all()
     if as_json:
@@ -35,45 +35,47 @@ def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
 
 
 def add_next(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Holds the new key.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that holds the new key.", show_default=False)],
 ) -> None:
-    """Let this node know the key of the next rotation, in its .env. It seals once every running node knows it."""
+    """Add the next encryption key to this node's .env. It is used once every running node has it."""
     from keyledger.assembly.next_key import add_next as add
 
     key_id = add(os.environ, Path(".env"), file)
-    say(f"{key_id} is the next key of this node; make the running service know it with: keyledger reload")
+    say(f"{key_id} is now this node's next key; load it into the running service with: keyledger reload")
 
 
 def adopt_next() -> None:
-    """Put the next key in the place of ENCRYPTION_KEY in this node's .env, once all former keys are retired."""
+    """Make the next key ENCRYPTION_KEY in this node's .env. All former keys must be retired."""
     from domain.operations.rotation import KeyState
     from keyledger.assembly.next_key import adopt_next as adopt
 
     with opened_keys() as keys:
         retired = {one.key_id for one in keys.statuses.all() if one.state is KeyState.RETIRED}
     key_id = adopt(os.environ, Path(".env"), retired)
-    say(f"{key_id} is the only key of this node; make the running service forget the others with: keyledger reload")
+    say(f"{key_id} is now this node's only key; unload the others from the running service with: keyledger reload")
 
 
 def retire(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.", show_default=False)],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The key's id, as shown by `keys list`.", show_default=False)
+    ],
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Record that a key may be destroyed, once a verification holds and nothing needs the key."""
+    """Record that a key can be destroyed. Checks first that nothing needs it."""
     with opened_keys() as keys:
         with ProgressDisplay() as display:
             plan = keys.retirer.plan(key_id, display.update)
         say(
-            f"secrets that become unreadable for ever with {plan.key_id}: {plan.unrecoverable:,}"
-            " (replaced and deleted ones in history; no live credential, and the audit trail stays whole)"
+            f"without {plan.key_id}, {plan.unrecoverable:,} secrets become permanently unreadable"
+            " (replaced and deleted ones in the history; no live credential, and the audit trail stays complete)"
         )
         if not yes:
             confirm(f"Retire {plan.key_id}?", "nothing was retired")
         event = keys.retirer.carry_out(plan, keys.meta)
     say(
-        "retired: on every node run keyledger keys adopt-next, or remove it from ENCRYPTION_KEY_PREVIOUS, then"
-        " keyledger reload; then destroy it"
+        "retired; on every node, run keyledger keys adopt-next or remove the key from ENCRYPTION_KEY_PREVIOUS, then run"
+        " keyledger reload; finally destroy the key"
     )
     if as_json:
         print_json({"key_id": event.key_id, "retired_at": _time(event.timestamp), "unrecoverable": event.unrecoverable})
@@ -81,10 +83,10 @@ def retire(
 
 @contextmanager
 def opened_keys() -> "Iterator[KeyOperation]":
-    """Open the database of the settings that `serve` has, with their keys, for the length of the block."""
+    """Open the database and the keys of the settings that `serve` uses, until the block ends."""
     from keyledger.assembly.key_operation import key_operation
 
-    with interruptible("what was done until then stays"), key_operation(os.environ, Path(".env")) as keys:
+    with interruptible("completed steps are kept"), key_operation(os.environ, Path(".env")) as keys:
         yield keys
 
 
@@ -119,14 +121,14 @@ def _shown(status: "KeyStatus") -> dict[str, object]:
 
 
 def print_unopened(unopened: "Sequence[Unopened]") -> None:
-    """Print which credentials did not open; nothing where all did."""
+    """Print the credentials that could not be opened, if any."""
     if unopened:
         rows = [(one.tenant_id, one.provider, one.reason) for one in unopened]
-        print_table(Table(("tenant", "provider", "why it does not open"), rows))
+        print_table(Table(("tenant", "provider", "reason"), rows))
 
 
 def unopened_json(unopened: "Sequence[Unopened]") -> list[dict[str, str]]:
-    """Return them for `--json`."""
+    """Return the credentials that could not be opened, for `--json`."""
     return [{"tenant_id": one.tenant_id, "provider": one.provider, "reason": one.reason} for one in unopened]
 
 

@@ -1,8 +1,8 @@
-"""`keys rotate`: seals every live credential under the primary key.
+"""`keys rotate`: re-encrypts every live credential with the primary key.
 
-Promises: a rotation that Ctrl-C or SIGTERM ends stops after its batch, and says how to continue; what could not be
-re-encrypted is named by tenant and provider, and the exit code says so.
-Refuses: to rotate without a confirmation.
+Promises: on Ctrl-C or SIGTERM a rotation stops after its current batch and prints how to continue; credentials that
+could not be re-encrypted are named by tenant and provider, and the exit code is then 1.
+Refuses: to rotate without confirmation.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -23,19 +23,19 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 def rotate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal every live credential under the primary key. Services go on meanwhile; after a stop, run it again."""
+    """Re-encrypt live credentials with the primary key. Services can keep running; run it again if interrupted."""
     with opened_keys() as keys:
         plan = keys.rotator.plan()
         if dry_run:
             _show_plan(plan, as_json=as_json)
             return
-        # One that is refused is refused before anybody is asked.
+        # A rotation that will be refused is refused before the question.
         if plan.credentials and not plan.obstacles and not yes:
-            confirm(f"Seal {plan.credentials:,} credentials under {plan.key_id}?", "nothing was changed")
+            confirm(f"Re-encrypt {plan.credentials:,} credentials with {plan.key_id}?", "nothing was changed")
         if not plan.obstacles:
             keys.introduce_keys()
             keys.wait_until_sealing(say)
@@ -61,7 +61,7 @@ def _show_plan(plan: "RotationPlan", *, as_json: bool) -> None:
             {"key_id": plan.key_id, "credentials": plan.credentials, "obstacles": list(plan.obstacles), "dry_run": True}
         )
     else:
-        print_table(Table(("to key", "credentials to seal anew"), [(plan.key_id, f"{plan.credentials:,}")]))
+        print_table(Table(("to key", "credentials to re-encrypt"), [(plan.key_id, f"{plan.credentials:,}")]))
     if plan.obstacles:
         raise CommandError(Exit.REFUSED, *(f"the rotation would be refused: {obstacle}" for obstacle in plan.obstacles))
 
@@ -79,11 +79,11 @@ def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bo
         print_table(Table(("to key", "result", *numbers), [row]))
         print_unopened(progress.unopened)
     if state is not RotationState.COMPLETED:
-        raise CommandError(Exit.FAULT_FOUND, f"{state.value} before the end; to go on: keyledger keys rotate")
+        raise CommandError(Exit.FAULT_FOUND, f"{state.value}; to continue: keyledger keys rotate")
     if counts.failed:
         raise CommandError(
             Exit.FAULT_FOUND,
-            f"credentials that cannot be opened and were left as they are: {counts.failed:,}; configure the key they"
-            " need, or set or delete them, then rotate again",
+            f"{counts.failed:,} credentials could not be opened and were not changed; configure the key they need, or"
+            " set or delete them, then rotate again",
         )
-    say(f"every live credential is sealed under {progress.key_id}; prove it with: keyledger keys verify")
+    say(f"every live credential is sealed under {progress.key_id}; verify it with: keyledger keys verify")

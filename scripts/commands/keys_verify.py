@@ -1,7 +1,7 @@
-"""`keys verify`: proves that the primary key alone is enough.
+"""`keys verify`: verifies that the primary key alone opens every live credential.
 
-Promises: every live credential is opened with that key alone, and the projections are compared with a replay; what does
-not hold is printed, and the exit code is 1.
+Promises: every live credential is opened with that key only, and the projections are compared with a replay; failures
+are printed, and the exit code is then 1.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 def verify(as_json: JsonOption = False) -> None:
-    """Prove that the primary key alone is enough. Exits 1 with what does not hold."""
+    """Verify that the primary key alone suffices. Exits with 1 and the reasons if it does not."""
     with opened_keys() as keys, ProgressDisplay() as display:
         found = keys.verify(display.update)
     if as_json:
@@ -25,7 +25,7 @@ def verify(as_json: JsonOption = False) -> None:
         _print_verification(found)
     if not found.holds:
         raise CommandError(Exit.FAULT_FOUND, *found.reasons)
-    say(f"the key {found.key_id} alone is enough")
+    say(f"{found.key_id} alone opens every live credential")
 
 
 def _print_verification(found: "Verification") -> None:
@@ -35,7 +35,7 @@ def _print_verification(found: "Verification") -> None:
         (f"not opened with {found.key_id} alone", f"{found.unopened_count:,}"),
         *((f"rows of {view.projection} that differ from replay", f"{view.difference_count:,}") for view in found.views),
     ]
-    print_table(Table(("what", "found"), rows))
+    print_table(Table(("check", "count"), rows))
     print_unopened(found.unopened)
     differences = [
         (view.projection, str(one.tenant_id or ""), str(one.provider or ""), one.what)
@@ -43,7 +43,7 @@ def _print_verification(found: "Verification") -> None:
         for one in view.differences
     ]
     if differences:
-        print_table(Table(("view", "tenant", "provider", "row is"), differences))
+        print_table(Table(("projection", "tenant", "provider", "row is"), differences))
 
 
 def _verification(found: "Verification") -> dict[str, object]:

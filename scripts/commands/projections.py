@@ -1,6 +1,6 @@
-"""`projections list`: the projections of a database, without a service and without any key.
+"""`projections list`: shows the state of the projections, without a service and without any key.
 
-Promises: DATABASE_URL and DATA_DIR are all that is read.
+Promises: read-only; DATABASE_URL and DATA_DIR are the only settings read.
 """
 
 import os
@@ -11,7 +11,7 @@ from scripts.terminal.output import JsonOption, Table, WideOption, print_json, p
 
 
 def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> None:
-    """List every view: how far it is behind the log, and what stops it."""
+    """List all projections, with their lag behind the log and what stops them."""
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.settings.settings import load_database
     from projections.database.connections import connect, unavailable

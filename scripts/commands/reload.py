@@ -1,6 +1,6 @@
-"""`reload`: a running service reads its settings again, over its REST API.
+"""`reload`: makes a running service read its settings again, over its REST API.
 
-Promises: it ends well only when the new settings are in force; what needs a restart is named.
+Promises: it succeeds only when the new settings are in force; settings that need a restart are named.
 """
 
 import typer
@@ -10,16 +10,16 @@ from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceC
 
 
 def reload(url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = None, as_json: JsonOption = False) -> None:
-    """Make a running service read its settings again: all of them, or none and the reasons."""
+    """Make a running service reload its settings. Applies all of them, or none and prints why."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         answer = service.call("POST", "/api/v1/reload")
     if as_json:
         print_json(answer)
         return
     changed, needs_restart, warnings = (answer.get(name) for name in ("changed", "needs_restart", "warnings"))
-    typer.echo(f"in force: {_listed(changed)}" if changed else "nothing changed")
+    typer.echo(f"now in force: {_listed(changed)}" if changed else "nothing changed")
     if needs_restart:
-        say(f"only a restart changes: {_listed(needs_restart)}")
+        say(f"restart the service to change: {_listed(needs_restart)}")
     for warning in warnings if isinstance(warnings, list) else []:
         say(f"warning: {warning}")
 

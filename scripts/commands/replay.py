@@ -1,8 +1,8 @@
 """`replay`: computes projections again from the log, without a service and without any key.
 
-Promises: DATABASE_URL and DATA_DIR are all that is read. A copy that differs never becomes the live view unless --yes
-says so, and the exit code is then 1; an interrupted replay leaves the live view as it was.
-Refuses: options that contradict each other.
+Promises: DATABASE_URL and DATA_DIR are the only settings read. A copy that differs from the live projection replaces it
+only with --yes; otherwise the exit code is 1. An interrupted replay does not change the live projection.
+Refuses: contradictory options.
 """
 
 import os
@@ -30,20 +30,24 @@ _UNTIL_RULE = "--until must be a position of the log, or a time such as 2026-01-
 
 def replay(
     *,
-    projection: Annotated[str | None, typer.Option(help="Only this view.", show_default=False)] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare and throw the copy away.")] = False,
+    projection: Annotated[str | None, typer.Option(help="Replay only this projection.", show_default=False)] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare only; discard the copy.")] = False,
     until: Annotated[
         str | None,
         typer.Option(
-            metavar="POSITION|TIME", help="What the view was then, and how it differs from now.", show_default=False
+            metavar="POSITION|TIME",
+            help="Show the projection as of then, and how it differs from now.",
+            show_default=False,
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Put the copy in place also when it differs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace the live projection even if the copy differs.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the views again from the log, compare, and put the copies in place where they are equal."""
+    """Replay projections from the log. Each copy is compared with the live projection and replaces it if equal."""
     if yes and (compare or until is not None):
-        raise CommandError(Exit.USAGE, "--yes says to swap; --compare and --until never do")
+        raise CommandError(
+            Exit.USAGE, "--yes replaces the live projection, which --compare and --until never do; use one or the other"
+        )
     end = _end(until) if until is not None else None
     results = _replayed(projection, _swap(compare=compare, yes=yes), end)
     if as_json:
@@ -67,7 +71,7 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
     names = list(VIEWS) if projection is None else [view_named(projection).name]
     with (
         open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger,
-        interruptible("a view that was not swapped yet is as it was"),
+        interruptible("projections not yet replaced are unchanged"),
         ProgressDisplay() as display,
     ):
         log = CredentialLog(ledger.open_pool())
@@ -103,14 +107,14 @@ def _end(until: str) -> int | datetime:
         except (ValueError, OverflowError):
             raise CommandError(Exit.USAGE, _UNTIL_RULE) from None
         if end > datetime.now(UTC) + _CLOCKS_DIFFER:
-            raise CommandError(Exit.USAGE, "--until must not be in the future: what the view will be is not known")
+            raise CommandError(Exit.USAGE, "--until must not be in the future")
         return end
     raise CommandError(Exit.USAGE, _UNTIL_RULE)
 
 
 def _verdict(result: "ReplayResult", *, compare: bool) -> str:
     differs = f"{result.projection} differs from the log in {result.difference_count:,} rows"
-    return differs if compare else f"{differs} and was left as it is; --yes puts the copy in its place"
+    return differs if compare else f"{differs} and was not changed; to replace it with the copy, pass --yes"
 
 
 def _print(results: "list[ReplayResult]") -> None:
@@ -132,7 +136,7 @@ def _print(results: "list[ReplayResult]") -> None:
         for one in result.differences
     ]
     if listed:
-        print_table(Table(("projection", "in the live view", "tenant", "provider"), listed))
+        print_table(Table(("projection", "live row is", "tenant", "provider"), listed))
     for result in results:
         if result.difference_count > len(result.differences):
-            say(f"{result.projection}: {result.difference_count:,} differences; the first are listed")
+            say(f"{result.projection}: {result.difference_count:,} differences, of which the first are listed")

@@ -1,10 +1,10 @@
-"""`restore from` brings a backup back; with `restore accept` an operator says that the log may go on from an older one.
+"""`restore from` restores a backup; `restore accept` lets the service continue from an older log.
 
-Promises: a backup replaces everything or nothing. Accepting shows what was found before it asks; what was accepted, by
-whom and from which position to which, stays in the log; the last signed checkpoint is put aside, not removed. Both work
-on the database itself, because the service does not start before.
-Refuses: a file that is no backup, a database that a service uses, a backup of a newer release; to accept in another
-database than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
+Promises: a backup replaces everything or nothing. `accept` shows its findings before it asks; who accepted which
+positions is recorded in the log; the last signed checkpoint is set aside, not deleted. Both work on the database
+itself, because the service does not start until then.
+Refuses: a file that is not a backup, a database in use by a service, a backup of a newer release, and accepting in a
+database other than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
 """
 
 import os
@@ -31,17 +31,17 @@ def from_file(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A file that `keyledger backup` or pg_dump --format=custom wrote.",
+            help="A file written by `keyledger backup` or pg_dump --format=custom.",
             show_default=False,
         ),
     ],
     yes: YesOption = False,
     without_roles: Annotated[
-        bool, typer.Option("--without-roles", help="Leave out who owns the tables and who has rights on them.")
+        bool, typer.Option("--without-roles", help="Do not restore the owners and grants of tables.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the ledger by that of FILE, in one transaction, and verify it. Every service must be stopped."""
+    """Replace the ledger with that in FILE and verify it. One transaction; every service must be stopped."""
     from keyledger.backup.errors import BackupError
     from keyledger.backup.restoring import restoring
     from scripts.terminal.progress import ProgressDisplay
@@ -51,7 +51,7 @@ def from_file(
             end = restoration.contents.end
             say(f"{file}: {end.events:,} events up to position {end.position:,}; {restoration.replaces}")
             if not yes:
-                confirm_by_typing("restore", "Type restore to replace what is there", "nothing was changed")
+                confirm_by_typing("restore", "Type restore to replace the present ledger", "nothing was changed")
             with ProgressDisplay() as display:
                 restoration.carry_out(display.update, without_roles=without_roles)
                 verdict, found = restoration.verify(display.update)
@@ -65,13 +65,13 @@ def from_file(
 
 
 def _report(verdict: "StoreVerdict", found: "Contradiction | None") -> None:
-    """Say what the verification found, and how the log contradicts what this node recorded of it."""
+    """Print the result of the verification, and how the log contradicts this node's records. Raises CommandError."""
     if verdict.fault is not None:
         raise CommandError(
             Exit.FAULT_FOUND,
-            f"restored, but not in order: {verdict.fault.meaning}; see: keyledger verify --without-keys",
+            f"restored, but verification failed: {verdict.fault.meaning}; for details: keyledger verify --without-keys",
         )
-    say("restored; log, tree, audit trail and current credentials are in order")
+    say("restored; log, tree, audit trail and current credentials are verified")
     if found is not None:
         say(found.detail)
         say("restore a newer backup, or accept this one on every node with: keyledger restore accept")
@@ -90,7 +90,7 @@ def accept(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Accept a log that ends before, or differs from, what this node has seen of it; recorded in the audit trail."""
+    """Accept an older or different log. Until then the service refuses to start. Recorded in the audit trail."""
     from keyledger.assembly.command_meta import command_meta
     from keyledger.settings.settings import load
 
@@ -98,19 +98,19 @@ def accept(
     with _restore(settings) as restore:
         found = restore.found()
         if found is None:
-            say("nothing to accept: the log is as it was recorded")
+            say("nothing to accept: the log matches this node's records")
             if as_json:
                 print_json({"accepted": False, "from_position": None, "to_position": None})
             return
         say(found.detail)
         if not yes:
-            confirm_by_typing("accept", "Type accept to go on from here", "nothing was changed")
+            confirm_by_typing("accept", "Type accept to continue from here", "nothing was changed")
         try:
             event = restore.accept(found, command_meta())
         except OSError:
             raise CommandError(
                 Exit.REFUSED,
-                f"the anchor or the checkpoint in {settings.data_dir} cannot be replaced; the start is still refused",
+                f"cannot replace the anchor or checkpoint in {settings.data_dir}; the service still does not start",
             ) from None
     say(f"accepted as {event.actor}; the service can start")
     if as_json:

@@ -1,7 +1,7 @@
-"""`run`: the demo. An embedded PostgreSQL, stand-in providers, the guided tour, and then the service to play with.
+"""`run`: the demo: an embedded PostgreSQL, stand-in providers, the guided tour, and then a service to try.
 
-Promises: it exits 0 only when every step of the tour held; it uses keys, settings and a database of its own, and leaves
-those of `serve` alone, whatever the environment says.
+Promises: it exits with 0 only if every claim of the tour held; it has its own keys, settings and database, and never
+touches those of `serve`, whatever the environment says.
 """
 
 import os
@@ -36,19 +36,17 @@ class _Demo:
 
 
 def run(
-    once: Annotated[bool, typer.Option("--once", help="End after the tour.")] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to serve on; the next free one if it is busy.")
-    ] = 8000,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the tour.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, or the next free one.")] = 8000,
     as_json: JsonOption = False,
 ) -> None:
-    """The demo: a guided tour on real parts, then a service to try.
+    """Run the demo: a guided tour, then a service to try.
 
-    It uses keys and a database of its own and stand-ins for the providers. Never for production.
+    It has its own keys and database, and stand-ins for the providers. Never use it in production.
     """
     from keyledger.serving.http_server import orderly_end
 
-    say("starting a PostgreSQL, a stand-in for the providers and the service")
+    say("starting PostgreSQL, a stand-in for the providers, and the service")
     started = time.monotonic()
     with orderly_end(), _demo(0 if once else port) as demo:
         say(f"ready after {time.monotonic() - started:.1f} s; the tour begins\n")
@@ -57,7 +55,7 @@ def run(
         if as_json:
             print_json(_report(demo, outcomes, serving=not once))
         if failed:
-            raise CommandError(Exit.FAULT_FOUND, "the tour found a claim that does not hold")
+            raise CommandError(Exit.FAULT_FOUND, "a claim of the tour does not hold")
         say(f"all {len(outcomes)} claims hold ({time.monotonic() - started:.1f} s)\n")
         if not once:
             _play(demo, quiet=as_json)
@@ -65,7 +63,7 @@ def run(
 
 @contextmanager
 def _demo(port: int) -> Iterator[_Demo]:
-    """Bring everything up. The service loads its LLM library, which takes seconds, beside the tour's first step."""
+    """Start everything. The service loads its LLM library, which takes seconds, during the tour's first step."""
     import httpx
 
     from keyledger.embedded_postgres import start
@@ -101,7 +99,7 @@ def _demo(port: int) -> Iterator[_Demo]:
 
 @contextmanager
 def _service(environment: Mapping[str, str], dsn: str, listener: "socket.socket") -> Iterator[str]:
-    """Serve with these settings while the block lasts; gives the URL."""
+    """Serve with these settings until the block ends. Yields the URL."""
     from keyledger.assembly.compose import build
     from keyledger.serving.http_server import served_beside
     from keyledger.settings import logs
@@ -136,18 +134,18 @@ def _take_tour(demo: _Demo, *, as_json: bool) -> list["Outcome"]:
 
 
 def _play(demo: _Demo, *, quiet: bool) -> None:
-    """Serve on, until a signal comes."""
+    """Keep serving until a signal arrives."""
     tenant = demo.stage.acme.id
     refused = demo.stage.refused_key
-    # From here on people try keys that they make up.
+    # From now on, users try made-up keys.
     demo.stage.provider.accepted = lambda key: key != refused.reveal()
     if not quiet:
-        print_line(f"The demo serves on    {demo.url}", style="bold")
-        print_line(f"one-time admin key    {demo.admin_key.reveal()}", style="bold")
-        print_line("in another terminal, for example:")
+        print_line(f"The demo is running at {demo.url}", style="bold")
+        print_line(f"One-time admin key:    {demo.admin_key.reveal()}", style="bold")
+        print_line("In another terminal, try for example:")
         print_line(f"  export KEYLEDGER_URL={demo.url} KEYLEDGER_API_KEY={demo.admin_key.reveal()}")
         print_line(f"  .venv/bin/keyledger credentials list {tenant}")
-    say(f"demo keys and data lie in {demo.data_dir}; never use them in production. Ctrl-C ends the demo.")
+    say(f"demo keys and data are in {demo.data_dir}; never use them in production. Press Ctrl-C to stop.")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""`serve`: the service, with the embedded PostgreSQL where DATABASE_URL names no other.
+"""`serve`: runs the service, with the embedded PostgreSQL unless DATABASE_URL is set.
 
-Promises: every fault of the settings is listed before anything is opened; whoever stops the service last stops the
-embedded server too; SIGTERM ends it in order; no worker outlives this process.
+Promises: all errors in the settings are listed before anything is opened; the last service to stop also stops the
+embedded server; SIGTERM shuts down gracefully; no worker outlives this process.
 """
 
 import os
@@ -22,13 +22,13 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 SOON = timedelta(days=90)
-"""A start tells of models that end so soon; `config check` of all of them."""
+"""At start, warn of models that are retired within this time; `config check` shows all."""
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of processes.")] = 1,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     from keyledger.serving.http_server import listen, orderly_end
@@ -48,7 +48,7 @@ def serve(
 
 
 def _notes(settings: "Settings") -> list[str]:
-    """Return what is worth knowing about the catalogue. Raises SettingsError."""
+    """Return notes about the catalogue. Raises SettingsError."""
     from keyledger.settings.ai_models import load_catalogue
     from keyledger.settings.catalogue_notes import catalogue_notes
 
@@ -72,7 +72,7 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
     from keyledger.serving.worker import Worker, Workers
     from keyledger.settings import logs
 
-    # What is refused is refused here, once: a worker that cannot start would be started again and again.
+    # Errors are found here, once: a worker that cannot start would be restarted for ever.
     logs.configure(settings.log_level, settings.log_format)
     service = build(settings, dsn)
     try:
@@ -86,9 +86,9 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
 
 @contextmanager
 def _database(settings: "Settings") -> Iterator[str]:
-    """Give the address of the database; start or join the embedded server where none is named.
+    """Yield the URL of the database; start or join the embedded server if none is configured.
 
-    The application reads its settings itself, in this process or in a worker, so it gets the address the same way.
+    The application reads its own settings, in this process or in a worker, so the URL is passed in the environment.
     """
     from keyledger.assembly.open_ledger import database_of
 

@@ -1,6 +1,6 @@
-"""`tenants list`: the tenants that have credentials, over the REST API of a running service.
+"""`tenants list`: lists the tenants that have or had credentials, over the REST API of a running service.
 
-Promises: the whole answer, however many pages it takes; `--json` prints it in the shape of a page.
+Promises: the result is complete, however many pages it takes; `--json` prints it in the form of one page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ def list_tenants(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """List the tenants that have credentials, or had any, with how many are in which state."""
+    """List tenants that have or had credentials, with the number of credentials in each state."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.pages(TENANTS, "tenants", {})
     if as_json:
         print_json({"tenants": found, "next": None})
     elif not found:
-        say("no tenant has a credential or had one")
+        say("no tenant has or had a credential")
     else:
         columns = ("tenant", "credentials", "states", "last change", "last used")
         less = ("last used", "last change")

@@ -1,7 +1,7 @@
-"""`verify`: whether log, tree, views and kept checkpoint of a database belong together, on the database itself.
+"""`verify`: verifies that the log, tree, projections and last checkpoint of a database are consistent.
 
-Promises: nothing is changed but views that follow, which are brought to the head first; the first fault is named with
-its position; the exit code is 1 then.
+Promises: read-only, except that the audit trail and the tree are first caught up with the log; the first fault is named
+with its position, and the exit code is then 1.
 """
 
 import os
@@ -24,11 +24,11 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 def verify(
     without_keys: Annotated[
-        bool, typer.Option("--without-keys", help="Do not check bindings: only DATABASE_URL and DATA_DIR are read.")
+        bool, typer.Option("--without-keys", help="Do not verify bindings; only DATABASE_URL and DATA_DIR are read.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify the whole store: event table, tree, audit trail, current credentials, bindings, last checkpoint."""
+    """Verify the whole ledger: log, tree, audit trail, current credentials, bindings and last checkpoint."""
     from keyledger.store_verification import catch_up, verify_store
 
     with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
@@ -37,11 +37,14 @@ def verify(
     if as_json:
         print_json(_as_json(verdict))
     else:
-        print_table(Table(("verified", "number", "result"), _rows(verdict)))
+        print_table(Table(("part", "count", "result"), _rows(verdict)))
     if verdict.fault is not None:
         raise CommandError(Exit.FAULT_FOUND, _said(verdict.fault))
     if verdict.unopenable:
-        say(f"{verdict.unopenable} live credentials are sealed under keys that are not at hand: bindings not checked")
+        say(
+            f"{verdict.unopenable} live credentials are sealed under keys that are not configured; their bindings were"
+            " not verified"
+        )
 
 
 @contextmanager
@@ -61,18 +64,18 @@ def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None]]":
 
 def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     failed = verdict.fault.part if verdict.fault else None
-    checkpoint = "none kept" if verdict.checkpoint_size is None else f"{verdict.checkpoint_size:,}"
+    checkpoint = "none" if verdict.checkpoint_size is None else f"{verdict.checkpoint_size:,}"
     parts = (
         ("log", "events", f"{verdict.events:,}"),
         ("tree", "hashes", f"{verdict.events - verdict.behind.get('transparency_log', 0):,}"),
         ("trail", "audit entries", f"{verdict.events - verdict.behind.get('audit_trail', 0):,}"),
-        ("checkpoint", "events under the kept checkpoint", checkpoint),
+        ("checkpoint", "events under the last checkpoint", checkpoint),
         ("current", "streams", f"{verdict.streams:,}"),
         ("bindings", "live credentials", f"{verdict.credentials - verdict.unopenable:,} of {verdict.credentials:,}"),
     )
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
-    state = {part: "in order" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
+    state = {part: "verified" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
     if failed in {"log", "tree", "trail", "checkpoint"}:  # these are verified in one pass
         state = {part: "FAULT" if part == failed else "-" for part in names}
     return [(what, number, state[part]) for part, what, number in parts]

@@ -1,1 +1,1 @@
-"""The guided tour and the demo that it stands on."""
+"""The demo behind `keyledger run`: the guided tour, its settings, and the stand-in for LLM providers."""

@@ -1,8 +1,8 @@
-"""What the demo stands on: keys of its own, settings of its own, a catalogue of its own, providers that are stand-ins.
+"""The demo's own keys, settings and catalogue of models.
 
-Promises: no setting or key of the person who runs it is used, and nothing it makes is used by `serve`; its keys lie in
-DATA_DIR/demo, readable by their owner only, and are the same on the next run, or the demo's database would be
-unreadable. The admin key is new on every run and stored nowhere.
+Promises: the demo uses no setting or key of the user, and `serve` does not use the demo's; its keys are in
+DATA_DIR/demo, readable by their owner only, and are reused by the next run, since the demo's database would be
+unreadable without them. The admin key is new on each run and stored nowhere.
 """
 
 import json
@@ -23,27 +23,27 @@ MODELS = {
     "mistral": "mistral-demo",
     "vllm": "vllm-demo",
 }
-"""The demo's model for each provider that the tour uses."""
+"""The demo's model for each provider in the tour."""
 
 
 def new_key(prefix: str) -> Secret:
-    """Return a random key that looks like a provider's or the service's own."""
+    """Return a random key that starts with `prefix`, as providers' keys and the service's own do."""
     return Secret(f"{prefix}-{secrets.token_hex(16)}")
 
 
 def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, global_key: Secret) -> dict[str, str]:
-    """Return the settings of the demo as the environment of a service would give them.
+    """Return the demo's settings as environment variables.
 
-    provider_url: the stand-in for every provider. global_key: the platform's own key, for mistral.
+    provider_url: the stand-in for every provider. global_key: the platform's key for mistral.
     """
     folder = data_dir / "demo"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {
         "TENANT_CREDENTIALS_ENABLED": "true",
         "ENCRYPTION_KEY": _encryption_key(folder / "encryption-key").reveal(),
-        # As on several nodes: the new key is known everywhere before one seals under it.
+        # As on several nodes: every node knows the new key before any node seals under it.
         "ENCRYPTION_KEY_PREVIOUS": _encryption_key(folder / "encryption-key-next").reveal(),
-        # A lost key of the demo must not end the demo: what it sealed is shown as unreadable.
+        # The demo must survive the loss of its key: credentials sealed under it are shown as unreadable.
         "ALLOW_UNREADABLE_CREDENTIALS": "true",
         "SUPER_API_KEY": admin_key.reveal(),
         "AUDIT_SIGNING_KEY": _signing_key(folder).reveal(),
@@ -57,13 +57,13 @@ def demo_environment(data_dir: Path, provider_url: str, admin_key: Secret, globa
 
 
 def promoted(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings after the next encryption key became the primary one."""
+    """Return the settings with the next encryption key as the primary one."""
     old, new = environment["ENCRYPTION_KEY"], environment["ENCRYPTION_KEY_PREVIOUS"]
     return {**environment, "ENCRYPTION_KEY": new, "ENCRYPTION_KEY_PREVIOUS": old}
 
 
 def verifier_key(data_dir: Path) -> str:
-    """Return the key that the demo's checkpoints are verified with."""
+    """Return the public key (vkey) that verifies the demo's checkpoints."""
     from keyledger.proofs.signing_keys import LogSigner
 
     return LogSigner(_signing_key(data_dir / "demo")).vkey
@@ -82,7 +82,7 @@ def _signing_key(folder: Path) -> Secret:
 
 
 def _kept(path: Path, make: Callable[[], Secret]) -> Secret:
-    """Return a key of the demo, made on the first run; of two first runs at once, one makes it."""
+    """Return a key of the demo, created on the first run; of two concurrent first runs, one creates it."""
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.unlink(missing_ok=True)
@@ -91,14 +91,14 @@ def _kept(path: Path, make: Callable[[], Secret]) -> Secret:
         try:
             path.hardlink_to(draft)
         except FileExistsError:
-            pass  # the other run was first; its key is the demo's
+            pass  # a concurrent run was first; its key is used
         finally:
             draft.unlink()
     return Secret(path.read_text(encoding="ascii").strip())
 
 
 def _catalogue(path: Path) -> Path:
-    """Write the demo's models; JSON is YAML too."""
+    """Write the demo's models, as JSON, which is also YAML."""
     entries = [
         {"name": name, "family": provider, "litellm_model_name": f"{provider}/{name}"}
         for provider, name in MODELS.items()

@@ -117,7 +117,7 @@ ANSWERS: dict[str, Callable[[Received, dict[str, str], Misbehaviour | None], Ans
 
 
 def _text(request: Received, wrong: Misbehaviour | None) -> str:
-    """Return what the model says; it repeats the key only where it was told to misbehave."""
+    """Return the model's text, with the caller's key in it for Fault.ECHO."""
     if wrong is not None and wrong.fault is Fault.ECHO:
         return f"your key is {request.key} indeed"
     return f"Hello from {request.body.get('model', 'the deployment')}"

@@ -1,4 +1,4 @@
-"""How a stand-in provider goes wrong when it is told to, and what that does to a stream."""
+"""The ways a stand-in provider can fail on request, and how they damage a stream."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _SPOILT_EVENT = 3
 
 
 class Fault(StrEnum):
-    """Ways to go wrong. A hang gives no answer, a reset no response, a cut ends the connection in the middle."""
+    """Ways to fail. HANG never answers, RESET closes the connection at once, CUT closes it in mid-stream."""
 
     STATUS = "status"
     REDIRECT = "redirect"
@@ -26,8 +26,8 @@ class Fault(StrEnum):
 class Misbehaviour:
     """How the next requests fail. `status` and `retry_after` belong to STATUS, `location` to REDIRECT.
 
-    MID_STREAM_ERROR, ECHO and every STATUS repeat the caller's key. ECHO does so in header, body and stream of an
-    answer that is otherwise right; where it streams, each key is cut in two.
+    MID_STREAM_ERROR, ECHO and every STATUS repeat the caller's key. ECHO does so in a header and in the body of an
+    otherwise correct response; in a stream, each key is split between two pieces.
     """
 
     fault: Fault
@@ -37,7 +37,7 @@ class Misbehaviour:
 
 
 def spoilt(request: Received, wrong: Misbehaviour | None, events: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the events of a stream, spoilt as asked."""
+    """Yield the events of a stream, damaged as `wrong` says."""
     key = (request.key or "").encode()
     for number, event in enumerate(events):
         if number == _SPOILT_EVENT and wrong is not None and wrong.fault is Fault.CUT:

@@ -1,4 +1,4 @@
-"""A request as a stand-in provider received it, and the parts of HTTP/1.1 that the stand-in speaks.
+"""The requests that a stand-in provider receives, and the subset of HTTP/1.1 that it implements.
 
 Keys are read from the headers that providers use: `x-api-key`, `api-key` and `authorization`.
 """
@@ -17,7 +17,7 @@ Key = str | None
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it arrived. Header names are lower case; `key_header` is where the key came in."""
+    """One request as received. Header names are lower case; key_header: the header that held the key."""
 
     method: str
     path: str
@@ -29,6 +29,7 @@ class Received:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Received | None:
+    """Read one request, or return None at the end of the connection. Raises IncompleteReadError."""
     head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
     if not head:
         return None
@@ -42,7 +43,7 @@ async def read_request(reader: asyncio.StreamReader) -> Received | None:
 
 
 def _json_of(raw: bytes) -> Any:
-    """Return the JSON that a body is, None where it is none: what a pass-through sends on may be anything."""
+    """Return the body parsed as JSON, or None where it is not JSON, as in some pass-through calls."""
     try:
         return json.loads(raw)
     except ValueError:
@@ -57,15 +58,18 @@ def _key(headers: dict[str, str]) -> tuple[Key, str | None]:
 
 
 def expected_key_header(path: str) -> str:
+    """Return the header in which the provider behind `path` expects its key."""
     if path.endswith("/messages"):
         return "x-api-key"
     return "api-key" if _DEPLOYMENT.search(path) else "authorization"
 
 
 def response_head(status: int, headers: dict[str, str]) -> bytes:
+    """Return the status line and the headers of a response."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} Answer\r\n{lines}\r\n".encode("latin-1")
 
 
 def error_body(message: str) -> bytes:
+    """Return an error in a form that both OpenAI's and Anthropic's clients understand."""
     return json.dumps({"type": "error", "error": {"type": "refused", "message": message, "code": "refused"}}).encode()

@@ -1,10 +1,10 @@
 """A stand-in for LLM providers on loopback: real HTTP, made-up answers, keys checked, every request recorded.
 
-Speaks OpenAI's chat, embeddings and models, Azure's deployment paths, and Anthropic's messages, under any base path, so
-one instance can play every provider. For the guided tour and the tests; never part of a service.
-Promises: a key that is not accepted, or that comes in the wrong header, gets 401 with a body that repeats it, as
-careless servers do; `requests` holds what arrived, in order; `misbehave` decides how the next requests go wrong.
-Binds to 127.0.0.1 only. Nothing survives the `with` block.
+Implements OpenAI's chat, embeddings and models, Azure's deployment paths, and Anthropic's messages, under any base
+path, so one instance can stand in for every provider. For the guided tour and the tests; never part of a service.
+Promises: an unknown key, or one in the wrong header, gets 401 with a body that repeats it, as careless servers do;
+`requests` holds the requests received, in order; `misbehave` sets how the next requests fail. Binds to 127.0.0.1 only.
+Nothing outlives the `with` block.
 """
 
 import asyncio
@@ -23,13 +23,14 @@ _ROUTE = re.compile(r"/(chat/completions|embeddings|messages|models)$")
 
 
 class StandInProvider:
-    """The server, in a thread of its own while the `with` block lasts.
+    """The server, in its own thread until the `with` block ends.
 
-    accepted: the keys it takes, or a function that says so. key_header: where it wants them; left out, where the
-    provider that it plays wants them.
+    accepted: the keys it accepts, or a predicate. key_header: the header it expects them in; by default that of the
+    provider whose path is called. url: its base URL, once it runs. misbehave: None for correct responses.
     """
 
     def __init__(self, accepted: Container[str] | Callable[[str], bool], key_header: str | None = None) -> None:
+        """Nothing is started before the `with` block."""
         self.accepted = accepted
         self._key_header = key_header
         self.misbehave: Misbehaviour | None = None
@@ -43,7 +44,7 @@ class StandInProvider:
 
     @property
     def requests(self) -> list[Received]:
-        """What arrived so far."""
+        """The requests received so far."""
         with self._lock:
             return list(self._requests)
 
@@ -53,6 +54,7 @@ class StandInProvider:
             self._requests.clear()
 
     def __enter__(self) -> "StandInProvider":
+        """Start the server and return this object, with its `url`."""
         self._thread.start()
         self._ready.wait(10)
         return self
@@ -60,6 +62,7 @@ class StandInProvider:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Stop the server and close its connections."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
@@ -85,12 +88,12 @@ class StandInProvider:
             while await self._serve_one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the peer left, or the server stops
+            return  # the client left, or the server is stopping
         finally:
             writer.close()
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Read and answer one request; say whether another may come. Keeps nothing of it but the record."""
+        """Read and answer one request; return whether the connection can carry another."""
         request = await read_request(reader)
         if request is None:
             return False
@@ -99,7 +102,7 @@ class StandInProvider:
         return await self._answer(request, writer)
 
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; say whether the connection stays usable."""
+        """Answer one request; return whether the connection can carry another."""
         wrong = self.misbehave
         if wrong is not None and wrong.fault in {Fault.HANG, Fault.RESET}:
             if wrong.fault is Fault.HANG:

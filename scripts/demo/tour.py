@@ -1,8 +1,8 @@
-"""The guided tour: the whole job in named steps over the REST API, each of which checks what it claims.
+"""The guided tour: what the service does, in steps over the REST API, each of which checks its claim.
 
-Promises: a step that is shown as holding did hold; no answer of the service, and no table of the database, held one of
-the keys in clear, or the tour fails. Every run uses new tenants, so it can be repeated on one database.
-Refuses: to go on after a step that does not hold.
+Promises: a step shown as holding did hold; the tour fails if a response of the service or a table of the database
+contains one of the keys in plain text. Every run uses new tenants, so it can be repeated on one database. The tour ends
+at the first claim that does not hold.
 """
 
 import time
@@ -15,7 +15,7 @@ __all__ = ["STEPS", "Outcome", "Stage", "new_stage", "tour"]
 
 
 def tour(stage: Stage) -> Iterator[Outcome]:
-    """Take the steps one by one. Ends after the first whose claim does not hold."""
+    """Run the steps and yield the outcome of each, up to the first whose claim does not hold."""
     for step in STEPS:
         started = time.monotonic()
         try:

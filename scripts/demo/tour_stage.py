@@ -1,7 +1,6 @@
-"""What the steps of the tour share: the service over HTTP, the stand-in for the providers, tenants and their keys.
+"""The parts shared by the tour's steps: the service over HTTP, the stand-in for the providers, tenants and keys.
 
-Promises: every answer of the service is searched for every key that the tour uses, and one that shows a key ends the
-tour.
+Promises: every response of the service is searched for every key in the tour, and one that contains a key ends it.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ if TYPE_CHECKING:  # loaded only when the tour runs
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One claim, and the function that proves it and returns what a person wants to see."""
+    """A claim, and the function that checks it and returns a table to show. It raises AssertionError."""
 
     claim: str
     prove: Callable[["Stage"], Table]
@@ -28,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step went. `fault` is None when its claim held."""
+    """The outcome of a step. fault: why its claim does not hold, None if it holds."""
 
     claim: str
     seconds: float
@@ -38,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant of the tour, with its own keys by provider."""
+    """A tenant in the tour, with its keys by provider."""
 
     name: str
     id: str
@@ -47,10 +46,9 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the steps share: the service over HTTP, the stand-in for all providers, the database, tenants and keys.
+    """The service over HTTP, the stand-in for all providers, the database, tenants and keys.
 
-    vkey: the verifier key of the service's log. promote: restarts the service with the next encryption key as its
-    primary.
+    vkey: the public key of the service's log. promote: restarts the service with the next encryption key as primary.
     """
 
     http: "httpx.Client"
@@ -65,21 +63,21 @@ class Stage:
     refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
 
     def send(self, method: str, path: str, body: object = None) -> "httpx.Response":
-        """Send a request as the administrator. Raises AssertionError when the answer shows a key in clear."""
+        """Send a request as the administrator. Raises AssertionError when the response contains a key in plain text."""
         response = self.http.request(method, path, json=body)
         answer = response.content + str(response.headers).encode()
-        require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "an answer shows a key")
+        require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "a response contains a key")
         return response
 
     def chat(self, tenant: Tenant, model: str) -> tuple["httpx.Response", list[Received]]:
-        """Ask a model as the tenant; return the answer and every request that reached a provider meanwhile."""
+        """Call a model as the tenant; return the response and the requests that reached a provider meanwhile."""
         before = len(self.provider.requests)
         body = {"model": model, "messages": [{"role": "user", "content": "What does the ledger say?"}]}
         response = self.send("POST", f"/api/v1/tenants/{tenant.id}/openai/v1/chat/completions", body)
         return response, self.provider.requests[before:]
 
     def secrets(self) -> list[Secret]:
-        """Return every key of a provider that the tour uses."""
+        """Return all provider keys in the tour."""
         return [
             *self.acme.keys.values(),
             *self.borealis.keys.values(),
@@ -97,7 +95,7 @@ def new_stage(
     global_key: Secret,
     promote: Callable[[], None] = lambda: None,
 ) -> Stage:
-    """Return a stage with two new tenants; the provider accepts all their keys but the one that is to be refused."""
+    """Return a stage with two new tenants; the stand-in accepts all their keys except `refused_key`."""
     acme = Tenant("Acme", str(uuid4()), {name: new_key(f"sk-acme-{name}") for name in MODELS})
     borealis = Tenant("Borealis", str(uuid4()), {"openai": new_key("sk-borealis-openai")})
     stage = Stage(http, provider, dsn, vkey, global_key, acme, borealis, promote)
@@ -106,6 +104,6 @@ def new_stage(
 
 
 def require(holds: bool, what: str) -> None:
-    """Raise AssertionError with `what` unless it holds."""
+    """Raise AssertionError with the message `what` unless `holds` is true."""
     if not holds:
         raise AssertionError(what)

@@ -1,4 +1,4 @@
-"""The steps of the tour: each proves one claim and returns what a person wants to see of it."""
+"""The steps of the tour. Each checks one claim and returns a table that shows it."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def _replace(stage: Stage) -> Table:
 def _refuse_without_fallback(stage: Stage) -> Table:
     _set(stage, stage.borealis, "mistral", stage.refused_key)
     response, arrived = stage.chat(stage.borealis, MODELS["mistral"])
-    require(response.status_code == 424, f"a refused key gives 424, not {response.status_code}")
+    require(response.status_code == 424, f"a rejected key gives 424, not {response.status_code}")
     problem = response.json()
     require(problem["code"] == "credential-rejected", f"the problem is credential-rejected, not {problem['code']}")
     keys = [request.key for request in arrived]
@@ -86,7 +86,7 @@ def _audit(stage: Stage) -> Table:
     changes = {name: [action for action in found if action in _CHANGES] for name, found in counts.items()}
     require(changes["Acme"] == ["set"] * 5 + ["replaced"], "the trail has Acme's five settings and the replacement")
     require(changes["Borealis"] == ["set", "set", "deleted"], "the trail has Borealis' settings and the deletion")
-    require("credential-rejected" in counts["Borealis"], "the trail has the provider's refusal of Borealis' key")
+    require("credential-rejected" in counts["Borealis"], "the trail has the rejection of Borealis' key")
     return Table(("tenant", "position", "when", "who", "did", "provider", "version", "key"), rows)
 
 
@@ -102,7 +102,7 @@ def _rotate(stage: Stage) -> Table:
     told = [json.loads(line.removeprefix("data: ")) for line in followed.splitlines() if line.startswith("data: ")]
     require(told[-1]["state"] == "completed" and told[-1]["failed"] == 0, "the rotation ends, and nothing failed")
     rows += [
-        (event["state"], event["key_id"], "", f"{event['done']} of {event['total']} sealed anew", "", "")
+        (event["state"], event["key_id"], "", f"{event['done']} of {event['total']} re-encrypted", "", "")
         for event in (begun.json(), *told)
     ]
     found = stage.send("GET", keys).json()["keys"]
@@ -124,7 +124,7 @@ def _scan_database(stage: Stage) -> Table:
             with connection.cursor().copy(statement) as copy:
                 content = b"".join(bytes(block) for block in copy)
             found = sum(secret.reveal().encode() in content for secret in stage.secrets())
-            require(found == 0, f"table {name} holds a key in clear")
+            require(found == 0, f"table {name} contains a key in plain text")
             rows.append((name, f"{len(content):,}", str(found)))
         query = "SELECT left(token, 14) FROM current_credentials WHERE tenant_id = %s"
         tokens = connection.execute(query, [stage.acme.id]).fetchall()
@@ -171,17 +171,17 @@ def _replay(stage: Stage) -> Table:
 
 STEPS: Sequence[Step] = (
     Step("Two tenants set their own keys for five providers; only masked keys come back", _set_five_providers),
-    Step("Every call reaches its provider with the tenant's own key", _call_with_own_keys),
-    Step("A tenant without a key of its own is served with the global key", _fall_back),
-    Step("A replaced key is in use with the very next call", _replace),
+    Step("Every call carries the tenant's own key to its provider", _call_with_own_keys),
+    Step("A tenant without its own key uses the global key", _fall_back),
+    Step("A replaced key is used from the next call on", _replace),
     Step("A tenant's invalid key is an error at once: no other key is tried", _refuse_without_fallback),
-    Step("After a delete no call carries the old key", _delete),
-    Step("The list shows what is in effect", _list),
+    Step("After a deletion, no call carries the old key", _delete),
+    Step("The list shows the credentials in effect", _list),
     Step("The audit trail shows who did what, and when", _audit),
-    Step("The encryption key is rotated while the service runs, and the old one may go", _rotate),
-    Step("No table of the database holds a key in clear", _scan_database),
-    Step("The whole log is proven offline, and one changed byte is found", _prove),
-    Step("The views are dropped, replayed from the log, and equal", _replay),
+    Step("The encryption key is rotated while the service runs; the old one is then safe to remove", _rotate),
+    Step("No table of the database contains a key in plain text", _scan_database),
+    Step("The whole log is verified offline, and one changed byte is found", _prove),
+    Step("The projections are dropped, replayed from the log, and equal", _replay),
 )
 
 _CHANGES = {"set", "replaced", "deleted"}
@@ -199,7 +199,7 @@ def _set(stage: Stage, tenant: Tenant, provider: str, secret: Secret) -> dict[st
 
 
 def _settings(provider_url: str, provider: str) -> dict[str, str]:
-    """Return what a credential needs besides the key, where there is no public address."""
+    """Return the settings that a credential for the stand-in needs besides the key."""
     row = BUILT_IN[provider]
     values = {"endpoint": provider_url, "api_version": "2024-10-21", "deployment_name": MODELS[provider]}
     needed = row.required | (frozenset() if row.base_url else {"endpoint"})
@@ -207,10 +207,10 @@ def _settings(provider_url: str, provider: str) -> dict[str, str]:
 
 
 def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, source: str) -> tuple[str, ...]:
-    """Make a call and return the row that shows whose key served it."""
+    """Call the model and return a row that shows whose key was used."""
     response, arrived = stage.chat(tenant, MODELS[provider])
     require(response.status_code == 200, f"the call to {provider} answers 200, not {response.status_code}")
-    told = response.headers.get("X-Credential-Source", "nobody")
+    told = response.headers.get("X-Credential-Source", "none")
     require(told == source, f"the call to {provider} says it was served by {source}, not {told}")
     require([request.key for request in arrived] == [expected.reveal()], f"{provider} saw one key, the right one")
     key, header = arrived[0].key or "", arrived[0].key_header or ""
@@ -227,7 +227,7 @@ def _key_row(when: str, key: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _cell(value: object) -> str:
-    """Return a value of an answer as text; times to the second."""
+    """Return a value from a response as text; times to the second."""
     text = "" if value is None else str(value)
     return f"{text[:19]}Z" if _TIME.fullmatch(text) else text
 
@@ -243,7 +243,7 @@ def _fingerprint(dsn: str, view: str) -> str:
 
 
 def _catch_up(dsn: str) -> None:
-    """Bring the views that follow to the head, so that they are compared with a log that stands still."""
+    """Catch the audit trail and the tree up with the log before they are compared."""
     from contextlib import closing
 
     from projections import audit_trail, transparency_log

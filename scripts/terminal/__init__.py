@@ -1,1 +1,1 @@
-"""What a person or a program sees of a command, and how it ends."""
+"""The terminal side of commands: output, progress, questions, signals, exit codes, and the service's client."""

@@ -1,8 +1,7 @@
-"""A file that is there whole or not at all.
+"""Atomic writing: a file exists completely or not at all.
 
-Promises: what is written goes to `NAME.partial-...` beside it, readable by its owner alone, and takes the name at the
-end, when it is on disk; a block that is left by an error leaves neither. A process that is killed leaves the partial
-file, which nobody can take for the whole.
+Promises: content goes to `NAME.partial-...` in the same folder, readable by its owner only, and is renamed once it is
+on disk; after an error neither file exists. A killed process leaves the partial file, recognisable by its name.
 """
 
 import os
@@ -17,13 +16,13 @@ from scripts.terminal.exits import CommandError, Exit
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to, here or by its name, that becomes `path` when the block ends well.
+    """Yield a temporary file, to be written directly or by its name, that becomes `path` when the block succeeds.
 
     Raises CommandError when it cannot be written.
     """
     if path.is_dir():
-        raise CommandError(Exit.USAGE, f"{path} is a folder; name a file")
-    # The name is known before the file is there, so that Ctrl-C at any moment finds what to take away.
+        raise CommandError(Exit.USAGE, f"{path} is a folder, not a file")
+    # The name is chosen before the file exists, so that it can be removed after Ctrl-C at any moment.
     partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
     try:
         with _created(partial, path) as file:

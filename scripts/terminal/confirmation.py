@@ -1,6 +1,6 @@
-"""Asking a person before something that cannot be undone.
+"""Confirmation of commands that cannot be undone.
 
-Promises: without a terminal nothing is assumed: the command ends and names `--yes`. Questions go to stderr.
+Promises: without a terminal to ask on, the command fails and points to `--yes`. Questions are printed on stderr.
 """
 
 import sys
@@ -10,13 +10,13 @@ import typer
 
 from scripts.terminal.exits import CommandError, Exit
 
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def confirm(question: str, otherwise: str) -> None:
-    """Ask a yes-or-no question. otherwise: what was not done, such as `nothing was changed`.
+    """Ask a yes-or-no question. otherwise: the outcome of a no, such as `nothing was changed`.
 
-    Raises CommandError when the answer is no, and where there is no terminal to ask on.
+    Raises CommandError when the answer is no, and without a terminal to ask on.
     """
     _require_terminal()
     if not typer.confirm(question, err=True):
@@ -24,7 +24,7 @@ def confirm(question: str, otherwise: str) -> None:
 
 
 def confirm_by_typing(word: str, question: str, otherwise: str) -> None:
-    """Ask for `word` to be typed. Raises CommandError as `confirm` does."""
+    """Ask the user to type `word`. Raises CommandError as `confirm` does."""
     _require_terminal()
     if typer.prompt(question, err=True, default="", show_default=False) != word:
         raise CommandError(Exit.REFUSED, f"not confirmed; {otherwise}")
@@ -32,4 +32,4 @@ def confirm_by_typing(word: str, question: str, otherwise: str) -> None:
 
 def _require_terminal() -> None:
     if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; give --yes")
+        raise CommandError(Exit.USAGE, "there is no terminal to confirm on; pass --yes")

@@ -1,6 +1,6 @@
-"""How a command ends: the exit codes, and the one exception that carries a code and what to say.
+"""The exit codes, and the exception that ends a command with one of them.
 
-Promises: every way to end is one of these codes, so that scripts can decide without reading text.
+Promises: every command ends with one of these codes, so that scripts need not parse text.
 """
 
 from enum import IntEnum
@@ -18,9 +18,10 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """Ends the command with `code`; `lines` go to stderr, one each. They never hold a secret."""
+    """Ends the command with `code` and prints each of `lines` on stderr. They never hold a secret."""
 
     def __init__(self, code: Exit, *lines: str) -> None:
+        """lines: what happened, and what to do next."""
         super().__init__(code, *lines)
         self.code = code
         self.lines = lines

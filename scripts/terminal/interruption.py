@@ -1,8 +1,8 @@
-"""How Ctrl-C and SIGTERM end a command: both alike, and the command says how it left things.
+"""How Ctrl-C and SIGTERM end a command: in the same way, and the command reports the state it leaves.
 
-Promises: work that can be dropped at any moment ends at once, with exit code REFUSED and one line; work that has to
-finish a step first is told to stop, and a second signal ends it at once. The handlers of before are put back.
-Call these in the main thread.
+Promises: work that can stop anywhere ends at once, with exit code REFUSED and one line; work that must finish a step
+first is asked to stop, and a second signal ends it at once. The previous handlers are restored.
+For the main thread only.
 """
 
 import signal
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(left: str) -> Iterator[None]:
-    """Let a signal end the block at once. left: how things are then, for the line on stderr.
+    """End the block at once on Ctrl-C or SIGTERM. left: the state it leaves, for the message.
 
     Raises CommandError when a signal ended the block.
     """
@@ -38,7 +38,7 @@ def interruptible(left: str) -> Iterator[None]:
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let the first signal set `stop`, so that the block can end its current step. The next one ends it at once."""
+    """Set `stop` on the first signal, so that the block can finish its step. A second signal ends it at once."""
     before = {which: signal.getsignal(which) for which in _SIGNALS}
 
     def end(_signal: int, _frame: FrameType | None) -> None:

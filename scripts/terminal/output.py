@@ -1,8 +1,8 @@
-"""What a person or a program sees: data on stdout, talk on stderr, tables for people and JSON for programs.
+"""Output: data on stdout, messages on stderr, tables for people and JSON for programs.
 
-Promises: with `--json` stdout holds one JSON document and nothing else; a table fits the terminal (see `tables`), and
-is one whole line for each row with `--wide` or into a pipe; colour follows the terminal and NO_COLOR. Text from
-elsewhere cannot mark up, move the cursor or turn the direction of writing (see `visible`).
+Promises: with `--json`, stdout holds one JSON document and nothing else; a table fits the terminal (see `tables`), and
+with `--wide` or in a pipe each row is one line; colour follows the terminal and NO_COLOR. Text from elsewhere cannot
+add markup, move the cursor or change the writing direction (see `visible`).
 """
 
 import sys
@@ -18,8 +18,10 @@ from scripts.terminal.visible import visible, visible_json
 
 __all__ = ["JsonOption", "Table", "WideOption", "print_hanging", "print_json", "print_line", "print_table", "say"]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-WideOption = Annotated[bool, typer.Option("--wide", help="One line for each row, however wide the terminal is.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="Print each row on one line, even where it is wider than the terminal.")
+]
 
 
 def print_json(data: object) -> None:
@@ -28,7 +30,7 @@ def print_json(data: object) -> None:
 
 
 def print_table(table: Table, *, wide: bool = False) -> None:
-    """Print a table on stdout, keys that were mistaken for something else as masks. wide: as a pipe would get it."""
+    """Print a table on stdout; anything that looks like an API key is masked. wide: one line for each row."""
     shown = replace(table, rows=[[masked(cell) for cell in row] for row in table.rows])
     for number, line in enumerate(laid_out(shown, None if wide else _width())):
         print_line(line, style="bold" if number == 0 else "")
@@ -36,7 +38,7 @@ def print_table(table: Table, *, wide: bool = False) -> None:
 
 
 def print_line(text: str, *, style: str = "") -> None:
-    """Print a line for people on stdout, in a rich style such as `bold` where the terminal has it."""
+    """Print a line on stdout. style: a Rich style such as `bold`, used on a terminal only."""
     shown = visible(text, keep="\n")
     if not style or not sys.stdout.isatty():
         typer.echo(shown)
@@ -48,7 +50,7 @@ def print_line(text: str, *, style: str = "") -> None:
 
 
 def print_hanging(text: str, indent: str) -> None:
-    """Print a text on stdout behind `indent`, what does not fit into the terminal a little further in below it."""
+    """Print a text on stdout with a hanging indent: wrapped lines are indented two cells further than `indent`."""
     width = _width()
     further = indent + "  "
     shown = visible(text)
@@ -58,10 +60,10 @@ def print_hanging(text: str, indent: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something on stderr, with the mask alone of a key that was mistaken for a name or a file."""
+    """Print a message on stderr; anything in it that looks like an API key is masked."""
     typer.echo(masked(visible(text, keep="\n")), err=True)
 
 
 def _width() -> int | None:
-    """Return how many cells the terminal on stdout has in a row, None where stdout is none."""
+    """Return the width of the terminal in cells, or None where stdout is not a terminal."""
     return get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,10 +1,10 @@
-"""What a command inherits from whoever started it, made fit before anything else runs.
+"""Sets up the standard streams and the signals that a command inherits, before anything else runs.
 
-Promises: a standard stream that was closed is the null device, so that no file or socket opened later takes its number
-and receives what was meant for a person; what is not read on a terminal is UTF-8 whatever the locale says, as JSON and
-signed notes have to be; on a terminal, characters that it cannot show are escaped and never end the command. A SIGINT
-that was ignored, as in a job that a script or `nohup` put in the background, stays without effect here and in every
-process started from here: Ctrl-C is then for somebody else, and SIGTERM ends the command.
+Promises: a closed standard stream becomes the null device, so that no file or socket opened later gets its descriptor
+and receives the command's output; output to anything but a terminal is UTF-8 in every locale, as JSON and signed notes
+must be; characters that a terminal cannot show are escaped and never end the command. Where SIGINT was ignored, as in a
+background job started by a script or `nohup`, it stays ignored here and in every child process, because Ctrl-C is then
+meant for another process; SIGTERM still ends the command.
 """
 
 import io
@@ -18,7 +18,7 @@ _IN, _OUT, _ERR = 0, 1, 2
 
 
 def set_up_process() -> None:
-    """Make the standard streams and signals of this process fit. Call it once, before threads start and files are opened."""
+    """Set up this process. Call it once, before any thread is started or file opened."""
     for number in (_IN, _OUT, _ERR):
         _open_if_closed(number)
     sys.stdin = sys.stdin or _stream(_IN, "r")
@@ -32,10 +32,10 @@ def set_up_process() -> None:
 
 
 def _block_for_good(number: signal.Signals) -> None:
-    """Ignoring it would end where a library, the HTTP server first of all, installs a handler of its own."""
+    """Block the signal rather than ignore it: the HTTP server installs a handler of its own."""
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # a later start of it, with the first process, would lift the block
+    resource_tracker.ensure_running()  # started later, with the first child process, it would lift the block
     signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
 

@@ -1,8 +1,7 @@
-"""How far a long command is: a bar on a terminal, a plain line now and then elsewhere; always on stderr.
+"""The progress of a long command, on stderr: a bar on a terminal, a line from time to time elsewhere.
 
-Promises: nothing in the first `QUIET_S` seconds, so that quick work leaves no trace; then a line at the start of each
-step, after each twentieth of it, and at least every `EVERY_S` seconds while there is news, so that a log neither floods
-nor falls silent; what a command prints as data is not touched.
+Promises: nothing is shown in the first `QUIET_S` seconds, so quick work stays silent; then a line at the start of each
+step, after each twentieth of it, and at least every `EVERY_S` seconds of updates. stdout is not touched.
 """
 
 import sys
@@ -21,13 +20,14 @@ EVERY_S = 5.0
 _PARTS = 20
 
 Clock = Callable[[], float]
-"""Seconds that only grow."""
+"""Returns seconds that never decrease."""
 
 
 class ProgressDisplay:
     """Shows the steps of one command. Use it as a context manager around the work."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
+        """clock: replaced in tests."""
         self._clock = clock
         self._entered = clock()
         self._bar: Progress | None = None
@@ -37,14 +37,19 @@ class ProgressDisplay:
         self._said_part = 0
 
     def __enter__(self) -> Self:
+        """Return this display."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
     def update(self, step: str, done: int, total: int, failed: int = 0) -> None:
-        """Show that `done` of `total` are through in `step`; total: 0 where it is not known."""
+        """Show that `done` of `total` items of `step` are finished, `failed` of them with an error.
+
+        total: 0 where it is not known.
+        """
         now = self._clock()
         if step != self._step:
             self._step, self._begun, self._said_part, self._task = step, now, -1, None

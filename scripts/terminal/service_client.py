@@ -1,8 +1,9 @@
-"""The REST API of a running service, as the command line uses it.
+"""The client of a running service's REST API.
 
-Promises: the admin key comes from a file or the environment, never from argv, and goes to the one address given: no
-proxy of the environment and no redirect sees it. Every answer ends as data or as a `CommandError` with the right exit
-code. Refuses: answers that are not the service's.
+Promises: the admin key comes from a file or the environment, never from the command line, and goes only to the given
+URL: proxies from the environment are ignored and redirects are not followed. Every response becomes data or a
+`CommandError` with an exit code.
+Refuses: responses that are not KeyLedger's.
 """
 
 import ipaddress
@@ -25,11 +26,11 @@ from scripts.terminal.output import say
 if TYPE_CHECKING:  # loaded only when a command calls the service
     import httpx
 
-UrlOption = Annotated[str, typer.Option("--url", envvar="KEYLEDGER_URL", help="Address of the service.")]
+UrlOption = Annotated[str, typer.Option("--url", envvar="KEYLEDGER_URL", help="URL of the service.")]
 KeyFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--api-key-file", help="File with the admin API key; without it KEYLEDGER_API_KEY or SUPER_API_KEY is used."
+        "--api-key-file", help="File that holds the admin API key.  [default: KEYLEDGER_API_KEY or SUPER_API_KEY]"
     ),
 ]
 
@@ -42,9 +43,13 @@ _CONFLICT = frozenset({409, 412})
 
 
 class ServiceClient:
-    """Calls the service at `url` with an admin key. Use it as a context manager."""
+    """Calls the service at `url` with an admin key. Use it as a context manager.
+
+    Raises CommandError for a URL that is not plain http(s)://host:port.
+    """
 
     def __init__(self, url: str, key: Secret) -> None:
+        """url: http(s)://host:port, perhaps with a path. key: an admin API key."""
         import httpx
 
         self._url = _checked_url(url)
@@ -58,30 +63,32 @@ class ServiceClient:
         )
 
     def __enter__(self) -> Self:
+        """Return this client."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close its connections."""
         self._http.close()
 
     def call(
         self, method: str, path: str, *, body: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, object]:
-        """Send a request and return the JSON object of its answer. Raises CommandError for every other answer."""
+        """Send a request and return the JSON object of a successful response. Raises CommandError otherwise."""
         import httpx
 
         try:
-            # As bytes: a reason may be in any language.
+            # As bytes: a reason may contain any Unicode character.
             sent = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
             response = self._http.request(method, path, json=body, headers=sent)
         except httpx.HTTPError as problem:
-            raise CommandError(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+            raise CommandError(Exit.UNREACHABLE, f"no response from {self._url} ({type(problem).__name__})") from None
         document = _object(response)
         if response.is_success and document is not None:
             return document
         raise _refusal(response.status_code, document)
 
     def pages(self, path: str, member: str, query: Mapping[str, str]) -> list[Mapping[str, object]]:
-        """Ask for a list, page by page, and return all of it. member: where a page has its items.
+        """Fetch a list, page by page, and return all of it. member: the field that holds a page's items.
 
         Raises CommandError as `call` does.
         """
@@ -95,22 +102,22 @@ class ServiceClient:
             cursor = {"after": str(page["next"])}
 
     def text(self, path: str) -> str:
-        """Ask for a text. Raises CommandError for every answer that is none."""
+        """Fetch a plain-text resource. Raises CommandError for any other response."""
         import httpx
 
         try:
             response = self._http.get(path)
         except httpx.HTTPError as problem:
-            raise CommandError(Exit.UNREACHABLE, f"no answer from {self._url} ({type(problem).__name__})") from None
+            raise CommandError(Exit.UNREACHABLE, f"no response from {self._url} ({type(problem).__name__})") from None
         if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
             return response.text
         raise _refusal(response.status_code, _object(response))
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Ask for a file and give it piece by piece.
+        """Download a file piece by piece.
 
-        Raises CommandError for a refusal, and when the answer breaks off.
+        Raises CommandError when it is refused, and when the response ends early.
         """
         import httpx
 
@@ -121,18 +128,18 @@ class ServiceClient:
                     raise _refusal(response.status_code, _object(response))
                 yield response.iter_bytes()
         except httpx.HTTPError as problem:
-            lost = f"the answer from {self._url} is not whole ({type(problem).__name__})"
+            lost = f"the response from {self._url} is incomplete ({type(problem).__name__})"
             raise CommandError(Exit.UNREACHABLE, lost) from None
 
 
 def credential_path(tenant_id: str, provider: str | None = None) -> str:
-    """Return the path of a tenant's credentials, or of one of them."""
+    """Return the path of a tenant's credentials, or of its credential for `provider`."""
     collection = f"/api/v1/sysadmin/tenants/{quote(tenant_id, safe='')}/credentials"
     return collection if provider is None else f"{collection}/{quote(provider, safe='')}"
 
 
 def admin_key(key_file: Path | None) -> Secret:
-    """Return the key that `--api-key-file`, the environment or `.env` gives. Raises CommandError when there is none."""
+    """Return the admin key from `--api-key-file`, the environment or `.env`. Raises CommandError without one."""
     if key_file is not None:
         return Secret(read_secret_file(key_file))
     from keyledger.settings.sources import SUPER_KEY_ALSO, Sources
@@ -145,17 +152,17 @@ def admin_key(key_file: Path | None) -> Secret:
             raise CommandError(Exit.USAGE, *sources.faults)
         if key is not None:
             return _sendable(key)
-    raise CommandError(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or give --api-key-file")
+    raise CommandError(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or pass --api-key-file")
 
 
 def read_secret_file(path: Path) -> str:
-    """Return the content of a file without surrounding white space. Raises CommandError; the path is not repeated."""
+    """Return the content of a file, stripped. Raises CommandError, without the path: it may be a mistyped key."""
     try:
         content = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
-        raise CommandError(Exit.USAGE, "the file with the key cannot be read as text") from None
+        raise CommandError(Exit.USAGE, "the key file cannot be read as text") from None
     if not content:
-        raise CommandError(Exit.USAGE, "the file with the key is empty")
+        raise CommandError(Exit.USAGE, "the key file is empty")
     return content
 
 
@@ -168,7 +175,7 @@ def _checked_url(url: str) -> str:
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         raise CommandError(Exit.USAGE, _URL_RULE)
     if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
-        say("warning: http to another machine sends the keys unencrypted; use https")
+        say("warning: http sends keys to another machine unencrypted; use https")
     return url.rstrip("/")
 
 
@@ -181,7 +188,7 @@ def _is_this_machine(host: str) -> bool:
 
 def _sendable(key: Secret) -> Secret:
     if not key.reveal().isascii() or not key.reveal().isprintable():
-        raise CommandError(Exit.USAGE, "the admin key holds characters that cannot be sent in a header")
+        raise CommandError(Exit.USAGE, "the admin key contains characters that cannot be sent in a header")
     return key
 
 
@@ -195,13 +202,13 @@ def _object(response: "httpx.Response") -> dict[str, object] | None:
 
 def _refusal(status: int, problem: Mapping[str, object] | None) -> CommandError:
     if problem is None or "code" not in problem:
-        return CommandError(Exit.UNREACHABLE, f"there is no KeyLedger service at this address (it answered {status})")
+        return CommandError(Exit.UNREACHABLE, f"this URL is not a KeyLedger service (it responded with {status})")
     code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
     faults = problem.get("errors")
     named = [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
     fields = [f"{fault.get('field') or fault.get('pointer', '')}: {fault.get('detail', '')}" for fault in named]
     detail = str(problem.get("detail", ""))
-    # A detail that is nothing but the faults of the fields would tell them twice.
+    # A detail that only lists the fields' errors would repeat them.
     said = [] if detail == "; ".join(fields) else [detail]
     lines = [f"{problem.get('title', 'refused')} ({status} {problem['code']})", *said, *(f"  {one}" for one in fields)]
     return CommandError(code, *(line for line in lines if line))

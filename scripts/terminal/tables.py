@@ -1,8 +1,8 @@
-"""Tables as lines of text, for a width: what a person reads in a terminal, or one whole line for each row.
+"""Tables as lines of text that fit a width, or with one line for each row.
 
-Promises: where rows are too wide, the columns that matter less go below them, then cells are broken, where their
-meaning allows it: after blanks, commas and slashes, and after dots and hyphens between letters. Nowhere else, so an id
-or a time stays on one line and can be copied. Nothing is left out.
+Promises: where rows are too wide, the less important columns move to lines below them, then cells are wrapped, but only
+after blanks, commas and slashes, and after dots and hyphens between letters, so an id or a time stays on one line and
+can be copied. Nothing is left out.
 """
 
 import re
@@ -22,7 +22,7 @@ _PIECE = re.compile(r".+?(?:[\s,]+|(?<![:/])/(?!/)|(?<=[A-Za-z])[.-](?=[A-Za-z])
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under named columns, as text. less: the columns that matter less, the least first."""
+    """Rows of text under named columns. less: the less important columns, the least important first."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -30,7 +30,7 @@ class Table:
 
 
 def laid_out(table: Table, width: int | None) -> Iterator[str]:
-    """Yield the lines of a table: its header, a rule, and its rows. width: in cells of a terminal; None has no end."""
+    """Yield the lines of a table: header, rule, rows. width: in terminal cells; None for no limit."""
     rows = [[visible(cell) for cell in row] for row in table.rows]
     beside, below = list(range(len(table.columns))), list[int]()
     for name in table.less:
@@ -50,7 +50,7 @@ def laid_out(table: Table, width: int | None) -> Iterator[str]:
 
 
 def broken(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most `width` cells, longer ones only where nothing may be broken."""
+    """Wrap a text into lines of at most `width` cells; a piece that must not be broken may be longer."""
     lines = [""]
     for piece in _pieces(text):
         if lines[-1] and cells_of(lines[-1]) + cells_of(piece.rstrip()) > width:
@@ -69,7 +69,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _fitted(table: Table, rows: Sequence[Sequence[str]], beside: Sequence[int], width: int) -> list[int]:
-    """Return widths that fit, the widest columns made narrower first; as narrow as may be where none do."""
+    """Return column widths that fit, narrowing the widest first; the narrowest possible where none fit."""
     widths = _natural(table, rows, beside)
     texts = [(table.columns[at], *(row[at] for row in rows)) for at in beside]
     least = [max(cells_of(piece.rstrip()) for text in column for piece in ["", *_pieces(text)]) for column in texts]
@@ -96,7 +96,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _below(table: Table, row: Sequence[str], columns: Sequence[int], width: int | None) -> Iterator[str]:
-    """Yield what stands below a row: `name: value`, as many on a line as fit, a long one on lines of its own."""
+    """Yield the lines below a row: `name: value`, as many on a line as fit; a long one gets its own lines."""
     room, line = (width or 0) - len(_FURTHER), ""
     for shown in (f"{table.columns[at]}: {row[at]}" for at in columns if row[at]):
         if line and cells_of(line) + len(_GAP) + cells_of(shown) > room:

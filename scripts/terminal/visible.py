@@ -1,8 +1,8 @@
-"""Text from elsewhere as it may be shown in a terminal.
+"""Makes text from elsewhere safe to show in a terminal.
 
-Promises: what comes out moves no cursor, sets no title, turns no direction of writing and rings no bell: control
-characters (C0, DEL, C1), format characters such as those of bidirectional text, line separators and half surrogates
-become escapes that can be read. The joiners that some scripts need to be spelt stay.
+Promises: the result cannot move the cursor, set the title, change the writing direction or ring the bell: control
+characters (C0, DEL, C1), format characters such as bidirectional controls, line separators and lone surrogates become
+readable escapes. The joiners that some scripts need are kept.
 """
 
 import json
@@ -15,20 +15,20 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Return a text with escapes for what would not be seen but obeyed. keep: characters of our own that stay."""
+    """Return a text with its control characters escaped. keep: control characters to leave as they are."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter in keep or not _is_unseen(letter) else _escape(letter) for letter in text)
 
 
 def visible_json(data: object) -> str:
-    """Return a JSON document that a terminal may be shown: the same data, with escapes of JSON."""
+    """Return data as indented JSON that is safe in a terminal: control characters are JSON escapes."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
     return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1] if _is_unseen(found[0]) else found[0], text)
 
 
 def cells_of(text: str) -> int:
-    """Return how many cells of a terminal a text takes."""
+    """Return the width of a text in terminal cells."""
     if text.isascii():
         return len(text)
     return sum(_width(letter) for letter in text)

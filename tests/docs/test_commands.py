@@ -126,8 +126,8 @@ def test_the_readme_shows_an_auditor_what_happened_and_that_it_is_proven(folder:
     here = f"export KEYLEDGER_URL=http://127.0.0.1:{served}\n{tenant}\n"
     said = run(here + looking, folder)
     assert re.search(r"v1 +set by super", said)
-    assert re.search(r"audit entries +\d+ +in order", said)
-    assert re.search(r"live credentials +1 of 1 +in order", said)
+    assert re.search(r"audit entries +\d+ +verified", said)
+    assert re.search(r"live credentials +1 of 1 +verified", said)
 
 
 def test_a_vllm_in_a_private_network_is_set_and_listed_as_the_document_says(folder: Path, served: int) -> None:

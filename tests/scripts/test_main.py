@@ -64,7 +64,7 @@ ENDINGS = [
     pytest.param(CommandError(Exit.USAGE, "so"), 2, ["so"], id="a command that knows how it ends"),
     pytest.param(StoreUnavailableError(), 3, None, id="a database that does not answer"),
     pytest.param(
-        psycopg.OperationalError("canary"), 3, ["the database does not answer"], id="a driver without a connection"
+        psycopg.OperationalError("canary"), 3, ["the database is not answering"], id="a driver without a connection"
     ),
     pytest.param(SettingsError(("line 1: x",), "m.yml"), 4, ["m.yml: line 1: x"], id="a faulty catalogue"),
     pytest.param(StartError("no key"), 4, ["no key"], id="a start that is refused"),

@@ -88,7 +88,7 @@ class TestSearch:
 
     def test_nothing_found_is_talk_and_no_data(self, ask: Ask, filled: Client) -> None:
         ended = ask("audit", "search", "action:key-retired")
-        assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "nothing fits\n")
+        assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no entries match\n")
         assert entries(ask("audit", "search", "action:key-retired", "--json")) == []
 
     def test_reading_is_recorded_as_done_on_the_command_line(self, ask: Ask, filled: Client) -> None:

@@ -132,7 +132,7 @@ class TestFullBundle:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (("nowhere", "--public-key", VKEY), "there is no folder nowhere"),
+            (("nowhere", "--public-key", VKEY), "nowhere is not a folder"),
             (("bundle", "--public-key", "nonsense"), "--public-key"),
             (("bundle", "--public-key", WITNESS_VKEY), "not one of a log"),
             (("bundle", "--public-key", VKEY, "--witness", VKEY), "not one of a witness"),

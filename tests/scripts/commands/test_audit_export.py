@@ -145,7 +145,7 @@ class TestInterrupted:
         service.whole = False
         ended = cli("audit", "export", "--format", "jsonl", "-o", "trail.jsonl", env=env)
         assert ended.code == Exit.UNREACHABLE
-        assert "broke off after 2 records" in ended.err and "not whole" in ended.err
+        assert "stopped after 2 records" in ended.err and "incomplete" in ended.err
         assert left_in(bare_environment) == kept
 
     def test_one_that_is_refused_touches_nothing(self, cli, service, env, bare_environment, before):

@@ -69,7 +69,7 @@ def test_conditions_become_the_query(cli, service, env):
         "used-before": "2026-02-01T00:00:00Z",
     }
     ended = cli("credentials", "find", *(part for name in given for part in (f"--{name}", given[name])), env=env)
-    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no credential fits\n")
+    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no credentials match\n")
     assert service.arrived[0][1] == (
         f"/api/v1/sysadmin/credentials?tenant_id={TENANT}&provider=openai&state=untested&key_id=k0123456789"
         "&set_before=2026-01-31T12%3A00%3A00%2B01%3A00&used_before=2026-02-01T00%3A00%3A00Z&limit=1000"
@@ -94,7 +94,7 @@ def test_tenants_are_a_table_without_states_that_none_is_in(cli, service, env):
 def test_no_tenant_is_talk_and_no_data(cli, service, env):
     service.document = {"tenants": [], "next": None}
     ended = cli("tenants", "list", env=env)
-    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no tenant has a credential or had one\n")
+    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no tenant has or had a credential\n")
 
 
 def test_a_refusal_ends_it_without_data(cli, service, env):

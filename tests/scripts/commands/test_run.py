@@ -41,8 +41,8 @@ def test_the_tour_holds_twice_and_the_demo_serves_until_it_is_told_to_end(tmp_pa
     key = key_file.read_text()
 
     with running(tmp_path, "run", "--port", "0") as second:
-        url = second.wait_for(r"The demo serves on +(http://127\.0\.0\.1:\d+)")
-        admin_key = second.wait_for(r"one-time admin key +(\S+)")
+        url = second.wait_for(r"The demo is running at +(http://127\.0\.0\.1:\d+)")
+        admin_key = second.wait_for(r"One-time admin key: +(\S+)")
         tenant = second.wait_for(r"keyledger credentials list (\S+)")
         with httpx.Client(base_url=url, headers={"X-API-Key": admin_key}, timeout=60, trust_env=False) as http:
             listed = http.get(f"/api/v1/sysadmin/tenants/{tenant}/credentials").json()["credentials"]

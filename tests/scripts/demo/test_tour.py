@@ -38,7 +38,7 @@ def test_the_tour_ends_with_the_first_claim_that_does_not_hold(stage, monkeypatc
 
 def test_an_answer_that_shows_a_key_is_noticed(stage):
     stage.http.headers["Authorization"] = f"Bearer {stage.refused_key.reveal()}"
-    with pytest.raises(AssertionError, match="an answer shows a key"):
+    with pytest.raises(AssertionError, match="a response contains a key"):
         stage.send("POST", "/v1/chat/completions", {"model": "m", "messages": []})
 
 
