@@ -1,17 +1,18 @@
-"""Calls to LLM providers with a tenant's or the platform's key. What the rest of the service uses is exported here.
+"""Calls LLM providers with a tenant's or the platform's key. The rest of the service uses what is exported here.
 
-    Gateway        what applications call: `await gateway.complete(tenant_id, model, {"messages": [...]})`
-    PassThrough    providers' own APIs, with nothing translated: `await pass_through.call(NativeCall(...))`
-    CallConfiguration          what calls are made with; they ask for it when they begin
-    Timeouts       their limits, in seconds
-    cleanse        takes provider settings out of the environment; call it once, after settings were read
+    Gateway             calls models: `await gateway.complete(tenant_id, model, {"messages": [...]})`
+    PassThrough         calls providers' own APIs, untranslated: `await pass_through.call(NativeCall(...))`
+    CallConfiguration   the catalogue, resolver and endpoint rules that a call is made with
+    Timeouts            the limits of a call, in seconds
+    Warming             loads in advance what the first call needs
+    cleanse             removes provider settings from the environment; call it once, after reading the settings
 
-Inside, from the outside in: `gateway` resolves the key and maps failures; `parameters`, `members` and `shapes` say what
-may come in and what goes out; `adapter` (LiteLLM) and `legacy` speak to providers as `plans` says, through `wire`;
-`native` does all of it for the pass-through, with `native_headers`. `reach` says where providers are, `dispatch` adds
-the key that a `lease` holds, `dialling` checks addresses, `reading` and `scrubbing` keep the key out of answers,
-`answers` and what it uses write those anew within `bounds`, `seen` and `outcomes` turn what happened into our errors,
-`metering` counts the call, `means` is what it is made with, and `warming` loads beforehand what the first one needs.
+`gateway` resolves the key and maps failures; `metering` counts the call. Below it, in the order of imports:
+    adapters   speak to providers, through LiteLLM or directly; `rehearsal` answers LiteLLM's first calls
+    native     passes requests and responses of providers' own APIs through
+    wire       sends the one request of a `lease` with its key, reads the response, and maps failures to errors
+    answers    checks responses and bounds their size before a library parses them
+    requests   checks parameters, and computes from the provider's row where a request goes
 """
 
 from keyledger.llm.adapters.environment import cleanse

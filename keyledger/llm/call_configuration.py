@@ -1,6 +1,6 @@
-"""What a call is made with, as one value that is read when it begins.
+"""The configuration of a call: one immutable value, read when the call starts.
 
-Promises: a call ends with what it began with, whatever is put in its place meanwhile.
+Promises: a call uses the same configuration to its end, even if the service reloads its settings meanwhile.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from keyledger.settings.ai_models import Catalogue
 
 @dataclass(frozen=True, slots=True)
 class CallConfiguration:
-    """The models there are, how keys are found, and which private hosts tenants' endpoints may lead to."""
+    """catalogue: the models. resolver: finds keys. rules: the private hosts that tenants' endpoints may use."""
 
     catalogue: Catalogue
     resolver: Resolver
@@ -21,4 +21,4 @@ class CallConfiguration:
 
 
 CurrentCallConfiguration = Callable[[], CallConfiguration]
-"""Returns those in force."""
+"""Returns the configuration in force."""

@@ -1,9 +1,9 @@
-"""Calls models as a tenant: catalogue, resolution and adapters put together.
+"""Calls models on behalf of a tenant: joins catalogue, resolution and adapters.
 
-Promises: a call uses the key that was resolved for it at this moment, sends one request with it, and lets go of it when
-the request's answer begins; nothing is cached, repeated or tried with another key. Every failure is a ServiceError
-without text of a provider, and its traceback holds no key. What a client can send ends in such an error or is sent.
-A stream that is not read to its end has to be closed with `aclose`, which closes its connection.
+Promises: a call resolves its key when it starts, sends one request with it, and drops it when the response starts;
+nothing is cached, retried or tried with another key. Every failure is a ServiceError without text from a provider, and
+its traceback holds no key. Parameters from the client are either sent or refused with such an error.
+A stream that is not read to its end must be closed with `aclose`, which closes its connection.
 """
 
 from collections.abc import AsyncIterator, Sequence, Set
@@ -35,9 +35,7 @@ from keyledger.settings.ai_models import Catalogue
 class Gateway:
     """The language models of one process, for one event loop.
 
-    configuration: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved,
-    by the machine when left out. meter: counts the calls that tenants' own credentials serve. `warming` loads what
-    the first call needs.
+    `warming` loads in advance what the first call needs.
     """
 
     def __init__(
@@ -48,6 +46,10 @@ class Gateway:
         *,
         meter: UsageMeter,
     ) -> None:
+        """configuration: returns the one in force, for each new call. timeouts: limits in seconds.
+        lookup: resolves the host names of tenants' endpoints; by default the system's resolver.
+        meter: counts calls with tenants' own credentials.
+        """
         self._configuration = configuration
         self._meter = meter
         self._wire = Wire(lambda: configuration().rules, timeouts, lookup)
@@ -58,7 +60,7 @@ class Gateway:
         self.warming = Warming(self._adapters, self._adapters_of_models)
 
     async def start(self) -> None:
-        """Begin to load what the first call needs, and return."""
+        """Start loading what the first call needs, and return."""
         self.warming.start()
 
     async def stop(self) -> None:
@@ -69,27 +71,37 @@ class Gateway:
         await self._wire.aclose()
 
     def models(self) -> Sequence[Model]:
-        """Return what applications may ask for by name."""
+        """Return the models that applications can request by name."""
         return self._configuration().catalogue.listed
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises NotFoundError."""
+        """Return one model. Raises NotFoundError if there is none of that name."""
         return self._configuration().catalogue.model(name)
 
     async def explain(self, tenant_id: str, model: str) -> Route:
-        """Return where a call would go and with whose credential. Decrypts nothing, sends nothing."""
+        """Return where a call would go and with whose credential. Decrypts nothing and sends nothing.
+
+        Raises what resolution raises, and NotFoundError for an unknown model.
+        """
         configuration = self._configuration()
         entry = configuration.catalogue.model(model)
         return await configuration.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
-        """Complete a chat. Raises what resolution raises, NotFoundError, InvalidRequestError and ProviderError."""
+        """Complete a chat; with `"stream": true`, return once the response has started.
+
+        params: the body of OpenAI's chat completions; its model is ignored.
+        Raises what resolution raises, NotFoundError for an unknown model, InvalidRequestError and ProviderError.
+        """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.COMPLETION)
         return await self._call(configuration, tenant_id, entry, chat_request(params))
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
-        """Compute embeddings. Raises as `complete` does."""
+        """Compute embeddings.
+
+        params: the body of OpenAI's embeddings; its model is ignored. Raises as `complete` does.
+        """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.EMBEDDING)
         answer = await self._call(configuration, tenant_id, entry, embeddings_request(params))
@@ -103,10 +115,11 @@ class Gateway:
         self, configuration: CallConfiguration, tenant_id: str, entry: Model, request: Request
     ) -> Answer | AnswerStream:
         adapter = self._adapters[entry.adapter]
-        await _loaded(adapter, entry.provider)  # before the key is read, so that it is not read long before it is used
+        # Loading takes seconds, so it comes before the key is resolved.
+        await _loaded(adapter, entry.provider)
         resolved = await configuration.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
-        # The rules may have become stricter since the endpoint was stored.
+        # The rules may have been tightened since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
             route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
@@ -139,8 +152,8 @@ class Gateway:
         lease: Lease,
         receipt: Receipt,
     ) -> Any:
-        """Return the answer as it leaves, or the beginning of a stream. Raises ServiceError and nothing else."""
-        fault: ServiceError
+        """Return the response in OpenAI's form, or a started stream. Raises ServiceError only."""
+        failure: ServiceError
         reading = False
         try:
             with self._wire.activate(lease):
@@ -154,13 +167,13 @@ class Gateway:
                 content = await adapter.chat(call_plan, request)
                 return chat_shape(lease.set_aside.put_back(content), entry.name)
         except InvalidRequestError as error:
-            fault = error
-        except Exception as error:  # noqa: BLE001  whatever it is, it may quote the provider
-            fault = call_error(lease.observation, receipt, request, parameters_named_in(error, request))
+            failure = error
+        except Exception as error:  # noqa: BLE001  any of them may quote the provider
+            failure = call_error(lease.observation, receipt, request, parameters_named_in(error, request))
         finally:
             if not reading:
                 lease.drop_answer()
-        raise fault  # here, where no exception is being handled that it would drag along
+        raise failure  # outside the except block, so that it has no context
 
 
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
@@ -172,17 +185,17 @@ def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
 
 
 async def _loaded(adapter: LiteLLMAdapter | DirectAdapter, provider: str) -> None:
-    fault: ProviderUnavailableError | None = None
+    failure: ProviderUnavailableError | None = None
     try:
         await adapter.warm_up()
-    except Exception:  # noqa: BLE001  an installation can be broken in any way
-        fault = ProviderUnavailableError(provider, "adapter-not-loaded")
-    if fault is not None:
-        raise fault
+    except Exception:  # noqa: BLE001  a broken installation can raise anything
+        failure = ProviderUnavailableError(provider, "adapter-not-loaded")
+    if failure is not None:
+        raise failure
 
 
 class _Chunks(AsyncIterator[Json]):
-    """The chunks of one answer."""
+    """The chunks of a streamed response."""
 
     def __init__(
         self,
@@ -205,7 +218,7 @@ class _Chunks(AsyncIterator[Json]):
     async def __anext__(self) -> Json:
         if self._closed:
             raise StopAsyncIteration
-        fault: ServiceError | None = None
+        failure: ServiceError | None = None
         ended = False
         try:
             said = await anext(self._chunks)
@@ -214,21 +227,21 @@ class _Chunks(AsyncIterator[Json]):
             return chunk
         except StopAsyncIteration:
             ended = True
-        except Exception:  # noqa: BLE001  whatever it is, it may quote the provider
-            fault = call_error(self._lease.observation, self._receipt, self._request)
+        except Exception:  # noqa: BLE001  any of them may quote the provider
+            failure = call_error(self._lease.observation, self._receipt, self._request)
         finally:
-            if ended or fault is not None:
-                # Whatever ended it, it was not the model: each choice of a whole stream has its finish_reason.
-                self._metered.finish(failed=fault is not None or not self._finished)
+            if ended or failure is not None:
+                # Without a finish_reason for each choice, the stream was cut off.
+                self._metered.finish(failed=failure is not None or not self._finished)
                 await self.aclose()
         if ended and not self._finished:
-            fault = call_error(self._lease.observation, self._receipt, self._request)
-        if fault is not None:
-            raise fault
+            failure = call_error(self._lease.observation, self._receipt, self._request)
+        if failure is not None:
+            raise failure
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Close the connection of an answer that is not wanted any more. Does nothing after the end."""
+        """Close the connection of a stream that is no longer needed. Does nothing after its end."""
         self._closed = True
         self._metered.finish()
         self._lease.drop_answer()

@@ -1,9 +1,9 @@
-"""Tells the meter of a call that used a tenant's credential: the one place for every way in which providers are called.
+"""Reports each call that used a tenant's credential to the usage meter, for the gateway and the pass-through alike.
 
-Promises: a call counts once, when it ended, and only if a request was sent with the tenant's own credential or tried to
-be. A stream counts at its end, which is also where it is closed before its end.
-A call failed when the provider did not answer with success, or what came was no right and whole answer; who leaves
-before there was any answer leaves a failed call. It was rejected when the provider said 401, and nothing else.
+Promises: a call counts once, when it ends, and only if a request was sent, or was about to be, with the tenant's own
+credential. A stream counts when it ends or is closed.
+A call failed if the provider did not respond with success, or the response was invalid or incomplete, or the caller
+left before there was a response. It was rejected only if the provider responded with 401.
 """
 
 from types import TracebackType
@@ -16,17 +16,20 @@ from keyledger.llm.wire.observation import Observation
 
 
 class MeteredCall:
-    """One call with a credential. As a context manager it ends, failed, with the exception that leaves the block."""
+    """One call with a credential. Used as a context manager, it counts as failed when an exception leaves the block."""
 
     def __init__(self, meter: UsageMeter, tenant_id: str, receipt: Receipt, observation: Observation) -> None:
-        """receipt: whose credential it is. observation: what the wire sees of the call, up to its end."""
+        """receipt: names the credential. observation: what the wire observes of the call until its end."""
         self._meter: UsageMeter | None = meter
         self._tenant_id = tenant_id
         self._receipt = receipt
         self._observation = observation
 
     def finish(self, *, failed: bool = False) -> None:
-        """Count the call. `failed`: though the wire saw a success. Does nothing for a call that has ended already."""
+        """Count the call. Does nothing after the first time.
+
+        failed: the call failed even though the wire observed a success.
+        """
         meter, self._meter = self._meter, None
         receipt, observation = self._receipt, self._observation
         if meter is None or not observation.sent or receipt.source is not Source.TENANT or receipt.version is None:
@@ -41,10 +44,12 @@ class MeteredCall:
         )
 
     def __enter__(self) -> Self:
+        """Return this call."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Count the call if an exception leaves the block; as failed, unless the caller cancelled it."""
         if kind is not None:
             self.finish(failed=issubclass(kind, Exception))

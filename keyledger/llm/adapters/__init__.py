@@ -1,1 +1,1 @@
-"""How requests become a provider's and answers ours: by LiteLLM, or directly."""
+"""Turn requests into a provider's format and responses into OpenAI's: through LiteLLM, or directly."""

@@ -1,7 +1,8 @@
-"""OpenAI's chat in Anthropic's words and back, for calls that do not go through LiteLLM.
+"""Translates between OpenAI's chat and Anthropic's Messages API, for calls that do not go through LiteLLM.
 
-Translates texts, images, tools and their results, and the usual parameters. Promises: what has no counterpart is
-refused with InvalidRequestError before anything is sent, never dropped in silence.
+Covers text, images, tools and tool results, and the common parameters. Promises: a parameter without a counterpart is
+refused with InvalidRequestError before anything is sent; nothing is dropped silently.
+Source: Anthropic's Messages API, version 2023-06-01.
 """
 
 import json
@@ -13,7 +14,7 @@ from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.requests.parameters import Request
 
 MAX_TOKENS = 4096
-"""Anthropic wants a limit; this one stands in where the caller gives none."""
+"""The limit that Anthropic requires, where the caller sets none."""
 
 _DATA_URL = re.compile(r"data:(image/[a-z+.-]+);base64,(.+)", re.DOTALL)
 _RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_tokens", "temperature": "temperature"}
@@ -23,7 +24,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
 def to_anthropic(request: Request, model: str) -> dict[str, Any]:
-    """Return the body of a messages call. Raises InvalidRequestError."""
+    """Return the body of a Messages call. model: the provider's name for it. Raises InvalidRequestError."""
     body: dict[str, Any] = {"model": model, "max_tokens": MAX_TOKENS, "stream": request.streaming}
     for name, value in {**request.parameters, **request.extras}.items():
         if name in _KEPT:
@@ -36,7 +37,7 @@ def to_anthropic(request: Request, model: str) -> dict[str, Any]:
 
 
 def from_anthropic(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a messages answer as OpenAI's whole answer. Raises KeyError and TypeError for what is none."""
+    """Return a Messages response as an OpenAI chat completion. Raises KeyError or TypeError if it is malformed."""
     blocks = answer["content"]
     texts = [block["text"] for block in blocks if block["type"] == "text"]
     calls = [_tool_call(block, json.dumps(block["input"])) for block in blocks if block["type"] == "tool_use"]
@@ -51,7 +52,10 @@ def from_anthropic(answer: dict[str, Any]) -> dict[str, Any]:
 async def chunks_from_anthropic(
     events: AsyncIterator[dict[str, Any]], *, with_usage: bool
 ) -> AsyncIterator[dict[str, Any]]:
-    """Yield a messages stream as OpenAI's chunks. Raises KeyError and TypeError for what is none."""
+    """Yield a Messages stream as OpenAI chunks. Raises KeyError or TypeError if it is malformed.
+
+    with_usage: end with a chunk that holds the token counts.
+    """
     identity, tools, read, written = "", -1, 0, 0
     async for event in events:
         delta: dict[str, Any] | None = None
@@ -86,7 +90,7 @@ def _messages(messages: list[dict[str, Any]]) -> dict[str, Any]:
         role = "assistant" if message["role"] == "assistant" else "user"
         blocks = _blocks(message)
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks  # Anthropic wants turns to alternate
+            turns[-1]["content"] += blocks  # Anthropic requires alternating turns
         else:
             turns.append({"role": role, "content": blocks})
     return {"messages": turns, **({"system": "\n\n".join(system)} if system else {})}

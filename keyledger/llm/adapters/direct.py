@@ -1,8 +1,8 @@
 """Calls models without LiteLLM: one JSON request in the provider's own dialect, over the same wire and lease.
 
-For models whose catalogue entry has no `litellm_model_name`; they use global keys only. An OpenAI-shaped provider gets
-the caller's members as they are.
-Raises ValueError, TypeError and KeyError for answers that are not what they should be; the gateway maps those.
+For models whose catalogue entry has no `litellm_model_name`; they use global keys only. Providers that speak OpenAI's
+API get the caller's parameters unchanged.
+Raises ValueError, TypeError or KeyError for malformed responses; the gateway maps those.
 """
 
 import time
@@ -23,25 +23,25 @@ _ANTHROPIC_VERSION = {"anthropic-version": ANTHROPIC_VERSION}
 
 
 class DirectAdapter:
-    """Plain calls. Raises what the wire raises, and InvalidRequestError for what the provider has no words for."""
+    """Calls providers directly. Raises what the wire raises, and InvalidRequestError for untranslatable parameters."""
 
     warm = True
 
     async def warm_up(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is nothing to load."""
 
     async def aclose(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is nothing to close."""
 
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
-        """Complete a chat under the lease that is lent."""
+        """Complete a chat under the active lease."""
         answer = _object((await _post(plan, _chat_body(plan, request))).json())
         if plan.dialect is Dialect.ANTHROPIC:
             return _dated(from_anthropic(answer))
         return answer
 
     async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
-        """Begin a chat answer in chunks; the request is sent when this returns."""
+        """Start a streamed chat under the active lease and return its chunks; the request has then been sent."""
         body = _chat_body(plan, request)
         headers = _ANTHROPIC_VERSION if plan.dialect is Dialect.ANTHROPIC else {}
         sent = KEYLESS_CLIENT.build_request("POST", plan.url, json=body, headers=headers)
@@ -53,7 +53,7 @@ class DirectAdapter:
         return events
 
     async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
-        """Compute embeddings under the lease that is lent."""
+        """Compute embeddings under the active lease."""
         body = {"model": plan.upstream_model, **request.parameters, **request.extras}
         return _object((await _post(plan, body)).json())
 

@@ -1,8 +1,8 @@
-"""What the process environment may hold once settings are read.
+"""Removes provider settings from the process environment once KeyLedger has read its own.
 
-LiteLLM and the SDKs below it read keys, addresses, organisations and proxies from the environment whenever an argument
-is missing, and send one tenant's request with another's key. `cleanse` takes that away before they are imported; it has
-to run after settings were read and before `keyledger.llm.adapters.litellm` warms up.
+LiteLLM and the SDKs it uses read keys, addresses, organisations and proxies from the environment whenever an argument
+is missing, and would then send one tenant's request with another key. Call `cleanse` after the settings were read and
+before `keyledger.llm.adapters.litellm` warms up.
 """
 
 import re
@@ -19,30 +19,30 @@ _REMOVED = re.compile(
     | USE_LITELLM_PROXY | USE_AIOHTTP_TRANSPORT | DISABLE_AIOHTTP_TRANSPORT
     | GOOGLE_APPLICATION_CREDENTIALS
     | ([A-Z]+_)?PROXY
-    | SSLKEYLOGFILE  # where it is set, TLS writes its session keys to a file
+    | SSLKEYLOGFILE  # makes TLS write its session keys to a file
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _KEPT = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
 _SET = {
-    "LITELLM_MODE": "PRODUCTION",  # otherwise the import loads a .env file that it searches for
+    "LITELLM_MODE": "PRODUCTION",  # otherwise the import searches for a .env file and loads it
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it fetches prices from the network
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_OFFLINE_MODE": "true",
-    # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large answer. It
-    # has no key, and its log is switched off.
+    # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large response. It
+    # never has a key, and its logging is disabled.
     "LITELLM_DISABLE_REDACT_SECRETS": "true",
-    # OpenAI's chats by its plain client, as other providers', instead of by OpenAI's own: a third less work for a call.
+    # OpenAI's chats through its own HTTP client, as for other providers, not OpenAI's SDK: a third less work per call.
     "EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "true",
-    "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # otherwise it fetches images that a prompt names, from our network
+    "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # otherwise it fetches the images named in prompts, from inside the network
 }
 
 
 def cleanse(environ: MutableMapping[str, str]) -> None:
-    """Remove what could lend a call another key, address or way.
+    """Remove every variable that could give a call another key, address or proxy.
 
-    The service's own `SUPER_API_KEY` is not a provider's and stays.
+    environ: changed in place. The service's own `SUPER_API_KEY` is not a provider's key and is kept.
     """
     for name in [name for name in environ if _REMOVED.fullmatch(name) and name.upper() not in _KEPT]:
         del environ[name]
@@ -50,5 +50,8 @@ def cleanse(environ: MutableMapping[str, str]) -> None:
 
 
 def keep_offline(environ: MutableMapping[str, str]) -> None:
-    """Set what keeps LiteLLM's import and its calls from files and hosts that are not theirs."""
+    """Set the variables that keep LiteLLM from reading files and calling hosts of its own accord.
+
+    environ: changed in place.
+    """
     environ.update(_SET)

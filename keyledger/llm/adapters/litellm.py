@@ -1,12 +1,11 @@
 """Calls models through LiteLLM, which never sees a key. The only module that imports it.
 
-LiteLLM gets a placeholder for a key and `KEYLESS_CLIENT` for a client; the wire behind that adds the real
-key. Whatever client LiteLLM makes on its own leads to the same place, so a way we do not know of
-ends in a refusal, not in a leak.
-Importing it takes seconds: `warm_up` does so in a thread and then calls canned answers, so that no tenant's call pays
-for it. `environment.cleanse` has to run before.
-Private names of LiteLLM that are used here: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`,
-`GLOBAL_LOGGING_WORKER`, `Logging._response_cost_calculator`. A test holds each of them.
+LiteLLM gets a placeholder as the key and `KEYLESS_CLIENT` as the HTTP client; the wire behind that adds the real key.
+Every client that LiteLLM creates itself is replaced by the same one, so an unforeseen code path fails instead of
+leaking. Importing it takes seconds: `warm_up` does so in a thread and then rehearses with canned answers, so that no
+tenant's call has to wait. `environment.cleanse` must run first.
+Private names of LiteLLM in use: `AsyncHTTPHandler.create_client`, `HTTPHandler.create_client`, `GLOBAL_LOGGING_WORKER`,
+`Logging._response_cost_calculator`. A test covers each.
 """
 
 import asyncio
@@ -42,21 +41,25 @@ _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
 
 
 class LiteLLMAdapter:
-    """LiteLLM, loaded by `warm_up`, which has to run before any call."""
+    """Calls providers through LiteLLM. Call `warm_up` before anything else."""
 
     _ready: ClassVar[bool] = False  # it is loaded once for the whole process
 
     def __init__(self) -> None:
+        """Create an adapter for the running event loop; LiteLLM itself is loaded once per process."""
         self._lock = asyncio.Lock()
         self._rehearsal: asyncio.Task[None] | None = None
 
     @property
     def warm(self) -> bool:
-        """Whether `warm_up` is done."""
+        """Whether `warm_up` has finished."""
         return LiteLLMAdapter._ready
 
     async def warm_up(self) -> None:
-        """Import LiteLLM and make its first calls. Does nothing when that is done."""
+        """Import LiteLLM and rehearse its first calls. Does nothing if that is done.
+
+        Raises whatever a broken installation raises.
+        """
         async with self._lock:
             if not LiteLLMAdapter._ready:
                 await _in_daemon_thread(_load)
@@ -66,25 +69,28 @@ class LiteLLMAdapter:
                 LiteLLMAdapter._ready = True
 
     async def aclose(self) -> None:
-        """Let a rehearsal that has begun come to its end: cut short, LiteLLM leaves half-begun calls behind."""
+        """Wait for a rehearsal that has started: LiteLLM leaves unfinished calls behind when it is cancelled."""
         if self._rehearsal is not None:
             await asyncio.wait([self._rehearsal])
 
     async def chat(self, plan: Plan, request: Request) -> dict[str, Any]:
-        """Complete a chat under the lease that is lent.
+        """Complete a chat under the active lease.
 
-        Raises InvalidRequestError for what the provider has no words for, and whatever LiteLLM raises: that may hold
-        text of the provider and must not be passed on.
+        Raises InvalidRequestError for parameters that the provider does not support, and anything that LiteLLM raises:
+        that may quote the provider and must not be passed on.
         """
         return _dumped(await _completion(plan, request))
 
     async def stream(self, plan: Plan, request: Request) -> AsyncIterator[dict[str, Any]]:
-        """Begin a chat answer in chunks; the request is sent when this returns. Raises as `chat` does, later too."""
+        """Start a streamed chat and return its chunks; the request has then been sent.
+
+        Raises as `chat` does, also later.
+        """
         answer = await _completion(plan, request)
         return _chunks(answer)
 
     async def embed(self, plan: Plan, request: Request) -> dict[str, Any]:
-        """Compute embeddings under the lease that is lent. Raises as `chat` does."""
+        """Compute embeddings under the active lease. Raises as `chat` does."""
         import litellm
 
         arguments = _translated(plan, request)
@@ -92,7 +98,7 @@ class LiteLLMAdapter:
 
 
 def parameters_named_in(error: Exception, request: Request) -> list[str]:
-    """Return the members of the request that LiteLLM names when it refuses one."""
+    """Return the request's parameters that LiteLLM names in an error, as it does when it cannot translate one."""
     text = str(error)
     return [n for n in (*request.parameters, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
 
@@ -105,9 +111,9 @@ async def _completion(plan: Plan, request: Request) -> Any:
 
 
 async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
-    """Yield chunks. LiteLLM keeps them all and builds the whole answer of them at the end, on the event loop.
+    """Yield chunks, and drop those that LiteLLM keeps: at the end it would build the whole response on the event loop.
 
-    Usage is in the first or the last ones, and nothing else is made of them.
+    Only the token counts are used, and they are in the first or the last chunks.
     """
     async for chunk in answer:
         if len(answer.chunks) > 2 * CHUNKS_KEPT:
@@ -117,7 +123,7 @@ async def _chunks(answer: Any) -> AsyncIterator[dict[str, Any]]:
 
 
 def _common_arguments(plan: Plan) -> dict[str, Any]:
-    """Return what every call says. Each of these, left out, is looked for elsewhere."""
+    """Return the arguments of every call. LiteLLM looks elsewhere for any that is missing."""
     said: dict[str, Any] = {
         "model": plan.litellm_model,
         "api_base": plan.base_url,
@@ -125,7 +131,7 @@ def _common_arguments(plan: Plan) -> dict[str, Any]:
         "client": _client(plan.client, plan.client_url, plan.api_version),
         "num_retries": 0,
         "max_retries": 0,
-        "timeout": 86_400,  # the wire has the limits
+        "timeout": 86_400,  # the wire enforces the limits
         "no-log": True,
     }
     return said if plan.api_version is None else {**said, "api_version": plan.api_version}
@@ -134,9 +140,9 @@ def _common_arguments(plan: Plan) -> dict[str, Any]:
 def _translated(plan: Plan, request: Request) -> dict[str, Any]:
     """Return the caller's members in LiteLLM's words. Raises InvalidRequestError."""
     if plan.dialect is not Dialect.ANTHROPIC:
-        # The provider knows best what it takes, so nothing is refused on its behalf.
+        # The provider knows best what it supports, so nothing is refused on its behalf.
         if "input" in request.parameters:
-            # An SDK that is not told the encoding asks for its own choice.
+            # Without an encoding, the SDK requests base64 on its own.
             own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
             rest = {name: value for name, value in request.parameters.items() if name not in own}
             said = {name: value for name, value in request.parameters.items() if name in own}
@@ -160,7 +166,7 @@ def _dumped(answer: Any) -> dict[str, Any]:
 
 @lru_cache(maxsize=CLIENTS_KEPT)
 def _client(kind: Client, url: str, api_version: str | None) -> Any:
-    """Return the client for an address. It holds no key, so it may be kept and shared by all tenants."""
+    """Return the client for a URL. It holds no key, so all tenants share it."""
     import openai
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
@@ -174,7 +180,7 @@ def _client(kind: Client, url: str, api_version: str | None) -> Any:
 
 
 async def _in_daemon_thread(work: Callable[[], None]) -> None:
-    """Run `work` in a thread that the end of the process does not wait for: a service that is told to stop, stops."""
+    """Run `work` in a daemon thread, so that it does not delay the end of the process."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
@@ -186,9 +192,9 @@ async def _in_daemon_thread(work: Callable[[], None]) -> None:
         outcome: BaseException | None = None
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
             outcome = error
-        with suppress(RuntimeError):  # the loop ended first
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(finish, outcome)
 
     threading.Thread(target=run, name="load LiteLLM", daemon=True).start()
@@ -196,10 +202,10 @@ async def _in_daemon_thread(work: Callable[[], None]) -> None:
 
 
 def _load() -> None:
-    keep_offline(os.environ)  # read while it is imported
+    keep_offline(os.environ)  # read during the import
     import tiktoken
 
-    # It would load a hundred thousand tokens, 34 MB, to count what we have switched off.
+    # It would load a hundred thousand tokens, 34 MB, for token counting, which is disabled.
     tiktoken.get_encoding = lambda _name: _NoTokens()  # type: ignore[assignment,return-value]
     import litellm
     from litellm.litellm_core_utils.litellm_logging import Logging
@@ -207,18 +213,18 @@ def _load() -> None:
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 
     for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they log may quote a provider
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # their messages may quote a provider
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True
-    litellm.disable_token_counter = True  # it would load tokenizers, and fetch images that a prompt names
+    litellm.disable_token_counter = True  # it would load tokenizers, and fetch images named in prompts
     litellm.disable_streaming_logging = True
     litellm.aclient_session = KEYLESS_CLIENT
     AsyncHTTPHandler.create_client = _keyless_client  # type: ignore[method-assign]
     HTTPHandler.create_client = _no_blocking_client  # type: ignore[method-assign]
-    # It would keep every prompt in a queue, for callbacks that we do not have.
+    # It would queue every prompt for callbacks, of which there are none.
     GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue = _discard  # type: ignore[method-assign]
-    # It would look up prices and compute what each answer cost, which nobody here asks: a third of a call's work.
+    # It would compute the price of each response, which is not used: a third of a call's work.
     Logging._response_cost_calculator = _no_cost  # type: ignore[method-assign]  # noqa: SLF001
     for setting in ("api_key", "api_base", "headers", "callbacks", "success_callback", "failure_callback"):
         if getattr(litellm, setting, None):
@@ -226,9 +232,9 @@ def _load() -> None:
 
 
 def _freeze_loaded_objects() -> None:
-    """Take what stays, a million objects, out of the search for garbage, which holds everything up.
+    """Exempt LiteLLM's million lasting objects from garbage collection, which would otherwise stall the event loop.
 
-    Not while a call is under way: what it holds might then never be found.
+    Not during a call, whose objects would then never be collected.
     """
     gc.collect()
     if not any(isinstance(value, Lease) for value in gc.get_objects()):
@@ -240,11 +246,11 @@ def _keyless_client(*_args: object, **_options: object) -> httpx.AsyncClient:
 
 
 def _no_blocking_client(*_args: object, **_options: object) -> NoReturn:
-    raise CallFailedError("blocking-client")  # nothing of ours uses one
+    raise CallFailedError("blocking-client")  # KeyLedger uses none
 
 
 class _NoTokens:
-    """An encoding that counts nothing."""
+    """An encoding without tokens."""
 
     def encode(self, *_args: object, **_options: object) -> list[int]:
         return []
@@ -259,7 +265,7 @@ def _discard(async_coroutine: Coroutine[Any, Any, object]) -> None:
 
 
 async def _rehearse() -> None:
-    """Call each kind of provider once against canned answers, so that what LiteLLM loads late is loaded."""
+    """Call each kind of provider once, with canned answers, so that everything LiteLLM loads lazily is loaded."""
     import litellm
 
     clients = _rehearsal_clients()
@@ -273,7 +279,7 @@ async def _rehearse() -> None:
         _dumped(await litellm.acompletion(**chat, tools=tools))
         async for chunk in await litellm.acompletion(**chat, stream=True):
             _dumped(chunk)
-        if provider.dialect is not Dialect.ANTHROPIC:  # it has none
+        if provider.dialect is not Dialect.ANTHROPIC:  # Anthropic has no embeddings
             client = clients[client_of(provider, ModelKind.EMBEDDING)]
             await litellm.aembedding(**said, client=client, input=["x"])
 

@@ -1,4 +1,4 @@
-"""Canned answers in each provider's form, for the rehearsal of libraries. They never leave the process."""
+"""Canned answers in each provider's format, for LiteLLM's rehearsal. They never leave the process."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 
 def canned_answer(request: httpx.Request) -> httpx.Response:
-    """Answer a request for a chat, plain or streamed, or for embeddings."""
+    """Answer a chat, plain or streamed, or a request for embeddings."""
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1, "input_tokens": 1, "output_tokens": 1}
     shared = {"id": "1", "created": 1, "model": "x", "usage": usage}
     if request.url.path.endswith("embeddings"):

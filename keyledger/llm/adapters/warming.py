@@ -1,8 +1,8 @@
-"""Loads, beside everything else, what the first call would wait for, and says how far that is.
+"""Loads in the background what the first call would otherwise wait for, and reports its progress.
 
-Promises: only adapters that a model of the catalogue goes through are loaded; one that does not load is logged once,
-shown, and tried again every `AGAIN_S` seconds, while what needs no adapter is served. A call that comes before the end
-waits for the same loading, so it is never done twice.
+Promises: only adapters used by a model in the catalogue are loaded; a failure is logged once, shown by `check`, and
+retried every `AGAIN_S` seconds, while everything that needs no adapter is served. A call that arrives earlier waits for
+the same loading, so nothing is loaded twice.
 """
 
 import asyncio
@@ -15,31 +15,29 @@ from api.front.services import CheckResult
 from domain.calls.models import Adapter
 
 AGAIN_S = 10.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 _log = logging.getLogger("keyledger.llm")
 
 
 class Loadable(Protocol):
-    """What has to be loaded before it can be used."""
+    """An adapter that must be loaded before use."""
 
     @property
     def warm(self) -> bool:
-        """Whether a call would find everything loaded."""
+        """Whether everything is loaded."""
         ...
 
     async def warm_up(self) -> None:
-        """Load it. Does nothing when that is done; raises whatever a broken installation raises."""
+        """Load it. Does nothing if that is done. Raises whatever a broken installation raises."""
         ...
 
 
 class Warming:
-    """A task on the event loop that loads adapters, and ends when all are loaded.
-
-    needed: says which adapters the models of the catalogue go through now.
-    """
+    """A task on the event loop that loads adapters and ends when all are loaded."""
 
     def __init__(self, adapters: Mapping[Adapter, Loadable], needed: Callable[[], Set[Adapter]]) -> None:
+        """needed: returns the adapters that the catalogue's models use now."""
         self._adapters = adapters
         self._needed = needed
         self._task: asyncio.Task[None] | None = None
@@ -47,30 +45,30 @@ class Warming:
         self._fault = ""
 
     def start(self) -> None:
-        """Begin and return; on the running event loop. Does nothing while it runs."""
+        """Start the task on the running event loop and return. Does nothing while it runs."""
         self._loop = asyncio.get_running_loop()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="warm up the language models")
 
     def look_again(self) -> None:
-        """Load what is needed now, from any thread. Does nothing before `start`."""
+        """Load what is needed now. Callable from any thread. Does nothing before `start`."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop ended first
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self.start)
 
     async def stop(self) -> None:
-        """End. What a thread has begun to import goes on there."""
+        """Cancel the task. An import that has started in a thread continues there."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     def check(self) -> CheckResult:
-        """Say whether a call finds loaded what it needs."""
+        """Return whether the next call finds its adapter loaded."""
         if not self._cold():
-            return CheckResult(True, "loaded" if Adapter.LITELLM in self._needed() else "none needs LiteLLM")
+            return CheckResult(True, "loaded" if Adapter.LITELLM in self._needed() else "no model needs LiteLLM")
         if self._fault:
-            return CheckResult(False, f"LiteLLM did not load ({self._fault}); it is tried again")
+            return CheckResult(False, f"LiteLLM did not load ({self._fault}); retrying")
         return CheckResult(False, "loading")
 
     async def _run(self) -> None:
@@ -78,10 +76,10 @@ class Warming:
             try:
                 for adapter in cold:
                     await adapter.warm_up()
-            except Exception as error:  # noqa: BLE001  an installation can be broken in any way
+            except Exception as error:  # noqa: BLE001  a broken installation can raise anything
                 fault = type(error).__name__
                 if fault != self._fault:
-                    _log.error("the adapter for language models did not load: %s; it is tried again", fault)
+                    _log.error("the adapter for language models did not load: %s; retrying", fault)
                 self._fault = fault
                 await asyncio.sleep(AGAIN_S)
 

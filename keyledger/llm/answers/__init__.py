@@ -1,1 +1,1 @@
-"""What is accepted of a provider's answer."""
+"""Checks and bounds what providers respond with, before any library parses it."""

@@ -1,7 +1,7 @@
-"""Reads JSON of unknown origin, within bounds that are checked before anything is built from it.
+"""Reads JSON from an untrusted source, within bounds that are checked before any object is built.
 
-Promises: JSON with more values than allowed is refused after a few passes over its bytes; what is returned can be
-written as JSON again: no NaN, no infinity, no nesting without measure. Raises InvalidAnswerError and nothing else.
+Promises: JSON with more values than allowed is refused after a few passes over its bytes; the result can be written as
+JSON again: no NaN, no infinity, no unbounded nesting. Raises InvalidAnswerError only.
 """
 
 import json
@@ -16,15 +16,16 @@ TOO_LARGE = "answer-too-large"
 
 
 class InvalidAnswerError(Exception):
-    """An answer is not passed on. `reason` is a code."""
+    """A response that is not passed on. `reason` is a code."""
 
     def __init__(self, reason: str) -> None:
+        """reason: such as `answer-too-large`."""
         super().__init__(reason)
         self.reason = reason
 
 
 def read_object(text: bytes, most: JsonBounds) -> dict[str, Any]:
-    """Return the object that `text` is. Raises InvalidAnswerError."""
+    """Parse `text`, which must be a JSON object. most: its bounds. Raises InvalidAnswerError."""
     _count(text, most)
     fault = NOT_USABLE
     try:
@@ -39,22 +40,22 @@ def read_object(text: bytes, most: JsonBounds) -> dict[str, Any]:
 
 
 def written(content: dict[str, Any]) -> bytes:
-    """Return the object as JSON again, in ASCII: some readers take other characters for the end of a line."""
+    """Return the object as JSON in ASCII: some parsers treat other characters as line ends."""
     return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def written_short(content: dict[str, Any]) -> bytes:
-    """Return the object as JSON again, in UTF-8 where its texts allow: that is shorter and read faster."""
+    """Return the object as JSON in UTF-8 where possible, which is shorter and faster to parse."""
     try:
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return written(content)
 
 
 def _count(text: bytes, most: JsonBounds) -> None:
-    """Count what begins or parts values outside texts. Raises InvalidAnswerError when there is more than allowed.
+    """Count brackets, braces and commas outside strings. Raises InvalidAnswerError where there are too many.
 
-    Each step is one pass in C, so that counting costs less than reading would, whatever the text.
+    Each step is one pass in C, so that counting is cheaper than parsing, whatever the text.
     """
     unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text
     parts = unescaped.split(b'"', 4 * most.values)
@@ -65,7 +66,7 @@ def _count(text: bytes, most: JsonBounds) -> None:
 
 
 def _is_plain(content: dict[str, Any]) -> bool:
-    """Say whether all numbers are finite. Raises InvalidAnswerError for what is nested too deep."""
+    """Return whether all numbers are finite. Raises InvalidAnswerError for excessive nesting."""
     level: list[Any] = [content]
     for _ in range(DEPTH_MAX):
         deeper: list[Any] = []
@@ -82,5 +83,5 @@ def _is_plain(content: dict[str, Any]) -> bool:
 
 
 def refuse_constant(_name: str) -> NoReturn:
-    """Refuse NaN and infinities, which Python reads although JSON has none. Raises ValueError."""
-    raise ValueError("no number of JSON")
+    """Refuse NaN and infinities, which Python accepts although they are not JSON. Raises ValueError."""
+    raise ValueError("not a JSON number")

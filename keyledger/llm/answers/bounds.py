@@ -1,8 +1,8 @@
-"""How large and how intricate a provider's answer may be, in proportion to what was asked.
+"""Limits on the size and complexity of a provider's response, in proportion to the request.
 
-A tenant's endpoint answers what it likes, and libraries build objects from it on the event loop that serves all
-tenants: what they are given costs milliseconds, whatever was sent. What is legitimately large, log probabilities and
-vectors, is bounded by the request and never given to them (`answers`).
+A tenant's endpoint can respond with anything, and libraries build objects from it on the event loop that serves all
+tenants. These limits keep that to milliseconds. Legitimately large values, log probabilities and vectors, are bounded
+by the request and never handed to a library (see `checking`).
 """
 
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ STREAM_EVENTS_MAX = 250_000
 EVENT_MAX = MIB
 CHAT_MAX = 4 * MIB
 UNUSUAL_MAX = MIB // 8
-"""Above it an answer has to be of the usual shape (`proportions`)."""
+"""Bytes; a larger response must have the usual shape (see `proportions`)."""
 EMBEDDINGS_MAX = 64 * MIB
 VECTOR_MAX = 128 * 1024
-"""Bytes for each vector on average: 4,096 numbers of double precision, with room to spare."""
+"""Average bytes per vector: 4,096 double-precision numbers, with room to spare."""
 TOOL_CALLS_MAX = 1_000
-"""In a whole answer; also the most of anything else that a message lists."""
+"""In a complete response; also the limit of every other list in a message."""
 DELTA_MAX = 128
-"""The same for one event of a stream, which has one or two."""
+"""The same limit for one event of a stream, which usually lists one or two."""
 USAGE_MAX = 200
-"""Counts of tokens, with their details."""
+"""Values in the token counts and their details."""
 NAME_MAX = 1024
-"""Characters of a name or an id."""
+"""Characters in a name or an id."""
 DEPTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
 class JsonBounds:
-    """The most objects and lists, and the most values of any kind, in one piece of JSON."""
+    """The limits of a JSON document. containers: objects and arrays. values: values of any kind."""
 
     containers: int
     values: int
@@ -45,10 +45,10 @@ WITH_LOGPROBS = JsonBounds(containers=200_000, values=1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds of one answer.
+    """The limits of one response.
 
-    size: bytes of the answer, in a stream of all its events. items: embeddings, 0 where none were asked for. numbers:
-    vectors are wanted as numbers, however they come.
+    size: bytes, of all events in a stream. json: of its JSON. choices: the most choices. items: the most embeddings, 0
+    for a chat. numbers: vectors are returned as numbers, even if they arrive in base64.
     """
 
     size: int = CHAT_MAX
@@ -59,7 +59,7 @@ class Bounds:
 
 
 def chat_bounds(request: Request) -> Bounds:
-    """Return the bounds of the answer to a chat."""
+    """Return the limits of the response to a chat request."""
     asked = {**request.parameters, **request.extras}
     with_logprobs = any(asked.get(name) for name in ("logprobs", "top_logprobs", "prompt_logprobs"))
     return Bounds(
@@ -70,7 +70,7 @@ def chat_bounds(request: Request) -> Bounds:
 
 
 def embeddings_bounds(request: Request) -> Bounds:
-    """Return the bounds of the answer to a request for embeddings."""
+    """Return the limits of the response to an embeddings request."""
     given = request.parameters["input"]
     several = isinstance(given, list) and not isinstance(given[0], int)
     items = len(given) if several else 1

@@ -1,8 +1,9 @@
-"""What a provider's answer looks like before any library sees it: checked, in proportion, and written anew.
+"""Checks a provider's response and rewrites it before any library sees it.
 
-Promises: what is passed on is JSON of ours within the request's bounds. Log probabilities and vectors are set aside,
-so that no library builds objects from them, and put back unchanged into what the library made of the rest.
-Raises InvalidAnswerError. The functions for whole answers may run in any thread, and none of their steps is long.
+Promises: the result is JSON written here, within the request's bounds. Log probabilities and vectors are set aside, so
+that no library builds objects from them, and are put back unchanged into what the library returns.
+Raises InvalidAnswerError. The functions for complete responses may run in any thread, and none of their steps takes
+long.
 """
 
 import base64
@@ -36,9 +37,9 @@ _FLOAT = 4  # bytes, as in OpenAI's base64
 
 @dataclass(slots=True)
 class SetAside:
-    """What was set aside from one answer, in the order of its choices or items.
+    """The values set aside from one response, in the order of its choices or items.
 
-    of_chunks: members of a stream's chunks beside their choices, as they came last.
+    of_chunks: the latest `system_fingerprint` and `service_tier` of a stream, which libraries drop.
     """
 
     logprobs: list[Any] = field(default_factory=list)
@@ -47,7 +48,7 @@ class SetAside:
     of_chunks: dict[str, str] = field(default_factory=dict)
 
     def put_back(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return `content` with what was set aside. Raises ValueError when it is not what was left of the answer."""
+        """Put the values back into `content` and return it. Raises ValueError if the counts differ."""
         for name, member, values in (("choices", "logprobs", self.logprobs), ("data", "embedding", self.vectors)):
             if any(value is not None for value in values):
                 for holder, value in zip(content[name], values, strict=True):
@@ -58,7 +59,7 @@ class SetAside:
 
 
 def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
-    """Return a whole chat answer, or any other that is no list of embeddings, as it may be passed on."""
+    """Check a complete response other than embeddings. Return it rewritten, and the values set aside."""
     content = read_object(text, bounds.json)
     choices = choices_of(content, bounds, TOOL_CALLS_MAX)
     set_aside = SetAside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
@@ -66,24 +67,24 @@ def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
     if len(rest) > UNUSUAL_MAX and not is_usual_chat(content):
         raise InvalidAnswerError(TOO_COMPLEX)
     if bounds.json is not PLAIN:
-        read_object(rest, PLAIN)  # what was asked for is set aside; the rest has to be as plain as any answer
+        read_object(rest, PLAIN)  # the log probabilities are set aside; the rest must be as simple as any response
     return rest, set_aside
 
 
 def checked_event(text: bytes, bounds: Bounds, set_aside: SetAside) -> bytes:
-    """Return the JSON of one event as it may be passed on, and note in `set_aside` what libraries leave out."""
+    """Check one event of a stream and return it rewritten. Adds what libraries drop to `set_aside`."""
     content = read_object(text, PLAIN)
     choices_of(content, bounds, DELTA_MAX)
     set_aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
-    # LiteLLM takes it for the end of the stream wherever it stands, also in a text. It stands in texts only.
+    # LiteLLM takes [DONE] for the end of the stream, even inside a string, which is the only place where JSON has it.
     return written(content).replace(DONE, DONE.replace(b"]", rb"\u005d"))
 
 
 def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
-    """Return an answer with embeddings as it may be passed on.
+    """Check a response with embeddings. Return it rewritten without its vectors, and the vectors.
 
-    Vectors are cut out before the rest is read, and read one by one: reading them all in one step would hold up every
-    other thread.
+    Vectors are cut out before the rest is parsed, and parsed one by one: parsing them in one step would block all other
+    threads.
     """
     vectors: list[Any] = []
     rest, at = [], 0
@@ -112,7 +113,7 @@ def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
 
 
 def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Yield where vectors are written. What is no vector of a sane length is left for the reader of the rest."""
+    """Yield the positions of vectors. Anything that is not a vector of a sane length is left in the rest."""
     at = text.find(_MEMBER)
     while at >= 0:
         found = _VECTOR.match(text, at)
@@ -122,12 +123,12 @@ def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
 
 
 def _taken(holder: dict[str, Any], member: str) -> Any:
-    """Return a member and take it out, or None where it is missing or null."""
+    """Remove a member and return it, or None where it is missing or null."""
     return holder.pop(member) if holder.get(member) is not None else None
 
 
 def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
-    """Return one vector: numbers, or base64 where that came and is wanted. Raises InvalidAnswerError."""
+    """Return one vector as numbers, or as base64 where it arrived so and was requested. Raises InvalidAnswerError."""
     try:
         if found[2] is not None:
             return _decoded(found[2]) if numbers else found[2].decode("ascii")
@@ -140,21 +141,21 @@ def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
 
 
 def _decoded(text: bytes) -> list[float]:
-    """Return the numbers of a vector in base64. Raises ValueError."""
+    """Decode a vector from base64, which holds 32-bit floats. Raises ValueError."""
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
         raw = b""
     if not raw or len(raw) % _FLOAT:
-        raise ValueError("no vector in base64")
+        raise ValueError("not a vector in base64")
     values = array("f", raw)
     if not math.isfinite(math.fsum(values)):
-        raise ValueError("no finite numbers")
+        raise ValueError("not finite numbers")
     return values.tolist()
 
 
 def _of(place: Any, vectors: list[Any]) -> Any:
-    """Return the vector that was cut out here. Raises InvalidAnswerError where there was none."""
+    """Return the vector cut out at this place. Raises InvalidAnswerError if there was none."""
     if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(vectors):
         raise InvalidAnswerError(NOT_USABLE)
     return vectors[place]

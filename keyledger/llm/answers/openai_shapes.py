@@ -1,7 +1,8 @@
-"""The form in which answers leave: OpenAI's JSON objects, whoever computed them.
+"""The format of responses to clients: OpenAI's JSON objects, whichever provider computed them.
 
-Promises: the model is called what the caller called it; members that clients rely on are there, null where empty;
-LiteLLM's own members are gone. Raises TypeError or KeyError for what is no such object.
+Promises: the model has the name that the caller used; members that clients rely on are present, null where empty;
+LiteLLM's own members are removed. Raises TypeError or KeyError for a malformed response.
+Source: OpenAI's API reference for chat completions and embeddings.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ _FOREIGN = frozenset({"provider_specific_fields", "citations", "stream", "cachin
 
 
 def chat_shape(body: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return a whole chat answer as it leaves."""
+    """Return a complete chat response in OpenAI's format. model: the name that the caller used."""
     choices = []
     for choice in body["choices"]:
         message = {"content": None, **_own(choice["message"])}
@@ -19,7 +20,7 @@ def chat_shape(body: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def chunk_shape(body: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return a chunk of a chat answer as it leaves."""
+    """Return a chunk of a chat response in OpenAI's format."""
     choices = [
         {"finish_reason": None, **_own(choice), "delta": _own(choice.get("delta") or {})}
         for choice in body.get("choices") or []
@@ -28,7 +29,7 @@ def chunk_shape(body: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def embeddings_shape(body: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return embeddings as they leave."""
+    """Return embeddings in OpenAI's format."""
     return {**_own(body), "object": "list", "model": model, "data": list(body["data"])}
 
 

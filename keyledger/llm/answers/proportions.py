@@ -1,7 +1,8 @@
-"""Which answers are in proportion: not only small enough, but of a shape that libraries take without complaint.
+"""Checks that a response is in proportion: not only small enough, but of a shape that libraries parse without
+complaint.
 
-What libraries build objects of, member by member, is bounded more tightly than the rest. And where a library complains
-it searches and copies the whole answer many times over, so a large answer has to be of the usual shape exactly.
+The parts from which libraries build objects, member by member, have tighter limits than the rest. Where a library
+complains, it searches and copies the whole response many times, so a large response must have exactly the usual shape.
 """
 
 from typing import Any
@@ -23,9 +24,10 @@ _BLOCKS: dict[str, dict[str, type]] = {
 
 
 def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dict[str, Any]]:
-    """Return the choices of an answer, none where it has none. `listed`: the most of what messages list.
+    """Return the choices of a response, an empty list where it has none.
 
-    Raises InvalidAnswerError for an error that is announced as an answer, and for what is out of proportion.
+    listed: the most items in all lists of its messages. Raises InvalidAnswerError for an error sent as a success, and
+    for a response out of proportion.
     """
     choices = content.get("choices") or []
     if not _are_objects(choices) or content.get("error") is not None or content.get("type") == "error":
@@ -46,7 +48,7 @@ def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dic
 
 
 def is_usual_chat(content: dict[str, Any]) -> bool:
-    """Say whether a whole chat answer is of the form that OpenAI or Anthropic document."""
+    """Return whether a complete chat response has the form that OpenAI or Anthropic document."""
     if not _is_usage(content.get("usage")):
         return False
     if "choices" not in content:
@@ -57,7 +59,7 @@ def is_usual_chat(content: dict[str, Any]) -> bool:
 
 
 def is_usual_list(content: dict[str, Any]) -> bool:
-    """Say whether a list of embeddings, its vectors set aside, has no members but the documented ones."""
+    """Return whether a list of embeddings, without its vectors, has the documented members only."""
     items = content["data"]
     return content.keys() <= _LIST and _is_usage(content.get("usage")) and all(item.keys() <= _ITEM for item in items)
 
@@ -87,7 +89,7 @@ def _is_usual_block(block: Any) -> bool:
 
 
 def _is_usage(usage: Any) -> bool:
-    """Say whether `usage` counts tokens, as far as it is there."""
+    """Return whether `usage` is missing or counts tokens."""
     if usage is None:
         return True
     counts = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
@@ -99,12 +101,12 @@ def _is_usage(usage: Any) -> bool:
 
 
 def _is(value: Any, kinds: dict[str, type]) -> bool:
-    """Say whether `value` is an object that has all these members, of these kinds."""
+    """Return whether `value` is an object with all these members, of these types."""
     return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
 
 
 def _has(holder: dict[str, Any], kinds: dict[str, type]) -> bool:
-    """Say whether these members are of these kinds, as far as they are there and not null."""
+    """Return whether these members are of these types, or missing, or null."""
     return all(isinstance(holder[name], kind) for name, kind in kinds.items() if holder.get(name) is not None)
 
 
@@ -113,5 +115,5 @@ def _are_objects(value: Any) -> bool:
 
 
 def _is_endless(holder: dict[str, Any]) -> bool:
-    """Say whether a name or an id in `holder` is a text without measure."""
+    """Return whether a name or an id in `holder` is too long."""
     return any(len(value) > NAME_MAX for name in _NAMES if isinstance(value := holder.get(name), str))

@@ -1,8 +1,9 @@
-"""Server-sent events as LLM providers use them: one JSON object in the `data` lines of each event.
+"""Parses server-sent events as LLM providers use them: one JSON object in the `data` lines of each event.
 
-Promises: yields the events in order, whatever the sizes of the pieces they came in, and holds no more than one.
-`json_events` ends at `[DONE]` or at the end of the answer. It raises ValueError for an event that is no JSON object,
-and for one that announces an error: OpenAI's have a member `error`, Anthropic's are of type `error`.
+Promises: yields the events in order, whatever the sizes of the pieces, and buffers one event at most. `json_events`
+ends at `[DONE]` or at the end of the response. It raises ValueError for an event that is not a JSON object, and for one
+that reports an error: a member `error` with OpenAI, the type `error` with Anthropic.
+Standard: WHATWG HTML, section 9.2 (server-sent events); only the `data` field is read.
 """
 
 import json
@@ -24,7 +25,7 @@ async def json_events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, A
 
 
 async def event_texts(pieces: AsyncIterator[bytes], most: int = sys.maxsize) -> AsyncIterator[bytes]:
-    """Yield the data of each event that has any. Raises InvalidAnswerError for one of more than `most` bytes."""
+    """Yield the data of each event that has any. most: the limit in bytes. Raises InvalidAnswerError above it."""
     data: list[bytes] = []
     size = 0
     async for line in _lines(pieces, most):
@@ -42,7 +43,7 @@ async def event_texts(pieces: AsyncIterator[bytes], most: int = sys.maxsize) -> 
 
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-    """Yield lines without their ends. Only line feeds end one: JSON may hold other separators as they are."""
+    """Yield lines without line ends. Only a line feed ends a line: JSON may contain other separators."""
     held: list[bytes] = []
     size = 0
     async for piece in pieces:
@@ -66,7 +67,7 @@ def _content(text: bytes) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise ValueError("an event that is no JSON object")
+        raise ValueError("an event that is not a JSON object")
     if content.get("error") is not None or content.get("type") == "error":
-        raise ValueError("an event that announces an error")
+        raise ValueError("an event that reports an error")
     return content

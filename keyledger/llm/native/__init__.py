@@ -1,1 +1,1 @@
-"""The providers' own APIs, passed through."""
+"""Passes calls to providers' own APIs through."""

@@ -1,9 +1,9 @@
-"""Which headers pass between a caller and a provider in a native call.
+"""Decides which headers pass between a caller and a provider in a native call.
 
-Promises: nothing that authenticates, identifies or routes the caller reaches the provider; nothing that names the
-account behind the key, sets state in the caller's client or sends it elsewhere comes back. What is not named here
-passes. Values with control characters or outside ASCII do not, nor names without measure.
-Standards: RFC 9110, section 7.6.1 (hop-by-hop).
+Promises: no header that authenticates, identifies or routes the caller reaches the provider; no header that names the
+account behind the key, sets state in the caller's client or redirects it comes back. Headers not listed here pass,
+except those with overlong names, or with control or non-ASCII characters in their values.
+Standard: RFC 9110, section 7.6.1 (hop-by-hop headers).
 """
 
 import re
@@ -14,7 +14,7 @@ from domain.calls.native import Headers
 
 NAMES_KEPT = 1024
 NAME_MAX = 128
-"""Bytes of a name. No header of a provider has a longer one, and what is known of names is kept."""
+"""Bytes in a name. No provider uses longer ones, and the decision for each name is cached."""
 
 _HOP_BY_HOP = (
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
@@ -33,7 +33,7 @@ _TO_PROVIDER = re.compile(
         )
     )
 )
-# Whose account it is. What is left of their limits, which carry no name, passes.
+# Names of the account. Remaining rate limits pass, because they name nothing.
 _ACCOUNT = (
     r"(?!x-ratelimit-|anthropic-ratelimit-).*(?<![a-z])"
     r"(?:organi[sz]ation|account|tenant|subscription|workspace|customer|billing|project|owner|email"
@@ -57,7 +57,7 @@ _UNFIT = re.compile(rb"[^\x20-\x7e\t]")
 
 
 def to_provider(headers: Headers) -> list[tuple[str, str]]:
-    """Return the caller's headers that the provider may see."""
+    """Return the caller's headers that may reach the provider."""
     named = _named_by_connection(headers)
     return [
         (text, value.decode("ascii"))
@@ -70,7 +70,7 @@ def to_provider(headers: Headers) -> list[tuple[str, str]]:
 
 
 def to_caller(headers: Iterable[tuple[bytes, bytes]], holds_key: Callable[[bytes], bool]) -> list[tuple[bytes, bytes]]:
-    """Return the provider's headers that a caller may see. holds_key: says whether a text has the key in it."""
+    """Return the provider's headers that may reach the caller. holds_key: returns whether a text contains the key."""
     given = [(name.lower(), value) for name, value in headers]
     named = _named_by_connection(given)
     passed = [
@@ -93,7 +93,7 @@ def _for_provider(name: bytes) -> str | None:
 
 
 _RENAMED = {"x-request-id": b"x-provider-request-id"}
-"""Support of a provider asks for its id; the name is that of ours."""
+"""A provider's support asks for its request id; the unchanged name is KeyLedger's own."""
 
 
 @lru_cache(maxsize=NAMES_KEPT)

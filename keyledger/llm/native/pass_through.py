@@ -1,9 +1,9 @@
-"""Calls in a provider's own API: the tenant's key, the caller's request, the provider's answer, nothing translated.
+"""Calls a provider's own API: the caller's request with the tenant's key, and the provider's response, untranslated.
 
-Promises: the key is resolved for the call at this moment and let go of when its answer begins; one request with it, to
-the one allowed origin (see `dispatch`). Headers pass by the rules of `native_headers`. What is passed on of an answer
-is scrubbed of the key, decoded where the provider encoded it although it was told not to. Bodies stream in both
-directions; what is held of one is a few pieces. Every failure is a ServiceError without text of a provider.
+Promises: a call resolves its key when it starts and drops it when the response starts; it sends one request with it, to
+the one allowed origin (see `dispatch`). Headers pass as `headers` decides. The key is removed from the response, which
+is decoded first if the provider compressed it against the request. Bodies stream in both directions; only a few pieces
+are buffered. Every failure is a ServiceError without text from a provider.
 """
 
 from collections.abc import AsyncIterable
@@ -31,18 +31,14 @@ from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.scrubbing import Scrubber
 
 ANSWER_MAX = 1024 * MIB
-"""Bytes of one answer: what providers keep as the largest file, with room to spare."""
+"""Bytes in one response: more than the largest file that providers store."""
 
 _DECODED = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
 _BINARY = ("audio/", "image/", "video/", "font/", "application/octet-stream", "application/pdf", "application/zip")
 
 
 class PassThrough:
-    """The providers' own APIs for one event loop. Implements `domain.calls.native.NativeApis`.
-
-    configuration: what calls that begin now are made with. lookup: how the names of tenants' endpoints are resolved,
-    by the machine when left out. meter: counts the calls that tenants' own credentials serve.
-    """
+    """The providers' own APIs for one event loop. Implements `domain.calls.native.NativeApis`."""
 
     def __init__(
         self,
@@ -52,23 +48,30 @@ class PassThrough:
         *,
         meter: UsageMeter,
     ) -> None:
+        """configuration: returns the one in force, for each new call. timeouts: limits in seconds.
+        lookup: resolves the host names of tenants' endpoints; by default the system's resolver.
+        meter: counts calls with tenants' own credentials.
+        """
         self._configuration = configuration
         self._meter = meter
         self._dispatcher = Dispatcher(lambda: configuration().rules, timeouts, lookup)
 
     async def start(self) -> None:
-        """Do nothing: calls open connections as they need them."""
+        """Do nothing: connections are opened by calls."""
 
     async def stop(self) -> None:
         """Close all connections."""
         await self._dispatcher.aclose()
 
     async def call(self, call: NativeCall) -> NativeAnswer:
-        """Send one request and return its answer as soon as that begins."""
+        """Send one request and return its response as soon as that starts.
+
+        Raises what resolution raises, InvalidRequestError for a path that is not allowed, and ProviderError.
+        """
         configuration = self._configuration()
         resolved = await configuration.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
-        # The rules may have become stricter since the endpoint was stored.
+        # The rules may have been tightened since the endpoint was stored.
         if route.tenant_endpoint and endpoint_fault(
             route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
@@ -95,7 +98,7 @@ class PassThrough:
     async def _send(
         self, lease: Lease, call: NativeCall, url: URL, route: Route, metered: MeteredCall
     ) -> NativeAnswer | ServiceError:
-        """Return the answer or what is said instead. Raises nothing with an answer at hand: its request has the key."""
+        """Return the response, or the error to raise: a traceback from here would reach the key in the request."""
         receipt = route.receipt
         try:
             headers = _headers(call, route.provider.dialect)
@@ -105,20 +108,20 @@ class PassThrough:
                 note_answer(lease.observation, answer, streaming=False)
                 if answer.headers.get("content-encoding", "").strip().lower() not in _DECODED:
                     lease.observation.failure = "answer-encoding-unknown"
-            fault = native_call_error(lease.observation, receipt)
-            if answer is not None and fault is None and lease.secret is not None:
+            failure = native_call_error(lease.observation, receipt)
+            if answer is not None and failure is None and lease.secret is not None:
                 return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, metered)
             if answer is not None:
-                answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
+                answer.close()  # a pooled connection would keep the unread body, which may repeat the key
         except CallFailedError as refused:
-            fault = ProviderUnavailableError(call.provider, str(refused))
+            failure = ProviderUnavailableError(call.provider, str(refused))
         finally:
             lease.close()
-        return fault or ProviderUnavailableError(call.provider, "no-answer")
+        return failure or ProviderUnavailableError(call.provider, "no-answer")
 
 
 class _Pieces:
-    """The rest of an answer. The call ends with it."""
+    """The rest of a response. The call ends when it does."""
 
     def __init__(self, reader: AnswerReader, observation: Observation, receipt: Receipt, metered: MeteredCall) -> None:
         self._reader = reader
@@ -150,7 +153,7 @@ def _headers(call: NativeCall, dialect: Dialect) -> list[tuple[str, str]]:
     if "user-agent" not in names:
         headers.append(("user-agent", "keyledger"))
     if call.length is not None and not isinstance(call.body, bytes):
-        headers.append(("content-length", str(call.length)))  # many providers take no body without a length
+        headers.append(("content-length", str(call.length)))  # many providers accept no body without a length
     return headers
 
 
@@ -161,7 +164,7 @@ def _content(call: NativeCall) -> bytes | AsyncIterable[bytes] | None:
 def _passed_on(
     answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float, metered: MeteredCall
 ) -> NativeAnswer:
-    assert lease.secret is not None  # noqa: S101  the caller looked
+    assert lease.secret is not None  # noqa: S101  checked by the caller
     scrubber = Scrubber(lease.secret.reveal(), text=not answer.headers.get("content-type", "").startswith(_BINARY))
     headers = to_caller(answer.raw_headers, scrubber.found_in)
     if method == "HEAD" and "content-encoding" not in answer.headers and "content-length" in answer.headers:

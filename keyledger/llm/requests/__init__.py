@@ -1,1 +1,1 @@
-"""What a caller may ask for, and where it then goes."""
+"""Checks what clients request, and computes where the request goes."""

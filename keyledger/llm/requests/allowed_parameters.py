@@ -1,7 +1,7 @@
-"""The closed tables of members that a request may have, each with its rule.
+"""The tables of parameters that a request may have, each with its rule.
 
-Vendor extras are those of the servers that our providers run. What is not listed here does not pass: a new parameter is
-one line in one table.
+The extras are those of the servers that the built-in providers run. A parameter not listed here is refused; allowing a
+new one takes one line in one table.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ Rule = tuple[Callable[[Any], bool], str]
 
 
 def is_whole(value: Any) -> bool:
-    """Say whether a value is a whole number; true and false are not."""
+    """Return whether a value is an integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -28,7 +28,7 @@ def _is_object(value: Any) -> bool:
 
 
 def is_objects(value: Any) -> bool:
-    """Say whether a value is a list of JSON objects."""
+    """Return whether a value is a list of JSON objects."""
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
@@ -84,10 +84,10 @@ CHAT: Mapping[str, Rule] = {
     "top_p": _NUMBER,
     "user": _TEXT,
 }
-"""What LiteLLM may translate for a provider."""
+"""OpenAI's parameters, which LiteLLM may translate for a provider."""
 
 CHAT_EXTRAS: Mapping[str, Rule] = {
-    # OpenAI's, but words that LiteLLM uses for itself or need no translation
+    # OpenAI's, but either reserved by LiteLLM for itself or in no need of translation
     "audio": _OBJECT,
     "metadata": _OBJECT,
     "modalities": _TEXTS,
@@ -132,7 +132,7 @@ CHAT_EXTRAS: Mapping[str, Rule] = {
     # reasoning models
     "thinking": _OBJECT,
 }
-"""What goes to the provider as it is."""
+"""Parameters that go to the provider unchanged."""
 
 EMBEDDINGS: Mapping[str, Rule] = {
     "dimensions": _COUNT,

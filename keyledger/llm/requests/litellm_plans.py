@@ -1,6 +1,7 @@
-"""Where a call to a model goes, and by which of LiteLLM's clients.
+"""Plans a call to a model: its URL, and the client that LiteLLM uses for it.
 
-A plan is computed from the model and the resolved route alone and holds no key. Its addresses are those of `address`.
+A plan is computed from the model and the resolved route only, and holds no key. Its URLs come from
+`provider_addresses`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from keyledger.llm.requests.provider_addresses import ProviderAddress, provider_
 
 
 class Client(StrEnum):
-    """Which kind of client LiteLLM takes for a provider's calls."""
+    """The kind of client that LiteLLM uses for a provider: an SDK of OpenAI's, or its own HTTP client (PLAIN)."""
 
     OPENAI = "openai"
     AZURE = "azure"
@@ -23,11 +24,11 @@ class Client(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One call's way.
+    """How one call is made.
 
-    base_url: what LiteLLM gets, without a slash at the end; client_url: what its client gets. url: where the request
-    goes, with its query.
-    litellm_model: provider prefix and name. upstream_model: the name in the request's body.
+    base_url: LiteLLM's `api_base`, without a trailing slash. client_url: the base URL of its client. url: the URL of
+    the request, with its query. litellm_model: LiteLLM's prefix and the model's name. upstream_model: the model's name
+    in the request's body.
     """
 
     provider: str
@@ -44,7 +45,7 @@ class Plan:
 
 
 def client_of(provider: Provider, kind: ModelKind) -> Client:
-    """Return the client for a provider's calls of one kind."""
+    """Return the kind of client for a provider's calls to models of `kind`."""
     if provider.dialect is Dialect.AZURE:
         return Client.AZURE
     with_sdk = kind is ModelKind.EMBEDDING and provider.litellm_embeds_with_sdk
@@ -52,7 +53,7 @@ def client_of(provider: Provider, kind: ModelKind) -> Client:
 
 
 def plan(model: Model, route: Route) -> Plan:
-    """Return how to call `model` by `route`. Raises ProviderUnavailableError where the route lacks something."""
+    """Return how to call `model` by `route`. Raises ProviderUnavailableError for an incomplete route."""
     address = provider_address(route, deployment=model.upstream_name)
     if route.provider.dialect is Dialect.AZURE:
         return _azure(model, route, address)
@@ -77,7 +78,7 @@ def _plan(model: Model, provider: Provider, address: ProviderAddress, base_url: 
 
 
 def _azure(model: Model, route: Route, address: ProviderAddress) -> Plan:
-    assert address.deployment is not None  # noqa: S101  what reaches Azure has one
+    assert address.deployment is not None  # noqa: S101  an Azure address always has one
     root = address.base.removesuffix("/v1").removesuffix("/openai")
     versionless = address.api_version is None
     return Plan(
@@ -90,7 +91,7 @@ def _azure(model: Model, route: Route, address: ProviderAddress) -> Plan:
         url=address.url(_path(model), ""),
         litellm_model=f"{route.provider.litellm_prefix}/{address.deployment}",
         upstream_model=address.deployment,
-        # Without a version in the path, Azure speaks plain OpenAI.
+        # Without a version in the query, Azure's API is OpenAI's.
         client=Client.OPENAI if versionless else Client.AZURE,
         api_version=route.api_version,
     )

@@ -1,4 +1,4 @@
-"""Where a request may go, and in which header its key does."""
+"""The origin of a request, and the header that carries its key."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from yarl import URL
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request may go. `port` is a number, also where the URL leaves it out."""
+    """Scheme, host and port of a URL. port: the scheme's default where the URL has none."""
 
     scheme: str
     host: str
@@ -16,14 +16,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class KeyHeader:
-    """How a provider wants its key: the header's name and what stands before the key."""
+    """The header that carries the key. name: in lower case. prefix: precedes the key, such as `Bearer `."""
 
     name: str
     prefix: str = ""
 
 
 def origin_of(url: URL) -> Origin:
-    """Return where a URL leads."""
+    """Return the origin of a URL."""
     return Origin(url.scheme, (url.raw_host or "").lower(), url.port or 0)
 
 

@@ -1,11 +1,11 @@
-"""Which members a client's request may have, and of which form.
+"""Checks the parameters of a client's request.
 
-Promises: what passes is JSON that can be sent, holds only members from these tables, each of the right type, and shares
-nothing with what the caller gave. LiteLLM's own control words (api_key, api_base, fallbacks, mock_response, ...) are in
-no table, so no client steers the adapter.
-Refuses: everything else, with InvalidRequestError that names each field and its rule. A name that is in no table of
-ours is repeated where it is a plain one (`domain.unknown_names`), for it may be a secret in the wrong place; a value
-never is.
+Promises: a checked request is valid JSON, has only parameters from the tables in `allowed_parameters`, each of the
+right type, and shares no object with the caller. LiteLLM's own control parameters (api_key, api_base, fallbacks,
+mock_response, ...) are in no table, so no client can steer the adapter.
+Refuses: everything else, with InvalidRequestError, which names each field and its rule. The name of an unknown
+parameter is repeated only if it is a plain one (see `domain.unknown_names`), since it may be a misplaced secret; a
+value never is.
 """
 
 import json
@@ -37,8 +37,8 @@ _ACCEPTED = "accepted are OpenAI's parameters and common extras of open model se
 class Request:
     """A checked request.
 
-    parameters: OpenAI's own, without model and stream. extras: what goes to the provider as it is, because no
-    adapter translates it. streaming: the answer is wanted in chunks.
+    parameters: OpenAI's own, without model and stream. extras: parameters that go to the provider
+    unchanged. streaming: the response is wanted in chunks.
     """
 
     parameters: dict[str, Any]
@@ -47,7 +47,7 @@ class Request:
 
 
 def chat_request(params: Json) -> Request:
-    """Return a chat request that may be sent. Raises InvalidRequestError with every fault found."""
+    """Check a chat request. Raises InvalidRequestError with every invalid field."""
     body = _sendable(params)
     faults = _messages_faults(body.get("messages"))
     stream = body.pop("stream", False)
@@ -59,7 +59,7 @@ def chat_request(params: Json) -> Request:
 
 
 def embeddings_request(params: Json) -> Request:
-    """Return an embeddings request that may be sent. Raises InvalidRequestError with every fault found."""
+    """Check an embeddings request. Raises InvalidRequestError with every invalid field."""
     body = _sendable(params)
     given = body.pop("input", None)
     faults = [] if _is_input(given) else [InvalidField("input", "must be a text, a list of texts, or token numbers")]
@@ -68,7 +68,7 @@ def embeddings_request(params: Json) -> Request:
 
 
 def _sendable(params: Json) -> dict[str, Any]:
-    """Return a copy without nulls and without the model, which the caller names apart."""
+    """Return a deep copy without nulls and without the model, which is a separate argument."""
     try:
         text = json.dumps(params, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -84,7 +84,10 @@ def _sendable(params: Json) -> dict[str, Any]:
 def _sorted(
     body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], faults: list[InvalidField]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return members and extras apart. Raises InvalidRequestError with `faults` and those found here."""
+    """Return OpenAI's parameters and the extras, separately.
+
+    Raises InvalidRequestError with `faults` and those found here.
+    """
     for name, value in body.items():
         rule = known.get(name) or extras.get(name)
         if rule is None:

@@ -1,8 +1,8 @@
-"""Where a provider's API begins and how it wants its key, for LiteLLM's calls and for native ones.
+"""The address of a provider's API and the header for its key, for LiteLLM's calls and for native ones.
 
-An address is computed from the provider's row and the resolved route alone and holds no key. Promises: every URL made
-from it lies below `base`, which is at the origin of the route's base URL and the same in each of its spellings; an
-Azure deployment and API version are the credential's own, whatever a caller names.
+An address is computed from the provider's row and the resolved route only, and holds no key.
+Promises: every URL made from it lies below `base`, which has the origin of the route's base URL and is the same for all
+spellings of it; an Azure deployment and API version always come from the credential, never from the caller.
 """
 
 import re
@@ -19,7 +19,7 @@ from domain.errors import ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, KeyHeader, Origin, origin_of
 
 ANTHROPIC_VERSION = "2023-06-01"
-"""For calls that name none; Anthropic takes none without."""
+"""The API version of calls that name none; Anthropic requires one."""
 
 _VERSIONLESS_AZURE = frozenset({"v1", "latest", "preview"})
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -30,15 +30,15 @@ _OF_THE_ACCOUNT = frozenset(
         *("responses", "threads", "uploads", "vector_stores"),
     )
 )
-"""What Azure keeps beside the deployments, by the first segment of its path. All else belongs to one."""
+"""Azure's resources outside deployments, by first path segment. Every other path belongs to a deployment."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderAddress:
-    """How to reach one provider by one route.
+    """The address of one provider by one route.
 
-    base: the address that paths are put behind, without a slash at its end. deployment, api_version: Azure's own, both
-    None elsewhere; `api_version` is None where it is part of `base`.
+    base: the URL that paths are appended to, without a trailing slash. deployment, api_version: for Azure only; without
+    an `api_version`, the API is OpenAI's own (v1).
     """
 
     origin: Origin
@@ -48,13 +48,13 @@ class ProviderAddress:
     api_version: str | None = None
 
     def url(self, path: str, query: str) -> str:
-        """Return where a native call goes. path: normalised. Raises InvalidRequestError."""
+        """Return the URL of a call. path: normalised, without a leading slash. Raises InvalidRequestError."""
         if self.deployment is None:
-            # Clients write the version into the path or into their base URL; here it is in `base` already.
+            # Clients put the version in the path or in their base URL; here `base` already has it.
             below = "" if path == "v1" else path.removeprefix("v1/")
             return _joined(self.base, below, normalised_query(query))
         if "%2F" in path:
-            raise invalid_path("must not hold escaped slashes for azure, where they could name another deployment")
+            raise invalid_path("must not contain escaped slashes for azure, where they could name another deployment")
         below = _AZURE_PREFIX.sub("", path, count=1)
         if self.api_version is None:
             return _joined(self.base, below, normalised_query(query, "api-version"))
@@ -66,9 +66,9 @@ class ProviderAddress:
 
 
 def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:
-    """Return how to reach the provider of a route. deployment: for Azure, where the route names none.
+    """Return the address of a route's provider. deployment: for Azure, if the route names none.
 
-    Raises ProviderUnavailableError where something is missing or not usable.
+    Raises ProviderUnavailableError for an incomplete route.
     """
     return _address(route.provider, route.base_url, route.api_version, route.deployment_name or deployment)
 
@@ -88,7 +88,7 @@ def _azure(
 ) -> ProviderAddress:
     if api_version is None:
         raise ProviderUnavailableError(name, "no-api-version-configured")
-    # Other names would steer LiteLLM's routing or change the path.
+    # Other names could steer LiteLLM's routing or change the path.
     if deployment is None or not _DEPLOYMENT.fullmatch(deployment):
         raise ProviderUnavailableError(name, "deployment-name-not-usable")
     if api_version in _VERSIONLESS_AZURE:

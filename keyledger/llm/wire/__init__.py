@@ -1,1 +1,1 @@
-"""The one way to a provider: with one key, to one origin, for one call."""
+"""Sends requests with their keys, and reads the responses without them."""

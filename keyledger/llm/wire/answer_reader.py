@@ -1,7 +1,7 @@
-"""Reads the answer of one call from the network, scrubbed of the key and within limits.
+"""Reads the response of one call from the network, with the key removed and within limits.
 
-Promises: what is read holds no key (see `scrubbing`); an answer that is too long, too slow or cut off ends early with
-`broken` set and the reason in `observation`. Once the end is reached or the answer dropped, no key is held here.
+Promises: what is read does not contain the key (see `scrubbing`); a response that is too long, too slow or cut off ends
+early, with `broken` set and the reason in the observation. No key is held after the end or after `drop`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from keyledger.llm.wire.scrubbing import Scrubber
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`size` in bytes; `pause` is the longest wait for a piece in seconds, `deadline` a moment of the loop's clock."""
+    """size: bytes. pause: the longest wait for a piece, in seconds. deadline: in the event loop's time, or None."""
 
     size: int
     pause: float
@@ -24,11 +24,12 @@ class Limits:
 
 
 class AnswerReader:
-    """One answer being read."""
+    """One response being read."""
 
     def __init__(
         self, answer: aiohttp.ClientResponse, observation: Observation, scrubber: Scrubber, limits: Limits
     ) -> None:
+        """answer: with its head received. observation: receives the reason when the response breaks off."""
         self._answer: aiohttp.ClientResponse | None = answer
         self._observation = observation
         self._scrubber = scrubber
@@ -37,21 +38,21 @@ class AnswerReader:
         self.broken = False
 
     async def next(self) -> bytes | None:
-        """Return the next piece, or None when there are no more."""
+        """Return the next piece, or None at the end or where the response broke off."""
         while self._answer is not None:
             piece = await self._read(self._answer)
             if self.broken:
                 self.drop()
                 return None
             if not piece:
-                self._answer = None  # read to its end, it gave its connection back
+                self._answer = None  # at its end, it has released its connection
                 return self._scrubber.finish()
             if scrubbed := self._scrubber.feed(piece):
                 return scrubbed
         return None
 
     def rest_at_hand(self) -> bytes | None:
-        """Return the rest of the answer where all of it has arrived, or None. Waits for nothing."""
+        """Return the rest of the response if all of it has arrived, else None. Does not wait."""
         answer = self._answer
         if answer is None or not answer.content.is_eof() or answer.content.exception() is not None:
             return None
@@ -69,7 +70,7 @@ class AnswerReader:
             answer.close()
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Return a piece, empty at the end. Faults are noted, not raised: their tracebacks reach the key."""
+        """Return a piece, empty at the end. Errors are noted, not raised, because their tracebacks reach the key."""
         cancelled: asyncio.CancelledError | None = None
         piece = b""
         try:
@@ -77,7 +78,7 @@ class AnswerReader:
                 piece = await answer.content.readany()
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
-        except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
+        except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(self._observation, error)
             self.broken = True
         if cancelled is not None:

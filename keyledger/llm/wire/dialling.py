@@ -1,9 +1,9 @@
-"""Which addresses a name leads to, looked up and checked in the moment of connecting.
+"""Resolves and checks host names at the moment of connecting.
 
-Promises: for a tenant's endpoint every address of the name is checked, and the connection goes to a checked one, so a
-name that changes its address between check and connection gains nothing; one bad address refuses them all. The name
-still decides which certificate is accepted. Names of tenants are looked up in threads of their own: one that is slow
-to answer, however often it is called, holds one thread, and never one that anything else waits for.
+Promises: for a tenant's endpoint every address of the name is checked, and the connection goes to a checked address, so
+changing the address between check and connection gains nothing; one forbidden address refuses the name. The name still
+decides which certificate is accepted. Tenants' names are resolved in their own threads: a slow name server occupies one
+thread per name, however often it is called, and none that anything else needs.
 """
 
 import asyncio
@@ -23,17 +23,22 @@ LOOKUPS_MAX = 32
 
 
 class ForbiddenAddressError(OSError):
-    """A name leads to an address that a tenant's endpoint must not reach. `reason` is a code."""
+    """A name resolves to an address that a tenant's endpoint must not use. `reason` is a code."""
 
     def __init__(self, reason: str) -> None:
+        """reason: such as `private-address`."""
         super().__init__(reason)
         self.reason = reason
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names for connections to endpoints that tenants chose, of self-hosted providers or of the others."""
+    """Resolves host names of endpoints that tenants chose."""
 
     def __init__(self, rules: EndpointRules, lookup: Lookup, *, self_hosted: bool = False) -> None:
+        """rules: the private hosts that are allowed.
+
+        self_hosted: the servers are the operator's or the tenant's own.
+        """
         self._rules = rules
         self._lookup = lookup
         self._self_hosted = self_hosted
@@ -41,7 +46,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of `host`. Raises ForbiddenAddressError, and OSError when there are none."""
+        """Return the addresses of `host`. Raises AddressRefusedError, and OSError if it does not resolve."""
         addresses = await self._lookup(host, port)
         for address in addresses:
             if fault := address_fault(address, host, port, self._rules, self_hosted=self._self_hosted):
@@ -49,24 +54,25 @@ class CheckedResolver(AbstractResolver):
         return [_result(host, port, address) for address in addresses]
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def addresses_of(host: str) -> Sequence[str]:
-    """Return the addresses of a name as the machine knows them, which may take long. Raises OSError."""
+    """Return the addresses of a host name from the system's resolver. Blocks. Raises OSError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class SystemLookup:
-    """Looks names up as the machine does, for one event loop.
+    """Resolves host names with the system's resolver, for one event loop.
 
-    Calls for a name that is being looked up wait for the same result. At most `most` names are looked up at a time;
-    who comes then waits for one to end, within its own time limit. A caller that gives up leaves the thread behind: a
-    lookup of the system cannot be broken off.
+    Concurrent calls for the same name share one lookup. At most `most` names are resolved at a time; further calls
+    wait, within their own time limits. A cancelled call leaves its thread running, since a system lookup cannot be
+    interrupted.
     """
 
     def __init__(self, find: Callable[[str], Sequence[str]] = addresses_of, most: int = LOOKUPS_MAX) -> None:
+        """find: blocks, and runs in a thread. most: concurrent lookups."""
         self._find = find
         self._most = most
         self._under_way: dict[str, asyncio.Future[Sequence[str]]] = {}
@@ -88,7 +94,7 @@ class SystemLookup:
             del self._under_way[host]
             if isinstance(found, OSError):
                 result.set_exception(found)
-                result.exception()  # perhaps nobody waits for it any more
+                result.exception()  # marks it as retrieved, in case all callers were cancelled
             else:
                 result.set_result(found)
 
@@ -98,12 +104,12 @@ class SystemLookup:
                 found = self._find(host)
             except OSError as error:
                 found = error
-            except Exception:  # noqa: BLE001  a name that cannot be encoded, for one
-                found = OSError("the name cannot be looked up")
+            except Exception:  # noqa: BLE001  for example a name that cannot be encoded
+                found = OSError("the name cannot be resolved")
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(end, found)
 
-        # A daemon, so that a lookup that hangs does not keep the process from ending.
+        # A daemon thread, so that a hanging lookup does not keep the process alive.
         threading.Thread(target=look_up, name="look up a tenant's endpoint", daemon=True).start()
         self._under_way[host] = result
         return result

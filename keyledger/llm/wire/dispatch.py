@@ -1,9 +1,9 @@
-"""Sends requests to providers; the only place where a key goes on the wire.
+"""Sends requests to providers; the only module that puts a key on the wire.
 
-Promises: no request leaves without a lease that is open, to another origin than the lease's, or twice under one lease;
-redirects are not followed, proxies and cookies not used. A tenant's endpoint is connected to at a checked address only.
-The connection pools are shared by all tenants and hold no key. No exception that leaves here, nor its traceback, holds
-one either.
+Promises: no request is sent without an open lease, to an origin other than the lease's, or twice under one lease;
+redirects are not followed, and proxies and cookies are not used. Connections to a tenant's endpoint go to a checked
+address only. The connection pools are shared by all tenants and hold no key. No exception raised here holds a key, nor
+does its traceback.
 """
 
 import asyncio
@@ -22,38 +22,38 @@ from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
 
 KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept: less than servers keep theirs (uvicorn, under vLLM, 5), because a request that
-meets a closing connection fails."""
+"""Seconds an idle connection is kept: fewer than servers keep theirs (uvicorn, and so vLLM, 5), because a request on a
+connection that is being closed fails."""
 
 _NOT_ADDED = ("content-type", "user-agent")
 
 
 class CallFailedError(Exception):
-    """The request was not sent, or not answered with 2xx. The lease's `seen` says what happened."""
+    """The request was not sent, or the response was not a success. The lease's observation says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits in seconds. `answer` covers a whole answer, or in a stream the wait for each piece."""
+    """Limits in seconds. answer: for a complete response, or for each piece of a stream."""
 
     connect: float = 5.0
     answer: float = 600.0
 
 
 class Dispatcher:
-    """The connection pools of one event loop.
-
-    rules: which private hosts tenants' endpoints may lead to now. lookup: how their names are resolved, by the machine
-    when left out.
-    """
+    """The connection pools of one event loop."""
 
     def __init__(
         self, rules: Callable[[], EndpointRules], timeouts: Timeouts | None = None, lookup: Lookup | None = None
     ) -> None:
+        """rules: returns the private hosts that tenants' endpoints may use now.
+
+        lookup: by default the system's resolver.
+        """
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
         self._lookup = lookup or SystemLookup()
-        # Apart: a connection opened with fewer checks, or by other rules, must not serve an address that needs more.
+        # Separate: a connection opened with fewer checks, or under other rules, must not be reused for a stricter one.
         self._pools: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
 
     @property
@@ -62,7 +62,7 @@ class Dispatcher:
         return self._timeouts.answer
 
     def deadline(self) -> float:
-        """Return when a call that begins now has to be answered, by the loop's clock."""
+        """Return the deadline of a call that starts now, in the event loop's time."""
         return asyncio.get_running_loop().time() + self._timeouts.answer
 
     async def send(
@@ -74,11 +74,12 @@ class Dispatcher:
         content: bytes | AsyncIterable[bytes] | None,
         deadline: float,
     ) -> aiohttp.ClientResponse | None:
-        """Send the request of a lease and return the answer when its head is there.
+        """Send the one request of a lease and return the response once its head has arrived.
 
-        headers: without the key; what else stands in its header is left out. Returns None where there is no answer; the
-        lease's `seen` says why. Raises CallFailedError for a request that the lease does not allow.
-        Swallows what aiohttp raises, and renews a cancellation: their tracebacks reach the headers with the key.
+        headers: without the key; the header for the key is dropped from them. deadline: in the event loop's time.
+        Returns None if there is no response; the lease's observation says why. Raises CallFailedError for a request
+        that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
+        since their tracebacks reach the headers with the key.
         """
         if reason := lease.refusal(origin_of(url)):
             if not lease.observation.sent:
@@ -99,7 +100,7 @@ class Dispatcher:
                 )
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
-        except Exception as error:  # noqa: BLE001  whatever it is, only its kind may leave
+        except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(lease.observation, error)
         if cancelled is not None:
             raise cancelled
@@ -112,7 +113,7 @@ class Dispatcher:
             await pool.close()
 
     def _check_literal(self, lease: Lease) -> None:
-        """Check an endpoint that is an address itself: resolvers are not asked about those."""
+        """Check an endpoint that is an IP address: no resolver is called for those."""
         host, port = lease.origin.host, lease.origin.port
         if address_in(host) is None:
             return
@@ -142,5 +143,5 @@ class Dispatcher:
 
 
 def _key_header(lease: Lease) -> tuple[str, str]:
-    assert lease.secret is not None  # noqa: S101  a closed lease was refused
+    assert lease.secret is not None  # noqa: S101  a closed lease has been refused
     return lease.header.name, lease.header.prefix + lease.secret.reveal()

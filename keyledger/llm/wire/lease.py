@@ -1,8 +1,8 @@
 """The right to send one request with one key to one origin, held by the task that makes the call.
 
-Promises: a lease serves exactly one request, only to its origin, only until it is closed; then it holds no key, whoever
-still has a reference. What the wire saw is noted in `seen`, in words of ours: no text of a provider is kept.
-Refuses: everything else, by saying why (`Lease.refusal`).
+Promises: a lease allows exactly one request, only to its origin, and only until it is closed; a closed lease holds no
+key, even if references to it remain. Its observation holds no text from a provider.
+Refuses: every other request; `Lease.refusal` returns the reason.
 """
 
 from dataclasses import KW_ONLY, dataclass, field
@@ -17,12 +17,12 @@ from keyledger.llm.wire.observation import Observation
 
 @dataclass(slots=True)
 class Lease:
-    """One call's right to a key.
+    """The right of one call to use a key.
 
-    checked: a tenant chose the address, so what it resolves to is checked. self_hosted: as an address of a provider
-    whose servers are one's own. streaming: the answer comes in pieces, each
-    with its own time limit; otherwise the limit covers the whole. bounds: of the answer. aside: what of it goes
-    past the libraries.
+    checked: a tenant chose the endpoint, so its addresses are checked. self_hosted: by the rules for providers whose
+    servers are the operator's or the tenant's own. streaming: the response arrives in pieces, each with its own time
+    limit; otherwise the limit covers the whole. answer: the response once it has started. bounds: limits of the
+    response. set_aside: values of the response that bypass libraries.
     """
 
     origin: Origin
@@ -38,7 +38,7 @@ class Lease:
     set_aside: SetAside = field(default_factory=SetAside)
 
     def refusal(self, origin: Origin) -> str | None:
-        """Return why a request to `origin` must not be sent under this lease, as a reason code, or None."""
+        """Return the reason code why a request to `origin` is not allowed, or None if it is."""
         if self.secret is None:
             return "lease-closed"
         if self.observation.sent:
@@ -46,10 +46,10 @@ class Lease:
         return None if origin == self.origin else "foreign-origin"
 
     def close(self) -> None:
-        """Let go of the key. An answer may still be read."""
+        """Drop the key. The response can still be read."""
         self.secret = None
 
     def drop_answer(self) -> None:
-        """Close the connection of an answer that is not read to its end. Does nothing else."""
+        """Close the connection of a response that has not been read to its end."""
         if self.answer is not None:
             self.answer.drop()

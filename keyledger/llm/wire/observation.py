@@ -1,7 +1,7 @@
-"""What the wire saw of one call, in words of ours.
+"""Records what happened to one call on the wire.
 
-Promises: numbers and reason codes only. Nothing that a provider wrote is kept but its status and its Retry-After, the
-latter as a number of seconds.
+Promises: numbers and reason codes only. Of a provider's response only the status is kept, and Retry-After as seconds.
+Standard: RFC 9110, section 10.2.3 (Retry-After).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from keyledger.llm.wire.dialling import ForbiddenAddressError
 
 RETRY_AFTER_MAX = 86_400
 
-# The first that fits decides.
+# The first match decides.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientConnectorDNSError, "name-not-resolved"),
     (aiohttp.ClientConnectorCertificateError, "certificate-not-trusted"),
@@ -28,7 +28,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(slots=True)
 class Observation:
-    """`failure` is a reason code, `retry_after` in seconds. `sent`: a request left or tried to."""
+    """The observations of one call. sent: a request was sent or about to be. retry_after: seconds. failure: a code."""
 
     sent: bool = False
     status: int | None = None
@@ -38,12 +38,12 @@ class Observation:
 
     @property
     def accepted(self) -> bool:
-        """Whether the provider answered with success, as far as seen."""
+        """Whether the provider responded with success, as far as observed."""
         return self.status is not None and 200 <= self.status < 300 and self.failure is None
 
 
 def note_answer(observation: Observation, answer: aiohttp.ClientResponse, *, streaming: bool) -> None:
-    """Note the head of an answer. `streaming`: it was to come in server-sent events."""
+    """Record the head of a response. streaming: it should consist of server-sent events."""
     observation.status = answer.status
     observation.retry_after = _seconds(answer.headers.get("retry-after", ""))
     if streaming and observation.accepted and answer.content_type != "text/event-stream":
@@ -51,7 +51,7 @@ def note_answer(observation: Observation, answer: aiohttp.ClientResponse, *, str
 
 
 def note_failure(observation: Observation, error: Exception) -> None:
-    """Note why there is no answer, or not the whole of it."""
+    """Record why there is no response, or only part of one."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, ForbiddenAddressError):
         observation.failure = cause.reason
@@ -62,7 +62,7 @@ def note_failure(observation: Observation, error: Exception) -> None:
 
 
 def _seconds(retry_after: str) -> int | None:
-    """Return a Retry-After in seconds from now, whether it was written as a number or as a date."""
+    """Return Retry-After, a number of seconds or an HTTP date, as seconds from now. None if it is malformed."""
     if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9:
         return min(int(retry_after), RETRY_AFTER_MAX)
     try:

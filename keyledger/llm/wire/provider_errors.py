@@ -1,7 +1,7 @@
-"""What went wrong, from what the wire saw: the one table from a provider's behaviour to our errors.
+"""Maps what the wire observed to KeyLedger's errors: the one table from a provider's behaviour to a response.
 
-Only 401 means that the key is bad. Promises: the error carries the provider's name, a number or a reason code, and
-nothing that the provider or a library wrote.
+Only 401 means that the provider rejected the key. Promises: an error holds the provider's name and a number or reason
+code, and no text from the provider or a library.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ _TRANSLATED = ("messages", "input", "tools", "tool_choice", "response_format", "
 
 
 def call_error(observation: Observation, receipt: Receipt, request: Request, named: Sequence[str] = ()) -> ServiceError:
-    """Return the error for a call that failed.
+    """Return the error for a failed call.
 
-    request: what was to be sent. named: the members of it that the adapter could not translate, where it said so.
+    request: what was to be sent. named: its parameters that the adapter named as untranslatable, if any.
     """
     return _observed_error(observation, receipt) or _unobserved_error(observation, receipt, request, named)
 
 
 def native_call_error(observation: Observation, receipt: Receipt) -> ServiceError | None:
-    """Return the error for a native call, or None for an answer that is passed on, also where it is a refusal.
+    """Return the error for a native call, or None for a response that is passed on, even if it reports an error.
 
-    A redirect is none: whoever follows it takes the call elsewhere. What is said about 401 must not differ from other
-    calls, and a caller must not take it for an answer to its own key.
+    Redirects are not passed on, because a client that follows one would leave the provider. A 401 is reported as for
+    other calls, and must not look to callers like a response to their own key.
     """
     status = observation.status
     if status is None or observation.failure is not None or observation.timed_out or status == 401:
@@ -71,18 +71,18 @@ def _by_class(provider: str, status: int) -> ProviderError:
 def _unobserved_error(
     observation: Observation, receipt: Receipt, request: Request, named: Sequence[str]
 ) -> ServiceError:
-    """Return the error where the wire saw nothing wrong: before a request was sent, or in a right answer."""
+    """Return the error where the wire observed none: before the request was sent, or in a successful response."""
     if observation.sent:
         return ProviderUnavailableError(receipt.provider, "answer-not-usable")
     if _is_plain(request):
         return ProviderUnavailableError(receipt.provider, "adapter-error")
-    rule = f"{receipt.provider} does not take this for this model; change it, or leave it out"
+    rule = f"is not supported by {receipt.provider} for this model; change or omit it"
     fields = named or [name for name in _TRANSLATED if name in request.parameters]
     return InvalidRequestError([InvalidField(field, rule) for field in fields])
 
 
 def _is_plain(request: Request) -> bool:
-    """Say whether nothing in the request is hard to translate, so that the error is not the client's."""
+    """Return whether the request is so simple that failing to translate it is not the client's fault."""
     if set(request.parameters) | set(request.extras) == {"input"}:
         return True
     messages = request.parameters.get("messages")

@@ -1,9 +1,9 @@
-"""The one way out for libraries: an HTTP client without keys, before the dispatcher that adds the leased key.
+"""The transport for libraries: an HTTP client without keys, in front of the dispatcher that adds the lease's key.
 
-Promises: no request leaves without a lease, or with a header that is not ours; for the rest see `dispatch`. Libraries
-see an answer with status 2xx, scrubbed of the key and of the provider's headers, checked and written anew (`answers`),
-or `CallFailedError`; what happened is in the lease's `seen`. Between two events of a stream other tasks have their
-turn. No exception that leaves here, nor its traceback, holds a key.
+Promises: no request is sent without a lease, or with headers other than those listed here; for the rest see `dispatch`.
+Libraries see a 2xx response with the key and the provider's headers removed, checked and rewritten (see `checking`), or
+CallFailedError; the lease's observation says what happened. Other tasks run between two events of a stream. No
+exception raised here holds a key, nor does its traceback.
 """
 
 import asyncio
@@ -27,17 +27,14 @@ from keyledger.llm.wire.observation import note_answer
 from keyledger.llm.wire.scrubbing import Scrubber
 
 AT_ONCE_MAX = 64 * 1024
-"""Bytes of an answer that is checked in less time than another thread takes to begin."""
+"""Bytes; checking a smaller response takes less time than starting a thread."""
 PIECE_MAX = 16 * 1024
 
 _PASSED_ON = ("accept", "anthropic-beta", "anthropic-version", "content-type")
 
 
 class Wire:
-    """The way out of one event loop, and the right to use it.
-
-    rules, lookup: as for `Dispatcher`.
-    """
+    """The transport of one event loop. Its requests need an active lease."""
 
     def __init__(
         self,
@@ -45,13 +42,15 @@ class Wire:
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
     ) -> None:
+        """rules, timeouts, lookup: as for `Dispatcher`."""
         self._dispatcher = Dispatcher(rules, timeouts, lookup)
 
     @contextmanager
     def activate(self, lease: Lease) -> Iterator[None]:
-        """Let the running call send one request through `KEYLESS_CLIENT` inside the block; then close the lease.
+        """Make `lease` the running task's active lease until the block ends, then close it.
 
-        Tasks started inside keep references to the lease, but not to the key.
+        The task can send one request through `KEYLESS_CLIENT`. Tasks started inside keep references to the lease, but
+        not to the key.
         """
         token = _ACTIVE.set((self, lease))
         try:
@@ -61,7 +60,7 @@ class Wire:
             lease.close()
 
     async def send(self, lease: Lease, request: httpx.Request) -> httpx.Response:
-        """Send a request under a lease. Raises CallFailedError."""
+        """Send a request under a lease and return the checked response. Raises CallFailedError."""
         content, deadline = await request.aread(), self._dispatcher.deadline()
         await self._begin(lease, request, content, deadline)
         if lease.answer is None:
@@ -73,9 +72,9 @@ class Wire:
         return httpx.Response(200, headers={"content-type": "application/json"}, stream=whole)
 
     async def _begin(self, lease: Lease, request: httpx.Request, content: bytes, deadline: float) -> None:
-        """Send, note what came back, and leave an answer that can be read in the lease.
+        """Send the request, record the result, and store a readable response in the lease.
 
-        Nothing is raised here with an answer at hand: its request has the key.
+        Once there is a response nothing is raised, because its request holds the key.
         """
         headers = [(name, request.headers[name]) for name in _PASSED_ON if name in request.headers]
         headers += [("accept-encoding", "identity"), ("user-agent", "keyledger")]
@@ -88,7 +87,7 @@ class Wire:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
             lease.answer = AnswerReader(answer, lease.observation, Scrubber(lease.secret.reveal()), limits)
         else:
-            answer.close()  # a kept connection would keep what nobody reads, which may repeat the key
+            answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 
     async def aclose(self) -> None:
         """Close the pools."""
@@ -99,7 +98,7 @@ _ACTIVE: ContextVar[tuple[Wire, Lease]] = ContextVar("keyledger_active_lease")
 
 
 class _WireTransport(httpx.AsyncBaseTransport):
-    """Passes each request to the wire and the lease of the call it belongs to. Keeps nothing."""
+    """Passes each request to the wire and the lease of its call. Keeps nothing."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         active = _ACTIVE.get(None)
@@ -110,19 +109,19 @@ class _WireTransport(httpx.AsyncBaseTransport):
 
 
 class _UnclosableClient(httpx.AsyncClient):
-    """A client that libraries may close as they like: there is nothing to close."""
+    """A client that libraries may close without effect, because it holds nothing."""
 
     async def aclose(self) -> None:
         pass
 
 
 KEYLESS_CLIENT = _UnclosableClient(transport=_WireTransport(), follow_redirects=False, trust_env=False)
-"""The only HTTP client that anything here uses. It may be kept for ever: it holds no key and no connection. The time
-limits are the wire's; those of httpx do not reach it."""
+"""The only HTTP client that adapters and libraries use. It can be kept for ever: it holds no key and no connection. The
+wire enforces the time limits; those of httpx have no effect."""
 
 
 async def _whole(reader: AnswerReader, lease: Lease) -> bytes:
-    """Return a whole answer as libraries may see it, and leave in the lease what they may not.
+    """Return the checked response for libraries, and set the rest aside in the lease.
 
     Raises CallFailedError.
     """
@@ -141,17 +140,17 @@ async def _whole(reader: AnswerReader, lease: Lease) -> bytes:
 
 
 async def _pieces(reader: AnswerReader) -> AsyncIterator[bytes]:
-    """Yield an answer as it comes. Raises CallFailedError where it breaks off."""
+    """Yield a response as it arrives. Raises CallFailedError where it breaks off."""
     while (piece := await reader.next()) is not None:
         for start in range(0, len(piece), PIECE_MAX):
             yield piece[start : start + PIECE_MAX]
-            await asyncio.sleep(0)  # what came already is read without waiting, and others want their turn
+            await asyncio.sleep(0)  # pieces that have arrived are read without waiting, so let other tasks run
     if reader.broken:
         raise CallFailedError("answer-broken")
 
 
 class _Events(httpx.AsyncByteStream):
-    """The events of a stream as httpx reads them, one at a time."""
+    """The events of a stream, one at a time, as httpx reads them."""
 
     def __init__(self, reader: AnswerReader, lease: Lease) -> None:
         self._reader = reader

@@ -28,7 +28,7 @@ def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> N
         "catalogue",
         "models",
     }
-    assert checks["models"]["text"] == "none needs LiteLLM"
+    assert checks["models"]["text"] == "no model needs LiteLLM"
 
 
 def of_one_model(folder: Path, how: str) -> dict[str, str]:

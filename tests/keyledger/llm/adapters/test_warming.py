@@ -76,9 +76,9 @@ def test_what_did_not_load_is_shown_logged_once_and_tried_again(
     with caplog.at_level(logging.ERROR, "keyledger.llm"):
         asyncio.run(live())
     assert broken.tries == 4
-    assert CheckResult(False, "LiteLLM did not load (ImportError); it is tried again") in shown
+    assert CheckResult(False, "LiteLLM did not load (ImportError); retrying") in shown
     assert [record.getMessage() for record in caplog.records] == [
-        "the adapter for language models did not load: ImportError; it is tried again"
+        "the adapter for language models did not load: ImportError; retrying"
     ]
 
 
@@ -88,7 +88,7 @@ def test_a_catalogue_whose_models_need_no_litellm_does_not_load_it() -> None:
     async def live() -> None:
         beside = warming_of(litellm, {Adapter.LEGACY})
         beside.start()
-        assert beside.check() == CheckResult(True, "none needs LiteLLM")
+        assert beside.check() == CheckResult(True, "no model needs LiteLLM")
         await beside.stop()
 
     asyncio.run(live())
