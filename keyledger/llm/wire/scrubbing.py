@@ -29,7 +29,7 @@ class Scrubber:
     """Removes a key from one response, piece by piece. Holds the key until `finish`."""
 
     def __init__(self, key: str, *, text: bool = True) -> None:
-        """text: False for binary content, where backslashes start no escapes; then only bytes of the key are changed."""
+        """text: False for binary content, where backslashes start no escapes; then only the key's bytes change."""
         self._forms = _forms(key) if len(key) >= KEY_MIN else ()
         self._key = key
         self._text = text
