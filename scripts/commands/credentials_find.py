@@ -4,6 +4,7 @@ Promises: the result is complete, however many pages it takes; `--json` prints i
 masked.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -68,8 +69,12 @@ def find(
     elif not found:
         say("no credentials match")
     else:
-        rows = [[_shown(one.get(name)) for name in _FOUND] for one in found]
-        print_table(Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under")), wide=wide)
+        _print(found, wide=wide)
+
+
+def _print(found: Sequence[Mapping[str, object]], *, wide: bool) -> None:
+    rows = [[_shown(one.get(name)) for name in _FOUND] for one in found]
+    print_table(Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under")), wide=wide)
 
 
 def _shown(value: object) -> str:

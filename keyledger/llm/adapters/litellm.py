@@ -13,9 +13,7 @@ import gc
 import logging
 import os
 import re
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
 from functools import lru_cache
 from typing import Any, ClassVar, NoReturn
 
@@ -24,6 +22,7 @@ import httpx
 from domain.calls.models import ModelKind
 from domain.credentials.providers import BUILT_IN, Dialect
 from domain.errors import InvalidField, InvalidRequestError
+from keyledger.llm.adapters.daemon_thread import run_in_daemon_thread
 from keyledger.llm.adapters.environment import keep_offline
 from keyledger.llm.adapters.rehearsal import canned_answer
 from keyledger.llm.requests.litellm_plans import Client, Plan, client_of
@@ -62,7 +61,7 @@ class LiteLLMAdapter:
         """
         async with self._lock:
             if not LiteLLMAdapter._ready:
-                await _in_daemon_thread(_load)
+                await run_in_daemon_thread(_load)
                 self._rehearsal = asyncio.create_task(_rehearse())
                 await asyncio.shield(self._rehearsal)
                 _freeze_loaded_objects()
@@ -177,28 +176,6 @@ def _client(kind: Client, url: str, api_version: str | None) -> Any:
             api_key=PLACEHOLDER, azure_endpoint=url, api_version=api_version, http_client=KEYLESS_CLIENT, max_retries=0
         )
     return openai.AsyncOpenAI(api_key=PLACEHOLDER, base_url=url, http_client=KEYLESS_CLIENT, max_retries=0)
-
-
-async def _in_daemon_thread(work: Callable[[], None]) -> None:
-    """Run `work` in a daemon thread, so that it does not delay the end of the process."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def finish(error: BaseException | None) -> None:
-        if not done.done():
-            done.set_result(None) if error is None else done.set_exception(error)
-
-    def run() -> None:
-        outcome: BaseException | None = None
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  it is raised where the result is awaited
-            outcome = error
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish, outcome)
-
-    threading.Thread(target=run, name="load LiteLLM", daemon=True).start()
-    await done
 
 
 def _load() -> None:
