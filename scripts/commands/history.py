@@ -27,7 +27,7 @@ def history(
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the history of a tenant's credentials, oldest first, with what each step changed."""
+    """Show a tenant's credentials over time. Oldest first, with what each step changed."""
     terms = f"tenant:{tenant_id}" + (f" provider:{provider}" if provider else "")
     with ServiceClient(url, admin_key(api_key_file)) as service:
         entries = [one for one in entries_of(service, {"q": terms}, None, "oldest") if one["action"] in _STEPS]

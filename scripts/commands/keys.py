@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # loaded only when a command runs
 
 
 def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
-    """List all keys, what still needs each, and whether it is safe to remove."""
+    """List all keys. Shows what still needs each, and whether it is safe to remove."""
     with opened_keys() as keys:
         found = keys.statuses.all()
     if as_json:

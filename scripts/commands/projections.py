@@ -11,7 +11,7 @@ from scripts.terminal.output import JsonOption, Table, WideOption, print_json, p
 
 
 def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> None:
-    """List all projections, with their lag behind the log and what stops them."""
+    """List all projections. Shows their lag behind the log and what stops them."""
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.settings.settings import load_database
     from projections.database.connections import connect, unavailable

@@ -41,7 +41,7 @@ def from_file(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the ledger with that in FILE and verify it. One transaction; every service must be stopped."""
+    """Replace the ledger with that in FILE and verify it. Stop every service first; runs in one transaction."""
     from keyledger.backup.errors import BackupError
     from keyledger.backup.restoring import restoring
     from scripts.terminal.progress import ProgressDisplay

@@ -18,7 +18,7 @@ def list_tenants(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """List tenants that have or had credentials, with the number of credentials in each state."""
+    """List tenants that have or had credentials. Shows how many credentials are in each state."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.pages(TENANTS, "tenants", {})
     if as_json:

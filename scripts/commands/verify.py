@@ -28,7 +28,7 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify the whole ledger: log, tree, audit trail, current credentials, bindings and last checkpoint."""
+    """Verify the whole ledger. Covers log, tree, audit trail, current credentials, bindings and last checkpoint."""
     from keyledger.store_verification import catch_up, verify_store
 
     with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
