@@ -1,0 +1,73 @@
+"""The prose of the project: documents, docstrings, comments and string constants, with their places."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.support.places import REPOSITORY
+
+PACKAGES = ("domain", "projections", "api", "keyledger", "scripts")
+FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs")
+_KINDS = {".py", ".md", ".sql", ".yml", ".html", ".css"}
+_CODE_SPAN = re.compile(r"`[^`\n]*`")
+
+
+@dataclass(frozen=True)
+class Prose:
+    """One piece of text. `text` has code spans blanked out, so that names in backticks are not read as prose."""
+
+    file: str
+    line: int
+    text: str
+    is_docstring: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def files() -> list[Path]:
+    """Every file whose prose people read, in a stable order."""
+    top = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*.yml"), REPOSITORY / "Makefile"]
+    inside = (file for folder in FOLDERS for file in (REPOSITORY / folder).rglob("*"))
+    return sorted(top) + sorted(file for file in inside if file.suffix in _KINDS and file.is_file())
+
+
+@cache
+def prose() -> tuple[Prose, ...]:
+    """All prose of the project."""
+    return tuple(piece for file in files() for piece in prose_of(file))
+
+
+def prose_of(file: Path) -> Iterator[Prose]:
+    """The prose of one file: of a Python file its docstrings, comments and strings with a blank, else its lines."""
+    name = file.relative_to(REPOSITORY).as_posix()
+    source = file.read_text(encoding="utf-8")
+    pieces = _of_python(source) if file.suffix == ".py" else _of_lines(source)
+    for line, text, is_docstring in pieces:
+        yield Prose(name, line, _CODE_SPAN.sub("``", text), is_docstring)
+
+
+def _of_lines(source: str) -> Iterator[tuple[int, str, bool]]:
+    for number, line in enumerate(source.splitlines(), 1):
+        yield number, line, False
+
+
+def _of_python(source: str) -> Iterator[tuple[int, str, bool]]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("# "), False
+    docstrings = set()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                docstrings.add(id(first.value))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value, id(node) in docstrings
