@@ -116,9 +116,10 @@ def envelope(stream: UUID, version: int, meta: CommandMeta, now: datetime) -> Ev
 
 
 class Clock(Protocol):
-    """Returns the time now, in UTC."""
+    """The current time, in UTC."""
 
-    def __call__(self) -> datetime: ...
+    def __call__(self) -> datetime:
+        """Return the current time, in UTC."""
 
 
 def utc_now() -> datetime:

@@ -66,7 +66,7 @@ _PIP_TO_UV = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the three commands and return the exit code."""
+    """Install or resolve the environment that `arguments` name, and return the exit code."""
     if len(arguments) != 1 or arguments[0] not in {*_LOCKS, "lock"}:
         print("usage: bootstrap.py run|test|lock")
         return 2
