@@ -39,18 +39,18 @@ bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that th
 docs: .venv/.test  ## write the pages that are generated from the code: docs/events.md
 	.venv/bin/python -c 'from domain.audit.catalogue import page; print(page(), end="")' > docs/events.md
 
-fmt: .venv/.test  ## format the code and mend what the linter can mend
+fmt: .venv/.test  ## format the code and fix what the linter can fix
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-lock:  ## resolve both lock files anew, from releases at least a week old
+lock:  ## resolve both lock files again, from releases at least a week old
 	@$(PYTHON) scripts/bootstrap.py lock
 
 clean:  ## remove what make and the tools made; the data in .data stays
 	rm -rf .venv .venv.former .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find domain projections api keyledger scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The development environment holds all that running needs, so whoever has it never switches back and forth:
+# The development environment holds all that running needs, so a developer never switches back and forth:
 # bootstrap renews the larger of the two once it is there.
 .venv/.run: $(INPUTS) requirements.lock
 	@$(PYTHON) scripts/bootstrap.py run
