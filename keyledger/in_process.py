@@ -3,9 +3,9 @@
     async with in_process() as ledger:
         answer = await ledger.complete(tenant_id, "gpt-4o", [{"role": "user", "content": "hello"}], temperature=0)
 
-Promises: the same settings, resolution, isolation and errors as the HTTP interface; nothing is kept between calls.
-Refuses: to share the process with provider keys in the environment. They are removed from it, as they are when the
-service starts, because the libraries below would use them behind our back.
+Promises: the same settings, resolution, isolation and errors as the HTTP interface; nothing is cached between calls.
+Provider keys are removed from the environment of the process, as when the service starts, because libraries that load
+later would use them.
 """
 
 import os
@@ -30,9 +30,9 @@ class InProcess:
     ) -> Answer | AnswerStream:
         """Complete a chat with the tenant's key, or with the global one where the rules allow it.
 
-        tenant_id: canonical UUID. model: a name of the catalogue. messages and params: as in OpenAI's chat completions;
-        with stream=True the answer is a stream of chunks, to be closed with `aclose` when it is not read to its end.
-        Both carry a receipt that says whose key served. Raises the errors of `domain.errors`, all ServiceError.
+        tenant_id: canonical UUID. model: a name in the catalogue. messages and params: as in OpenAI's chat completions.
+        With stream=True the answer is a stream of chunks; close it with `aclose` unless it is read to its end. Both
+        kinds of answer carry a receipt that says whose key was used. Raises ServiceError.
         """
         return await self._models.complete(tenant_id, model, {"model": model, "messages": [*messages], **params})
 
@@ -45,7 +45,7 @@ class InProcess:
 async def in_process(
     environ: MutableMapping[str, str] = os.environ, dotenv: Path | None = Path(".env")
 ) -> AsyncIterator[InProcess]:
-    """Open the ledger that the settings describe, until the block ends.
+    """Open the ledger that the settings describe; it is closed when the block ends.
 
     Raises SettingsError, StartError and StoreUnavailableError.
     """

@@ -2,4 +2,4 @@
 
 
 class StartError(Exception):
-    """The service must not start. The text names the reason and the way out; it holds no secret."""
+    """The service must not start. The text names the reason and the remedy; it contains no secret."""

@@ -1,1 +1,1 @@
-"""The parts put together: for the service, for commands, for another program, and again at a reload."""
+"""Puts the parts together: for the service, for commands, for programs that embed it, and again at a reload."""

@@ -1,4 +1,4 @@
-"""What has to hold before a configuration serves, at the start and at a reload, and what the log is told of it.
+"""Admits a configuration, at the start and at a reload: checks it against the log and the other nodes, and records it.
 
 Promises: no credential is sealed with a key before the log has that key; no node seals with a key that another running
 node does not have.
@@ -25,7 +25,7 @@ from projections.database.connections import BoundedConnection
 
 
 def admit(lasting: Lasting, configuration: Configuration) -> Configuration:
-    """Return a configuration in the form in which it may replace the present one, after recording what is new in it.
+    """Return a configuration as it may replace the present one, after recording its policy and keys where they are new.
 
     Raises StartError, StoreUnavailableError.
     """
@@ -57,5 +57,7 @@ def record(log: CredentialLog, configuration: Configuration, clock: Clock) -> No
 def _require_agreed(others: Sequence[Node], configuration: Configuration) -> Keyring | None:
     ring = configuration.keyring
     if ring is not None and (found := disagreements(others, ring)):
-        raise StartError(f"{'; '.join(found)}. Let every node know a key as ENCRYPTION_KEY_NEXT before one seals")
+        raise StartError(
+            f"{'; '.join(found)}. Configure a key as ENCRYPTION_KEY_NEXT on every node before any node seals with it"
+        )
     return ring

@@ -1,4 +1,4 @@
-"""Who runs a command on the database itself, as the log records it."""
+"""The operator who runs a command on the database itself, as the log records it."""
 
 import getpass
 import re

@@ -1,7 +1,7 @@
-"""What a service works by, as one immutable value, and the one place that holds the value in force.
+"""The configuration of a service as one immutable value, and the one place that holds the value in force.
 
-Promises: whoever needs a setting that can be read again asks for the value in force when a call begins and uses that to
-the end of the call; the value is replaced as a whole, so nobody sees half of a change. No part keeps such a setting.
+Promises: a call takes the value in force when it begins and uses it to its end. A reload replaces the value as a whole,
+so no call sees half of a change. No part keeps a setting that a reload can change.
 """
 
 import threading
@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Settings with what they name. keys: the first one seals, all open; none while tenant credentials are off."""
+    """Settings with the catalogue and keys they name.
+
+    keys: the first one seals, all of them open; none while tenant credentials are off.
+    """
 
     settings: Settings
     catalogue: Catalogue
@@ -28,23 +31,23 @@ class Configuration:
 
     @property
     def sealer(self) -> Sealer:
-        """What seals and opens; without keys, nothing."""
+        """The keyring; one that seals and opens nothing where there are no keys."""
         return self.keyring or NoKeyring()
 
     @property
     def next_id(self) -> str | None:
-        """The key id of ENCRYPTION_KEY_NEXT, while another key seals."""
+        """The key id of ENCRYPTION_KEY_NEXT while another key seals, else None."""
         coming = self.settings.next_encryption_key
         return None if coming is None or not self.keys or coming == self.keys[0] else EncryptionKey(coming).key_id
 
     def sealing_with_next(self) -> "Configuration":
-        """Return the same with ENCRYPTION_KEY_NEXT for the key that seals."""
+        """Return the same configuration with ENCRYPTION_KEY_NEXT as the key that seals."""
         keys = keys_with_next_first(self.settings)
         return replace(self, keys=keys, keyring=Keyring(keys[0], keys[1:]))
 
 
 def configuration_of(settings: Settings) -> Configuration:
-    """Return what settings lead to; ENCRYPTION_KEY seals. Raises SettingsError."""
+    """Read the catalogue and make the keyring, in which ENCRYPTION_KEY seals. Raises SettingsError."""
     catalogue = load_catalogue(settings.ai_models_file, settings.providers)
     return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings))
 
@@ -80,9 +83,9 @@ class Current(Generic[T]):
         return self._value
 
     def change(self, decide: Callable[[T], T]) -> None:
-        """Put what is decided from the value in force in its place, for all calls that begin then; one at a time.
+        """Replace the value in force by what `decide` makes of it, for calls that begin from then on.
 
-        What `decide` raises leaves everything as it is.
+        Changes are made one at a time. When `decide` raises, nothing changes.
         """
         with self._changing:
             self._value = decide(self._value)

@@ -1,7 +1,7 @@
-"""What stands between this program and its database, in one sentence, and the refusal to start because of it.
+"""Checks whether a database can be used, and says in one sentence why not.
 
-Promises: the sentence names the cause and what to do, and quotes neither the driver nor an address. A finding that does
-not stand in the way of a start is a warning.
+Promises: the sentence names the cause and the remedy, and quotes neither the driver nor an address. A finding that does
+not prevent a start is logged as a warning.
 """
 
 import logging
@@ -22,51 +22,50 @@ from projections.database.migration import migrate
 _log = logging.getLogger("keyledger.database")
 
 _REFUSALS: Mapping[Refusal, str] = {
-    Refusal.NAME_UNKNOWN: "the host that {setting} names cannot be found: check its name, or the name service",
-    Refusal.NOTHING_LISTENS: "nothing listens where {setting} leads: start the server, or check host and port",
-    Refusal.NO_ANSWER: "the server that {setting} names does not answer in time: check host, port, firewall and load",
-    Refusal.PASSWORD: "the server refuses the password in {setting}, or knows no such role: check both",
-    Refusal.PASSWORD_MISSING: "the server asks for a password and {setting} has none: add it",
+    Refusal.NAME_UNKNOWN: "the host in {setting} cannot be found: check its name and DNS",
+    Refusal.NOTHING_LISTENS: "nothing listens at the address in {setting}: start the server, or check host and port",
+    Refusal.NO_ANSWER: "the server in {setting} does not answer in time: check host, port, firewall and load",
+    Refusal.PASSWORD: "the server rejects the role or the password in {setting}: check both",
+    Refusal.PASSWORD_MISSING: "the server requires a password and {setting} has none: add it",
     Refusal.ROLE_UNKNOWN: "the role in {setting} does not exist, or may not log in: create it, or check its name",
     Refusal.DATABASE_UNKNOWN: "the database in {setting} does not exist on that server: create it, or check its name",
-    Refusal.ADDRESS_REFUSED: "the server lets nobody in from this address as that role to that database: add a line to"
+    Refusal.ADDRESS_REFUSED: "the server does not admit this address with that role and database: add a line to"
     " its pg_hba.conf",
-    Refusal.TLS_REQUIRED: "the server takes connections over TLS only: set sslmode=require or better in {setting}",
-    Refusal.TLS_FAILED: "sslmode in {setting} demands TLS, and the server has none, or a certificate that is not"
+    Refusal.TLS_REQUIRED: "the server accepts only TLS connections: set sslmode=require or stricter in {setting}",
+    Refusal.TLS_FAILED: "sslmode in {setting} requires TLS, but the server has none, or a certificate that is not"
     " trusted: check sslmode and sslrootcert",
-    Refusal.TOO_MANY_CONNECTIONS: "the server has no connection left: raise its max_connections, or put a pooler before"
-    " it",
+    Refusal.TOO_MANY_CONNECTIONS: "the server has no connection left: raise its max_connections, or put a pooler in"
+    " front of it",
     Refusal.STARTING_OR_STOPPING: "the server is starting, stopping or recovering: try again in a moment",
-    Refusal.RIGHT_TO_CONNECT: "the role in {setting} may not connect to that database: GRANT CONNECT to it",
-    Refusal.OPTIONS: "a pooler refuses the parameter options in {setting}: leave it out; time limits need none",
-    Refusal.POOLER: "a pooler refuses: it knows no such database or role, the password is wrong, or its server is down;"
-    " its log says which",
-    Refusal.READ_ONLY: "{setting} leads to a server that takes no writes, such as a standby: name the primary, or all"
-    " hosts",
+    Refusal.RIGHT_TO_CONNECT: "the role in {setting} may not connect to that database: grant it CONNECT",
+    Refusal.OPTIONS: "the pooler rejects the parameter `options` in {setting}: remove it; time limits work without it",
+    Refusal.POOLER: "the pooler refuses the connection: unknown database or role, wrong password, or its server is"
+    " down; its log says which",
+    Refusal.READ_ONLY: "the server in {setting} is read-only, such as a standby: name the primary, or list all hosts",
     Refusal.REFUSED_BY_SERVER: "the server refuses the connection; its log says why",
 }
 _FLAWS: Mapping[Flaw, str] = {
     Flaw.OLD_SERVER: "the server is older than PostgreSQL 15: upgrade it",
-    Flaw.NEWER_SCHEMA: "a newer release of KeyLedger has changed the tables of this database: run that release",
-    Flaw.RIGHTS: "the role in {setting} lacks rights: {names}; the owner gives them with grants.sql, as"
+    Flaw.NEWER_SCHEMA: "a newer release of KeyLedger has migrated this database: run that release",
+    Flaw.RIGHTS: "the role in {setting} lacks privileges: {names}; the owner grants them with grants.sql, as"
     " docs/operations.md shows",
-    Flaw.TRIGGERS: "{names} is not protected against changes: its trigger is gone or switched off; find out who did"
-    " it, then restore a backup or let the owner run: ALTER TABLE ... ENABLE ALWAYS TRIGGER",
-    Flaw.TIME_LIMITS: "time limits do not arrive at the server, so a statement could hang: look at what is between",
-    Flaw.LOCKS: "locks of a transaction do not hold, so two writers could append at once: look at what is between",
-    Flaw.UNLOGGED: "{names} would be empty after a crash of the server: ALTER TABLE ... SET LOGGED",
-    Flaw.UNSAFE_COMMIT: "an append would not wait for the disk: the function keyledger_append is not the one that this"
+    Flaw.TRIGGERS: "{names} is not protected against changes: its trigger is missing or disabled; find out who did"
+    " it, then restore a backup or have the owner run: ALTER TABLE ... ENABLE ALWAYS TRIGGER",
+    Flaw.TIME_LIMITS: "time limits do not reach the server, so a statement could hang: check what is in between",
+    Flaw.LOCKS: "transaction locks do not hold, so two writers could append at once: check what is in between",
+    Flaw.UNLOGGED: "{names} would be empty after a server crash: run ALTER TABLE ... SET LOGGED",
+    Flaw.UNSAFE_COMMIT: "an append may not wait for the disk: the function keyledger_append is not the one that this"
     " program made",
-    Flaw.UNSAFE_SERVER: "{names} is off at the server, so a power cut can lose what was acknowledged: switch it on",
+    Flaw.UNSAFE_SERVER: "{names} is off on the server, so a power failure can lose acknowledged writes: turn it on",
 }
 _WARNINGS = frozenset({Flaw.UNSAFE_SERVER})
 _NOT_IN_THE_WAY_OF_LOOKING = frozenset({Flaw.TRIGGERS, Flaw.UNLOGGED, Flaw.UNSAFE_COMMIT})
 
 
 def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
-    """Return what a person has to know of a finding, "" where all is as it has to be.
+    """Return a finding in one sentence for people, "" where the assumption holds.
 
-    setting: what gave the address.
+    setting: the name of the setting that gave the address.
     """
     if finding.flaw is None:
         return ""
@@ -75,16 +74,16 @@ def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
 
 
 def stands_in_the_way(finding: Finding, *, appends: bool = True) -> bool:
-    """Say whether nobody must start on it. appends: False for who only looks, saves, or computes views anew."""
+    """Say whether a finding prevents a start. appends: False for a command that only reads, backs up or replays."""
     if finding.flaw is None or finding.flaw in _WARNINGS:
         return False
     return appends or finding.flaw not in _NOT_IN_THE_WAY_OF_LOOKING
 
 
 def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = True) -> None:
-    """Require a database that can be served, with the tables of this program, which are made where they are missing.
+    """Require a database that can be used, and create or migrate the tables of this program.
 
-    admin_dsn: where tables are made, if not at `dsn`. appends: as in `stands_in_the_way`.
+    admin_dsn: where tables are created, if not at `dsn`. appends: as in `stands_in_the_way`.
     Raises StartError, StoreUnavailableError.
     """
     report = require_database(dsn, appends=appends)
@@ -94,13 +93,13 @@ def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = 
         migrate(admin_dsn or dsn)
         if not require_database(dsn, appends=appends).has_present_schema:
             raise StartError(
-                "the role in DATABASE_URL does not find the tables that the role in DATABASE_ADMIN_URL made: give both"
-                " the same search_path, and drop what was made in the other schema"
+                "the role in DATABASE_URL cannot see the tables that the role in DATABASE_ADMIN_URL created: give both"
+                " the same search_path, and drop the tables in the other schema"
             )
 
 
 def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool = True) -> ConnectionReport:
-    """Check a database and return what was found. Raises as `prepare_database` does."""
+    """Check a database, create nothing, and return the findings. Raises as `prepare_database` does."""
     report = check_connection(dsn)
     for finding in report.findings:
         if stands_in_the_way(finding, appends=appends):
@@ -112,7 +111,7 @@ def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool =
 
 
 def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
-    """Require only that it answers and can be served once it has tables. Raises as `prepare_database` does."""
+    """Require only a recent server that answers, whatever its tables. Raises as `prepare_database` does."""
     for finding in check_connection(dsn).findings:
         if isinstance(finding.flaw, Refusal):
             raise StoreUnavailableError(sentence_of(finding, setting))
@@ -121,14 +120,16 @@ def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
 
 
 def require_one_database(dsn: str, admin_dsn: str) -> None:
-    """Require that DATABASE_URL and DATABASE_ADMIN_URL are two ways to one database: on another, a migration, a backup
-    or the proof that a key can go would be about somebody else's ledger. Raises as `prepare_database` does."""
+    """Require that DATABASE_URL and DATABASE_ADMIN_URL lead to the same database. Raises as `prepare_database` does.
+
+    Otherwise a migration, a backup or the proof that a key is no longer needed would concern another ledger.
+    """
     if dsn == admin_dsn:
         return
     for address, setting in ((dsn, "DATABASE_URL"), (admin_dsn, "DATABASE_ADMIN_URL")):
         require_reachable(address, setting)
     if not lead_to_one_database(dsn, admin_dsn):
-        raise StartError("DATABASE_ADMIN_URL leads to another database than DATABASE_URL: let both name the same one")
+        raise StartError("DATABASE_ADMIN_URL leads to another database than DATABASE_URL: make both name the same one")
 
 
 def _warnings(report: ConnectionReport) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What a service works by and with at this moment: a configuration, and the parts that were made for it.
+"""The configuration in force and the parts made for it; a reload replaces both.
 
-Promises: those parts keep nothing, so that others can take their place when settings are read again; a call that has
-begun ends with the parts it began with. The parts that last (`Lasting`) are the same for all of them.
+Promises: these parts keep no state, so new ones can replace them at any time; a call ends with the parts it began with.
+Parts that do keep state (`Lasting`) are shared by all configurations.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from projections.database.connections import BoundedAsyncConnection, BoundedConn
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What every configuration is served with. follower: of the audit trail."""
+    """The parts that outlive a reload. follower: of the audit trail."""
 
     dsn: str
     pool: ConnectionPool[BoundedConnection]
@@ -44,7 +44,7 @@ class Lasting:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A configuration with the parts that work by it. key_work: None while tenant credentials are off."""
+    """A configuration with the parts made for it. key_work: None while tenant credentials are off."""
 
     configuration: Configuration
     view: PostgresResolutionView
@@ -56,7 +56,7 @@ class InForce:
 
 
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
-    """Make the parts that work by a configuration."""
+    """Make the parts for a configuration."""
     settings, sealer = configuration.settings, configuration.sealer
     view = PostgresResolutionView(lasting.async_pool, settings.providers)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
@@ -83,7 +83,7 @@ def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
 
 
 class Steering:
-    """Changes what is in force, and tells whom it concerns.
+    """Holds and changes the configuration in force.
 
     changed: called after each change, from any thread.
     """
@@ -98,7 +98,7 @@ class Steering:
         return self._current()
 
     def change(self, decide: Callable[[Configuration], Configuration]) -> None:
-        """Put in force what is decided from the configuration in force. Raises what `decide` raises."""
+        """Replace the configuration by what `decide` makes of it. When `decide` raises, nothing changes."""
         before = self._current().configuration
 
         def decided(now: InForce) -> InForce:
@@ -110,19 +110,19 @@ class Steering:
         self._changed()
 
     def beat(self) -> None:
-        """Seal with the next key if it is time, and tell other nodes what this one knows.
+        """Start to seal with the next key if every node has it, and publish the keys of this node.
 
         Raises StoreUnavailableError.
         """
         self.seal_with_next()
-        self._current.change(self._told)  # while nothing else can come in force, of which the others would not know
+        self._current.change(self._told)  # under the lock: what is published is what is in force
 
     def _told(self, now: InForce) -> InForce:
         self._lasting.presence.beat(now.configuration.keyring)
         return now
 
     def seal_with_next(self) -> None:
-        """Begin to seal with ENCRYPTION_KEY_NEXT once every other live node opens with it.
+        """Start to seal with ENCRYPTION_KEY_NEXT if every other live node has it.
 
         Raises StoreUnavailableError.
         """
@@ -130,7 +130,7 @@ class Steering:
             self.change(self._sealing_with_next)
 
     def _sealing_with_next(self, now: Configuration) -> Configuration:
-        """Return what seals with the next key, once other nodes know of that: one that starts then finds it."""
+        """Return the configuration that seals with the next key, once that is published for nodes that start later."""
         decided = now
 
         def decide(others: Sequence[Node]) -> Keyring | None:
@@ -143,7 +143,7 @@ class Steering:
 
 
 def sealing_with_next(configuration: Configuration, others: Sequence[Node]) -> Configuration:
-    """Return a configuration that seals with its next key, if all other nodes open with that; else the same."""
+    """Return the configuration sealing with its next key if all `others` have that key, else unchanged."""
     coming = configuration.next_id
     if coming is None or any(coming not in node.key_ids for node in others):
         return configuration

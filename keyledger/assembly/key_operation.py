@@ -36,7 +36,7 @@ from projections.database.connections import BoundedConnection
 
 @dataclass(frozen=True, slots=True)
 class KeyOperation:
-    """The parts, ready. meta: who runs the command, for the log."""
+    """The parts of key commands. meta: who runs the command, for the log."""
 
     statuses: KeyStatuses
     rotator: Rotator
@@ -51,9 +51,10 @@ class KeyOperation:
     _alone: Keyring
 
     def wait_until_sealing(self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
-        """Wait until every node seals with ENCRYPTION_KEY_NEXT, which each does a beat after the last of them got it.
+        """Wait until every node seals with ENCRYPTION_KEY_NEXT; each does within a beat after the last node got it.
 
-        tell: hears, once, of whom it waits for. Does nothing where there is no such key. Raises StoreUnavailableError.
+        tell: called once with a sentence that names the nodes it waits for. Does nothing where there is no such key.
+        Raises StoreUnavailableError.
         """
         if not self._by_next:
             return
@@ -68,15 +69,15 @@ class KeyOperation:
             pause(1)
 
     def introduce_keys(self) -> None:
-        """Record the configured keys in the log where it has not seen them. Raises StoreUnavailableError."""
+        """Record configured keys that are new to the log. Raises StoreUnavailableError."""
         introduce_keys(self._log, self._ring, self.meta, utc_now)
 
     def recorded_run(self) -> RecordedRun:
-        """Return a rotation that can be run and stopped, and that every node can be asked about."""
+        """Return a rotation that can be stopped, and whose progress every node can see."""
         return RecordedRun(self.rotator, self.records)
 
     def verify(self, watch: Watch) -> Verification:
-        """Prove that the primary key is enough. Raises as `keyledger.encryption.key_verification.verify` does."""
+        """Verify that the primary key alone is enough. Raises as `encryption.key_verification.verify` does."""
         return verify(self._dsn, self._pool, self._alone, watch)
 
 

@@ -1,8 +1,8 @@
-"""The settings' part of a rotation on one node: the next encryption key comes in, and takes the place of the former.
+"""Changes the settings file of one node for a rotation: adds the next encryption key, then makes it the only one.
 
-Promises: a key gets into the settings file only, in the form in which the present one is there: as a value, or as the
-path of a file. The former key leaves the settings only when the log says that it is retired.
-Refuses: where the settings come from the environment, which no command can change; it says what to set there.
+Promises: only the settings file is changed; a key is written there in the form that the present key has, as a value or
+as the path of a file. A former key is removed only when the log says that it is retired.
+Refuses: keys that come from the environment, which no command can change; the error says what to set there.
 """
 
 from collections.abc import Mapping, Set
@@ -20,7 +20,7 @@ PRIMARY, NEXT, PREVIOUS = "ENCRYPTION_KEY", "ENCRYPTION_KEY_NEXT", "ENCRYPTION_K
 
 
 def add_next(environ: Mapping[str, str], dotenv: Path, file: Path) -> str:
-    """Make the key in `file` the next one and return its key id. Done already, nothing is changed.
+    """Make the key in `file` the next one and return its key id. Does nothing if it already is.
 
     Raises SettingsError, StartError.
     """
@@ -40,20 +40,20 @@ def add_next(environ: Mapping[str, str], dotenv: Path, file: Path) -> str:
 
 
 def adopt_next(environ: Mapping[str, str], dotenv: Path, retired: Set[str]) -> str:
-    """Make the next key ENCRYPTION_KEY, take the former ones out, and return its key id.
+    """Make the next key ENCRYPTION_KEY, remove the former keys, and return its key id.
 
-    retired: key ids. Raises SettingsError, StartError.
+    retired: ids of the keys that the log says are retired. Raises SettingsError, StartError.
     """
     settings = load(environ, dotenv)
     coming = settings.next_encryption_key
     if coming is None:
-        raise StartError(f"there is no {NEXT}; begin with: keyledger keys add-next FILE")
+        raise StartError(f"{NEXT} is not set; begin with: keyledger keys add-next FILE")
     former = [EncryptionKey(key).key_id for key in keys_of(settings) if key != coming]
     if needed := [key_id for key_id in former if key_id not in retired]:
         raise StartError(f"not retired yet: {', '.join(needed)}; retire each with: keyledger keys retire KEY_ID")
     by_file = _is_by_file(settings, PRIMARY)
     if by_file != _is_by_file(settings, NEXT):
-        raise StartError(f"{PRIMARY} and {NEXT} are given in different forms, one as a file; adopt it by hand")
+        raise StartError(f"{PRIMARY} and {NEXT} are not both given as values or both as files; adopt the key by hand")
     suffix = "_FILE" if by_file else ""
     value = setting_in(dotenv, f"{NEXT}{suffix}") if by_file else coming.reveal()
     gone = {f"{name}{form}": None for name in (NEXT, PREVIOUS) for form in ("", "_FILE")}
@@ -62,7 +62,7 @@ def adopt_next(environ: Mapping[str, str], dotenv: Path, retired: Set[str]) -> s
 
 
 def _is_by_file(settings: Settings, name: str) -> bool:
-    """Say whether the settings file gives a key as the path of a file. Raises StartError where it gives none."""
+    """Say whether the settings file gives a key as the path of a file. Raises StartError if it gives none."""
     source = next(one.source for one in settings.resolved if one.name == name)
     if not source.startswith(DOTENV):
         raise StartError(f"{name} comes from the {source}, not from {DOTENV}: change {NEXT} and {PRIMARY} there")
@@ -74,9 +74,9 @@ def _key_in(file: Path) -> Secret:
         key = Secret(file.read_text(encoding="ascii").strip())
         EncryptionKey(key)
     except OSError as problem:
-        raise StartError(f"the file with the key cannot be read: {problem.strerror}") from None
+        raise StartError(f"cannot read the file with the key: {problem.strerror}") from None
     except ValueError:
         raise StartError(
-            "the file does not hold an encryption key; make one with: keyledger generate-encryption-key"
+            "the file does not contain an encryption key; make one with: keyledger generate-encryption-key"
         ) from None
     return key

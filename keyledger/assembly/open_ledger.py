@@ -26,7 +26,7 @@ from projections.database.connections import BoundedConnection, open_pool
 
 
 class Purpose(Enum):
-    """What a command opens the ledger for.
+    """The purpose for which a command opens the ledger.
 
     APPEND: to write events, as the service does; creates what is missing. VERIFY: to compare the log with its
     projections; creates what is missing, and accepts a log that is not protected against changes.
@@ -103,7 +103,9 @@ def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -
     else:
         report = require_database(dsn, setting, appends=False)
         if purpose is Purpose.READ and not report.has_present_schema:
-            raise StartError("the database has no schema of this version; start the service once, which brings it")
+            raise StartError(
+                "the database does not have the schema of this version; start the service once to migrate it"
+            )
     return Ledger(dsn, dsn, setting, database.data_dir, opened)
 
 

@@ -1,7 +1,7 @@
-"""What `/readyz` answers: named checks, each with a text that anybody may read.
+"""The checks behind `/readyz`, each with a name and a public text.
 
-Promises: the checks are bounded in time by the deadline of every statement; a text holds a state, a code, a position or
-a key id, and nothing else.
+Promises: the deadline of each statement bounds the time that the checks take. A text contains states, codes, positions,
+key ids and names of models, and nothing else.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class Readiness:
         with unavailable(), self._pool.connection() as connection:
             version = version_of(connection)
         if version > SCHEMA_VERSION:
-            return CheckResult(True, "of a newer release; replace this one")
+            return CheckResult(True, "of a newer release; upgrade this one")
         current = version == SCHEMA_VERSION
         return CheckResult(current, "current" if current else "of another version; restart to migrate")
 

@@ -1,9 +1,9 @@
-"""Reading the settings again while a service runs.
+"""Reloads the settings of a running service.
 
-Promises: the new settings are in force as a whole, for calls that begin then, or not at all, with every fault named;
-what only a restart can change stays as it was and is named. Keys that are new are in the log before anything is sealed
-with them, and no reload leads to a node that cannot open what another seals, or what is stored.
-Refuses: what a start would refuse. No text holds a value of a setting.
+Promises: the new settings apply as a whole, to calls that begin afterwards, or not at all, with every fault named.
+Settings that only a restart can change keep their values and are reported. New keys are in the log before anything is
+sealed with them. After a reload, this node can still open what is stored and what other nodes seal.
+Refuses: whatever a start would refuse. No text contains the value of a setting.
 """
 
 import logging
@@ -24,7 +24,7 @@ FIXED = {
     "DATA_DIR": ("data_dir",),
     "AUDIT_SIGNING_KEY": ("audit_signing_key",),
 }
-"""Settings that only a restart changes, with the fields of `Settings` they are in. `_ENABLED` is another."""
+"""Settings that only a restart changes, with their fields in `Settings`. `_ENABLED` is another."""
 
 _ENABLED = "TENANT_CREDENTIALS_ENABLED"
 _FIXED_NAMES = frozenset({*FIXED, _ENABLED})
@@ -36,11 +36,11 @@ Decide = Callable[[Configuration], Configuration]
 
 
 class Reloader:
-    """Reads again what a service was started with.
+    """Reloads the settings.
 
-    change: puts in force what is decided from the configuration in force. read: returns the settings as they are now,
-    or raises SettingsError. admit: returns a configuration as it will serve, or raises StartError. tell: makes known
-    to other nodes what this one knows.
+    change: replaces the configuration in force by what a function makes of it. read: returns the current settings or
+    raises SettingsError. admit: returns a configuration as it will serve, or raises StartError. tell: publishes this
+    node's keys to the other nodes.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Reloader:
         self._tell = tell
 
     def reload(self) -> ReloadReport:
-        """Put the settings as they are now in force. Raises ConflictError, StoreUnavailableError."""
+        """Apply the settings as they are now. Raises ConflictError, StoreUnavailableError."""
         report = ReloadReport((), ())
 
         def decide(before: Configuration) -> Configuration:
@@ -72,34 +72,34 @@ class Reloader:
             raise _refused(error.lines) from None
         except StartError as fault:
             raise _refused([str(fault)]) from None
-        with suppress(ServiceError):  # the next beat tells it
+        with suppress(ServiceError):  # the next beat publishes them
             self._tell()
-        _log.info("settings were read again; changed: %s", ", ".join(report.changed) or "nothing")
+        _log.info("settings reloaded; changed: %s", ", ".join(report.changed) or "nothing")
         for name in report.needs_restart:
-            _log.warning("%s changed, and stays as it was until a restart", name)
+            _log.warning("%s changed; the new value takes effect after a restart", name)
         for warning in report.warnings:
             _log.warning("%s", warning)
         return report
 
     def reload_or_log(self) -> None:
-        """Do the same where nobody waits for an answer: what went wrong is in the log."""
+        """Reload, and log what went wrong instead of raising it."""
         try:
             self.reload()
         except ServiceError as error:
             if error.code != ErrorCode.RELOAD_REFUSED:  # that one has been logged, line by line
-                _log.error("the settings in force stay: %s", error.code)
+                _log.error("the settings were not reloaded: %s", error.code)
 
 
 def _refused(faults: Sequence[str]) -> ConflictError:
     for fault in faults:
-        _log.error("the settings in force stay: %s", fault)
+        _log.error("the settings were not reloaded: %s", fault)
     return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings in force stay: {'; '.join(faults)}")
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:
-    """Return the settings that were read, with those of before that only a restart changes.
+    """Return the settings that were read, except that those which only a restart changes keep their former values.
 
-    They keep what they were resolved to, so that each reload tells how they differ from what is in force.
+    `resolved` keeps the former values too, so every later reload reports the difference again.
     """
     was = {one.name: one for one in before.resolved}
     resolved = tuple(was.get(one.name, one) if one.name in _FIXED_NAMES else one for one in read.resolved)
@@ -107,7 +107,7 @@ def _with_fixed(read: Settings, before: Settings) -> Settings:
     fixed = {field: getattr(before, field) for fields in FIXED.values() for field in fields}
     if read.policy.tenant_credentials == before.policy.tenant_credentials:
         return replace(read, **fixed)
-    # The keys belong to the switch: without it they are not even read.
+    # Keys are not read while the feature is off, so they stay with the switch.
     policy = replace(read.policy, tenant_credentials=before.policy.tenant_credentials)
     keys = ("encryption_key", "next_encryption_key", "previous_encryption_keys")
     return replace(read, policy=policy, **fixed, **{field: getattr(before, field) for field in keys})

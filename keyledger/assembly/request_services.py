@@ -1,4 +1,4 @@
-"""What the HTTP interface is given: for each request, the services of the configuration in force when it begins."""
+"""The services of the HTTP interface: each request gets those of the configuration in force when it begins."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -50,7 +50,7 @@ class RequestServices:
         self._made = (now := steering(), self._services_of(now))
 
     def __call__(self) -> Services:
-        """Return them."""
+        """Return the services."""
         now, (made_for, services) = self._steering(), self._made
         if now is not made_for:
             services = self._services_of(now)

@@ -1,8 +1,8 @@
-"""What an operator does about a log that contradicts its anchor: look, and accept.
+"""Shows how a log contradicts its anchor, and lets an operator accept the log as it is.
 
-Promises: accepting is recorded in the log, then the last checkpoint is put aside, so that signing begins anew, then the
-anchor is renewed; so a crash between any two leaves the start refused and the operator accepts again.
-Refuses: nothing of its own; what is found is for an operator to judge.
+Promises: accepting appends an event, then sets the last checkpoint aside so that signing starts over, then renews the
+anchor. After a crash between two of these steps the service still refuses to start, and the operator accepts again.
+Whether the log should be accepted is for the operator to judge.
 """
 
 from psycopg_pool import ConnectionPool
@@ -17,7 +17,7 @@ from projections.database.connections import BoundedConnection
 
 
 class Restore:
-    """The restore that a log and the anchor of one DATA_DIR tell of."""
+    """A restore that was noticed because the log contradicts the anchor in DATA_DIR."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], log: EventLog, file: AnchorFile, clock: Clock) -> None:
         self._pool = pool
@@ -26,16 +26,16 @@ class Restore:
         self._clock = clock
 
     def found(self) -> Contradiction | None:
-        """Return what a start would be refused for and an operator may accept, None when the log is as recorded.
+        """Return the contradiction that prevents a start and that an operator may accept; None if there is none.
 
-        Raises StartError for what cannot be accepted, StoreUnavailableError.
+        Raises StartError for a contradiction that cannot be accepted, StoreUnavailableError.
         """
         return contradiction_of(self._pool, self._file)
 
     def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
-        """Record that the log is accepted as it is, give up the checkpoint of what it was, and renew the anchor.
+        """Record that the log is accepted, set aside the checkpoint of the former log, and renew the anchor.
 
-        Raises VersionConflictError when somebody else accepted meanwhile, StoreUnavailableError, OSError when DATA_DIR
+        Raises VersionConflictError when someone else accepted meanwhile, StoreUnavailableError, OSError when DATA_DIR
         cannot be written.
         """
         last = self._log.last(RESTORE_STREAM)

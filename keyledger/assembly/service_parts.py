@@ -37,7 +37,7 @@ from projections.database.connections import make_async_pool, open_pool
 
 @dataclass(frozen=True, slots=True)
 class LogParts:
-    """What writes into the log besides commands, and what watches that it only grows."""
+    """Record refused requests and reads of the audit in the log, and watch that the log only grows."""
 
     recorder: AuditRecorder
     watch: LogWatch
@@ -45,7 +45,7 @@ class LogParts:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionParts:
-    """What keeps the projections that follow the log near its head, and what replays any of them."""
+    """Keep the projections that follow the log near its head, and replay any projection."""
 
     trail: BackgroundCatchUp
     tree_follower: CatchUp
@@ -55,7 +55,7 @@ class ProjectionParts:
 
 @dataclass(frozen=True, slots=True)
 class ProofParts:
-    """What signs checkpoints, and proves from the tree."""
+    """Sign checkpoints and make proofs from the tree."""
 
     transparency: Transparency
     signing: Checkpointing
@@ -63,7 +63,7 @@ class ProofParts:
 
 @dataclass(frozen=True, slots=True)
 class CallParts:
-    """What calls language models, and counts the calls."""
+    """Call language models and count the calls."""
 
     usage: PostgresCredentialUsage
     meter: UsageMeter
@@ -73,7 +73,7 @@ class CallParts:
 
 @dataclass(frozen=True, slots=True)
 class EncryptionParts:
-    """What makes this node known to the others, and what rotates. rotations: None while tenant credentials are off."""
+    """Make this node known to the others, and rotate keys. rotations: None while tenant credentials are off."""
 
     heartbeat: Heartbeat
     rotations: Rotations | None
@@ -81,7 +81,7 @@ class EncryptionParts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
-    """All of them."""
+    """All parts of a service that outlive a reload."""
 
     lasting: Lasting
     log: LogParts
@@ -93,7 +93,7 @@ class ServiceParts:
     def in_order(self) -> Parts:
         """Return what runs, in the order in which it starts; it stops in the reverse order.
 
-        A node is known to the others before it serves, and until nothing of it writes any more. Parts that append to
+        A node is known to the others from before it serves until after its last write. Parts that append to
         the log come after its watch and the signing, so that the anchor and the last checkpoint include their last
         event. Parts that call models come after the meter, so that calls cut off at the end are counted.
         """

@@ -1,8 +1,8 @@
-"""What must hold before the service starts: our own packages, a log that only grew, the key of every live credential.
+"""Checks before a start: our own packages, a log that only grew, the key of every live credential.
 
-Refuses: to start when `domain`, `projections` or `api` come from another distribution (their names are generic, and
+Refuses to start when `domain`, `projections` or `api` come from another distribution (their names are generic, and
 another package of the same name would win silently), when the log contradicts what was recorded of it in DATA_DIR, and
-when a live credential is sealed under a key that is not in the ring, unless the operator says that the key is lost.
+when a live credential is sealed under a key that is not configured, unless the operator declares the key lost.
 """
 
 import importlib
@@ -23,7 +23,7 @@ _LIVE = "SELECT key_id, count(*) AS live FROM current_credentials WHERE token IS
 
 
 def require_own_packages() -> None:
-    """Raise StartError unless our packages load from beside this one."""
+    """Raise StartError unless our packages load from the folder of this one."""
     home = Path(keyledger.__file__).resolve().parent.parent
     foreign = [name for name in _PACKAGES if _home_of(name) != home]
     if foreign:
@@ -34,23 +34,23 @@ def require_own_packages() -> None:
 
 
 def require_same_log(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
-    """Raise StartError when the log went backwards or was rewritten. Raises StoreUnavailableError."""
+    """Raise StartError when the log lost events or was rewritten. Raises StoreUnavailableError."""
     found = contradiction_of(pool, file)
     if found is not None:
         raise StartError(
-            f"{found.detail}. What was written since is gone: restore a newer backup, or accept the log as it is with:"
+            f"{found.detail}. Later events are lost: restore a newer backup, or accept the log as it is with:"
             " keyledger restore accept"
         )
 
 
 def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> Contradiction | None:
-    """Return how the log contradicts its anchor where an operator may accept that; raise StartError where not."""
+    """Return how the log contradicts its anchor, or None. Raises StartError where the anchor is unreadable."""
     try:
         _, found = look(pool, file.read())
     except UnreadableFileError:
         raise StartError(
-            f"{file.path} holds the last known state of the log and cannot be read. Put it back, or make it readable;"
-            " if you know what became of it, delete it: the next start writes another"
+            f"{file.path} records the last known state of the log and cannot be read. Restore the file or make it"
+            " readable; if you know what happened to it, delete it: the next start writes a new one"
         ) from None
     return found
 

@@ -1,10 +1,10 @@
 """Backup and restore of one ledger, by PostgreSQL's own programs.
 
-Promises: a dump holds what the database held at one moment, and is read back and compared with the log of that moment
-before it counts. A restore replaces everything or nothing, in one transaction, and refuses what is no such dump before
-it touches anything. Passwords reach the programs through their environment alone; what they say is not repeated, since
-it may quote anything.
-Survives: killed at any point, of either nothing half done is left, and it can be run again.
+Promises: a dump holds the database as it was at one moment; it is read back and compared with the log of that moment
+before it is reported as made. A restore replaces everything or nothing, in one transaction, and refuses any other file
+before it changes anything. Passwords reach the programs through their environment alone; their output is not repeated,
+since it may quote anything.
+Survives: when either is killed at any point, nothing half done remains, and it can be run again.
 """
 
 from keyledger.backup.dump import Contents, LogEnd, back_up, read_dump

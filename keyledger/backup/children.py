@@ -1,4 +1,4 @@
-"""Programs that never outlive the block that runs them."""
+"""Runs programs that never outlive the block that runs them."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ def running(
     stdout: int,
     stderr: int = subprocess.DEVNULL,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program while the block lasts, which waits for its end. Left by an error, it is killed."""
+    """Run a program, and wait for its end when the block ends. When the block raises, the program is killed."""
     with subprocess.Popen(
         command,
         env=programs.environment,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        start_new_session=True,  # Ctrl-C is for us, and we end it
+        start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the program
     ) as process:
         try:
             yield process

@@ -1,8 +1,8 @@
-"""Making a dump, and reading one.
+"""Makes a dump, and reads one.
 
-The dump is made of an exported snapshot whose log was counted, so that both are of one moment while services go on
-writing. Reading goes through all of it, as a restore would, and takes nothing on trust but PostgreSQL's own pg_restore.
-Which services run at the moment, and copies of views that are being made, are not part of a backup.
+The dump is made from an exported snapshot in which the log was counted, so both are of the same moment while services
+keep writing. Reading goes through the whole dump, as a restore would, and trusts nothing but PostgreSQL's pg_restore.
+The list of running nodes and the unfinished copies of projections are not part of a backup.
 """
 
 import re
@@ -24,7 +24,7 @@ _COPY = re.compile(rb'COPY (?:"?\w+"?\.)?"?(\w+)"? \(([^)]*)\) FROM stdin;')
 _END = b"\\.\n"
 
 Told = Callable[[str, int, int], None]
-"""Told(step, done, total): how far it is."""
+"""Called with (step, done, total) as the work proceeds; total is 0 where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LogEnd:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a dump holds. schema: version of its tables."""
+    """The contents of a dump. schema: the version of its tables."""
 
     end: LogEnd
     schema: int
@@ -46,7 +46,7 @@ class Contents:
 def back_up(dsn: str, programs: Programs, file: Path, told: Told) -> LogEnd:
     """Write a dump of the database into a file, read it back, and return the end of its log.
 
-    Raises BackupError, StoreUnavailableError; what `told` raises ends it.
+    Raises BackupError, StoreUnavailableError, and what `told` raises.
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -78,11 +78,11 @@ def _dump(programs: Programs, snapshot: str, file: Path, told: Told) -> None:
                 break
             told("bytes written", file.stat().st_size, 0)
     if process.returncode != 0:
-        raise BackupError("pg_dump failed, most likely because the role may not read every table; nothing was written")
+        raise BackupError("pg_dump failed, probably because the role may not read every table; nothing was written")
 
 
 def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
-    """Read all of a dump and return what it holds. Raises BackupError for one that is damaged or of something else."""
+    """Read a whole dump and return its contents. Raises BackupError if it is damaged or not a dump of a ledger."""
     file.seek(0)
     command = programs.command("pg_restore", "--file=-")
     with running(command, programs, stdin=file.fileno(), stdout=subprocess.PIPE) as process:
@@ -90,12 +90,12 @@ def read_dump(programs: Programs, file: IO[bytes], told: Told) -> Contents:
         reading = _Reading(told)
         reading.take(process.stdout)
     if process.returncode != 0:
-        raise BackupError("it is no dump of pg_dump --format=custom, or it is damaged", about_file=True)
+        raise BackupError("it was not written by pg_dump --format=custom, or it is damaged", about_file=True)
     return reading.contents()
 
 
 class _Reading:
-    """Goes through a dump as SQL and notes what the tables that matter hold."""
+    """Reads a dump as SQL and counts the rows of the tables that matter."""
 
     def __init__(self, told: Told) -> None:
         self._told = told
@@ -119,9 +119,9 @@ class _Reading:
                     self._highest.setdefault(table, 0)
 
     def contents(self) -> Contents:
-        """Return what was found. Raises BackupError where it is not a ledger."""
+        """Return the contents. Raises BackupError if they are not a ledger."""
         if set(self._highest) != set(_COUNTED):
-            raise BackupError("it is a dump of another database: there is no ledger in it", about_file=True)
+            raise BackupError("it is a dump of another database: it contains no ledger", about_file=True)
         return Contents(LogEnd(self._events, self._highest[EVENTS_TABLE]), self._highest["keyledger_schema"])
 
     def _note(self, table: str, number: int) -> None:

@@ -2,7 +2,7 @@
 
 
 class BackupError(Exception):
-    """A backup cannot be made or restored; nothing was changed. The text says why; it holds no secret.
+    """A backup cannot be made or restored; nothing was changed. The text says why; it contains no secret.
 
     about_file: whether the text is about the file that is to be restored, and does not name it.
     """

@@ -1,8 +1,8 @@
-"""Which pg_dump, pg_restore and psql serve a database, and how they are run.
+"""Finds the pg_dump, pg_restore and psql for a database, and runs them.
 
-Promises: they are at least as new as the server; a connection that is encrypted for us is not made in clear by them.
-Those that come along with the embedded PostgreSQL are taken where they will do; they know no TLS. Of our environment
-they see what PostgreSQL's own library reads, and nothing else: no encryption key.
+Promises: they are at least as new as the server, and use TLS where this process does. The programs of the embedded
+PostgreSQL are preferred where they suffice; they do not support TLS. The programs get only those variables of the
+environment that PostgreSQL's own library reads: no encryption key.
 """
 
 import os
@@ -35,21 +35,21 @@ class Programs:
     _environment: Mapping[str, str]
 
     def command(self, program: str, *arguments: str) -> list[str]:
-        """Return how to run one that does not connect."""
+        """Return the command line of a program that does not connect."""
         return [str(self.folder / program), *arguments]
 
     def connecting(self, program: str, *arguments: str) -> list[str]:
-        """Return how to run one on the database. Its password is in `environment`."""
+        """Return the command line of a program that connects to the database. The password is in `environment`."""
         return self.command(program, "--no-password", f"--dbname={self._address}", *arguments)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What each of them sees."""
+        """The environment of each program."""
         return dict(self._environment)
 
 
 def programs_of(dsn: str, setting: str) -> Programs:
-    """Return the programs for the database of a libpq URL or parameter list. setting: what gave it.
+    """Return the programs for the database of a libpq URL or parameter list. setting: the setting that gave it.
 
     Raises BackupError, StoreUnavailableError.
     """
@@ -59,7 +59,7 @@ def programs_of(dsn: str, setting: str) -> Programs:
     with unavailable(), connect_bounded(dsn) as connection:
         if connection.pooled:
             raise BackupError(
-                f"this needs a session of its own, and {setting} leads to a pooler: set DATABASE_ADMIN_URL to the"
+                f"this needs a direct connection, but {setting} leads to a pooler: set DATABASE_ADMIN_URL to the"
                 " server's own address"
             )
         folder = _folder_for(connection)
@@ -70,7 +70,7 @@ def programs_of(dsn: str, setting: str) -> Programs:
 
 def _folder_for(connection: BoundedConnection) -> Path:
     needed, encrypted = connection.info.server_version // 10000, bool(connection.pgconn.ssl_in_use)
-    candidates: list[Path] = [] if encrypted else list(_those_that_come_along())
+    candidates: list[Path] = [] if encrypted else list(_embedded_programs())
     for folder in [*candidates, *_installed()]:
         if _major_version(folder) >= needed:
             return folder
@@ -80,7 +80,7 @@ def _folder_for(connection: BoundedConnection) -> Path:
     )
 
 
-def _those_that_come_along() -> Iterator[Path]:
+def _embedded_programs() -> Iterator[Path]:
     try:
         yield folder_of_programs()
     except StoreUnavailableError:

@@ -1,7 +1,7 @@
-"""Putting the contents of a dump in the place of what a database holds, in one transaction.
+"""Replaces the contents of a database by those of a dump, in one transaction.
 
-pg_restore turns the dump into SQL and psql carries it out; the word that makes it count is sent only when the first has
-ended well and the events have been counted. Whichever of the three processes is killed, the server undoes the rest.
+pg_restore turns the dump into SQL and psql runs it. COMMIT is sent only after pg_restore ended without an error and the
+events were counted. Whichever of the three processes is killed, the server rolls back.
 """
 
 import re
@@ -20,8 +20,8 @@ _CODE = re.compile(rb"ERROR:\s+([0-9A-Z]{5})")
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
 _NEWER = 170000
 _REASONS = {
-    "42704": "it names a role that this server has not: create that, or give --without-roles",
-    "42501": "the role may not replace the tables: name their owner in DATABASE_ADMIN_URL",
+    "42704": "it names a role that this server does not have: create it, or give --without-roles",
+    "42501": "the role may not replace the tables: use their owner in DATABASE_ADMIN_URL",
     "53100": "the server's disk is full",
     "P0001": "the events that arrived are not those of the dump",
 }
@@ -30,8 +30,8 @@ _REASONS = {
 def replace_by(file: IO[bytes], contents: Contents, programs: Programs, told: Told, *, without_roles: bool) -> None:
     """Replace the ledger of a database by that of a dump, whose `contents` were read before.
 
-    without_roles: leave out who owns the tables and who has which rights on them. Raises BackupError, and what `told`
-    raises; the database is then as it was.
+    without_roles: do not restore owners and privileges. Raises BackupError, and what `told` raises; the database is
+    then unchanged.
     """
     file.seek(0)
     roles = ["--no-owner", "--no-privileges"] if without_roles else []
@@ -53,7 +53,7 @@ def replace_by(file: IO[bytes], contents: Contents, programs: Programs, told: To
                 writer.stdin.write(b"COMMIT;\n" if said == _COUNTED else b"")
             writer.stdin.close()
         except BrokenPipeError:
-            pass  # psql ended; its code tells
+            pass  # psql ended; its exit code says why
         said += writer.stderr.read()
     if writer.returncode != 0 or reader.returncode != 0:
         raise BackupError(f"nothing was restored: {_reason(said)}")
@@ -79,12 +79,12 @@ def _statements(lines: IO[bytes], server_version: int, told: Told) -> Iterator[b
 
 
 def _tables() -> list[str]:
-    """Return the tables of every release so far: those of a newer one than the dump's go, too."""
+    """Return the tables of every release so far, because those newer than the dump are removed too."""
     return [name for file in SCHEMA for name in _OURS.findall(statements_of(file))]
 
 
 def _count(contents: Contents) -> bytes:
-    """Return what fails where events are missing, and is answered with a word otherwise."""
+    """Return SQL that fails if events are missing, and otherwise writes one word to stderr."""
     end = contents.end
     return _COUNT.replace("EVENTS", str(end.events)).replace("LAST", str(end.position)).encode() + _SAY_COUNTED
 

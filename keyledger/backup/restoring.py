@@ -1,8 +1,8 @@
-"""A restore from a file, from the first look to the verification.
+"""A restore from a file: check, replace, verify.
 
-Promises: the order is look, refuse, replace, verify; nothing is touched before all that can be known is known.
-Refuses: a database on which a service runs, a dump of tables that a newer release made. DATABASE_URL or
-DATABASE_ADMIN_URL, and DATA_DIR, are all that is read: no key is needed.
+Promises: nothing is changed before every check has passed. Of the settings only DATABASE_URL, DATABASE_ADMIN_URL and
+DATA_DIR are read; no key is needed.
+Refuses: a database that a running service uses, and a dump made by a newer release.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ from projections.database.migration import SCHEMA_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """A restore that nothing stands in the way of. contents: of the dump. replaces: what goes, for people."""
+    """A restore whose checks have passed. contents: of the dump. replaces: a sentence about what it will replace."""
 
     contents: Contents
     replaces: str
@@ -39,25 +39,25 @@ class Restoration:
     _programs: Programs
 
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
-        """Replace the ledger, and bring its tables to this release. Raises BackupError, StoreUnavailableError."""
+        """Replace the ledger, and migrate its tables to this release. Raises BackupError, StoreUnavailableError."""
         replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
         prepare_database(self._dsn, appends=False)
 
     def verify(self, told: Told) -> tuple[StoreVerdict, Contradiction | None]:
-        """Return what `keyledger verify` finds without keys, and how the log contradicts what this node recorded.
+        """Verify the ledger without keys, and return the verdict and how the log contradicts this node's anchor.
 
         Raises StoreUnavailableError.
         """
         with closing(open_pool(self._dsn)) as pool, TemporaryDirectory() as without_checkpoint:
             catch_up(pool)
-            # The kept checkpoint is for whoever accepts: an older backup contradicts it, as it does the anchor.
+            # Not with the kept checkpoint: like the anchor, it contradicts an older backup until the operator accepts.
             verdict = verify_store(self._dsn, None, Path(without_checkpoint), told)
             return verdict, contradiction_of(pool, AnchorFile(self._data_dir))
 
 
 @contextmanager
 def restoring(environ: Mapping[str, str], dotenv: Path | None, dump: IO[bytes]) -> Iterator[Restoration]:
-    """Look at a dump and at the database that the settings name; give what restores while the block lasts.
+    """Check a dump and the database that the settings name, and yield the restore.
 
     Raises BackupError, SettingsError, StartError and StoreUnavailableError.
     """
@@ -74,11 +74,11 @@ def _look(ledger: Ledger, dump: IO[bytes]) -> Restoration:
 
 
 def _require_idle(dsn: str) -> str:
-    """Say what is there. Raises BackupError while a service runs on it."""
+    """Return a sentence about what is there. Raises BackupError while a service uses the database."""
     with connect(dsn) as connection, unavailable():
         row = connection.execute("SELECT to_regclass('nodes') IS NOT NULL AS known").fetchone()
         if not row or not row["known"]:
-            return "there is no ledger to be replaced"
+            return "there is no ledger to replace"
         head = connection.execute(
             "SELECT count(*) AS n, coalesce(max(notification_id), 0) AS head FROM keyledger_events"
         ).fetchone() or {"n": 0, "head": 0}
@@ -86,6 +86,6 @@ def _require_idle(dsn: str) -> str:
         if running := running_nodes(pool):
             names = ", ".join(sorted({node.name for node in running}))
             raise BackupError(
-                f"a service runs on this database, or did a moment ago: {names}; stop it first. Nothing was changed"
+                f"a service uses this database, or did a moment ago: {names}; stop it first. Nothing was changed"
             )
     return f"it replaces {head['n']:,} events up to position {head['head']:,}"

@@ -1,8 +1,8 @@
-"""Looks at a deployment from outside and says what is wrong with it, also where half of it does not work.
+"""Examines a deployment from outside and reports what is wrong with it, even when much of it does not work.
 
-Promises: nothing is changed, started or called, and no running service is needed; each check is by itself, so one that
-fails is a finding like any other; no finding holds a secret. The checks, in the order of the report: settings,
-database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes, peers.
+Promises: nothing is changed or started, no model is called, and no running service is needed. Checks are independent,
+so one that fails is a finding like any other. No finding contains a secret. The checks, in the order of the report:
+settings, database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes, peers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,10 +46,10 @@ CHECKS: Sequence[tuple[str, Callable[[Circumstances], Iterator[Finding]]]] = [
 
 
 def examine(here: Circumstances) -> Sequence[Finding]:
-    """Return what every check found, in order."""
+    """Return the findings of every check, in order."""
     findings: list[Finding] = []
     for subject, look in CHECKS:
         with isolated(subject, findings):
             for finding in look(here):
-                findings.append(finding)  # noqa: PERF402  what was found before a check failed stays
+                findings.append(finding)  # noqa: PERF402  findings made before a check failed are kept
     return findings

@@ -1,4 +1,4 @@
-"""What DATA_DIR knows of the log: the anchor of its end and the last signed checkpoint, and whether the log agrees."""
+"""Whether the log agrees with what DATA_DIR recorded of it: the anchor of its end and the last signed checkpoint."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,12 @@ SUBJECT = "anchors"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell whether the log goes on from what was recorded outside the database."""
+    """Report whether the log continues what was recorded outside the database."""
     file = AnchorFile(here.data_dir)
     try:
         known = file.read()
     except UnreadableFileError:
-        said = f"{file.path} cannot be read, and no service starts: put it back, or make it readable"
+        said = f"{file.path} cannot be read, so no service will start: restore the file or make it readable"
         yield fault(SUBJECT, said, f"ls -l {file.path}")
         return
     now, contradiction = look_at_log(here.pool(), known)
@@ -27,13 +27,15 @@ def look(here: Circumstances) -> Iterator[Finding]:
     elif now.ledger_id in known:
         yield ok(
             SUBJECT,
-            f"the log, now at position {now.position}, holds what was recorded at {known[now.ledger_id].position}",
+            f"the log, now at position {now.position}, contains the event recorded at {known[now.ledger_id].position}",
         )
     elif now.position:
-        said = f"{here.data_dir} has none of this log: until a start writes one, an older backup would not be noticed"
+        said = (
+            f"{here.data_dir} has no anchor of this log yet: until a start writes one, an older backup goes unnoticed"
+        )
         yield warning(SUBJECT, said, "keyledger serve")
     else:
-        yield ok(SUBJECT, "the log is empty, and nothing is recorded of it")
+        yield ok(SUBJECT, "the log is empty and has no anchor yet")
     yield from _of_checkpoint(here, now.ledger_id, now.position)
 
 
@@ -42,12 +44,12 @@ def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[F
     try:
         kept = file.read()
     except UnreadableFileError:
-        yield fault(SUBJECT, f"{file.path} holds no checkpoint that can be read", "keyledger verify")
+        yield fault(SUBJECT, f"the checkpoint in {file.path} cannot be read", "keyledger verify")
         return
     if kept is None:
         return
     if kept[1].size > head:
-        said = f"the last signed checkpoint is of {kept[1].size} events, and the log has {head}"
+        said = f"the last signed checkpoint covers {kept[1].size} events, but the log has only {head}"
         yield fault(SUBJECT, said, "keyledger verify")
     else:
-        yield ok(SUBJECT, f"the last signed checkpoint is of {kept[1].size} events out of {head}")
+        yield ok(SUBJECT, f"the last signed checkpoint covers {kept[1].size} of {head} events")

@@ -12,7 +12,7 @@ SUBJECT = "catalogue"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell every fault of the file, or what is worth knowing about its models."""
+    """Report every fault of the file, or else notes about its models."""
     settings = here.known_settings()
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)

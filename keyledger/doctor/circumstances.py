@@ -1,7 +1,7 @@
-"""What the checks look at: the settings as far as they can be read, and the database as far as it can be reached.
+"""The deployment that the checks examine: its settings as far as they can be read, its database as far as it answers.
 
-Promises: nothing is started, created or changed; whatever cannot be had is told once, by the check it belongs to, and
-the others say that they could not look.
+Promises: nothing is started, created or changed. Something missing is reported once, by the check it belongs to; other
+checks that need it report that they were skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,9 +24,9 @@ from projections.database.migration import SCHEMA_VERSION, version_of
 
 @dataclass(slots=True)
 class Circumstances:
-    """Where and with what the service would run.
+    """The deployment in which the service would run.
 
-    settings: None where they are not fit to start with; faults then says why. dsn: None where DATABASE_URL is faulty or
+    settings: None where they have faults, which are in `faults`. dsn: None where DATABASE_URL is invalid or
     the embedded server does not run. host, port: where the service is to listen. clock: of this machine.
     """
 
@@ -46,7 +46,7 @@ class Circumstances:
     def known_settings(self) -> Settings:
         """Return the settings. Raises CheckSkippedError."""
         if self.settings is None:
-            raise CheckSkippedError("the settings are not fit to start with", "keyledger config check")
+            raise CheckSkippedError("the settings have faults", "keyledger config check")
         return self.settings
 
     def keyring(self) -> Keyring:
@@ -58,7 +58,7 @@ class Circumstances:
 
     def pool(self) -> ConnectionPool[BoundedConnection]:
         """Return connections to a database that answers and has the present schema. Raises CheckSkippedError."""
-        if self._refused is not None:  # asking anew would take its seconds anew
+        if self._refused is not None:  # asking again would take as long again
             raise self._refused
         if self._pool is None:
             try:
@@ -76,7 +76,7 @@ class Circumstances:
 
 @contextmanager
 def circumstances(environ: Mapping[str, str], dotenv: Path, host: str, port: int) -> Iterator[Circumstances]:
-    """Give what can be had. Raises nothing for what is broken."""
+    """Yield the deployment as far as it can be read. Raises nothing for what is broken."""
     found = Circumstances(environ, dotenv, host, port)
     try:
         found.settings = load(environ, dotenv)
@@ -103,13 +103,13 @@ def _database(settings: Settings | None, environ: Mapping[str, str], dotenv: Pat
         return url.reveal(), False
     try:
         return address(load_data_dir(environ, dotenv)), True
-    except Exception:  # noqa: BLE001  whatever is wrong with the folder, the server cannot be looked at
+    except Exception:  # noqa: BLE001  whatever is wrong with the folder, the server cannot be examined
         return None, True
 
 
 def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
     if dsn is None:
-        raise CheckSkippedError("there is no database to look at")
+        raise CheckSkippedError("there is no database to check")
     try:
         with connect(dsn) as connection, unavailable():
             version = version_of(connection)

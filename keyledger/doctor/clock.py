@@ -1,4 +1,4 @@
-"""Time: this machine against the database, and the times of the log's last events, which several machines gave."""
+"""The clocks of this machine and the database, and the times of the last events, which several machines recorded."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,11 +9,11 @@ from projections.database.connections import unavailable
 
 SUBJECT = "clock"
 APART = timedelta(seconds=2)
-"""How far two clocks may be apart before it matters to who reads a history."""
+"""How far two clocks may be apart before histories become misleading."""
 LOOKED_AT = 10_000
-"""Events whose times are compared, the last ones."""
+"""How many of the last events have their times compared."""
 
-# Times that go back: of neighbours, since one machine's clock that is wrong shows in each event that it writes.
+# Times that go back, between neighbours: a wrong clock shows in each event that its machine writes.
 _BACKWARDS = """
 SELECT count(*) AS events, max(position) AS last
   FROM (SELECT position, recorded_at, lag(recorded_at) OVER (ORDER BY position) AS before
@@ -23,7 +23,7 @@ SELECT count(*) AS events, max(position) AS last
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell how far apart the clocks are, and whether the log's times went back."""
+    """Report how far apart the clocks are, and whether the times of the log go back."""
     with unavailable(), here.pool().connection() as connection:
         asked = here.clock()
         row = connection.execute("SELECT clock_timestamp() AS now").fetchone()
@@ -32,12 +32,15 @@ def look(here: Circumstances) -> Iterator[Finding]:
     assert row is not None and backwards is not None  # noqa: S101  each statement gives one row
     apart = max(asked - row["now"], row["now"] - answered, timedelta(0))
     if apart > APART:
-        said = f"this machine and the database are {apart.total_seconds():.0f} s apart: histories tell wrong times"
-        yield warning(SUBJECT, said, "timedatectl")
+        said = f"the clocks of this machine and the database are {apart.total_seconds():.0f} s apart"
+        yield warning(SUBJECT, f"{said}, so times in histories are wrong", "timedatectl")
     else:
-        yield ok(SUBJECT, f"this machine and the database agree within {APART.total_seconds():.0f} s")
+        yield ok(
+            SUBJECT,
+            f"the clocks of this machine and the database agree within {APART.total_seconds():.0f} s",
+        )
     if backwards["events"]:
-        said = f"times of {backwards['events']} of the last events are before those of the event before, up to position"
+        said = f"{backwards['events']} of the last events are earlier than the event before them; the last at position"
         yield warning(SUBJECT, f"{said} {backwards['last']}", f"keyledger audit show {backwards['last']}")
     else:
-        yield ok(SUBJECT, "the times of the last events go forward")
+        yield ok(SUBJECT, "the times of the last events are in order")

@@ -1,4 +1,4 @@
-"""The database: whether it can be reached and served, assumption by assumption, as a start would find it."""
+"""The database: whether it can be reached and used, assumption by assumption, as a start would find it."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ SUBJECT = "database"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell each assumption that does not hold, with its cause."""
+    """Report each assumption that does not hold, with its cause."""
     if here.dsn is None and not here.embedded:
-        raise CheckSkippedError("DATABASE_URL is faulty", "keyledger config check")
+        raise CheckSkippedError("DATABASE_URL is invalid", "keyledger config check")
     if here.dsn is None:
         raise CheckSkippedError(
-            "the embedded server does not run; a start of the service starts it", "keyledger database start"
+            "the embedded server is not running; starting the service starts it", "keyledger database start"
         )
     report = check_connection(here.dsn)
     for flawed in (one for one in report.findings if one.flaw is not None):
@@ -28,4 +28,4 @@ def look(here: Circumstances) -> Iterator[Finding]:
         yield warning(SUBJECT, said, "keyledger serve")
     held = [one.assumption for one in report.findings if one.flaw is None]
     if held:
-        yield ok(SUBJECT, f"as it has to be: {', '.join(held)}")
+        yield ok(SUBJECT, f"in order: {', '.join(held)}")

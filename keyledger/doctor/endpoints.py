@@ -1,7 +1,7 @@
-"""Where credentials and settings send calls: whether those hosts can be resolved from here.
+"""Whether the hosts that credentials and settings send calls to can be resolved from this machine.
 
-Promises: nobody is called, only names are looked up; a name server that does not answer costs `PATIENCE_S` seconds in
-all.
+Promises: names are looked up, no host is connected to; a name server that does not answer costs `PATIENCE_S` seconds in
+total.
 """
 
 import socket
@@ -19,7 +19,7 @@ from projections.database.connections import unavailable
 SUBJECT = "endpoints"
 PATIENCE_S = 10.0
 AT_MOST = 500
-"""Hosts that are looked up."""
+"""The most hosts that are looked up."""
 _AT_ONCE = 16
 _ENDPOINTS = """
 SELECT endpoint, count(*) AS live FROM current_credentials
@@ -28,21 +28,21 @@ SELECT endpoint, count(*) AS live FROM current_credentials
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell which hosts of stored credentials, and which of the settings, cannot be resolved."""
+    """Report which hosts of stored credentials and of settings cannot be resolved."""
     settings = here.settings
     needed = Counter(_host(url) for url in settings.policy.base_urls.values()) if settings else Counter()
     needed += _of_credentials(here)
     hosts = sorted(needed)[:AT_MOST]
     unresolved = _unresolved(hosts)
     for host in sorted(unresolved):
-        said = f"{host} cannot be resolved from here; credentials or settings that name it: {needed[host]}"
+        said = f"{host} cannot be resolved from this machine; credentials or settings that use it: {needed[host]}"
         yield warning(SUBJECT, said, f"getent hosts {host}")
     if len(needed) > len(hosts):
         yield warning(SUBJECT, f"{len(needed) - len(hosts)} more hosts were not looked up", None)
     if not hosts:
         yield ok(SUBJECT, "no credential and no setting names a host")
     elif not unresolved:
-        yield ok(SUBJECT, f"every host can be resolved from here ({len(hosts)})")
+        yield ok(SUBJECT, f"every host can be resolved from this machine ({len(hosts)})")
 
 
 def _of_credentials(here: Circumstances) -> Counter[str]:
@@ -54,17 +54,17 @@ def _of_credentials(here: Circumstances) -> Counter[str]:
 
 
 def _host(endpoint: str) -> str:
-    """Return the host alone: a path may hold what should not be shown."""
+    """Return the host alone: a path may contain what should not be shown."""
     try:
-        return urlsplit(endpoint).hostname or "a host that cannot be read"
+        return urlsplit(endpoint).hostname or "an unreadable host name"
     except ValueError:
-        return "a host that cannot be read"
+        return "an unreadable host name"
 
 
 def _unresolved(hosts: list[str]) -> set[str]:
-    """Return those of `hosts` that were not found, or not within the time.
+    """Return the hosts that were not found, or not in time.
 
-    The threads end with the process: a lookup that hangs in the system's library cannot be called off.
+    The threads end with the process: a lookup that hangs in the system's library cannot be cancelled.
     """
     waiting: SimpleQueue[str] = SimpleQueue()
     found: SimpleQueue[str | None] = SimpleQueue()

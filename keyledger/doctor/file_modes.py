@@ -1,4 +1,4 @@
-"""Who else on this machine may read the files with secrets, or write where the service keeps what it knows."""
+"""Whether other accounts on this machine may read the files with secrets, or write to DATA_DIR."""
 
 import stat
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ _WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell which of the files and folders that are there others may use."""
+    """Report the existing files and folders that other accounts may use."""
     files = {str(here.dotenv): here.dotenv, **load_secret_files(here.environ, here.dotenv)}
     found = [
         *(finding for name, path in files.items() if (finding := _of_file(name, path)) is not None),
         *_of_folder(here.data_dir),
     ]
-    yield from found or [ok(SUBJECT, "nobody else may read the files with secrets or write to DATA_DIR")]
+    yield from found or [ok(SUBJECT, "no other account can read the files with secrets or write to DATA_DIR")]
 
 
 def _of_file(name: str, path: Path) -> Finding | None:
@@ -45,7 +45,7 @@ def _of_folder(folder: Path) -> Iterator[Finding]:
 
 
 def _mode(path: Path) -> int | None:
-    """Return the permission bits, or None of what is not there or not to be seen."""
+    """Return the permission bits, or None if the file does not exist or cannot be examined."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What the doctor says of one thing it looked at.
+"""Findings, the results of the doctor's checks.
 
-Promises: a finding holds names, numbers, states and commands, never a value of a setting that is secret, nor what the
-driver of the database or the system library said in words.
+Promises: a finding contains names, numbers, states and commands, never a secret setting or the text of an error of the
+database driver or the system library.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from domain.errors import StoreUnavailableError
 
 
 class State(StrEnum):
-    """How it is. A warning is worth a look; a fault keeps the service, or some calls, from working, or leaks."""
+    """The result of a check. A warning deserves a look; a fault stops the service or some calls, or leaks a secret."""
 
     OK = "ok"
     WARNING = "warning"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing. subject: a word or two. said: one sentence. next: the command to run next, None without one."""
+    """One finding. subject: a word or two. said: one sentence. next: the command to run next, or None."""
 
     subject: str
     state: State
@@ -32,7 +32,7 @@ class Finding:
 
 
 class CheckSkippedError(Exception):
-    """What a check needs is not to be had; another finding says why. `said`: the sentence for this one."""
+    """A check lacks what it needs; another finding says why. `said`: the sentence for this one."""
 
     def __init__(self, said: str, next_command: str | None = None) -> None:
         super().__init__(said)
@@ -41,35 +41,35 @@ class CheckSkippedError(Exception):
 
 
 def ok(subject: str, said: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return a finding that something is in order."""
     return Finding(subject, State.OK, said)
 
 
 def warning(subject: str, said: str, next_command: str | None) -> Finding:
-    """Return what somebody should look at."""
+    """Return a finding that deserves a look."""
     return Finding(subject, State.WARNING, said, next_command)
 
 
 def fault(subject: str, said: str, next_command: str | None) -> Finding:
-    """Return what has to be mended."""
+    """Return a finding that has to be fixed."""
     return Finding(subject, State.FAULT, said, next_command)
 
 
 def listed(items: list[str], at_most: int = 5) -> str:
-    """Return items in one line, and how many more there are."""
+    """Return the first items in one line, and how many more there are."""
     more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
     return ", ".join(items[:at_most]) + more
 
 
 @contextmanager
 def isolated(subject: str, findings: list[Finding]) -> Iterator[None]:
-    """Turn whatever a check raises into a finding about its subject, so that the next one runs."""
+    """Turn whatever a check raises into a finding about its subject, so that the next check runs."""
     try:
         yield
     except CheckSkippedError as reason:
         findings.append(Finding(subject, State.NOT_LOOKED_AT, reason.said, reason.next))
     except StoreUnavailableError:
         findings.append(Finding(subject, State.NOT_LOOKED_AT, "the database does not answer"))
-    except Exception as error:  # noqa: BLE001  half of everything may be broken, the check too
+    except Exception as error:  # noqa: BLE001  anything may be broken, even the check
         said = f"the check itself failed ({type(error).__name__})"
         findings.append(Finding(subject, State.FAULT, said, "keyledger doctor --json, and report it"))

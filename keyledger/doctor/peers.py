@@ -1,4 +1,4 @@
-"""The other services on the database: their versions, and whether they know the key that is sealed under here."""
+"""The other services on the database: their versions, and whether they have the key that this one seals with."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -11,12 +11,12 @@ SUBJECT = "peers"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell which services run and how they differ from this one."""
+    """Report which services run and how they differ from this one."""
     nodes, own = running_nodes(here.pool()), version("keyledger")
     others = [node for node in nodes if node.version != own]
     if others:
         told = listed([f"{node.name} runs {node.version or 'an older version'}" for node in others])
-        yield warning(SUBJECT, f"this program is version {own}, and {told}", "keyledger --version, on each of them")
+        yield warning(SUBJECT, f"this program is version {own}, but {told}", "keyledger --version, on each of them")
     yield from _of_keys(here, [node for node in nodes if node.primary_id])
     if not nodes:
         yield ok(SUBJECT, "no service runs on this database now")
@@ -31,5 +31,5 @@ def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:
     primary = here.keyring().primary_id
     without = [node.name for node in nodes if primary not in node.key_ids]
     if without:
-        said = f"{listed(without)} cannot open what would be sealed here, under {primary}"
+        said = f"{listed(without)} cannot open credentials sealed here, under {primary}"
         yield fault(SUBJECT, said, "keyledger keys list")

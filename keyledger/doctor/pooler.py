@@ -1,4 +1,4 @@
-"""What stands between us and the database: nothing, or a pooler, which decides who gets which session."""
+"""Whether connections to the database are direct or go through a pooler, which shares sessions between clients."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ SUBJECT = "pooler"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell whether connections are direct, and, where they are not, whether there is a way past the pooler."""
+    """Report whether connections are direct and, if not, whether DATABASE_ADMIN_URL bypasses the pooler."""
     with unavailable(), here.pool().connection() as connection:
         pooled = connection.pooled
     past = here.settings and here.settings.database_admin_url
@@ -26,7 +26,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if not pooled:
         yield ok(SUBJECT, "connections are direct")
     elif here.settings is not None and here.settings.database_admin_url is None:
-        said = "a pooler is in between, and DATABASE_ADMIN_URL names no way past it for changes of the schema"
+        said = "connections go through a pooler, and no DATABASE_ADMIN_URL bypasses it for changes of the schema"
         yield warning(SUBJECT, said, "keyledger config check")
     else:
-        yield ok(SUBJECT, "a pooler is in between, and DATABASE_ADMIN_URL leads past it")
+        yield ok(SUBJECT, "connections go through a pooler, and DATABASE_ADMIN_URL bypasses it")

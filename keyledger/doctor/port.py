@@ -1,4 +1,4 @@
-"""The port that the service is to listen on: free, ours already, or somebody else's."""
+"""The port that the service is to listen on: free, used by KeyLedger, or used by another program."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ _PATIENCE_S = 3.0
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell whether the service can listen there, or does."""
+    """Report whether the service can listen there, or already does."""
     at = f"{here.host}:{here.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(here.host, here.port, type=socket.SOCK_STREAM)[0]
@@ -30,16 +30,18 @@ def look(here: Circumstances) -> Iterator[Finding]:
 def _of_taken(here: Circumstances, at: str) -> Finding:
     if _is_keyledger(here.host, here.port):
         return ok(SUBJECT, f"KeyLedger answers at {at}")
-    return fault(SUBJECT, f"{at} is taken, and not by KeyLedger", f"ss -ltnp 'sport = :{here.port}'")
+    return fault(SUBJECT, f"{at} is in use by another program", f"ss -ltnp 'sport = :{here.port}'")
 
 
 def _of_refused(at: str, error: OSError) -> Finding:
     reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return fault(SUBJECT, f"nobody could listen on {at} ({reason})", "keyledger serve --host 127.0.0.1 --port 8000")
+    return fault(
+        SUBJECT, f"the service cannot listen on {at} ({reason})", "keyledger serve --host 127.0.0.1 --port 8000"
+    )
 
 
 def _is_keyledger(host: str, port: int) -> bool:
-    """Ask without a key for what needs one: only the service answers with this problem."""
+    """Send a request without the key it needs: only the service answers with this problem."""
     connection = HTTPConnection(host if host not in {"0.0.0.0", "::"} else "localhost", port, timeout=_PATIENCE_S)  # noqa: S104
     try:
         connection.request("GET", "/api/v1/sysadmin/tenants")

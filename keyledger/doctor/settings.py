@@ -1,4 +1,4 @@
-"""The settings: whether a start would take them, and what is worth knowing about them."""
+"""The settings: whether the service would start with them, and notes about them."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ SUBJECT = "settings"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Tell every fault and every warning of the settings."""
+    """Report every fault and every warning of the settings."""
     for line in here.faults:
         yield fault(SUBJECT, line, "keyledger config check")
     if here.settings is not None:
         for line in here.settings.warnings:
             yield warning(SUBJECT, line, "keyledger config check")
-        yield ok(SUBJECT, "fit to start with")
+        yield ok(SUBJECT, "the service can start with them")

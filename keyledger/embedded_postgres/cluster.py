@@ -6,7 +6,7 @@ As root, the server runs as another account, which may not be able to walk to th
 therefore started inside it and told that its data is in its working directory: no directory on the way has to be
 opened.
 
-The server gets an environment of its own: what is in ours, the encryption key above all, stays out of its processes.
+The server gets an environment of its own, so none of our variables, above all no encryption key, reaches its processes.
 """
 
 import os
@@ -49,7 +49,7 @@ _children: list["subprocess.Popen[bytes]"] = []
 
 
 def create(folder: Path, programs: Programs, *, durable: bool) -> None:
-    """Make a cluster in `folder` unless there is one; refuse one of another major version."""
+    """Create a cluster in `folder` unless there is one. Refuses a cluster of another major version."""
     if folder.exists():
         found = (folder / "PG_VERSION").read_text().strip()
         if found != programs.major_version:
@@ -96,12 +96,14 @@ def launch(folder: Path, socket_folder: Path, programs: Programs, *, durable: bo
             return
         said = log_file.read_bytes()[begin:]
         if b"shared memory block" not in said or time.monotonic() > orphans_leave_by:
-            raise StoreUnavailableError(f"PostgreSQL does not start (all of it is in {log_file}): {_last_lines(said)}")
+            raise StoreUnavailableError(
+                f"PostgreSQL does not start (its whole log is in {log_file}): {_last_lines(said)}"
+            )
         time.sleep(0.1)  # the processes of a killed server are still on their way out
 
 
 def answers(socket_folder: Path) -> bool:
-    """Whether a server serves there. One that is starting up or shutting down is waited for until that is decided."""
+    """Whether a server answers there. Waits for one that is starting up or shutting down."""
     deadline = time.monotonic() + _PATIENCE
     while (answer := _ping(socket_folder)) == pq.Ping.REJECT and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -150,14 +152,14 @@ def _opened_log(path: Path) -> Iterator[int]:
 
 
 def _comes_up(server: "subprocess.Popen[bytes]", socket_folder: Path) -> bool:
-    """False if it ended instead. A server that is still recovering after a crash is waited for, up to a limit."""
+    """False if it ended instead. Waits for a server that is recovering after a crash, up to a limit."""
     deadline = time.monotonic() + _PATIENCE
     while server.poll() is None:
         if _ping(socket_folder) == pq.Ping.OK:
             return True
         if time.monotonic() > deadline:
             raise StoreUnavailableError(
-                f"PostgreSQL (process {server.pid}) is still recovering after {_PATIENCE:.0f} s; it goes on doing so,"
+                f"PostgreSQL (process {server.pid}) is still recovering after {_PATIENCE:.0f} s; it continues,"
                 " try again later"
             )
         time.sleep(0.01)

@@ -1,9 +1,9 @@
-"""Which process is the server of a cluster, and how to stop that process and no other.
+"""Finds the process that is the server of a cluster, and stops that process and no other.
 
-`postmaster.pid` alone proves nothing: after a crash or a container restart its number may belong to anybody. So a
+`postmaster.pid` alone proves nothing: after a crash or a container restart its number may belong to any process. So a
 process counts as the server only if its command line carries the mark that `server` put there, with this cluster's
-path. A zombie has no command line any more and so does not count. The mark is read from the command line because that
-is readable in a container whose root has lost the right to look into other users' processes.
+path. A zombie has no command line any more and so does not count. The mark is read from the command line because it
+is readable in a container whose root may not inspect other users' processes.
 """
 
 import os
@@ -41,7 +41,7 @@ def disown_stale_lock_files(cluster: Path) -> None:
     """Let a new server start although the number in a lock file belongs to some other live process.
 
     Only the number is replaced. The rest of `postmaster.pid` stays, because with it PostgreSQL finds out whether
-    orphaned backends of a killed server still write to the cluster, and refuses to start beside them. Call it under
+    orphaned backends of a killed server still write to the cluster, and refuses to start while they run. Call it under
     the start lock.
     """
     if find(cluster) is not None:

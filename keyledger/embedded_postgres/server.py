@@ -2,8 +2,8 @@
 
     DATA_DIR/postgres/        the cluster, mode 0700, owned by the account that runs the server; its socket lies inside
     DATA_DIR/postgres.log     what the server says; statements and their values are never in it
-    DATA_DIR/postgres.lock    held while somebody starts or stops the server, so that two at once go one after the other
-    DATA_DIR/postgres.users   locked, shared, by every process that uses the server; the kernel unlocks it for the dead
+    DATA_DIR/postgres.lock    held while a process starts or stops the server, so that only one does so at a time
+    DATA_DIR/postgres.users   locked, shared, by every process that uses the server; the kernel unlocks it when one dies
 
 Crashes: a cluster is created under another name and renamed when it is complete, so it is either absent or whole. If
 the process that started the server dies, the server stays; the next process attaches, and the last one to leave stops
@@ -52,17 +52,17 @@ class EmbeddedPostgres:
         return self.url_of(dbname)
 
     def keep(self) -> None:
-        """Let the server run on after the last user left, until `stop`."""
+        """Keep the server running after the last user left, until `stop`."""
         self._users.path.write_bytes(_KEPT)
 
     def leave(self) -> None:
-        """Stop using the server, and stop it if nobody else uses it and it is not to be kept. May be called twice."""
+        """Stop using the server, and stop it if no process uses it and it need not be kept. May be called twice."""
         with _one_at_a_time(self.data_dir):
             if self._users.give_up() and self._users.path.read_bytes() != _KEPT and self._users.nobody_left():
                 _stop(self.data_dir)
 
     def stop(self) -> None:
-        """Stop the server, whoever uses it."""
+        """Stop the server, even if other processes use it."""
         self._users.give_up()
         stop(self.data_dir)
 
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
 
     def url_of(self, dbname: str) -> str:
         """A libpq URL of a database, whether it is there or not."""
-        # Everything is spelled out, so that PGPORT and its like in the environment change nothing.
+        # Everything is spelled out, so that PGPORT and similar variables change nothing.
         database, host = quote(dbname, safe=""), quote(str(self.socket_folder), safe="")
         return f"postgresql://{cluster.SUPERUSER}@/{database}?host={host}&port={cluster.PORT}"
 
@@ -110,7 +110,7 @@ def attach(data_dir: Path) -> EmbeddedPostgres | None:
 
 
 def address(data_dir: Path) -> str | None:
-    """The address of the server of `data_dir` if it runs, for one who looks and does not count among its users."""
+    """The address of the server of `data_dir` if it runs, without becoming one of its users."""
     data_dir = data_dir.resolve()
     if status(data_dir) != "running":
         return None
@@ -120,7 +120,7 @@ def address(data_dir: Path) -> str | None:
 
 
 def status(data_dir: Path) -> Status:
-    """What is known of the server of `data_dir`, from its answer and not from its lock file."""
+    """The status of the server of `data_dir`, by whether it answers, not by its lock file."""
     data_dir = data_dir.resolve()
     if not _folder(data_dir).exists():
         return "absent"
@@ -132,7 +132,7 @@ def status(data_dir: Path) -> Status:
 
 
 def stop(data_dir: Path) -> bool:
-    """Stop the server of `data_dir`, whoever uses it. False if none was running."""
+    """Stop the server of `data_dir`, even if processes use it. False if none was running."""
     data_dir = data_dir.resolve()
     if not _folder(data_dir).exists():
         return False

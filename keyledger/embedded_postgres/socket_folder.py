@@ -1,9 +1,9 @@
 """The folder that clients name to reach the server's socket.
 
-The socket lies in the cluster. The path of a socket must be short, though, and that of a cluster may be long: then a
-link in a private temporary directory stands for it. The server itself is not concerned, it binds the socket in its
-working directory. The link's place is written beside the cluster, so that every process gives the same address, and
-it is made anew when something tidied it away.
+The socket lies in the cluster. The path of a socket must be short, though, and that of a cluster may be long: then
+clients use a link in a private temporary directory. The server itself binds the socket in its working directory. The
+path of the link is kept next to the cluster, so that every process gives the same address; the link is created again
+when something removed it.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""The HTTP protocol of our server: uvicorn's, with a bound on what a stranger can make it hold before authentication.
+"""The HTTP protocol of our server: uvicorn's, with a bound on what an unauthenticated client can make it hold.
 
-Promises: the head of a request (request line and headers) gets `HEAD_BYTES` and no more than one piece beyond, then
-431; so does whatever else is no body, such as trailers, but without an answer. A head is complete within `HEAD_SECONDS`
-of connecting or, on a connection that was used before, of its first byte, or the connection is closed. One process
-holds at most `most_connections()` connections; further ones get 503 before anything of them is read. The rest is
-uvicorn's: keep-alive, pipelining, 100-continue. How large a body may be and how long it may take, the application says.
-Refuses: to write an answer of its own into one that is under way; the connection then just ends.
+Promises: the head of a request (request line and headers) may have `HEAD_BYTES` and at most one piece more; a longer
+one gets 431. Anything else outside a body, such as trailers, has the same limit, and then the connection just ends. A
+head must be complete within `HEAD_SECONDS` of connecting or, on a connection that was used before, of its first byte;
+otherwise the connection is closed. One process holds at most `most_connections()` connections; further ones get 503
+before anything of them is read. The rest is uvicorn's: keep-alive, pipelining, 100-continue. The application limits the
+size and the time of bodies. No answer is written into one that is under way; the connection just ends.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: 
 
 
 def most_connections() -> int:
-    """Return how many connections one process takes: what its file descriptors are enough for, up to a thousand."""
+    """Return how many connections one process accepts: as many as its file descriptors allow, up to a thousand."""
     if sys.platform == "win32":
         return _MOST_CONNECTIONS
     import resource
@@ -55,7 +55,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > most_connections():
             transport.write(_TOO_MANY)
-            transport.close()  # at once: the descriptors are what there is too little of
+            transport.close()  # at once: descriptors are scarce
         else:
             self._start_deadline()
 
@@ -65,7 +65,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived, piece by piece, up to a head that is too large."""
+        """Parse what arrived, piece by piece, until a head is too large."""
         if self._leaving:
             self._throw_away(data)
             return
@@ -118,7 +118,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _at_deadline(self) -> None:
         self._deadline = None
         if self._answering():
-            # The next head waits behind an answer, during which nothing may be read: that is not the client's doing.
+            # The next head waits for an answer, during which nothing is read: the client is not to blame.
             self._start_deadline()
         else:
             self.transport.close()
@@ -132,7 +132,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(_TOO_LARGE)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # What the client still sends is thrown away for a moment: closing now would make it miss the answer.
+        # What the client still sends is discarded for a moment: closing now would make it miss the answer.
         self._deadline = self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def _throw_away(self, data: bytes) -> None:

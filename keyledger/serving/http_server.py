@@ -1,8 +1,8 @@
 """The HTTP server as every command runs it: one set of limits, our own socket, an orderly end.
 
-Promises: what a stranger can make it hold is bounded (`bounded_http`); it writes no log line about requests (the
-application does, without query strings), names no software, trusts no forwarding header; SIGTERM and Ctrl-C let
-running requests end and then everything around the server clean up.
+Promises: what an unauthenticated client can make it hold is bounded (`bounded_http`). It writes no log line about
+requests (the application does, without query strings), names no software and trusts no forwarding header. On SIGTERM
+and Ctrl-C running requests end first, then everything around the server is cleaned up.
 """
 
 import gc
@@ -26,11 +26,11 @@ _GRACE_S = 20
 _WORKER_ANSWERS_S = 30  # a worker that imports the LLM library does not answer for seconds
 _PORTS_TRIED = 100
 _COLLECTIONS = (20_000, 50, 100)  # new objects before a look at the youngest, and such looks before older ones
-_NOT_STARTED = "the service did not start; the log says why"
+_NOT_STARTED = "the service did not start; see the log"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one. Raises StartError when it cannot be had."""
+    """Return a listening socket; port 0 takes a free one. Raises StartError when the port cannot be used."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -78,15 +78,15 @@ def configuration(app: Application, *, factory: bool = False, workers: int = 1) 
 
 
 def collect_rarely() -> None:
-    """Look for cyclic garbage in this process less often than is usual.
+    """Collect cyclic garbage in this process less often than by default.
 
-    A request leaves hardly any, and looking after each one takes a tenth of the time of all.
+    Requests leave hardly any, and collecting at the default rate takes a tenth of their time.
     """
     gc.set_threshold(*_COLLECTIONS)
 
 
 def serve_here(app: Application, listener: socket.socket) -> None:
-    """Serve until a signal ends it. Raises StartError when the application does not start."""
+    """Serve until a signal arrives. Raises StartError when the application does not start."""
     import uvicorn
 
     collect_rarely()
@@ -102,7 +102,7 @@ def serve_here(app: Application, listener: socket.socket) -> None:
 
 @contextmanager
 def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
-    """Serve in a thread while the block lasts; gives the URL once requests are answered. Raises StartError."""
+    """Serve in a thread until the block ends; yields the URL once requests are answered. Raises StartError."""
     import uvicorn
 
     server, settled = uvicorn.Server(configuration(app)), threading.Event()
@@ -135,7 +135,7 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
 
 @contextmanager
 def on_hangup(work: Callable[[], None]) -> Iterator[None]:
-    """Do `work` in a thread of its own at each SIGHUP while the block lasts."""
+    """Run `work` in a new thread at each SIGHUP until the block ends."""
 
     def begin(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=work, name="hangup", daemon=True).start()
@@ -149,7 +149,7 @@ def on_hangup(work: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Let SIGTERM leave the block as an exception would, so that what was opened inside is closed."""
+    """Make SIGTERM leave the block like an exception, so that what was opened inside is closed."""
     before = signal.signal(signal.SIGTERM, _leave)
     try:
         yield

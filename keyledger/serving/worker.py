@@ -1,9 +1,8 @@
 """One of several processes that serve one port: it never outlives its parent, and it keeps the embedded server alive.
 
-Promises: when the parent is gone, however it ended, this process stops in order, as on SIGTERM; while it serves it
-counts as a user of the embedded PostgreSQL, so that nobody stops the server under it, and if it is the last to leave it
-stops the server itself. SIGHUP to the parent makes every process read its settings again, each as a whole or not at
-all; none is started anew for it.
+Promises: when the parent is gone, however it ended, this process stops in order, as on SIGTERM. While it serves, it
+counts as a user of the embedded PostgreSQL: no other process stops the server, and the last user to leave does. SIGHUP
+to the parent makes every process reload its settings, each as a whole or not at all; none is restarted for it.
 """
 
 import multiprocessing
@@ -23,9 +22,9 @@ Application = Callable[..., Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Makes the application inside a worker; what is pickled on the way there.
+    """Makes the application inside a worker process; it is pickled on the way there.
 
-    data_dir: of the embedded server that is used; None where the operator named another.
+    data_dir: of the embedded server in use; None where the operator named another server.
     """
 
     data_dir: Path | None
@@ -51,7 +50,7 @@ class Workers(Multiprocess):
     """The processes that serve one port, watched by this one."""
 
     def handle_hup(self) -> None:
-        """Pass SIGHUP on. The server's own way, to start all of them anew, would end calls under way."""
+        """Pass SIGHUP on. The server's default, to restart every process, would end calls under way."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 if process.pid is not None:
@@ -65,10 +64,10 @@ def _hang_up_parent() -> None:
 
 
 def end_with_parent() -> None:
-    """Send SIGTERM to this process as soon as the process that started it is gone, or now if it is.
+    """Send SIGTERM to this process as soon as its parent process is gone, or now if it already is.
 
-    The start of a worker leaves it the reading end of a pipe whose other end the parent alone holds: the kernel closes
-    that end with the parent, whatever ended it.
+    A worker is started with the reading end of a pipe whose other end only the parent holds: the kernel closes that end
+    with the parent, whatever ended it.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -85,13 +84,13 @@ def _hold_embedded_server(data_dir: Path, resources: ExitStack) -> None:
     from keyledger.embedded_postgres import attach
 
     server = attach(data_dir)
-    if server is not None:  # it ended in this moment: opening the database will tell
+    if server is not None:  # it has just ended: opening the database will fail and say so
         resources.callback(server.leave)
 
 
 def _closing(app: Application, resources: ExitStack) -> Application:
-    """Return the application that closes `resources` when its life ends. Nothing of ours runs after that: the server
-    then ends the process by the signal that it got."""
+    """Return an application that closes `resources` when its lifespan ends. None of our code runs after that: the
+    server then ends the process by the signal that it got."""
 
     async def closing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":

@@ -1,1 +1,1 @@
-"""What the operator configured: variables, files, catalogue and providers."""
+"""The operator's configuration: variables, files, the catalogue of models and providers."""

@@ -1,13 +1,13 @@
-"""The catalogue of models, read from a YAML file with `completion_models` and `embedding_models`, or a bare list of the
-former.
+"""The catalogue of models, read from a YAML file with `completion_models` and `embedding_models`, or with a bare list
+of completion models.
 
 An entry with `litellm_model_name` (`provider/name`) goes through LiteLLM and may use a tenant's key. One without is a
 legacy model: its `family` names the provider, and only global keys serve it. `aliases` are other names for a model.
-A `name` and `litellm_model_name` that both end in `*` stand for every model whose name begins so. Other fields are for
-people and other programs, and not read here.
-Promises: a model that cannot be served here (of a provider, family or section that is not known) is left out, with its
-line and the reason, and the rest is served: the file belongs to other programs, too.
-Refuses a file with a fault of form, and then names all of them with their lines: nobody knows what was meant.
+A `name` and `litellm_model_name` that both end in `*` stand for every model whose name begins that way. Other fields
+are for people and other programs, and are not read here.
+Promises: a model that cannot be served here (of an unknown provider, family or section) is left out, with its line and
+the reason, and the rest is served, because other programs use the file too.
+Refuses: a file that is malformed, because its meaning is not certain; all faults are reported with their lines.
 """
 
 import re
@@ -26,8 +26,8 @@ SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": Model
 _SHOWN = 20
 """Models named in a summary; `config check` names them all."""
 _REST = re.compile(r"(?!responses/)[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
-"""What a caller may put in place of the `*`: no provider's model has another name, and none of these changes a URL.
-`responses/` is LiteLLM's word for another operation than the one that was asked for."""
+"""Allowed in place of the `*`: every provider's model names match this, and none that does can change a URL.
+`responses/` would make LiteLLM perform another operation than the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The models of one file, in its order. `source` is the file's name. left_out: what of it is not served."""
+    """The models of one file, in its order. `source` is the file's name. left_out: models that are not served."""
 
     source: str
     models: tuple[Model, ...]
     left_out: tuple[LeftOut, ...] = ()
 
     def told_left_out(self) -> list[str]:
-        """Return a sentence for each model that is not served, behind the name of the file."""
+        """Return a sentence for each model that is not served, with the name of the file in front."""
         return [f"{self.source}: {one}" for one in self.left_out]
 
     def summary(self) -> str:
-        """Return what is served and what is not, and why, in a line."""
+        """Return one line: how many models are served, and which are left out and why."""
         served = f"{len(self.models)} models"
         shown = [f"{one.name} ({one.line}: {one.reason})" for one in self.left_out[:_SHOWN]]
         if len(self.left_out) > _SHOWN:
@@ -64,12 +64,12 @@ class Catalogue:
 
     @property
     def listed(self) -> tuple[Model, ...]:
-        """What applications may ask for by name: models and their aliases, each under the name to ask for."""
+        """The models that applications may ask for, once for each name and alias."""
         named = [model for model in self.models if not model.is_pattern]
         return tuple(replace(model, name=name) for model in named for name in (model.name, *model.aliases))
 
     def model(self, name: str) -> Model:
-        """Return the model called `name`, by its name, an alias or a pattern, under that name.
+        """Return the model with this name, alias or pattern; its name is then `name`.
 
         Raises NotFoundError.
         """
@@ -82,7 +82,7 @@ class Catalogue:
         return found
 
     def _of_pattern(self, name: str) -> Model | None:
-        """Return the model that the longest pattern makes of a name."""
+        """Return the model that the longest matching pattern makes of a name."""
         patterns = sorted((one for one in self.models if one.is_pattern), key=lambda one: len(one.name), reverse=True)
         for pattern in patterns:
             beginning = pattern.name.removesuffix(ANY)
@@ -93,7 +93,7 @@ class Catalogue:
 
 
 def packaged_catalogue() -> Path:
-    """Return the file that comes with the program: in the package where it was built, beside it in a checkout."""
+    """Return the file that is shipped with the program: inside the package when installed, next to it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "ai_models.yml"
     return inside if inside.exists() else package.parent / "ai_models.yml"
@@ -120,7 +120,7 @@ class _Reading:
         }
 
     def models(self) -> Iterator[Model]:
-        """Return what is served, in the order of the file."""
+        """Return the models that are served, in the order of the file."""
         for section, entries in self._sections().items():
             kind = SECTIONS.get(section)
             if kind is None:
@@ -141,9 +141,9 @@ class _Reading:
         return {}
 
     def _leave_out(self, section: str, entries: yaml.Node) -> None:
-        """Name what stands in a section that is not known, whatever its form: it is for other programs."""
+        """Record the models of an unknown section as left out, whatever its form: it is for other programs."""
         section = masked(section)
-        reason = f"{section} are not served here; there are {' and '.join(SECTIONS)}"
+        reason = f"{section} are not served here; only {' and '.join(SECTIONS)} are"
         listed = entries.value if isinstance(entries, yaml.SequenceNode) else []
         names = [(_name_in(entry), entry) for entry in listed] or [(section, entries)]
         self.left_out += [LeftOut(name, line_of(entry), reason) for name, entry in names]
@@ -167,7 +167,7 @@ class _Reading:
             self.left_out.append(LeftOut(name, at, found))
             return None
         if aliases and found.is_pattern:
-            document.fault(entry, "a pattern has no aliases; leave them out")
+            document.fault(entry, "a pattern cannot have aliases; remove them")
         for called in (name, *aliases):
             self._take(called, entry)
         return replace(found, aliases=tuple(aliases))
@@ -179,7 +179,7 @@ class _Reading:
 
     def _take(self, called: str, entry: yaml.Node) -> None:
         if called in self._first_seen:
-            self._document.fault(entry, f"the name '{called}' is taken already, in {self._first_seen[called]}")
+            self._document.fault(entry, f"the name '{called}' is already taken, in {self._first_seen[called]}")
         self._first_seen.setdefault(called, line_of(entry))
 
     def _found(self, name: str, family: str | None, litellm_name: str | None, kind: ModelKind) -> Model | str:

@@ -1,7 +1,7 @@
-"""What a person should know about a catalogue that is in order: what of it is not served, and which models will end.
+"""Notes about a valid catalogue: which models are not served, and which their providers will discontinue.
 
-The dates are those of LiteLLM's own data, read as a file: importing LiteLLM takes seconds, and a check of the settings
-has no other use for it. Without that file nothing is said of dates. Nothing is asked of a network.
+The dates come from LiteLLM's own data, read as a file: importing LiteLLM takes seconds, and a check of the settings has
+no other use for it. Without that file no dates are reported. The network is not used.
 """
 
 import json
@@ -20,10 +20,10 @@ _DATA = "model_prices_and_context_window_backup.json"
 def catalogue_notes(
     catalogue: Catalogue, providers: Providers, today: date, within: timedelta = timedelta.max
 ) -> list[str]:
-    """Return a sentence for each model that is left out, and for each whose provider announced its end, each behind the
-    name of the file.
+    """Return a sentence for each model that is left out, and for each whose provider announced its end; the name of the
+    file comes first.
 
-    within: ends that are further away are not told.
+    within: ends further away than this are not reported.
     """
     endings = _endings(catalogue.models, providers, today, within)
     return [*catalogue.told_left_out(), *(f"{catalogue.source}: {one}" for one in endings)]
@@ -46,21 +46,21 @@ def _ending(model: Model, providers: Providers, known: Mapping[str, date]) -> da
 
 
 def _known_dates() -> Mapping[str, date]:
-    """Return the announced ends of models, each by LiteLLM's word for its provider and the provider's name for it."""
+    """Return the announced ends of models, by LiteLLM's prefix and the provider's name for the model."""
     found = find_spec("litellm")
     if found is None or found.origin is None:
         return {}
     try:
         data = json.loads((Path(found.origin).parent / _DATA).read_bytes())
     except (OSError, ValueError):
-        return {}  # another release of the library may keep its data otherwise
+        return {}  # another release of the library may store its data differently
     return {_full_name(name, one): ends for name, one in data.items() if (ends := _stated_end(one)) is not None}
 
 
 def _stated_end(entry: Mapping[str, object]) -> date | None:
     try:
         return date.fromisoformat(str(entry.get("deprecation_date")))
-    except ValueError:  # none, or words about it
+    except ValueError:  # missing, or not a date
         return None
 
 

@@ -1,8 +1,8 @@
-"""The address of a database, as a setting.
+"""Reads the address of a database from the settings.
 
-Promises: what passed is one that libpq reads, with nothing torn off by an unescaped character; what is shown of it are
-host, port, database and user.
-Refuses: names of drivers and parameters of other clients, which libpq does not know. No fault repeats a password.
+Promises: a returned address is one that libpq can read, and no unescaped character has split it in the wrong place.
+Only its host, port, database and user are shown.
+Refuses: names of drivers, and parameters of other clients that libpq does not know. No fault repeats a password.
 """
 
 import re
@@ -16,15 +16,15 @@ _SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_sessi
 
 
 def read_database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | None:
-    """Return the address of a database, or None where none is given or it is not usable. name: of the setting."""
+    """Return the address of a database, or None if it is not set or faulty. name: of the setting."""
     url = sources.secret(name, shown=hidden)
     if url is None:
         return None
-    import psycopg  # only a server of one's own needs it, and it is not quick to load
+    import psycopg  # slow to load, and not needed for the embedded server
     from psycopg.conninfo import conninfo_to_dict
 
     if "+" in url.reveal().partition("://")[0]:
-        sources.fault(name, "names a driver; write postgresql:// and nothing before or after it")
+        sources.fault(name, "names a driver; begin it with postgresql:// alone")
         return None
     try:
         parts = {part: str(value) for part, value in conninfo_to_dict(url.reveal()).items()}
@@ -32,16 +32,16 @@ def read_database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | 
         sources.fault(name, _fault_of_url(url.reveal()))
         return None
     if _is_torn(parts):
-        sources.fault(name, "has a part that cannot be; write special characters of the password as %40, %2F, ...")
+        sources.fault(name, "has an impossible part; write special characters of the password as %40, %2F, ...")
         return None
     sources.show_as(name, " ".join(f"{part}={parts[part]}" for part in _SHOWN if part in parts))
     return url
 
 
 def _fault_of_url(url: str) -> str:
-    """Say what is wrong with a URL that libpq cannot read: most often, parameters that other clients know.
+    """Return what is wrong with a URL that libpq cannot read; most often it has parameters of other clients.
 
-    A name is repeated only where it is a plain one and cannot be the rest of a password with a `?` in it.
+    A name is repeated only if it is plain and cannot be the rest of a password that contains a `?`.
     """
     from psycopg import pq
 
@@ -50,7 +50,7 @@ def _fault_of_url(url: str) -> str:
     names = [part.partition("=")[0] for part in query.split("&")] if asked and "@" not in query else []
     foreign = [one for one in names if _PARAMETER.fullmatch(one) and one not in known and one != "ssl"]
     if not foreign:
-        return "is not a PostgreSQL URL; write postgresql://user@host:5432/database, with :password behind the user"
+        return "is not a PostgreSQL URL; write postgresql://user@host:5432/database, with :password after the user"
     pooler = "; a pooler is noticed without it" if "pgbouncer" in foreign else ""
     return (
         f"has {_listed(foreign)} of another client, which PostgreSQL's own library does not know; leave it out{pooler}"
@@ -62,7 +62,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _is_torn(parts: Mapping[str, str]) -> bool:
-    """Say whether an unescaped character of the password has ended it early, so that its rest is in another part."""
+    """Say whether an unescaped character ended the password early, so that the rest of it is in another part."""
     ports = parts.get("port", "").split(",")
     named = (*parts.get("host", "").split(","), parts.get("dbname", ""))
     return any(port and not port.isdigit() for port in ports) or any("@" in name[1:] for name in named)

@@ -2,10 +2,10 @@
 
 
 class SettingsError(Exception):
-    """The settings, or a file that they name, are not fit to start with.
+    """The settings, or a file that they name, have faults.
 
-    lines: one for each thing that is wrong, with the way to mend it; never a value. source: the file's name, which
-    begins each line; without one the lines begin with the setting's name.
+    lines: one for each fault, with its remedy; never a value. source: the name of the file, put in front of each line;
+    without it, each line begins with the name of the setting.
     """
 
     def __init__(self, lines: tuple[str, ...], source: str | None = None) -> None:

@@ -1,7 +1,7 @@
 """Log lines: one format for ours and for libraries, and a second line of defence against secrets.
 
-Promises: a line never holds the message of an exception, which may quote anything; a traceback is its places and the
-class names. What looks like a key, a token or an authorization header is struck out wherever it appears.
+Promises: a line never contains the message of an exception, which may quote anything; a traceback is reduced to places
+and class names. Anything that looks like a key, a token or an authorization header is struck out.
 The first line of defence is that no secret is ever passed to a logger.
 """
 
@@ -29,11 +29,11 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 _POSSIBLE = re.compile(r"[:=\s]|(?:sk|pk|xai|key)-")
-"""What every secret above has in it. Most texts have not, and are looked at once instead of once for each kind."""
+"""Every secret above contains one of these. Most texts do not, and are searched once instead of once for each kind."""
 
 _JSON = json.JSONEncoder(sort_keys=True)
 _NO_MEMBER = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
-"""What every record has, so that it tells nothing; uvicorn adds the last."""
+"""Members that every record has, and so are not logged; uvicorn adds the last."""
 
 STRUCK = "[struck out]"
 _QUIET = (
@@ -63,7 +63,7 @@ def configure(level: str, form: Literal["auto", "json", "text"]) -> None:
 
 
 def strike_out(text: str) -> str:
-    """Return `text` with everything that looks like a secret replaced."""
+    """Return `text` with everything that looks like a secret replaced by `STRUCK`."""
     return _SECRETS.sub(STRUCK, text) if _POSSIBLE.search(text) else text
 
 
@@ -77,9 +77,9 @@ def places(error: BaseException | None) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats records of the standard library, ours and foreign, as one JSON object each.
+    """Formats each log record, ours or a library's, as one JSON object.
 
-    By hand, because each request writes a line: the libraries for it take longer than all that is counted and checked.
+    By hand, because each request writes a line and the libraries for it take longer than the rest of the bookkeeping.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -96,7 +96,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(structlog.stdlib.ProcessorFormatter):
-    """The same for people."""
+    """Formats each log record as text for people."""
 
     def __init__(self) -> None:
         super().__init__(

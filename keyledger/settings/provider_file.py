@@ -1,4 +1,4 @@
-"""Providers of the operator's own, read from `providers.yml`: any service that speaks OpenAI's API.
+"""Reads additional providers from `providers.yml`: any service that speaks OpenAI's API.
 
     providers:
       - name: example
@@ -7,9 +7,9 @@
         key_min: 8
         self_hosted: false
 
-`name` and `base_url` are enough; `base_url` may be missing where `self_hosted` is true: each credential then names its
-endpoint, or `EXAMPLE_API_BASE` one for all. `EXAMPLE_API_KEY` is the platform's own key.
-Refuses a file with any fault, and names all of them with their lines: a key must not go where nobody meant it to.
+`name` and `base_url` are enough. `base_url` may be missing where `self_hosted` is true: then each credential names its
+endpoint, or `EXAMPLE_API_BASE` names one for all. `EXAMPLE_API_KEY` is the platform's own key.
+Refuses: a file with any fault, all of which are reported with their lines, so that no key goes to an unintended place.
 """
 
 import re
@@ -28,9 +28,9 @@ _HEADER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _OF_THE_MESSAGE = re.compile(
     "host|content-.*|transfer-encoding|connection|te|trailer|upgrade|expect|cookie|accept.*|proxy-.*|user-agent"
 )
-"""Headers that say something else in every request, so that no key can stand in them."""
+"""Headers that have another meaning in every request and so cannot carry a key."""
 _OWN_KEYS = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
-"""Keys to this service itself, which must not be sent to anybody."""
+"""Keys to this service itself, which must never be sent to a provider."""
 
 
 def load_providers(path: Path) -> Providers:
@@ -43,10 +43,11 @@ def load_providers(path: Path) -> Providers:
             continue
         key_setting = row.setting("api_key")
         if row.name in {known.name for known in rows} | {name for known in rows for name in known.also_called}:
-            document.fault(entry, f"the name '{row.name}' is taken already; choose another")
+            document.fault(entry, f"the name '{row.name}' is already taken; choose another")
         elif key_setting in _OWN_KEYS | {known.setting("api_key") for known in rows}:
             document.fault(
-                entry, f"the name '{row.name}' leads to {key_setting}, which is another's key; choose another"
+                entry,
+                f"the key of '{row.name}' would be {key_setting}, which is already in use; choose another name",
             )
         else:
             rows.append(row)
@@ -61,7 +62,7 @@ def _entries(document: Document) -> list[yaml.Node]:
     if isinstance(root, yaml.MappingNode):
         members = document.members(root)
         for name in members.keys() - {"providers"}:
-            document.fault(members[name], f"'{name}' is not known; there is providers")
+            document.fault(members[name], f"'{name}' is not known; only providers is")
         return document.entries(members["providers"], "providers") if "providers" in members else []
     return document.entries(root, "the file")
 
@@ -73,7 +74,7 @@ def _row(document: Document, entry: yaml.Node) -> Provider | None:
     before = len(document.faults)
     members = document.members(entry)
     for unknown in members.keys() - set(_MEMBERS):
-        document.fault(members[unknown], f"'{unknown}' is not known; there are {', '.join(_MEMBERS)}")
+        document.fault(members[unknown], f"'{unknown}' is not known; use {', '.join(_MEMBERS)}")
     name = document.text("name", members, entry, required=True)
     self_hosted = document.switch("self_hosted", members)
     base_url = document.text("base_url", members, entry, required=not self_hosted)

@@ -1,8 +1,8 @@
 """The platform's own keys and addresses for providers, as settings that are named after the providers.
 
-Promises: what passed fits the provider as exactly as a tenant's credential has to; an address of the operator may be
+Promises: settings meet the same rules of the provider as a tenant's credential; addresses given by the operator may be
 private or http, since the operator decides where keys go.
-Refuses: half a configuration (a key without the settings it needs), addresses with user information or a query.
+Refuses: incomplete configurations (a key without the settings it needs), addresses with user information or a query.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from domain.errors import InvalidRequestError
 from keyledger.settings.sources import Sources
 
 _ALSO = {"AZURE_DEPLOYMENT_NAME": ("AZURE_MODEL_DEPLOYMENT",)}
-"""Other spellings of settings, as users bring them."""
+"""Other spellings of settings that are accepted."""
 
 
 def read_base_urls(sources: Sources, providers: Providers) -> dict[str, str]:
-    """Return the addresses by provider that replace the built-in ones; for vllm it is the global server."""
+    """Return, by provider, the addresses that replace the built-in ones; for vllm, that of the global server."""
     urls = {}
     for provider in providers.values():
         if "endpoint" in provider.required:
@@ -47,7 +47,7 @@ def read_base_urls(sources: Sources, providers: Providers) -> dict[str, str]:
 def read_global_credentials(
     sources: Sources, providers: Providers, base_urls: Mapping[str, str]
 ) -> dict[str, GlobalCredential]:
-    """Return the platform's keys by provider. base_urls: as they were read."""
+    """Return the platform's keys by provider. base_urls: as `read_base_urls` returned them."""
     found = {name: _global_credential(sources, provider, base_urls) for name, provider in providers.items()}
     return {name: credential for name, credential in found.items() if credential is not None}
 
@@ -68,7 +68,7 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
             sources.fault(provider.setting(fault.field), fault.rule)
         return None
     if not (config.endpoint or provider.base_url or provider.name in base_urls):
-        if not sources.is_set(provider.setting("base_url")):  # else its own fault was said
+        if not sources.is_set(provider.setting("base_url")):  # else its own fault was reported
             sources.fault(key_setting, f"needs {provider.setting('base_url')}, the address of the server it is for")
         return None
     if warning := pasting_warning(secret.reveal()):

@@ -55,7 +55,7 @@ def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen
 
 
 def read_super_key(sources: Sources) -> Secret | None:
-    """Return SUPER_API_KEY, or None where it is not set. A faulty one is returned, too; its fault ends the start."""
+    """Return SUPER_API_KEY, or None if it is not set. A faulty key is returned too; its fault prevents the start."""
     key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
     if key is None:
         return None
@@ -74,7 +74,7 @@ def read_audit_signing_key(sources: Sources) -> Secret | None:
     if key is None:
         return None
     from domain.proofs.errors import ProofError
-    from keyledger.proofs.signing_keys import LogSigner  # who signs nothing need not load it
+    from keyledger.proofs.signing_keys import LogSigner  # not loaded where nothing is signed
 
     try:
         signer = LogSigner(key)

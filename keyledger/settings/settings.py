@@ -1,8 +1,8 @@
 """The one typed settings object: built once at the start, checked as a whole, handed down.
 
-Promises: what `load` returned is consistent, so nothing after it asks whether a setting is there or well formed; all
-faults come at once; neither a fault nor the `repr` of a setting shows a secret.
-Refuses: to start with tenant credentials on and no valid encryption key, and everything else that `load` finds wrong.
+Promises: settings that `load` returns are complete and consistent, so no later code checks them again; all faults are
+reported at once; neither a fault nor the `repr` of a setting shows a secret.
+Refuses: tenant credentials without a valid encryption key, and every other fault that `load` finds.
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 class Settings:
     """Everything an operator chose.
 
-    audit_signing_key: signs checkpoints of the log, None where nothing is signed. reason_required: changes need one.
-    encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes know it.
-    database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: the
-    same database past any pooler, for what makes or copies tables; None where `database_url` will do. resolved: every
-    setting as it may be shown. warnings: not wrong, worth knowing.
+    audit_signing_key: signs checkpoints of the log, None if nothing is signed. reason_required: changes need a reason.
+    encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes have it.
+    database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: a
+    direct address of the same database, for what creates or copies tables; None where `database_url` will do.
+    resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
     """
 
     policy: ResolutionPolicy
@@ -72,7 +72,7 @@ class Settings:
 
     @property
     def database(self) -> "DatabaseSettings":
-        """Where the database is."""
+        """The addresses of the database."""
         return DatabaseSettings(self.database_url, self.database_admin_url, self.data_dir)
 
 
@@ -86,7 +86,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
 
 
 def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, Path]:
-    """Return the files that secrets are read from, by variable, also beside settings that are not fit to start with."""
+    """Return the files that secrets are read from, by variable, even if the settings have faults."""
     sources = Sources(environ, dotenv)
     _read(sources)
     return sources.secret_files
@@ -128,16 +128,16 @@ def _read(sources: Sources) -> Settings:
 
 
 def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
-    """Return only DATA_DIR, for commands that work beside settings that are not fit to start with."""
+    """Return only DATA_DIR, for commands that work even if other settings have faults."""
     return _data_dir(Sources(environ, dotenv))
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where the database is.
+    """The addresses of the database.
 
     url: where requests go, a libpq URL or parameter list; None for the embedded PostgreSQL in `data_dir`. admin_url:
-    the same database past any pooler, for what makes or copies tables; None where `url` will do.
+    a direct address of the same database, for what creates or copies tables; None where `url` will do.
     """
 
     url: Secret | None
@@ -146,7 +146,7 @@ class DatabaseSettings:
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
-    """Read only where the database is, for commands that need no key. Raises SettingsError."""
+    """Read only the addresses of the database, for commands that need no key. Raises SettingsError."""
     sources = Sources(environ, dotenv)
     database = _database(sources)
     if sources.faults:
@@ -192,7 +192,7 @@ def _ai_models_file(sources: Sources) -> Path:
     from keyledger.settings.ai_models import packaged_catalogue
 
     sources.show_as("AI_MODELS_FILE", "the packaged catalogue")
-    sources.warn("AI_MODELS_FILE", "there is no ai_models.yml in this folder; the packaged catalogue serves")
+    sources.warn("AI_MODELS_FILE", "there is no ai_models.yml in this folder; the packaged catalogue is used")
     return packaged_catalogue()
 
 
@@ -216,5 +216,5 @@ def _trusted_proxies(sources: Sources) -> TrustedProxies:
         except ValueError as fault:  # its text is ours
             sources.fault("TRUSTED_PROXIES", f"entry {number} {fault}")
     if any(network.prefixlen == 0 for network in networks):
-        sources.warn("TRUSTED_PROXIES", "trusts every address: whoever connects can then name any as its own")
+        sources.warn("TRUSTED_PROXIES", "trusts every address: any client can then claim any address as its own")
     return TrustedProxies(tuple(networks), ProxyHeader(header))

@@ -1,8 +1,9 @@
-"""Changing settings in a `.env` file the way a careful person would.
+"""Changes settings in a `.env` file.
 
-Promises: only the lines of the settings that change are touched, so comments, order and everything else stay; the file
-keeps its owner and mode, and a crash at any point leaves the old one or the new one whole.
-Refuses: a result that a start would refuse, with all its faults, and then changes nothing. No text holds a value.
+Promises: only the lines of the changed settings are touched; comments, order and everything else stay. The file keeps
+its owner and mode, and a crash at any point leaves either the old file or the new one, whole.
+Refuses: a result that a start would refuse; then all its faults are reported and nothing is changed. No text contains a
+value.
 """
 
 import os
@@ -22,9 +23,9 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:,=+@%-]*")
 
 
 def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mapping[str, str | None]) -> None:
-    """Give settings other values in the file; None takes a setting out.
+    """Change the values of settings in the file; None removes a setting.
 
-    environ: what else a start would read. Raises SettingsError, StartError.
+    environ: the environment that a start would read with it. Raises SettingsError, StartError.
     """
     path = path.resolve()  # a link stays a link
     try:
@@ -32,7 +33,9 @@ def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mappin
             before, its = present.read(), os.fstat(present.fileno())
         handle, draft_name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     except (OSError, UnicodeDecodeError):
-        raise StartError(f"{path.name} cannot be changed: it is not there, or not for this account") from None
+        raise StartError(
+            f"{path.name} cannot be changed: it does not exist, or this account may not change it"
+        ) from None
     draft = Path(draft_name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -48,30 +51,30 @@ def change_settings_file(path: Path, environ: Mapping[str, str], changes: Mappin
 
 
 def _give_to(draft: Path, its: os.stat_result) -> None:
-    """Give a file the owner and the mode of another; whoever started this must not be the only one who can read it."""
+    """Give a file the owner and the mode of another, so that the same accounts can read it."""
     mine = draft.stat()
     try:
         if (mine.st_uid, mine.st_gid) != (its.st_uid, its.st_gid):
             os.chown(draft, its.st_uid, its.st_gid)
     except PermissionError:
-        raise StartError(".env belongs to another account or group: run this as its owner") from None
+        raise StartError(".env belongs to another account or group: run this command as its owner") from None
     draft.chmod(its.st_mode & 0o7777)
 
 
 def setting_in(path: Path, name: str) -> str | None:
-    """Return the value that the file gives a setting."""
+    """Return the value of a setting in the file, or None."""
     with path.open(encoding="utf-8-sig") as file:
         return next((line.value for line in parse_stream(file) if line.key == name), None)
 
 
 def changed_settings(text: str, changes: Mapping[str, str | None]) -> str:
-    """Return the text of a `.env` file with other values. A setting that is new to it comes at the end.
+    """Return the text of a `.env` file with other values. New settings are added at the end.
 
-    Raises StartError where a setting is written in more than one line, or a value would need quotes.
+    Raises StartError if a setting stands on more than one line, or a value would need quotes.
     """
     for name, value in changes.items():
         if value is not None and not _PLAIN.fullmatch(value):
-            raise StartError(f"{name}: its new value holds characters that .env gives a meaning; set it by hand")
+            raise StartError(f"{name}: its new value contains characters that are special in .env; set it by hand")
         line = re.compile(rf"^(?P<begin>[ \t]*(?:export[ \t]+)?){name}[ \t]*=[^\r\n]*(?P<end>\r?\n|$)", re.MULTILINE)
         found = list(line.finditer(text))
         if len(found) > 1:

@@ -1,11 +1,11 @@
-"""Where settings come from: the process environment first, then a `.env` file. Nothing else reads either.
+"""Reads settings from the process environment first, then from a `.env` file. Nothing else reads either.
 
 Promises: setting by setting, the environment wins over the file; a blank value counts as not set; `NAME_FILE` names a
-file that holds the value of a secret; every fault is collected, so that one start shows all of them. What was read is
+file that contains the value of a secret; every fault is collected, so that one start shows all of them. Each setting is
 remembered with its source, in a form that may be shown.
 Refuses: a secret given both directly and as a file, two spellings of one setting with different values, lines of `.env`
-that mean nothing, an API key in a setting that is none: such settings are shown, sent and stored in clear. No fault
-repeats a value: what was mistyped may be a secret.
+that are not assignments, an API key in a setting that is not for keys, which would be shown, sent and stored in clear.
+No fault repeats a value: a mistyped one may be a secret.
 """
 
 import io
@@ -21,19 +21,19 @@ from domain.credentials.secret import Secret
 
 FILE_MAX = 64 * 1024
 SUPER_KEY_ALSO = ("INTRIC_SUPER_API_KEY", "ENEO_SUPER_API_KEY")
-"""Other spellings of SUPER_API_KEY, as users bring them."""
+"""Other spellings of SUPER_API_KEY that are accepted."""
 DOTENV = ".env"
 NOT_SET = "not set"
 DEFAULT = "default"
 _NEARLY = 0.92
-"""How alike two names are when one is taken for a slip of the other, from 0 to 1."""
+"""Names at least this similar, from 0 to 1, are taken for misspellings of each other."""
 
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One setting as it was resolved. `shown` is safe to print; `source` says who gave it; `value` is for comparing."""
+    """One resolved setting. `shown` is safe to print; `source` says where it comes from; `value` is for comparing."""
 
     name: str
     shown: str
@@ -42,9 +42,9 @@ class Resolved:
 
 
 class StartEnvironment(Mapping[str, str]):
-    """The environment as it was at the start, for reading it again: secrets are gone from the process's own since.
+    """The environment as it was at the start, for reloads: secrets have been removed from the process's own since.
 
-    Shows nothing of it by accident.
+    Its `repr` shows no value.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -71,7 +71,7 @@ class Sources:
         self._layers = (("environment", environ), (DOTENV, self._dotenv(dotenv) if dotenv else {}))
 
     def text(self, name: str, default: str | None = None, *, also: Sequence[str] = ()) -> str | None:
-        """Return a setting, as `name` or one of the spellings `also`, without surrounding white space, or `default`."""
+        """Return a setting without surrounding white space, or `default`. also: other accepted spellings of `name`."""
         for source, layer in self._layers:
             given = {spelling: value for spelling in (name, *also) if (value := layer.get(spelling, "").strip())}
             if given:
@@ -94,7 +94,7 @@ class Sources:
         return value
 
     def switch(self, name: str, *, default: bool) -> bool:
-        """Return a truth value."""
+        """Return a boolean setting."""
         value = (self.text(name, str(default).lower()) or "").lower()
         if value not in _YES | _NO:
             self.fault(name, "must be true or false (or 1, 0, yes, no)")
@@ -104,7 +104,7 @@ class Sources:
     def secret(self, name: str, *, also: Sequence[str] = (), shown: Callable[[Secret], str]) -> Secret | None:
         """Return a secret given as `name`, as one of the spellings `also`, or in a file named by `..._FILE`.
 
-        shown: makes the form that may be printed.
+        shown: returns the form that may be printed.
         """
         for source, layer in self._layers:
             given = [found for spelling in (name, *also) if (found := self._given(spelling, layer))]
@@ -120,19 +120,19 @@ class Sources:
         return None
 
     def is_set(self, name: str) -> bool:
-        """Say whether a setting that was read before was given by somebody."""
+        """Say whether a setting, which was read before, is set and not a default."""
         return any(one.name == name and one.source not in {NOT_SET, DEFAULT} for one in self.resolved)
 
     def fault(self, name: str, rule: str) -> None:
-        """Record what is wrong with a setting and how to mend it."""
+        """Record a fault of a setting. rule: what is wrong and how to fix it."""
         self.faults.append(f"{name}: {rule}")
 
     def warn(self, name: str, text: str) -> None:
-        """Record what a person should know about a setting that is not wrong."""
+        """Record a note about a setting that does not prevent a start."""
         self.warnings.append(f"{name}: {text}")
 
     def warn_of_misspelt(self) -> None:
-        """Warn of names that are nearly those of settings. Call it when every setting was read."""
+        """Warn of names that look like misspelt settings. Call it after every setting was read."""
         known = {one.name for one in self.resolved}
         accepted = known | {f"{name}_FILE" for name in known}
         for source, layer in self._layers:
@@ -141,7 +141,7 @@ class Sources:
                     self.warn(name, f"in {source} is not a setting; did you mean {meant[0]}?")
 
     def show_as(self, name: str, shown: str) -> None:
-        """Change how a setting is shown, once it is understood."""
+        """Change how a setting is shown, once it was parsed."""
         safe = masked(shown)
         self.resolved = [replace(one, shown=safe) if one.name == name else one for one in self.resolved]
 
@@ -149,12 +149,12 @@ class Sources:
         self.resolved.append(Resolved(name, masked(shown), source, value))
 
     def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
-        """given: values by the spellings that have them."""
+        """given: the values by spelling."""
         if len(set(given.values())) > 1:
             self.fault(name, f"is set as {' and as '.join(given)} with different values; keep one of them")
 
     def _given(self, spelling: str, layer: Mapping[str, str]) -> tuple[str, str] | None:
-        """Return a value, blank if its file is faulty, and the spelling that gave it; None if it is not set."""
+        """Return the value, blank if its file is faulty, and the spelling that gave it; None if it is not set."""
         value, path = layer.get(spelling, "").strip(), layer.get(f"{spelling}_FILE", "").strip()
         if value and path:
             self.fault(spelling, f"is set both directly and by {spelling}_FILE; keep one of them")
@@ -209,6 +209,6 @@ def items_of(listed: str) -> list[str]:
 
 
 def hidden(secret: Secret) -> str:
-    """Return what is shown of a secret of the service itself: nothing. The tail of a short one would be half of it."""
+    """Return what is shown of the service's own secrets: nothing, since the end of a short one would be half of it."""
     del secret
     return "***"

@@ -1,9 +1,9 @@
-"""A YAML file of the operator's, read node by node so that every fault names its line.
+"""Reads an operator's YAML file node by node, so that every fault names its line.
 
-Promises: nothing in the file is executed or turned into an object; what is wrong is collected in `faults`, and nothing
-of a value is repeated but names.
-Refuses: a file that is no YAML or no UTF-8 text, an API key in a text, and members written twice, of which YAML lets
-the last one win.
+Promises: nothing in the file is executed or turned into an object; faults are collected in `faults` and repeat names,
+but no values.
+Refuses: files that are not YAML or not UTF-8, API keys in texts, and members written twice, of which YAML would use the
+last.
 """
 
 from dataclasses import dataclass, field
@@ -20,18 +20,18 @@ _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", 
 
 @dataclass(slots=True)
 class Document:
-    """One file. root: its content, None for an empty file. faults: what was found wrong, in the order of the file."""
+    """One file. root: its content, None for an empty file. faults: in the order of the file."""
 
     source: str
     root: yaml.Node | None
     faults: list[str] = field(default_factory=list)
 
     def fault(self, node: yaml.Node | None, text: str) -> None:
-        """Record what is wrong at a node; at the beginning of the file for None."""
+        """Record a fault at a node; None stands for the beginning of the file."""
         self.faults.append(f"{line_of(node)}: {masked(text)}")  # a name in it may be a key in the wrong place
 
     def members(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
-        """Return a mapping's members by name, those that it merges (`<<`) where it does not have them itself."""
+        """Return a mapping's members by name. Merged ones (`<<`) count where the mapping does not have them itself."""
         members: dict[str, yaml.Node] = {}
         merged: dict[str, yaml.Node] = {}
         for key, value in node.value:
@@ -45,7 +45,7 @@ class Document:
         return {**merged, **members}
 
     def _merged(self, node: yaml.Node) -> dict[str, yaml.Node]:
-        """Return the members of a merged mapping, or of several, of which the first wins."""
+        """Return the members of one merged mapping or of several; of several the first wins."""
         if isinstance(node, yaml.MappingNode):
             return self.members(node)
         members: dict[str, yaml.Node] = {}
@@ -54,7 +54,7 @@ class Document:
         return members
 
     def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return the entries of a list; none where it is empty or missing. what: names it in a fault."""
+        """Return the entries of a list, which may be empty or missing. what: its name in a fault."""
         if node.tag == _NULL:
             return []
         if not isinstance(node, yaml.SequenceNode):
@@ -63,7 +63,7 @@ class Document:
         return list(node.value)
 
     def text(self, name: str, members: dict[str, yaml.Node], entry: yaml.Node, *, required: bool = False) -> str | None:
-        """Return the text of a member, or None where it is missing or no text. entry: what the member belongs to."""
+        """Return the text of a member, or None if it is missing or not a text. entry: the entry that it belongs to."""
         node = members.get(name)
         if node is None or node.tag == _NULL:
             if required:
@@ -72,7 +72,7 @@ class Document:
         return self.plain_text(node, name)
 
     def plain_text(self, node: yaml.Node, name: str) -> str | None:
-        """Return the text of a node, or None where it is none. name: names it in a fault."""
+        """Return the text of a node, or None if it is not a text. name: its name in a fault."""
         if not isinstance(node, yaml.ScalarNode) or node.tag != _STR or not node.value.strip():
             self.fault(node, f"{name} must be a text; put it in quotes")
             return None
@@ -82,7 +82,7 @@ class Document:
         return str(node.value)
 
     def switch(self, name: str, members: dict[str, yaml.Node]) -> bool:
-        """Return the truth value of a member, False where it is missing or none."""
+        """Return a boolean member, False if it is missing or not boolean."""
         node = members.get(name)
         if node is None or node.tag == _NULL:
             return False
@@ -92,7 +92,7 @@ class Document:
         return bool(yaml.SafeLoader.bool_values[str(node.value).lower()])
 
     def number(self, name: str, members: dict[str, yaml.Node], default: int) -> int:
-        """Return the whole number of a member, `default` where it is missing or none."""
+        """Return a whole number, or `default` if the member is missing or not a whole number."""
         node = members.get(name)
         if node is None or node.tag == _NULL:
             return default
@@ -102,7 +102,7 @@ class Document:
         return int(str(node.value))
 
     def close(self) -> None:
-        """Raise SettingsError when anything was found wrong."""
+        """Raise SettingsError if there are faults."""
         if self.faults:
             raise SettingsError(tuple(self.faults), self.source)
 
@@ -120,7 +120,7 @@ def read_document(path: Path) -> Document:
 
 
 def line_of(node: yaml.Node | None) -> str:
-    """Return where a node begins, as people count lines."""
+    """Return the line where a node begins, counted from 1."""
     return f"line {node.start_mark.line + 1 if node is not None else 1}"
 
 

@@ -164,7 +164,7 @@ REFUSED_STARTS = [
     pytest.param({"AI_MODELS_FILE": "nothing.yml"}, "nothing.yml", id="no catalogue"),
     pytest.param(
         {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
-        "nothing listens where DATABASE_URL leads",
+        "nothing listens at the address in DATABASE_URL",
         id="no database",
     ),
 ]

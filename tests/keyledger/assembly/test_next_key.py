@@ -72,7 +72,7 @@ def test_a_former_key_that_is_not_retired_stays(dotenv: Path, new: Path) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param("not a key", "does not hold an encryption key", id="no key"),
+        pytest.param("not a key", "does not contain an encryption key", id="no key"),
         pytest.param(OLD_KEY, "is configured already", id="the present key"),
     ],
 )

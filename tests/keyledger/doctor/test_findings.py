@@ -49,7 +49,7 @@ class Deployment:
             for name, value in self.changes.items():
                 setattr(here, name, value)
             # The tests' server keeps nothing on disk, which is found each time.
-            found = [one for one in examine(here) if "is off at the server" not in one.said]
+            found = [one for one in examine(here) if "is off on the server" not in one.said]
         told = repr(found)
         assert not [secret for secret in SECRETS if secret in told]
         return found
@@ -173,7 +173,7 @@ class TestDatabase:
 
     def test_an_address_that_is_none_is_not_tried(self, deployment: Deployment) -> None:
         deployment.environ["DATABASE_URL"] = "mysql+driver://x"
-        assert ("database", State.NOT_LOOKED_AT, "DATABASE_URL is faulty") in deployment.wrong()
+        assert ("database", State.NOT_LOOKED_AT, "DATABASE_URL is invalid") in deployment.wrong()
 
     def test_an_embedded_server_that_does_not_run_is_left_alone(self, deployment: Deployment) -> None:
         del deployment.environ["DATABASE_URL"]
@@ -199,7 +199,7 @@ class TestDatabase:
                 database.execute(most.format(role))
                 url = psycopg.conninfo.make_conninfo(deployment.store.url, user=name)
                 deployment.environ["DATABASE_URL"] = url
-                deployment.only("database", State.FAULT, "lacks rights: ")
+                deployment.only("database", State.FAULT, "lacks privileges: ")
             finally:
                 database.execute(sql.SQL("DROP OWNED BY {}").format(role))
                 database.execute(sql.SQL("DROP ROLE {}").format(role))
@@ -214,7 +214,7 @@ class TestPooler:
     def test_one_without_a_way_past_it_is_a_warning(self, deployment: Deployment) -> None:
         with pooled(deployment.store.url, "pool_mode = transaction") as between:
             deployment.environ["DATABASE_URL"] = between.url
-            deployment.only("pooler", State.WARNING, "DATABASE_ADMIN_URL names no way past it")
+            deployment.only("pooler", State.WARNING, "no DATABASE_ADMIN_URL bypasses it")
             deployment.environ["DATABASE_ADMIN_URL"] = deployment.store.url
             assert deployment.wrong() == []
 
@@ -229,7 +229,7 @@ class TestEncryptionKeys:
     def test_a_key_that_live_credentials_need_is_missing(self, deployment: Deployment) -> None:
         needed = Keyring(ENCRYPTION_KEY).primary_id
         deployment.environ["ENCRYPTION_KEY"] = OTHER_ENCRYPTION_KEY.reveal()
-        deployment.only("encryption keys", State.FAULT, f"{needed} is not configured, and 1 live credentials need it")
+        deployment.only("encryption keys", State.FAULT, f"{needed} is not configured, but 1 live credentials need it")
 
     def test_one_that_is_given_up_is_a_warning(self, deployment: Deployment) -> None:
         deployment.environ |= {"ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(), "ALLOW_UNREADABLE_CREDENTIALS": "true"}
@@ -248,7 +248,7 @@ class TestAnchors:
 
     def test_one_that_is_missing_is_a_warning(self, deployment: Deployment) -> None:
         (deployment.folder / "data" / "log-anchor.json").unlink()
-        deployment.only("anchors", State.WARNING, "has none of this log")
+        deployment.only("anchors", State.WARNING, "has no anchor of this log yet")
 
     def test_a_log_that_lost_its_end_is_a_fault(self, deployment: Deployment) -> None:
         deployment.store.set(TENANT, "mistral", KEY)
@@ -265,7 +265,7 @@ class TestAnchors:
         file = CheckpointFile(deployment.folder / "data", now.ledger_id)
         file.path.parent.mkdir()
         file.path.write_text("nothing")
-        deployment.only("anchors", State.FAULT, "no checkpoint that can be read")
+        deployment.only("anchors", State.FAULT, "cannot be read")
 
 
 class TestCatalogue:
@@ -287,7 +287,7 @@ class TestCatalogue:
         (deployment.folder / "empty").mkdir()
         monkeypatch.chdir(deployment.folder / "empty")
         del deployment.environ["AI_MODELS_FILE"]
-        said = "AI_MODELS_FILE: there is no ai_models.yml in this folder; the packaged catalogue serves"
+        said = "AI_MODELS_FILE: there is no ai_models.yml in this folder; the packaged catalogue is used"
         assert ("settings", State.WARNING, said) in deployment.wrong()
 
 
@@ -296,7 +296,7 @@ class TestEndpoints:
         config = CredentialConfig(endpoint="https://nowhere.invalid/of-the-tenant")
         deployment.store.set(TENANT, "vllm", KEY, config)
         deployment.store.follow()
-        deployment.only("endpoints", State.WARNING, "nowhere.invalid cannot be resolved from here")
+        deployment.only("endpoints", State.WARNING, "nowhere.invalid cannot be resolved from this machine")
 
     def test_one_of_the_settings_is_named_too(self, deployment: Deployment) -> None:
         deployment.environ["VLLM_MODEL_URL"] = "http://not-here.invalid:8000"
@@ -306,7 +306,7 @@ class TestEndpoints:
         for host in ("127.0.0.1", "localhost"):
             deployment.store.set(TENANT, "vllm", KEY, CredentialConfig(endpoint=f"http://{host}:8000"))
         deployment.store.follow()
-        assert "every host can be resolved from here (1)" in [one.said for one in deployment.examine()]
+        assert "every host can be resolved from this machine (1)" in [one.said for one in deployment.examine()]
 
     def test_more_than_are_looked_up_are_counted(self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(endpoints, "AT_MOST", 1)
@@ -326,7 +326,7 @@ class TestClock:
         deployment.store.follow()
         AnchorFile(deployment.folder / "data").write(look(deployment.store.pool, {})[0])
         deployment.administer("UPDATE audit_trail SET recorded_at = recorded_at - interval '1 hour' WHERE position = 2")
-        deployment.only("clock", State.WARNING, "up to position 2")
+        deployment.only("clock", State.WARNING, "the last at position 2")
 
 
 class TestDisk:
@@ -349,7 +349,7 @@ class TestPort:
     def test_one_that_somebody_else_has_is_a_fault(self, deployment: Deployment) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             deployment.free_port = other.getsockname()[1]
-            deployment.only("port", State.FAULT, "is taken, and not by KeyLedger")
+            deployment.only("port", State.FAULT, "is in use by another program")
 
     def test_an_address_of_another_machine_is_a_fault(self, deployment: Deployment) -> None:
         deployment.changes["host"] = "192.0.2.1"
@@ -408,7 +408,7 @@ class TestPeers:
 
     def test_one_that_cannot_open_what_would_be_sealed_here_is_a_fault(self, deployment: Deployment) -> None:
         Presence(deployment.store.pool).beat(Keyring(OTHER_ENCRYPTION_KEY))
-        deployment.only("peers", State.FAULT, "cannot open what would be sealed here")
+        deployment.only("peers", State.FAULT, "cannot open credentials sealed here")
 
 
 def test_an_embedded_server_that_runs_is_looked_at_and_goes_on(deployment: Deployment, tmp_path: Path) -> None:

@@ -94,17 +94,17 @@ def test_a_model_that_is_not_listed_is_unknown_and_the_file_is_named(tmp_path):
         ),
         pytest.param(
             "completion_models:\n  - {name: a, family: openai}\nembedding_models:\n  - {name: a, family: openai}\n",
-            "line 4: the name 'a' is taken already, in line 2",
+            "line 4: the name 'a' is already taken, in line 2",
             id="a name twice",
         ),
         pytest.param(
             "- {name: a, family: openai, aliases: [b]}\n- {name: b, family: openai}\n",
-            "line 2: the name 'b' is taken already, in line 1",
+            "line 2: the name 'b' is already taken, in line 1",
             id="a name that is an alias",
         ),
         pytest.param(
             "- {name: 'o/*', litellm_model_name: 'openai/*', aliases: [b]}\n",
-            "line 1: a pattern has no aliases",
+            "line 1: a pattern cannot have aliases",
             id="an alias of a pattern",
         ),
         pytest.param("completion_models: [\n", "line 2: is not YAML", id="broken YAML"),

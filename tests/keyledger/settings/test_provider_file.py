@@ -59,27 +59,27 @@ def test_an_empty_file_adds_none(tmp_path):
             id="a key in the address",
         ),
         pytest.param(
-            "- {name: openai, base_url: 'https://a.example'}\n", "the name 'openai' is taken already", id="built in"
+            "- {name: openai, base_url: 'https://a.example'}\n", "the name 'openai' is already taken", id="built in"
         ),
         pytest.param(
-            "- {name: claude, base_url: 'https://a.example'}\n", "the name 'claude' is taken already", id="a family"
+            "- {name: claude, base_url: 'https://a.example'}\n", "the name 'claude' is already taken", id="a family"
         ),
         pytest.param(
             "- {name: a, base_url: 'https://a.example'}\n- {name: a, base_url: 'https://b.example'}\n",
-            "line 2: the name 'a' is taken already",
+            "line 2: the name 'a' is already taken",
             id="twice",
         ),
         pytest.param(
-            "- {name: super, base_url: 'https://a.example'}\n", "leads to SUPER_API_KEY", id="whose key is our own"
+            "- {name: super, base_url: 'https://a.example'}\n", "would be SUPER_API_KEY", id="whose key is our own"
         ),
         pytest.param(
             "- {name: intric_super, base_url: 'https://a.example'}\n",
-            "leads to INTRIC_SUPER_API_KEY",
+            "would be INTRIC_SUPER_API_KEY",
             id="our own also",
         ),
         pytest.param(
             "- {name: a-b, base_url: 'https://a.example'}\n- {name: a_b, base_url: 'https://b.example'}\n",
-            "line 2: the name 'a_b' leads to A_B_API_KEY",
+            "line 2: the key of 'a_b' would be A_B_API_KEY",
             id="one key for two",
         ),
         pytest.param("- {name: a, base_url: 'ftp://a.example'}\n", "base_url must start with", id="no http"),

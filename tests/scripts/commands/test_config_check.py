@@ -71,7 +71,7 @@ def test_a_catalogue_that_is_named_and_not_there_is_a_fault_too(cli):
 def test_without_a_catalogue_in_the_folder_the_packaged_one_serves_and_it_is_said(cli):
     ended = cli("config", "check")
     assert ended.code == Exit.OK
-    assert "the packaged catalogue serves" in ended.err
+    assert "the packaged catalogue is used" in ended.err
 
 
 def test_a_model_that_is_left_out_is_named_with_its_line_and_the_remedy(cli, bare_environment):

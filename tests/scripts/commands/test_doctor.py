@@ -23,7 +23,7 @@ def test_findings_are_a_table_with_the_next_command(cli, env):
     env["DATABASE_URL"] = f"postgresql://keyledger:{CANARY}@127.0.0.1:9/keyledger"
     ended = cli("doctor", env=env)
     assert re.search(
-        r"^ *database +fault +nothing listens where DATABASE_URL leads.* +keyledger config check *$",
+        r"^ *database +fault +nothing listens at the address in DATABASE_URL.* +keyledger config check *$",
         ended.out,
         re.MULTILINE,
     )
@@ -43,7 +43,9 @@ def test_the_json_is_one_document_with_every_finding(cli, env):
     ended = cli("doctor", "--json", env=env)
     report = json.loads(ended.out)
     assert (ended.code, set(report), report["ok"]) == (Exit.OK, {"ok", "findings"}, True)
-    assert {"subject": "settings", "state": "ok", "said": "fit to start with", "next": None} in report["findings"]
+    assert {"subject": "settings", "state": "ok", "said": "the service can start with them", "next": None} in report[
+        "findings"
+    ]
     assert {one["state"] for one in report["findings"]} <= {"ok", "warning", "not looked at"}
 
 
@@ -58,7 +60,7 @@ def test_a_fault_ends_it_with_1_in_both_forms(cli, env, bare_environment):
 def test_what_cannot_be_looked_at_is_no_fault(cli, env):
     ended = cli("doctor", env=env)
     assert ended.code == Exit.OK
-    assert "the embedded server does not run" in ended.out
+    assert "the embedded server is not running" in ended.out
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x"])
