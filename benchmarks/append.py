@@ -4,10 +4,12 @@ One new stream with one event for each append, by threads on a pool of connectio
 appends that come together share a commit.
 """
 
+import asyncio
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,7 +56,8 @@ def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
     pool = open_pool(dsn)
     try:
         writes, ready = appends_of(CredentialLog(pool)), ready_events(scale)
-        return written(lambda: writes.write_here(next(ready)), writers, scale.seconds)
+        with from_threads(writes) as write:
+            return written(lambda: write(next(ready)), writers, scale.seconds)
     finally:
         pool.close()
 
@@ -91,6 +94,20 @@ def appends_of(log: CredentialLog) -> CombinedWrites[Event, None]:
         return [None] * len(events)
 
     return CombinedWrites(append_all)
+
+
+@contextmanager
+def from_threads(writes: CombinedWrites[Event, None]) -> Iterator[Callable[[Event], None]]:
+    """Give what makes a write from any thread, on one event loop, as all requests of a service are on one."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield lambda event: asyncio.run_coroutine_threadsafe(writes.write(event), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def ready_events(scale: Scale) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.append import appends_of, ready_events, written
+from benchmarks.append import appends_of, from_threads, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
 from keyledger.log.background_catch_up import TICK_S
@@ -52,8 +52,8 @@ def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
                 follower = transparency_log.follower(pool)
                 signer = LogSigner(generate_signing_key("benchmark"))
                 work.append(Transparency(pool, dsn, follower, signer, Path(data), lambda: datetime.now(UTC)).checkpoint)
-            with _each_second(work):
-                return written(lambda: writes.write_here(next(events)), writers, scale.seconds)
+            with _each_second(work), from_threads(writes) as write:
+                return written(lambda: write(next(events)), writers, scale.seconds)
     finally:
         pool.close()
 

@@ -11,7 +11,7 @@ happened, as ever.
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -60,17 +60,6 @@ class CombinedWrites(Generic[W, R]):
         finally:
             impatience.cancel()
             del future  # else an error and this frame, which has the command, would hold each other
-
-    def write_here(self, one: W) -> R:
-        """Make a write from a thread that may block. Raises its error, StoreUnavailableError."""
-        future = self._asked(one)
-        wait([future], PATIENCE)
-        try:
-            if future.cancel():  # does nothing to what is on its way, or ended
-                raise StoreUnavailableError
-            return future.result()
-        finally:
-            del future
 
     def _asked(self, one: W) -> Future[R]:
         future: Future[R] = Future()

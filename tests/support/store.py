@@ -1,10 +1,12 @@
 """The real log and views on a real database, built as the composition root builds them, for tests to drive."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
+from typing import TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -25,6 +27,9 @@ from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, Connection, open_pool
+
+W = TypeVar("W")
+R = TypeVar("R")
 
 ENCRYPTION_KEY = Secret("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 OTHER_ENCRYPTION_KEY = Secret("ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=")
@@ -56,7 +61,7 @@ class Store:
         return self.handle(DeleteCredential(tenant_id, provider, _meta("")))
 
     def handle(self, command: AdminCommand) -> Credential:
-        return self.writes.write_here(command)
+        return write_here(self.writes, command)
 
     def audit(self, **wanted: object) -> list[AuditEntry]:
         return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
@@ -77,6 +82,11 @@ class Store:
             self.url, autocommit=True, row_factory=dict_row
         ) as connection:
             yield connection
+
+
+def write_here(writes: CombinedWrites[W, R], one: W) -> R:
+    """Make a write from a thread that may block, on an event loop of its own. Raises what the write raises."""
+    return asyncio.run(writes.write(one))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from domain.errors import CredentialNotFoundError, StoreUnavailableError
 from keyledger.log import combined_writes
 from keyledger.log.combined_writes import TOGETHER_MAX, CombinedWrites
 from projections.replay.replaying import compare
-from tests.support.store import Store
+from tests.support.store import Store, write_here
 
 WAIT_S = 60
 
@@ -43,13 +43,15 @@ class Gate:
 
 
 class Writers:
-    """Threads that write one number each; the first is on its way before the others come."""
+    """Tasks of one event loop that write one number each; the first is on its way before the others come."""
 
     def __init__(self, gate: Gate, *numbers: int) -> None:
-        self.threads = ThreadPoolExecutor(len(numbers))
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
         self.futures: list[Future[str]] = []
         for nth, number in enumerate(numbers):
-            self.futures.append(self.threads.submit(gate.combined.write_here, number))
+            self.futures.append(asyncio.run_coroutine_threadsafe(gate.combined.write(number), self.loop))
             if nth == 0:
                 assert gate.entered.acquire(timeout=WAIT_S)
             while len(gate.combined._waiting) < nth:
@@ -57,7 +59,9 @@ class Writers:
 
     def outcomes(self) -> list[object]:
         ended = [future.exception(WAIT_S) or future.result() for future in self.futures]
-        self.threads.shutdown()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
         return [type(end) if isinstance(end, BaseException) else end for end in ended]
 
 
@@ -98,7 +102,7 @@ def test_an_outage_ends_everything_that_waits_at_once_and_later_writes_are_tried
     assert gate.goes == [[2]]
     gate.down = False
     gate.let_pass()
-    assert gate.combined.write_here(8) == "wrote 8"
+    assert write_here(gate.combined, 8) == "wrote 8"
 
 
 def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing() -> None:
@@ -111,22 +115,22 @@ def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing() -> None:
 
     combined = CombinedWrites(write)
     with pytest.raises(ZeroDivisionError):
-        combined.write_here(1)
-    assert combined.write_here(2) == 2
+        write_here(combined, 1)
+    assert write_here(combined, 2) == 2
 
 
 def test_an_answer_too_few_is_a_defect_and_leaves_nobody_waiting() -> None:
     combined = CombinedWrites[int, int](lambda _: [])
     with pytest.raises(ValueError, match="shorter"):
-        combined.write_here(1)
+        write_here(combined, 1)
 
 
 def test_who_waits_too_long_gives_up_and_was_not_written(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(combined_writes, "PATIENCE", 0.01)
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(gate.combined.write_here, 2)
+        first = threads.submit(write_here, gate.combined, 2)
         assert gate.entered.acquire(timeout=WAIT_S)
-        late = threads.submit(gate.combined.write_here, 4)
+        late = threads.submit(write_here, gate.combined, 4)
         assert isinstance(late.exception(WAIT_S), StoreUnavailableError)
         assert isinstance(threads.submit(asyncio.run, gate.combined.write(6)).exception(WAIT_S), StoreUnavailableError)
         gate.let_pass()
@@ -178,12 +182,11 @@ def test_a_machine_without_threads_to_spare_is_an_outage_that_ends(monkeypatch: 
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(StoreUnavailableError):
-            combined.write_here(1)
-    assert combined.write_here(2) == 2
+            write_here(combined, 1)
+    assert write_here(combined, 2) == 2
 
 
-@pytest.mark.parametrize("here", [True, False], ids=["from a thread", "from an event loop"])
-def test_an_error_holds_nothing_of_its_write(here: bool) -> None:
+def test_an_error_holds_nothing_of_its_write() -> None:
     class Write:
         """Something that can be watched."""
 
@@ -194,7 +197,7 @@ def test_an_error_holds_nothing_of_its_write(here: bool) -> None:
 
     async def refused(write: Write) -> None:
         with pytest.raises(CredentialNotFoundError):
-            combined.write_here(write) if here else await combined.write(write)
+            await combined.write(write)
 
     def ask() -> "weakref.ref[Write]":
         write = Write()
