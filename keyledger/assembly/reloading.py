@@ -93,7 +93,7 @@ class Reloader:
 def _refused(faults: Sequence[str]) -> ConflictError:
     for fault in faults:
         _log.error("the settings were not reloaded: %s", fault)
-    return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings in force stay: {'; '.join(faults)}")
+    return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings were not reloaded: {'; '.join(faults)}")
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:

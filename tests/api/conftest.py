@@ -125,7 +125,7 @@ class Harness:
 
     async def _reload(self) -> ReloadReport:
         if self.reload_faults:
-            detail = f"The settings in force stay: {'; '.join(self.reload_faults)}"
+            detail = f"The settings were not reloaded: {'; '.join(self.reload_faults)}"
             raise ConflictError(ErrorCode.RELOAD_REFUSED, detail)
         return ReloadReport(("OPENAI_API_KEY",), ("DATABASE_URL",))
 

@@ -106,10 +106,10 @@ GOLDEN = [
     ),
     (ConflictError(ErrorCode.REPLAY_CONFLICT, "A replay is running."), 409, "replay-conflict", "A replay is running."),
     (
-        ConflictError(ErrorCode.RELOAD_REFUSED, "The settings in force stay: LOG_LEVEL: must be one of: info; a"),
+        ConflictError(ErrorCode.RELOAD_REFUSED, "The settings were not reloaded: LOG_LEVEL: must be one of: info; a"),
         409,
         "reload-refused",
-        "The settings in force stay: LOG_LEVEL: must be one of: info; a",
+        "The settings were not reloaded: LOG_LEVEL: must be one of: info; a",
     ),
     (replay_not_found(), 404, "replay-not-found", "There is no replay of this id."),
     (
