@@ -21,7 +21,8 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
 from benchmarks.stored import database
-from domain.credentials.credential import SetCredential, decide
+from domain.credentials.commands import SetCredential
+from domain.credentials.credential import decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta, Event

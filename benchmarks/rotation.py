@@ -32,14 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bare_loops import one_call_loop, plain_loop, seconds
-from domain.credentials.credential import (
-    CredentialEvent,
-    CredentialSet,
-    ReencryptCredential,
-    SetCredential,
-    decide,
-    evolve,
-)
+from domain.credentials.commands import ReencryptCredential, SetCredential
+from domain.credentials.credential import CredentialEvent, CredentialSet, decide, evolve
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService

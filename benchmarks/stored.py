@@ -12,7 +12,8 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.frame import apart
-from domain.credentials.credential import CredentialEvent, SetCredential, decide
+from domain.credentials.commands import SetCredential
+from domain.credentials.credential import CredentialEvent, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta

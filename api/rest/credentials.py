@@ -37,7 +37,7 @@ from api.rest.schemas import (
     TenantId,
 )
 from domain.audit.entries import AuditFilter
-from domain.credentials.credential import DeleteCredential, SetCredential
+from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.providers import NAME_PATTERN, CredentialConfig, check
 from domain.credentials.stored import CredentialStatus
 from domain.errors import CredentialIntegrityError, CredentialNotFoundError, InvalidField, InvalidRequestError

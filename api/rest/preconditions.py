@@ -14,7 +14,7 @@ from pydantic import WithJsonSchema
 from api.front.exchange import ExchangeOf
 from api.front.problems import HttpError
 from api.rest.schemas import Absent
-from domain.credentials.credential import Precondition
+from domain.credentials.commands import Precondition
 from domain.event import CommandMeta
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'

@@ -8,16 +8,8 @@ One refused command never fails the batch; each command has its own outcome.
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from domain.credentials.credential import (
-    Credential,
-    CredentialDeleted,
-    CredentialSet,
-    DeleteCredential,
-    SetCredential,
-    decide,
-    evolve,
-    stream_id,
-)
+from domain.credentials.commands import DeleteCredential, SetCredential
+from domain.credentials.credential import Credential, CredentialDeleted, CredentialSet, decide, evolve, stream_id
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
 from domain.errors import ErrorCode, InvalidRequestError, ServiceError

@@ -1,4 +1,4 @@
-"""A credential as a decider: state, commands and events, and the two pure functions that connect them.
+"""A credential as a decider: its state, its events, and the two pure functions that connect them with commands.
 
 `decide(state, command, now, sealer)` returns the events of a command; `evolve(event)` returns the state after an event.
 Time, ids and cipher are arguments, so every run gives the same result.
@@ -10,17 +10,17 @@ contain the key they replace.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar
 from uuid import UUID, uuid5
 
+from domain.credentials.commands import Command, DeleteCredential, Precondition, ReencryptCredential
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.providers import CONFIG_FIELDS, SHOWN_CLEAR, CredentialConfig
 from domain.credentials.recording import without_keys
 from domain.credentials.secret import SealContext, SealedSecret, Sealer, Secret
-from domain.endpoints.forms import EndpointForm, kept_endpoint
 from domain.errors import (
     CredentialNotFoundError,
     ErrorCode,
@@ -29,7 +29,7 @@ from domain.errors import (
     ServiceError,
     VersionConflictError,
 )
-from domain.event import CommandMeta, Event, EventEnvelope, envelope
+from domain.event import Event, EventEnvelope, envelope
 from domain.event_definition import CREATE, DELETE, UPDATE, ActionDefinition, EventDefinition, Subject
 from domain.upcasting import with_fingerprint, with_provenance
 
@@ -63,60 +63,6 @@ class Credential:
     def context(self) -> SealContext:
         """The place where the sealed secret of this version may be used."""
         return _context(self.tenant_id, self.provider, self.version, self.config)
-
-
-@dataclass(frozen=True, slots=True)
-class Precondition:
-    """A condition on the present state (RFC 9110, 13.1). versions: allowed ones. exists: whether there must be one."""
-
-    versions: frozenset[int] | None = None
-    exists: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SetCredential:
-    """Store this key and these settings for the tenant, replacing any that are stored.
-
-    endpoint_form: the form of the endpoint in `config`; a stored endpoint that reduces to the same form counts as the
-    same. None: only an equal text counts as the same.
-    """
-
-    tenant_id: str
-    provider: str
-    secret: Secret
-    config: CredentialConfig
-    meta: CommandMeta
-    precondition: Precondition = Precondition()
-    endpoint_form: EndpointForm | None = None
-
-    def says(self, stored: CredentialConfig) -> bool:
-        """Return whether the settings are the stored ones."""
-        if self.config == stored or self.endpoint_form is None or stored.endpoint is None:
-            return self.config == stored
-        return self.config == replace(stored, endpoint=kept_endpoint(self.endpoint_form, stored.endpoint))
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteCredential:
-    """Delete the tenant's credential for the provider."""
-
-    tenant_id: str
-    provider: str
-    meta: CommandMeta
-    precondition: Precondition = Precondition()
-
-
-@dataclass(frozen=True, slots=True)
-class ReencryptCredential:
-    """Seal the tenant's credential under the primary encryption key, without any other change."""
-
-    tenant_id: str
-    provider: str
-    meta: CommandMeta
-    precondition: Precondition = Precondition()
-
-
-Command = SetCredential | DeleteCredential | ReencryptCredential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

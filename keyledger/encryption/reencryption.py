@@ -14,7 +14,8 @@ from datetime import datetime
 
 from psycopg_pool import ConnectionPool
 
-from domain.credentials.credential import Credential, CredentialEvent, ReencryptCredential, decide, evolve, stream_id
+from domain.credentials.commands import ReencryptCredential
+from domain.credentials.credential import Credential, CredentialEvent, decide, evolve, stream_id
 from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,

@@ -13,15 +13,8 @@ from domain.audit.entries import AuditTrail
 from domain.audit.events import Outcome, Refusal, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
 from domain.credentials.acceptance import accept_or_reject, acceptance_stream
-from domain.credentials.credential import (
-    Command,
-    DeleteCredential,
-    ReencryptCredential,
-    SetCredential,
-    decide,
-    evolve,
-    stream_id,
-)
+from domain.credentials.commands import Command, DeleteCredential, ReencryptCredential, SetCredential
+from domain.credentials.credential import decide, evolve, stream_id
 from domain.credentials.fleet import FleetProjection
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret

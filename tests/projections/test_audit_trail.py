@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.audit.entries import Action
-from domain.credentials.credential import SetCredential
+from domain.credentials.commands import SetCredential
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from domain.credentials import fleet as fleet_pages
 from domain.credentials.acceptance import acceptance_stream
-from domain.credentials.credential import ReencryptCredential, decide
+from domain.credentials.commands import ReencryptCredential
+from domain.credentials.credential import decide
 from domain.credentials.fleet import CredentialPlace, Fleet, FleetFilter
 from domain.credentials.stored import CredentialState, CredentialStatus
 from domain.errors import ServiceError

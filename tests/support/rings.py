@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from domain.credentials.credential import CredentialEvent, SetCredential, decide, evolve, stream_id
+from domain.credentials.commands import SetCredential
+from domain.credentials.credential import CredentialEvent, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta

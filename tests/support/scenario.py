@@ -6,16 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from domain.credentials.commands import Command, DeleteCredential, Precondition, SetCredential
 from domain.credentials.credential import (
-    Command,
     Credential,
     CredentialDeleted,
     CredentialEvent,
     CredentialReencrypted,
     CredentialSet,
-    DeleteCredential,
-    Precondition,
-    SetCredential,
     decide,
     evolve,
     stream_id,

@@ -14,7 +14,8 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.entries import AuditEntry, AuditFilter
 from domain.credentials.command_batch import AdminCommand
-from domain.credentials.credential import Credential, DeleteCredential, SetCredential
+from domain.credentials.commands import DeleteCredential, SetCredential
+from domain.credentials.credential import Credential
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from domain.credentials.credential import Command, Credential, CredentialSet, Precondition, decide, evolve, stream_id
+from domain.credentials.commands import Command, Precondition
+from domain.credentials.credential import Credential, CredentialSet, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialNotFoundError, ServiceError, VersionConflictError
 from tests.support.scenario import (

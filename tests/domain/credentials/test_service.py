@@ -3,7 +3,7 @@
 import pytest
 
 from domain.credentials.command_batch import AdminCommand
-from domain.credentials.credential import Precondition
+from domain.credentials.commands import Precondition
 from domain.credentials.service import ATTEMPTS, CredentialService
 from domain.errors import CredentialNotFoundError, ErrorCode, StoreUnavailableError, VersionConflictError
 from tests.support.errors import raises

@@ -1,6 +1,6 @@
 """The life of encryption keys."""
 
-from domain.credentials.credential import ReencryptCredential
+from domain.credentials.commands import ReencryptCredential
 from domain.errors import CredentialNotFoundError, ErrorCode, UnreadableCredentialError
 from domain.operations.encryption_keys import (
     EncryptionKeyIntroduced,

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.credentials.credential import CredentialEvent, SetCredential, decide
+from domain.credentials.commands import SetCredential
+from domain.credentials.credential import CredentialEvent, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialNotFoundError, ErrorCode, ServiceError
