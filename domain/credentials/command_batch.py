@@ -37,7 +37,7 @@ class CommandBatch:
         self._clock = clock
         self._unchanged: dict[tuple[str, str], Event] = {}
 
-    def decide(self, log: EventLog, view: CurrentCredentials, *, sent_before: bool) -> None:
+    def decide(self, log: EventLog, projection: CurrentCredentials, *, sent_before: bool) -> None:
         """Decide the commands on the present state of the log and the projection.
 
         sent_before: an earlier attempt may have been stored, so every command id is looked up; otherwise only those
@@ -50,7 +50,7 @@ class CommandBatch:
         self._decide(newest, earlier, damaged=frozenset())
         if self._unchanged:
             places = list(self._unchanged)
-            shown = zip(places, view.read_all(places), strict=True)
+            shown = zip(places, projection.read_all(places), strict=True)
             damaged = frozenset(place for place, row in shown if row != Stored.of(self._unchanged[place]))
             if damaged:  # the projection differs from the log there; storing the same again repairs it
                 self._decide(newest, earlier, damaged=damaged)

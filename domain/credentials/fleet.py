@@ -131,8 +131,8 @@ class TenantSummary:
 class Fleet:
     """Reads the credentials of all tenants. Changes nothing and decrypts nothing."""
 
-    def __init__(self, view: FleetProjection, credentials: CredentialService) -> None:
-        self._view = view
+    def __init__(self, projection: FleetProjection, credentials: CredentialService) -> None:
+        self._projection = projection
         self._credentials = credentials
 
     def page(self, wanted: FleetFilter) -> FleetPage:
@@ -141,8 +141,8 @@ class Fleet:
         place, left = wanted.after, LOOKED_AT
         while left:
             asked = min(left, CHUNK if wanted.looks_at_each else wanted.limit - len(found))
-            places = self._view.places(wanted, place, asked)
-            for one in self._view.lodged(places):
+            places = self._projection.places(wanted, place, asked)
+            for one in self._projection.lodged(places):
                 found += self._fitting(wanted, one.stored)
                 if len(found) == wanted.limit:
                     return FleetPage(found, one.place)
@@ -153,7 +153,7 @@ class Fleet:
 
     def tenants(self, after: str | None, limit: int) -> Sequence[TenantSummary]:
         """Return the next tenants' summaries, by id. Raises StoreUnavailableError, CredentialIntegrityError."""
-        lodged = self._view.lodged(self._view.of_tenants(after, limit))
+        lodged = self._projection.lodged(self._projection.of_tenants(after, limit))
         return [self._summary(tenant_id, of) for tenant_id, of in groupby(lodged, lambda one: one.place.tenant_id)]
 
     def _fitting(self, wanted: FleetFilter, stored: Stored) -> Sequence[CredentialStatus]:

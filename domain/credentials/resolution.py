@@ -153,8 +153,8 @@ class Resolver:
     and StoreUnavailableError: without the store's answer, no key is used.
     """
 
-    def __init__(self, view: ResolutionProjection, sealer: Sealer, policy: ResolutionPolicy) -> None:
-        self._view = view
+    def __init__(self, projection: ResolutionProjection, sealer: Sealer, policy: ResolutionPolicy) -> None:
+        self._projection = projection
         self._sealer = sealer
         self._policy = policy
 
@@ -168,7 +168,7 @@ class Resolver:
     async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
-        stored = await self._view.read(tenant_id, provider) if consulted else None
+        stored = await self._projection.read(tenant_id, provider) if consulted else None
         return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:

@@ -29,7 +29,7 @@ class CredentialService:
     def __init__(
         self,
         log: EventLog,
-        view: CurrentCredentials,
+        projection: CurrentCredentials,
         sealer: Sealer,
         clock: Clock,
         pause: Callable[[float], None] = time.sleep,
@@ -37,7 +37,7 @@ class CredentialService:
     ) -> None:
         """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time."""
         self._log = log
-        self._view = view
+        self._projection = projection
         self._sealer = sealer
         self._clock = clock
         self._pause = pause
@@ -80,7 +80,7 @@ class CredentialService:
             if attempt:
                 self._pause(self._spread() * 0.005 * attempt)
             batch = CommandBatch(commands, self._sealer, self._clock)
-            batch.decide(self._log, self._view, sent_before=sent_before or attempt > 0)
+            batch.decide(self._log, self._projection, sent_before=sent_before or attempt > 0)
             try:
                 if batch.events:
                     self._log.append(batch.events)
@@ -97,7 +97,7 @@ class CredentialService:
 
     def get(self, tenant_id: str, provider: str) -> CredentialStatus:
         """Return a live credential. Raises CredentialNotFoundError, CredentialIntegrityError."""
-        stored = self._view.read(tenant_id, provider)
+        stored = self._projection.read(tenant_id, provider)
         credential = stored.current()
         if credential is None:
             raise CredentialNotFoundError(tenant_id, provider)
@@ -105,7 +105,7 @@ class CredentialService:
 
     def of_tenant(self, tenant_id: str) -> list[CredentialStatus]:
         """Return the live credentials of a tenant, by provider. A damaged one is listed as unreadable."""
-        return self.statuses(self._view.of_tenant(tenant_id))
+        return self.statuses(self._projection.of_tenant(tenant_id))
 
     def statuses(self, found: Sequence[Stored]) -> list[CredentialStatus]:
         """Return the status of each live credential among those read. Reads and decrypts nothing."""
