@@ -223,7 +223,7 @@ class TestHistory:
     def test_a_tenant_without_credentials_is_talk_and_no_data(self, ask: Ask, filled: Client) -> None:
         ended = ask("history", str(uuid4()))
         assert (ended.code, ended.out) == (Exit.OK, "")
-        assert "nothing happened" in ended.err
+        assert "have no history" in ended.err
 
     @pytest.mark.parametrize(("arguments", "said"), [(("acme",), "tenant"), ((TENANT, "opnai"), "provider")])
     def test_what_is_no_tenant_or_provider_is_told(

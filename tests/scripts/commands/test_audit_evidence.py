@@ -78,8 +78,8 @@ class TestKeys:
         [
             (("generate-signing-key", "--name", "two words"), "--name"),
             (("generate-signing-key", "--name", "a+b"), "--name"),
-            (("public-key",), "AUDIT_SIGNING_KEY is not set; make one with"),
-            (("public-key", "--key-file", "nothing"), "file with the key cannot be read"),
+            (("public-key",), "AUDIT_SIGNING_KEY is not set; create one with"),
+            (("public-key", "--key-file", "nothing"), "key file cannot be read"),
         ],
     )
     def test_wrong_usage_is_named(self, cli: Cli, arguments: tuple[str, ...], said: str) -> None:
@@ -212,7 +212,7 @@ class TestTaking:
         Path("full/file").write_text("mine")
         ended = ask("audit", "bundle", "-o", "full")
         assert (ended.code, ended.out) == (Exit.USAGE, "")
-        assert "--output: The folder is not empty" in ended.err
+        assert "--output: the folder is not empty" in ended.err
         assert [path.name for path in Path("full").iterdir()] == ["file"]
 
     def test_a_place_that_cannot_be_written_is_named(self, ask: Ask) -> None:
@@ -237,7 +237,7 @@ class TestTaking:
             ended = ask("audit", "bundle", "-o", "bundle", *wanted)
             assert ended.code == Exit.FAULT_FOUND
             assert str(changed[0]) in ended.err
-            assert "No bundle was written" in ended.err
+            assert "no bundle was written" in ended.err
             assert not Path("bundle").exists()
 
     def test_a_service_that_does_not_sign_says_so(self, cli: Cli, database_url: str) -> None:

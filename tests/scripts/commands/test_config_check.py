@@ -19,7 +19,7 @@ def test_settings_fit_to_start_with_are_shown_with_their_sources_and_without_sec
     assert ended.code == Exit.OK, ended.err
     rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line.split()}
     assert rows["LOG_LEVEL"] == ["error", ".env"]
-    assert ended.err.splitlines()[-1].endswith("for database, keys and the rest: keyledger doctor")
+    assert ended.err.splitlines()[-1].endswith("to check database, keys and the rest: keyledger doctor")
     assert rows["OPENAI_API_KEY"] == ["...hown", "environment"]
     assert rows["DATA_DIR"] == [".data", "default"]
     assert CANARY not in ended.out + ended.err

@@ -53,7 +53,7 @@ def test_a_rotation_from_the_list_to_the_retired_key(cli, amid):
     retired = cli("keys", "retire", OLD.primary_id, "--yes", "--json", env=amid)
     assert retired.code == Exit.OK, retired.err
     assert json.loads(retired.out)["unrecoverable"] == 5
-    assert "remove it from ENCRYPTION_KEY_PREVIOUS" in retired.err
+    assert "remove the key from ENCRYPTION_KEY_PREVIOUS" in retired.err
     table = cli("keys", "list", env=amid)
     assert "retired" in table.out
     assert "still configured" in table.out
@@ -151,7 +151,7 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
         process.wait_for(r"rotating to \w+: ([1-9][0-9,]*) of")
         process.popen.send_signal(which)
         assert process.end() == Exit.FAULT_FOUND
-    assert "to go on: keyledger keys rotate" in "".join(process.told)
+    assert "to continue: keyledger keys rotate" in "".join(process.told)
     assert "Traceback" not in "".join(process.told)
     with open_store(database_url, BOTH) as store:
         (told,) = RotationRecords(store.pool).latest()

@@ -203,4 +203,4 @@ def test_an_interrupted_command_says_that_nothing_happened(
     monkeypatch.setattr(ProgressDisplay, "update", interrupt)
     ended = cli("replay", env={"DATABASE_URL": filled})
     assert ended.code == Exit.REFUSED
-    assert "is as it was" in ended.err
+    assert "are unchanged" in ended.err

@@ -184,7 +184,7 @@ def test_a_crash_at_giving_up_the_checkpoint_leaves_the_start_refused_and_accept
         patch.setattr(CheckpointFile, "give_up", crash)
         ended = cli("restore", "accept", "--yes", env=settings)
     assert ended.code == Exit.REFUSED
-    assert "the start is still refused" in ended.err
+    assert "the service still does not start" in ended.err
     with pytest.raises(StartError):
         put(database_url, settings)
     assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
