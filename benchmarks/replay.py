@@ -33,7 +33,7 @@ from domain.operations.replay import Swap
 from keyledger import embedded_postgres
 from projections.database.migration import migrate
 from projections.replay.parallel_fill import WORKERS
-from projections.replay.replaying import VIEWS, rebuild
+from projections.replay.replaying import PROJECTIONS, replay_projection
 from scripts.terminal.output import Table, print_table
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def generate(dsn: str, count: int) -> None:
             copy.write_row(row)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE keyledger_events")
-    for view in VIEWS:
-        rebuild(dsn, view, swap=Swap.ALWAYS)
+    for view in PROJECTIONS:
+        replay_projection(dsn, view, swap=Swap.ALWAYS)
 
 
 def read_raw(dsn: str) -> None:
@@ -91,7 +91,7 @@ def replay_all(dsn: str) -> None:
 
 def replay_one(dsn: str, view: str) -> None:
     """Replay one view, compare and swap."""
-    result = rebuild(dsn, view)
+    result = replay_projection(dsn, view)
     assert result.swapped, result
 
 
@@ -181,7 +181,7 @@ def run(folder: Path, count: int) -> None:
             (replay_all, big),
             (replay_all, small),
         )
-        views = {view: measured(replay_one, big, view) for view in VIEWS}
+        views = {view: measured(replay_one, big, view) for view in PROJECTIONS}
         # In turn, and the median of each, so that others on the machine slow all of them down alike.
         turns = [[measured(work, dsn) for work, dsn in contestants] for _ in range(ROUNDS)]
         raw, both, tenth = (_median([turn[nth] for turn in turns]) for nth in range(3))

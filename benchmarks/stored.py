@@ -22,7 +22,7 @@ from domain.operations.replay import Swap
 from keyledger import embedded_postgres
 from keyledger.encryption.keyring import Keyring
 from projections.database.migration import migrate
-from projections.replay.replaying import VIEWS, rebuild
+from projections.replay.replaying import PROJECTIONS, replay_projection
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _META = CommandMeta("benchmark", "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
@@ -55,8 +55,8 @@ def _fill(dsn: str, key: str, count: int) -> None:
         for position, event in enumerate(_events(ring, count), start=1):
             row = (event.originator_id, event.originator_version, event.TOPIC, encode(event), position)
             copy.write_row(row)
-    for view in VIEWS:
-        rebuild(dsn, view, swap=Swap.ALWAYS)
+    for view in PROJECTIONS:
+        replay_projection(dsn, view, swap=Swap.ALWAYS)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")

@@ -27,7 +27,7 @@ from keyledger.log.usage_meter import UsageMeter
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.proofs.signing_loop import Checkpointing
-from keyledger.replay.replay_service import Replays
+from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
@@ -50,7 +50,7 @@ class ProjectionParts:
     trail: BackgroundCatchUp
     tree_follower: CatchUp
     tree: BackgroundCatchUp
-    replays: Replays
+    replays: ReplayService
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
         BackgroundCatchUp(lasting.follower, audit_trail.TABLE),
         tree_follower,
         BackgroundCatchUp(tree_follower, transparency_log.TABLE),
-        Replays(lasting.pool, admin_address(settings.database, lasting.dsn), lasting.log, lasting.clock),
+        ReplayService(lasting.pool, admin_address(settings.database, lasting.dsn), lasting.log, lasting.clock),
     )
 
 

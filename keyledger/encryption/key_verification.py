@@ -17,7 +17,7 @@ from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from projections.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection, unavailable
-from projections.replay.replaying import VIEWS, ReplayResult, compare
+from projections.replay.replaying import PROJECTIONS, ReplayResult, compare
 
 BATCH = 500
 SHOWN_FAULTS = 100
@@ -66,7 +66,7 @@ def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, wa
     and what `projections.replay.replaying.compare` raises.
     """
     live, others, faults = _open_all(pool, alone, watch)
-    views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in VIEWS]
+    views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in PROJECTIONS]
     return Verification(alone.primary_id, live, others, len(faults), tuple(faults[:SHOWN_FAULTS]), tuple(views))
 
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 from domain.operations.replay import ReplayResult, Swap, projection_replayed
-from projections.replay.replaying import rebuild
-from projections.replay.views import Progress
+from projections.replay.replayable import Progress
+from projections.replay.replaying import replay_projection
 
 
 def recorded_replay(
@@ -24,8 +24,8 @@ def recorded_replay(
     meta: CommandMeta,
     clock: Clock,
 ) -> ReplayResult:
-    """Replay a view as `rebuild` does and record it. Raises what that raises, StoreUnavailableError."""
-    result = rebuild(dsn, projection, progress, swap=swap, until=until)
+    """Replay a view as `replay_projection` does and record it. Raises what that raises, StoreUnavailableError."""
+    result = replay_projection(dsn, projection, progress, swap=swap, until=until)
     if until is None and swap is not Swap.NEVER:
         event = projection_replayed(
             meta,

@@ -29,7 +29,7 @@ SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %s) A
 """
 
 
-class ReplayRecords:
+class ReplayRows:
     """The rows of the table `projection_replays`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:

@@ -28,11 +28,11 @@ from domain.operations.replay import (
     replay_running,
 )
 from keyledger.replay.recorded_replay import recorded_replay
-from keyledger.replay.replay_rows import ReplayRecords
+from keyledger.replay.replay_rows import ReplayRows
 from projections.database.connections import BoundedConnection, unavailable
+from projections.replay.replayable import Progress, projection_named
 from projections.replay.shadow_table import is_replayed
-from projections.replay.status import standing
-from projections.replay.views import Progress, view_named
+from projections.replay.status import projection_statuses
 
 RENEW_S = 1.0
 _STOP_S = 5.0
@@ -63,7 +63,7 @@ class _Run:
             raise CancelledError
 
 
-class Replays:
+class ReplayService:
     """Implements `domain.operations.replay.Projections` for one running service."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], dsn: str, log: EventLog, clock: Clock) -> None:
@@ -72,7 +72,7 @@ class Replays:
         self._dsn = dsn
         self._log = log
         self._clock = clock
-        self._records = ReplayRecords(pool)
+        self._records = ReplayRows(pool)
         self._starting = threading.Lock()
         self._run: _Run | None = None
         self._thread: threading.Thread | None = None
@@ -80,14 +80,14 @@ class Replays:
     def list(self) -> Sequence[ProjectionStatus]:
         """Return every view. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
-            return standing(connection)
+            return projection_statuses(connection)
 
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
         """Begin a replay in the background, or return the one that the same command began.
 
         Raises NotFoundError, ConflictError, StoreUnavailableError.
         """
-        name = view_named(projection).name
+        name = projection_named(projection).name
         replay_id = str(uuid5(_REPEATED, f"{meta.actor}/{name}/{meta.command_id}") if meta.may_repeat else uuid4())
         with self._starting:
             known = self._known(replay_id) if meta.may_repeat else None
@@ -100,7 +100,7 @@ class Replays:
 
     def replay(self, projection: str, replay_id: str) -> ReplayStatus:
         """Return one replay. Raises NotFoundError, StoreUnavailableError."""
-        name, found = view_named(projection).name, self._records.one(replay_id)
+        name, found = projection_named(projection).name, self._records.one(replay_id)
         if found.projection != name:
             raise replay_not_found()
         return found

@@ -13,7 +13,7 @@ from keyledger.evidence.errors import EvidenceError
 from keyledger.store_verification.findings import Progress, StoreVerdict
 from projections.current_credentials import COLUMNS, project
 from projections.database.connections import Connection
-from projections.replay.views import last_events
+from projections.replay.replayable import last_events
 
 _ROWS = """
 SELECT {columns} FROM current_credentials

@@ -21,14 +21,23 @@ from projections.database.connections import Connection, connect, unavailable
 from projections.position_at import position_at
 from projections.replay import shadow_table
 from projections.replay.comparison import SHOWN_DIFFERENCES, differences
-from projections.replay.views import BATCH, VIEWS, Progress, View, extend, view_named
+from projections.replay.replayable import BATCH, PROJECTIONS, Progress, Projection, extend, projection_named
 
-__all__ = ["SHOWN_DIFFERENCES", "VIEWS", "Difference", "Progress", "ReplayResult", "Swap", "compare", "rebuild"]
+__all__ = [
+    "PROJECTIONS",
+    "SHOWN_DIFFERENCES",
+    "Difference",
+    "Progress",
+    "ReplayResult",
+    "Swap",
+    "compare",
+    "replay_projection",
+]
 
 _ROUNDS = 10
 
 
-def rebuild(
+def replay_projection(
     dsn: str,
     projection: str,
     progress: Progress = lambda done, total: None,
@@ -43,7 +52,7 @@ def rebuild(
     Raises NotFoundError, ConflictError, StoreUnavailableError, CredentialIntegrityError; what `progress`
     raises ends the replay.
     """
-    view = view_named(projection)
+    view = projection_named(projection)
     started = time.monotonic()
     with (
         connect(dsn) as connection,
@@ -70,8 +79,8 @@ def rebuild(
 
 
 def compare(dsn: str, projection: str, progress: Progress = lambda done, total: None) -> ReplayResult:
-    """Replay a view beside the live one, compare them and throw the copy away. Raises as `rebuild` does."""
-    return rebuild(dsn, projection, progress, swap=Swap.NEVER)
+    """Replay a view beside the live one, compare them and throw the copy away. Raises as `replay_projection` does."""
+    return replay_projection(dsn, projection, progress, swap=Swap.NEVER)
 
 
 def _end(connection: Connection, until: int | datetime | None) -> int:
@@ -82,7 +91,7 @@ def _end(connection: Connection, until: int | datetime | None) -> int:
     return head if until is None else min(until, head)
 
 
-def _follow_live(connection: Connection, view: View, upto: int) -> None:
+def _follow_live(connection: Connection, view: Projection, upto: int) -> None:
     """Bring a live view that follows the log at least to `upto`, so that being late is no difference."""
     reached = -1
     while reached < upto:
@@ -99,7 +108,7 @@ def _follow_live(connection: Connection, view: View, upto: int) -> None:
 
 
 def _compare(
-    connection: Connection, view: View, table: str, position: int, only_until: bool
+    connection: Connection, view: Projection, table: str, position: int, only_until: bool
 ) -> tuple[int, int, tuple[Difference, ...]]:
     """Compare at the position that the live view has in one snapshot, to which the copy is brought first."""
     with connection.transaction():
@@ -110,7 +119,7 @@ def _compare(
         return position, *differences(connection, view.name, table, view.key, view.columns, view.naming)
 
 
-def _swap(connection: Connection, view: View, table: str, position: int, held: Callable[[], object]) -> None:
+def _swap(connection: Connection, view: Projection, table: str, position: int, held: Callable[[], object]) -> None:
     """Bring the copy near the head while others work, then to the head while they wait, and exchange the tables."""
     for _ in range(_ROUNDS):
         with connection.transaction():

@@ -11,7 +11,7 @@ from domain.errors import CredentialIntegrityError
 from domain.operations.replay import ProjectionStatus
 from projections.catch_up import position_of, read_after
 from projections.database.connections import Connection
-from projections.replay.views import VIEWS, View
+from projections.replay.replayable import PROJECTIONS, Projection
 
 COUNTED_UP_TO = 2_000_000
 """Rows beyond which the database's own estimate is shown: counting them takes seconds."""
@@ -22,14 +22,14 @@ SELECT CASE WHEN c.reltuples < {limit} THEN (SELECT count(*) FROM {table}) ELSE 
 """
 
 
-def standing(connection: Connection) -> Sequence[ProjectionStatus]:
+def projection_statuses(connection: Connection) -> Sequence[ProjectionStatus]:
     """Return every view with its position."""
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     head = row["head"] if row else 0
-    return [_status(connection, view, head) for view in VIEWS.values()]
+    return [_status(connection, view, head) for view in PROJECTIONS.values()]
 
 
-def _status(connection: Connection, view: View, head: int) -> ProjectionStatus:
+def _status(connection: Connection, view: Projection, head: int) -> ProjectionStatus:
     # A view that does not follow is written in the transaction of the events, so it is where the log is.
     position = position_of(connection, view.name) if view.follows else head
     counted = connection.execute(

@@ -15,11 +15,11 @@ def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> N
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.settings.settings import load_database
     from projections.database.connections import connect, unavailable
-    from projections.replay.status import standing
+    from projections.replay.status import projection_statuses
 
     database = load_database(os.environ, Path(".env"))
     with open_ledger(database, Purpose.READ) as ledger, connect(ledger.dsn) as connection, unavailable():
-        found = standing(connection)
+        found = projection_statuses(connection)
     if as_json:
         print_json(
             [

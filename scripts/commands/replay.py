@@ -66,9 +66,9 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
     from keyledger.log.event_store import CredentialLog
     from keyledger.replay.recorded_replay import recorded_replay
     from keyledger.settings.settings import load_database
-    from projections.replay.views import VIEWS, view_named
+    from projections.replay.replayable import PROJECTIONS, projection_named
 
-    names = list(VIEWS) if projection is None else [view_named(projection).name]
+    names = list(PROJECTIONS) if projection is None else [projection_named(projection).name]
     with (
         open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger,
         interruptible("projections not yet replaced are unchanged"),

@@ -154,13 +154,13 @@ def _prove(stage: Stage) -> Table:
 
 
 def _replay(stage: Stage) -> Table:
-    from projections.replay.replaying import VIEWS, rebuild
+    from projections.replay.replaying import PROJECTIONS, replay_projection
 
     _catch_up(stage.dsn)
     rows = []
-    for view in VIEWS:
+    for view in PROJECTIONS:
         before = _fingerprint(stage.dsn, view)
-        result = rebuild(stage.dsn, view)
+        result = replay_projection(stage.dsn, view)
         after = _fingerprint(stage.dsn, view)
         require(result.difference_count == 0, f"the replayed {view} equals the one it replaces")
         require(before == after, f"{view} has the same fingerprint before and after")

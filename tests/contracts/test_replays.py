@@ -10,7 +10,7 @@ import pytest
 from domain.errors import ErrorCode
 from domain.event import CommandMeta
 from domain.operations.replay import Difference, Projections, ReplayState, Swap
-from keyledger.replay.replay_service import Replays
+from keyledger.replay.replay_service import ReplayService
 from tests.support.errors import raises
 from tests.support.scenario import TENANT
 from tests.support.store import open_store
@@ -44,7 +44,7 @@ def operated(request: pytest.FixtureRequest) -> Iterator[Operated]:
         return
     with open_store(request.getfixturevalue("database_url")) as store:
         store.set(TENANT, "openai", "sk-one-0123456789")
-        service = Replays(store.pool, store.url, store.log, now)
+        service = ReplayService(store.pool, store.url, store.log, now)
 
         def damage() -> None:
             with store.superuser() as database:

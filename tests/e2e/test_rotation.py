@@ -20,7 +20,7 @@ import yaml
 
 from keyledger.encryption.rotation_rows import RotationRecords
 from keyledger.start_error import StartError
-from projections.replay.replaying import VIEWS, rebuild
+from projections.replay.replaying import PROJECTIONS, replay_projection
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.places import REPOSITORY
@@ -278,7 +278,7 @@ def test_set_rotate_retire_restart_replay_and_call_works_for_every_provider(stag
         assert key_states(client)[OLD.primary_id] == ("retired", 0, len(PROVIDERS), True)
 
     with stage.service(**AFTER) as client:
-        assert all(rebuild(stage.database_url, view).difference_count == 0 for view in VIEWS)
+        assert all(replay_projection(stage.database_url, view).difference_count == 0 for view in PROJECTIONS)
         assert stage.calls(client) == expected
         actions = [one["action"] for one in client.http.get("/api/v1/audit/entries").json()["entries"]]
     assert [action for action in actions if "key" in action or "rotation" in action] == [

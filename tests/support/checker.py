@@ -9,7 +9,7 @@ from uuid import UUID
 
 from projections.catch_up import read_all
 from projections.database.connections import connect
-from projections.replay.replaying import VIEWS, compare
+from projections.replay.replaying import PROJECTIONS, compare
 from tests.support.store import Store
 
 
@@ -25,7 +25,7 @@ def check(store: Store) -> None:
     assert positions == list(range(1, len(positions) + 1))
     for stream, found in versions.items():
         assert found == list(range(1, len(found) + 1)), f"versions of stream {stream}"
-    for view in VIEWS:
+    for view in PROJECTIONS:
         result = compare(store.url, view)
         assert result.difference_count == 0, (view, result.differences)
     assert len(store.audit(limit=1_000_000)) == len(positions)

@@ -12,7 +12,7 @@ from domain.errors import ErrorCode
 from domain.event import CommandMeta
 from domain.operations.replay import ReplayState, ReplayStatus, Swap
 from keyledger.replay import replay_service as replays
-from keyledger.replay.replay_service import Replays
+from keyledger.replay.replay_service import ReplayService
 from tests.support.errors import raises
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import Store, open_store
@@ -20,7 +20,7 @@ from tests.support.store import Store, open_store
 TENANT = "11111111-1111-4111-8111-111111111111"
 KEY = "sk-live-0123456789"
 VIEW_NAMES = ["current_credentials", "audit_trail", "transparency_log"]
-VIEWS = "/api/v1/sysadmin/projections"
+PROJECTIONS = "/api/v1/sysadmin/projections"
 META = CommandMeta("olga", "req-1", "cmd-1")
 
 
@@ -41,13 +41,13 @@ def test_a_service_replays_both_views_while_it_serves(database_url: str) -> None
     with served(database_url, environment()) as url, client_of(url) as client:
         client.put(TENANT, "openai", api_key=KEY)
         for view in VIEW_NAMES:
-            found = ended(client, client.http.post(f"{VIEWS}/{view}/replays"))
+            found = ended(client, client.http.post(f"{PROJECTIONS}/{view}/replays"))
             assert (found["state"], found["failure"], found["actor"]) == ("completed", None, "super")
             result = found["result"]
             assert isinstance(result, dict)
             assert (result["difference_count"], result["swapped"]) == (0, True)
         assert client.put(TENANT, "openai", api_key=KEY + "2").json()["version"] == 2
-        listed = client.http.get(VIEWS).json()["projections"]
+        listed = client.http.get(PROJECTIONS).json()["projections"]
     assert [one["name"] for one in listed] == VIEW_NAMES
     assert {one["state"] for one in listed} == {"live"}
 
@@ -57,7 +57,7 @@ def test_a_view_that_differs_is_named_and_put_right_only_when_told(database_url:
         client.put(TENANT, "openai", api_key=KEY)
         with psycopg.connect(database_url, autocommit=True) as database:
             database.execute("UPDATE current_credentials SET endpoint = 'https://evil.example.com'")
-        replaying = f"{VIEWS}/current_credentials/replays"
+        replaying = f"{PROJECTIONS}/current_credentials/replays"
         found = ended(client, client.http.post(replaying))["result"]
         assert isinstance(found, dict)
         assert (found["swapped"], found["differences"]) == (
@@ -74,7 +74,7 @@ def test_a_view_that_differs_is_named_and_put_right_only_when_told(database_url:
 def test_the_same_command_sent_twice_is_one_replay(database_url: str) -> None:
     with served(database_url, environment()) as url, client_of(url) as client:
         headers = {"Idempotency-Key": "once"}
-        first, again = (client.http.post(f"{VIEWS}/audit_trail/replays", headers=headers) for _ in range(2))
+        first, again = (client.http.post(f"{PROJECTIONS}/audit_trail/replays", headers=headers) for _ in range(2))
         assert first.headers["Location"] == again.headers["Location"]
         ended(client, first)
 
@@ -88,25 +88,25 @@ def test_an_event_that_is_not_understood_fails_a_replay_with_its_position_and_to
                 "INSERT INTO keyledger_events VALUES (gen_random_uuid(), 1, 'CredentialRenamed', '{}', %s)", row
             )
         said = f"event-topic-unknown at position {row[0]}, topic CredentialRenamed"
-        found = ended(client, client.http.post(f"{VIEWS}/audit_trail/replays"))
+        found = ended(client, client.http.post(f"{PROJECTIONS}/audit_trail/replays"))
         assert found["state"] == "failed"
         assert said in str(found["failure"])
         shown: dict[str, object] = {}
         while shown.get("ok", True):  # until the background has met it
             shown = client.http.get("/readyz").json()["checks"]["audit_trail"]
         assert said in str(shown["text"])
-        trail = client.http.get(VIEWS).json()["projections"][1]
+        trail = client.http.get(PROJECTIONS).json()["projections"][1]
         assert (trail["state"], trail["reason"], trail["position"]) == ("stopped", said, row[0] - 1)
 
 
-def wait_for_end(operator: Replays, begun: ReplayStatus) -> ReplayStatus:
+def wait_for_end(operator: ReplayService, begun: ReplayStatus) -> ReplayStatus:
     while (found := operator.replay(begun.projection, begun.replay_id)).state is ReplayState.RUNNING:
         pass
     return found
 
 
 def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store: Store) -> None:
-    here = Replays(store.pool, store.url, store.log, now)
+    here = ReplayService(store.pool, store.url, store.log, now)
     with store.superuser() as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
         with raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is running"):
@@ -114,7 +114,10 @@ def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store:
         elsewhere.execute("SELECT pg_advisory_unlock_all()")
     begun = here.start("audit_trail", Swap.IF_EQUAL, META)
     with open_store(store.url) as another:
-        assert wait_for_end(Replays(another.pool, another.url, another.log, now), begun).state is ReplayState.COMPLETED
+        assert (
+            wait_for_end(ReplayService(another.pool, another.url, another.log, now), begun).state
+            is ReplayState.COMPLETED
+        )
 
 
 def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
@@ -130,7 +133,7 @@ def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
         told(run, done, total)
 
     monkeypatch.setattr(replays._Run, "progress", held)
-    operator = Replays(store.pool, store.url, store.log, now)
+    operator = ReplayService(store.pool, store.url, store.log, now)
     begun = operator.start("audit_trail", Swap.ALWAYS, META)
     at_work.wait()
     with raises(ErrorCode.REPLAY_CONFLICT, match="already"):
@@ -147,7 +150,7 @@ def test_a_service_that_ends_stops_its_replay_and_leaves_the_live_view(
 
 
 def test_a_replay_whose_service_was_killed_reads_as_interrupted(store: Store) -> None:
-    operator, replay_id = Replays(store.pool, store.url, store.log, now), str(uuid4())
+    operator, replay_id = ReplayService(store.pool, store.url, store.log, now), str(uuid4())
     with store.superuser() as database:
         database.execute(
             "INSERT INTO projection_replays (replay_id, projection, actor, swap, state, updated_at)"

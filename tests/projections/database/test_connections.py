@@ -9,7 +9,7 @@ import pytest
 
 from domain.errors import ErrorCode
 from projections.database.connections import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
-from projections.replay.replaying import VIEWS, rebuild
+from projections.replay.replaying import PROJECTIONS, replay_projection
 from projections.replay.shadow_table import is_replayed, new_shadow
 from tests.support.errors import raises
 from tests.support.pooler import pooled
@@ -92,11 +92,11 @@ def test_a_replay_works_through_a_pooler_and_a_second_one_is_refused(store: Stor
     store.set("11111111-1111-4111-8111-111111111111", "openai", "sk-live-0123456789")
     store.follow()
     with pooled(store.url, "pool_mode = transaction", "default_pool_size = 4") as pooler:
-        for view in VIEWS:
-            assert rebuild(pooler.url, view).swapped
+        for view in PROJECTIONS:
+            assert replay_projection(pooler.url, view).swapped
         with connect(pooler.url) as connection:
             with new_shadow(pooler.url, connection, "audit_trail"):
                 assert is_replayed(connection, "audit_trail")
                 with raises(ErrorCode.REPLAY_CONFLICT, match="running already"):
-                    rebuild(pooler.url, "audit_trail")
+                    replay_projection(pooler.url, "audit_trail")
             assert not is_replayed(connection, "audit_trail")

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from domain.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
-from projections.replay.replaying import VIEWS, Swap, rebuild
+from projections.replay.replaying import PROJECTIONS, Swap, replay_projection
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.docs.test_commands import blocks, folder, run
 from tests.support.checker import check
@@ -100,8 +100,8 @@ def test_the_serving_role_rotates_and_the_owner_replays(roles: Roles) -> None:
     with open_store(roles.service_url, both) as store:
         rotator = Rotator(store.pool, store.log, both, lambda: datetime.now(UTC))
         assert rotator.run(rotator.begin(meta), meta, lambda progress: True).counts.reencrypted == 1
-        for view in VIEWS:
-            assert rebuild(roles.owner_url, view, swap=Swap.ALWAYS).difference_count == 0
+        for view in PROJECTIONS:
+            assert replay_projection(roles.owner_url, view, swap=Swap.ALWAYS).difference_count == 0
         store.set(TENANT, "openai", "sk-second-0123456789")
         assert store.audit(tenant_id=TENANT)[-1].version == 3, "the rights on the views are those from before"
     with open_store(roles.owner_url, both) as store:

@@ -7,7 +7,7 @@ import pytest
 
 from domain.errors import CredentialIntegrityError
 from projections.replay import parallel_fill as side_by_side
-from projections.replay.replaying import Progress, rebuild
+from projections.replay.replaying import Progress, replay_projection
 from tests.projections.replay.test_replay import Interrupted, fill
 from tests.support.checker import check
 from tests.support.store import Store
@@ -18,7 +18,7 @@ def test_several_processes_write_what_one_would(store: Store, monkeypatch: pytes
     monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
     monkeypatch.setattr(side_by_side, "WORKERS", 3)
     told: list[tuple[int, int]] = []
-    found = rebuild(store.url, "audit_trail", lambda done, total: told.append((done, total)))
+    found = replay_projection(store.url, "audit_trail", lambda done, total: told.append((done, total)))
     assert (found.events, found.difference_count, found.swapped) == (10, 0, True)
     assert told[-1] == (10, 10)
     check(store)
@@ -31,7 +31,7 @@ def test_an_event_that_is_not_understood_stops_all_processes(store: Store, monke
     monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
     monkeypatch.setattr(side_by_side, "WORKERS", 2)
     with pytest.raises(CredentialIntegrityError, match="event-topic-unknown at position 11, topic CredentialRenamed"):
-        rebuild(store.url, "audit_trail")
+        replay_projection(store.url, "audit_trail")
 
 
 def test_a_lost_process_makes_one_do_it_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_lost_process_makes_one_do_it_all(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
     monkeypatch.setattr(side_by_side, "WORKERS", 2)
     monkeypatch.setattr(side_by_side, "_by_several", lost)
-    assert rebuild(store.url, "audit_trail").difference_count == 0
+    assert replay_projection(store.url, "audit_trail").difference_count == 0
     check(store)
 
 
@@ -58,6 +58,6 @@ def test_an_interruption_ends_the_processes_too(store: Store, monkeypatch: pytes
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        rebuild(store.url, "audit_trail", interrupt)
+        replay_projection(store.url, "audit_trail", interrupt)
     assert multiprocessing.active_children() == []
     check(store)

@@ -13,8 +13,8 @@ from domain.operations.replay import Difference, Swap
 from keyledger.encryption.keyring import Keyring
 from projections.database.connections import Row, connect
 from projections.replay import shadow_table as shadow
-from projections.replay.replaying import VIEWS, compare, rebuild
-from projections.replay.status import standing
+from projections.replay.replaying import PROJECTIONS, compare, replay_projection
+from projections.replay.status import projection_statuses
 from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.scenario import OTHER_TENANT, TENANT
@@ -36,23 +36,23 @@ def rows(store: Store, view: str) -> list[dict[str, object]]:
         return database.execute(f"SELECT * FROM {view} ORDER BY 1, 2").fetchall()
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_a_dropped_view_comes_back_as_it_was(store: Store, view: str) -> None:
     fill(store)
     store.follow()
     before = rows(store, view)
     with store.superuser() as database:
         database.execute(f"TRUNCATE {view}")
-    lost = rebuild(store.url, view, swap=Swap.ALWAYS)
+    lost = replay_projection(store.url, view, swap=Swap.ALWAYS)
     assert lost.difference_count == len(before) == lost.rows
     assert rows(store, view) == before
     check(store)
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_a_replay_of_an_untouched_view_finds_no_difference(store: Store, view: str) -> None:
     fill(store)
-    found = rebuild(store.url, view)
+    found = replay_projection(store.url, view)
     assert (found.difference_count, found.swapped) == (0, True)
     check(store)
 
@@ -61,8 +61,8 @@ def test_a_replay_needs_no_encryption_key(database_url: str) -> None:
     with open_store(database_url) as store:
         fill(store)
     with open_store(database_url, Keyring(OTHER_ENCRYPTION_KEY)) as store:
-        for view in VIEWS:
-            assert rebuild(store.url, view).difference_count == 0
+        for view in PROJECTIONS:
+            assert replay_projection(store.url, view).difference_count == 0
 
 
 CHANGES = [
@@ -91,9 +91,9 @@ def test_what_somebody_changed_in_a_view_is_listed_and_mended(store: Store, view
     found = compare(store.url, view)
     assert {difference.what for difference in found.differences} == {what}
     assert compare(store.url, view).difference_count == found.difference_count, "a comparison changes nothing"
-    left = rebuild(store.url, view)
+    left = replay_projection(store.url, view)
     assert (left.difference_count, left.swapped) == (found.difference_count, False), "what differs is not swapped"
-    mended = rebuild(store.url, view, swap=Swap.ALWAYS)
+    mended = replay_projection(store.url, view, swap=Swap.ALWAYS)
     assert (mended.difference_count, mended.swapped) == (found.difference_count, True)
     check(store)
 
@@ -112,8 +112,8 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    for view in (*VIEWS, *VIEWS):
-        rebuild(store.url, view)
+    for view in (*PROJECTIONS, *PROJECTIONS):
+        replay_projection(store.url, view)
     done.set()
     worker.join()
     for stored in seen:
@@ -125,20 +125,20 @@ def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
     with store.superuser() as database:
         database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
         with raises(ErrorCode.REPLAY_CONFLICT, match="running already"):
-            rebuild(store.url, "audit_trail")
+            replay_projection(store.url, "audit_trail")
 
 
 def test_what_an_interrupted_replay_left_is_removed_by_the_next(store: Store) -> None:
     fill(store)
     with store.superuser() as database:
         database.execute("CREATE TABLE current_credentials_shadow (half text)")
-    assert rebuild(store.url, "current_credentials").difference_count == 0
+    assert replay_projection(store.url, "current_credentials").difference_count == 0
     with store.superuser() as database:
         left = database.execute("SELECT to_regclass('current_credentials_shadow') AS shadow").fetchone()
     assert left == {"shadow": None}
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view(store: Store, view: str) -> None:
     fill(store)
     store.audit()
@@ -149,16 +149,16 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
             " max(notification_id) + 1 FROM keyledger_events"
         )
     with pytest.raises(CredentialIntegrityError, match="event-topic-unknown at position 11, topic CredentialRenamed"):
-        rebuild(store.url, view)
+        replay_projection(store.url, view)
     assert rows(store, view) == before
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
     with raises(ErrorCode.UNKNOWN_PROJECTION, match="current_credentials, audit_trail"):
-        rebuild(store.url, "nothing")
+        replay_projection(store.url, "nothing")
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_a_replayed_view_keeps_its_indexes_and_the_rights_of_others(store: Store, view: str) -> None:
     shape = (
         "SELECT indexdef FROM pg_indexes WHERE tablename = %s ORDER BY 1",
@@ -171,13 +171,13 @@ def test_a_replayed_view_keeps_its_indexes_and_the_rights_of_others(store: Store
         database.execute(f"GRANT SELECT ON {view} TO {role} WITH GRANT OPTION; GRANT SELECT ON {view} TO PUBLIC")
         before = [database.execute(query, [view]).fetchall() for query in shape]
         for _ in range(2):
-            rebuild(store.url, view)
+            replay_projection(store.url, view)
         assert [database.execute(query, [view]).fetchall() for query in shape] == before
         database.execute(f"DROP OWNED BY {role}")
         database.execute(f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_a_replayed_view_keeps_its_owner_its_options_and_its_comment(store: Store, view: str) -> None:
     looks = (
         "SELECT pg_get_userbyid(relowner) AS owner, reloptions, obj_description(oid, 'pg_class') AS comment"
@@ -189,7 +189,7 @@ def test_a_replayed_view_keeps_its_owner_its_options_and_its_comment(store: Stor
         database.execute(sql.SQL("CREATE ROLE {}").format(role))
         database.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(view), role))
         before = database.execute(looks, [view]).fetchone()
-        rebuild(store.url, view)
+        replay_projection(store.url, view)
         assert database.execute(looks, [view]).fetchone() == before
         assert before is not None
         assert before["owner"] == f"owner_{view}"
@@ -197,28 +197,28 @@ def test_a_replayed_view_keeps_its_owner_its_options_and_its_comment(store: Stor
         database.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_a_copy_up_to_a_position_is_what_the_log_had_then_and_never_becomes_the_view(store: Store, view: str) -> None:
     fill(store)
     store.follow()
     before = rows(store, view)
-    whole = rebuild(store.url, view, until=10**12, swap=Swap.ALWAYS)
+    whole = replay_projection(store.url, view, until=10**12, swap=Swap.ALWAYS)
     assert (whole.position, whole.difference_count, whole.swapped) == (10, 0, False)
-    half = rebuild(store.url, view, until=5, swap=Swap.ALWAYS)
+    half = replay_projection(store.url, view, until=5, swap=Swap.ALWAYS)
     assert (half.position, half.swapped) == (5, False)
     assert half.rows == {"current_credentials": 3, "audit_trail": 5, "transparency_log": 1}[view]
     assert half.difference_count > 0
-    assert rebuild(store.url, view, until=0).rows == 0
+    assert replay_projection(store.url, view, until=0).rows == 0
     assert rows(store, view) == before
 
 
 def test_a_time_means_everything_up_to_its_last_event(store: Store) -> None:
     fill(store)
     times = [entry.timestamp for entry in store.audit()]
-    assert rebuild(store.url, "audit_trail", until=times[4]).position == 5
-    assert rebuild(store.url, "audit_trail", until=times[4] - timedelta(microseconds=1)).position == 4
-    assert rebuild(store.url, "audit_trail", until=times[0] - timedelta(days=1)).rows == 0
-    assert rebuild(store.url, "audit_trail", until=times[-1] + timedelta(days=1)).difference_count == 0
+    assert replay_projection(store.url, "audit_trail", until=times[4]).position == 5
+    assert replay_projection(store.url, "audit_trail", until=times[4] - timedelta(microseconds=1)).position == 4
+    assert replay_projection(store.url, "audit_trail", until=times[0] - timedelta(days=1)).rows == 0
+    assert replay_projection(store.url, "audit_trail", until=times[-1] + timedelta(days=1)).difference_count == 0
 
 
 def test_a_view_whose_position_was_put_back_is_mended_by_a_replay(store: Store) -> None:
@@ -226,7 +226,7 @@ def test_a_view_whose_position_was_put_back_is_mended_by_a_replay(store: Store) 
     store.audit()
     with store.superuser() as database:
         database.execute("UPDATE projection_positions SET position = 2")
-    assert rebuild(store.url, "audit_trail", swap=Swap.ALWAYS).swapped
+    assert replay_projection(store.url, "audit_trail", swap=Swap.ALWAYS).swapped
     assert len(store.audit()) == 10
     check(store)
 
@@ -234,7 +234,7 @@ def test_a_view_whose_position_was_put_back_is_mended_by_a_replay(store: Store) 
 def test_a_view_that_is_late_is_not_a_view_that_differs(store: Store) -> None:
     fill(store)
     assert rows(store, "audit_trail") == []
-    assert rebuild(store.url, "audit_trail").difference_count == 0
+    assert replay_projection(store.url, "audit_trail").difference_count == 0
     assert len(rows(store, "audit_trail")) == 10
 
 
@@ -255,9 +255,9 @@ def test_a_view_that_a_long_transaction_reads_is_left_and_the_others_go_on(
     with psycopg.connect(store.url) as dump:
         dump.execute("SELECT count(*) FROM current_credentials")
         with raises(ErrorCode.REPLAY_CONFLICT, match="long transaction"):
-            rebuild(store.url, "current_credentials")
+            replay_projection(store.url, "current_credentials")
         store.set(TENANT, "openai", f"{KEY}-3")
-    assert rebuild(store.url, "current_credentials").swapped
+    assert replay_projection(store.url, "current_credentials").swapped
     check(store)
 
 
@@ -267,7 +267,7 @@ def test_a_role_that_does_not_own_a_view_is_told_so(store: Store) -> None:
         database.execute("CREATE ROLE guest_of_views LOGIN")
         url = psycopg.conninfo.make_conninfo(store.url, user="guest_of_views")
         with raises(ErrorCode.REPLAY_CONFLICT, match="owns audit_trail"):
-            rebuild(url, "audit_trail")
+            replay_projection(url, "audit_trail")
         database.execute("DROP ROLE guest_of_views")
 
 
@@ -275,7 +275,7 @@ class Interrupted(BaseException):
     """As Ctrl-C is."""
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_an_interruption_leaves_the_live_view_and_nothing_else(store: Store, view: str) -> None:
     fill(store)
     store.audit()
@@ -285,31 +285,31 @@ def test_an_interruption_leaves_the_live_view_and_nothing_else(store: Store, vie
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        rebuild(store.url, view, interrupt, swap=Swap.ALWAYS)
+        replay_projection(store.url, view, interrupt, swap=Swap.ALWAYS)
     assert rows(store, view) == before
     with store.superuser() as database:
         left = database.execute("SELECT to_regclass(%s) AS shadow", [f"{view}_shadow"]).fetchone()
     assert left == {"shadow": None}
-    assert rebuild(store.url, view).swapped
+    assert replay_projection(store.url, view).swapped
 
 
 def test_progress_ends_with_all_events(store: Store) -> None:
     fill(store)
-    for view in VIEWS:
+    for view in PROJECTIONS:
         told: list[tuple[int, int]] = []
-        rebuild(store.url, view, lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
+        replay_projection(store.url, view, lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
         assert told[-1] == (10, 10)
 
 
 def test_a_view_stands_where_it_is_until_somebody_follows(store: Store) -> None:
     fill(store)
     with connect(store.url) as connection:
-        current, trail, tree = standing(connection)
+        current, trail, tree = projection_statuses(connection)
         assert (tree.position, tree.lag, tree.rows, tree.stopped) == (0, 10, 0, None)
         assert (current.position, current.head, current.lag, current.rows, current.stopped) == (10, 10, 0, 6, None)
         assert (trail.position, trail.head, trail.lag, trail.rows, trail.stopped) == (0, 10, 10, 0, None)
         store.follow()
-        assert [one.lag for one in standing(connection)] == [0, 0, 0]
+        assert [one.lag for one in projection_statuses(connection)] == [0, 0, 0]
 
 
 NAMED = [
@@ -328,7 +328,7 @@ def test_a_view_that_is_stopped_says_where_and_by_what(store: Store, topic: str,
     with pytest.raises(CredentialIntegrityError, match=said.split(",", maxsplit=1)[0]):
         store.audit()
     with connect(store.url) as connection:
-        assert standing(connection)[1].stopped == said
+        assert projection_statuses(connection)[1].stopped == said
 
 
 def other_indexes_are(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
@@ -351,12 +351,12 @@ def test_an_index_that_cannot_be_built_leaves_the_live_view(
     with monkeypatch.context() as patched:
         other_indexes_are(patched, "SELECT 1/0")
         with pytest.raises(StoreUnavailableError):
-            rebuild(store.url, view)
+            replay_projection(store.url, view)
     assert rows(store, view) == before
-    assert rebuild(store.url, view).swapped
+    assert replay_projection(store.url, view).swapped
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", PROJECTIONS)
 def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
     store: Store, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
@@ -365,7 +365,7 @@ def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
     with store.superuser() as database:
         database.execute(f"DELETE FROM {view}")
     other_indexes_are(monkeypatch, "SELECT pg_sleep(3600)")
-    assert not rebuild(store.url, view).swapped
+    assert not replay_projection(store.url, view).swapped
     with store.superuser() as database:
         waiting = database.execute(
             "SELECT count(*) AS n FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"
@@ -376,6 +376,6 @@ def test_indexes_are_abandoned_for_a_copy_that_is_not_swapped(
 def test_a_comparison_builds_no_index_but_the_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(store)
     other_indexes_are(monkeypatch, "SELECT 1/0")
-    for view in VIEWS:
+    for view in PROJECTIONS:
         assert compare(store.url, view).difference_count == 0
-        assert rebuild(store.url, view, until=5).position == 5
+        assert replay_projection(store.url, view, until=5).position == 5

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Projection:
     """One view. `key`: its primary key. `follows`: it has a position of its own; else it is written with the events.
 
     fill(dsn, connection, table, upto, progress): write what the log up to a position leads to into an empty table, and
@@ -44,14 +44,14 @@ class View:
     naming: Naming = BY_CREDENTIAL
 
 
-def view_named(name: str) -> View:
+def projection_named(name: str) -> Projection:
     """Return a view. Raises NotFoundError."""
-    if name not in VIEWS:
-        raise unknown_projection(list(VIEWS))
-    return VIEWS[name]
+    if name not in PROJECTIONS:
+        raise unknown_projection(list(PROJECTIONS))
+    return PROJECTIONS[name]
 
 
-def extend(connection: Connection, view: View, table: str, position: int, upto: int) -> int:
+def extend(connection: Connection, view: Projection, table: str, position: int, upto: int) -> int:
     """Bring a copy from `position` to `upto`, or to the end of the log, and return where it is."""
     for batch in read_all(connection, position, BATCH, upto):
         view.extend(connection, batch, table)
@@ -131,10 +131,10 @@ def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress
         return transparency_log.fill(connection, batches, table, lambda done: progress(done, upto))
 
 
-VIEWS: Mapping[str, View] = {
+PROJECTIONS: Mapping[str, Projection] = {
     view.name: view
     for view in (
-        View(
+        Projection(
             "current_credentials",
             ("tenant_id", "provider"),
             current_credentials.COLUMNS,
@@ -142,7 +142,7 @@ VIEWS: Mapping[str, View] = {
             _extend_current,
             follows=False,
         ),
-        View(
+        Projection(
             audit_trail.TABLE,
             ("position",),
             audit_trail.COLUMNS,
@@ -151,7 +151,7 @@ VIEWS: Mapping[str, View] = {
             follows=True,
             naming=Naming(position="position"),
         ),
-        View(
+        Projection(
             transparency_log.TABLE,
             ("level", "tile"),
             transparency_log.COLUMNS,
