@@ -1,7 +1,8 @@
-"""Views computed from the log, in PostgreSQL.
+"""Projections: tables in PostgreSQL that are computed from the log.
 
-current_credentials  what is in effect now; written with the events, in their transaction
+current_credentials  the credentials in effect now; written with the events, in their transaction
 audit_trail          who did what when; catches up with the log before it is read
+transparency_log     the hash tree that proves the log; catches up in the same way
 
-Every view is a pure function of events, so it can be dropped and computed again. Nothing here decrypts.
+A projection is a pure function of events, so a replay can compute it again. Nothing here decrypts.
 """

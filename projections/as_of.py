@@ -1,9 +1,9 @@
-"""What was in effect at a time, read from the log.
+"""Reads the credentials that were in effect at a given time.
 
-Promises: of each credential the last event whose time is not later counts, in the order of the log; nothing but the log
-is asked for it, so a view that somebody changed makes no difference. Use is told by the counts, which know the time of
-an hour's last call only: a call of the hour asked about may be missed. What can be opened is told as of now: an
-encryption key that is gone opens no past.
+Promises: the state of a credential is its last event, in log order, whose time is not later. It comes from the log
+alone, so a changed row of `current_credentials` has no effect on it.
+Limits: use comes from hourly counts, which hold only the time of each hour's last call, so an earlier call within the
+hour asked about may be missed. Readability is as of now: without its encryption key, a past secret cannot be opened.
 """
 
 from collections.abc import Sequence
@@ -82,9 +82,9 @@ def _state_at(connection: Connection, stream: UUID, at: datetime) -> Credential 
 
 
 def _last_use_at(connection: Connection, state: Credential, at: datetime) -> datetime | None:
-    """Return the end of the last call with this key and these settings that was over by then.
+    """Return the end of the last call with this key and these settings that ended by `at`.
 
-    Of an hour only the last call has a time, so in the hour of `at` one before it is missed.
+    Only the last call of an hour has a time, so an earlier one in the hour of `at` is missed.
     """
     stream = stream_id(state.tenant_id, state.provider)
     wanted = [state.tenant_id, state.provider, state.version, stream, state.version, at]

@@ -1,7 +1,7 @@
-"""The view that auditors read: one entry for each event, in the order of the log, without any secret.
+"""The projection that auditors read: one entry for each event, in the order of the log, without any secret.
 
-Promises: a reader sees every write that was acknowledged before he asked, because reading catches up first; entries
-never change place, so a page that starts after a position is the same whenever it is asked for.
+Promises: reading catches up with the log first, so a reader sees every write acknowledged before the read. Entries
+never move, so the page after a position is the same at any time.
 """
 
 from collections.abc import Iterable, MutableMapping, Sequence
@@ -56,7 +56,7 @@ _TEXTS = (
 )
 
 Topics = MutableMapping[int, str]
-"""By stream, as a number that is cheap to look up, the topic of its last event so far."""
+"""The topic of the last event so far, by stream; streams are integers because those are faster to look up."""
 
 
 def project(appended: Appended, action: Action) -> tuple[object, ...]:
@@ -95,7 +95,7 @@ def comparable(row: tuple[object, ...]) -> tuple[object, ...]:
 def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE, last: Topics | None = None) -> None:
     """Add the entries of a batch, inside the caller's transaction.
 
-    last: what is known of streams from batches before, and what this one adds to it.
+    last: topics known from earlier batches; the topics of this batch are added to it.
     """
     last = {} if last is None else last
     last.update(_topics_before(connection, batch, last))
@@ -117,14 +117,14 @@ def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
 
 
 class PostgresAuditTrail:
-    """Reads the view. Implements `domain.audit.entries.AuditTrail`."""
+    """Reads the audit trail. Implements `domain.audit.entries.AuditTrail`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], catch_up: CatchUp) -> None:
         self._pool = pool
         self._catch_up = catch_up
 
     def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that fit, in the wanted order. Raises StoreUnavailableError, CredentialIntegrityError."""
+        """Return the matching entries, in order. Raises StoreUnavailableError, CredentialIntegrityError."""
         self._catch_up.run()
         conditions, values = _conditions(wanted)
         query = sql.SQL("SELECT * FROM audit_trail WHERE {} ORDER BY position {} LIMIT %s").format(
@@ -136,7 +136,7 @@ class PostgresAuditTrail:
 
 
 def _topics_before(connection: Connection, batch: Sequence[Appended], known: Topics) -> Iterable[tuple[int, str]]:
-    """Return the topic before the batch of each stream that continues in it and is not known. Read from the log."""
+    """Read from the log the topic that precedes the batch, for each stream in it whose topic is not yet known."""
     first: dict[int, Event] = {}
     for appended in batch:
         first.setdefault(appended.event.originator_id.int, appended.event)

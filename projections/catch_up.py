@@ -1,8 +1,8 @@
-"""How a view follows the log: read what is new after its position, write rows and position in one transaction.
+"""Brings a projection up to date: reads the events after its position, writes rows and position in one transaction.
 
-Promises: every event reaches the view exactly once and in order, whatever crashes and however many processes follow at
-once; after `run` returned, the view shows every event that was in the log when it was called.
-Refuses: to skip. An event it does not understand stops the view where it is, and every reader of it is told.
+Promises: every event reaches the projection exactly once and in order, whatever crashes and however many processes
+catch up at once. When `run` returns, the projection shows every event that was in the log when it was called.
+Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error.
 """
 
 import re
@@ -31,11 +31,11 @@ END = 2**63 - 1
 """A position after every other."""
 
 StoredRow = tuple[int, UUID, int, str, bytes]
-"""Position, stream, version, topic and members of an event, as the log has them."""
+"""Position, stream, version, topic and state of an event, as stored."""
 
 
 class Appended(NamedTuple):
-    """An event, its position in the log, and its members as they are stored."""
+    """An event, its position in the log, and its state as stored."""
 
     position: int
     event: Event
@@ -47,7 +47,7 @@ Write = Callable[[Connection, Sequence[Appended]], None]
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a view is behind: its position and the position of the log's last event."""
+    """The position of a projection and that of the log's last event."""
 
     position: int
     head: int
@@ -56,7 +56,7 @@ class Lag:
 def read_row(row: StoredRow) -> Appended:
     """Return the event of a row. Raises CredentialIntegrityError that names the position, and the topic if it is one.
 
-    What stands where the topic should be is repeated only when it has the form of one.
+    The stored topic appears in the error only if it has the form of a topic.
     """
     position, stream, version, topic, state = row
     try:
@@ -85,21 +85,21 @@ def read_after(connection: Connection, position: int, limit: int, upto: int = EN
 
 
 def lock(connection: Connection, projection: str) -> None:
-    """Make the caller's transaction the only follower of a view. The next one finds the work done.
+    """Make the caller's transaction the only one that writes a projection. The next one finds the work done.
 
-    By name, not by table: a rebuild puts another table in its place.
+    The lock is on the name, not on the table, because a replay swaps the table.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [projection])
 
 
 def position_of(connection: Connection, projection: str) -> int:
-    """Return how far a view that follows the log has come."""
+    """Return the last position of the log that a projection shows."""
     row = connection.execute("SELECT position FROM projection_positions WHERE projection = %s", [projection]).fetchone()
     return row["position"] if row else 0
 
 
 def set_position(connection: Connection, projection: str, position: int) -> None:
-    """Record, inside the caller's transaction, how far a view has come."""
+    """Record the position of a projection, inside the caller's transaction."""
     connection.execute(
         "INSERT INTO projection_positions (projection, position) VALUES (%s, %s)"
         " ON CONFLICT (projection) DO UPDATE SET position = excluded.position",
@@ -115,23 +115,23 @@ def read_all(connection: Connection, position: int, batch: int, upto: int = END)
 
 
 class CatchUp:
-    """Keeps one view at the head of the log."""
+    """Keeps one projection at the head of the log."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], projection: str, write: Write) -> None:
-        """projection: the name of the view and of its table. write: adds a batch inside the caller's transaction."""
+        """projection: its name, which is that of its table. write: adds a batch inside the caller's transaction."""
         self._pool = pool
         self._projection = projection
         self._write = write
 
     def run(self) -> None:
-        """Bring the view to the head the log has now. Raises StoreUnavailableError, CredentialIntegrityError."""
+        """Bring the projection to the head of the log. Raises StoreUnavailableError, CredentialIntegrityError."""
         lag = self.lag()
         position, reached = -1, lag.position
         while position < reached < lag.head:
             position, reached = reached, self._step()
 
     def lag(self) -> Lag:
-        """Return where the view and the log are. Raises StoreUnavailableError."""
+        """Return the positions of the projection and the log. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return self._lag(connection)
 

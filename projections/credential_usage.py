@@ -1,8 +1,8 @@
-"""Who used a credential, by the hour: counts that are added up in the database, and pages of them.
+"""Credential use by the hour: counts that are added up in the database and read in pages.
 
-Promises: what is added counts once. A commit whose answer was lost is looked up by its transaction id (PostgreSQL's
-`pg_xact_status`), never guessed; several nodes add to the same record without waiting for each other for longer than
-one statement, and without a deadlock, because each takes the records in the same order.
+Promises: each addition counts once. When the answer to a commit was lost, its outcome is looked up by transaction id
+(PostgreSQL's `pg_xact_status`), never guessed. Nodes that add to the same records wait for each other for at most one
+statement, and never deadlock, because all of them take the records in the same order.
 """
 
 from collections.abc import Sequence
@@ -55,25 +55,25 @@ class PostgresCredentialUsage:
         return None
 
     def was_added(self, transaction: str) -> bool:
-        """Say whether an addition took effect. Raises StoreUnavailableError while nobody can know."""
+        """Say whether an addition took effect. Raises StoreUnavailableError while that is undecided."""
         with unavailable(), self._pool.connection() as connection:
             try:
                 row = connection.execute(_BECAME, [transaction]).fetchone()
             except errors.InvalidParameterValue:
-                return False  # this server never came that far: it took over before the transaction reached it
+                return False  # this server took over before the transaction reached it
         became = row["became"] if row else None
         if became == "in progress":
             raise StoreUnavailableError
         return bool(became != "aborted")
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
-        """Return the records that fit, oldest hour first. Raises StoreUnavailableError."""
+        """Return the matching records, oldest hour first. Raises StoreUnavailableError."""
         tests: Sequence[tuple[str, object]] = (
             ("tenant_id = %s", wanted.tenant_id),
             ("provider = %s", wanted.provider),
             ("hour >= %s", wanted.since),
             ("hour < %s", wanted.until),
-            # The hour once more, by itself: it is what the index is on.
+            # The hour again on its own, because that is what the index covers.
             ("hour >= %s", wanted.after.hour if wanted.after else None),
             ("(hour, tenant_id, provider, version) > (%s, %s::uuid, %s, %s)", wanted.after),
         )

@@ -1,8 +1,8 @@
-"""The view that calls are resolved from: what is in effect now, one row for each credential.
+"""The projection that calls are resolved from: one row for each credential, as it is in effect now.
 
-Promises: rows are written in the transaction of their events, so the view is never behind; every read also reads the
-head of the stream, in the same statement and snapshot, so that a row somebody changed, removed or put back is noticed.
-A deleted credential keeps its row, without a token.
+Promises: rows are written in the transaction of their events, so the projection is never behind the log. Every read
+also reads the head of the stream, in the same statement and snapshot, so a row that was tampered with, removed or
+restored is detected. A deleted credential keeps its row, without a token.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ COLUMNS = (
     "stream_id",
 )
 
-# Several at once, one for one in the order that was asked; without what a call does not need.
+# One row for each place, in the order asked for, with only what a call needs.
 _READ_MANY = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
        c.tenant_id IS NOT NULL, h.originator_version, h.topic
@@ -84,7 +84,7 @@ def last_of_each(events: Iterable[Event]) -> list[CredentialEvent]:
 
 
 class PostgresCurrentCredentials:
-    """The view for administrators' requests. Implements `domain.credentials.stored.CurrentCredentials`."""
+    """Reads for administrators' requests. Implements `domain.credentials.stored.CurrentCredentials`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], providers: Providers = BUILT_IN) -> None:
         self._pool = pool
@@ -114,10 +114,10 @@ class PostgresCurrentCredentials:
 
 
 class PostgresResolutionView:
-    """The view for the event loop. Implements `ResolutionProjection` and `TenantCredentials`.
+    """Reads for the event loop. Implements `ResolutionProjection` and `TenantCredentials`.
 
-    Calls that come while the database is being asked are answered together by the next statement, which begins after
-    they came: many callers cost little more than one.
+    Reads that arrive while statements are under way share the next statement, which starts after they arrived, so many
+    callers cost little more than one.
     """
 
     def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection], providers: Providers = BUILT_IN) -> None:

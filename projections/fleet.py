@@ -1,9 +1,9 @@
-"""The places where any tenant has a credential or had one, in the order of tenant and provider.
+"""The places where any tenant has or had a credential, ordered by tenant and provider.
 
-Promises: a page costs what it looks at, however large the fleet is: every statement walks an index from its cursor on,
-and what is stored at each place is read by the statement that makes a tenant's own list. A credential whose row
-somebody removed is found all the same, by its first entry in the audit trail; only a search by encryption key, which
-nothing but the row tells, passes it over.
+Promises: the cost of a page depends on what it looks at, not on the size of the fleet: every statement walks an index
+from its cursor. What is stored at a place is read by the statement behind a tenant's own list. A credential whose row
+was removed is still found, by its first entry in the audit trail; only a search by encryption key misses it, because
+the key id is in that row alone.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SELECT tenant_id::text, provider FROM (
 ) AS place ORDER BY place.tenant_id, place.provider LIMIT %(limit)s
 """)
 
-# One step of two indexes for each tenant: PostgreSQL has no plan of its own that skips from one value to the next.
+# One step in each of two indexes per tenant: PostgreSQL has no plan that skips from one value to the next.
 _NEXT_TENANT = sql.SQL("""
     least((SELECT c.tenant_id FROM current_credentials AS c WHERE c.tenant_id {beyond} ORDER BY c.tenant_id LIMIT 1),
           (SELECT a.tenant_id FROM audit_trail AS a

@@ -1,7 +1,7 @@
-"""Which position the log had at a time.
+"""The position of the log at a given time.
 
-Events carry the time of the node that wrote them, and clocks differ a little, so times do not always grow with
-positions. What the log was at a time is everything up to the last event that is not later.
+Events carry the clock of the node that wrote them, and clocks differ a little, so times do not always increase with
+positions. The log at a time is everything up to the last event that is not later.
 """
 
 from datetime import datetime
@@ -19,9 +19,9 @@ SELECT notification_id, originator_id, originator_version, topic, state FROM key
 
 
 def position_at(connection: Connection, head: int, time: datetime) -> int:
-    """Return the last position, not after `head`, of an event that is not later than `time`; 0 when all are later.
+    """Return the last position, not after `head`, of an event not later than `time`; 0 if all are later.
 
-    Raises CredentialIntegrityError for an event that is not understood.
+    Raises CredentialIntegrityError for an event that cannot be read.
     """
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         while rows := cursor.execute(_BEFORE, [head, _PAGE]).fetchall():

@@ -1,7 +1,8 @@
 """The statement behind a tenant's list of credentials, and how its rows are read.
 
 Promises: one statement reads a credential's row, the head of its stream, its last use, and whether its provider accepts
-it, all in one snapshot. A row that somebody changed, removed or put back differs from the head of its stream.
+it, all in one snapshot. A row that was tampered with, removed or restored differs from the head of its
+stream.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +19,9 @@ from domain.event import Event
 from domain.event_codec import decode
 from projections.database.connections import Connection, Row
 
-# For administrators only: what a call is resolved from does not ask what the provider said last, and when. A use of an
-# earlier version is one of the same key when all that happened since it was set was sealing it anew. `whole`: tenants
-# whose other credentials are read, too: those for none of the providers `names`, which an operator took away.
+# For administrators only: resolving a call needs neither the last use nor the provider's verdict. The use of an earlier
+# version counts for the current one if the key has only been re-encrypted since. `whole`: tenants whose credentials for
+# providers outside `names` (providers an operator has removed) are read too.
 OF_TENANTS = """
 SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic, wanted.stream,
        wanted.of_tenant, wanted.provider AS of_provider,
@@ -56,7 +57,7 @@ NO_OTHERS = {"whole": "{}", "names": "{}"}
 def lodged_at(connection: Connection, places: Sequence[CredentialPlace]) -> list[Lodged]:
     """Return what a tenant's list is made from for each place, in their order, by the same statement.
 
-    A place that neither the view nor the log knows is left out. Raises psycopg.Error, CredentialIntegrityError.
+    A place unknown to both the projection and the log is left out. Raises psycopg.Error, CredentialIntegrityError.
     """
     rows = connection.execute(OF_TENANTS, _wanted(places)).fetchall()
     found = {CredentialPlace(str(row["of_tenant"]), row["of_provider"]): row for row in rows}
@@ -84,7 +85,7 @@ def _wanted(places: Sequence[CredentialPlace]) -> Mapping[str, str]:
 def of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:
     """Return every provider of every tenant as arrays in PostgreSQL's notation.
 
-    Ready-made, since the driver takes longer for arrays of hundreds of ids than the server for its answer.
+    Built here, because the driver takes longer to write arrays of hundreds of ids than the server takes to answer.
     """
     streams = [_streams(tenant_id, providers) for tenant_id in tenants]
     return {

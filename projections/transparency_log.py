@@ -1,8 +1,8 @@
-"""The hash tree over the log, kept as tiles, from which anybody can prove what the log holds and that it only grew.
+"""The hash tree over the log, stored as tiles. It proves what the log holds and that the log has only grown.
 
-Promises: the hash at position n is that of the leaf of the event at position n (`domain.audit.leaf`); a tile that is
-full never changes; whoever follows and whoever replays get to the same tiles. Nothing is decrypted.
-Refuses: a log whose positions have a gap, and tiles that do not fit the position they are said to be at.
+Promises: the leaf at position n is the hash of the event at position n (`domain.audit.leaf`). A full tile never
+changes. Catching up and replaying lead to the same tiles. Nothing is decrypted.
+Refuses: a log whose positions have a gap, and tiles that do not belong at their position.
 Standards: RFC 6962, C2SP tlog-tiles.
 """
 
@@ -50,9 +50,9 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE)
 
 
 def fill(connection: Connection, batches: Iterable[Sequence[Appended]], table: str, told: Callable[[int], None]) -> int:
-    """Write the tiles of all batches, from the first position on, into an empty table without indexes.
+    """Write the tiles of all batches, starting at the first position, into an empty table without indexes.
 
-    told: hears how many leaves were hashed. Returns how many there are. Raises CredentialIntegrityError.
+    told: called with the number of leaves hashed so far. Returns the number of leaves. Raises CredentialIntegrityError.
     """
     builder = TileBuilder()
     for batch in batches:
@@ -63,7 +63,7 @@ def fill(connection: Connection, batches: Iterable[Sequence[Appended]], table: s
 
 
 def _hashes(batch: Sequence[Appended], size: int) -> Iterator[bytes]:
-    """Yield the leaf hashes of a batch that goes on after `size` leaves. Raises CredentialIntegrityError."""
+    """Yield the leaf hashes of a batch that continues a tree of `size` leaves. Raises CredentialIntegrityError."""
     for place, appended in enumerate(batch, start=size + 1):
         if appended.position != place:
             raise CredentialIntegrityError(f"event-missing at position {place}")
@@ -79,7 +79,7 @@ def _copy(connection: Connection, rows: Iterable[TileRow], table: str) -> None:
 
 
 def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBuilder:
-    """Return what appends to the tree of `size` leaves. Raises CredentialIntegrityError."""
+    """Return a builder that appends to the tree of `size` leaves. Raises CredentialIntegrityError."""
     edge = [
         Tile(level, size >> TILE_HEIGHT * (level + 1), width)
         for level in levels(size)
@@ -93,9 +93,9 @@ def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBui
 
 
 def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHashes:
-    """Return what proofs about the tree of `size` leaves are computed from.
+    """Return the hashes from which proofs about the tree of `size` leaves are computed.
 
-    It raises ProofError for missing tiles.
+    Reading them raises ProofError for missing tiles.
     """
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
@@ -106,7 +106,7 @@ def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHash
 
 
 def read_tiles(connection: Connection, tiles: Sequence[Tile], table: str = TABLE) -> Mapping[Tile, bytes]:
-    """Return the hashes of those tiles that are there. A tile that grew meanwhile has the hashes of its width here."""
+    """Return the hashes of the tiles that exist. A tile that has grown since is cut to the width asked for."""
     if not tiles:
         return {}
     rows = connection.execute(

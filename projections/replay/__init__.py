@@ -1,1 +1,1 @@
-"""Computing a view again from the log, beside the live one."""
+"""Replay: computing a projection again from the log while the live one stays in use."""

@@ -1,6 +1,6 @@
-"""How a live view differs from a copy of it: exact, row by row, named by tenant and provider, never by content.
+"""Compares a live projection with a copy, row by row. Differences are named by tenant and provider, never by content.
 
-Promises: the caller's snapshot is what is compared, and it is read once where nothing differs.
+Promises: the comparison sees the caller's snapshot, and reads it once if nothing differs.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ SELECT {tenant} AS tenant_id, {provider} AS provider, {position} AS position,
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What a difference is called by: expressions over the two rows `l` and `c` and the columns of their key."""
+    """How a difference is named: SQL expressions over the live row `l`, the copied row `c` and their key columns."""
 
     tenant: LiteralString = "coalesce(l.tenant_id, c.tenant_id)"
     provider: LiteralString = "coalesce(l.provider, c.provider)"

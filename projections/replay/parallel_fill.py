@@ -1,8 +1,8 @@
-"""Filling a copy of a view that follows the log by several processes, each with a range of positions.
+"""Fills a copy of a projection in several processes, each with a range of positions.
 
-Promises: the rows are those one process would write; each range is a transaction of its own, into a table that nobody
-else reads; memory is bounded by a batch in each process. A process that is lost makes the whole fill be done again by
-one; when whoever asked is gone, its helpers end after their batch.
+Promises: the rows are those a single process would write. Each range is one transaction, into a table that nothing else
+reads. Memory is bounded by one batch per process. If a process is lost, one process fills the whole table again. If the
+parent process is gone, its workers end after their batch.
 """
 
 import gc
@@ -21,7 +21,7 @@ from projections.catch_up import Appended, read_all
 from projections.database.connections import Connection, connect, unavailable
 
 BATCH = 2_000
-"""Events at once: few enough that they are still in the processor's cache when they are written."""
+"""Events in a batch: few enough to stay in the processor's cache until they are written."""
 STREAMS_REMEMBERED = 100_000
 WORKERS = min(4, os.cpu_count() or 1)
 WORTHWHILE = 50_000
@@ -33,12 +33,12 @@ Progress = Callable[[int, int], None]
 Write = Callable[[Connection, Sequence[Appended], str, MutableMapping[int, str] | None], None]
 """write(connection, batch, table, last): adds the rows of a batch. last: topics by stream, see `audit_trail.write`.
 
-A function of a module: other processes have to find it.
+It must be a module-level function, so that other processes can import it.
 """
 
 
 def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
-    """Write the rows of the events up to a position into an empty table and return how many events there are.
+    """Write the rows of the events up to a position into an empty table, and return the number of events.
 
     Raises CredentialIntegrityError, StoreUnavailableError, and what `progress` raises.
     """
@@ -46,7 +46,7 @@ def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, 
         try:
             return _by_several(write, dsn, table, upto, progress)
         except BrokenProcessPool:
-            connection.execute(b"TRUNCATE " + table.encode())  # what finished ranges wrote; a name of ours
+            connection.execute(b"TRUNCATE " + table.encode())  # rows of finished ranges; the name is a constant
     done = 0
 
     def advance(count: int) -> None:
@@ -90,7 +90,7 @@ def _write_range(
 
 
 class _Worker:
-    """What runs in a helper process."""
+    """The work of one process."""
 
     STOP: ClassVar[int] = -(2**62)
     counter: ClassVar["Synchronized[int]"]
@@ -98,15 +98,17 @@ class _Worker:
 
     @classmethod
     def begin(cls, counter: "Synchronized[int]", asked_by: int) -> None:
-        """Prepare the process. Ctrl-C reaches every process of a terminal; the one that asked decides."""
+        """Prepare the process. Ctrl-C reaches every process of a terminal; the parent decides what to do."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.freeze()
-        gc.set_threshold(100_000, 50, 100)  # events hold no cycles; looking for them takes a quarter of the time
+        gc.set_threshold(
+            100_000, 50, 100
+        )  # events hold no cycles, and the search for cycles takes a quarter of the time
         cls.counter, cls.asked_by = counter, asked_by
 
     @classmethod
     def fill(cls, write: Write, dsn: str, table: str, after: int, upto: int) -> str | None:
-        """Write one range. Return the reason when an event is not understood: errors of ours do not travel whole."""
+        """Write one range. Return the reason if an event cannot be read: our exceptions do not survive pickling."""
         try:
             with connect(dsn) as connection, unavailable(), connection.transaction():
                 _write_range(write, connection, table, after, upto, cls._advance)

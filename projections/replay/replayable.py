@@ -1,8 +1,8 @@
-"""The views that can be replayed: how a copy of each is filled from the log, and brought further.
+"""The projections that can be replayed: how a copy of each is filled from the log and then extended.
 
-Promises: reading is bounded by a position, so that a copy is a state the log had; memory is bounded by a batch, however
-long the log is. Nothing is decrypted.
-Refuses: an event that is not understood.
+Promises: reading stops at a position, so a copy is a state the log once had. Memory is bounded by a batch, however long
+the log is. Nothing is decrypted.
+Refuses: an event that cannot be read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,15 +24,16 @@ from projections.replay.comparison import BY_CREDENTIAL, Naming
 BATCH = 5_000
 
 Progress = Callable[[int, int], None]
-"""Told how many events of how many were replayed."""
+"""Called with the number of events replayed so far and in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """One view. `key`: its primary key. `follows`: it has a position of its own; else it is written with the events.
+    """One projection. name: also that of its table. key: its primary key.
 
-    fill(dsn, connection, table, upto, progress): write what the log up to a position leads to into an empty table, and
-    return how many events that were. extend(connection, batch, table): add what comes after.
+    fill(dsn, connection, table, upto, progress): write the rows for the log up to a position into an empty table, and
+    return the number of events. extend(connection, batch, table): add the rows for the events that come next.
+    follows: it catches up and has a position of its own; otherwise it is written in the transaction of its events.
     """
 
     name: str
@@ -45,22 +46,22 @@ class Projection:
 
 
 def projection_named(name: str) -> Projection:
-    """Return a view. Raises NotFoundError."""
+    """Return a projection. Raises NotFoundError."""
     if name not in PROJECTIONS:
         raise unknown_projection(list(PROJECTIONS))
     return PROJECTIONS[name]
 
 
-def extend(connection: Connection, view: Projection, table: str, position: int, upto: int) -> int:
-    """Bring a copy from `position` to `upto`, or to the end of the log, and return where it is."""
+def extend(connection: Connection, projection: Projection, table: str, position: int, upto: int) -> int:
+    """Bring a copy from `position` to `upto`, or to the end of the log if that is earlier, and return its position."""
     for batch in read_all(connection, position, BATCH, upto):
-        view.extend(connection, batch, table)
+        projection.extend(connection, batch, table)
         position = batch[-1].position
     return position
 
 
-# Streams one by one in the order of the primary key, and of each its last event: twenty thousand steps in an index
-# instead of a sort of a million rows.
+# Walks the streams in primary-key order and takes the last event of each: twenty thousand steps in an index instead of
+# sorting a million rows.
 _LAST_EVENTS = """
 WITH RECURSIVE streams (originator_id) AS (
     (SELECT originator_id FROM keyledger_events
@@ -82,7 +83,7 @@ _LEAST = UUID(int=0)
 
 
 def last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
-    """Yield the last event of every stream not after `upto`, in batches."""
+    """Yield, in batches, the last event of every stream that is not after `upto`."""
     after: UUID | None = None
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         while rows := cursor.execute(
@@ -93,8 +94,8 @@ def last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
 
 
 def _fill_current(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
-    """Write one row for each stream, from its last event: events carry the whole state."""
-    del dsn  # it is done before a second process would have started
+    """Write one row for each stream from its last event, which carries the whole state."""
+    del dsn  # one process is done before a second would have started
     with connection.transaction():
         for done, batch in enumerate(last_events(connection, upto), start=1):
             _copy_current(connection, [appended.event for appended in batch], table)
@@ -125,15 +126,15 @@ def _copy_current(connection: Connection, events: Sequence[Event], table: str) -
 
 def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
     """Write the tiles of the tree over the events up to a position."""
-    del dsn  # hashing in several processes would need ranges that end with tiles; one is fast enough
+    del dsn  # several processes would need ranges that end at tile boundaries, and one is fast enough
     batches = read_all(connection, 0, BATCH, upto)
     with connection.transaction():
         return transparency_log.fill(connection, batches, table, lambda done: progress(done, upto))
 
 
 PROJECTIONS: Mapping[str, Projection] = {
-    view.name: view
-    for view in (
+    projection.name: projection
+    for projection in (
         Projection(
             "current_credentials",
             ("tenant_id", "provider"),
@@ -162,4 +163,4 @@ PROJECTIONS: Mapping[str, Projection] = {
         ),
     )
 }
-"""What can be replayed, by the name of the view and its table."""
+"""Every projection that can be replayed, by name."""

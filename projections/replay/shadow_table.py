@@ -1,9 +1,10 @@
-"""The table beside a live view in which a copy of it grows, and how it takes the view's place.
+"""The shadow table that holds the copy of a projection during a replay, and its swap with the live table.
 
-Promises: one copy of a view at a time, on every node; what an interrupted one left is removed by the next. The lock
-that sees to it is a transaction's, on a connection of its own, so it holds through a pooler, too, and ends with
-whoever holds it. The swap is one transaction: readers see the old table or the new one, with the same indexes, rights
-and comment. It waits at most `LOCK_WAIT_MS` for others while writers wait for it, then lets them pass and tries again.
+Promises: one copy of a projection at a time across all nodes; the next replay removes the remains of an interrupted
+one. The lock belongs to a transaction on its own connection, so it holds through a pooler and is released when its
+holder dies. The swap is one transaction: readers see either the old table or the new one, with the same indexes, rights
+and comment. It waits at most `LOCK_WAIT_MS` for other transactions, since writers queue behind it, then lets them pass
+and tries again.
 """
 
 import time
@@ -39,19 +40,19 @@ SELECT CASE WHEN grantee = 0 THEN NULL ELSE pg_get_userbyid(grantee) END AS gran
 
 
 def shadow_of(projection: str) -> str:
-    """Return the name of the table in which a copy of the view grows."""
+    """Return the name of the shadow table of a projection."""
     return f"{projection}_shadow"
 
 
 @contextmanager
 def new_shadow(dsn: str, connection: Connection, projection: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Give an empty table like the live view, without its indexes, and drop it at the end unless it was swapped.
+    """Yield an empty table like the live one, without its indexes, and drop it at the end unless it was swapped in.
 
-    Gives also what raises when the lock was lost meanwhile, so that the copy may be another's.
-    Raises ConflictError when another copy of the view is being made, or the role may not make one.
+    Also yields a function that raises if the lock was lost meanwhile, since the copy may then be another replay's.
+    Raises ConflictError if the projection is already being replayed, or the role may not create the table.
     """
     with connect(dsn) as holder, unavailable(), holder.transaction():
-        holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it rests while the copy grows
+        holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it is idle while the copy is filled
         if not _try_lock(holder, shadow_of(projection)):
             raise replay_running(projection)
         with _empty_shadow(connection, projection) as shadow:
@@ -75,17 +76,17 @@ def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
         )
         yield shadow
     finally:
-        if not connection.closed:  # a lost connection leaves it to the next replay
+        if not connection.closed:  # after a lost connection, the next replay drops it
             connection.execute(drop)
 
 
 def is_replayed(connection: Connection, projection: str) -> bool:
-    """Say whether a copy of the view is being made right now, by whichever process."""
+    """Say whether any process is replaying the projection now."""
     return not _try_lock(connection, shadow_of(projection))
 
 
 def add_key(connection: Connection, projection: str) -> None:
-    """Give the filled copy the primary key of the live view: sorted once, it costs a third of row by row."""
+    """Give the filled copy the primary key of the live table. One sort costs a third of adding it row by row."""
     shadow = sql.Identifier(shadow_of(projection))
     for index in connection.execute(_INDEXES, [projection]).fetchall():
         if index["indisprimary"]:
@@ -97,10 +98,10 @@ def add_key(connection: Connection, projection: str) -> None:
 
 @contextmanager
 def other_indexes(dsn: str, connection: Connection, projection: str) -> Iterator[Callable[[], None]]:
-    """Give the copy the other indexes of the live view while the caller goes on reading both.
+    """Build the other indexes of the live table on the copy, while the caller keeps reading both.
 
-    Gives what waits for them and raises what went wrong. Who leaves without having waited abandons them: those that
-    are being built are cancelled, so that the copy can be dropped at once.
+    Yields a function that waits for them and raises their errors. Leaving the context without calling it cancels the
+    builds, so that the copy can be dropped at once.
     """
     indexes = connection.execute(_INDEXES, [projection]).fetchall()
     others = [_creation(projection, index) for index in indexes if not index["indisprimary"]]
@@ -124,7 +125,7 @@ def other_indexes(dsn: str, connection: Connection, projection: str) -> Iterator
                 for own in at_work.copy():
                     with suppress(psycopg.Error):  # it is done, or gone
                         own.cancel_safe()
-                wait(building, _PAUSE_S)  # again, then: what had not begun was not cancelled
+                wait(building, _PAUSE_S)  # then try again: a build that had not started was not cancelled
 
 
 def _require_all(building: Sequence[Future[None]]) -> None:
@@ -142,10 +143,9 @@ def _creation(projection: str, index: Row) -> sql.Composed:
 
 
 def swap(connection: Connection, projection: str, complete: Callable[[], None]) -> None:
-    """Put the copy in the place of the live view. `complete` is called with nothing in between: it may take locks
-    and add what is missing, in the same transaction.
+    """Swap the copy in. `complete` is called first, in the same transaction: it may take locks and add missing rows.
 
-    Raises ConflictError when somebody keeps the live view in use all the time.
+    Raises ConflictError if another transaction keeps using the live table.
     """
     for _ in range(SWAP_TRIES):
         try:
@@ -156,7 +156,7 @@ def swap(connection: Connection, projection: str, complete: Callable[[], None]) 
         except psycopg.errors.LockNotAvailable as timeout:
             if was_interrupted(timeout):
                 raise KeyboardInterrupt from None
-            time.sleep(_PAUSE_S)  # a dump, for one, reads the view as long as it takes
+            time.sleep(_PAUSE_S)  # a dump, for example, reads the table until it is done
         else:
             return
     raise replay_conflict(
@@ -177,19 +177,19 @@ def _exchange(connection: Connection, projection: str) -> None:
 
 
 def _copy_looks(connection: Connection, projection: str) -> None:
-    """Give the copy the owner, the storage options and the comment of the live view."""
+    """Give the copy the owner, the storage options and the comment of the live table."""
     shadow = sql.Identifier(shadow_of(projection))
     looks = connection.execute(_LOOKS, [projection]).fetchone() or {}
     if looks["options"]:
         connection.execute(sql.SQL("ALTER TABLE {} SET ({})").format(shadow, sql.SQL(looks["options"])))
     if looks["comment"] is not None:
         connection.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(shadow, sql.Literal(looks["comment"])))
-    if not looks["own"]:  # replayed by an administrator: the service still has to be able to write
+    if not looks["own"]:  # an administrator replays it, and the service must still be able to write
         connection.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(shadow, sql.Identifier(looks["owner"])))
 
 
 def _copy_grants(connection: Connection, projection: str) -> None:
-    """Give the copy the rights that others have on the live view. PUBLIC is grantee 0."""
+    """Give the copy the rights that other roles have on the live table. PUBLIC is grantee 0."""
     for grant in connection.execute(_GRANTS, [projection]).fetchall():
         connection.execute(
             sql.SQL("GRANT {} ON {} TO {}{}").format(
@@ -216,6 +216,6 @@ def _may_replace(connection: Connection, projection: str) -> bool:
 
 
 def _try_lock(connection: Connection, shadow: str) -> bool:
-    """Take the lock until the transaction ends, or say that somebody has it."""
+    """Take the lock until the transaction ends. Return False if another transaction has it."""
     row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS got", [shadow]).fetchone()
     return bool(row and row["got"])

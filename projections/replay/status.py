@@ -1,6 +1,6 @@
-"""Where each view stands: how far it is behind the log, and what stops it if something does.
+"""The status of each projection: its lag behind the log, and the event that stops it, if one does.
 
-Promises: it reads and changes nothing; a view is called stopped when the next event it would read cannot be read.
+Promises: read-only. A projection is reported as stopped if the next event it would read cannot be read.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from projections.database.connections import Connection
 from projections.replay.replayable import PROJECTIONS, Projection
 
 COUNTED_UP_TO = 2_000_000
-"""Rows beyond which the database's own estimate is shown: counting them takes seconds."""
+"""Above this number of rows the database's estimate is shown, because counting takes seconds."""
 
 _ROWS = """
 SELECT CASE WHEN c.reltuples < {limit} THEN (SELECT count(*) FROM {table}) ELSE c.reltuples::bigint END AS n
@@ -23,22 +23,22 @@ SELECT CASE WHEN c.reltuples < {limit} THEN (SELECT count(*) FROM {table}) ELSE 
 
 
 def projection_statuses(connection: Connection) -> Sequence[ProjectionStatus]:
-    """Return every view with its position."""
+    """Return every projection with its position."""
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     head = row["head"] if row else 0
-    return [_status(connection, view, head) for view in PROJECTIONS.values()]
+    return [_status(connection, projection, head) for projection in PROJECTIONS.values()]
 
 
-def _status(connection: Connection, view: Projection, head: int) -> ProjectionStatus:
-    # A view that does not follow is written in the transaction of the events, so it is where the log is.
-    position = position_of(connection, view.name) if view.follows else head
+def _status(connection: Connection, projection: Projection, head: int) -> ProjectionStatus:
+    # A projection that does not follow is written in the transaction of its events, so it is always at the head.
+    position = position_of(connection, projection.name) if projection.follows else head
     counted = connection.execute(
         sql.SQL(_ROWS).format(
-            limit=sql.Literal(COUNTED_UP_TO), table=sql.Identifier(view.name), name=sql.Literal(view.name)
+            limit=sql.Literal(COUNTED_UP_TO), table=sql.Identifier(projection.name), name=sql.Literal(projection.name)
         )
     ).fetchone()
-    stopped = _obstacle(connection, position) if view.follows else None
-    return ProjectionStatus(view.name, position, max(head, position), counted["n"] if counted else 0, stopped)
+    stopped = _obstacle(connection, position) if projection.follows else None
+    return ProjectionStatus(projection.name, position, max(head, position), counted["n"] if counted else 0, stopped)
 
 
 def _obstacle(connection: Connection, position: int) -> str | None:
