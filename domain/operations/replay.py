@@ -172,4 +172,4 @@ def replay_conflict(obstacle: str) -> ConflictError:
 
 def replay_running(projection: str) -> ConflictError:
     """Return the error for a projection that is being replayed already."""
-    return replay_conflict(f"A replay of {projection} is running already. Wait for its end.")
+    return replay_conflict(f"A replay of {projection} is already running. Wait for it to end.")

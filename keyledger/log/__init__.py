@@ -1,1 +1,1 @@
-"""Writing to the log, and noticing that it went backwards."""
+"""Writes to the log, and detects a log that went backwards."""

@@ -1,8 +1,8 @@
-"""Writes into the log when a provider refuses a credential and when it takes it again, not how often.
+"""Logs a credential's first rejection by its provider and its first success afterwards; repeats are not logged.
 
-Promises: of a credential's version one event tells the first refusal and one the recovery, whichever nodes saw them:
-each batch looks at the newest events anew, and a conflict is looked at again. An append whose answer was lost is
-recognised by its command id. What was heard is kept until it is stored.
+Promises: each version of a credential gets one event for the rejection and one for the recovery, whichever nodes saw
+them: every batch reads the newest events first, and reads them again after a conflict. An append whose answer was lost
+is recognised by its command id. Answers are kept until they are stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import EventLog
 
 ATTEMPTS = 8
-"""Tries for a batch that other nodes outrun."""
+"""Attempts to append a batch while other nodes get ahead of it."""
 BATCH = 1000
-"""Credentials that are looked at together."""
+"""Credentials in a batch."""
 
 Credential = tuple[str, str, int]
 """Tenant, provider and version."""
@@ -26,10 +26,10 @@ Credential = tuple[str, str, int]
 
 @dataclass(slots=True)
 class Heard:
-    """What a provider said of a credential since this was last stored.
+    """A provider's answers about a credential that are not yet stored.
 
-    refused: it refused it. request_id: of the first call that was refused, where it is known. accepted: it took it, and
-    did not refuse it afterwards.
+    refused: the provider rejected it. request_id: of the first rejected call, if known. accepted: the provider accepted
+    it and has not rejected it since.
     """
 
     refused: bool = False
@@ -37,13 +37,13 @@ class Heard:
     accepted: bool = False
 
     def hear(self, *, rejected: bool, request_id: str | None) -> None:
-        """Note one more answer, which is a refusal or a success."""
+        """Add one answer, a rejection or a success."""
         if rejected and not self.refused:
             self.refused, self.request_id = True, request_id
         self.accepted = not rejected
 
     def add(self, later: "Heard") -> None:
-        """Note what was heard after this."""
+        """Add later answers."""
         if later.refused:
             self.hear(rejected=True, request_id=later.request_id)
         if later.accepted:
@@ -57,7 +57,7 @@ class _Unstored:
 
 
 class AcceptanceRecords:
-    """What was heard and is not stored yet. For one thread at a time."""
+    """Answers that are not yet stored, by credential. Not thread-safe."""
 
     def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log
@@ -65,11 +65,11 @@ class AcceptanceRecords:
         self._unstored: dict[Credential, _Unstored] = {}
 
     def __len__(self) -> int:
-        """Return how many credentials there is something to store of."""
+        """Return the number of credentials with answers to store."""
         return len(self._unstored)
 
     def hear(self, credential: Credential, heard: Heard) -> None:
-        """Take what was heard of a credential."""
+        """Add the answers about a credential."""
         known = self._unstored.get(credential)
         if known is None:
             self._unstored[credential] = _Unstored(heard, str(uuid4()))
@@ -77,7 +77,7 @@ class AcceptanceRecords:
             known.heard.add(heard)
 
     def store(self) -> None:
-        """Append the events for what is new. Raises StoreUnavailableError; what is not stored then is kept."""
+        """Append the events for new answers. Raises StoreUnavailableError; answers not yet stored are kept."""
         while batch := dict(islice(self._unstored.items(), BATCH)):
             self._store(batch)
             for credential in batch:
@@ -100,7 +100,7 @@ class AcceptanceRecords:
         for (tenant_id, provider, version), unstored in sorted(batch.items()):
             stream, heard = acceptance_stream(tenant_id, provider), unstored.heard
             if (known := newest.get(stream)) is not None and known.command_id == unstored.command_id:
-                continue  # it is there: only the answer was lost
+                continue  # it is stored: only the answer was lost
             request_id = heard.request_id or str(uuid4())
             meta = CommandMeta(
                 "service", request_id, unstored.command_id, role="service", source=CommandSource.SERVICE.value

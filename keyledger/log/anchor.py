@@ -1,15 +1,17 @@
-"""The last state of the log, recorded outside the database: DATA_DIR/log-anchor.json, an object with, by ledger id,
+"""The log anchor: the last known state of the log, kept outside the database in DATA_DIR/log-anchor.json.
 
-    position    of the last event that was seen
+The file is a JSON object whose keys are ledger ids. Each value has
+
+    position    of the last event seen
     event       SHA-256 over that event's stored row; null while the log is empty
 
-The id of a ledger is made with its tables and is the same after a dump and a restore. A folder may serve several
-databases; what is known of one says nothing of another.
+A ledger id is created with the tables and survives a dump and a restore. A folder may serve several databases; their
+anchors are independent.
 
-Promises: the file is whole after a crash at any point, old or new; only its owner can read it; it never names an event
-that was not committed, so a crash of ours or of the database contradicts nothing. A log that ends before the recorded
-position, or has another event there, is told apart from one that merely grew.
-Does not see: events before the recorded one that were exchanged while that one was left as it is.
+Promises: after a crash at any point the file is whole, either old or new. Only its owner can read it. It never names an
+event that was not committed, so a crash of this process or of the database never looks like a contradiction. A log that
+ends before the recorded position, or has another event there, is distinguished from one that has only grown.
+Does not detect: replaced events before the recorded one, if that one is unchanged.
 """
 
 import json
@@ -29,7 +31,7 @@ from projections.database.connections import BoundedConnection, Row, unavailable
 
 FILE_NAME = "log-anchor.json"
 
-# One statement, so that all of it is of one moment.
+# One statement: one snapshot.
 _LOOK = """
 SELECT ledger.ledger_id, event.*
   FROM keyledger_ledger AS ledger
@@ -50,14 +52,14 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """How the log contradicts what was recorded. `head`: where the log ends now."""
+    """How the log contradicts its anchor. head: the present end of the log."""
 
     recorded: int
     head: int
 
     @property
     def detail(self) -> str:
-        """What was found, for people."""
+        """The contradiction as a sentence."""
         if self.head < self.recorded:
             return (
                 f"the log ends at position {self.head}, but position {self.recorded} was recorded outside the database:"
@@ -70,14 +72,14 @@ class Contradiction:
 
 
 class AnchorFile:
-    """The anchors of one DATA_DIR. Processes may share it; what one overwrites of another's, that one writes again."""
+    """The anchors of one DATA_DIR. Processes may share it: an overwritten anchor is written again."""
 
     def __init__(self, data_dir: Path) -> None:
-        """data_dir: made when the first anchor is written."""
+        """data_dir: created when the first anchor is written."""
         self.path = data_dir / FILE_NAME
 
     def read(self) -> dict[str, Anchor]:
-        """Return the anchors by ledger id, none where there is no file. Raises UnreadableFileError."""
+        """Return the anchors by ledger id; empty if there is no file. Raises UnreadableFileError."""
         try:
             stored = json.loads(self.path.read_bytes())
             return {ledger_id: _read(ledger_id, members) for ledger_id, members in stored.items()}
@@ -87,9 +89,9 @@ class AnchorFile:
             raise UnreadableFileError from None
 
     def write(self, anchor: Anchor) -> None:
-        """Put the anchor in the place of the one before of its ledger.
+        """Replace the anchor of a ledger.
 
-        Raises OSError, and UnreadableFileError; the ones before then stay.
+        Raises OSError and UnreadableFileError; the file is then unchanged.
         """
         anchors = {**self.read(), anchor.ledger_id: anchor}
         content = {one.ledger_id: {"position": one.position, "event": one.event} for one in anchors.values()}
@@ -97,13 +99,13 @@ class AnchorFile:
 
 
 def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -> tuple[Anchor, Contradiction | None]:
-    """Return the state of the log now, and how it contradicts what is `known` of it. Raises StoreUnavailableError."""
+    """Return the present state of the log, and how it contradicts the `known` one. Raises StoreUnavailableError."""
     with unavailable(), pool.connection() as connection:
         ledger = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
         recorded = known.get(ledger["ledger_id"]) if ledger else None
         rows = connection.execute(_LOOK, [recorded.position if recorded else None], binary=True).fetchall()
     if not rows:
-        raise StoreUnavailableError  # the ledger's id is made with the tables and cannot be removed
+        raise StoreUnavailableError  # the ledger id is created with the tables and cannot be removed
     now, found = _anchor(rows[-1]), _anchor(rows[0])
     if recorded is None or recorded.position == 0 or recorded == found:
         return now, None
@@ -111,9 +113,9 @@ def look(pool: ConnectionPool[BoundedConnection], known: Mapping[str, Anchor]) -
 
 
 def renew(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
-    """Bring an anchor that is there to the end of the log, unless they contradict each other or something fails.
+    """Move an existing anchor to the end of the log, unless they contradict each other or anything fails.
 
-    For commands that append without a service; the next service would do it, too.
+    For commands that append while no service runs; the next service would do the same.
     """
     with suppress(UnreadableFileError, StoreUnavailableError, OSError):
         known = file.read()

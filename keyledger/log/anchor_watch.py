@@ -1,9 +1,9 @@
-"""Watches that the log only grows, and keeps the anchor outside the database near its head.
+"""Checks that the log only grows, and keeps the anchor outside the database near the head of the log.
 
-Promises: about a second after an event was committed the anchor knows it, and at an orderly end it knows the last; a
-log that went backwards or was rewritten under a running service ends its readiness. While the log contradicts the
-anchor, the anchor stays as it is: only an operator renews it.
-Where DATA_DIR cannot be written, the watch goes on in memory for as long as the process lives, and readiness says so.
+Promises: the anchor records an event about a second after its commit, and the last one at an orderly shutdown. If the
+log goes backwards or is rewritten while a service runs, the service stops being ready. While the log contradicts the
+anchor, the anchor is not changed: only an operator can renew it.
+If DATA_DIR cannot be written, the watch continues in memory while the process lives, and readiness reports it.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from keyledger.log.durable_file import UnreadableFileError
 from projections.database.connections import BoundedConnection
 
 TICK_S = 1.0
-"""Seconds between two looks at the log."""
+"""Seconds between two checks of the log."""
 
 _log = logging.getLogger("keyledger.store")
 
 
 class LogWatch:
-    """Compares the log with its anchor. A task on the event loop does it all the time."""
+    """Compares the log with its anchor, in a task on the event loop."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
         self._pool = pool
@@ -38,11 +38,11 @@ class LogWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin, on the running event loop."""
+        """Start the task on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="watch of the log")
 
     async def stop(self) -> None:
-        """End, and record what was appended since the last look."""
+        """Stop the task, and record what was appended since the last check."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -50,11 +50,11 @@ class LogWatch:
             await asyncio.to_thread(self.record)
 
     def record(self) -> None:
-        """Look at the log and renew the anchor, unless the two contradict each other. Failures are logged."""
+        """Check the log and renew the anchor, unless the two contradict each other. Failures are logged."""
         try:
             now, contradiction = look(self._pool, self._known())
         except ServiceError:
-            return  # logged where it was met; the next look finds out
+            return  # logged where it occurred; the next check tries again
         except UnreadableFileError:
             self._note("the anchor of the log cannot be read")
             return
@@ -81,7 +81,7 @@ class LogWatch:
             await asyncio.sleep(TICK_S)
 
     def _known(self) -> Mapping[str, Anchor]:
-        """Return the last state that is known: of the file where somebody else wrote it, of memory otherwise."""
+        """Return the last known state: from the file if another process wrote it, otherwise from memory."""
         on_file = self._file.read()
         if on_file != self._on_file:
             self._on_file = on_file
@@ -105,6 +105,6 @@ class LogWatch:
 
 
 def _short(found: Contradiction) -> str:
-    """Say what was found in words for anybody."""
+    """Return the state as text that reveals nothing confidential."""
     how = "went back" if found.head < found.recorded else "was rewritten"
     return f"{how}: position {found.recorded} was recorded, the end is at {found.head}; an operator has to look"

@@ -1,11 +1,11 @@
-"""Writes into the log what happened besides changes, so that alike things that follow each other cost one event.
+"""Logs refused requests, reads and exports; a run of similar ones becomes one event with a count.
 
-Promises: the first of its kind is stored within about a second (a read or an export before it is answered); more of the
-same within `WINDOW_S` seconds are counted and stored as one event with their number. At most `KINDS` kinds are told
-apart at a time; what comes beyond is counted together. So whoever sends any number of requests causes a bounded number
-of events. What the database does not take is kept and tried again.
-Survives: an orderly end stores everything; a process that is killed loses the refusals of its last second and the
-counts of its last window, never a change and never the fact of an export.
+Promises: the first of a kind is stored within about a second (a read or an export before it is answered). More of the
+same kind within `WINDOW_S` seconds are counted and stored as one event. At most `KINDS` kinds are kept apart at a time;
+the rest are counted together. So any number of requests causes a bounded number of events. Whatever the database does
+not accept is kept and tried again.
+Survives: an orderly shutdown stores everything. A killed process loses the refusals of its last second and the counts
+of its last window, never a change and never the fact of an export.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ from domain.event_log import EventLog
 WINDOW_S = 60.0
 KINDS = 256
 UNCONFIRMED = 4 * KINDS
-"""Events that wait for the database at most; while they do, more is counted only."""
+"""At most this many events wait for the database; until they are stored, later ones are only counted."""
 TICK_S = 1.0
-"""Seconds between two looks at what was noted."""
+"""Seconds between two flushes."""
 
 _WINDOW = timedelta(seconds=WINDOW_S)
 _OTHERS = CommandMeta("others", "-", "-", role="unknown", source="api")
 _log = logging.getLogger("keyledger.audit")
 
 Make = Callable[[CommandMeta, datetime, int], Event]
-"""Makes the event that stands for so many alike."""
+"""Makes the event for a number of similar requests."""
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Things alike. count: not stored yet. stored_at: when the last event of the kind was stored, None before."""
+    """Requests of one kind. count: not yet stored. stored_at: when the last event was stored; None before."""
 
     meta: CommandMeta
     make: Make
@@ -47,16 +47,16 @@ class _Kind:
     stored_at: datetime | None = None
 
     def is_due(self, now: datetime) -> bool:
-        """Say whether an event is to be made for what was counted."""
+        """Say whether the count is due to be stored."""
         return self.count > 0 and (self.stored_at is None or now - self.stored_at >= _WINDOW)
 
     def is_over(self, now: datetime) -> bool:
-        """Say whether nothing came since the last event, for a whole window."""
+        """Say whether a whole window has passed without another request of this kind."""
         return self.count == 0 and self.stored_at is not None and now - self.stored_at >= _WINDOW
 
 
 class AuditRecorder:
-    """Implements `domain.audit.events.AuditRecorder` for one process; a task stores what was noted."""
+    """Implements `domain.audit.events.AuditRecorder` for one process; a task stores what is recorded."""
 
     def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log
@@ -68,7 +68,7 @@ class AuditRecorder:
         self._task: asyncio.Task[None] | None = None
 
     def refused(self, meta: CommandMeta, refusal: Refusal) -> None:
-        """Note a refused request."""
+        """Record a refused request."""
         others = Refusal(
             outcome=refusal.outcome, method="other", route="several", status=refusal.status, code="several"
         )
@@ -89,9 +89,9 @@ class AuditRecorder:
         self._log.append([audit_exported(replace(meta, command_id=str(uuid4())), self._clock(), form, query)])
 
     def flush(self) -> None:
-        """Store every kind that is new or whose window ended.
+        """Store every kind that is new or whose window has ended.
 
-        Raises StoreUnavailableError; nothing noted is lost by it.
+        Raises StoreUnavailableError; everything recorded is then kept.
         """
         with self._storing:
             now = self._clock()
@@ -100,11 +100,11 @@ class AuditRecorder:
             self._store()
 
     async def start(self) -> None:
-        """Begin to store what is noted, on the running event loop."""
+        """Start the task on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="audit records")
 
     async def stop(self) -> None:
-        """End, and store everything that was noted."""
+        """Stop the task, and store everything that was recorded."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -112,7 +112,7 @@ class AuditRecorder:
         await asyncio.to_thread(self._store_all)
 
     def _note(self, key: object, kind: _Kind, beyond_key: object, beyond: _Kind) -> bool:
-        """Count one more of a kind. Return whether none of it was stored within the window."""
+        """Count one more of a kind. Return True if none of the kind was stored within the window."""
         with self._lock:
             known = self._kinds.get(key)
             if known is None and len(self._kinds) >= KINDS:
@@ -123,7 +123,7 @@ class AuditRecorder:
             return known.stored_at is None
 
     def _known(self, now: datetime) -> list[_Kind]:
-        """Forget kinds of which nothing came within a window, and return the others."""
+        """Drop the kinds that are idle, and return the others."""
         with self._lock:
             self._kinds = {key: kind for key, kind in self._kinds.items() if not kind.is_over(now)}
             return list(self._kinds.values())
@@ -135,14 +135,14 @@ class AuditRecorder:
             self._unconfirmed.append(kind.make(replace(kind.meta, command_id=str(uuid4())), now, count))
 
     def _store(self) -> None:
-        """Append what was made. What may have been stored before an outage is sent again under its own command id."""
+        """Append the waiting events. After an outage, events are sent again with the same command ids."""
         if not self._unconfirmed:
             return
         try:
             self._log.append(self._unconfirmed)
         except VersionConflictError:
             for event in self._unconfirmed:
-                with contextlib.suppress(VersionConflictError):  # it is there
+                with contextlib.suppress(VersionConflictError):  # it is stored already
                     self._log.append([event])
         self._unconfirmed = []
 
@@ -159,5 +159,5 @@ class AuditRecorder:
                 await asyncio.to_thread(self.flush)
             except ServiceError as fault:
                 _log.warning("what was refused could not be recorded yet: %s", fault.code)
-            except Exception as fault:  # noqa: BLE001  the task must go on; what was noted is kept
+            except Exception as fault:  # noqa: BLE001  the task must continue; what was recorded is kept
                 _log.error("what was refused could not be recorded: %s", type(fault).__name__)

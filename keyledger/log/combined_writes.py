@@ -1,11 +1,11 @@
-"""Writes that are asked for at the same time, made in one go.
+"""Combines concurrent writes into one batch.
 
-While the one thread that writes is busy, others gather; it then takes all of them along. So they share its statements
-and its commit, and none of them costs a thread of its own. Each has its own outcome and is told once that is certain.
-Promises: who waits for longer than `PATIENCE` seconds to be taken along gives up, and nothing of it was written. An
-outage ends everything that waits, so that none of it waits for another one; whoever comes later is tried again. Who
-stops waiting stops nothing. It keeps no state that a crash could lose: what was not acknowledged may or may not have
-happened, as ever.
+One thread writes. Writes that arrive while it is busy form the next batch, so they share its statements and its commit,
+and none needs a thread of its own. Each write gets its own outcome as soon as that is certain.
+Promises: a write not started within `PATIENCE` seconds fails and has had no effect. An outage fails every waiting
+write, so that none waits for the next outage; later writes are tried again. Cancelling a waiter does not cancel its
+write. There is no state that a crash could lose: as always, a write that was not acknowledged may or may not have
+happened.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ R = TypeVar("R")
 
 PATIENCE = DEADLINE
 TOGETHER_MAX = 64
-"""Writes in one go: far less than a moment for those who wait for the lock of the log meanwhile."""
+"""Writes in a batch: few enough that other nodes hardly notice the wait for the writer lock."""
 
 
 class CombinedWrites(Generic[W, R]):
     """Combines writes.
 
-    write_all: makes writes in their order and returns what became of each, its result or its error. It may raise what
-    became of all of them.
+    write_all: makes the writes in order and returns the outcome of each, a result or an error. It may raise an error
+    that applies to all of them.
     """
 
     def __init__(self, write_all: Callable[[Sequence[W]], Sequence[R | Exception]]) -> None:
@@ -46,12 +46,12 @@ class CombinedWrites(Generic[W, R]):
         told: asyncio.Future[None] = loop.create_future()
 
         def tell(_: Future[R]) -> None:
-            with suppress(RuntimeError):  # the loop ended first
+            with suppress(RuntimeError):  # the event loop ended first
                 loop.call_soon_threadsafe(_wake, told)
 
         future = self._asked(one)
         future.add_done_callback(tell)
-        impatience = loop.call_later(PATIENCE, future.cancel)  # does nothing to what is on its way
+        impatience = loop.call_later(PATIENCE, future.cancel)  # has no effect on a write that has started
         try:
             await told
             if future.cancelled():
@@ -59,7 +59,7 @@ class CombinedWrites(Generic[W, R]):
             return future.result()
         finally:
             impatience.cancel()
-            del future  # else an error and this frame, which has the command, would hold each other
+            del future  # otherwise an error and this frame, which holds the command, would keep each other alive
 
     def _asked(self, one: W) -> Future[R]:
         future: Future[R] = Future()
@@ -68,7 +68,7 @@ class CombinedWrites(Generic[W, R]):
             if not self._busy:
                 try:
                     self._thread.submit(self._write_what_waits)
-                except RuntimeError:  # the machine gives no thread now
+                except RuntimeError:  # the system cannot start a thread now
                     self._waiting.clear()
                     raise StoreUnavailableError from None
                 self._busy = True
@@ -86,7 +86,7 @@ class CombinedWrites(Generic[W, R]):
                     future.set_result(outcome)
 
     def _taken(self) -> list[tuple[W, Future[R]]]:
-        """Return the next that go together, without those that gave up. Nothing: there is nobody left."""
+        """Return the next batch, without writes that timed out. Empty: none is waiting."""
         with self._lock:
             while self._waiting:
                 first, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
@@ -101,7 +101,7 @@ class CombinedWrites(Generic[W, R]):
             return [outcome for _, outcome in zip(together, self._write_all(together), strict=True)]
         except StoreUnavailableError:
             return [StoreUnavailableError() for _ in together]  # one for each: a traceback belongs to one caller
-        except BaseException as fault:  # noqa: BLE001  whatever it is, everybody has to be told
+        except BaseException as fault:  # noqa: BLE001  any error must reach every waiter
             defect = fault if isinstance(fault, Exception) else RuntimeError(f"ended by {type(fault).__name__}")
             return [defect for _ in together]
 
@@ -114,5 +114,5 @@ class CombinedWrites(Generic[W, R]):
 
 
 def _wake(told: "asyncio.Future[None]") -> None:
-    if not told.done():  # its task may have been cut off with its connection
+    if not told.done():  # its task may have been cancelled with its connection
         told.set_result(None)

@@ -1,7 +1,7 @@
-"""Replacing a small file so that a crash at any point leaves it whole: the old one, or the new one.
+"""Replaces a small file so that a crash at any point leaves either the old file or the new one, whole.
 
-Promises: what `replace_file` returned from is on disk; only its owner can read the file. After an OSError the old file,
-if there was one, is as it was. Processes that read and replace it under `alone` do so one after the other.
+Promises: once `replace_file` returns, the content is on disk. Only the owner can read the file. After an OSError the
+old file, if any, is unchanged. Processes that read and replace the file under `alone` take turns.
 """
 
 import os
@@ -12,18 +12,18 @@ from pathlib import Path
 
 
 class UnreadableFileError(Exception):
-    """The file exists, but cannot be read or does not hold what it should."""
+    """The file exists, but cannot be read or has invalid content."""
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Keep other processes, and other threads, out of the file at `path` until the end. Raises OSError.
+    """Keep other processes and threads away from the file at `path` for the duration. Raises OSError.
 
-    The lock is a file beside it, because the file itself is another one after each replacement.
+    The lock is a separate file, because each replacement puts a new file at `path`.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("ab") as lock:
-        with suppress(ImportError):  # Windows has none: there the file is for one process at a time
+        with suppress(ImportError):  # Windows has no such lock: there only one process may use the file
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -31,7 +31,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file at `path`, mode 0600. The folder is made, mode 0700. Raises OSError."""
+    """Replace the file at `path` by `content`, mode 0600. Creates the folder if needed, mode 0700. Raises OSError."""
     folder = path.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=folder)  # mode 0600
@@ -49,7 +49,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a crash of the machine, where the system lets a folder be synced."""
+    """Make the new name survive a crash of the machine, on systems that can sync a folder."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:

@@ -1,11 +1,11 @@
 """The log, on the `eventsourcing` library: its application, event store, recorder and table, with our one-call append.
 
-Promises: `append` stores events and the rows of the current view together, in the order of positions, in one call to
-the database; when it returned they survive a crash of any process and of the database. The process environment chooses
-nothing: no persistence, cipher, compressor or topic.
-Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage; whoever sent the command looks for
-its command id. A warning of the database during an append counts as an outage too: it is how PostgreSQL says that a
-synchronous standby did not confirm.
+Promises: `append` stores events and the rows of `current_credentials` together, in the order of positions, in one call
+to the database. Once it returns they survive a crash of any process and of the database. The process environment
+influences nothing: no persistence, cipher, compressor or topic.
+Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for
+its command id. A warning from the database during an append also counts as an outage: it is how PostgreSQL reports that
+a synchronous standby did not confirm.
 """
 
 import json
@@ -43,7 +43,7 @@ from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
 _APPEND = "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb) AS position"
-"""Arrays go in binary form: as text, the states alone cost client and server more than the insert."""
+"""Arrays are sent in binary form: as text, the states alone would cost client and server more than the insert."""
 _TO_JSON = json.JSONEncoder(default=str)
 
 
@@ -65,7 +65,7 @@ SELECT wanted.command_id, e.originator_id, e.originator_version, e.topic, e.stat
 class ClosedMapper(Mapper[UUID]):
     """Maps typed events to rows by the closed registry of `domain.event_codec`.
 
-    The library's own imports whatever module a stored topic names, and skips validation.
+    The library's own mapper imports any module that a stored topic names, and skips validation.
     """
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
@@ -83,13 +83,13 @@ class ClosedMapper(Mapper[UUID]):
 
 
 class ProjectingEventStore(EventStore[UUID]):
-    """Computes the rows of the current view from the events, so that no append can bypass the projection.
+    """Computes the rows of `current_credentials` from the events, so that no append can bypass the projection.
 
-    For the same reason it is here that events pass the gate which keeps keys out of the log.
+    For the same reason, events pass the gate that keeps API keys out of the log here.
     """
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
-        """Store the events together with the view rows they lead to."""
+        """Store the events together with the projection's rows."""
         events = [recordable(event) for event in domain_events if isinstance(event, Event)]
         rows = [project(event) for event in last_of_each(events)]
         self.recorder.insert_events([*map(self.mapper.to_stored_event, events)], view_rows=rows, **kwargs)
@@ -99,8 +99,8 @@ class ProjectingEventStore(EventStore[UUID]):
 class OneCallRecorder(PostgresApplicationRecorder):
     """Inserts through the function `keyledger_append`. Reads as the library does, without its blind retries."""
 
-    # The library repeats a failed call ten times, which hides an outage for minutes and turns a lost answer into a
-    # conflict. What it wraps is the plain call.
+    # The library retries a failed call ten times, which hides an outage for minutes and turns a lost answer into a
+    # conflict. `__wrapped__` is the plain call.
     select_events = PostgresApplicationRecorder.select_events.__wrapped__
     select_notifications = PostgresApplicationRecorder.select_notifications.__wrapped__
     max_notification_id = PostgresApplicationRecorder.max_notification_id.__wrapped__
@@ -128,24 +128,24 @@ class OneCallRecorder(PostgresApplicationRecorder):
 
 
 class _Datastore(PostgresDatastore):
-    """The library's datastore on a pool that is given. Its own takes no connection string."""
+    """The library's datastore on a given pool. Its own constructor takes no connection string."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         super().__init__(dbname="", host="", port="", user="", password="")
         self.pool = pool  # type: ignore[assignment]  # the library's subclass adds a password callback only
 
     def register_type_adapters(self) -> None:
-        """Register nothing: the append takes plain arrays, and the table is made by the migration."""
+        """Register nothing: the append takes plain arrays, and the migration creates the table."""
 
     def close(self) -> None:
-        """Leave the pool open: whoever made it closes it."""
+        """Leave the pool open: its creator closes it."""
 
 
 class _Factory(PostgresFactory):
     application_recorder_class = OneCallRecorder
 
     def __init__(self, env: Environment, pool: ConnectionPool[BoundedConnection]) -> None:
-        InfrastructureFactory.__init__(self, env)  # past the constructor that would make a pool of its own
+        InfrastructureFactory.__init__(self, env)  # skips the constructor that would open a pool of its own
         self.datastore = _Datastore(pool)
 
 
@@ -155,12 +155,12 @@ class CredentialLog(Application[UUID]):
     name = EVENTS_TABLE.removesuffix("_events")
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
-        """pool: connections to a database that was migrated. It stays open when the log is closed."""
+        """pool: connections to a migrated database. It stays open when the log is closed."""
         self._pool = pool
         super().__init__()
 
     def construct_env(self, name: str, env: Any = None) -> Environment:
-        """Return fixed settings: tables are made by the migration, and `os.environ` has no say."""
+        """Return fixed settings: the migration creates the tables, and `os.environ` is ignored."""
         return Environment(name, {"CREATE_TABLE": "n"})
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
@@ -188,7 +188,7 @@ class CredentialLog(Application[UUID]):
         return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
 
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
-        """Return the events that commands caused, by stream and command id.
+        """Return the first event of each command, by stream and command id.
 
         Raises StoreUnavailableError, CredentialIntegrityError.
         """
@@ -207,7 +207,10 @@ class CredentialLog(Application[UUID]):
             raise StoreUnavailableError from None
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store the events with the current view. Raises VersionConflictError, StoreUnavailableError."""
+        """Store the events with the rows of `current_credentials`.
+
+        Raises VersionConflictError, StoreUnavailableError.
+        """
         try:
             self.events.put(events)
         except IntegrityError:

@@ -1,6 +1,6 @@
-"""Writes into the log which policy a service starts with, where it differs from the last that the log knows.
+"""Logs the policy a service starts with, if it differs from the last one in the log.
 
-Promises: a change of who may use the global keys is recorded before the service answers anybody.
+Promises: a change in who may use the global keys is recorded before the service answers a request.
 """
 
 from domain.credentials.resolution import ResolutionPolicy
@@ -26,7 +26,7 @@ def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, cl
             return
         try:
             log.append([event])
-        except VersionConflictError:  # another service starts at this moment: look again
+        except VersionConflictError:  # another service is starting at the same time: read again
             if last_try:
                 raise
         else:

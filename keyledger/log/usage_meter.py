@@ -1,11 +1,11 @@
-"""Counts who used a credential, and writes the counts once a second: never one row or event for a call.
+"""Counts the calls made with each credential and writes the counts once a second, never a row or an event per call.
 
-Promises: `used` costs a microsecond or two and does not wait for a database; a call that was counted is added to its
-hour once, in as many nodes as there are, also when the database was away in between or the answer of a commit was lost.
-A provider's first refusal of a credential, and its recovery, are in the log with the same flush.
-Refuses: to grow. At most `ENTRIES` records wait for the database; while they do, calls of others are not counted, and
-the log of the process says how many.
-Survives: an orderly end stores everything. A process that is killed loses what it counted in its last second.
+Promises: `used` takes a microsecond or two and never waits for the database. Each counted call is added to its hour
+exactly once, with any number of nodes, even if the database was unavailable meanwhile or the answer to a commit was
+lost. The same flush logs a provider's first rejection of a credential and its recovery.
+Refuses: to grow without bound. At most `ENTRIES` records wait for the database; while that many do, calls that need
+another record are not counted, and the process log says how many.
+Survives: an orderly shutdown stores everything. A killed process loses what it counted in its last second.
 """
 
 import asyncio
@@ -26,27 +26,27 @@ from projections.credential_usage import BATCH
 TICK_S = 1.0
 """Seconds between two flushes."""
 ENTRIES = 50_000
-"""Records that wait for the database at most, some 20 MB."""
+"""At most this many records wait for the database, about 20 MB."""
 
 _log = logging.getLogger("keyledger.usage")
 _Key = tuple[datetime, str, str, int]
 
 
 class Additions(Protocol):
-    """Where counts are added up, as `projections.credential_usage` does."""
+    """Adds up counts, as `projections.credential_usage` does."""
 
     def add(self, records: Sequence[UsageRecord]) -> str | None:
         """Add all or none. Return the transaction when its outcome is unknown. Raises StoreUnavailableError."""
         ...
 
     def was_added(self, transaction: str) -> bool:
-        """Say what became of an addition. Raises StoreUnavailableError."""
+        """Say whether an addition took effect. Raises StoreUnavailableError."""
         ...
 
 
 @dataclass(slots=True)
 class _Count:
-    """What was counted of a version within an hour and is not written yet."""
+    """Calls with one credential version within an hour that are not yet written."""
 
     last_used_at: datetime
     calls: int = 0
@@ -87,7 +87,7 @@ class UsageMeter:
         rejected: bool,
         request_id: str | None = None,
     ) -> None:
-        """Count a call that ended."""
+        """Count a call that has ended."""
         now = self._clock()
         with self._lock:
             if not self._hour <= now < self._next_hour:
@@ -108,11 +108,11 @@ class UsageMeter:
                 count.heard.hear(rejected=rejected, request_id=request_id)
 
     def waits(self) -> bool:
-        """Say whether something was counted or noticed that is not stored yet."""
+        """Say whether anything is waiting to be stored."""
         return bool(self._counts or self._unwritten or self._doubtful or len(self._acceptances))
 
     def flush(self) -> None:
-        """Store what was counted and heard. Raises StoreUnavailableError; everything is kept then."""
+        """Store counts and answers. Raises StoreUnavailableError; everything is then kept."""
         with self._flushing:
             self._take()
             try:
@@ -122,11 +122,11 @@ class UsageMeter:
                 self._room = max(0, ENTRIES - max(len(self._unwritten), len(self._acceptances)))
 
     async def start(self) -> None:
-        """Begin to flush every second, on the running event loop."""
+        """Start the task that flushes every second, on the running event loop."""
         self._task = asyncio.create_task(self._run(), name="usage meter")
 
     async def stop(self) -> None:
-        """End, and store everything that was counted."""
+        """Stop the task, and store everything that was counted."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -134,7 +134,7 @@ class UsageMeter:
         await asyncio.to_thread(self._flush_or_log)
 
     def _take(self) -> None:
-        """Move what was counted to what is to be written."""
+        """Move the counts to the records that wait to be written."""
         with self._lock:
             counts, self._counts = self._counts, {}
             uncounted, self._uncounted = self._uncounted, 0
@@ -173,7 +173,7 @@ class UsageMeter:
             self.flush()
         except ServiceError as fault:
             _log.warning("what was counted could not be stored yet: %s", fault.code)
-        except Exception as fault:  # noqa: BLE001  the task must go on; what was counted is kept
+        except Exception as fault:  # noqa: BLE001  the task must continue; what was counted is kept
             _log.error("what was counted could not be stored: %s", type(fault).__name__)
 
     async def _run(self) -> None:

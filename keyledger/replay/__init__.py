@@ -1,1 +1,1 @@
-"""Replays that a service runs and records."""
+"""Replays that a service runs and logs."""

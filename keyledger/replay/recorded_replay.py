@@ -1,7 +1,7 @@
-"""A replay that auditors can read about: what came of it is an event of the log.
+"""A replay whose outcome is logged for auditors.
 
-Promises: a replay that was to change the live view is recorded, whether it did or found a difference and left it. One
-that only compares changes nothing and is not recorded. The event needs no encryption key, as the replay does not.
+Promises: a replay that may swap the live projection is logged, whether it swapped it or found differences and kept it.
+One that only compares is not logged. Neither the replay nor its event needs an encryption key.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ def recorded_replay(
     meta: CommandMeta,
     clock: Clock,
 ) -> ReplayResult:
-    """Replay a view as `replay_projection` does and record it. Raises what that raises, StoreUnavailableError."""
+    """Replay a projection as `replay_projection` does, and log it. Raises what that raises."""
     result = replay_projection(dsn, projection, progress, swap=swap, until=until)
     if until is None and swap is not Swap.NEVER:
         event = projection_replayed(

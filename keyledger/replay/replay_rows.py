@@ -1,7 +1,7 @@
-"""What replays tell those who watch them: one row for each, written by the service that runs it, read by any node.
+"""The progress of replays: one row for each, written by the service that runs it and read by any node.
 
-Promises: a row says what its writer last said; one that is running but was not renewed for `SILENT_S` seconds reads as
-interrupted. A row is talk: losing it loses nothing.
+Promises: a row holds the last state its service wrote. A running replay whose row was not renewed for `SILENT_S`
+seconds reads as interrupted. Rows may be lost: the log and the projections do not depend on them.
 """
 
 import json
@@ -36,19 +36,19 @@ class ReplayRows:
         self._pool = pool
 
     def open(self, replay_id: str, projection: str, swap: Swap, actor: str) -> bool:
-        """Note that a replay began; say whether it was not noted before. Raises StoreUnavailableError."""
+        """Record that a replay began. Return False if it was recorded before. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return connection.execute(_OPEN, [replay_id, projection, actor, swap.value]).rowcount == 1
 
     def renew(self, replay_id: str, done: int, total: int) -> None:
-        """Note how far a replay is. Raises StoreUnavailableError."""
+        """Record the progress of a replay. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute(_RENEW, [done, total, replay_id])
 
     def close(
         self, replay_id: str, state: ReplayState, result: ReplayResult | None = None, failure: str | None = None
     ) -> None:
-        """Note how a replay ended. Raises StoreUnavailableError."""
+        """Record how a replay ended. Raises StoreUnavailableError."""
         found = json.dumps(asdict(result)) if result else None
         with unavailable(), self._pool.connection() as connection:
             connection.execute(_CLOSE, [state.value, found, failure, replay_id])

@@ -1,8 +1,8 @@
-"""Replays of views that a running service carries out, one at a time, in a thread of its own.
+"""Runs replays of projections within a service, one at a time, in a thread of their own.
 
-Promises: what any node is asked about a replay, it answers from the table all nodes share. A service that ends, in
-order or not, leaves the live view as it was; its replay reads as interrupted, and the next one cleans up.
-Refuses: a second replay of a view while one runs anywhere, and a second one in this service.
+Promises: any node answers questions about any replay, from a table they share. A service that stops or crashes leaves
+the live projection as it was; its replay reads as interrupted, and the next replay cleans up.
+Refuses: a second replay of a projection while one runs on any node, and a second replay in this service.
 """
 
 import logging
@@ -50,14 +50,14 @@ class _Run:
     outcome: ReplayResult | Exception | None = None
 
     def carry_out(self, replay: Callable[[Progress], ReplayResult]) -> None:
-        """Replay the view and keep what came of it."""
+        """Replay the projection and keep the outcome."""
         try:
             self.outcome = replay(self.progress)
-        except Exception as fault:  # noqa: BLE001  whoever waits for the outcome tells it from others
+        except Exception as fault:  # noqa: BLE001  the reader of the outcome tells errors apart
             self.outcome = fault
 
     def progress(self, done: int, total: int) -> None:
-        """Take note, and end the replay when the service ends."""
+        """Keep the progress, and end the replay if the service is stopping."""
         self.done, self.total = done, total
         if self.stop.is_set():
             raise CancelledError
@@ -67,7 +67,7 @@ class ReplayService:
     """Implements `domain.operations.replay.Projections` for one running service."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], dsn: str, log: EventLog, clock: Clock) -> None:
-        """dsn: where a replay opens a connection of its own, without the deadline of requests."""
+        """dsn: for the connections of a replay, which have no request deadline."""
         self._pool = pool
         self._dsn = dsn
         self._log = log
@@ -78,12 +78,12 @@ class ReplayService:
         self._thread: threading.Thread | None = None
 
     def list(self) -> Sequence[ProjectionStatus]:
-        """Return every view. Raises StoreUnavailableError."""
+        """Return every projection. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             return projection_statuses(connection)
 
     def start(self, projection: str, swap: Swap, meta: CommandMeta) -> ReplayStatus:
-        """Begin a replay in the background, or return the one that the same command began.
+        """Start a replay in the background, or return the one that the same command started.
 
         Raises NotFoundError, ConflictError, StoreUnavailableError.
         """
@@ -106,7 +106,7 @@ class ReplayService:
         return found
 
     def stop(self) -> None:
-        """End the replay of this service soon; the live view stays as it is."""
+        """Stop the replay of this service soon; the live projection stays as it is."""
         with self._starting:
             run, thread = self._run, self._thread
         if run is not None and thread is not None:
@@ -122,8 +122,8 @@ class ReplayService:
     def _require_none_runs(self, name: str) -> None:
         if self._thread is not None and self._run is not None:
             if self._thread.is_alive() and self._run.outcome is None:
-                raise replay_conflict("This service replays a view already. Wait for its end.")
-            self._thread.join()  # what is over may already be told, while its thread has a last step to take
+                raise replay_conflict("This service is already replaying a projection. Wait for it to end.")
+            self._thread.join()  # its outcome is visible before the thread takes its last step
         with unavailable(), self._pool.connection() as connection:
             if is_replayed(connection, name):
                 raise replay_running(name)
@@ -151,9 +151,11 @@ class ReplayService:
         elif isinstance(run.outcome, ServiceError):
             _log.error("replay %s failed: %s", replay_id, run.outcome.code)
             self._records.close(replay_id, ReplayState.FAILED, failure=run.outcome.detail)
-        else:  # its text may hold anything, so only its type is kept
+        else:  # its text may contain anything, so only its type is kept
             _log.error("replay %s failed: %s", replay_id, type(run.outcome).__name__)
-            self._records.close(replay_id, ReplayState.FAILED, failure="An unexpected fault. The log has its kind.")
+            self._records.close(
+                replay_id, ReplayState.FAILED, failure="An unexpected error. The service's log names its type."
+            )
 
     def _note(self, write: Callable[[], None]) -> None:
         try:
@@ -163,7 +165,7 @@ class ReplayService:
 
 
 def _beside(work: Callable[[], None]) -> threading.Thread:
-    # Daemon: a process that ends without order must not wait for it; the live view is as it was.
+    # Daemon: a crashing process must not wait for it, and the live projection is unchanged.
     thread = threading.Thread(target=work, name="replay", daemon=True)
     thread.start()
     return thread

@@ -1,17 +1,17 @@
-"""What a verification of a store found: numbers, and the first thing that is wrong."""
+"""The result of verifying a store: numbers, and the first inconsistency."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 Progress = Callable[[str, int, int], None]
-"""Told which step it is, and how many of how many are done."""
+"""Called with the step, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """What is wrong. part: log, tree, trail, current, bindings or checkpoint. position: of the log, where there is one.
+    """One inconsistency. part: log, tree, trail, current, bindings or checkpoint. position: in the log, if known.
 
-    tenant_id, provider: of the credential, where one is concerned.
+    tenant_id, provider: of the credential, if it is about one.
     """
 
     part: str
@@ -23,9 +23,9 @@ class Inconsistency:
 
 @dataclass(slots=True)
 class StoreVerdict:
-    """What was verified, in numbers, and the first fault; None when there is none.
+    """The numbers of a verification, and its first inconsistency; None if there is none.
 
-    unopenable: live credentials whose encryption key is not at hand, so that their binding was not checked.
+    unopenable: live credentials whose encryption key is missing, so that their binding was not checked.
     """
 
     events: int = 0
@@ -38,5 +38,5 @@ class StoreVerdict:
 
     @property
     def holds(self) -> bool:
-        """Whether everything belongs together."""
+        """Whether the store is consistent."""
         return self.fault is None

@@ -1,4 +1,4 @@
-"""The view of current credentials, compared with the last event of each, and the binding of each token."""
+"""Compares `current_credentials` with the last event of each stream, and checks the binding of each token."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -36,7 +36,7 @@ class _Place(TypedDict):
 def compare_credentials(
     connection: Connection, sealer: Sealer | None, verdict: StoreVerdict, progress: Progress
 ) -> None:
-    """Compare every row, and check every binding. sealer: None where no encryption key is at hand.
+    """Compare every row, and check every binding. sealer: None without an encryption key.
 
     Raises EvidenceError.
     """

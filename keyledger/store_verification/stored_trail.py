@@ -1,4 +1,4 @@
-"""The stored audit trail, read in step with the log and compared entry by entry."""
+"""Compares the stored audit trail with the log, entry by entry, reading both in step."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -16,7 +16,7 @@ _BATCH = 2_000
 
 
 class StoredTrail:
-    """Told of every event in the order of the log. Needs a transaction: it reads with a cursor of the server."""
+    """Takes every event in log order. Needs a transaction, because it reads through a server-side cursor."""
 
     def __init__(self, connection: Connection) -> None:
         columns = sql.SQL(", ").join(map(sql.Identifier, audit_trail.COLUMNS))
@@ -45,7 +45,7 @@ class StoredTrail:
         self._next = next(self._rows, None)
 
     def finish(self) -> None:
-        """Look for entries beyond the events that the trail has come to."""
+        """Look for entries after the last event."""
         if self._next is not None:
             raise _unfounded(self._next)
 

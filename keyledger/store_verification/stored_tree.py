@@ -1,7 +1,8 @@
-"""The stored tree, compared tile by tile with the one that the events lead to.
+"""Compares the stored hash tree, tile by tile, with the tree computed from the events.
 
-Promises: the first event whose hash is not the stored one is named by its position; a tile above is compared once the
-tiles below are right, so what it tells of is that tile alone. What the tree has not come to yet is no fault.
+Promises: the first event whose hash differs from the stored one is named by its position. An upper tile is compared
+only once the tiles below it are right, so a difference is in that tile alone. Events the tree has not reached yet are
+not an inconsistency.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ SELECT level, tile FROM transparency_log
 
 
 class StoredTree:
-    """Told of every event in the order of the log."""
+    """Takes every event in log order."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -32,7 +33,7 @@ class StoredTree:
         self.position = position_of(connection, TABLE)
 
     def compare_leaf(self, appended: Appended, computed: bytes) -> None:
-        """Compare one leaf hash with the one that is stored, if the tree has come that far."""
+        """Compare a leaf hash with the stored one, if the tree has reached it."""
         if appended.position > self.position:
             return
         index, place = divmod(appended.position - 1, TILE_WIDTH)
@@ -47,7 +48,7 @@ class StoredTree:
             )
 
     def grow(self, hashes: Sequence[bytes], checkpoint: tuple[int, bytes] | None) -> None:
-        """Add leaves, and compare the tiles above that became full. Remembers the root at the checkpoint's size."""
+        """Add leaves, and compare the upper tiles that are now full. Keeps the root at the checkpoint's size."""
         size = self._builder.size
         cut = checkpoint[0] - size if checkpoint else 0
         rows = self._builder.complete(hashes[: max(0, cut)]) if cut > 0 else []
@@ -58,7 +59,7 @@ class StoredTree:
             self._compare(row)
 
     def finish(self, events: int) -> None:
-        """Compare the partial tiles, and look for what the log does not lead to."""
+        """Compare the partial tiles, and look for tiles that no event accounts for."""
         if self.position > events:
             meaning = f"the tree covers {self.position} events, and the log ends before: events were removed"
             raise EvidenceError(meaning, events + 1)
@@ -72,7 +73,7 @@ class StoredTree:
             )
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root of the first `size` events, remembered while the tree grew."""
+        """Return the root of the first `size` events, kept while the tree grew."""
         return self._roots.get(size, TileBuilder().root() if size == 0 else None)
 
     def _compare(self, row: TileRow) -> None:
@@ -80,7 +81,7 @@ class StoredTree:
         first = row.tile.index * span + 1
         covered = (self.position >> (8 * row.tile.level)) - row.tile.index * TILE_WIDTH
         if covered < row.tile.width:
-            return  # the tree has not come that far
+            return  # the tree has not reached it
         if self._tile(row.tile.level, row.tile.index) != row.hashes:
             raise EvidenceError(
                 f"a tile of level {row.tile.level} is not what the events from here on lead to", first, part="tree"

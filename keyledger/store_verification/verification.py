@@ -1,16 +1,16 @@
-"""Verification of a whole store: that log, tree, views and the checkpoints kept outside belong together.
+"""Verifies a whole store: that log, tree, projections and the checkpoint kept outside agree.
 
 In one snapshot of the database and one pass over the log, in order:
-    log        positions without a gap; every event readable; versions and changes of each stream possible
-    tree       the hash of every event is the one the tree has at its place; every tile above follows from those below
-    trail      every entry of the audit trail is what its event says
-    current    every credential's row is what its last event says, and there is none besides
-    bindings   every live credential's token belongs to its place, where an encryption key is at hand
-    checkpoint the last one kept in DATA_DIR is of this log, as the first entries are now
-Promises: it changes nothing; memory is bounded by the number of streams; the first fault is named by its position where
-it has one. What a view has not shown yet, because it follows later, is no fault.
-Does not see: what nobody recorded anywhere else, such as an event that was taken away together with every trace of it
-before the first checkpoint.
+    log        positions have no gap, every event is readable, the versions and changes of each stream are possible
+    tree       the hash of every event is the stored leaf; every upper tile follows from those below it
+    trail      every entry of the audit trail matches its event
+    current    every credential's row matches its last event, and there are no other rows
+    bindings   every live credential's token is bound to its place, if an encryption key is given
+    checkpoint the last one in DATA_DIR matches the first entries of this log
+Promises: read-only. Memory is bounded by the number of streams. The first inconsistency is named by its position, if it
+has one. Events that a projection has not caught up with are not an inconsistency.
+Does not detect: changes that leave no trace elsewhere, such as an event removed with every trace of it before the first
+checkpoint.
 """
 
 from collections.abc import Callable, Generator, Iterable
@@ -46,7 +46,7 @@ Checkpoint = tuple[int, bytes]
 def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
     """Bring the audit trail and the tree to the head of the log, so that all of it is verified.
 
-    A projection that cannot read an event stays before it; the verification reports why. Raises StoreUnavailableError.
+    A projection that cannot read an event stops before it; the verification reports why. Raises StoreUnavailableError.
     """
     for follower in (audit_trail.follower(pool), transparency_log.follower(pool)):
         with suppress(CredentialIntegrityError):
@@ -54,7 +54,7 @@ def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
 
 
 def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress) -> StoreVerdict:
-    """Verify the store behind `dsn`. sealer: None where no encryption key is at hand. Raises StoreUnavailableError."""
+    """Verify the store behind `dsn`. sealer: None without an encryption key. Raises StoreUnavailableError."""
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return verify_snapshot(connection, sealer, data_dir, progress)
@@ -63,7 +63,7 @@ def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Prog
 def verify_snapshot(
     connection: Connection, sealer: Sealer | None, data_dir: Path, progress: Progress = lambda step, done, total: None
 ) -> StoreVerdict:
-    """Verify what one transaction sees. It may be one that changed something and will be rolled back."""
+    """Verify the snapshot of one transaction, which may contain changes that will be rolled back."""
     verdict = StoreVerdict()
     try:
         _log_tree_and_trail(connection, verdict, data_dir, progress)
@@ -104,7 +104,7 @@ def _go_through(
             appended = _readable(row, verdict.events + 1)
             leaf = leaf_of(appended.position, appended.event, appended.state)
             hashes.append(leaf_hash(leaf))
-            # In this order: that an event is not what was recorded says more than that its version does not fit.
+            # In this order, because a changed event explains more than a version that does not fit.
             tree.compare_leaf(appended, hashes[-1])
             history.tell_leaf(appended.position, leaf)
             trail.compare(appended)
@@ -116,7 +116,7 @@ def _go_through(
 
 
 def _rows(connection: Connection) -> Generator[list[StoredRow], None, None]:
-    """Yield the stored rows in the order of positions, as they are."""
+    """Yield the stored rows in the order of positions, unchecked."""
     query = "SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events ORDER BY 1"
     with connection.cursor("verified_log", row_factory=tuple_row) as cursor:
         cursor.execute(query)

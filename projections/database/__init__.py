@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL and what has to be there: tables, functions, rights."""
+"""Connections to PostgreSQL, and the tables, functions and rights the program needs there."""

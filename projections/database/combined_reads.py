@@ -1,10 +1,10 @@
-"""Reads that several tasks of one event loop ask for at the same time, made with one statement.
+"""Combines concurrent reads from tasks of one event loop into one statement.
 
-A read that comes while others are on their way waits until one of them is done and then goes to the database together
-with everything else that waits. So a statement is always sent after each of its readers asked: nothing is remembered,
-and no answer is older than its question.
-Promises: a reader gets its own row or an error, whatever happens to the others; one that is cancelled ends at once and
-holds up nobody. It keeps no state that a crash could lose.
+A read that arrives while `AT_ONCE` statements are under way waits for one of them to end, and then shares the next with
+all other waiting reads. A statement is therefore always sent after each of its readers asked: nothing is cached, and no
+answer is older than its question.
+Promises: each reader gets its own row or an error, whatever happens to the others. A cancelled reader ends at once and
+delays no other. There is no state that a crash could lose.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 AT_ONCE = 2
-"""Statements under way at a time: while the answer to one is taken apart, the server works on the next."""
+"""Statements under way at a time: while the client decodes one answer, the server works on the next."""
 TOGETHER_MAX = 64
 """Reads in one statement."""
 
@@ -45,7 +45,7 @@ class CombinedReads(Generic[K, V]):
         return found
 
     def _next(self) -> None:
-        """Give the place of a read that ended to those that wait."""
+        """Start the next statement for the waiting reads, if there are any."""
         together = [(key, turn) for key, turn in self._waiting[:TOGETHER_MAX] if not turn.done()]
         del self._waiting[:TOGETHER_MAX]
         if not together:
@@ -65,11 +65,11 @@ class CombinedReads(Generic[K, V]):
             for _, turn in together:
                 if not turn.done():
                     turn.set_exception(StoreUnavailableError())  # one for each: a traceback belongs to one task
-        except Exception as error:  # noqa: BLE001  whatever it is, each reader has to be told
+        except Exception as error:  # noqa: BLE001  any error must reach each reader
             for _, turn in together:
                 if not turn.done():
                     turn.set_exception(error)
         finally:
             for _, turn in together:
-                turn.cancel()  # only where the loop is being taken down
+                turn.cancel()  # only when the event loop is shutting down
             self._next()

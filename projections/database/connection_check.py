@@ -1,8 +1,8 @@
-"""What the program assumes of its database, proven on a connection like those that serve.
+"""Checks what the program assumes of its database, on a connection like those that serve requests.
 
-Promises: each finding is one assumption, with its cause when it does not hold; nothing is changed: what has to be tried
-out is rolled back. No text of driver or server is in a finding; `names` are of our own tables, rights and settings.
-Refuses: nothing itself; which findings stand in the way of a start is for the caller.
+Promises: each finding is one assumption, with the cause if it does not hold. Nothing is changed: what has to be tried
+is rolled back. A finding contains no text of the driver or the server; `names` are our own tables, rights and settings.
+Refuses: nothing. The caller decides which findings prevent a start.
 """
 
 import re
@@ -33,7 +33,7 @@ _GRANT = re.compile(r"^GRANT ([A-Z, ]+) ON (FUNCTION )?(.+?) TO ", re.MULTILINE)
 
 
 class Flaw(StrEnum):
-    """What can be wrong with a database that answers."""
+    """A defect of a database that can be reached."""
 
     OLD_SERVER = "old-server"
     NEWER_SCHEMA = "newer-schema"
@@ -48,7 +48,7 @@ class Flaw(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One assumption. flaw: None where it holds. names: what is concerned."""
+    """One assumption. flaw: None if it holds. names: the tables, rights or settings concerned."""
 
     assumption: str
     flaw: Refusal | Flaw | None = None
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """What was found. pooled: a pooler is in between. schema: version of the tables, 0 where there are
+    """The findings. pooled: the connection goes through a pooler. schema: version of the tables, 0 where there are
     none, None where the role may not know.
     """
 
@@ -67,7 +67,7 @@ class ConnectionReport:
 
     @property
     def has_present_schema(self) -> bool:
-        """Whether nothing is to be migrated."""
+        """Whether no migration is needed."""
         return self.schema == SCHEMA_VERSION
 
 
@@ -87,7 +87,7 @@ def check_connection(dsn: str) -> ConnectionReport:
 
 
 def lead_to_one_database(dsn: str, other: str) -> bool:
-    """Say whether two addresses are of one database, through a pooler or not: a lock taken at one is seen at the other.
+    """Say whether two addresses lead to the same database: a lock taken at one is visible at the other.
 
     Raises StoreUnavailableError.
     """
@@ -137,7 +137,7 @@ def _limits_arrive(connection: BoundedConnection) -> bool:
 
 
 def _locks_end(connection: BoundedConnection) -> bool:
-    """Say whether a lock of a transaction is held while it lasts, and not after it."""
+    """Say whether a transaction's lock is held during the transaction and released after it."""
     name = secrets.randbelow(2**31)
 
     def held() -> bool:
@@ -159,7 +159,7 @@ def _switched_off(connection: BoundedConnection) -> list[str]:
 
 
 def _lacking(connection: BoundedConnection) -> list[str]:
-    """Return the rights of `grants.sql` that the role has not, each as `RIGHT on thing`."""
+    """Return the rights of `grants.sql` that the role lacks, each as `RIGHT on thing`."""
     rows = connection.execute(
         "SELECT privilege, thing, CASE WHEN privilege = 'EXECUTE'"
         " THEN has_function_privilege(to_regprocedure(thing), privilege)"
@@ -172,7 +172,7 @@ def _lacking(connection: BoundedConnection) -> list[str]:
 
 @cache
 def needed_rights() -> tuple[tuple[str, str], ...]:
-    """Return what the role that serves needs: privileges, each with its table or function."""
+    """Return the rights the serving role needs: each a privilege and its table or function."""
     granted: list[tuple[str, str]] = []
     for privileges, function, things in _GRANT.findall(statements_of("grants.sql")):
         for thing in [things] if function else things.split(", "):
@@ -181,7 +181,7 @@ def needed_rights() -> tuple[tuple[str, str], ...]:
 
 
 def _unguarded(connection: BoundedConnection) -> list[str]:
-    """Return the append-only tables whose trigger is not there, or does not fire always."""
+    """Return the append-only tables whose trigger is missing or does not always fire."""
     rows = connection.execute(
         "SELECT relation FROM unnest(%s::text[], %s::text[]) AS wanted (relation, trigger) WHERE NOT EXISTS ("
         " SELECT FROM pg_trigger WHERE tgrelid = to_regclass(relation) AND tgname = trigger AND tgenabled = 'A'"
@@ -192,7 +192,7 @@ def _unguarded(connection: BoundedConnection) -> list[str]:
 
 
 def _unlogged(connection: BoundedConnection) -> list[str]:
-    """Return tables that a crash of the server would empty."""
+    """Return the tables that a crash of the server would empty."""
     tables = sorted({thing for privilege, thing in needed_rights() if privilege == "SELECT"})
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE oid = ANY (SELECT to_regclass(unnest(%s::text[])))"
@@ -203,7 +203,7 @@ def _unlogged(connection: BoundedConnection) -> list[str]:
 
 
 def _append_is_durable(connection: BoundedConnection) -> bool:
-    """Say whether an append waits for the disk even where the server's default is not to. Appends nothing."""
+    """Say whether an append waits for the disk even if the server's default is not to. Appends nothing."""
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL synchronous_commit = off")
         connection.execute("SELECT keyledger_append('{}', '{}', '{}', '{}', '[]')")

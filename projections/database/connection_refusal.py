@@ -1,9 +1,9 @@
-"""Why the database cannot be reached: one cause, told apart without the text of driver, server or pooler.
+"""Finds out why the database cannot be reached, without the texts of the driver, the server or the pooler.
 
-Promises: the texts are neither shown nor looked into, since they quote values and come in the server's language; what
-counts are the error code and the place in the server that sent it, which libpq notes while it connects (PQtrace), and
-what the system says of name and port.
-Survives: where libpq cannot note them (only on Linux it can), what the server refused is `REFUSED_BY_SERVER`.
+Promises: those texts are neither shown nor parsed, since they quote values and are in the server's language. The cause
+comes from the error code and the routine of the server that raised it, which libpq traces while it connects (PQtrace),
+and from the system's answers about name and port.
+Limits: libpq traces them on Linux only; elsewhere every refusal by the server is `REFUSED_BY_SERVER`.
 Standards: PostgreSQL's error codes, and the fields C and R of its message ErrorResponse.
 """
 
@@ -29,12 +29,12 @@ _TLS_DEMANDED = frozenset({"require", "verify-ca", "verify-full"})
 
 
 class Refusal(StrEnum):
-    """What can stand between a client and its database."""
+    """Why a client cannot reach its database."""
 
     NAME_UNKNOWN = "name-unknown"
     NOTHING_LISTENS = "nothing-listens"
     NO_ANSWER = "no-answer"
-    PASSWORD = "password"  # noqa: S105  what is wrong with it, not one
+    PASSWORD = "password"  # noqa: S105  the name of a cause, not a password
     PASSWORD_MISSING = "password-missing"  # noqa: S105
     ROLE_UNKNOWN = "role-unknown"
     DATABASE_UNKNOWN = "database-unknown"
@@ -63,7 +63,7 @@ _BY_CODE = {
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """How far one attempt to connect came."""
+    """The progress of one attempt to connect."""
 
     connected: bool
     in_time: bool
@@ -75,7 +75,7 @@ class _Attempt:
 
 
 def refusal_of(dsn: str) -> Refusal | None:
-    """Try to connect, and return why it fails; None when it does not. dsn: a libpq URL or parameter list."""
+    """Try to connect, and return why that fails; None if it succeeds. dsn: a libpq URL or parameter list."""
     tried = _attempt(dsn)
     if tried.connected:
         return None
@@ -85,7 +85,7 @@ def refusal_of(dsn: str) -> Refusal | None:
     if tried.needs_password:
         return Refusal.PASSWORD_MISSING
     if tried.ready:
-        return Refusal.READ_ONLY  # the only thing that is asked of a server that let us in
+        return Refusal.READ_ONLY  # the only demand on a server that accepted the connection
     if (unreachable := _unreachable(parts)) is not None:
         return unreachable
     if not tried.in_time:
@@ -106,13 +106,13 @@ def _said_by_server(tried: _Attempt, dsn: str, parts: Mapping[str, str]) -> Refu
 
 
 def _goes_further(dsn: str) -> bool:
-    """Say whether the server does not refuse the address over TLS, whatever it says afterwards."""
+    """Say whether the server accepts the address over TLS, whatever it answers afterwards."""
     tried = _attempt(dsn)
     return tried.connected or tried.ready or tried.needs_password or tried.code not in {"", "28000"}
 
 
 def _attempt(dsn: str) -> _Attempt:
-    """Connect once, by hand, with libpq's notes in memory that nobody else can open and that go with this call."""
+    """Connect once, step by step, with libpq's trace in memory that no other process can open."""
     connection = pq.PGconn.connect_start(dsn.encode())
     try:
         with _Notes(connection) as notes:
@@ -134,7 +134,7 @@ def _attempt(dsn: str) -> _Attempt:
 
 
 def _poll(connection: PGconn) -> bool:
-    """Let libpq connect; say whether it came to an end in time."""
+    """Let libpq connect. Return False if it did not finish in time."""
     deadline = time.monotonic() + PATIENCE_S
     if connection.status == pq.ConnStatus.BAD:
         return True
@@ -150,7 +150,7 @@ def _poll(connection: PGconn) -> bool:
 
 
 class _Notes:
-    """What libpq notes of one attempt."""
+    """The libpq trace of one attempt."""
 
     def __init__(self, connection: PGconn) -> None:
         self._connection = connection
@@ -182,7 +182,7 @@ class _Notes:
 
 
 def _unreachable(parts: Mapping[str, str]) -> Refusal | None:
-    """Say what keeps us from every host that is named, None when one of them lets us connect."""
+    """Return why no named host can be reached; None if one of them accepts a connection."""
     hosts = (parts.get("hostaddr") or parts.get("host") or "").split(",")
     ports = (parts.get("port") or "5432").split(",")
     found = [_knock(host, ports[nth] if len(ports) > 1 else ports[0]) for nth, host in enumerate(hosts)]

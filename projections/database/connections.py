@@ -1,10 +1,10 @@
 """Connections to PostgreSQL, with or without a pooler in between.
 
-Promises: no statement of a request waits longer than `DEADLINE` seconds, whether the server is gone, frozen or locked;
-every failure of the database leaves here as StoreUnavailableError, without the driver's text, which quotes values.
-Each new connection finds out for itself whether it is direct. A direct one has time limits and prepared statements of
-its session. Behind a pooler the session is anybody's: nothing is left in it, no statement is prepared, and every
-transaction carries the time limits itself. A statement is written the same for both.
+Promises: no statement of a request waits longer than `DEADLINE` seconds, whether the server is gone, frozen or locked.
+Every database failure leaves this module as StoreUnavailableError, without the driver's text, which quotes values.
+Each new connection detects whether it is direct. A direct connection sets time limits and prepares statements in its
+session. Behind a pooler the session is shared: nothing is left in it, no statement is prepared, and each transaction
+sets the time limits itself. Statements are written the same way for both.
 """
 
 import logging
@@ -24,14 +24,14 @@ from domain.errors import StoreUnavailableError
 
 EVENTS_TABLE = "keyledger_events"
 DEADLINE = 1.5
-"""Seconds for one statement of a request, or for getting a connection: a failed write and the look at what became of it
-stay within three."""
+"""Seconds for one statement of a request, or for getting a connection: a failed write and the check of its outcome
+take at most three."""
 
 MAX_CONNECTIONS = 8
 _PREPARED_AFTER = 1
-"""Runs of a statement on a direct connection before the server keeps it."""
+"""Executions of a statement on a direct connection before it is prepared."""
 _LIMITS = {"statement_timeout": f"{DEADLINE * 1000:.0f}", "idle_in_transaction_session_timeout": "5000"}
-# Point reads by primary keys have one good plan; making it anew for every call takes longer than carrying it out.
+# Point reads by primary key have one good plan, and planning them again takes longer than executing them.
 _ONE_PLAN = {"plan_cache_mode": "force_generic_plan"}
 _SETTLE = """
 SELECT pg_backend_pid() = %(pid)s AS direct,
@@ -47,7 +47,7 @@ Connection = psycopg.Connection[DictRow]
 
 
 class _BoundedCursor(psycopg.Cursor[DictRow]):
-    """Carries out a statement that is a transaction of its own together with its time limits, in one round trip."""
+    """Executes a statement outside a transaction together with its time limits, in one round trip."""
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
         """Execute as the driver does."""
@@ -60,8 +60,8 @@ class _BoundedCursor(psycopg.Cursor[DictRow]):
 class BoundedConnection(psycopg.Connection[DictRow]):
     """A connection that gives up waiting for the server after `DEADLINE` seconds.
 
-    A server that is frozen or behind a dead link keeps no promise of its own, so the client keeps the time. The server
-    keeps it, too, so that what nobody waits for any more does not go on there.
+    The client measures the time, because a frozen server or a dead link cannot. The server does too, so that an
+    abandoned statement does not keep running there.
     """
 
     pooled = False
@@ -72,7 +72,7 @@ class BoundedConnection(psycopg.Connection[DictRow]):
             return super().wait(gen, interval, DEADLINE if timeout is None else timeout)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()  # its answer would be taken for that of the next statement
+                self.pgconn.finish()  # its late answer would be taken for that of the next statement
             raise
 
     @contextmanager
@@ -85,12 +85,12 @@ class BoundedConnection(psycopg.Connection[DictRow]):
             yield transaction
 
     def must_bring_limits(self) -> bool:
-        """Say whether what is sent next begins a transaction in a session that knows no limits."""
+        """Say whether the next statement starts a transaction in a session without time limits."""
         return self.pooled and self.info.transaction_status == TransactionStatus.IDLE
 
     @contextmanager
     def limited(self) -> Iterator[None]:
-        """Send what is executed inside as one transaction with the time limits, and then wait for all of it."""
+        """Send the statements executed inside as one transaction with the time limits, then wait for all of them."""
         try:
             with self.pipeline():
                 for before in ("BEGIN", _LIMIT_STATEMENT):
@@ -134,12 +134,12 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
             raise
 
     def must_bring_limits(self) -> bool:
-        """Say whether what is sent next begins a transaction in a session that knows no limits."""
+        """Say whether the next statement starts a transaction in a session without time limits."""
         return self.pooled and self.info.transaction_status == TransactionStatus.IDLE
 
     @asynccontextmanager
     async def limited(self) -> AsyncIterator[None]:
-        """Send what is executed inside as one transaction with the time limits, and then wait for all of it."""
+        """Send the statements executed inside as one transaction with the time limits, then wait for all of them."""
         try:
             async with self.pipeline():
                 for before in ("BEGIN", _LIMIT_STATEMENT):
@@ -196,7 +196,7 @@ def connect_bounded(dsn: str) -> BoundedConnection:
 def connect(dsn: str) -> Connection:
     """Return one connection for long work, in autocommit mode, without a deadline. Raises StoreUnavailableError.
 
-    Behind a pooler, what holds for its session ends with each transaction: locks, above all.
+    Behind a pooler, session state, locks above all, ends with each transaction.
     """
     with unavailable():
         connection = psycopg.Connection[DictRow].connect(
@@ -214,14 +214,14 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if was_interrupted(error):  # cleaning up on an interrupted connection fails; that is no outage
+        if was_interrupted(error):  # cleaning up an interrupted connection fails, which does not mean an outage
             raise KeyboardInterrupt from None
         _log.warning("database error %s sqlstate %s", type(error).__name__, error.sqlstate or "none")
         raise StoreUnavailableError from None
 
 
 def was_interrupted(error: BaseException | None) -> bool:
-    """Say whether Ctrl-C is behind an error: the driver cancels its statement, and then reports how that ended."""
+    """Say whether Ctrl-C caused an error: the driver cancels its statement, then reports how that ended."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -241,9 +241,9 @@ async def _check_async(connection: BoundedAsyncConnection) -> None:
 
 
 def _has_something_to_say(socket: int) -> bool:
-    """An idle server is silent: what can be read is the end of the connection, or a notice before it.
+    """An idle server is silent, so readable data is the end of the connection or a notice before it.
 
-    One system call, where asking the server would cost every request a round trip.
+    This is one system call; asking the server would cost every request a round trip.
     """
     poll = select.poll()
     poll.register(socket, select.POLLIN)
@@ -251,14 +251,14 @@ def _has_something_to_say(socket: int) -> bool:
 
 
 def _plain(cursor: type[object]) -> dict[str, Any]:
-    """Return how to connect. Nothing is asked for by the start-up parameter `options`: poolers refuse it."""
+    """Return the connection settings. They avoid the start-up parameter `options`, which poolers refuse."""
     return {"autocommit": True, "row_factory": dict_row, "cursor_factory": cursor, "prepare_threshold": None}
 
 
 def _settle(connection: BoundedConnection) -> None:
-    """Find out whether the connection is direct, and give the session its limits if it is.
+    """Detect whether the connection is direct, and if so set the session's time limits.
 
-    A pooler hands out process numbers of its own, since it cannot promise one server process to a client.
+    A pooler reports process ids of its own, because it does not tie a client to one server process.
     """
     row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS)).fetchone()
     connection.pooled = not (row and row["direct"])
@@ -277,10 +277,10 @@ def _wanted(pid: int, settings: Mapping[str, str]) -> dict[str, object]:
 
 
 def reachable_conninfo(dsn: str) -> str:
-    """Add what makes a lost server known soon, unless the operator's DSN says otherwise.
+    """Add settings that detect a lost server quickly, unless the operator's DSN sets them.
 
-    Of several hosts only the one that takes writes will do, for reads too: on a standby that is behind, the view and
-    the log would agree on what is no longer true.
+    With several hosts, only the one that accepts writes is used, for reads too: on a standby that lags, the projection
+    and the log would agree on an outdated state.
     """
     limits: dict[str, Any] = {"connect_timeout": 2, "tcp_user_timeout": 3000, "keepalives_idle": 5}
     limits["target_session_attrs"] = "read-write"

@@ -64,7 +64,7 @@ def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
     shadow = shadow_of(projection)
     if not _may_replace(connection, projection):
         raise replay_conflict(
-            f"Only a database role that owns {projection} may replay it. Use keyledger replay as that role.",
+            f"Only the database role that owns {projection} may replay it. Run keyledger replay as that role.",
         )
     drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(shadow))
     try:
@@ -160,7 +160,7 @@ def swap(connection: Connection, projection: str, complete: Callable[[], None]) 
         else:
             return
     raise replay_conflict(
-        f"{projection} is in use by a long transaction, such as a dump. Replay it again afterwards.",
+        f"{projection} is in use by a long transaction, such as a dump. Replay it again when that has ended.",
     )
 
 

@@ -124,7 +124,7 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
     with store.superuser() as database:
         database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with raises(ErrorCode.REPLAY_CONFLICT, match="running already"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="already running"):
             replay_projection(store.url, "audit_trail")
 
 
