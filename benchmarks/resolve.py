@@ -19,7 +19,7 @@ from benchmarks.stored import database, fill
 from domain.credentials.resolution import ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
-from projections.current_credentials import PostgresResolutionView
+from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import BoundedAsyncConnection, make_async_pool
 
 STORED = 1_000
@@ -52,7 +52,7 @@ def measure(dsn: str, key: str, stored: int, callers: int, seconds: float) -> Me
     """Resolve credentials of `stored` tenants, spread over all of them."""
 
     async def with_pool(pool: AsyncConnectionPool[BoundedAsyncConnection]) -> Measured:
-        resolver = Resolver(PostgresResolutionView(pool), Keyring(Secret(key)), ResolutionPolicy(True, True))
+        resolver = Resolver(PostgresResolutionProjection(pool), Keyring(Secret(key)), ResolutionPolicy(True, True))
 
         async def once(tenant: str) -> None:
             resolved = await resolver.resolve(tenant, "openai", tenant_capable=True)

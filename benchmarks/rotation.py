@@ -46,7 +46,7 @@ from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import RotationRecords
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.log.event_store import CredentialLog
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
+from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection, make_async_pool, open_pool
 from projections.database.migration import migrate
 
@@ -190,7 +190,7 @@ def _latencies(work: Callable[[int], None], meanwhile: Callable[[], object]) -> 
 async def _read_beside(dsn: str, ring: Keyring, meanwhile: Callable[[], object]) -> list[float]:
     pool = make_async_pool(dsn)
     await pool.open()
-    view, taken = PostgresResolutionView(pool), list[float]()
+    view, taken = PostgresResolutionProjection(pool), list[float]()
     other = asyncio.create_task(asyncio.to_thread(meanwhile))
     for nth in itertools.count():
         if other.done():

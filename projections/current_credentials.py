@@ -113,7 +113,7 @@ class PostgresCurrentCredentials:
         return [stored_of(row) for row in rows]
 
 
-class PostgresResolutionView:
+class PostgresResolutionProjection:
     """Reads for the event loop. Implements `ResolutionProjection` and `TenantCredentials`.
 
     Reads that arrive while statements are under way share the next statement, which starts after they arrived, so many

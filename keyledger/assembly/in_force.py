@@ -25,7 +25,7 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.settings import logs
 from projections.as_of import PostgresPastCredentials
 from projections.catch_up import CatchUp
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionView
+from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedAsyncConnection, BoundedConnection
 
 
@@ -47,7 +47,7 @@ class InForce:
     """A configuration with the parts made for it. key_work: None while tenant credentials are off."""
 
     configuration: Configuration
-    view: PostgresResolutionView
+    view: PostgresResolutionProjection
     calls: CallConfiguration
     credentials: CredentialService
     past: PostgresPastCredentials
@@ -58,7 +58,7 @@ class InForce:
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     """Make the parts for a configuration."""
     settings, sealer = configuration.settings, configuration.sealer
-    view = PostgresResolutionView(lasting.async_pool, settings.providers)
+    view = PostgresResolutionProjection(lasting.async_pool, settings.providers)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     return InForce(
         configuration,

@@ -57,7 +57,7 @@ class BackgroundCatchUp:
             await asyncio.to_thread(self._follower.run)
         except Exception as fault:  # noqa: BLE001  any error must be reported and tried again, not end the task
             if self._fault is None:
-                _log.error("view %s stands still: %s", self._name, type(fault).__name__)
+                _log.error("projection %s is stopped: %s", self._name, type(fault).__name__)
             self._fault = fault.detail if isinstance(fault, ServiceError) else "an unexpected fault; see the log"
         else:
             self._fault = None

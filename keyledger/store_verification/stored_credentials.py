@@ -53,7 +53,7 @@ def compare_credentials(
         progress("current credentials", rows, max(rows, total))
     if rows != total:
         extra = connection.execute(_UNFOUNDED).fetchone() or {"tenant_id": None, "provider": None}
-        meaning = "the view of current credentials has a row that the log does not lead to"
+        meaning = "current_credentials has a row that no event accounts for"
         raise EvidenceError(meaning, tenant_id=extra["tenant_id"], provider=extra["provider"], part="current")
 
 
@@ -65,9 +65,9 @@ def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[t
 
 def _compare(event: CredentialEvent, row: dict[str, object] | None, place: _Place) -> None:
     if row is None:
-        raise EvidenceError("the view of current credentials has no row for it", **place, part="current")
+        raise EvidenceError("current_credentials has no row for it", **place, part="current")
     if row != project(event) | {"tenant_id": UUID(event.tenant_id)}:
-        meaning = "its row in the view of current credentials is not what its last event says"
+        meaning = "its row in current_credentials does not match its last event"
         raise EvidenceError(meaning, **place, part="current")
 
 
@@ -83,5 +83,5 @@ def _check_binding(event: CredentialEvent, sealer: Sealer | None, verdict: Store
     except UnreadableCredentialError:
         verdict.unopenable += 1
     except CredentialIntegrityError:
-        meaning = "its token was not sealed for this place: token, binding or settings were changed or moved"
+        meaning = "its token is not bound to this place: the token, its binding or the settings were changed or moved"
         raise EvidenceError(meaning, **place, part="bindings") from None

@@ -40,7 +40,7 @@ class StoredTrail:
         if _position(stored) < appended.position:
             raise _unfounded(stored)
         if stored != audit_trail.comparable(audit_trail.project(appended, action)):
-            meaning = "its entry in the audit trail is not what the event says"
+            meaning = "its entry in the audit trail does not match the event"
             raise EvidenceError(meaning, appended.position, part="trail")
         self._next = next(self._rows, None)
 
@@ -60,4 +60,4 @@ def _position(row: tuple[object, ...]) -> int:
 
 
 def _unfounded(row: tuple[object, ...]) -> EvidenceError:
-    return EvidenceError("the audit trail has an entry that the log does not lead to", _position(row), part="trail")
+    return EvidenceError("the audit trail has an entry that no event accounts for", _position(row), part="trail")

@@ -41,8 +41,8 @@ class StoredTree:
             self._index, self._stored = index, self._tile(0, index)
         if self._stored[place * HASH_SIZE : (place + 1) * HASH_SIZE] != computed:
             raise EvidenceError(
-                "the event does not have the hash that the tree has for it: the event was changed after it was"
-                " recorded, or the tree was",
+                "the hash of the event differs from the one in the tree: the event was changed after it was recorded,"
+                " or the tree was",
                 appended.position,
                 part="tree",
             )
@@ -61,7 +61,7 @@ class StoredTree:
     def finish(self, events: int) -> None:
         """Compare the partial tiles, and look for tiles that no event accounts for."""
         if self.position > events:
-            meaning = f"the tree covers {self.position} events, and the log ends before: events were removed"
+            meaning = f"the tree covers {self.position} events, but the log ends earlier: events were removed"
             raise EvidenceError(meaning, events + 1)
         if self.position == events:
             for row in self._builder.partial():
@@ -84,7 +84,7 @@ class StoredTree:
             return  # the tree has not reached it
         if self._tile(row.tile.level, row.tile.index) != row.hashes:
             raise EvidenceError(
-                f"a tile of level {row.tile.level} is not what the events from here on lead to", first, part="tree"
+                f"a tile of level {row.tile.level} does not match the events from this position", first, part="tree"
             )
 
     def _tile(self, level: int, index: int) -> bytes:

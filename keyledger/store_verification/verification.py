@@ -127,7 +127,7 @@ def _rows(connection: Connection) -> Generator[list[StoredRow], None, None]:
 def _readable(row: StoredRow, expected: int) -> Appended:
     position = row[0]
     if position != expected:
-        what = "it is missing: events were removed" if position > expected else "the position is there twice"
+        what = "it is missing: events were removed" if position > expected else "the position occurs twice"
         raise EvidenceError(what, expected)
     try:
         return read_row(row)
@@ -150,8 +150,8 @@ def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict
     size, root = checkpoint
     verdict.checkpoint_size = size
     if size > verdict.events:
-        meaning = f"the last checkpoint is over {size} events, and the log ends before: events were removed"
+        meaning = f"the last checkpoint is over {size} events, but the log ends earlier: events were removed"
         raise EvidenceError(meaning, verdict.events + 1, part="checkpoint")
     if tree.root_at(size) != root:
-        meaning = f"the first {size} events are not those that the last checkpoint was signed over"
+        meaning = f"the first {size} events are not the ones the last checkpoint was signed over"
         raise EvidenceError(meaning, part="checkpoint")

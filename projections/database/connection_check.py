@@ -72,9 +72,9 @@ class ConnectionReport:
 
 
 def check_connection(dsn: str) -> ConnectionReport:
-    """Look at the database of a libpq URL or parameter list.
+    """Check the database at a libpq URL or parameter list.
 
-    Raises StoreUnavailableError when it goes away meanwhile.
+    Raises StoreUnavailableError if it is lost meanwhile.
     """
     try:
         connection = connect_bounded(dsn)

@@ -27,7 +27,7 @@ from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections.as_of import PostgresPastCredentials
 from projections.audit_trail import PostgresAuditTrail
 from projections.credential_usage import PostgresCredentialUsage
-from projections.current_credentials import PostgresResolutionView
+from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import make_async_pool
 from projections.fleet import PostgresFleet
 from tests.support.scenario import ClearSealer
@@ -150,7 +150,7 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
 
         async def listed(tenant_id: str) -> Sequence[Stored]:
             async with make_async_pool(url) as pool:
-                return await PostgresResolutionView(pool).of_tenant(tenant_id)
+                return await PostgresResolutionProjection(pool).of_tenant(tenant_id)
 
         yield Ledger(
             store.log,

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from projections.current_credentials import PostgresResolutionView
+from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import make_async_pool
 from tests.support.store import Store
 
@@ -19,7 +19,7 @@ def test_reads_that_begin_after_a_change_returned_see_it(store: Store) -> None:
 async def _change_beside_readers(store: Store) -> None:
     pool = make_async_pool(store.url)
     await pool.open()
-    view, stop = PostgresResolutionView(pool), asyncio.Event()
+    view, stop = PostgresResolutionProjection(pool), asyncio.Event()
 
     async def read_on(tenant: str) -> int:
         reads = 0

@@ -94,7 +94,7 @@ CHANGES = [
     pytest.param(
         "UPDATE current_credentials SET endpoint = 'https://evil.example.com' WHERE version = 2",
         "current",
-        "is not what its last event says",
+        "does not match its last event",
         id="a current credential",
     ),
     pytest.param(
@@ -103,7 +103,7 @@ CHANGES = [
     pytest.param(
         "UPDATE audit_trail SET actor = 'anna' WHERE action = 'replaced'",
         "trail",
-        "is not what the event says",
+        "does not match the event",
         id="an entry of the trail",
     ),
     pytest.param(
