@@ -14,13 +14,11 @@ from domain.errors import (
     RateLimitedError,
     RejectedCredentialError,
 )
-from keyledger.llm import Timeouts
 from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
-from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, Keys, chunks, stand_in, whole, with_gateway
+from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, Keys, chunks, overdue, stand_in, whole, with_gateway
 
 MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]
 EACH = pytest.mark.parametrize("model", MODELS)
-SHORT = Timeouts(connect=2, answer=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +113,11 @@ def test_a_redirect_is_not_followed(server, model, how):
 @pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
 def test_no_answer_is_a_timeout(server, model, how):
     server.misbehave = Misbehaviour(Fault.HANG)
-    assert isinstance(_fail(server, model, how, timeouts=SHORT), ProviderTimeoutError)
+
+    def until_overdue(gateway, model):
+        return overdue(how(gateway, model), lambda: server.requests)
+
+    assert isinstance(_fail(server, model, until_overdue), ProviderTimeoutError)
     assert len(server.requests) == 1
 
 

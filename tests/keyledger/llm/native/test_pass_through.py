@@ -25,7 +25,7 @@ from domain.errors import (
     ServiceError,
 )
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts
-from tests.keyledger.llm.rig import KEY, TENANT, Keys, catalogue
+from tests.keyledger.llm.rig import KEY, TENANT, Keys, catalogue, overdue
 from tests.keyledger.llm.test_secrecy import FreshKeys, _holds_canary, _reachable, canary
 from tests.support.errors import raises
 from tests.support.meter import ListeningMeter
@@ -40,14 +40,12 @@ def server() -> Iterator[NativeProvider]:
         yield running
 
 
-def with_pass_through(
-    resolver: Keys, use: Callable[[PassThrough], Awaitable[T]], *, answer_seconds: float = 10, **options: Any
-) -> T:
+def with_pass_through(resolver: Keys, use: Callable[[PassThrough], Awaitable[T]], **options: Any) -> T:
     options.setdefault("meter", ListeningMeter())
 
     async def run() -> T:
         configuration = CallConfiguration(catalogue(), resolver, EndpointRules())
-        apis = PassThrough(lambda: configuration, Timeouts(connect=5, answer=answer_seconds), **options)
+        apis = PassThrough(lambda: configuration, Timeouts(connect=5, answer=10), **options)
         try:
             return await use(apis)
         finally:
@@ -177,7 +175,7 @@ def test_a_provider_that_does_not_answer_in_time_is_given_up(server):
 
     server.answer = never
     with pytest.raises(ProviderTimeoutError):
-        ask(server, answer_seconds=0.3)
+        with_pass_through(Keys(server.url), lambda apis: overdue(apis.call(call()), lambda: server.heard))
     assert server.left.wait(60)
 
 
