@@ -16,10 +16,10 @@ import pytest
 from domain.credentials.credential import stream_id
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
+from tests.support.effort import KILLS
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import open_store
 
-KILLS = 50
 WRITERS = 4
 TENANTS = [str(UUID(int=number, version=4)) for number in range(1, WRITERS + 1)]
 
@@ -82,7 +82,7 @@ class Writer:
         return answer
 
 
-def test_fifty_kills_during_writes_lose_and_double_no_command(database_url: str, tmp_path: Path) -> None:
+def test_kills_during_writes_lose_no_command_and_carry_out_none_twice(database_url: str, tmp_path: Path) -> None:
     journal, numbers = Journal(), itertools.count()
     writers = [Writer(tenant, journal, (f"command-{n:08}" for n in numbers)) for tenant in TENANTS]
     for round_number in range(KILLS):

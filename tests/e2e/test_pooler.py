@@ -1,6 +1,5 @@
 """Behind a real PgBouncer, as many people run PostgreSQL: every call is answered, by the right key."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +14,13 @@ import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
+from tests.support.effort import POOLER_CALLS
 from tests.support.pooler import pooled
 from tests.support.service import Client, ServiceProcess, client_of, environment
 from tests.support.store import open_store
 
 pytestmark = pytest.mark.pooler
 
-CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "300"))
-"""For each way to run it; `make prove` makes 10,000."""
 CLIENTS = 12
 TRANSACTION = "pool_mode = transaction"
 IGNORED = "ignore_startup_parameters = extra_float_digits,options"
@@ -110,11 +108,11 @@ def test_every_call_is_answered_by_the_right_key(
             for n in range(1, CLIENTS + 1)
         ]
         with ThreadPoolExecutor(CLIENTS) as threads:
-            for done in [threads.submit(tenant.work, CALLS // CLIENTS) for tenant in tenants]:
+            for done in [threads.submit(tenant.work, POOLER_CALLS // CLIENTS) for tenant in tenants]:
                 done.result()
     statuses = sum((tenant.statuses for tenant in tenants), Counter[int]())
     assert set(statuses) == {200, 424}
-    assert statuses.total() >= CALLS
+    assert statuses.total() >= POOLER_CALLS
     expected = {name: key for tenant in tenants for name, key in tenant.served.items() if key is not None}
     assert {str(request.body["user"]): request.key for request in provider.requests} == expected
     with open_store(database_url) as store:
