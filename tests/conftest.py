@@ -6,6 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support import trust
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
@@ -27,6 +28,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if home := config.stash.get(HOME, None):
         forget(home)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trust_store_read_once() -> Iterator[None]:
+    with trust.read_once():
+        yield
 
 
 @pytest.fixture(scope="session")
