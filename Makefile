@@ -2,35 +2,43 @@
 PYTHON ?= python3
 ARGS ?=
 
+SUITE := .venv/bin/python -m pytest -n auto --dist worksteal
 INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup check stock prove bench docs fmt lock clean
+.PHONY: help run test setup lint check coverage stock prove bench docs fmt lock clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it does (ARGS=--once: the tour only)
 	@.venv/bin/keyledger run $(ARGS)
 
 test: .venv/.test  ## the whole test suite on a PostgreSQL of its own (ARGS=... goes to pytest)
-	@.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(SUITE) $(ARGS)
 
 setup: .venv/.test  ## everything for development in .venv
 
-check: .venv/.test  ## what has to pass before a change lands: format, lint, types, import rules, tests
+lint: .venv/.test  ## format, lint, types and import rules
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: lint test  ## what has to pass before a change lands: lint and tests
+
+coverage: .venv/.test  ## the whole test suite with its coverage, which must not fall below the floor in pyproject.toml
+	.venv/bin/coverage erase
+	.venv/bin/coverage run $(subst .venv/bin/python,,$(SUITE)) $(ARGS)
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
 
 stock:  ## both commands from a fresh clone on the system's own Python, in a bare environment and in an odd one
 	@.ci/stock
 
-prove: .venv/.test  ## what takes long: 2,000 examples for each property, crashes and faults, 10,000 calls through poolers
-	.venv/bin/python -m pytest -n auto --dist worksteal --hypothesis-profile thorough -m hypothesis $(ARGS)
-	.venv/bin/python -m pytest -n auto --dist worksteal tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
+prove: .venv/.test  ## what takes long: 2,000 examples for each property, 50 kills and 100, 10,000 calls through poolers
+	$(SUITE) --hypothesis-profile thorough -m hypothesis $(ARGS)
+	KEYLEDGER_TEST_KILLS=50 $(SUITE) tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
 	KEYLEDGER_TEST_POOLER_CALLS=10000 .venv/bin/python -m pytest -m pooler tests/e2e
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
@@ -47,7 +55,7 @@ lock:  ## resolve both lock files again, from releases at least a week old
 	@$(PYTHON) scripts/bootstrap.py lock
 
 clean:  ## remove what make and the tools made; the data in .data stays
-	rm -rf .venv .venv.former .tools dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv.former .tools dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find domain projections api keyledger scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The development environment holds all that running needs, so a developer never switches back and forth:
