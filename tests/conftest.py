@@ -12,6 +12,8 @@ from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
 
 HOME = pytest.StashKey[Path]()
+_TESTS = Path(__file__).parent
+_WAITING = {"e2e", "docs", "benchmarks", "embedded_postgres", "test_serve.py", "test_environments.py"}
 # No property fails for being slow: that says how busy a machine is.
 _PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("everyday", _PATIENT)
@@ -23,6 +25,11 @@ hypothesis.settings.load_profile("everyday")
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before tests are collected, since modules read the environment as they load, and before workers inherit it."""
     session.config.stash[HOME] = make_neutral()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes and wait for them come first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: _WAITING.isdisjoint(item.path.relative_to(_TESTS).parts))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -17,8 +17,10 @@ import pytest
 from api.front.problems import HTTP_ROWS, SERVICE_ROWS
 from domain.audit.query import NAMES
 from scripts.terminal.exits import Exit
+from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.ports import free_port
+from tests.support.service import DIRECT_MODELS
 from tests.support.store import open_store
 
 KEYLEDGER = ".venv/bin/keyledger"
@@ -34,10 +36,10 @@ def blocks(document: str, heading: str) -> list[str]:
     return _BLOCK.findall(section)
 
 
-def furnished(folder: Path) -> Path:
+def furnished(folder: Path, models: str = DIRECT_MODELS) -> Path:
     """The folder, with what a clone has in it."""
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
-    (folder / "ai_models.yml").symlink_to(REPOSITORY / "ai_models.yml")
+    (folder / "ai_models.yml").symlink_to(models)
     return folder
 
 
@@ -47,8 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    kept = ("PATH", "HOME", "TMPDIR", "LANG")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    return inheritable() | {"LANG": os.environ["LANG"]}
 
 
 def run(script: str, folder: Path) -> str:
@@ -88,7 +89,7 @@ def served_in(folder: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One service for the tests that set and read credentials and leave its settings alone."""
-    with served_in(furnished(tmp_path_factory.mktemp("served"))) as one:
+    with served_in(furnished(tmp_path_factory.mktemp("served"), str(REPOSITORY / "ai_models.yml"))) as one:
         yield one
 
 

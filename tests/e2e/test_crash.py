@@ -17,7 +17,7 @@ from domain.credentials.credential import stream_id
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.effort import KILLS
-from tests.support.service import Client, ServiceProcess, client_of, credential, environment
+from tests.support.service import DIRECT_MODELS, Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import open_store
 
 WRITERS = 4
@@ -85,8 +85,9 @@ class Writer:
 def test_kills_during_writes_lose_no_command_and_carry_out_none_twice(database_url: str, tmp_path: Path) -> None:
     journal, numbers = Journal(), itertools.count()
     writers = [Writer(tenant, journal, (f"command-{n:08}" for n in numbers)) for tenant in TENANTS]
+    settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS)
     for round_number in range(KILLS):
-        process = ServiceProcess(environment(DATABASE_URL=database_url), tmp_path).start()
+        process = ServiceProcess(settings, tmp_path).start()
         stop = threading.Event()
         journal.expect(3 + round_number % 17)
         with ThreadPoolExecutor(WRITERS) as threads:
@@ -96,7 +97,7 @@ def test_kills_during_writes_lose_no_command_and_carry_out_none_twice(database_u
             stop.set()
         for one in written:
             one.result()
-    with ServiceProcess(environment(DATABASE_URL=database_url), tmp_path) as process:
+    with ServiceProcess(settings, tmp_path) as process:
         enough = threading.Event()
         enough.set()
         for writer in writers:
@@ -147,7 +148,7 @@ def test_what_one_service_answers_the_other_obeys_at_once(
 
 
 def test_a_restart_serves_what_was_stored(database_url: str, tmp_path: Path) -> None:
-    settings = environment(DATABASE_URL=database_url)
+    settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS)
     with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:
         client.put(TENANTS[0], "openai", api_key="sk-live-0123456789")
     with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:

@@ -24,9 +24,10 @@ from projections.replay.replaying import PROJECTIONS, replay_projection
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.effort import KILLS
+from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
-from tests.support.service import Client, ServiceProcess, client_of, environment, served
+from tests.support.service import DIRECT_MODELS, Client, ServiceProcess, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 AT_ONCE = 2
@@ -56,11 +57,10 @@ for fifo in sys.stdin:
 
 
 def process_of(folder: Path, database_url: str, *arguments: str) -> "subprocess.Popen[str]":
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**inherited, "PYTHONPATH": str(REPOSITORY), **environment(DATABASE_URL=database_url, **AMID)},
+        env={**inheritable(), "PYTHONPATH": str(REPOSITORY), **environment(DATABASE_URL=database_url, **AMID)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -162,7 +162,9 @@ def test_a_service_that_is_killed_takes_its_sealing_process_along_and_shows_it_n
 ) -> None:
     fill(database_url, CREDENTIALS)
     with (
-        ServiceProcess(environment(DATABASE_URL=database_url, **AMID), tmp_path) as service,
+        ServiceProcess(
+            environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS, **AMID), tmp_path
+        ) as service,
         client_of(service.url) as client,
     ):
         sealing = sealing_process_of(service, client)
@@ -183,7 +185,7 @@ def test_a_service_that_is_killed_takes_its_sealing_process_along_and_shows_it_n
 
 def test_a_service_whose_sealing_process_is_killed_says_so_and_rotates_again(database_url: str, tmp_path: Path) -> None:
     fill(database_url, CREDENTIALS)
-    settings = environment(DATABASE_URL=database_url, **AMID)
+    settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS, **AMID)
     with ServiceProcess(settings, tmp_path) as service, client_of(service.url) as client:
         os.kill(sealing_process_of(service, client), signal.SIGKILL)
         (listed,) = client.http.get(f"{KEYS}/rotations").json()["rotations"]

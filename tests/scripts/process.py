@@ -1,6 +1,5 @@
 """The command as a process of its own, for what outlives a call: serving, signals, the end."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.support.neutral import hearing_ctrl_c
+from tests.support.neutral import hearing_ctrl_c, inheritable
 from tests.support.places import REPOSITORY
 
 PATIENCE_S = 90
@@ -31,13 +30,12 @@ class Process:
     def __init__(
         self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str], started_by: str | None = None
     ) -> None:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         command = [sys.executable, *arguments]
         with hearing_ctrl_c():
             self.popen = subprocess.Popen(
                 command if started_by is None else ["/bin/sh", "-c", f'{started_by}; exec "$0" "$@"', *command],
                 cwd=folder,
-                env={**kept, "PYTHONPATH": str(REPOSITORY), **env},
+                env={**inheritable(), "PYTHONPATH": str(REPOSITORY), **env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 _KEPT = ("PATH", "TMPDIR", "VIRTUAL_ENV")
 _KEPT_PREFIXES = ("KEYLEDGER_TEST_", "PYTEST_", "HYPOTHESIS_", "COVERAGE_")
+_INHERITED = ("PATH", "HOME", "TMPDIR")
 _FIXED = {"LANG": "C.UTF-8", "TZ": "UTC"}
 
 
@@ -29,6 +30,11 @@ def make_neutral() -> Path:
     time.tzset()
     os.umask(0o022)
     return home
+
+
+def inheritable() -> dict[str, str]:
+    """Return what a process that a test starts inherits, besides the settings it is given."""
+    return {name: text for name, text in os.environ.items() if name in _INHERITED or name.startswith("COVERAGE_")}
 
 
 def forget(home: Path) -> None:

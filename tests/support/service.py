@@ -1,6 +1,5 @@
 """The whole service on real parts: served in this process for speed, or as processes that can be killed."""
 
-import os
 import re
 import signal
 import subprocess
@@ -17,10 +16,13 @@ import httpx
 from keyledger.assembly.compose import build
 from keyledger.serving.http_server import listen, served_beside
 from keyledger.settings.settings import load
+from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.store import ENCRYPTION_KEY
 
 ADMIN_KEY = "admin-key-for-tests-0123456789"
+DIRECT_MODELS = str(REPOSITORY / "tests/support/direct_models.yml")
+"""A catalogue for services whose models nobody calls: it spares them loading LiteLLM."""
 _SERVING = re.compile(r"serving on (http://\S+)")
 
 
@@ -70,10 +72,13 @@ def client_of(url: str, key: str = ADMIN_KEY) -> Iterator[Client]:
 
 
 @contextmanager
-def served(database_url: str, settings: Mapping[str, str]) -> Iterator[str]:
-    """A service in this process, on a free port, with a DATA_DIR of its own unless one is set; gives its URL."""
+def served(database_url: str, settings: Mapping[str, str], dotenv: Path | None = None) -> Iterator[str]:
+    """A service in this process, on a free port, with a DATA_DIR of its own unless one is set; gives its URL.
+
+    dotenv: a file of more settings.
+    """
     with tempfile.TemporaryDirectory() as data_dir:
-        service = build(load({"DATA_DIR": data_dir, **settings}, None), database_url)
+        service = build(load({"DATA_DIR": data_dir, **settings}, dotenv), database_url)
         try:
             service.prepare()
             with listen("127.0.0.1", 0) as listener, served_beside(service.app, listener) as url:
@@ -94,7 +99,7 @@ class ServiceProcess:
     _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
 
     def start(self) -> "ServiceProcess":
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        inherited = inheritable()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scripts.main", "serve", "--port", "0", *self.arguments],
             cwd=self.folder,

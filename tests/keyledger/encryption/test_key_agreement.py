@@ -16,7 +16,7 @@ from keyledger.encryption.nodes import Node, Presence, live_nodes
 from keyledger.start_error import StartError
 from tests.scripts.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
-from tests.support.service import environment
+from tests.support.service import DIRECT_MODELS, environment
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store
 
 WIDE = Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY])
@@ -26,7 +26,8 @@ SERVING = r"serving on (http://\S+)"
 
 @contextmanager
 def serving(folder: Path, database_url: str, primary: str, previous: str = "") -> Iterator[Process]:
-    settings = environment(DATABASE_URL=database_url, ENCRYPTION_KEY=primary, ENCRYPTION_KEY_PREVIOUS=previous)
+    keys = {"ENCRYPTION_KEY": primary, "ENCRYPTION_KEY_PREVIOUS": previous}
+    settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS, **keys)
     folder.mkdir(exist_ok=True)
     with running(folder, "serve", "--port", "0", env=settings) as node:
         yield node

@@ -19,7 +19,7 @@ from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, Ended
 from tests.scripts.process import Process, running
 from tests.support.rings import NEW, OLD, fill, set_all, tenants, under_keys
-from tests.support.service import ADMIN_KEY, client_of, credential, environment
+from tests.support.service import ADMIN_KEY, DIRECT_MODELS, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 TENANT = str(uuid4())
@@ -78,6 +78,7 @@ def test_a_service_and_its_commands_do_the_same_everywhere(odd: Odd, cli: Cli, t
     begin = datetime.now(UTC)
     with StandInProvider(accepted=lambda key: True) as provider:
         settings = environment(
+            AI_MODELS_FILE=DIRECT_MODELS,
             OPENAI_API_BASE=provider.url,
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
             AUDIT_SIGNING_KEY=_signing_key(),
@@ -143,7 +144,9 @@ def test_a_rotation_in_the_background_is_not_ended_by_ctrl_c_in_front(tmp_path: 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_service_in_the_background_is_deaf_to_ctrl_c_in_front(tmp_path: Path, workers: str) -> None:
     command = ("serve", "--port", "0", "--workers", workers)
-    with running(tmp_path, *command, env=environment(), started_by="trap '' INT") as service:
+    with running(
+        tmp_path, *command, env=environment(AI_MODELS_FILE=DIRECT_MODELS), started_by="trap '' INT"
+    ) as service:
         with client_of(service.wait_for(SERVING)) as client:
             assert client.http.get("/livez").status_code == 200
         family = [service.popen.pid, *_children_that_serve(service)]

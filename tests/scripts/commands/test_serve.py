@@ -31,8 +31,8 @@ SERVING = r"serving on (http://\S+)"
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a catalogue of one model."""
-    entry = {"name": "gpt", "family": "openai", "litellm_model_name": "openai/gpt"}
+    """A folder with a catalogue of one model, which is called directly."""
+    entry = {"name": "gpt", "family": "openai"}
     catalogue = {"completion_models": [entry], "embedding_models": []}
     (tmp_path / "ai_models.yml").write_text(json.dumps(catalogue))
     return tmp_path
