@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
-from tests.support.service import ADMIN_KEY, Client, ServiceProcess, client_of
+from tests.support.service import ADMIN_KEY, Client, ServiceProcess, client_of, served
 from tests.support.store import ENCRYPTION_KEY
 
 GUIDE = Path(__file__).parent / "documented"
@@ -33,11 +33,12 @@ def provider() -> Iterator[StandInProvider]:
 
 @contextmanager
 def following(
-    folder: Path, settings: str, database_url: str, provider: StandInProvider, **more: str
+    folder: Path, settings: str, database_url: str, provider: StandInProvider, *, as_process: bool = False, **more: str
 ) -> Iterator[Client]:
     """A service started in a folder that holds what the guide says, where hosts on this machine stand for its own.
 
-    settings: which of the guide's. more: what the operator's environment has besides.
+    settings: which of the guide's. more: what the operator's environment has besides. as_process: start it with the
+    command, in place of within the test.
     """
     here = urlsplit(provider.url).netloc
     text = (GUIDE / settings).read_text(encoding="utf-8")
@@ -47,8 +48,13 @@ def following(
     (folder / ".env").write_text(text, encoding="utf-8")
     shutil.copy(GUIDE / "ai_models.yml", folder)
     environment = {"INTRIC_SUPER_API_KEY": ADMIN_KEY, "DATABASE_URL": database_url, **more}
-    with ServiceProcess(environment, folder) as service, client_of(service.url) as client:
-        yield client
+    with ExitStack() as stack:
+        if as_process:
+            url = stack.enter_context(ServiceProcess(environment, folder)).url
+        else:
+            stack.enter_context(chdir(folder))
+            url = stack.enter_context(served(database_url, environment, Path(".env")))
+        yield stack.enter_context(client_of(url))
 
 
 def run_command(name: str, tenant: str, client: Client) -> httpx.Response:
@@ -77,7 +83,7 @@ def key_that_arrived(provider: StandInProvider) -> str | None:
 
 
 def test_the_quick_start_sets_keys_and_lists_them_masked(tmp_path, database_url, provider):
-    with following(tmp_path, "quick-start.env", database_url, provider) as client:
+    with following(tmp_path, "quick-start.env", database_url, provider, as_process=True) as client:
         for name in ("set-openai.sh", "set-vllm.sh"):
             assert run_command(name, TENANT, client).status_code == 200
         shown = {one["provider"]: one for one in listed(client, TENANT)}
