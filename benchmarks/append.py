@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
+from api.front.combined_writes import CombinedWrites
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
 from benchmarks.stored import database
 from domain.credentials.commands import SetCredential
@@ -27,7 +28,6 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta, Event
 from keyledger.encryption.keyring import Keyring, generate_encryption_key
-from keyledger.log.combined_writes import CombinedWrites
 from keyledger.log.event_store import CredentialLog
 from projections.database.connections import open_pool
 
@@ -94,7 +94,7 @@ def appends_of(log: CredentialLog) -> CombinedWrites[Event, None]:
         log.append(events)
         return [None] * len(events)
 
-    return CombinedWrites(append_all)
+    return CombinedWrites(lambda: append_all)
 
 
 @contextmanager

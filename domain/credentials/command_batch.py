@@ -1,18 +1,29 @@
-"""Commands that are decided together, in order, before their events are stored in one append.
+"""Commands on credentials, from a checked request to a stored event, decided together in order.
 
-Promises: each command has the outcome that it would have had alone, after those before it. A command id that is already
-stored, or that occurs twice in the batch, leads to one event. A few statements read the state for the whole batch.
-One refused command never fails the batch; each command has its own outcome.
+Promises: when `handle` returns, the change is stored and applies on every node. A command takes effect once, however
+often its id is sent; when the answer of the database is lost, the stored event is found and not written again. Each
+command has the outcome that it would have had alone, after those before it; one refused command never fails the batch.
+A few statements read the state for the whole batch, and one append stores its events.
+Refuses: commands that `credential.decide` refuses. A crash at any point leaves either no event or the event with its
+row of the projection.
 """
 
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.credential import Credential, CredentialDeleted, CredentialSet, decide, evolve, stream_id
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
-from domain.errors import ErrorCode, InvalidRequestError, ServiceError
+from domain.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    ServiceError,
+    StoreUnavailableError,
+    VersionConflictError,
+)
 from domain.event import Clock, Event
 from domain.event_log import EventLog
 
@@ -21,6 +32,10 @@ AdminCommand = SetCredential | DeleteCredential
 
 CommandResult = Credential | Exception
 """The outcome of a command: the state after it, or the error that refused it."""
+
+
+ATTEMPTS = 8
+"""Attempts to store a command despite conflicts. Three are too few for eight writers of one credential."""
 
 
 class CommandBatch:
@@ -93,7 +108,7 @@ class CommandBatch:
         return evolve(last[stream])
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
-        """Return the state after a repeated command. Raises CommandReusedError if its id was another command's."""
+        """Return the state after a repeated command. Raises InvalidRequestError if its id was another command's."""
         state = evolve(earlier)
         if isinstance(command, DeleteCredential):
             same = isinstance(earlier, CredentialDeleted)
@@ -110,6 +125,79 @@ class CommandBatch:
             return self._sealer.open(state.sealed, state.context) == command.secret
         except ServiceError:
             return state.masked_key == command.secret.masked()  # its encryption key may be retired
+
+
+class CredentialCommands:
+    """Carries out commands."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        projection: CurrentCredentials,
+        sealer: Sealer,
+        clock: Clock,
+        pause: Callable[[float], None] = time.sleep,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time."""
+        self._log = log
+        self._projection = projection
+        self._sealer = sealer
+        self._clock = clock
+        self._pause = pause
+        self._spread = spread
+
+    def handle(self, command: AdminCommand) -> Credential:
+        """Carry out a command and return the state after it.
+
+        Raises VersionConflictError, CredentialNotFoundError, InvalidRequestError and StoreUnavailableError.
+        """
+        outcome = self.handle_all([command])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def handle_all(self, commands: Sequence[AdminCommand], *, sent_before: bool = False) -> list[CommandResult]:
+        """Carry out commands in order with one append, and return the outcome of each, as if it had arrived alone.
+
+        sent_before: an earlier attempt may have been stored, so each command id is looked up first.
+        """
+        try:
+            return self._carried_out(commands, sent_before=sent_before)
+        except Exception as fault:  # noqa: BLE001  the error of one command is not that of the others
+            if isinstance(fault, ServiceError):
+                # Its traceback refers to frames with the keys of all commands; so do those dropped below.
+                fault.__traceback__ = None
+            if len(commands) == 1:
+                return [fault]
+            if isinstance(fault, StoreUnavailableError):
+                return [StoreUnavailableError() for _ in commands]
+        outcomes: list[CommandResult] = []
+        for command in commands:
+            down = outcomes and isinstance(outcomes[-1], StoreUnavailableError)  # the rest need not wait for that again
+            outcomes += [StoreUnavailableError()] if down else self.handle_all([command], sent_before=True)
+        return outcomes
+
+    def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[CommandResult]:
+        failure: ServiceError | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._pause(self._spread() * 0.005 * attempt)
+            batch = CommandBatch(commands, self._sealer, self._clock)
+            batch.decide(self._log, self._projection, sent_before=sent_before or attempt > 0)
+            try:
+                if batch.events:
+                    self._log.append(batch.events)
+            except VersionConflictError as conflict:
+                failure = conflict.with_traceback(None)
+            except StoreUnavailableError as unavailable:
+                # The outcome is unknown. The next attempt looks it up; if that fails as well, give up.
+                if isinstance(failure, StoreUnavailableError):
+                    raise
+                failure = unavailable.with_traceback(None)
+            else:
+                return batch.outcomes
+        raise failure or StoreUnavailableError()
 
 
 def _stream(command: AdminCommand) -> UUID:

@@ -1,20 +1,18 @@
 """The services of the HTTP interface: each request gets those of the configuration in force when it begins."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
+from api.front.combined_writes import CombinedWrites
 from api.front.services import ReloadReport, Services
-from domain.credentials.command_batch import AdminCommand, CommandResult
 from domain.credentials.fleet import Fleet
 from keyledger.assembly.in_force import InForce, Steering
 from keyledger.assembly.parts import Part
 from keyledger.assembly.readiness import Readiness
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.service_parts import ServiceParts
-from keyledger.log.combined_writes import CombinedWrites
 from projections.audit_trail import PostgresAuditTrail
 from projections.fleet import PostgresFleet
 
@@ -38,7 +36,7 @@ class RequestServices:
         self._lifespan = lifespan
         self._reload = reload
         self._registry = registry
-        self._carry_out = CombinedWrites(partial(_handle_all, steering)).write
+        self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all).write
         self._readiness = Readiness(
             lambda: steering().configuration,
             parts.lasting.pool,
@@ -98,7 +96,3 @@ async def reload_node(reloader: Reloader, supervisor: Callable[[], None] | None)
     if supervisor is not None:
         supervisor()
     return report
-
-
-def _handle_all(steering: Callable[[], InForce], commands: Sequence[AdminCommand]) -> list[CommandResult]:
-    return steering().credentials.handle_all(commands)

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.front.auth import Authenticator, Role, format_named_key, parse_named_key
 from api.front.bodies import Limits
+from api.front.combined_writes import CombinedWrites
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from api.front.services import CheckResult, ReloadReport, Services
 from domain.credentials.fleet import Fleet
@@ -21,7 +22,6 @@ from domain.endpoints.rules import EndpointRules
 from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecords
 from keyledger.log.audit_recorder import AuditRecorder
-from keyledger.log.combined_writes import CombinedWrites
 from keyledger.log.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedModels
 from tests.support.twins.audit_trail import MemoryAuditTrail
@@ -87,7 +87,7 @@ class Harness:
         credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)
         self.services = Services(
             credentials=credentials,
-            carry_out=CombinedWrites(credentials.handle_all).write,
+            carry_out=CombinedWrites(lambda: credentials.handle_all).write,
             listing=MemoryTenantCredentials(current),
             fleet=Fleet(MemoryFleet(self.log, current), credentials),
             models=self.models,

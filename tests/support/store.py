@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
+from api.front.combined_writes import CombinedWrites
 from domain.audit.entries import AuditEntry, AuditFilter
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.commands import DeleteCredential, SetCredential
@@ -21,7 +22,6 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.combined_writes import CombinedWrites
 from keyledger.log.event_store import CredentialLog
 from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
@@ -69,7 +69,7 @@ class Store:
 
     def as_another_node(self) -> "Store":
         """Return the same store as another node has it, whose commands do not wait for those of this one."""
-        return replace(self, writes=CombinedWrites(self.service.handle_all))
+        return replace(self, writes=CombinedWrites(lambda: self.service.handle_all))
 
     def follow(self) -> None:
         """Bring every view that follows to the head of the log."""
@@ -99,7 +99,7 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
         follower = audit_trail.follower(pool)
         tree = transparency_log.follower(pool)
         service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
-        yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(service.handle_all))
+        yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(lambda: service.handle_all))
     finally:
         pool.close()
 

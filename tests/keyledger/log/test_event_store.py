@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from domain.credentials import service
+from domain.credentials import command_batch
 from domain.credentials.credential import CredentialEvent, stream_id
 from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
 from projections.database.migration import SCHEMA_VERSION, migrate
@@ -99,7 +99,7 @@ def test_the_database_refuses_to_change_the_log(store: Store, change: str, role:
 
 
 def test_writers_at_once_get_every_position_and_version_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "ATTEMPTS", 50)  # that one gives up at last is another matter
+    monkeypatch.setattr(command_batch, "ATTEMPTS", 50)  # that one gives up at last is another matter
     tenants = [str(UUID(int=number, version=4)) for number in range(1, 5)]
     nodes = [store.as_another_node() for _ in range(8)]  # one node carries out what comes at once in one go
 

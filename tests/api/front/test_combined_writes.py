@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
+from api.front import combined_writes
+from api.front.combined_writes import TOGETHER_MAX, CombinedWrites
 from domain.errors import CredentialNotFoundError, StoreUnavailableError
-from keyledger.log import combined_writes
-from keyledger.log.combined_writes import TOGETHER_MAX, CombinedWrites
 from projections.replay.replaying import compare
 from tests.support.store import Store, write_here
 
@@ -26,7 +26,7 @@ class Gate:
         self.goes: list[list[int]] = []
         self.down = False
         self.entered, self._gate = threading.Semaphore(0), threading.Semaphore(0)
-        self.combined = CombinedWrites(self._write)
+        self.combined = CombinedWrites(lambda: self._write)
 
     def let_pass(self, goes: int = 1) -> None:
         self._gate.release(goes)
@@ -113,14 +113,14 @@ def test_a_defect_is_told_to_everybody_it_met_and_ends_nothing() -> None:
             raise defect
         return numbers
 
-    combined = CombinedWrites(write)
+    combined = CombinedWrites(lambda: write)
     with pytest.raises(ZeroDivisionError):
         write_here(combined, 1)
     assert write_here(combined, 2) == 2
 
 
 def test_an_answer_too_few_is_a_defect_and_leaves_nobody_waiting() -> None:
-    combined = CombinedWrites[int, int](lambda _: [])
+    combined = CombinedWrites[int, int](lambda: lambda _: [])
     with pytest.raises(ValueError, match="shorter"):
         write_here(combined, 1)
 
@@ -178,7 +178,7 @@ def test_a_machine_without_threads_to_spare_is_an_outage_that_ends(monkeypatch: 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    combined = CombinedWrites[int, int](lambda numbers: numbers)
+    combined = CombinedWrites[int, int](lambda: lambda numbers: numbers)
     with monkeypatch.context() as scarce:
         scarce.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(StoreUnavailableError):
@@ -193,7 +193,7 @@ def test_an_error_holds_nothing_of_its_write() -> None:
     def refuse(writes: Sequence[Write]) -> Sequence[int | Exception]:
         return [CredentialNotFoundError("a", "openai") for _ in writes]
 
-    combined = CombinedWrites(refuse)
+    combined = CombinedWrites(lambda: refuse)
 
     async def refused(write: Write) -> None:
         with pytest.raises(CredentialNotFoundError):

@@ -29,12 +29,12 @@ TOGETHER_MAX = 64
 class CombinedWrites(Generic[W, R]):
     """Combines writes.
 
-    write_all: makes the writes in order and returns the outcome of each, a result or an error. It may raise an error
-    that applies to all of them.
+    writer: returns the function that makes writes now. That function makes them in order and returns the outcome of
+    each, a result or an error; it may raise an error that applies to all of them.
     """
 
-    def __init__(self, write_all: Callable[[Sequence[W]], Sequence[R | Exception]]) -> None:
-        self._write_all = write_all
+    def __init__(self, writer: Callable[[], Callable[[Sequence[W]], Sequence[R | Exception]]]) -> None:
+        self._writer = writer
         self._lock = threading.Lock()
         self._waiting: list[tuple[W, Future[R]]] = []
         self._busy = False
@@ -98,7 +98,7 @@ class CombinedWrites(Generic[W, R]):
 
     def _outcomes(self, together: Sequence[W]) -> Sequence[R | Exception]:
         try:
-            return [outcome for _, outcome in zip(together, self._write_all(together), strict=True)]
+            return [outcome for _, outcome in zip(together, self._writer()(together), strict=True)]
         except StoreUnavailableError:
             return [StoreUnavailableError() for _ in together]  # one for each: a traceback belongs to one caller
         except BaseException as fault:  # noqa: BLE001  any error must reach every waiter
