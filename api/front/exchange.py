@@ -121,6 +121,5 @@ def _actor(request: Request) -> Actor:
 
 
 ExchangeOf = Annotated[Exchange, Depends(_exchange)]
-ActorOf = Annotated[Actor, Depends(_actor)]
 AUTHENTICATED = Depends(_actor)
 """On every router below /api, so that an endpoint is closed even if the guard were not in front of it."""

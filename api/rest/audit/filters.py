@@ -37,40 +37,48 @@ FILTER_NAMES = (
 
 _TEXT_MAX = 200
 
+_Query = Annotated[
+    Annotated[str, StringConstraints(max_length=QUERY_MAX)] | Absent,
+    Query(
+        description=f"A filter as text: `name:value` terms ({', '.join(NAMES)}) and words an entry must contain.",
+        examples=["action:deleted since:24h"],
+    ),
+]
+_ActionFilter = Annotated[Action | Absent, Query(description="Only this action.")]
+_OutcomeFilter = Annotated[Outcome | Absent, Query(description="Only what ended so.")]
+_KeyIdFilter = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{KEY_ID}$")] | Absent,
+    Query(description="Only about this encryption key."),
+]
+_FingerprintFilter = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{FINGERPRINT}$")] | Absent,
+    Query(description="Only about the API key with this fingerprint."),
+]
+_ReasonFilter = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+    Query(description="Only entries whose reason contains this text, whatever the case."),
+]
+_TextFilter = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
+    Query(description="Only entries that contain this text, whatever the case."),
+]
+
 
 def _filter(
     *,
     services: ServicesOf,
-    q: Annotated[
-        Annotated[str, StringConstraints(max_length=QUERY_MAX)] | Absent,
-        Query(
-            description=f"A filter as text: `name:value` terms ({', '.join(NAMES)}) and words an entry must contain.",
-            examples=["action:deleted since:24h"],
-        ),
-    ] = None,
+    q: _Query = None,
     tenant_id: TenantFilter = None,
     provider: ProviderFilter = None,
-    action: Annotated[Action | Absent, Query(description="Only this action.")] = None,
-    outcome: Annotated[Outcome | Absent, Query(description="Only what ended so.")] = None,
+    action: _ActionFilter = None,
+    outcome: _OutcomeFilter = None,
     actor: ActorFilter = None,
-    key_id: Annotated[
-        Annotated[str, StringConstraints(pattern=f"^{KEY_ID}$")] | Absent,
-        Query(description="Only about this encryption key."),
-    ] = None,
-    fingerprint: Annotated[
-        Annotated[str, StringConstraints(pattern=f"^{FINGERPRINT}$")] | Absent,
-        Query(description="Only about the API key with this fingerprint."),
-    ] = None,
+    key_id: _KeyIdFilter = None,
+    fingerprint: _FingerprintFilter = None,
     since: Since = None,
     until: Until = None,
-    reason: Annotated[
-        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
-        Query(description="Only entries whose reason contains this text, whatever the case."),
-    ] = None,
-    text: Annotated[
-        Annotated[str, StringConstraints(min_length=1, max_length=_TEXT_MAX)] | Absent,
-        Query(description="Only entries that contain this text, whatever the case."),
-    ] = None,
+    reason: _ReasonFilter = None,
+    text: _TextFilter = None,
 ) -> AuditFilter:
     """Return the filter that the query parameters describe."""
     wanted = parse(q or "", services.clock())
