@@ -1,6 +1,6 @@
 """The application, put together from built services.
 
-Promises: two applications in one process share nothing; whatever goes wrong leaves as a problem (see `problems`).
+Promises: two applications in one process share nothing; every error is answered with a problem (see `problems`).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -60,8 +60,8 @@ class _Application(FastAPI):
 def create_app(services: Callable[[], Services], limits: Limits | None = None) -> FastAPI:
     """Return the application.
 
-    services: those in force, asked anew for each request; all have the same recorder and metrics. limits: how much of a
-    request's body is read and for how long.
+    services: returns the services in force, called for each request; all share one audit recorder and one registry.
+    limits: how much of a request body is read, and for how long.
     """
     lasting = services()
     app = _Application(

@@ -1,7 +1,7 @@
-"""Who is calling, and what the caller may do.
+"""Authentication and authorisation of callers.
 
 Promises: a key is known only by the SHA-256 of its bytes and compared in constant time against every configured key,
-found or not, so timing tells nothing; what no grant names is denied, for unknown paths and methods too.
+found or not, so timing reveals nothing; a request that no grant covers is denied, unknown paths and methods included.
 Refuses: blank keys, names that are not a plain token or look like a key, the reserved name of the super key.
 """
 
@@ -23,7 +23,7 @@ _FORM = "name:role:sha256:<64 hexadecimal digits>"
 
 
 class Role(StrEnum):
-    """What a key is for. Only sysadmin may change credentials; an operator looks after keys and views."""
+    """The purpose of a key. Only sysadmin may change credentials; an operator looks after keys and views."""
 
     SYSADMIN = "sysadmin"
     AUDITOR = "auditor"
@@ -33,7 +33,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who a request comes from. The name is what the audit trail shows."""
+    """The caller of a request. The audit trail shows the name."""
 
     name: str
     role: Role
@@ -120,7 +120,7 @@ def format_named_key(name: str, role: Role, secret: Secret) -> str:
 def parse_named_key(text: str) -> NamedKey:
     """Return the key that a line of configuration describes.
 
-    Raises ValueError with a text that names the fault and repeats no part of the line: a key itself may be in it.
+    Raises ValueError, which names the fault but repeats no part of the line, because the line may contain a key.
     """
     parts = text.strip().split(":")
     if len(parts) != 4:
@@ -143,7 +143,7 @@ def _name_fault(name: str) -> str | None:
             "the name must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or digit"
         )
     if holds_key(name):
-        return "the name must not be an API key: the audit shows it in clear"
+        return "the name must not be an API key: the audit trail shows it in clear"
     if name == SUPER_ACTOR:
         return f"the name '{SUPER_ACTOR}' is reserved for SUPER_API_KEY"
     return None

@@ -1,6 +1,6 @@
-"""How much of a request's body is read, for how long, and how a refusal leaves a body that is still coming.
+"""Limits on request bodies, and answers to requests whose body is still arriving.
 
-Promises: nothing is read beyond a limit; a client that is still sending when it is refused gets to see the answer.
+Promises: nothing is read beyond a limit; a client that is still sending when it is refused receives the answer.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ CLOSE = {"Connection": "close"}
 class Limits:
     """How much of a body is read, in bytes, and how long it may take to arrive, in seconds.
 
-    native: bodies for a provider's own API, of which files are the largest; its seconds are for each piece.
-    linger: the same for a body that is thrown away after a refusal.
+    native: bodies for a provider's own API, files included; its seconds apply to each piece.
+    linger: limits on a body that is read and discarded after a refusal.
     """
 
     admin_bytes: int = 16 * 1024
@@ -52,23 +52,23 @@ def too_large(limit: int) -> HttpError:
 
 
 def too_slow(seconds: float) -> HttpError:
-    """Return the refusal of a body that, or of which a piece, did not arrive within `seconds`."""
+    """Return the refusal of a body, or of a piece of one, that did not arrive within `seconds`."""
     return HttpError("request-timeout", f"The body did not arrive within {seconds:g} s.", CLOSE)
 
 
 def cut_off() -> HttpError:
-    """Return the refusal of a body that ended with its connection; nobody will read it."""
+    """Return the refusal of a body that ended with its connection; no client is left to read it."""
     return HttpError("request-timeout", "The connection ended before the body did.", CLOSE)
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
-    """Answer with a problem. Where its headers close the connection, the body is read on for a moment first."""
+    """Answer with a problem. Where its headers close the connection, the rest of the body is first discarded."""
     answer = problem_response(problem, scope)
     if problem.headers.get("Connection") != "close":
         await answer(scope, receive, send)
         return
     await answer(scope, receive, _held(send))
-    # Closing on a client that is still sending would reset its connection and lose it the answer.
+    # Closing while the client is still sending would reset the connection, and the client would miss the answer.
     with suppress(TimeoutError, HttpError):
         async with asyncio.timeout(limits.linger_seconds):
             await _drain(receive, limits.linger_bytes)
@@ -76,7 +76,7 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, l
 
 
 async def _drain(receive: Receive, limit: int) -> None:
-    """Throw away what still comes of a body, up to `limit` bytes."""
+    """Discard the rest of a body, up to `limit` bytes."""
     size, more = 0, True
     while more and size <= limit:
         message = await receive()
@@ -85,7 +85,7 @@ async def _drain(receive: Receive, limit: int) -> None:
 
 
 def _held(send: Send) -> Send:
-    """Return a `send` that passes an answer on and keeps it from being the end of the connection."""
+    """Return a `send` that passes an answer on without ending the connection."""
 
     async def held(message: Message) -> None:
         await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)

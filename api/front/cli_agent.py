@@ -1,3 +1,3 @@
-"""What the command line calls itself as a user agent. Its word is taken for it: it decides about nothing."""
+"""The user agent of the command line. Anyone can send it, so nothing but the recorded source depends on it."""
 
 CLI_AGENT = "keyledger-cli"

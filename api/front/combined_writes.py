@@ -1,11 +1,11 @@
-"""Combines concurrent writes into one batch.
+"""Concurrent writes, combined into one batch.
 
-One thread writes. Writes that arrive while it is busy form the next batch, so they share its statements and its commit,
-and none needs a thread of its own. Each write gets its own outcome as soon as that is certain.
-Promises: a write not started within `PATIENCE` seconds fails and has had no effect. An outage fails every waiting
-write, so that none waits for the next outage; later writes are tried again. Cancelling a waiter does not cancel its
-write. There is no state that a crash could lose: as always, a write that was not acknowledged may or may not have
-happened.
+While the one writing thread is busy, further writes queue; it then takes the whole queue as its next batch. The writes
+of a batch share statements and one commit, and none needs a thread of its own. Each has its own outcome, reported once
+it is certain.
+Promises: a write not started within `PATIENCE` seconds fails and has had no effect. An outage fails every queued write,
+so that none waits for another time-out; later writes are tried again. Cancelling a waiter does not cancel its write.
+There is no state that a crash could lose: a write that was not acknowledged may or may not have happened.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ R = TypeVar("R")
 
 PATIENCE = DEADLINE
 TOGETHER_MAX = 64
-"""Writes in a batch: few enough that other nodes hardly notice the wait for the writer lock."""
+"""Writes in one batch, so that others do not wait long for the lock of the log."""
 
 
 class CombinedWrites(Generic[W, R]):
     """Combines writes.
 
-    writer: returns the function that makes writes now. That function makes them in order and returns the outcome of
-    each, a result or an error; it may raise an error that applies to all of them.
+    writer: returns the function that makes writes, looked up for each batch. The function takes writes in their order
+    and returns the result or the error of each; an error that it raises is the outcome of all of them.
     """
 
     def __init__(self, writer: Callable[[], Callable[[Sequence[W]], Sequence[R | Exception]]]) -> None:
@@ -46,12 +46,12 @@ class CombinedWrites(Generic[W, R]):
         told: asyncio.Future[None] = loop.create_future()
 
         def tell(_: Future[R]) -> None:
-            with suppress(RuntimeError):  # the event loop ended first
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(_wake, told)
 
         future = self._asked(one)
         future.add_done_callback(tell)
-        impatience = loop.call_later(PATIENCE, future.cancel)  # has no effect on a write that has started
+        impatience = loop.call_later(PATIENCE, future.cancel)  # has no effect once the write has started
         try:
             await told
             if future.cancelled():
@@ -68,7 +68,7 @@ class CombinedWrites(Generic[W, R]):
             if not self._busy:
                 try:
                     self._thread.submit(self._write_what_waits)
-                except RuntimeError:  # the system cannot start a thread now
+                except RuntimeError:  # the machine cannot start a thread now
                     self._waiting.clear()
                     raise StoreUnavailableError from None
                 self._busy = True
@@ -86,7 +86,7 @@ class CombinedWrites(Generic[W, R]):
                     future.set_result(outcome)
 
     def _taken(self) -> list[tuple[W, Future[R]]]:
-        """Return the next batch, without writes that timed out. Empty: none is waiting."""
+        """Return the next batch, without writes that gave up; empty when none is left."""
         with self._lock:
             while self._waiting:
                 first, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
@@ -100,8 +100,8 @@ class CombinedWrites(Generic[W, R]):
         try:
             return [outcome for _, outcome in zip(together, self._writer()(together), strict=True)]
         except StoreUnavailableError:
-            return [StoreUnavailableError() for _ in together]  # one for each: a traceback belongs to one caller
-        except BaseException as fault:  # noqa: BLE001  any error must reach every waiter
+            return [StoreUnavailableError() for _ in together]  # one each, because a traceback belongs to one caller
+        except BaseException as fault:  # noqa: BLE001  every waiting caller needs an outcome
             defect = fault if isinstance(fault, Exception) else RuntimeError(f"ended by {type(fault).__name__}")
             return [defect for _ in together]
 

@@ -1,7 +1,7 @@
-"""Ending work for a client that is gone.
+"""Cancelling work for a client that has disconnected.
 
-Promises: the work runs in the task of the request, because it may keep state of its own there (context variables), and
-is cancelled once, so that what it does to clean up is not cancelled again.
+Promises: the work runs in the task of the request, where it may use context variables, and is cancelled only once, so
+that its clean-up is not cancelled too.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def until_client_leaves(receive: Receive, work: Awaitable[T]) -> T:
-    """Return what `work` returns. Raises HttpError `client-left`, which nobody will read, after cancelling it."""
+    """Return what `work` returns. Raises HttpError `client-left`, after cancelling it; no client is left to read it."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  an ASGI application runs in a task
     left = False

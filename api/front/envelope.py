@@ -1,10 +1,10 @@
-"""The outermost layer: what every answer has, whoever gives it.
+"""The outermost layer: what every answer has in common.
 
 Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
 request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
-a refusal that belongs into the audit is noted there; an error nobody foresaw becomes a 500 without detail, and the log
-gets its type and the request id only.
-A crash in the middle of an answer leaves it incomplete, so that a client cannot take it for a whole one.
+a refusal that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
+its type, its place and the request id are logged.
+A crash in the middle of an answer leaves it incomplete, so that a client cannot mistake it for a complete one.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Envelope:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection of any kind; only HTTP requests are looked at."""
+        """Serve one connection of any kind; only HTTP requests are handled."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -51,7 +51,7 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except asyncio.CancelledError:  # the server ends and waits no longer
+        except asyncio.CancelledError:  # the server is shutting down and no longer waits
             if status is None:
                 await problem_response(shutdown_problem(), scope)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001  the last resort; the text of the error may hold anything

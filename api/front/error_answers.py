@@ -1,7 +1,7 @@
 """Problems for the errors that routing and handlers raise.
 
-Promises: an error that is foreseen becomes its problem; one that is not, and any error after the answer began, is
-raised further, for the envelope to log.
+Promises: an expected error becomes its problem. An unexpected one, and any error after the answer has begun, is raised
+to the envelope, which logs it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ErrorAnswers:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises what is not foreseen."""
+        """Serve one request. Raises unexpected errors."""
         begun = False
 
         async def noted(message: Message) -> None:

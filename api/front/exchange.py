@@ -1,7 +1,7 @@
-"""One request and its answer, as the parts around routing know it.
+"""The state of one request and its answer, shared by the layers around routing.
 
-Promises: no text of a request that is going to be stored holds a key that came with it, or has the shape of one: its
-request id is another one then, and everything else is refused.
+Promises: no text of a request that will be stored contains a key sent with the request, or anything shaped like a key:
+a request id that does is replaced, and any other such text is refused.
 """
 
 import re
@@ -29,18 +29,18 @@ Json = Mapping[str, object]
 _KEY = "keyledger.exchange"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 ANONYMOUS = "anonymous"
-"""The actor of requests without a valid key, and their role."""
+"""The actor and the role of requests without a valid key."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known about a request so far.
+    """The state of a request.
 
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
-    client_address: of the client, as `proxies` tells it. reason: the caller's `X-Audit-Reason`, once it was checked.
+    client_address: of the client, as determined by `proxies`. reason: the caller's `X-Audit-Reason`, once checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refusal: the code of the problem that it was answered with. keys: those that came with the request.
-    bodiless: HEAD was asked, so no body will be sent. chosen_id: the request id is the caller's.
+    refusal: the code of the problem it was answered with. keys: those sent with the request.
+    bodiless: the method is HEAD, so no body will be sent. chosen_id: the request id is the caller's.
     """
 
     request_id: str
@@ -55,19 +55,19 @@ class Exchange:
     chosen_id: bool = False
 
     def take_note_of(self, *keys: Secret) -> None:
-        """Know keys that came with the request, so that nothing else of it is stored with one of them."""
+        """Note keys sent with the request, so that none of its other texts is stored with one of them."""
         self.keys += keys
         if self.chosen_id and holds_key(self.request_id, keys):
             self.request_id, self.chosen_id = str(uuid4()), False
             REQUEST_ID.set(self.request_id)
 
     def require_no_key(self, name: str, text: str) -> None:
-        """Raise InvalidRequestError for a text with a key in it. name: of the header or parameter that it came in."""
+        """Raise InvalidRequestError for a text with a key in it. name: of its header or parameter."""
         if holds_key(text, self.keys):
             raise InvalidRequestError([InvalidField(name, KEPT_CLEAR)])
 
     def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
-        """Return who asks, in which role, from where and why, for a command of this request."""
+        """Return caller, role, source and reason for a command of this request."""
         name, role = (self.actor.name, self.actor.role.value) if self.actor else (ANONYMOUS, ANONYMOUS)
         return CommandMeta(
             name,
@@ -82,9 +82,9 @@ class Exchange:
 
 
 def open_exchange(scope: Scope, proxies: TrustedProxies) -> Exchange:
-    """Start the exchange of a request, from what the server and the headers say about it.
+    """Start the exchange of a request from its scope and headers.
 
-    The server runs each request in a task of its own, so the parts below find the request id with their task.
+    The server runs each request in a task of its own, so code further down finds the request id in its task.
     """
     headers = Headers(scope=scope)
     wanted_id = headers.get("x-request-id")
@@ -115,11 +115,11 @@ def _exchange(request: Request) -> Exchange:
 
 def _actor(request: Request) -> Actor:
     actor = exchange_of(request.scope).actor
-    if actor is None:  # the guard was not in front: serving anyway would be serving anybody
+    if actor is None:  # the guard was bypassed: the request is not authenticated
         raise RuntimeError("a protected endpoint was reached without authentication")
     return actor
 
 
 ExchangeOf = Annotated[Exchange, Depends(_exchange)]
 AUTHENTICATED = Depends(_actor)
-"""On every router below /api, so that an endpoint is closed even if the guard were not in front of it."""
+"""On every router under /api, so that an endpoint is closed even if the guard is bypassed."""

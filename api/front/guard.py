@@ -1,7 +1,7 @@
 """Admission of every request under /api by its headers alone, in this order: key, role, feature switch, reason.
 
 Promises: nothing behind the guard sees a request whose key is not valid or whose role was not granted the operation.
-The guard never reads a body. Problems repeat nothing of the request. It keeps no state, so a crash loses nothing.
+The guard never reads a body. Problems repeat no part of the request. It keeps no state, so a crash loses nothing.
 """
 
 from starlette.datastructures import Headers
@@ -48,7 +48,7 @@ def _authenticate(services: Services, path: str, headers: Headers, exchange: Exc
     known = presented.pop().encode("latin-1") if len(presented) == 1 else None
     actor = services.authenticator.authenticate(known) if known is not None else None
     if actor is None:
-        detail = "Send a valid key as X-API-Key or as Authorization: Bearer. Two different keys count as none."
+        detail = "Missing or invalid API key. Send exactly one key, as X-API-Key or Authorization: Bearer."
         challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
         raise HttpError("unauthenticated", detail, challenge | _closing(headers))
     return actor
@@ -57,20 +57,20 @@ def _authenticate(services: Services, path: str, headers: Headers, exchange: Exc
 def _admit(services: Services, actor: Actor, method: str, path: str, headers: Headers) -> None:
     closing = _closing(headers)
     if not may(actor.role, method, path):
-        raise HttpError("forbidden", f"The role {actor.role.value} may not do this.", closing)
+        raise HttpError("forbidden", f"The role {actor.role.value} is not allowed to do this.", closing)
     if is_about_credentials(path) and not services.tenant_credentials:
-        detail = "Tenant credentials are switched off. An operator can set TENANT_CREDENTIALS_ENABLED=true."
+        detail = "Tenant credentials are disabled. An operator can enable them with TENANT_CREDENTIALS_ENABLED=true."
         raise HttpError("feature_disabled", detail, closing)
 
 
 def _reason(services: Services, method: str, path: str, headers: Headers) -> str | None:
-    """Return why the caller does this, in its own words. Raises HttpError."""
+    """Return the reason the caller states, if any. Raises HttpError."""
     if not is_about_credentials(path):
         return None
     sent = headers.getlist("x-audit-reason")
     if not sent:
         if services.reason_required and method not in READ:
-            detail = "Say why in the header X-Audit-Reason: this service records the reason of every change."
+            detail = "State the reason in the X-Audit-Reason header: this service requires one for every change."
             raise HttpError("reason-required", detail, _closing(headers))
         return None
     try:
@@ -78,13 +78,13 @@ def _reason(services: Services, method: str, path: str, headers: Headers) -> str
     except UnicodeDecodeError:
         reason = ""
     if len(sent) > 1 or not 1 <= len(reason) <= REASON_MAX or not reason.isprintable():
-        detail = f"X-Audit-Reason must be one text of 1 to {REASON_MAX} printable characters in UTF-8."
+        detail = f"X-Audit-Reason must be a single UTF-8 text of 1 to {REASON_MAX} printable characters."
         raise HttpError("malformed-header", detail, _closing(headers))
     return reason
 
 
 def _presented(headers: Headers, names: tuple[str, ...]) -> set[str]:
-    """Return the keys that the headers show. Only a single one lets anybody in."""
+    """Return the keys in the headers. A request with several different ones is not authenticated."""
     keys = {value.strip() for name in names for value in headers.getlist(name)}
     for value in headers.getlist("authorization"):
         scheme, _, token = value.strip().partition(" ")

@@ -1,8 +1,8 @@
-"""HEAD wherever GET is (RFC 9110 9.3.2): the same way to the same answer, of which the body stays here.
+"""HEAD wherever there is GET (RFC 9110 9.3.2): the same request handling, with the body dropped here.
 
-Promises: every part behind this one sees a GET, so no route has to know of HEAD and none can answer it otherwise;
-headers leave as GET's do, `Content-Length` included; an answer that would be streamed is ended at its first piece.
-What belongs to GET alone looks at `Exchange.bodiless`. A provider's own API gets HEAD as it is.
+Promises: every layer behind this one sees a GET, so no route has to handle HEAD and none can answer it differently;
+headers are those of GET, `Content-Length` included; a streamed answer ends at its first piece. Code that must run for
+GET only checks `Exchange.bodiless`. HEAD requests to a provider's own API pass through unchanged.
 """
 
 from starlette.requests import ClientDisconnect

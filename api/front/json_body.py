@@ -1,10 +1,10 @@
 """The body of a request: one JSON object that means one thing only (RFC 8259 and I-JSON, RFC 7493), read once.
 
-Promises: handlers get as `Exchange.body` one object that arrived in time and within its limit, or None; what `parse`
-returns can be encoded again, has no second reading and cannot exhaust the stack. The key that a body brings to be
-stored is noted, so that no other text of the request is stored with it; no reason with a key in it goes on.
+Promises: `Exchange.body` is one object that arrived in time and within its limit, or None. The value that `parse`
+returns can be encoded again, is unambiguous and cannot exhaust the stack. The API key in a body is noted, so that no
+other text of the request is stored with it; a reason that contains a key is refused.
 Refuses: other media types, encodings and content encodings, a byte order mark, duplicate names, NaN and infinities,
-numbers out of range, lone surrogates, deep nesting. No refusal repeats what was sent.
+numbers out of range, lone surrogates, deep nesting. No refusal repeats any part of the body.
 """
 
 import asyncio
@@ -187,6 +187,6 @@ async def _object_of(text: bytes) -> Json:
 
 
 def _keys_in(body: Json | None) -> tuple[Secret, ...]:
-    """Return the key that a body brings to be stored."""
+    """Return the API key in a body that sets a credential."""
     key = (body or {}).get("api_key")
     return (Secret(key.strip()),) if isinstance(key, str) else ()

@@ -1,4 +1,4 @@
-"""JSON on its way out: always ASCII, so that half a surrogate pair from a provider cannot break an answer."""
+"""JSON answers, always ASCII, so that half of a surrogate pair from a provider cannot break one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is counted for Prometheus. No label holds a tenant, a key or anything a client chose."""
+"""Metrics for Prometheus. No label contains a tenant, a key or any other value that a client chose."""
 
 from typing import Annotated, cast
 

@@ -1,6 +1,6 @@
-"""The address space of the service, for the parts that decide before routing.
+"""The address space of the service, for layers that decide before routing.
 
-Promises: the path looked at here is the path that routing matches, also behind a proxy prefix (`root_path`).
+Promises: the path examined here is the path that routing matches, also behind a proxy prefix (`root_path`).
 """
 
 import re
@@ -53,7 +53,7 @@ def is_native(path: str) -> bool:
 def raw_path(scope: Scope) -> str:
     """Return the routed path as it was sent, with its escapes."""
     raw = scope.get("raw_path")
-    if raw is None:  # a server need not tell; then escapes cannot be told from what they stand for, so all are written
+    if raw is None:  # optional in ASGI; without it escapes are lost, so every special character is escaped
         return quote(routed_path(scope), safe="/")
     text, prefix = bytes(raw).decode("latin-1"), str(scope.get("root_path", ""))
     below = text.removeprefix(prefix)

@@ -1,7 +1,7 @@
 """The one table from errors to HTTP answers, and the only module that knows status numbers.
 
 Promises: every refusal is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
-is ours or the domain's, never a value that was sent, stored or received from a provider. A test finds a code
+is our own, never a value that was sent, stored or received from a provider. A test finds a code
 without a row. On the paths that providers' clients call the same body has the `error` member that they look for.
 """
 
@@ -85,10 +85,10 @@ HTTP_ROWS: Mapping[str, Row] = {
     "internal-error": Row(500, "Internal error"),
     "shutting-down": Row(503, "Shutting down"),
 }
-"""What the HTTP interface itself refuses, by code."""
+"""Errors of the HTTP interface itself, by code."""
 
 PASSED_ON = frozenset({400, 404, 413, 422})
-"""Answers of a provider that a caller gets as they are. A provider's 403 must not look like a refusal of ours."""
+"""Statuses of a provider that are passed on. A provider's 403 must not look like our own."""
 
 VARIANTS: Mapping[str, frozenset[int]] = {
     ErrorCode.VERSION_CONFLICT: frozenset({412}),
@@ -111,7 +111,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal, ready to be written down. `members` are the extension members of RFC 9457."""
+    """A refusal, ready to be encoded. `members` are the extension members of RFC 9457."""
 
     status: int
     code: str
@@ -122,7 +122,7 @@ class Problem:
 
 
 def problem_of(error: ServiceError | HttpError) -> Problem:
-    """Return the problem that an error is to its caller."""
+    """Return the problem that reports an error to the caller."""
     if isinstance(error, HttpError):
         row = HTTP_ROWS[error.code]
         return Problem(row.status, error.code, row.title, error.detail, {}, error.headers)
@@ -131,13 +131,17 @@ def problem_of(error: ServiceError | HttpError) -> Problem:
 
 
 def internal_problem() -> Problem:
-    """Return what is said about an error that nobody foresaw: nothing."""
-    return problem_of(HttpError("internal-error", "Something went wrong here. The request id finds it in the log."))
+    """Return the problem for an unexpected error; it says nothing about the error."""
+    return problem_of(
+        HttpError(
+            "internal-error", "An unexpected error occurred. An operator can find it in the log by the request id."
+        )
+    )
 
 
 def shutdown_problem() -> Problem:
-    """Return what is said to a call that the service cannot wait for any more because it ends."""
-    detail = "The service is shutting down and could not finish this. Try again; another node may answer."
+    """Return the problem for a call that was cut off because the service is shutting down."""
+    detail = "The service is shutting down and could not finish this request. Try again; another node may answer."
     return problem_of(HttpError("shutting-down", detail, {"Retry-After": "5"}))
 
 

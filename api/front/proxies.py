@@ -1,11 +1,11 @@
-"""The address of a client behind reverse proxies: what trusted ones say of it, and nothing that anybody else says.
+"""The address of a client behind reverse proxies, as reported by trusted proxies only.
 
-Each proxy adds the address of its own peer to the right of one header. Read from the right, that header is believed as
+Each proxy adds the address of its own peer to the right of one header. The header is read from the right, for as
 long as trusted proxies wrote it: the first address that is not a trusted proxy's is the client's.
-Promises: without trusted proxies, and for a peer that is none, the address is the peer's, whatever it sends; nothing
-to the left of the first untrusted address counts, nor does any other header. Where the next address cannot be read
-(`unknown`, an obfuscated name, garbage), it stays at the last one that is known. What leaves is an address, never text.
-The address is recorded. Nothing decides by it.
+Promises: without trusted proxies, and for a peer that is not one of them, the address is the peer's, whatever it sends;
+neither what is left of the first untrusted address nor any other header counts. Where the next address cannot be read
+(`unknown`, an obfuscated name, garbage), the last known one is used. The result is an address, never free text. It is
+recorded, and no decision depends on it.
 """
 
 import re
@@ -30,14 +30,14 @@ _BARE = re.compile(r"[0-9A-Fa-f:.]+")
 
 
 class ProxyHeader(StrEnum):
-    """The header in which the proxies say for whom they speak: the customary one, or that of RFC 7239."""
+    """The header in which proxies report the client: the de facto standard, or that of RFC 7239."""
 
     X_FORWARDED_FOR = "x-forwarded-for"
     FORWARDED = "forwarded"
 
 
 def parse_network(text: str) -> Network:
-    """Return an address or CIDR range. Raises ValueError with a text of ours."""
+    """Return an address or CIDR range. Raises ValueError, whose text can be shown."""
     try:
         return ip_network(text)
     except ValueError:
@@ -46,7 +46,7 @@ def parse_network(text: str) -> Network:
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Whose word is taken for the address of its peer, and in which header.
+    """The proxies that are believed about the address of their peer, and the header they write.
 
     Proxies write one of the two headers and pass the other on as the client sent it, so only one is ever read.
     """
@@ -59,10 +59,10 @@ class TrustedProxies:
         address = _address(peer) if peer and self.networks else None
         if address is None or not self._trusts(address):
             return peer[:_PEER_MAX] if peer else None
-        for told in _from_the_right(self.header, headers):
-            if told is None:
+        for reported in _from_the_right(self.header, headers):
+            if reported is None:
                 break
-            address = told
+            address = reported
             if not self._trusts(address):
                 break
         return str(address)
@@ -72,11 +72,11 @@ class TrustedProxies:
 
 
 NO_PROXIES = TrustedProxies()
-"""Everybody is recorded as the server sees it."""
+"""No proxy is trusted: the address is that of the connection."""
 
 
 def _from_the_right(header: ProxyHeader, headers: Headers) -> Iterator[_Address | None]:
-    """Yield the addresses that a header names, the nearest first, and None for what names none."""
+    """Yield the addresses in a header, the nearest first, and None for an element without one."""
     read = _forwarded_for if header is ProxyHeader.FORWARDED else _node
     joined = ",".join(headers.getlist(header.value))
     end = len(joined)
@@ -91,7 +91,7 @@ def _from_the_right(header: ProxyHeader, headers: Headers) -> Iterator[_Address 
 def _comma_before(text: str, end: int) -> int:
     """Return where the last element of a list begins, less one.
 
-    Looked for from the right: what a client left open, such as a quote, must not swallow what a proxy wrote after it.
+    The search runs from the right: a quote that a client left open must not hide what a proxy wrote after it.
     """
     quoted = False
     for at in range(end - 1, -1, -1):
@@ -128,7 +128,7 @@ def _node(text: str) -> _Address | None:
 
 
 def _address(text: str) -> _Address | None:
-    """Return an address, of an IPv4 address in IPv6 clothing the IPv4 address."""
+    """Return an address; for an IPv4-mapped IPv6 address, the IPv4 address."""
     try:
         read = ip_address(text)
     except ValueError:

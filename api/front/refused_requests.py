@@ -1,9 +1,9 @@
-"""Which refused requests the audit hears of, and in which words.
+"""Records of refused requests in the audit trail.
 
 Promises: a request without a valid key or right is `denied`, wherever under /api it went; any other error of an
-administrator's or auditor's request is `failed`. What is told is the template of the route, a tenant that is a UUID and
-a provider of ours: nothing else that the caller sent. Its reason is not: nothing was done that it could explain, and a
-key that it holds may be why the request was refused.
+administrator's or auditor's request is `failed`. The record holds the template of the route, a tenant that is a
+UUID and a known provider, and nothing else that the caller sent. The reason is left out: there is no change that it
+could explain, and a key in it may be why the request was refused.
 """
 
 import re
@@ -34,7 +34,7 @@ def method_of(scope: Scope) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RouteNames:
-    """Tells the template of a request's route, also of one that was refused before routing."""
+    """Finds the template of a request's route, also for requests refused before routing."""
 
     routers: Sequence[APIRouter]
 
@@ -51,7 +51,7 @@ class RouteNames:
 
 
 def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
-    """Tell the audit of an answer, if it is a refusal that belongs there."""
+    """Record an answer in the audit trail if it is a refusal that belongs there."""
     path = routed_path(scope)
     if status < 400 or not is_guarded(path):
         return

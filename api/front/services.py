@@ -1,8 +1,8 @@
-"""What the HTTP interface is handed: every part built, none of them global.
+"""The services behind the HTTP interface: all built by the composition root, none of them global.
 
 Promises: endpoints reach the parts only through `Services`, so two applications in one process share nothing. A
-`Services` never changes: when settings are read again another one takes its place, and a request that has begun ends
-with the one it began with.
+`Services` never changes: when settings are reloaded another one takes its place, and a request that has begun ends with
+the one it began with.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,7 +35,7 @@ from domain.proofs.proofs import TransparencyLog
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The outcome of one readiness check. `text` is shown to anybody: no secret, no address, no driver's words."""
+    """The outcome of one readiness check. `text` is public: no secret, no address, no text from a driver."""
 
     ok: bool
     text: str
@@ -43,9 +43,9 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What a reload did, by names of settings: what is in force now, and what only a restart can change.
+    """The outcome of a reload, by names of settings: those now in force, and those that need a restart.
 
-    warnings: not wrong, worth knowing, such as a name that is nearly that of a setting.
+    warnings: not errors, but worth knowing, such as a name that resembles that of a setting.
     """
 
     changed: tuple[str, ...]
@@ -72,16 +72,16 @@ def new_registry() -> CollectorRegistry:
 class Services:
     """The parts behind the HTTP interface.
 
-    carry_out: carries out a command; what comes at the same time shares a commit.
+    carry_out: carries out a command; concurrent commands share a commit.
     providers: those that tenants may have credentials for.
-    tenant_credentials: the feature switch; off, everything about tenants' own credentials answers 404.
-    audit_recorder: hears of what happens besides changes. usage: who used a credential; usage_meter: what of it is not
-    stored yet. reason_required: changes need an X-Audit-Reason. proxies: who is believed about a client's address.
-    encryption_keys: None in a service without an encryption key, which is one with the feature off.
-    readiness: runs the named checks of `/readyz`; bounded in time by whoever makes it.
+    tenant_credentials: the feature switch; when off, everything about tenants' own credentials answers 404.
+    audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
+    stored yet. reason_required: changes need an X-Audit-Reason. proxies: those believed about a client's address.
+    encryption_keys: None in a service without an encryption key, where the feature is off.
+    readiness: runs the named checks of `/readyz`, within its own time limit.
     reload: reads the settings again; raises ConflictError, StoreUnavailableError.
     startup, shutdown: awaited once each, before the first request and after the last.
-    registry: where the metrics of this application live; others may register collectors of their own in it.
+    registry: holds the metrics of this application; other packages may register collectors in it.
     """
 
     credentials: CredentialService
@@ -118,7 +118,7 @@ def services_of(request: Request) -> Services:
 
 
 def services_in_force(scope: Scope) -> Services:
-    """Return the services that a request gets which begins now."""
+    """Return the services for a request that begins now."""
     return cast(Services, scope["app"].state.services())
 
 

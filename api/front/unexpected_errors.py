@@ -1,6 +1,7 @@
-"""What the log keeps of an error that nobody foresaw: its type and where it was raised, and which request it hit.
+"""Logging of unexpected errors: the type, where it was raised, and the request id.
 
-Promises: never its text, its arguments or local values, for those may hold anything that was sent or stored.
+Promises: the text of an error, its arguments and local values are never logged, because they may hold anything that was
+sent or stored.
 """
 
 import logging

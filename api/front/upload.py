@@ -1,7 +1,7 @@
-"""A request's body on its way through: short ones whole, longer ones in pieces as they arrive.
+"""A request body that is passed through: a short one whole, a longer one in pieces as they arrive.
 
-Promises: of a long body no more is held than what the server has read; a body over its limit, one that stalls and one
-whose sender leaves end the call, each with its own `fault`.
+Promises: no more of a long body is held than the server has read; a body over its limit, a stalled one and one whose
+sender disconnects end the call, each with its own `fault`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from api.front.bodies import Limits, announces_body, cut_off, declared_length, t
 from api.front.problems import HttpError
 
 WHOLE_MAX = 64 * 1024
-"""Bytes up to which a body is read before the call begins: one that ends early then costs no call."""
+"""Bytes up to which a body is read before the call begins, so that one that ends early makes no call."""
 
 
 class Upload:
@@ -38,7 +38,7 @@ class Upload:
         return self._announced and not self._ended.is_set()
 
     async def open(self) -> "bytes | Upload":
-        """Return the whole body where it is short, else this upload, to be iterated. Raises HttpError."""
+        """Return the whole body if it is short, otherwise this upload, to be iterated. Raises HttpError."""
         if not self._announced:
             self._ended.set()
             return b""
@@ -51,8 +51,8 @@ class Upload:
         return self._begun if self._ended.is_set() else self
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body. Raises HttpError, which is left in `fault` too: whoever sends may swallow it."""
-        if self._taken:  # what was yielded is gone; a second sending would be a torn one
+        """Yield the body. Raises HttpError, also kept in `fault`, because the HTTP client may swallow it."""
+        if self._taken:  # the pieces are gone, so sending again would send a truncated body
             raise cut_off()
         self._taken = True
         yield self._begun
@@ -62,7 +62,7 @@ class Upload:
                 yield piece
 
     async def after_end(self) -> Message:
-        """Return the next message of the connection that is not of the body: of two readers one would miss some."""
+        """Return the next message after the body. Waiting keeps two readers from taking each other's messages."""
         await self._ended.wait()
         return await self._receive()
 

@@ -1,8 +1,8 @@
-"""What a caller hears about a request that does not fit its schema.
+"""Answers to requests that do not fit their schema.
 
-Promises: an answer holds field names, the place in the body and our own text. The validator's message, its input and
-its context never leave. The name of an unknown field is said back where it is a plain one (`domain.unknown_names`): a
-key pasted in the wrong place is a name, too. Nothing of it is logged.
+Promises: an answer holds field names, the place in the body and our own text. The validator's message, input and
+context are never sent. The name of an unknown field is repeated only where it is a plain one (`domain.unknown_names`),
+because a key pasted in the wrong place is a name too. None of this is logged.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,11 @@ RULES: Mapping[str, str] = {
     "used_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
-    "before": "must be a position of the log: an integer from 1 up",
-    "position": "must be a position of the log: an integer from 1 up",
-    "size": "must be the size of a tree: an integer from 0 up",
-    "from": "must be the size of a tree: an integer from 0 up",
-    "to": "must be the size of a tree: an integer from 0 up",
+    "before": "must be a position in the log: an integer of at least 1",
+    "position": "must be a position in the log: an integer of at least 1",
+    "size": "must be the size of a tree: an integer of at least 0",
+    "from": "must be the size of a tree: an integer of at least 0",
+    "to": "must be the size of a tree: an integer of at least 0",
     "order": "must be oldest or newest",
     "q": f"must be a filter of at most {QUERY_MAX} characters",
     "action": f"must be one of {', '.join(Action)}",
@@ -53,18 +53,18 @@ RULES: Mapping[str, str] = {
     "text": "must be a text of 1 to 200 characters",
     "reason": "must be a text of 1 to 200 characters",
     "bom": "must be true or false",
-    "after": "must be the `next` of a page; for entries it is a position of the log: an integer from 0 up",
+    "after": "must be the `next` of a page; for entries, a position in the log: an integer of at least 0",
     "limit": "must be an integer from 1 to 1000",
     "format": f"must be one of {', '.join(ExportFormat)}",
     "model": "must be the name of a model, at most 256 characters",
 }
-"""The rule that each known field breaks when its form is wrong."""
+"""The rule that each known field must follow, as a caller reads it."""
 
 
 def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequestError:
-    """Return the error as the domain's, with one fault for each finding and every finding named once.
+    """Return the error as one of the domain, with each finding named once.
 
-    route: what the request was for, so that the fields named as known are those of its body.
+    route: the matched route, whose body fields are named as the known ones.
     """
     known = _body_fields(route)
     faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
@@ -72,9 +72,9 @@ def request_faults(error: RequestValidationError, route: object = None) -> Inval
 
 
 def only_query(*names: str) -> Any:
-    """Return a dependency that refuses query parameters other than `names`, and those that come twice or hold a key.
+    """Return a dependency that refuses unknown query parameters, repeated ones, and values that contain a key.
 
-    A filter that is misspelt would widen an answer; a key in a query would end in the log, and in those of every proxy.
+    A misspelt filter would widen an answer; a key in a query would end up in logs, those of every proxy included.
     """
     return Depends(_query_check(names))
 
