@@ -41,9 +41,9 @@ from domain.event import CommandMeta
 from keyledger import embedded_postgres
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from keyledger.encryption.reencryption import BATCH, Sealing
-from keyledger.encryption.reencryption_process import SealingProcess
+from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
@@ -103,7 +103,7 @@ _Run = Callable[[str, Secret, Secret, int], None]
 
 
 def _in_a_service(dsn: str, new: Secret, old: Secret, at_least: int) -> None:
-    _rotate_some(dsn, new, old, at_least, SealingProcess(dsn, new, [old]))
+    _rotate_some(dsn, new, old, at_least, ReencryptionProcess(dsn, new, [old]))
 
 
 def _from_the_command_line(dsn: str, new: Secret, old: Secret, at_least: int) -> None:
@@ -121,7 +121,7 @@ def _command_line(dsn: str, new: str, old: str, at_least: int) -> None:
 def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Sealing | None) -> None:
     pool = open_pool(dsn)
     try:
-        log, records = CredentialLog(pool), RotationRecords(pool)
+        log, records = CredentialLog(pool), RotationRows(pool)
         rotator = Rotator(pool, log, Keyring(new, [old]), _now, sealing)
         begun = rotator.begin(META)
         records.open(begun)
@@ -224,7 +224,7 @@ def _fill(log: CredentialLog, ring: Keyring, count: int) -> list[CredentialEvent
 
 
 def _rotate(pool: ConnectionPool[BoundedConnection], log: CredentialLog, rotator: Rotator) -> None:
-    records = RotationRecords(pool)
+    records = RotationRows(pool)
     begun = rotator.begin(META)
     records.open(begun)
     RecordedRun(rotator, records).run(begun, META)

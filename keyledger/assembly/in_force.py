@@ -17,7 +17,7 @@ from keyledger.assembly.configuration import Configuration, Current
 from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence
-from keyledger.encryption.reencryption_process import SealingProcess
+from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
 from keyledger.llm import CallConfiguration
@@ -75,7 +75,7 @@ def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
     ring, keys = configuration.keyring, configuration.keys
     if ring is None:
         return None
-    sealing = SealingProcess(lasting.dsn, keys[0], keys[1:])
+    sealing = ReencryptionProcess(lasting.dsn, keys[0], keys[1:])
     return KeyWork(
         KeyStatuses(lasting.pool, lasting.log, ring, lasting.follower),
         Rotator(lasting.pool, lasting.log, ring, lasting.clock, sealing),

@@ -24,7 +24,7 @@ from keyledger.encryption.key_verification import Verification, Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import BEAT_S, live_nodes
 from keyledger.encryption.rotation import Rotator
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.log.anchor import AnchorFile, renew
 from keyledger.log.event_store import CredentialLog
@@ -40,7 +40,7 @@ class KeyOperation:
 
     statuses: KeyStatuses
     rotator: Rotator
-    records: RotationRecords
+    records: RotationRows
     retirer: Retirer
     meta: CommandMeta
     _dsn: str
@@ -107,7 +107,7 @@ def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Se
     return KeyOperation(
         statuses=statuses,
         rotator=Rotator(pool, log, ring, utc_now),
-        records=RotationRecords(pool),
+        records=RotationRows(pool),
         retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now),
         meta=command_meta(),
         _dsn=ledger.admin_dsn,

@@ -14,9 +14,9 @@ from domain.errors import ServiceError
 from keyledger.assembly.configuration import Configuration
 from keyledger.assembly.start_checks import missing_keys
 from keyledger.llm import Warming
-from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
-from keyledger.proofs.signing_loop import Checkpointing
+from keyledger.proofs.signing_loop import SigningLoop
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
 
@@ -29,8 +29,8 @@ class Readiness:
         current: Callable[[], Configuration],
         pool: ConnectionPool[BoundedConnection],
         audit_trail: BackgroundCatchUp,
-        transparency_log: Checkpointing,
-        log: LogWatch,
+        transparency_log: SigningLoop,
+        log: AnchorWatch,
         models: Warming,
     ) -> None:
         self._current = current

@@ -14,19 +14,19 @@ from keyledger.assembly.open_ledger import admin_address
 from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
 from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.nodes import Presence
-from keyledger.encryption.rotation_rows import RotationRecords
-from keyledger.encryption.rotation_service import KeyWork, Rotations
+from keyledger.encryption.rotation_rows import RotationRows
+from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.llm import CallConfiguration, Gateway, PassThrough
-from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
-from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner
-from keyledger.proofs.signing_loop import Checkpointing
+from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from projections import audit_trail, transparency_log
@@ -40,7 +40,7 @@ class LogParts:
     """Record refused requests and reads of the audit in the log, and watch that the log only grows."""
 
     recorder: AuditRecorder
-    watch: LogWatch
+    watch: AnchorWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class ProofParts:
     """Sign checkpoints and make proofs from the tree."""
 
     transparency: Transparency
-    signing: Checkpointing
+    signing: SigningLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class EncryptionParts:
     """Make this node known to the others, and rotate keys. rotations: None while tenant credentials are off."""
 
     heartbeat: Heartbeat
-    rotations: Rotations | None
+    rotations: RotationService | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def open_lasting(dsn: str) -> Lasting:
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     """Build the parts of the log."""
-    return LogParts(AuditRecorder(lasting.log, lasting.clock), LogWatch(lasting.pool, AnchorFile(settings.data_dir)))
+    return LogParts(AuditRecorder(lasting.log, lasting.clock), AnchorWatch(lasting.pool, AnchorFile(settings.data_dir)))
 
 
 def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
@@ -147,13 +147,13 @@ def proof_parts(
     transparency = Transparency(
         lasting.pool, lasting.dsn, projections.tree_follower, signer, settings.data_dir, lasting.clock
     )
-    return ProofParts(transparency, Checkpointing(transparency, projections.tree, lasting.clock, registry))
+    return ProofParts(transparency, SigningLoop(transparency, projections.tree, lasting.clock, registry))
 
 
 def call_parts(lasting: Lasting, configuration: Callable[[], CallConfiguration]) -> CallParts:
     """Build the parts that call models. configuration: returns the one in force, for each new call."""
     usage = PostgresCredentialUsage(lasting.pool)
-    meter = UsageMeter(usage, AcceptanceRecords(lasting.log, lasting.clock), lasting.clock)
+    meter = UsageMeter(usage, AcceptanceRecorder(lasting.log, lasting.clock), lasting.clock)
     return CallParts(usage, meter, Gateway(configuration, meter=meter), PassThrough(configuration, meter=meter))
 
 
@@ -162,8 +162,8 @@ def encryption_parts(lasting: Lasting, steering: Steering) -> EncryptionParts:
     heartbeat = Heartbeat(steering.beat, lasting.presence.leave)
     if steering().key_work is None:
         return EncryptionParts(heartbeat, None)
-    records = RotationRecords(lasting.pool)
-    return EncryptionParts(heartbeat, Rotations(lambda: _key_work(steering), records, lasting.log))
+    records = RotationRows(lasting.pool)
+    return EncryptionParts(heartbeat, RotationService(lambda: _key_work(steering), records, lasting.log))
 
 
 def _key_work(steering: Callable[[], InForce]) -> KeyWork:

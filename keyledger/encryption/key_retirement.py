@@ -20,7 +20,7 @@ from keyledger.encryption.key_verification import Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.rotation import append_to_keyring
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from projections.database.connections import BoundedConnection
 
 
@@ -84,7 +84,7 @@ class Retirer:
     def _obstacles(self, key_id: str) -> list[str]:
         known = replay(self._log.stream(KEYRING_STREAM))
         sealing = sorted(node.name for node in live_nodes(self._pool) if node.primary_id == key_id)
-        running = RotationRecords(self._pool).running()
+        running = RotationRows(self._pool).running()
         told: Sequence[tuple[bool, str]] = (
             (key_id not in known.introduced, "the log does not know a key of this id"),
             (key_id in known.retired, "it is retired already"),

@@ -38,7 +38,7 @@ PATIENCE_S = 60
 _GO_ON = b"go on"
 
 
-class SealingProcess:
+class ReencryptionProcess:
     """Seals in a process of its own for as long as one rotation takes. Implements `Sealing`."""
 
     def __init__(self, dsn: str, primary: Secret, previous: Sequence[Secret], rest: float = REST) -> None:

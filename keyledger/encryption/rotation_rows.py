@@ -35,7 +35,7 @@ SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %(sil
 """
 
 
-class RotationRecords:
+class RotationRows:
     """The rows of the table `key_rotations`."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:

@@ -19,7 +19,7 @@ from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
 from domain.operations.rotation import KeyStatus, RotationState, RotationStatus
 from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.rotation import RotationProgress, Rotator
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 
 _log = logging.getLogger("keyledger.encryption.rotation")
 
@@ -35,7 +35,7 @@ class RecordedRun:
     """
 
     rotator: Rotator
-    records: RotationRecords
+    records: RotationRows
     stop: threading.Event = field(default_factory=threading.Event)
     _told_to_end: RotationState | None = field(default=None, init=False)
 
@@ -82,13 +82,13 @@ class KeyWork:
     rotator: Rotator
 
 
-class Rotations:
+class RotationService:
     """Implements `domain.operations.rotation.EncryptionKeys` for one running service."""
 
     def __init__(
         self,
         work: Callable[[], KeyWork],
-        records: RotationRecords,
+        records: RotationRows,
         log: StreamLog,
     ) -> None:
         """work: by the ring in force; a rotation ends with the one that it began with."""

@@ -56,7 +56,7 @@ class _Unstored:
     command_id: str
 
 
-class AcceptanceRecords:
+class AcceptanceRecorder:
     """Answers that are not yet stored, by credential. Not thread-safe."""
 
     def __init__(self, log: EventLog, clock: Clock) -> None:

@@ -25,7 +25,7 @@ TICK_S = 1.0
 _log = logging.getLogger("keyledger.store")
 
 
-class LogWatch:
+class AnchorWatch:
     """Compares the log with its anchor, in a task on the event loop."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:

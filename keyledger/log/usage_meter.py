@@ -20,7 +20,7 @@ from typing import Protocol
 from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
 from domain.errors import ServiceError, StoreUnavailableError
 from domain.event import Clock
-from keyledger.log.acceptance_recorder import AcceptanceRecords, Heard
+from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
 from projections.credential_usage import BATCH
 
 TICK_S = 1.0
@@ -62,7 +62,7 @@ class _Count:
 class UsageMeter:
     """Implements `domain.audit.usage.UsageMeter` for one process. A task on the event loop flushes it."""
 
-    def __init__(self, additions: Additions, acceptances: AcceptanceRecords, clock: Clock) -> None:
+    def __init__(self, additions: Additions, acceptances: AcceptanceRecorder, clock: Clock) -> None:
         self._additions = additions
         self._acceptances = acceptances
         self._clock = clock

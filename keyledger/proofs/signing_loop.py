@@ -20,7 +20,7 @@ TICK_S = 1.0
 _log = logging.getLogger("keyledger.audit.checkpoint")
 
 
-class Checkpointing:
+class SigningLoop:
     """A task on the event loop."""
 
     def __init__(

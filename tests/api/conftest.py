@@ -20,7 +20,7 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ConflictError, ErrorCode
-from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedModels
@@ -81,7 +81,7 @@ class Harness:
         self.keys = MemoryEncryptionKeys(Ticking())
         self.recorder = AuditRecorder(self.log, clock)
         self.transparency = MemoryTransparency(self.log, clock)
-        self.meter = UsageMeter(self.usage, AcceptanceRecords(self.log, Ticking()), Ticking())
+        self.meter = UsageMeter(self.usage, AcceptanceRecorder(self.log, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.start_error import StartError
 from projections.replay.replaying import PROJECTIONS, replay_projection
 from scripts.demo.stand_in_provider import StandInProvider
@@ -133,7 +133,7 @@ def test_a_rotation_that_is_killed_again_and_again_converges(database_url: str, 
             assert NEW.open(current.sealed, current.context).reveal() == key
         check(store)
         assert store.audit(limit=1_000_000)[-1].action == "rotation-completed"
-        assert RotationRecords(store.pool).latest()
+        assert RotationRows(store.pool).latest()
 
 
 def children_of(pid: int) -> list[int]:

@@ -20,7 +20,7 @@ from domain.credentials.stored import CredentialState, CredentialStatus
 from domain.errors import ServiceError
 from domain.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.usage_meter import UsageMeter
 from projections.as_of import PostgresPastCredentials
 from projections.credential_usage import PostgresCredentialUsage
@@ -55,7 +55,7 @@ class Ledger:
     keys: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        acceptances = AcceptanceRecords(self.store.log, lambda: self.now)
+        acceptances = AcceptanceRecorder(self.store.log, lambda: self.now)
         self.meter = UsageMeter(PostgresCredentialUsage(self.store.pool), acceptances, lambda: self.now)
         self.fleet = Fleet(PostgresFleet(self.store.pool), self.store.service)
 

@@ -12,8 +12,8 @@ from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
-from keyledger.encryption.rotation_rows import RotationRecords
-from keyledger.encryption.rotation_service import KeyWork, Rotations
+from keyledger.encryption.rotation_rows import RotationRows
+from keyledger.encryption.rotation_service import KeyWork, RotationService
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 OLD = Keyring(ENCRYPTION_KEY)
@@ -67,9 +67,9 @@ def rotator(store: Store, ring: Keyring = BOTH) -> Rotator:
     return Rotator(store.pool, store.log, ring, now)
 
 
-def rotations(store: Store, ring: Keyring = BOTH) -> Rotations:
+def rotations(store: Store, ring: Keyring = BOTH) -> RotationService:
     work = KeyWork(statuses(store, ring), rotator(store, ring))
-    return Rotations(lambda: work, RotationRecords(store.pool), store.log)
+    return RotationService(lambda: work, RotationRows(store.pool), store.log)
 
 
 def rotate(store: Store, ring: Keyring = BOTH) -> None:

@@ -5,7 +5,7 @@ from domain.errors import ErrorCode
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, rotator, statuses, tenants
@@ -61,7 +61,7 @@ def test_every_reason_is_told_at_once(database_url: str) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
         Presence(store.pool).beat(Keyring(ENCRYPTION_KEY, [OTHER_ENCRYPTION_KEY]))
-        RotationRecords(store.pool).open(rotator(store).begin(meta()))
+        RotationRows(store.pool).open(rotator(store).begin(meta()))
         sealing, running, live = reasons(store, OLD.primary_id)
     assert sealing.startswith("it is the primary key of ")
     assert running == "a rotation is running"

@@ -13,7 +13,7 @@ from domain.credentials.secret import Secret
 from domain.errors import StoreUnavailableError
 from domain.operations.encryption_keys import RotationCounts
 from keyledger.encryption.reencryption import BATCH
-from keyledger.encryption.reencryption_process import GIVES_WAY, SealingProcess
+from keyledger.encryption.reencryption_process import GIVES_WAY, ReencryptionProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, fill, meta, now, rotate, tenants, under_keys
@@ -24,7 +24,9 @@ def beside(
     store: Store, url: str = "", keys: tuple[Secret, Secret] = (OTHER_ENCRYPTION_KEY, ENCRYPTION_KEY)
 ) -> Rotator:
     primary, previous = keys
-    return Rotator(store.pool, store.log, BOTH, now, SealingProcess(url or store.url, primary, [previous], rest=0.01))
+    return Rotator(
+        store.pool, store.log, BOTH, now, ReencryptionProcess(url or store.url, primary, [previous], rest=0.01)
+    )
 
 
 def run(rotator: Rotator, watch: Callable[[RotationProgress], bool] = lambda progress: True) -> RotationProgress:
@@ -94,7 +96,7 @@ def test_a_process_that_is_killed_ends_the_rotation_and_the_next_goes_on(databas
             killed.append(sealing_process())
             os.kill(killed[0], signal.SIGKILL)
 
-    class Killed(SealingProcess):
+    class Killed(ReencryptionProcess):
         def _order(self, by: object) -> bytes:
             if batches == 0:
                 kill(0)
@@ -142,6 +144,6 @@ def test_a_fault_of_the_process_is_told_by_its_type_alone(database_url: str, cap
 
 
 def test_what_seals_in_a_process_shows_no_secret() -> None:
-    sealing = SealingProcess("password=secret-0123456789", OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
+    sealing = ReencryptionProcess("password=secret-0123456789", OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
     assert "secret-0123456789" not in repr(sealing)
     assert OTHER_ENCRYPTION_KEY.reveal() not in repr(sealing)

@@ -13,8 +13,8 @@ from domain.operations.rotation import RotationState, RotationStatus
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.reencryption import BATCH
 from keyledger.encryption.rotation import RotationProgress, Rotator
-from keyledger.encryption.rotation_rows import SILENT_S, RotationRecords
-from keyledger.encryption.rotation_service import KeyWork, RecordedRun, Rotations
+from keyledger.encryption.rotation_rows import SILENT_S, RotationRows
+from keyledger.encryption.rotation_service import KeyWork, RecordedRun, RotationService
 from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
@@ -22,7 +22,7 @@ from tests.support.store import Store, open_store
 
 
 @dataclass
-class Gate(RotationRecords):
+class Gate(RotationRows):
     """Records that stop a rotation after each batch until the test lets it go on."""
 
     store: Store
@@ -47,12 +47,12 @@ def many(database_url: str) -> Iterator[Store]:
         yield store
 
 
-def gated(store: Store) -> tuple[Rotations, Gate]:
+def gated(store: Store) -> tuple[RotationService, Gate]:
     gate = Gate(store)
-    return Rotations(lambda: KeyWork(statuses(store), rotator(store)), gate, store.log), gate
+    return RotationService(lambda: KeyWork(statuses(store), rotator(store)), gate, store.log), gate
 
 
-def ended(one: Rotations, rotation_id: str) -> RotationStatus:
+def ended(one: RotationService, rotation_id: str) -> RotationStatus:
     """Wait for the thread of a rotation that nobody stops."""
     assert one._thread is not None
     one._thread.join(60)
@@ -107,7 +107,7 @@ def test_an_orderly_end_of_the_service_interrupts_it_after_its_batch(many: Store
 
 
 def test_one_that_fell_silent_reads_as_interrupted_on_every_node(many: Store) -> None:
-    records = RotationRecords(many.pool)
+    records = RotationRows(many.pool)
     begun = rotator(many).begin(meta())
     assert records.open(begun)
     assert records.one(begun.rotation_id).state is RotationState.RUNNING
@@ -164,7 +164,7 @@ def test_an_outage_is_told_as_a_failure(many: Store) -> None:
         def run(self, begun: object, meta: CommandMeta, watch: Callable[[RotationProgress], bool]) -> RotationProgress:
             raise StoreUnavailableError
 
-    records = RotationRecords(many.pool)
+    records = RotationRows(many.pool)
     one = Failing(many.pool, many.log, BOTH, now)
     begun = one.begin(meta())
     records.open(begun)

@@ -9,7 +9,7 @@ import pytest
 
 from keyledger.assembly.start_checks import require_same_log
 from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, look, renew
-from keyledger.log.anchor_watch import LogWatch
+from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.start_error import StartError
 from tests.support.service import client_of, environment, served
@@ -38,7 +38,7 @@ def forget(store: Store, after: int) -> None:
 
 
 def recorded(store: Store, file: AnchorFile) -> Anchor:
-    LogWatch(store.pool, file).record()
+    AnchorWatch(store.pool, file).record()
     (anchor,) = file.read().values()
     return anchor
 
@@ -143,7 +143,7 @@ def test_what_is_known_of_one_database_says_nothing_of_another(store: Store, fil
     elsewhere = Anchor(str(uuid4()), 100, "sha256:00")
     file.write(elsewhere)
     require_same_log(store.pool, file)
-    LogWatch(store.pool, file).record()
+    AnchorWatch(store.pool, file).record()
     here = look(store.pool, {})[0]
     assert file.read() == {elsewhere.ledger_id: elsewhere, here.ledger_id: here}
 
@@ -176,7 +176,7 @@ class TestWatch:
     def test_a_log_that_went_backwards_ends_readiness_and_keeps_the_anchor(
         self, store: Store, file: AnchorFile
     ) -> None:
-        watch = LogWatch(store.pool, file)
+        watch = AnchorWatch(store.pool, file)
         write(store, 3)
         watch.record()
         assert watch.check().ok
@@ -188,7 +188,7 @@ class TestWatch:
 
     def test_without_a_writable_folder_it_watches_in_memory_and_says_so(self, store: Store, tmp_path: Path) -> None:
         (tmp_path / "taken").touch()
-        watch = LogWatch(store.pool, AnchorFile(tmp_path / "taken" / "data"))
+        watch = AnchorWatch(store.pool, AnchorFile(tmp_path / "taken" / "data"))
         write(store, 2)
         watch.record()
         check = watch.check()
@@ -199,7 +199,7 @@ class TestWatch:
     def test_a_file_that_went_away_is_written_again_and_its_knowledge_stays(
         self, store: Store, file: AnchorFile
     ) -> None:
-        watch = LogWatch(store.pool, file)
+        watch = AnchorWatch(store.pool, file)
         write(store, 2)
         watch.record()
         file.path.unlink()
@@ -210,7 +210,7 @@ class TestWatch:
         assert not watch.check().ok
 
     def test_two_processes_that_share_a_folder_do_not_alarm_each_other(self, store: Store, file: AnchorFile) -> None:
-        one, other = LogWatch(store.pool, file), LogWatch(store.pool, file)
+        one, other = AnchorWatch(store.pool, file), AnchorWatch(store.pool, file)
         for _ in range(3):
             write(store, 1)
             one.record()

@@ -16,7 +16,7 @@ from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog
 from keyledger.log import usage_meter
-from keyledger.log.acceptance_recorder import AcceptanceRecords
+from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.usage_meter import UsageMeter
 from projections.credential_usage import BATCH, PostgresCredentialUsage
 from tests.support.checker import check
@@ -54,7 +54,7 @@ class Node:
 
 def node(store: Store, log: EventLog | None = None) -> Node:
     hands, usage = Hands(), PostgresCredentialUsage(store.pool)
-    acceptances = AcceptanceRecords(log or store.log, hands)
+    acceptances = AcceptanceRecorder(log or store.log, hands)
     return Node(UsageMeter(usage, acceptances, hands), usage, hands)
 
 
@@ -347,7 +347,7 @@ class TestAcceptance:
         self, flushes: list[list[int]]
     ) -> None:
         log = _InMemory()
-        acceptances = AcceptanceRecords(log, Hands())
+        acceptances = AcceptanceRecorder(log, Hands())
         meter = UsageMeter(_Nowhere(), acceptances, Hands())
         for statuses in flushes:
             for status in statuses:

@@ -10,7 +10,7 @@ import pytest
 
 from domain.operations.rotation import RotationState
 from keyledger.encryption.reencryption import BATCH
-from keyledger.encryption.rotation_rows import RotationRecords
+from keyledger.encryption.rotation_rows import RotationRows
 from scripts.terminal.exits import Exit
 from scripts.terminal.progress import ProgressDisplay
 from tests.scripts.process import running
@@ -77,7 +77,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(cli, amid):
     }
     with open_store(amid["DATABASE_URL"], BOTH) as store:
         assert under_keys(store) == {OLD.primary_id: 5}
-        assert RotationRecords(store.pool).latest() == []
+        assert RotationRows(store.pool).latest() == []
 
 
 @pytest.mark.parametrize("command", [("keys", "rotate"), ("keys", "retire", OLD.primary_id)])
@@ -154,7 +154,7 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
     assert "to continue: keyledger keys rotate" in "".join(process.told)
     assert "Traceback" not in "".join(process.told)
     with open_store(database_url, BOTH) as store:
-        (told,) = RotationRecords(store.pool).latest()
+        (told,) = RotationRows(store.pool).latest()
         assert told.state is RotationState.INTERRUPTED
         assert 0 < told.counts.done < told.total
         assert under_keys(store) == {
