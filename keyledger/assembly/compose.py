@@ -98,7 +98,7 @@ def build(
     read_again: Callable[[], Settings] | None = None,
     supervisor: Callable[[], None] | None = None,
 ) -> Service:
-    """Put the parts together. Opens a connection pool; raises SettingsError for a faulty model file.
+    """Put the parts together. Opens a connection pool; raises SettingsError for an invalid model file.
 
     resources: closed with the service. read_again: returns the settings as they are now, for a reload.
     supervisor: makes the other processes of this node read them again, too.

@@ -1,6 +1,6 @@
 """Reloads the settings of a running service.
 
-Promises: the new settings apply as a whole, to calls that begin afterwards, or not at all, with every fault named.
+Promises: the new settings apply as a whole, to calls that begin afterwards, or not at all, with every error named.
 Settings that only a restart can change keep their values and are reported. New keys are in the log before anything is
 sealed with them. After a reload, this node can still open what is stored and what other nodes seal.
 Refuses: whatever a start would refuse. No text contains the value of a setting.
@@ -70,8 +70,8 @@ class Reloader:
             self._change(decide)
         except SettingsError as error:
             raise _refused(error.lines) from None
-        except StartError as fault:
-            raise _refused([str(fault)]) from None
+        except StartError as error:
+            raise _refused([str(error)]) from None
         with suppress(ServiceError):  # the next beat publishes them
             self._tell()
         _log.info("settings reloaded; changed: %s", ", ".join(report.changed) or "nothing")
@@ -90,10 +90,10 @@ class Reloader:
                 _log.error("the settings were not reloaded: %s", error.code)
 
 
-def _refused(faults: Sequence[str]) -> ConflictError:
-    for fault in faults:
-        _log.error("the settings were not reloaded: %s", fault)
-    return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings were not reloaded: {'; '.join(faults)}")
+def _refused(errors: Sequence[str]) -> ConflictError:
+    for error in errors:
+        _log.error("the settings were not reloaded: %s", error)
+    return ConflictError(ErrorCode.RELOAD_REFUSED, f"The settings were not reloaded: {'; '.join(errors)}")
 
 
 def _with_fixed(read: Settings, before: Settings) -> Settings:

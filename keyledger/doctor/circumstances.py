@@ -26,7 +26,7 @@ from projections.database.migration import SCHEMA_VERSION, version_of
 class Circumstances:
     """The deployment in which the service would run.
 
-    settings: None where they have faults, which are in `faults`. dsn: None where DATABASE_URL is invalid or
+    settings: None where they have errors, which are in `faults`. dsn: None where DATABASE_URL is invalid or
     the embedded server does not run. host, port: where the service is to listen. clock: of this machine.
     """
 
@@ -46,7 +46,7 @@ class Circumstances:
     def known_settings(self) -> Settings:
         """Return the settings. Raises CheckSkippedError."""
         if self.settings is None:
-            raise CheckSkippedError("the settings have faults", "keyledger config check")
+            raise CheckSkippedError("the settings have errors", "keyledger config check")
         return self.settings
 
     def keyring(self) -> Keyring:

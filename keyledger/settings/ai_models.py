@@ -7,7 +7,7 @@ A `name` and `litellm_model_name` that both end in `*` stand for every model who
 are for people and other programs, and are not read here.
 Promises: a model that cannot be served here (of an unknown provider, family or section) is left out, with its line and
 the reason, and the rest is served, because other programs use the file too.
-Refuses: a file that is malformed, because its meaning is not certain; all faults are reported with their lines.
+Refuses: a file that is malformed, because its meaning is not certain; all errors are reported with their lines.
 """
 
 import re
@@ -137,7 +137,7 @@ class _Reading:
             return {"completion_models": root}
         if isinstance(root, yaml.MappingNode):
             return self._document.members(root)
-        self._document.fault(root, "must be a mapping with completion_models and embedding_models, or a list of models")
+        self._document.error(root, "must be a mapping with completion_models and embedding_models, or a list of models")
         return {}
 
     def _leave_out(self, section: str, entries: yaml.Node) -> None:
@@ -151,15 +151,15 @@ class _Reading:
     def _model(self, entry: yaml.Node, kind: ModelKind) -> Model | None:
         document = self._document
         if not isinstance(entry, yaml.MappingNode):
-            document.fault(entry, "a model must be a mapping with a name")
+            document.error(entry, "a model must be a mapping with a name")
             return None
-        before = len(document.faults)
+        before = len(document.errors)
         members = document.members(entry)
         name = document.text("name", members, entry, required=True)
         family = document.text("family", members, entry)
         litellm_name = document.text("litellm_model_name", members, entry)
         aliases = self._aliases(members)
-        if len(document.faults) > before or name is None:
+        if len(document.errors) > before or name is None:
             return None
         at = line_of(members.get("litellm_model_name") or members.get("family") or entry)
         found = self._found(name, family, litellm_name, kind)
@@ -167,7 +167,7 @@ class _Reading:
             self.left_out.append(LeftOut(name, at, found))
             return None
         if aliases and found.is_pattern:
-            document.fault(entry, "a pattern cannot have aliases; remove them")
+            document.error(entry, "a pattern cannot have aliases; remove them")
         for called in (name, *aliases):
             self._take(called, entry)
         return replace(found, aliases=tuple(aliases))
@@ -179,7 +179,7 @@ class _Reading:
 
     def _take(self, called: str, entry: yaml.Node) -> None:
         if called in self._first_seen:
-            self._document.fault(entry, f"the name '{called}' is already taken, in {self._first_seen[called]}")
+            self._document.error(entry, f"the name '{called}' is already taken, in {self._first_seen[called]}")
         self._first_seen.setdefault(called, line_of(entry))
 
     def _found(self, name: str, family: str | None, litellm_name: str | None, kind: ModelKind) -> Model | str:

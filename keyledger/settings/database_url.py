@@ -2,7 +2,7 @@
 
 Promises: a returned address is one that libpq can read, and no unescaped character has split it in the wrong place.
 Only its host, port, database and user are shown.
-Refuses: names of drivers, and parameters of other clients that libpq does not know. No fault repeats a password.
+Refuses: names of drivers, and parameters of other clients that libpq does not know. No error text repeats a password.
 """
 
 import re
@@ -16,7 +16,7 @@ _SHOWN = ("host", "hostaddr", "port", "dbname", "user", "sslmode", "target_sessi
 
 
 def read_database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | None:
-    """Return the address of a database, or None if it is not set or faulty. name: of the setting."""
+    """Return the address of a database, or None if it is not set or invalid. name: of the setting."""
     url = sources.secret(name, shown=hidden)
     if url is None:
         return None
@@ -24,21 +24,21 @@ def read_database_url(sources: Sources, name: str = "DATABASE_URL") -> Secret | 
     from psycopg.conninfo import conninfo_to_dict
 
     if "+" in url.reveal().partition("://")[0]:
-        sources.fault(name, "names a driver; begin it with postgresql:// alone")
+        sources.error(name, "names a driver; begin it with postgresql:// alone")
         return None
     try:
         parts = {part: str(value) for part, value in conninfo_to_dict(url.reveal()).items()}
     except psycopg.Error:
-        sources.fault(name, _fault_of_url(url.reveal()))
+        sources.error(name, _error_of_url(url.reveal()))
         return None
     if _is_torn(parts):
-        sources.fault(name, "has an impossible part; write special characters of the password as %40, %2F, ...")
+        sources.error(name, "has an impossible part; write special characters of the password as %40, %2F, ...")
         return None
     sources.show_as(name, " ".join(f"{part}={parts[part]}" for part in _SHOWN if part in parts))
     return url
 
 
-def _fault_of_url(url: str) -> str:
+def _error_of_url(url: str) -> str:
     """Return what is wrong with a URL that libpq cannot read; most often it has parameters of other clients.
 
     A name is repeated only if it is plain and cannot be the rest of a password that contains a `?`.

@@ -2,9 +2,9 @@
 
 
 class SettingsError(Exception):
-    """The settings, or a file that they name, have faults.
+    """The settings, or a file that they name, have errors.
 
-    lines: one for each fault, with its remedy; never a value. source: the name of the file, put in front of each line;
+    lines: one for each error, with its remedy; never a value. source: the name of the file, put in front of each line;
     without it, each line begins with the name of the setting.
     """
 

@@ -9,7 +9,7 @@
 
 `name` and `base_url` are enough. `base_url` may be missing where `self_hosted` is true: then each credential names its
 endpoint, or `EXAMPLE_API_BASE` names one for all. `EXAMPLE_API_KEY` is the platform's own key.
-Refuses: a file with any fault, all of which are reported with their lines, so that no key goes to an unintended place.
+Refuses: a file with any error, all of which are reported with their lines, so that no key goes to an unintended place.
 """
 
 import re
@@ -43,9 +43,9 @@ def load_providers(path: Path) -> Providers:
             continue
         key_setting = row.setting("api_key")
         if row.name in {known.name for known in rows} | {name for known in rows for name in known.also_called}:
-            document.fault(entry, f"the name '{row.name}' is already taken; choose another")
+            document.error(entry, f"the name '{row.name}' is already taken; choose another")
         elif key_setting in _OWN_KEYS | {known.setting("api_key") for known in rows}:
-            document.fault(
+            document.error(
                 entry,
                 f"the key of '{row.name}' would be {key_setting}, which is already in use; choose another name",
             )
@@ -62,32 +62,32 @@ def _entries(document: Document) -> list[yaml.Node]:
     if isinstance(root, yaml.MappingNode):
         members = document.members(root)
         for name in members.keys() - {"providers"}:
-            document.fault(members[name], f"'{name}' is not known; only providers is")
+            document.error(members[name], f"'{name}' is not known; only providers is")
         return document.entries(members["providers"], "providers") if "providers" in members else []
     return document.entries(root, "the file")
 
 
 def _row(document: Document, entry: yaml.Node) -> Provider | None:
     if not isinstance(entry, yaml.MappingNode):
-        document.fault(entry, "a provider must be a mapping with a name and a base_url")
+        document.error(entry, "a provider must be a mapping with a name and a base_url")
         return None
-    before = len(document.faults)
+    before = len(document.errors)
     members = document.members(entry)
     for unknown in members.keys() - set(_MEMBERS):
-        document.fault(members[unknown], f"'{unknown}' is not known; use {', '.join(_MEMBERS)}")
+        document.error(members[unknown], f"'{unknown}' is not known; use {', '.join(_MEMBERS)}")
     name = document.text("name", members, entry, required=True)
     self_hosted = document.switch("self_hosted", members)
     base_url = document.text("base_url", members, entry, required=not self_hosted)
     key_header = (document.text("key_header", members, entry) or "authorization").lower()
     key_min = document.number("key_min", members, KEY_MIN)
     if name is not None and not _NAME.fullmatch(name):
-        document.fault(members["name"], "name must be 1 to 32 of a-z, 0-9, _ and -, and begin with a letter")
-    if base_url is not None and (fault := endpoint_fault(base_url, OPERATORS_OWN)):
-        document.fault(members["base_url"], f"base_url {fault}")
+        document.error(members["name"], "name must be 1 to 32 of a-z, 0-9, _ and -, and begin with a letter")
+    if base_url is not None and (error := endpoint_fault(base_url, OPERATORS_OWN)):
+        document.error(members["base_url"], f"base_url {error}")
     if not _HEADER.fullmatch(key_header) or _OF_THE_MESSAGE.fullmatch(key_header):
-        document.fault(members["key_header"], "key_header must be the name of a header for keys, such as x-api-key")
+        document.error(members["key_header"], "key_header must be the name of a header for keys, such as x-api-key")
     if not 1 <= key_min <= KEY_MAX:
-        document.fault(members["key_min"], f"key_min must be from 1 to {KEY_MAX}")
-    if len(document.faults) > before or name is None:
+        document.error(members["key_min"], f"key_min must be from 1 to {KEY_MAX}")
+    if len(document.errors) > before or name is None:
         return None
     return Provider(name, base_url, Dialect.OPENAI, key_header=key_header, key_min=key_min, self_hosted=self_hosted)

@@ -37,8 +37,8 @@ def read_base_urls(sources: Sources, providers: Providers) -> dict[str, str]:
         url = sources.text(name)
         if url is None:
             continue
-        if fault := endpoint_rule_broken(provider, url, OPERATORS_OWN):
-            sources.fault(name, fault)
+        if error := endpoint_rule_broken(provider, url, OPERATORS_OWN):
+            sources.error(name, error)
         else:
             urls[provider.name] = kept_endpoint(provider.endpoint_form, url)
     return urls
@@ -64,12 +64,12 @@ def _global_credential(sources: Sources, provider: Provider, base_urls: Mapping[
     try:
         kept = check(provider, secret.reveal(), config, OPERATORS_OWN).config
     except InvalidRequestError as invalid:
-        for fault in invalid.fields:
-            sources.fault(provider.setting(fault.field), fault.rule)
+        for error in invalid.fields:
+            sources.error(provider.setting(error.field), error.rule)
         return None
     if not (config.endpoint or provider.base_url or provider.name in base_urls):
-        if not sources.is_set(provider.setting("base_url")):  # else its own fault was reported
-            sources.fault(key_setting, f"needs {provider.setting('base_url')}, the address of the server it is for")
+        if not sources.is_set(provider.setting("base_url")):  # else its own error was reported
+            sources.error(key_setting, f"needs {provider.setting('base_url')}, the address of the server it is for")
         return None
     if warning := pasting_warning(secret.reveal()):
         sources.warn(key_setting, warning)

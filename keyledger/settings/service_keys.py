@@ -29,7 +29,7 @@ def read_encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | N
     if not enabled:
         return None, None, ()
     if primary is None and not sources.is_set("ENCRYPTION_KEY"):
-        sources.fault("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
+        sources.error("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
     seen: dict[bytes, str] = {}
     if primary is not None:
         _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
@@ -43,24 +43,24 @@ def read_encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | N
 
 def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:
     if key.reveal().startswith("<"):
-        sources.fault(name, f"{which} is a placeholder; {_GENERATE}")
+        sources.error(name, f"{which} is a placeholder; {_GENERATE}")
         return
     if not _FERNET_KEY.fullmatch(key.reveal()):
-        sources.fault(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
+        sources.error(name, f"{which} is not 32 bytes in url-safe base64 (44 characters); {_GENERATE}")
         return
     raw = base64.urlsafe_b64decode(key.reveal())
     if raw in seen:
-        sources.fault(name, f"{which} is the same as {seen[raw]}; list every key once")
+        sources.error(name, f"{which} is the same as {seen[raw]}; list every key once")
     seen.setdefault(raw, which if name == "ENCRYPTION_KEY_PREVIOUS" else name)
 
 
 def read_super_key(sources: Sources) -> Secret | None:
-    """Return SUPER_API_KEY, or None if it is not set. A faulty key is returned too; its fault prevents the start."""
+    """Return SUPER_API_KEY, or None if it is not set. An invalid key is returned too; its error prevents the start."""
     key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
     if key is None:
         return None
     if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
-        sources.fault("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
+        sources.error("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
     elif len(key.reveal()) < SUPER_KEY_GOOD:
         sources.warn(
             "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
@@ -69,7 +69,7 @@ def read_super_key(sources: Sources) -> Secret | None:
 
 
 def read_audit_signing_key(sources: Sources) -> Secret | None:
-    """Return AUDIT_SIGNING_KEY, or None where it is not set or faulty."""
+    """Return AUDIT_SIGNING_KEY, or None where it is not set or invalid."""
     key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)
     if key is None:
         return None
@@ -78,8 +78,8 @@ def read_audit_signing_key(sources: Sources) -> Secret | None:
 
     try:
         signer = LogSigner(key)
-    except ProofError as fault:  # its text is ours and names the rule
-        sources.fault("AUDIT_SIGNING_KEY", f"{fault}; make one with: keyledger audit generate-signing-key")
+    except ProofError as error:  # its text is ours and names the rule
+        sources.error("AUDIT_SIGNING_KEY", f"{error}; make one with: keyledger audit generate-signing-key")
         return None
     sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
     return key
@@ -91,16 +91,16 @@ def read_named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKe
     for number, item in enumerate(items_of(sources.text("API_KEYS") or ""), start=1):
         try:
             keys.append(parse_named_key(item))
-        except ValueError as fault:  # its text is ours: it names the rule, never the value
-            sources.fault("API_KEYS", f"entry {number}: {fault}")
+        except ValueError as error:  # its text is ours: it names the rule, never the value
+            sources.error("API_KEYS", f"entry {number}: {error}")
     for name, count in Counter(key.name for key in keys).items():
         if count > 1:
-            sources.fault("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
+            sources.error("API_KEYS", f"the name {name} is used {count} times; the audit needs one key for each name")
     if len({key.digest for key in keys}) < len(keys):
-        sources.fault("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
+        sources.error("API_KEYS", "two names share one key; create another with: keyledger api-keys create")
     super_digest = sha256(super_key.reveal().encode()).hexdigest() if super_key else ""
     if any(hmac.compare_digest(key.digest, super_digest) for key in keys):
-        sources.fault("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
+        sources.error("API_KEYS", "an entry is the digest of SUPER_API_KEY; create another key")
     sources.show_as("API_KEYS", ", ".join(f"{key.name} ({key.role})" for key in keys))
     if not keys and super_key is None:
         sources.warn("SUPER_API_KEY", "neither it nor API_KEYS is set: every request under /api/ will be refused")

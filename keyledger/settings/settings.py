@@ -1,8 +1,8 @@
 """The one typed settings object: built once at the start, checked as a whole, handed down.
 
-Promises: settings that `load` returns are complete and consistent, so no later code checks them again; all faults are
-reported at once; neither a fault nor the `repr` of a setting shows a secret.
-Refuses: tenant credentials without a valid encryption key, and every other fault that `load` finds.
+Promises: settings that `load` returns are complete and consistent, so no later code checks them again; all errors are
+reported at once; neither an error nor the `repr` of a setting shows a secret.
+Refuses: tenant credentials without a valid encryption key, and every other error that `load` finds.
 """
 
 from collections.abc import Mapping
@@ -77,16 +77,16 @@ class Settings:
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
-    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsError with every fault found."""
+    """Read the settings; `dotenv` names a file that need not exist. Raises SettingsError with every error found."""
     sources = Sources(environ, dotenv)
     settings = _read(sources)
-    if sources.faults:
-        raise SettingsError(tuple(sources.faults))
+    if sources.errors:
+        raise SettingsError(tuple(sources.errors))
     return settings
 
 
 def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, Path]:
-    """Return the files that secrets are read from, by variable, even if the settings have faults."""
+    """Return the files that secrets are read from, by variable, even if the settings have errors."""
     sources = Sources(environ, dotenv)
     _read(sources)
     return sources.secret_files
@@ -128,7 +128,7 @@ def _read(sources: Sources) -> Settings:
 
 
 def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:
-    """Return only DATA_DIR, for commands that work even if other settings have faults."""
+    """Return only DATA_DIR, for commands that work even if other settings have errors."""
     return _data_dir(Sources(environ, dotenv))
 
 
@@ -149,8 +149,8 @@ def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSe
     """Read only the addresses of the database, for commands that need no key. Raises SettingsError."""
     sources = Sources(environ, dotenv)
     database = _database(sources)
-    if sources.faults:
-        raise SettingsError(tuple(sources.faults))
+    if sources.errors:
+        raise SettingsError(tuple(sources.errors))
     return database
 
 
@@ -181,7 +181,7 @@ def _providers(sources: Sources) -> Providers:
         return load_providers(path)
     except SettingsError as found:
         for line in found.lines:
-            sources.fault("PROVIDERS_FILE", line)
+            sources.error("PROVIDERS_FILE", line)
         return BUILT_IN
 
 
@@ -202,8 +202,8 @@ def _endpoint_rules(sources: Sources) -> EndpointRules:
     for number, entry in enumerate(items_of(sources.text("ENDPOINT_ALLOWED_HOSTS") or ""), start=1):
         try:
             allowed.append(allowed_host(entry))
-        except ValueError as fault:  # its text is ours
-            sources.fault("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {fault}")
+        except ValueError as error:  # its text is ours
+            sources.error("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {error}")
     return EndpointRules(tuple(allowed), listed_only)
 
 
@@ -213,8 +213,8 @@ def _trusted_proxies(sources: Sources) -> TrustedProxies:
     for number, item in enumerate(items_of(sources.text("TRUSTED_PROXIES") or ""), start=1):
         try:
             networks.append(parse_network(item))
-        except ValueError as fault:  # its text is ours
-            sources.fault("TRUSTED_PROXIES", f"entry {number} {fault}")
+        except ValueError as error:  # its text is ours
+            sources.error("TRUSTED_PROXIES", f"entry {number} {error}")
     if any(network.prefixlen == 0 for network in networks):
         sources.warn("TRUSTED_PROXIES", "trusts every address: any client can then claim any address as its own")
     return TrustedProxies(tuple(networks), ProxyHeader(header))

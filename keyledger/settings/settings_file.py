@@ -2,7 +2,7 @@
 
 Promises: only the lines of the changed settings are touched; comments, order and everything else stay. The file keeps
 its owner and mode, and a crash at any point leaves either the old file or the new one, whole.
-Refuses: a result that a start would refuse; then all its faults are reported and nothing is changed. No text contains a
+Refuses: a result that a start would refuse; then all its errors are reported and nothing is changed. No text contains a
 value.
 """
 

@@ -1,11 +1,11 @@
 """Reads settings from the process environment first, then from a `.env` file. Nothing else reads either.
 
 Promises: setting by setting, the environment wins over the file; a blank value counts as not set; `NAME_FILE` names a
-file that contains the value of a secret; every fault is collected, so that one start shows all of them. Each setting is
+file that contains the value of a secret; every error is collected, so that one start shows all of them. Each setting is
 remembered with its source, in a form that may be shown.
 Refuses: a secret given both directly and as a file, two spellings of one setting with different values, lines of `.env`
 that are not assignments, an API key in a setting that is not for keys, which would be shown, sent and stored in clear.
-No fault repeats a value: a mistyped one may be a secret.
+No error text repeats a value: a mistyped one may be a secret.
 """
 
 import io
@@ -61,10 +61,10 @@ class StartEnvironment(Mapping[str, str]):
 
 
 class Sources:
-    """Reads settings by name and collects `faults`, `warnings` and what was `resolved`."""
+    """Reads settings by name and collects `errors`, `warnings` and what was `resolved`."""
 
     def __init__(self, environ: Mapping[str, str], dotenv: Path | None) -> None:
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.warnings: list[str] = []
         self.resolved: list[Resolved] = []
         self.secret_files: dict[str, Path] = {}
@@ -79,7 +79,7 @@ class Sources:
                 spelling, value = next(iter(given.items()))
                 self._remember(name, value, source if spelling == name else f"{source} ({spelling})", Secret(value))
                 if holds_key(value):
-                    self.fault(name, "must not hold an API key or a password: this setting is shown in clear")
+                    self.error(name, "must not hold an API key or a password: this setting is shown in clear")
                     return default
                 return value
         self._remember(name, default or "", DEFAULT if default else NOT_SET)
@@ -89,7 +89,7 @@ class Sources:
         """Return one of `allowed`, in lower case."""
         value = (self.text(name, default) or default).lower()
         if value not in allowed:
-            self.fault(name, f"must be one of: {', '.join(allowed)}")
+            self.error(name, f"must be one of: {', '.join(allowed)}")
             return default
         return value
 
@@ -97,7 +97,7 @@ class Sources:
         """Return a boolean setting."""
         value = (self.text(name, str(default).lower()) or "").lower()
         if value not in _YES | _NO:
-            self.fault(name, "must be true or false (or 1, 0, yes, no)")
+            self.error(name, "must be true or false (or 1, 0, yes, no)")
             return default
         return value in _YES
 
@@ -123,9 +123,9 @@ class Sources:
         """Say whether a setting, which was read before, is set and not a default."""
         return any(one.name == name and one.source not in {NOT_SET, DEFAULT} for one in self.resolved)
 
-    def fault(self, name: str, rule: str) -> None:
-        """Record a fault of a setting. rule: what is wrong and how to fix it."""
-        self.faults.append(f"{name}: {rule}")
+    def error(self, name: str, rule: str) -> None:
+        """Record an error of a setting. rule: what is wrong and how to fix it."""
+        self.errors.append(f"{name}: {rule}")
 
     def warn(self, name: str, text: str) -> None:
         """Record a note about a setting that does not prevent a start."""
@@ -151,13 +151,13 @@ class Sources:
     def _refuse_difference(self, name: str, given: Mapping[str, str]) -> None:
         """given: the values by spelling."""
         if len(set(given.values())) > 1:
-            self.fault(name, f"is set as {' and as '.join(given)} with different values; keep one of them")
+            self.error(name, f"is set as {' and as '.join(given)} with different values; keep one of them")
 
     def _given(self, spelling: str, layer: Mapping[str, str]) -> tuple[str, str] | None:
-        """Return the value, blank if its file is faulty, and the spelling that gave it; None if it is not set."""
+        """Return the value, blank if its file is invalid, and the spelling that gave it; None if it is not set."""
         value, path = layer.get(spelling, "").strip(), layer.get(f"{spelling}_FILE", "").strip()
         if value and path:
-            self.fault(spelling, f"is set both directly and by {spelling}_FILE; keep one of them")
+            self.error(spelling, f"is set both directly and by {spelling}_FILE; keep one of them")
         if value:
             return value, spelling
         if not path:
@@ -168,7 +168,7 @@ class Sources:
     def _content(self, name: str, path: Path) -> str:
         text = self._read(name, path, FILE_MAX)
         if text is not None and not text.strip():
-            self.fault(name, "the file is empty; write the value into it")
+            self.error(name, "the file is empty; write the value into it")
         return (text or "").strip()
 
     def _read(self, name: str, path: Path, limit: int, *, optional: bool = False) -> str | None:
@@ -178,10 +178,10 @@ class Sources:
             text = content.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError, ValueError) as problem:
             if not (optional and isinstance(problem, FileNotFoundError)):
-                self.fault(name, f"the file cannot be read ({_reason(problem)})")
+                self.error(name, f"the file cannot be read ({_reason(problem)})")
             return None
         if len(content) > limit:
-            self.fault(name, f"the file has more than {limit // 1024} KiB")
+            self.error(name, f"the file has more than {limit // 1024} KiB")
             return None
         return text
 
@@ -191,7 +191,7 @@ class Sources:
         values: dict[str, str] = {}
         for line in parse_stream(io.StringIO(text or "")):
             if line.error:
-                self.fault(str(path), f"line {line.original.line} is not NAME=value; quote values that span lines")
+                self.error(str(path), f"line {line.original.line} is not NAME=value; quote values that span lines")
             elif line.key is not None and line.value is not None:
                 values[line.key] = line.value
         return values

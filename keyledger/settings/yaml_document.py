@@ -1,6 +1,6 @@
-"""Reads an operator's YAML file node by node, so that every fault names its line.
+"""Reads an operator's YAML file node by node, so that every error names its line.
 
-Promises: nothing in the file is executed or turned into an object; faults are collected in `faults` and repeat names,
+Promises: nothing in the file is executed or turned into an object; errors are collected in `errors` and repeat names,
 but no values.
 Refuses: files that are not YAML or not UTF-8, API keys in texts, and members written twice, of which YAML would use the
 last.
@@ -20,15 +20,15 @@ _NULL, _STR, _BOOL, _INT, _MERGE = (f"{_TAG}{kind}" for kind in ("null", "str", 
 
 @dataclass(slots=True)
 class Document:
-    """One file. root: its content, None for an empty file. faults: in the order of the file."""
+    """One file. root: its content, None for an empty file. errors: in the order of the file."""
 
     source: str
     root: yaml.Node | None
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    def fault(self, node: yaml.Node | None, text: str) -> None:
-        """Record a fault at a node; None stands for the beginning of the file."""
-        self.faults.append(f"{line_of(node)}: {masked(text)}")  # a name in it may be a key in the wrong place
+    def error(self, node: yaml.Node | None, text: str) -> None:
+        """Record an error at a node; None stands for the beginning of the file."""
+        self.errors.append(f"{line_of(node)}: {masked(text)}")  # a name in it may be a key in the wrong place
 
     def members(self, node: yaml.MappingNode) -> dict[str, yaml.Node]:
         """Return a mapping's members by name. Merged ones (`<<`) count where the mapping does not have them itself."""
@@ -40,7 +40,7 @@ class Document:
                 continue
             name = key.value if isinstance(key, yaml.ScalarNode) else ""
             if name in members:
-                self.fault(key, f"'{name}' is written twice")
+                self.error(key, f"'{name}' is written twice")
             members[name] = value
         return {**merged, **members}
 
@@ -54,11 +54,11 @@ class Document:
         return members
 
     def entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return the entries of a list, which may be empty or missing. what: its name in a fault."""
+        """Return the entries of a list, which may be empty or missing. what: its name in an error."""
         if node.tag == _NULL:
             return []
         if not isinstance(node, yaml.SequenceNode):
-            self.fault(node, f"{what} must be a list")
+            self.error(node, f"{what} must be a list")
             return []
         return list(node.value)
 
@@ -67,17 +67,17 @@ class Document:
         node = members.get(name)
         if node is None or node.tag == _NULL:
             if required:
-                self.fault(entry, f"{name} is missing")
+                self.error(entry, f"{name} is missing")
             return None
         return self.plain_text(node, name)
 
     def plain_text(self, node: yaml.Node, name: str) -> str | None:
-        """Return the text of a node, or None if it is not a text. name: its name in a fault."""
+        """Return the text of a node, or None if it is not a text. name: its name in an error."""
         if not isinstance(node, yaml.ScalarNode) or node.tag != _STR or not node.value.strip():
-            self.fault(node, f"{name} must be a text; put it in quotes")
+            self.error(node, f"{name} must be a text; put it in quotes")
             return None
         if holds_key(node.value):
-            self.fault(node, f"{name} must not hold an API key: it is shown in clear")
+            self.error(node, f"{name} must not hold an API key: it is shown in clear")
             return None
         return str(node.value)
 
@@ -87,7 +87,7 @@ class Document:
         if node is None or node.tag == _NULL:
             return False
         if node.tag != _BOOL:
-            self.fault(node, f"{name} must be true or false")
+            self.error(node, f"{name} must be true or false")
             return False
         return bool(yaml.SafeLoader.bool_values[str(node.value).lower()])
 
@@ -97,14 +97,14 @@ class Document:
         if node is None or node.tag == _NULL:
             return default
         if node.tag != _INT or not str(node.value).isdigit():
-            self.fault(node, f"{name} must be a whole number")
+            self.error(node, f"{name} must be a whole number")
             return default
         return int(str(node.value))
 
     def close(self) -> None:
-        """Raise SettingsError if there are faults."""
-        if self.faults:
-            raise SettingsError(tuple(self.faults), self.source)
+        """Raise SettingsError if there are errors."""
+        if self.errors:
+            raise SettingsError(tuple(self.errors), self.source)
 
 
 def read_document(path: Path) -> Document:
@@ -116,7 +116,7 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError:
         raise SettingsError(("is not UTF-8 text",), path.name) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise SettingsError((_yaml_fault(error),), path.name) from None
+        raise SettingsError((_yaml_error(error),), path.name) from None
 
 
 def line_of(node: yaml.Node | None) -> str:
@@ -124,7 +124,7 @@ def line_of(node: yaml.Node | None) -> str:
     return f"line {node.start_mark.line + 1 if node is not None else 1}"
 
 
-def _yaml_fault(error: Exception) -> str:
+def _yaml_error(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
     line = f"line {mark.line + 1}: " if mark is not None else ""

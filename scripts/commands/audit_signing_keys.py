@@ -54,8 +54,8 @@ def _signing_key(key_file: Path | None) -> Secret:
 
     sources = Sources(os.environ, Path(".env"))
     key = sources.secret("AUDIT_SIGNING_KEY", shown=lambda _: "***")
-    if sources.faults:
-        raise CommandError(Exit.USAGE, *sources.faults)
+    if sources.errors:
+        raise CommandError(Exit.USAGE, *sources.errors)
     if key is None:
         raise CommandError(
             Exit.USAGE, "AUDIT_SIGNING_KEY is not set; create one with: keyledger audit generate-signing-key"

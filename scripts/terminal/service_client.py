@@ -148,8 +148,8 @@ def admin_key(key_file: Path | None) -> Secret:
     names = (("KEYLEDGER_API_KEY", ()), ("SUPER_API_KEY", SUPER_KEY_ALSO))
     for name, also in names:
         key = sources.secret(name, also=also, shown=Secret.masked)
-        if sources.faults:
-            raise CommandError(Exit.USAGE, *sources.faults)
+        if sources.errors:
+            raise CommandError(Exit.USAGE, *sources.errors)
         if key is not None:
             return _sendable(key)
     raise CommandError(Exit.USAGE, "no admin key: set KEYLEDGER_API_KEY (or SUPER_API_KEY), or pass --api-key-file")
