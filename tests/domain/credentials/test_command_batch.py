@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from domain.credentials.command_batch import ATTEMPTS, AdminCommand
 from domain.credentials.commands import Precondition, SetCredential
-from domain.credentials.credential import Credential, Precondition, SetCredential, stream_id
-from domain.credentials.service import ATTEMPTS, CredentialService
+from domain.credentials.credential import Credential, stream_id
+from domain.credentials.service import CredentialService
 from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,

@@ -4,8 +4,7 @@ import pytest
 
 from domain.credentials.command_batch import ATTEMPTS, AdminCommand
 from domain.credentials.commands import Precondition
-from domain.credentials.service import ATTEMPTS, CredentialService
-from domain.credentials.credential import Precondition
+from domain.credentials.service import CredentialService
 from domain.errors import CredentialNotFoundError, ErrorCode, StoreUnavailableError, VersionConflictError
 from tests.support.errors import raises
 from tests.support.scenario import (
