@@ -1,4 +1,4 @@
-"""The commands of the documents run as written, in a folder of their own, in the order they stand there."""
+"""The commands of the documents run as written, in a folder of their own and in the order of the document."""
 
 import json
 import os

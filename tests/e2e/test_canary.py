@@ -165,7 +165,7 @@ def test_no_key_is_anywhere_but_in_the_requests_to_its_provider(scene: Scene, da
     assert leaks(b"\n".join(scene.heard.answers), secrets) == set()
     assert leaks(scene.process.log.encode(), secrets) == set()
     assert leaks(stored, secrets) == set()
-    assert scene.process.log.count('"logger": "keyledger.access"') > 100, "the log did tell of the requests"
+    assert scene.process.log.count('"logger": "keyledger.access"') > 100, "the log has the requests"
     for name in ("CANARY", ENCRYPTION_KEY.reveal()):
         assert name not in scene.process.log
         assert name.encode() not in stored

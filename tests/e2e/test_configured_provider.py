@@ -22,7 +22,7 @@ class Stage:
     provider: StandInProvider
 
     def arrived(self) -> tuple[str, str | None, str | None]:
-        """Where the last request went, with which key in which header."""
+        """Return the path of the last request, its key, and the header that carried it."""
         last = self.provider.requests[-1]
         return last.path, last.key, last.key_header
 

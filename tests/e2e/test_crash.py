@@ -26,7 +26,7 @@ TENANTS = [str(UUID(int=number, version=4)) for number in range(1, WRITERS + 1)]
 
 @dataclass
 class Journal:
-    """What a client knows for certain: the commands that were acknowledged, by idempotency key, with their versions."""
+    """The commands that were acknowledged to a client, by tenant and idempotency key, with their versions."""
 
     acknowledged: dict[tuple[str, str], int] = field(default_factory=dict)
     repeated: int = 0
@@ -45,8 +45,11 @@ class Journal:
 
 @dataclass
 class Writer:
-    """Sets one credential again and again. What was not answered when the service died is sent again, unchanged, first
-    thing when it is back: nobody knows whether it happened."""
+    """Sets one credential again and again.
+
+    A command that was not answered when the service died may have happened, so it is sent again unchanged as soon as the
+    service is back.
+    """
 
     tenant: str
     journal: Journal
@@ -54,7 +57,7 @@ class Writer:
     unanswered: str | None = None
 
     def write(self, url: str, stop: threading.Event) -> None:
-        """Go on until the service is gone."""
+        """Write until the service is gone."""
         with client_of(url) as client:
             if self.unanswered is not None:
                 if (answer := self._send(client, self.unanswered)) is None:

@@ -84,7 +84,7 @@ class Launcher:
         self._process = process_of(folder, database_url, "-c", LAUNCHER)
 
     def kill_at_line(self, line_number: int) -> bool:
-        """Rotate until it told of its progress so often, then kill it; say whether it still lived."""
+        """Rotate until it has reported progress this many times, then kill it; say whether it still lived."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{self._fifo}\n")
@@ -118,7 +118,7 @@ def test_a_rotation_that_is_killed_again_and_again_converges(database_url: str, 
             rounds += 1
             lines = [chance.randint(1, 4) for _ in launchers]
             kills += sum(threads.map(Launcher.kill_at_line, launchers, lines))
-            if under_keys(store).get(OLD.primary_id, 0) < CREDENTIALS // 4:  # a service with the former primary goes on
+            if under_keys(store).get(OLD.primary_id, 0) < CREDENTIALS // 4:  # as a service with the former primary does
                 again = chance.sample(everyone, CREDENTIALS // 2)
                 set_all(store, again, f"sk-round{rounds}")
                 latest |= {tenant: f"sk-round{rounds}-{tenant}" for tenant in again}
@@ -148,7 +148,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def sealing_process_of(service: ServiceProcess, client: Client) -> int:
-    """Begin a rotation in a service and, once it told of a batch, give the process that seals."""
+    """Begin a rotation in a service and, once it has reported a batch, return the process that seals."""
     begun = client.http.post(f"{KEYS}/rotations")
     assert begun.status_code == 202, begun.text
     while client.http.get(begun.headers["Location"]).json()["reencrypted"] == 0:
@@ -200,7 +200,7 @@ def test_a_service_whose_sealing_process_is_killed_says_so_and_rotates_again(dat
 
 @dataclass(frozen=True)
 class Stage:
-    """Where services are started one after the other, each with its keys, over one database and one provider."""
+    """One database and one provider, on which services start one after the other, each with its own keys."""
 
     provider: StandInProvider
     database_url: str

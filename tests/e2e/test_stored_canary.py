@@ -1,4 +1,4 @@
-"""No text that anybody can send is stored with a key in it.
+"""No text that a client can send is stored with a key in it.
 
 The fields are not listed here: routes with their parameters and bodies come from the service's own OpenAPI document,
 options from the command line itself, settings from what was resolved. A canary is sent through each of them; then
@@ -56,7 +56,7 @@ TEXTS = st.builds(
     st.sampled_from(WRITINGS),
     st.sampled_from(["", " today", ".", '")', "/v1"]),
 )
-"""Where a key stands in a text, and how it is written there."""
+"""The text before a key, the spelling of the key, and the text after it."""
 
 Json = Mapping[str, Any]
 
@@ -179,7 +179,7 @@ def _value(document: Json, name: str, shape: Json) -> Any:
 
 @dataclass
 class Stage:
-    """A service, and everything it was heard to say."""
+    """A service, and everything it has answered and logged."""
 
     client: Client
     url: str

@@ -1,4 +1,4 @@
-"""Who used a credential, and whether its provider takes it: the whole service, plain and streamed calls, two nodes."""
+"""A credential's use and whether its provider accepts it: the whole service, plain and streamed calls, two nodes."""
 
 import asyncio
 from collections.abc import Iterator

@@ -22,9 +22,9 @@ _TALKATIVE = (
 
 
 class Process:
-    """A running command. `said` and `told` are its lines on stdout and stderr so far.
+    """A running command. `said` and `told` hold the lines of stdout and stderr so far.
 
-    started_by: a line of shell that what it starts inherits from, such as `umask 0`.
+    started_by: a line of shell to run first in the same process, such as `umask 0`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Process:
         self._readers = [self._read(self.popen.stdout, self.said), self._read(self.popen.stderr, self.told)]
 
     def wait_for(self, pattern: str) -> str:
-        """Return the first group of the first line that fits, on either stream."""
+        """Wait for a line that matches, on either stream, and return its first group."""
         found: list[str] = []
 
         def seen() -> bool:
@@ -61,7 +61,7 @@ class Process:
         return found[0]
 
     def end(self) -> int:
-        """Return its exit code, once it ended."""
+        """Wait until it ends and return its exit code."""
         code = self.popen.wait(PATIENCE_S)
         for reader in self._readers:
             reader.join(PATIENCE_S)
@@ -97,7 +97,10 @@ def running(
     started_by: str | None = None,
     talkative: bool = False,
 ) -> Iterator[Process]:
-    """Run a command beside the test; whatever happens it is gone at the end. talkative: tells its progress at once."""
+    """Run a command as a process while the block lasts, and kill it if it has not ended by then.
+
+    talkative: report progress at once.
+    """
     process = Process(folder, (*(_TALKATIVE if talkative else _AS_IT_IS), *arguments), env or {}, started_by)
     try:
         yield process

@@ -35,7 +35,7 @@ def forms(secret: str) -> dict[str, bytes]:
     }
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + raw)
-        # The characters that do not depend on what stands before or after the secret.
+        # The characters that do not depend on the text around the secret.
         start = (offset * 8 + 5) // 6
         whole = encoded[start : len(encoded) - 4]
         found[f"base64 at offset {offset}"] = whole

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Fault(StrEnum):
-    """What happens to the next request that holds the mark. The connection is lost, or nothing moves any more."""
+    """A fault for the next request that contains the mark: the connection is lost, or both directions fall silent."""
 
     REQUEST_LOST = "the request is lost, before the effect"
     ANSWER_LOST = "the answer is lost, after the effect"
@@ -19,7 +19,7 @@ class Fault(StrEnum):
 
 
 class FaultyLink:
-    """A TCP proxy in front of a PostgreSQL on a Unix socket. Connects as often as it is asked to."""
+    """A TCP proxy in front of a PostgreSQL on a Unix socket. Accepts any number of connections."""
 
     def __init__(self, database_url: str) -> None:
         url = urlsplit(database_url)

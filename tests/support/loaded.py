@@ -1,4 +1,4 @@
-"""What a statement makes an interpreter load."""
+"""Find the modules that a statement makes an interpreter load."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A meter that keeps what it is told, for tests of those who tell it."""
+"""A usage meter that keeps every call reported to it, for tests of the code that reports them."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple

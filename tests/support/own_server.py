@@ -28,7 +28,7 @@ _PATIENCE_S = 60
 
 @dataclass(frozen=True)
 class OwnServer:
-    """Where it listens, and the password of its superuser."""
+    """The server's port, and the password of its superuser."""
 
     port: int
     password: str
@@ -53,7 +53,7 @@ def installed_programs() -> Path | None:
 def own_server(rules: Sequence[str] = (), programs: Path | None = None) -> Iterator[OwnServer]:
     """A server for as long as the block lasts. rules: lines of pg_hba.conf before the one that asks for a password.
 
-    programs: those of another PostgreSQL than the one that comes along.
+    programs: those of another PostgreSQL than the embedded one.
     """
     folder = Path(tempfile.mkdtemp(prefix="keyledger-server-", dir="/tmp"))
     found = programs_for(folder / "data")
@@ -75,7 +75,7 @@ class _Place:
 
     @property
     def has_tls(self) -> bool:
-        """Those that come along are built without."""
+        """Say whether these programs are built with TLS; the embedded ones are not."""
         return self.programs == installed_programs()
 
     def make(self, password: str, rules: Sequence[str]) -> None:

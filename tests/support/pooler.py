@@ -26,7 +26,7 @@ _USER = "app"
 
 @dataclass(frozen=True)
 class Pooler:
-    """Where clients connect. `direct_url` goes past it."""
+    """The address that clients connect to; `direct_url` bypasses the pooler."""
 
     url: str
     direct_url: str

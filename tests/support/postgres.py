@@ -1,8 +1,9 @@
 """A PostgreSQL for the tests: one server per run, a migrated database per test.
 
-The server is our embedded one without fsync, shared by all workers of a run: each attaches, the last to leave stops it.
-`KEYLEDGER_TEST_DATABASE_URL` names another server instead, as a URL whose user may create databases. A test's database
-is a copy of a template that each worker migrates once, so a test pays for a file copy and never for the migration.
+The server is our embedded one without fsync, shared by all workers of a run: each attaches to it, and the last to leave
+stops it. `KEYLEDGER_TEST_DATABASE_URL` names another server instead, as a URL whose user may create databases.
+A test's database is a copy of a template that each worker migrates once, so a test pays for a file copy and never for
+the migration.
 """
 
 import itertools
@@ -34,7 +35,7 @@ class DatabaseServer:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """A new database, as a URL, gone at the end whoever is still connected to it."""
+        """A new database, as a URL, dropped at the end even if clients are still connected."""
         name = next(self._names)
         # Copying files beats writing the copy to the log by far, for a small template on a server without fsync.
         self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)

@@ -22,7 +22,7 @@ from tests.support.store import ENCRYPTION_KEY
 
 ADMIN_KEY = "admin-key-for-tests-0123456789"
 DIRECT_MODELS = str(REPOSITORY / "tests/support/direct_models.yml")
-"""A catalogue for services whose models nobody calls: it spares them loading LiteLLM."""
+"""A catalogue for services whose models are not called: with it they do not load LiteLLM."""
 _SERVING = re.compile(r"serving on (http://\S+)")
 
 
