@@ -1,6 +1,6 @@
 """Runs blocking work in a thread that does not delay the end of the process.
 
-`asyncio.to_thread` is no alternative: the interpreter waits for its threads at exit, even for an import that takes
+`asyncio.to_thread` does not suffice: the interpreter waits for its threads at exit, even for an import that takes
 seconds.
 """
 
