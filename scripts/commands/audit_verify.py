@@ -39,7 +39,11 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a bundle offline. Exits with 1 and the first bad position when verification fails."""
+    """Verify a bundle offline.
+
+    Covers the signatures of the log and of witnesses, the hashes or proofs of all records, an earlier checkpoint, and
+    whether the records are a possible history. Exits with 1 and the first bad position when verification fails.
+    """
     from domain.proofs.errors import ProofError
     from keyledger.evidence import verify_bundle
 

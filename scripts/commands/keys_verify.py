@@ -16,7 +16,11 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 
 def verify(as_json: JsonOption = False) -> None:
-    """Verify that the primary key alone suffices. Exits with 1 and the reasons if it does not."""
+    """Verify that the primary key alone suffices.
+
+    Opens every live credential with that key only, and compares the projections with a replay. Exits with 1 and the
+    reasons if either fails.
+    """
     with opened_keys() as keys, ProgressDisplay() as display:
         found = keys.verify(display.update)
     if as_json:

@@ -28,7 +28,11 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify the whole ledger. Covers log, tree, audit trail, current credentials, bindings and last checkpoint."""
+    """Verify the whole ledger.
+
+    Compares log, tree, audit trail, current credentials, bindings and last checkpoint with each other, on the database.
+    Exits with 1 and the position of the first error.
+    """
     from keyledger.store_verification import catch_up, verify_store
 
     with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
