@@ -14,7 +14,9 @@ from tests.support.places import REPOSITORY
 PACKAGES = ("domain", "projections", "api", "keyledger", "scripts")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs")
 _KINDS = {".py", ".md", ".sql", ".yml", ".html", ".css"}
-_CODE_SPAN = re.compile(r"`[^`\n]*`")
+_CODE_SPAN = re.compile(r"`(?:[^`\n]|\n(?!\n))*`")
+_ALONE = re.compile(r"\||```|#")
+_ITEM = re.compile(r"\s*(?:[-*]|\d+\.)\s")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def prose() -> tuple[Prose, ...]:
 
 
 def prose_of(file: Path) -> Iterator[Prose]:
-    """The prose of one file: of a Python file its docstrings, comments and strings with a blank, else its lines."""
+    """The prose of one file: of a Python file its docstrings, comments and strings with a blank, else its text."""
     name = file.relative_to(REPOSITORY).as_posix()
     source = file.read_text(encoding="utf-8")
     pieces = _of_python(source) if file.suffix == ".py" else _of_lines(source)
@@ -53,8 +55,17 @@ def prose_of(file: Path) -> Iterator[Prose]:
 
 
 def _of_lines(source: str) -> Iterator[tuple[int, str, bool]]:
-    for number, line in enumerate(source.splitlines(), 1):
-        yield number, line, False
+    """Paragraphs and list items as a whole, because a phrase may continue on the next line; other lines one by one."""
+    first, paragraph = 0, ""
+    for number, line in enumerate([*source.splitlines(), ""], 1):
+        if paragraph and (not line.strip() or _ALONE.match(line) or _ITEM.match(line)):
+            yield first, paragraph, False
+            paragraph = ""
+        if _ALONE.match(line):
+            yield number, line, False
+        elif line.strip():
+            first = first if paragraph else number
+            paragraph += f"{line.strip()}\n"
 
 
 def _of_python(source: str) -> Iterator[tuple[int, str, bool]]:
