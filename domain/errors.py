@@ -1,4 +1,4 @@
-"""Every way in which KeyLedger says no, by what a caller does about it.
+"""All errors that KeyLedger reports to its callers, grouped by what a caller does about them.
 
     ServiceError
     +- InvalidRequestError        correct the request
@@ -10,8 +10,8 @@
     |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
     |  +- RejectedCredentialError   replace the key: the provider rejects it
     |  +- UnreadableCredentialError set the credential again: it cannot be decrypted
-    |  +- CredentialIntegrityError  ask an operator: stored data do not belong together
-    +- ProviderError              the key was right, the call still failed
+    |  +- CredentialIntegrityError  ask an operator: stored data was changed or moved
+    +- ProviderError              the key was right, but the call failed
     |  +- ProviderRefusedError      correct the request: the provider does not accept it
     |  +- RateLimitedError          wait as long as it says, then repeat
     |  +- ProviderTimeoutError      repeat later
@@ -19,8 +19,8 @@
     +- StoreUnavailableError      repeat with the same Idempotency-Key: the outcome of a write may be unknown
     +- CheckpointRefusedError     ask an operator: the log contradicts the last checkpoint
 
-A class is one thing to do; its `code` says which rule it was. No HTTP here: `api.front.problems` is the one table that
-maps codes to numbers.
+A class stands for one thing to do; its `code` says which rule was broken. Nothing here knows HTTP: the table that maps
+codes to status numbers is in `api.front.problems`.
 Promises: a message holds no secret, no stored value and no text from a provider, a driver or a cipher.
 """
 
@@ -78,7 +78,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InvalidField:
-    """One broken field of a request: `field` is its name, `rule` says what is wrong and how to mend it."""
+    """One invalid field of a request. field: its name. rule: what is wrong and how to fix it."""
 
     field: str
     rule: str
@@ -102,7 +102,7 @@ class InvalidRequestError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """The request names what does not exist; nothing was recorded."""
+    """The request names something that does not exist; nothing was recorded."""
 
 
 class CredentialNotFoundError(NotFoundError):
@@ -113,7 +113,7 @@ class CredentialNotFoundError(NotFoundError):
 
 
 class ConflictError(ServiceError):
-    """The state of the ledger does not allow the command now. The text says what is in the way; nothing changed."""
+    """The ledger is in a state that does not allow the command. The text says what is in the way; nothing changed."""
 
 
 class VersionConflictError(ConflictError):
@@ -124,37 +124,41 @@ class VersionConflictError(ConflictError):
     """
 
     def __init__(self, current: int, *, precondition: bool) -> None:
-        what = "the stated precondition does not hold" if precondition else "others change it at the same time"
-        detail = f"The credential is at version {current}; {what}. Read it again, then decide."
+        detail = (
+            f"The credential is at version {current}, so the stated precondition does not hold. Read it again, then"
+            " decide."
+            if precondition
+            else f"The credential was changed by another request (now at version {current}). Read it again and retry."
+        )
         super().__init__(ErrorCode.VERSION_CONFLICT, detail)
         self.current = current
         self.precondition = precondition
 
 
 class UnresolvableError(ServiceError):
-    """No key may serve this call. The answer to it is never another key."""
+    """No key may serve this call. Never try another key instead."""
 
 
 class NoCredentialError(UnresolvableError):
     """Neither the tenant nor the platform has a key for the provider, or the platform's may not be used."""
 
     def __init__(self, tenant_id: str, provider: str, reason: str, *, remedy: str | None = None) -> None:
-        """remedy: what would mend it, where setting the tenant's credential would not."""
+        """remedy: how to fix it, where setting the tenant's credential would not help."""
         by_default = f"Set one with PUT /api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}"
         detail = f"No API key for provider '{provider}': {reason}. {remedy or by_default}."
         super().__init__(ErrorCode.NO_CREDENTIAL, detail)
 
 
 class RejectedCredentialError(UnresolvableError):
-    """The provider answered that the key is not valid."""
+    """The provider says that the key is not valid."""
 
     def __init__(self, provider: str, source: str) -> None:
-        detail = f"{provider} refused the {source} API key (401). No other key was tried; replace the key."
+        detail = f"{provider} rejected the {source} API key (401). No other key was tried; replace the key."
         super().__init__(ErrorCode.CREDENTIAL_REJECTED, detail)
 
 
 class UnreadableCredentialError(UnresolvableError):
-    """The tenant's credential cannot be opened. Carries the key id it needs and a reason code, nothing else."""
+    """The tenant's credential cannot be opened. key_id: the encryption key it needs. reason: a code."""
 
     def __init__(self, key_id: str, reason: str) -> None:
         detail = f"The stored credential cannot be opened (key {key_id}: {reason}). Set it again to replace it."
@@ -164,34 +168,35 @@ class UnreadableCredentialError(UnresolvableError):
 
 
 class CredentialIntegrityError(UnresolvableError):
-    """Stored data do not belong together: changed, moved, removed or replayed. `reason` is a code."""
+    """Stored data was changed, moved, removed or replayed. reason: a code."""
 
     def __init__(self, reason: str) -> None:
         detail = (
-            f"The stored credential failed its integrity check ({reason}) and was not used. An operator has to look."
+            f"The stored credential failed its integrity check ({reason}), so no call was made. Ask an operator to"
+            " investigate."
         )
         super().__init__(ErrorCode.CREDENTIAL_INTEGRITY, detail)
         self.reason = reason
 
 
 class ProviderError(ServiceError):
-    """The call reached for the provider with the right key and failed for another reason."""
+    """The call used the right key and failed for another reason."""
 
 
 class ProviderRefusedError(ProviderError):
-    """The provider does not accept this request. `status` is the provider's answer, a 4xx other than 401 and 429."""
+    """The provider rejected this request. status: the provider's, a 4xx other than 401 and 429."""
 
     def __init__(self, provider: str, status: int) -> None:
-        detail = f"{provider} does not accept this request (it answered {status})."
+        detail = f"{provider} rejected this request (status {status})."
         super().__init__(ErrorCode.PROVIDER_REFUSED, detail)
         self.status = status
 
 
 class RateLimitedError(ProviderError):
-    """The provider's rate limit. `retry_after` is in seconds where the provider gave it."""
+    """The provider's rate limit was reached. retry_after: in seconds, None if the provider did not say."""
 
     def __init__(self, provider: str, retry_after: int | None) -> None:
-        detail = f"{provider} limits the rate of this key. Try again later."
+        detail = f"{provider} is rate limiting this key. Try again later."
         super().__init__(ErrorCode.PROVIDER_RATE_LIMITED, detail)
         self.retry_after = retry_after
 
@@ -204,7 +209,7 @@ class ProviderTimeoutError(ProviderError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider is not reachable, must not be reached, or answered with an error of its own. `reason` is a code."""
+    """The provider is not reachable, must not be called, or failed itself. reason: a code."""
 
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(ErrorCode.PROVIDER_UNAVAILABLE, f"{provider} cannot be used right now ({reason}).")
@@ -212,20 +217,22 @@ class ProviderUnavailableError(ProviderError):
 
 
 class StoreUnavailableError(ServiceError):
-    """The database did not answer. A write whose answer was lost may have happened: repeat it with the same
-    Idempotency-Key and it happens once."""
+    """The database did not answer. A write may have happened nevertheless: repeated with the same Idempotency-Key, it
+    happens once."""
 
     retry_after = 2
 
     def __init__(self, reason: str | None = None) -> None:
-        """reason: why and what to do, in full sentences, where that is known."""
-        by_default = "The store is not available. Try again; repeat a write with the same Idempotency-Key."
+        """reason: why and what to do about it, in full sentences, if that is known."""
+        by_default = "The database is not available. Try again; repeat a write with the same Idempotency-Key."
         super().__init__(ErrorCode.STORE_UNAVAILABLE, reason or by_default)
         self.reason = reason
 
 
 class CheckpointRefusedError(ServiceError):
-    """The log does not continue the last checkpoint that was kept, so nothing is signed."""
+    """The log contradicts the last checkpoint that was kept, so nothing is signed."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(ErrorCode.CHECKPOINT_REFUSED, f"No checkpoint is signed: {why}. An operator has to look.")
+        super().__init__(
+            ErrorCode.CHECKPOINT_REFUSED, f"No checkpoint was signed: {why}. Ask an operator to investigate."
+        )

@@ -1,4 +1,4 @@
-"""Why a service must not start, in words for its operator."""
+"""The error of a service that must not start."""
 
 
 class StartError(Exception):

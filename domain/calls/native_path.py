@@ -68,4 +68,4 @@ def _segment(raw: str) -> str:
 
 def invalid_path(rule: str) -> InvalidRequestError:
     """Return the error for a path or query that breaks a rule. rule: must not repeat any of it."""
-    return InvalidRequestError((), ErrorCode.INVALID_PATH, f"The path behind the provider's name {rule}.")
+    return InvalidRequestError((), ErrorCode.INVALID_PATH, f"The path after the provider's name {rule}.")

@@ -162,7 +162,7 @@ def unknown_projection(known: Sequence[str]) -> NotFoundError:
 
 def replay_not_found() -> NotFoundError:
     """Return the error for an id that no replay of the projection has."""
-    return NotFoundError(ErrorCode.REPLAY_NOT_FOUND, "There is no replay of this id.")
+    return NotFoundError(ErrorCode.REPLAY_NOT_FOUND, "There is no replay with this id.")
 
 
 def replay_conflict(obstacle: str) -> ConflictError:

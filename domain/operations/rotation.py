@@ -109,4 +109,4 @@ class EncryptionKeys(Protocol):
 
 def rotation_not_found() -> NotFoundError:
     """Return the error for an id that no rotation has."""
-    return NotFoundError(ErrorCode.ROTATION_NOT_FOUND, "There is no rotation of this id.")
+    return NotFoundError(ErrorCode.ROTATION_NOT_FOUND, "There is no rotation with this id.")

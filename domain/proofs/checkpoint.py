@@ -1,11 +1,11 @@
-"""A checkpoint: what the log was at one size, in the text that a log signs.
+"""A checkpoint: the state of the log at one size, as the text that the log signs.
 
     origin                  the name of the log
-    size                    its leaves, in decimal digits
+    size                    number of leaves, in decimal digits
     root                    base64 of the root of its Merkle tree
-    further lines           optional; carried, signed, and not interpreted
+    further lines           optional; kept and signed, but not interpreted
 
-Promises: what is parsed renders to the same text. Refuses: anything else, with `ProofError`.
+Promises: a parsed checkpoint renders to the same text. Refuses: any other text, with `ProofError`.
 Standard: C2SP tlog-checkpoint.
 """
 
@@ -30,9 +30,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if any(not line or any(character < " " for character in line) for line in (self.origin, *self.extensions)):
-            raise ProofError("the lines of a checkpoint are not empty and have no control characters")
+            raise ProofError("a checkpoint must not have empty lines or control characters")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_SIZE:
-            raise ProofError("a checkpoint has a size from 0 on and a root of 32 bytes")
+            raise ProofError("a checkpoint must have a size of 0 or more and a root of 32 bytes")
 
     @property
     def text(self) -> str:
@@ -45,8 +45,8 @@ def parse_checkpoint(text: str) -> Checkpoint:
     """Return the checkpoint that a note's text holds. Raises ProofError."""
     lines = text.split("\n")
     if len(lines) < 4 or lines.pop():
-        raise ProofError("a checkpoint is the lines origin, size and root, each with its newline")
+        raise ProofError("a checkpoint must have the lines origin, size and root, each ending in a newline")
     origin, size, root, *extensions = lines
     if not (size.isascii() and size.isdigit()) or len(size) > 19 or str(int(size)) != size:
-        raise ProofError("the size of a checkpoint is a decimal number without leading zeros")
+        raise ProofError("the size of a checkpoint must be a decimal number without leading zeros")
     return Checkpoint(origin, int(size), decode_base64(root), tuple(extensions))

@@ -5,9 +5,9 @@
     root         of no leaves SHA-256(""); of one its leaf hash; else the node hash of the first 2^k leaves, 2^k being
                  the largest power of two below the count, and of the rest
 
-Promises: appending to a frontier costs O(log n) and never looks back; a proof asks for its hashes once, all together; a
+Promises: appending to a frontier takes O(log n) and needs no earlier leaf; a proof reads all of its hashes in one call;
 verification accepts exactly the proof that the standard prescribes, neither longer nor shorter.
-Refuses: a proof that does not hold, with `ProofError`; questions that make no sense, with ValueError.
+Refuses: a proof that does not hold, with `ProofError`; an index or size that no tree can have, with ValueError.
 Standards: RFC 6962, 2.1, for hashes and proofs; RFC 9162, 2.1.3.2 and 2.1.4.2, for verifying them.
 """
 
@@ -24,14 +24,14 @@ EMPTY_ROOT = sha256(b"").digest()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A subtree without a gap: of the leaves from `index << height` on, 2^height in number."""
+    """A complete subtree over 2^height leaves, the first of which has the index `index << height`."""
 
     height: int
     index: int
 
 
 class HashReader(Protocol):
-    """Where proofs get their hashes from."""
+    """Reads the hashes that proofs are made of."""
 
     def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
         """Return the hash of each node, in the order of `nodes`. Called once for a proof."""
@@ -48,14 +48,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The right edge of a tree: the hashes of its largest subtrees, left to right; all that appending needs."""
+    """The right edge of a tree: the hashes of its largest subtrees, left to right. Appending needs nothing else."""
 
     __slots__ = ("_hashes", "_size")
 
     def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
         """size: leaves so far. hashes: one for each bit set in `size`, the largest subtree first.
 
-        Raises ValueError when the two do not fit each other.
+        Raises ValueError when size and hashes do not match.
         """
         if size < 0 or len(hashes) != size.bit_count() or any(len(one) != HASH_SIZE for one in hashes):
             raise ValueError("a frontier has one hash of 32 bytes for each bit set in its size")
@@ -69,7 +69,7 @@ class Frontier:
 
     @property
     def hashes(self) -> tuple[bytes, ...]:
-        """What `Frontier(size, hashes)` takes to go on from here."""
+        """The hashes from which `Frontier(size, hashes)` continues this tree."""
         return tuple(self._hashes)
 
     def append(self, leaf: bytes) -> None:
@@ -86,7 +86,10 @@ class Frontier:
 
 
 def inclusion_proof(index: int, size: int, reader: HashReader) -> tuple[bytes, ...]:
-    """Return what shows that the leaf at `index`, from 0, is in the tree of `size` leaves. RFC 6962, 2.1.1."""
+    """Return the proof that the leaf at `index`, from 0, is in the tree of `size` leaves (RFC 6962, 2.1.1).
+
+    Raises ValueError when the tree has no such leaf.
+    """
     if not 0 <= index < size:
         raise ValueError("no such leaf in a tree of this size")
     ranges, low, high = list[range](), 0, size
@@ -102,7 +105,10 @@ def inclusion_proof(index: int, size: int, reader: HashReader) -> tuple[bytes, .
 
 
 def consistency_proof(older: int, size: int, reader: HashReader) -> tuple[bytes, ...]:
-    """Return what shows that the tree of `size` leaves begins with the one of `older` leaves. RFC 6962, 2.1.2."""
+    """Return the proof that the tree of `size` leaves begins with the one of `older` leaves (RFC 6962, 2.1.2).
+
+    Raises ValueError when the older tree is the larger one.
+    """
     if not 0 <= older <= size:
         raise ValueError("the older tree is not larger than the newer one")
     if older in {0, size}:
@@ -128,7 +134,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     """
     _require_hashes((leaf, root, *proof))
     if not 0 <= index < size:
-        raise ProofError("there is no such leaf in a tree of this size")
+        raise ProofError("a tree of this size has no such leaf")
     place, last, computed = index, size - 1, leaf
     for one in proof:
         if not last:
@@ -143,7 +149,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     if last:
         raise ProofError("the proof is too short")
     if computed != root:
-        raise ProofError("the proof leads to another root")
+        raise ProofError("the proof leads to a different root")
 
 
 def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root: bytes, root: bytes) -> None:
@@ -156,7 +162,7 @@ def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root
         raise ProofError("the older tree is larger than the newer one")
     if older in {0, size}:
         if proof or older_root != (root if older else EMPTY_ROOT):
-            raise ProofError("the roots of the two trees do not fit each other")
+            raise ProofError("the roots of the two trees do not match")
         return
     path = list(proof) if older & (older - 1) else [older_root, *proof]
     if not path:
@@ -178,16 +184,16 @@ def verify_consistency(older: int, size: int, proof: Sequence[bytes], older_root
     if last:
         raise ProofError("the proof is too short")
     if before != older_root or after != root:
-        raise ProofError("the proof leads to other roots")
+        raise ProofError("the proof leads to different roots")
 
 
 def _split(low: int, high: int) -> int:
-    """Return where the tree over two leaves or more divides."""
+    """Return where a tree over at least two leaves is split."""
     return low + (1 << (high - low - 1).bit_length() - 1)
 
 
 def _subtrees(leaves: range) -> Iterator[Node]:
-    """Yield the largest subtrees without a gap that make up the leaves, left to right."""
+    """Yield the largest complete subtrees that the leaves consist of, left to right."""
     low = leaves.start
     while low < leaves.stop:
         height = (leaves.stop - low).bit_length() - 1
@@ -202,7 +208,7 @@ def _hashes_of(ranges: Sequence[range], reader: HashReader) -> tuple[bytes, ...]
 
 
 def _fold(hashes: Sequence[bytes]) -> bytes:
-    """Return the hash over subtrees that stand side by side, the largest first."""
+    """Return the hash over adjacent subtrees, the largest first."""
     folded = hashes[-1]
     for one in hashes[-2::-1]:
         folded = node_hash(one, folded)
@@ -211,4 +217,4 @@ def _fold(hashes: Sequence[bytes]) -> bytes:
 
 def _require_hashes(hashes: Iterable[bytes]) -> None:
     if any(len(one) != HASH_SIZE for one in hashes):
-        raise ProofError("a hash has 32 bytes")
+        raise ProofError("a hash must have 32 bytes")

@@ -1,4 +1,4 @@
-"""The proofs of the log, in the words of those who ask for them: checkpoints, inclusion, consistency, leaves.
+"""The proofs that a caller can ask for: checkpoints, inclusion, consistency, and leaves as evidence.
 
 Positions count from 1; the leaf of the event at position n has index n - 1 in the tree (RFC 6962).
 """
@@ -13,7 +13,7 @@ from domain.errors import ErrorCode, NotFoundError
 
 @dataclass(frozen=True, slots=True)
 class SignedCheckpoint:
-    """A checkpoint that was signed. note: C2SP signed note as text. signed_at: when this node signed or read it."""
+    """A signed checkpoint. note: the C2SP signed note as text. signed_at: when this node signed or read it."""
 
     note: str
     origin: str
@@ -24,7 +24,7 @@ class SignedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """What shows that the leaf of a position is in the tree of `size` leaves. leaf: as it is hashed, UTF-8 text."""
+    """The proof that the leaf at a position is in the tree of `size` leaves. leaf: the hashed text, in UTF-8."""
 
     position: int
     size: int
@@ -36,7 +36,7 @@ class Inclusion:
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """What shows that the tree of `size` leaves begins with the one of `older` leaves."""
+    """The proof that the tree of `size` leaves begins with the one of `older` leaves."""
 
     older: int
     size: int
@@ -47,9 +47,9 @@ class Consistency:
 
 @dataclass(frozen=True, slots=True)
 class ProvenLeaf:
-    """A leaf as evidence. stored_hash: what the tree has at its place; None where it has nothing.
+    """A leaf as evidence. stored_hash: the leaf hash that the tree has at its position; None if it has none.
 
-    proof: as in `Inclusion`, empty where the whole log is given.
+    proof: as in `Inclusion`; empty if the whole log is exported.
     """
 
     position: int
@@ -62,34 +62,37 @@ class TransparencyLog(Protocol):
     """Proves what the log holds and that it only grew. Catches up with the log before it answers."""
 
     def checkpoint(self) -> SignedCheckpoint:
-        """Return a checkpoint of the log as it is now. Raises CheckpointRefusedError, NotFoundError."""
+        """Return a checkpoint of the log as it is now.
+
+        Raises CheckpointRefusedError; NotFoundError if signing is off.
+        """
         ...
 
     def inclusion(self, position: int, size: int | None) -> Inclusion:
-        """Prove that a position is in the tree of `size` leaves, by default of all. Raises NotFoundError."""
+        """Prove that a position is in the tree of `size` leaves, by default the whole log. Raises NotFoundError."""
         ...
 
     def consistency(self, older: int, size: int | None) -> Consistency:
-        """Prove that the tree of `size` leaves, by default of all, begins with that of `older`.
+        """Prove that the tree of `size` leaves, by default the whole log, begins with that of `older` leaves.
 
         Raises NotFoundError.
         """
         ...
 
     def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
-        """Yield every leaf of the tree of `size` leaves; of one tenant alone with inclusion proofs, of all without."""
+        """Yield the leaves of the tree of `size` leaves: all without proofs, or those of one tenant with proofs."""
         ...
 
 
 def proof_not_found(what: str) -> NotFoundError:
-    """Return the error for what cannot be proven because it is not in the log."""
+    """Return the error for something that is not in the log, so that nothing can be proven about it."""
     return NotFoundError(ErrorCode.NO_SUCH_PROOF, f"There is no such proof: {what}.")
 
 
 def signing_off() -> NotFoundError:
-    """Return the error for a checkpoint where the service has no key to sign one with."""
+    """Return the error for a request for a checkpoint when the service has no signing key."""
     return NotFoundError(
         ErrorCode.SIGNING_OFF,
-        "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
+        "This service does not sign checkpoints. An operator can set AUDIT_SIGNING_KEY; create one with:"
         " keyledger audit generate-signing-key",
     )

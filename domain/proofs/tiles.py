@@ -4,12 +4,12 @@ Level 0 holds leaf hashes; a hash of level n + 1 is the root of a full tile of l
 partial, and its width is part of its name:
 
     tile/<level>/<index>[.p/<width>]      hashes
-    tile/entries/<index>[.p/<width>]      entry bundle: leaves, each behind its length as two bytes, big-endian
-    index                                 in groups of three digits, all but the last behind an x: x001/x234/067
+    tile/entries/<index>[.p/<width>]      entry bundle: leaves, each preceded by its length, two bytes, big-endian
+    index                                 in groups of three digits, all but the last preceded by an x: x001/x234/067
 
-Promises: a builder goes on from the partial tiles of any earlier state and gets to the same tiles however the leaves
-were split between calls; proofs are computed from the few tiles they touch.
-Refuses: tiles that do not fit the size they are said to belong to, with `ProofError`.
+Promises: a builder can continue from the partial tiles of any earlier state, and makes the same tiles however the
+leaves are split between calls; a proof reads only the few tiles that it needs.
+Refuses: tiles that do not match the size of their tree, with `ProofError`.
 Standard: C2SP tlog-tiles.
 """
 
@@ -38,25 +38,25 @@ class Tile:
 
     @property
     def path(self) -> str:
-        """Where it is served."""
+        """The path under which the tile is served."""
         return f"tile/{self.level}/{_numbered(self.index, self.width)}"
 
     @property
     def entries_path(self) -> str:
-        """Where the leaves of a tile of level 0 are served."""
+        """The path under which the leaves of a tile of level 0 are served."""
         return f"tile/entries/{_numbered(self.index, self.width)}"
 
 
 @dataclass(frozen=True, slots=True)
 class TileRow:
-    """A tile and its hashes, one after the other."""
+    """A tile and its concatenated hashes."""
 
     tile: Tile
     hashes: bytes
 
 
 FetchTiles = Callable[[Sequence[Tile]], Sequence[bytes]]
-"""Returns the hashes of each tile. A wider version of the same tile does as well."""
+"""Returns the hashes of each tile. It may return a wider version of the same tile."""
 
 
 def partial_width(level: int, size: int) -> int:
@@ -95,25 +95,25 @@ def decode_entries(bundle: bytes, width: int) -> list[bytes]:
         at = start + int.from_bytes(bundle[at:start], "big")
         entries.append(bundle[start:at])
     if at != len(bundle) or len(entries) != width:
-        raise ProofError(f"an entry bundle of {width} leaves is cut off or has leaves too many")
+        raise ProofError(f"an entry bundle of {width} leaves is truncated or has too many leaves")
     return entries
 
 
 class TileBuilder:
-    """Appends leaves to a tree of which it knows the partial tiles alone. Not for use by several threads at once."""
+    """Appends leaves to a tree of which it knows only the partial tiles. Not thread-safe."""
 
     def __init__(self, size: int = 0, edge: Mapping[int, bytes] | None = None) -> None:
-        """size: leaves so far. edge: by level, the hashes of the partial tile, where the tree has one.
+        """size: leaves so far. edge: by level, the hashes of the partial tile, if the tree has one.
 
-        Raises ProofError when the two do not fit each other.
+        Raises ProofError when size and edge do not match.
         """
         edge = edge or {}
         if size < 0 or any(level not in levels(size) for level in edge):
-            raise ProofError("partial tiles of levels that the tree does not have")
+            raise ProofError("there is a partial tile of a level that the tree does not have")
         for level in levels(size):
             if len(edge.get(level, b"")) != partial_width(level, size) * HASH_SIZE:
                 raise ProofError(
-                    f"the partial tile of level {level} does not have the width of a tree of {size} leaves"
+                    f"the partial tile of level {level} does not have the width that a tree of {size} leaves needs"
                 )
         self._size = size
         self._edge = [bytearray(edge.get(level, b"")) for level in levels(size)]
@@ -125,11 +125,11 @@ class TileBuilder:
 
     @property
     def edge(self) -> dict[int, bytes]:
-        """What `TileBuilder(size, edge)` takes to go on from here."""
+        """The partial tiles from which `TileBuilder(size, edge)` continues this tree."""
         return {level: bytes(hashes) for level, hashes in enumerate(self._edge) if hashes}
 
     def append(self, leaf_hashes: Iterable[bytes]) -> list[TileRow]:
-        """Add the hashes of the next leaves; return each tile that changed, full or partial, in its last state."""
+        """Add the hashes of the next leaves; return each tile that changed, full or partial, as it is now."""
         before = self._size
         rows = self.complete(leaf_hashes)
         changed = (level for level in levels(self._size) if self._size >> TILE_HEIGHT * level != _count(level, before))
@@ -194,17 +194,17 @@ class TileHashes:
         self._fetch = fetch
 
     def subtrees(self, nodes: Sequence[Node]) -> Sequence[bytes]:
-        """Return the hash of each node. Raises ProofError when a tile is shorter than its place asks for."""
+        """Return the hash of each node. Raises ProofError when a tile has too few hashes."""
         places = [self._place(node) for node in nodes]
         tiles = sorted({tile for tile, _, _ in places})
         found = dict(zip(tiles, self._fetch(tiles) if tiles else (), strict=True))
         for tile, hashes in found.items():
             if len(hashes) < tile.width * HASH_SIZE:
-                raise ProofError(f"{tile.path} is cut off")
+                raise ProofError(f"{tile.path} is truncated")
         return [tile_root(found[tile][start * HASH_SIZE : stop * HASH_SIZE]) for tile, start, stop in places]
 
     def _place(self, node: Node) -> tuple[Tile, int, int]:
-        """Return the tile that a node is in, and from which of its hashes to which."""
+        """Return the tile that a node is in, and the first and last of its hashes there."""
         level, within = divmod(node.height, TILE_HEIGHT)
         first = node.index << within
         index, start = divmod(first, TILE_WIDTH)
@@ -217,7 +217,7 @@ class TileHashes:
 
 
 def tile_root(hashes: bytes) -> bytes:
-    """Return the root over a number of hashes that is a power of two, as in a full tile."""
+    """Return the root over hashes whose number is a power of two, as in a full tile."""
     while len(hashes) > HASH_SIZE:
         hashes = b"".join(
             [sha256(b"\x01" + hashes[at : at + 2 * HASH_SIZE]).digest() for at in range(0, len(hashes), 2 * HASH_SIZE)]
@@ -226,7 +226,7 @@ def tile_root(hashes: bytes) -> bytes:
 
 
 def _count(level: int, size: int) -> int:
-    """Return how many hashes a level has in all."""
+    """Return how many hashes a level has."""
     return size >> TILE_HEIGHT * level
 
 

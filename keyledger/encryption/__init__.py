@@ -1,1 +1,1 @@
-"""The encryption keys: sealing with them, knowing which nodes have them, replacing them."""
+"""The encryption keys: sealing with them, tracking which nodes have them, and rotating them."""

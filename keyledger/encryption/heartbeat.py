@@ -1,8 +1,8 @@
-"""Keeps a served application among the nodes that a rotation asks for their keys.
+"""Keeps a running service registered among the nodes whose keys a rotation checks.
 
-Promises: the node is known before it serves, as far as the database answers, and renewed every `BEAT_S` seconds; a
-failure is logged once and tried again; a node that ends in order is gone at once. Each beat is a moment to look at the
-others (`beat`): one whose next encryption key all of them know begins to seal with it.
+Promises: the node is registered before it serves, if the database answers, and renewed every `BEAT_S` seconds; a
+failure is logged once and tried again; a node that shuts down is unregistered at once. Each beat also looks at the
+other nodes (`beat`): once they all know its next encryption key, the node begins to seal with it.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ _log = logging.getLogger("keyledger.encryption.nodes")
 
 
 class Heartbeat:
-    """A task on the event loop."""
+    """Runs as a task on the event loop."""
 
     def __init__(self, beat: Callable[[], None], leave: Callable[[], None]) -> None:
-        """beat: tells that this node runs. leave: tells that it ends. Both may raise ServiceError."""
+        """beat: registers this node, or renews that. leave: unregisters it. Both may raise ServiceError."""
         self._tell = beat
         self._leave = leave
         self._ending = asyncio.Event()
@@ -27,19 +27,19 @@ class Heartbeat:
         self._failing = False
 
     async def start(self) -> None:
-        """Tell the others, then go on in the background."""
+        """Register this node, then keep renewing in the background."""
         await self._beat()
         self._task = asyncio.create_task(self._run(), name="heartbeat")
 
     async def stop(self) -> None:
-        """Tell the others that this service ends. Never in the middle of a beat, which would bring it back."""
+        """Unregister this node, after a beat in progress, which would register it again."""
         self._ending.set()
         if self._task is not None:
             await self._task
         try:
             await asyncio.to_thread(self._leave)
         except ServiceError:
-            _log.info("the end of this node could not be told; it will be forgotten soon")
+            _log.info("this node could not be unregistered; it expires soon")
 
     async def _run(self) -> None:
         while not await self._ends_within(BEAT_S):
@@ -58,5 +58,5 @@ class Heartbeat:
             self._failing = False
         except ServiceError as fault:
             if not self._failing:
-                _log.warning("this node cannot tell that it runs: %s", fault.code)
+                _log.warning("this node cannot renew its registration: %s", fault.code)
             self._failing = True

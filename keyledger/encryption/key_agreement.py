@@ -1,10 +1,10 @@
-"""Nodes on one database open what the others seal: what a start makes sure of before it seals anything.
+"""Ensures, before a node seals anything, that all nodes on one database can open what the others seal.
 
-Promises: a node whose primary key another live node does not know, or that does not know another's, never begins to
-serve. It waits for as long as the row of a node that is gone may stay, says for whom, and goes on as soon as that node
-ends or gets the key; nodes with the same keys never wait for each other, and one that waits stands in nobody's way.
-That it agrees and that the others see it is one step, so that of two that begin at once the second finds the first.
-Rows are believed as they are: whoever can write them can stop a start, and nothing else.
+Promises: a node does not start to serve if another live node does not know its primary key, or it does not know the
+other's. It waits as long as the row of a node that is gone can remain, logs for which node, and starts as soon as that
+node ends or gets the key. Nodes with the same keys never wait for each other, and a waiting node blocks no other.
+Checking and registering are one step, so of two nodes that start at once the second sees the first.
+Rows are trusted: write access to them can prevent a start, but do nothing else.
 """
 
 import logging
@@ -28,22 +28,22 @@ def require_agreement(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until each live node knows the primary key of this one, and the other way round; then be one of them.
+    """Wait until this node and every live node know each other's primary key, then register this node.
 
-    Raises StartError when they still do not after `PATIENCE_S` seconds, StoreUnavailableError.
+    Raises StartError if they still do not after `PATIENCE_S` seconds, and StoreUnavailableError.
     """
     deadline, told = clock() + PATIENCE_S, list[str]()
     while found := _join(presence, keyring):
         if clock() >= deadline:
-            raise StartError(f"{'; '.join(found)}. Give every node both keys, or stop the one that lacks one")
+            raise StartError(f"{'; '.join(found)}. Give every node both keys, or stop the node that lacks one")
         if found != told:
-            _log.warning("waits for up to %.0f s: %s", deadline - clock(), "; ".join(found))
+            _log.warning("waiting for up to %.0f s: %s", deadline - clock(), "; ".join(found))
             told = found
         pause(LOOK_S)
 
 
 def _join(presence: Presence, keyring: Keyring) -> list[str]:
-    """Be a node among the others, or return why not."""
+    """Register this node, or return why it cannot be."""
     found: list[str] = []
 
     def decide(others: Sequence[Node]) -> Keyring | None:
@@ -56,7 +56,7 @@ def _join(presence: Presence, keyring: Keyring) -> list[str]:
 
 
 def disagreements(nodes: Sequence[Node], keyring: Keyring) -> list[str]:
-    """Return, for people, why these nodes and one with this ring could not open what one another seals."""
+    """Return, as texts, why these nodes and one with this ring could not open what each other seals."""
     mine = keyring.primary_id
     unknown_there = [f"the node {one.name} does not know the key {mine}" for one in nodes if mine not in one.key_ids]
     unknown_here: Sequence[str] = [

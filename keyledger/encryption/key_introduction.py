@@ -1,6 +1,6 @@
-"""Writes into the log which encryption keys a service starts with, so that auditors see when each came.
+"""Logs the encryption keys that a service starts with, so that auditors see when each was introduced.
 
-Promises: each key is introduced once, however many services start at the same moment.
+Promises: each key is introduced once, however many services start at the same time.
 """
 
 from domain.errors import VersionConflictError
@@ -19,14 +19,14 @@ def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: C
     """
     for last_try in (False,) * (_TRIES - 1) + (True,):
         known = replay(log.stream(KEYRING_STREAM))
-        # The primary last: the ring's older keys came before it.
+        # The primary key last: the older keys came before it.
         ordered = sorted(keyring.key_ids, key=lambda key_id: (key_id == keyring.primary_id, key_id))
         events = introduce(known, ordered, meta, clock(), keyring.primary_id)
         if not events:
             return
         try:
             log.append(events)
-        except VersionConflictError:  # another service was faster, probably with the same keys: look again
+        except VersionConflictError:  # another service was faster, probably with the same keys: read again
             if last_try:
                 raise
         else:

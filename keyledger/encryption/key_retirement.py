@@ -1,9 +1,9 @@
 """Retirement: the recorded decision that an encryption key may be destroyed.
 
-Promises: a key is retired only after a verification that nothing live needs it, and after what stands against it was
-looked at once more; the event says how many secrets of history become unreadable with it.
-Refuses: with every reason at once, a key that is the primary of this or of a running service, one that the log does not
-know or that is retired already, any key while a rotation runs.
+Promises: a key is retired only after verifying that nothing live needs it, and after checking all obstacles once more;
+the event records how many past secrets become unreadable with it.
+Refuses, with all reasons at once: the primary key of this or of a running service, a key that the log does not know or
+that is already retired, and any key while a rotation runs.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from projections.database.connections import BoundedConnection
 
 @dataclass(frozen=True, slots=True)
 class RetirementPlan:
-    """A key that passed every check. unrecoverable: secrets in history that only it opens."""
+    """A key that passed every check. unrecoverable: the number of past secrets that only this key opens."""
 
     key_id: str
     unrecoverable: int
 
 
 class Retirer:
-    """Retires encryption keys: `plan`, show it to somebody, `carry_out`."""
+    """Retires encryption keys: call `plan`, let an operator confirm it, call `carry_out`."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Retirer:
         statuses: KeyStatuses,
         clock: Clock,
     ) -> None:
-        """alone: a ring that holds the primary key and nothing else."""
+        """alone: a ring with only the primary key."""
         self._dsn = dsn
         self._pool = pool
         self._log = log
@@ -53,9 +53,9 @@ class Retirer:
         self._clock = clock
 
     def plan(self, key_id: str, watch: Watch) -> RetirementPlan:
-        """Check everything, which takes a while.
+        """Check everything, which takes time.
 
-        Raises ConflictError with all reasons, StoreUnavailableError.
+        Raises ConflictError with all reasons, and StoreUnavailableError.
         """
         status = self._status(key_id)
         reasons = [*self._obstacles(key_id), *verify(self._dsn, self._pool, self._alone, watch).reasons]
@@ -64,9 +64,9 @@ class Retirer:
         return RetirementPlan(key_id, status.superseded if status else 0)
 
     def carry_out(self, plan: RetirementPlan, meta: CommandMeta) -> EncryptionKeyRetired:
-        """Record it.
+        """Record the retirement.
 
-        Raises ConflictError when something changed since the plan was made, StoreUnavailableError.
+        Raises ConflictError if something changed since the plan was made, and StoreUnavailableError.
         """
         status = self._status(plan.key_id)
         reasons = self._obstacles(plan.key_id)

@@ -1,8 +1,8 @@
-"""What each encryption key still does, counted from the log and the views: the answer to "may the old key go?".
+"""Reports what each encryption key is still needed for, counted from the log and the projections.
 
-Promises: a key that opens a live credential, or under which a running service still seals, is never called safe to
-remove; every key that the log, the ring or a live credential names is listed. Nothing is decrypted.
-Refuses: to show a key id that has not the form of one: whoever edits a row may have written anything there.
+Promises: a key that a live credential needs, or that a running service still seals with, is never reported as safe to
+remove; every key in the log, in the ring or of a live credential is listed. Nothing is decrypted.
+Refuses: to show a malformed key id, because an edited row may hold anything.
 """
 
 import re
@@ -24,7 +24,7 @@ MALFORMED = "malformed"
 _KEY_ID = re.compile("k[0-9a-f]{10}")
 _ORDER = (KeyState.PRIMARY, KeyState.PREVIOUS, KeyState.MISSING, KeyState.RETIRED)
 
-# One statement, so one snapshot: a rotation that runs beside it cannot make the difference of the two counts wrong.
+# One statement, so one snapshot: a concurrent rotation cannot falsify the difference of the two counts.
 _COUNTS = """
 SELECT key_id, sum(live)::bigint AS live, sum(sealed)::bigint AS sealed
   FROM (SELECT key_id, count(*) AS live, 0 AS sealed FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id
@@ -37,24 +37,24 @@ SELECT key_id, sum(live)::bigint AS live, sum(sealed)::bigint AS sealed
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """How often a key was used. sealed: in the whole history, live ones included."""
+    """How often a key was used. sealed: in the whole history, including live credentials."""
 
     live: int = 0
     sealed: int = 0
 
     @property
     def superseded(self) -> int:
-        """Secrets of history that are not in use; a row that somebody edited cannot make it negative."""
+        """The number of past secrets no longer in use; an edited row cannot make it negative."""
         return max(0, self.sealed - self.live)
 
 
 class KeyStatuses:
-    """Tells the state of every encryption key, as one service with its ring sees it."""
+    """Reports the state of every encryption key, from the view of one service and its ring."""
 
     def __init__(
         self, pool: ConnectionPool[BoundedConnection], log: StreamLog, keyring: Keyring, follower: CatchUp
     ) -> None:
-        """follower: of the audit trail, which holds the history that is counted."""
+        """follower: updates the audit trail, from which the history is counted."""
         self._pool = pool
         self._log = log
         self._keyring = keyring

@@ -1,8 +1,8 @@
-"""Verification: the proof that only the primary encryption key is needed any more.
+"""Verifies that no encryption key but the primary one is needed any more.
 
-Three things have to hold: no live credential is sealed under another key; each one opens with a ring that holds the
-primary key alone; both views equal their replay from the log, so that the list of live credentials is the whole one.
-Promises: nothing is changed; no plaintext outlives the look at it; faults are named by tenant and provider.
+Three things must hold: no live credential is sealed under another key; each opens with a ring of only the primary key;
+both projections equal their replay from the log, so that the list of live credentials is complete.
+Promises: nothing is changed; no plaintext is kept after its check; errors are reported by tenant and provider.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ from projections.replay.replaying import PROJECTIONS, ReplayResult, compare
 BATCH = 500
 SHOWN_FAULTS = 100
 _NO_KEY = ""
-"""No credential is sealed under it: "those under other keys" are then all."""
+"""No credential is sealed under this key id, so all of them are "under other keys"."""
 
 Watch = Callable[[str, int, int], None]
-"""Told which step it is, and how many of how many are done."""
+"""watch(step, done, total): called as each step proceeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. on_other_keys: part of those that do not open. `unopened` lists the first `SHOWN_FAULTS`."""
+    """The result. on_other_keys: included in those that do not open. unopened: the first `SHOWN_FAULTS` of those."""
 
     key_id: str
     live: int
@@ -46,7 +46,7 @@ class Verification:
 
     @property
     def reasons(self) -> Sequence[str]:
-        """What does not hold, for people."""
+        """A text for each condition that does not hold."""
         broken = self.unopened_count - self.on_other_keys
         told = (
             (self.on_other_keys, f"live credentials are sealed under other keys: {self.on_other_keys}"),
@@ -60,10 +60,10 @@ class Verification:
 
 
 def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> Verification:
-    """Look at every live credential and replay both views beside the live ones.
+    """Check every live credential, and compare both projections with their replay.
 
-    alone: a ring that holds the primary key and nothing else. Raises StoreUnavailableError, CredentialIntegrityError,
-    and what `projections.replay.replaying.compare` raises.
+    alone: a ring with only the primary key. Raises StoreUnavailableError, CredentialIntegrityError, and what
+    `projections.replay.replaying.compare` raises.
     """
     live, others, faults = _open_all(pool, alone, watch)
     views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in PROJECTIONS]

@@ -1,17 +1,17 @@
-"""The encryption keys, and the only use of cryptography on secrets: seal, open, bind.
+"""The encryption keys; the only module that encrypts and decrypts secrets.
 
     token    "enc:fernet:v1:" + Fernet(ENCRYPTION_KEY).encrypt(api_key)
     key_id   "k" + 10 hexadecimal digits of HKDF-SHA256(raw key, info="keyledger/v1/key-id")
     binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
-             parts, each behind its length as four bytes: tenant_id, provider, stream id, version,
+             parts, each preceded by its length, four bytes: tenant_id, provider, stream id, version,
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
     fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
              HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
 
-Promises: a token opens only under the key its key id names, and only in the place it was sealed for. The binding is
-checked, in constant time, before anything is decrypted. A fingerprint compares keys within one encryption key only: it
-finds the same key at two tenants, and without the encryption key nobody can try keys against it.
-Refuses: guessing among keys, a missing or foreign binding, an unknown prefix. Errors carry the key id and a code.
+Promises: a token opens only under the key of its key id, and only in the place for which it was sealed. The binding is
+checked, in constant time, before anything is decrypted. Fingerprints are comparable only under one encryption key: they
+reveal that two tenants use the same API key, and cannot be brute-forced without the encryption key.
+Refuses: to try other keys, a missing or wrong binding, an unknown prefix. Errors carry the key id and a code.
 Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
 """
 
@@ -40,18 +40,18 @@ def generate_encryption_key() -> Secret:
 
 
 class EncryptionKey:
-    """One Fernet key with what is derived from it. Shows its key id, nothing else."""
+    """One Fernet key and the values derived from it. Its repr shows only the key id."""
 
     __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "key_id")
 
     def __init__(self, key: Secret) -> None:
-        """key: 32 bytes in url-safe base64. Raises ValueError, without the value, when it is not that."""
+        """key: 32 bytes in url-safe base64. Raises ValueError, without the value, for anything else."""
         try:
             raw = base64.urlsafe_b64decode(key.reveal().encode())
             self._fernet = Fernet(key.reveal().encode())
         except ValueError:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
-        # Never finished themselves, only copies of them.
+        # These are never finalised, only copies of them.
         self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
         self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
@@ -91,7 +91,7 @@ class EncryptionKey:
 
 
 class Keyring:
-    """The primary key, which seals, and the previous ones, which only open. Implements `Sealer`."""
+    """The primary key, which seals and opens, and previous keys, which only open. Implements `Sealer`."""
 
     def __init__(self, primary: Secret, previous: Iterable[Secret] = ()) -> None:
         """Raises ValueError for a key that is not a Fernet key."""
@@ -100,7 +100,7 @@ class Keyring:
 
     @property
     def primary_id(self) -> str:
-        """The key id that new tokens carry."""
+        """The key id of new tokens."""
         return self._primary.key_id
 
     @property
@@ -116,13 +116,13 @@ class Keyring:
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         """Return the plaintext.
 
-        Raises UnreadableCredentialError when the ring lacks the key or the token does not open,
-        CredentialIntegrityError when the token was not sealed for this place.
+        Raises UnreadableCredentialError if the ring lacks the key or the token does not open, and
+        CredentialIntegrityError if the token was not sealed for this place.
         """
         return self._checked(sealed, context).decrypt(sealed.token)
 
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
-        """Raise as `open` does, without decrypting. A binding that holds was made together with its token."""
+        """Raise as `open` does, without decrypting. A correct binding proves that its token was made with it."""
         self._checked(sealed, context)
 
     def fingerprint(self, secret: Secret) -> str:
@@ -142,7 +142,7 @@ class Keyring:
 
 
 class NoKeyring:
-    """The sealer of a service without an encryption key: it opens nothing and seals nothing."""
+    """The sealer of a service without an encryption key: it can neither seal nor open."""
 
     primary_id = "none"
 
@@ -170,19 +170,19 @@ def _framed(part: str) -> bytes:
 
 @lru_cache(1024)
 def _place(tenant_id: str, provider: str, stream: UUID) -> bytes:
-    """Return the framed parts that all versions of a credential share: one is opened just before the next is sealed."""
+    """Return the framed parts common to all versions of a credential: one is opened just before the next is sealed."""
     return _framed(tenant_id) + _framed(provider) + _framed(str(stream))
 
 
 @lru_cache(1024)
 def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> bytes:
-    """Return the framed canonical JSON of the settings. Most credentials share theirs with many others."""
+    """Return the framed canonical JSON of the settings, which many credentials share."""
     settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
     return _framed(json.dumps(settings, sort_keys=True, separators=(",", ":")))
 
 
 def _shown(key_id: str) -> str:
-    """Return a stored key id when it has the form of one: a row that was tampered with may hold anything."""
+    """Return a stored key id if it is well formed: a row that was tampered with may hold anything."""
     well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])
     return key_id if well_formed else "malformed"
 

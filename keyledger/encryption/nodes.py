@@ -1,10 +1,9 @@
-"""Which services run on the database, and which encryption keys they know.
+"""The services that run on the database, and the encryption keys that each knows.
 
-Promises: a service that runs has renewed its row within `LIVE_S` seconds; a rotation can therefore see a node that
-would not be able to read what it writes. A service without tenant credentials is known, too, as one without keys: no
-rotation waits for it, but a restore does. Two nodes never decide at once which keys they work with (`settle`). Rows of
-services that ended disappear by themselves; one that was killed on the machine of whoever looks is known to be gone at
-once, elsewhere after `LIVE_S` seconds.
+Promises: a running service has renewed its row within the last `LIVE_S` seconds, so a rotation sees every node that
+could not open what it seals. A service without tenant credentials is listed without keys: a rotation ignores it, a
+restore does not. Two nodes never choose their keys at the same time (`settle`). Rows of services that ended are
+removed. A service that was killed counts as gone at once on its own machine, and elsewhere after `LIVE_S` seconds.
 """
 
 import os
@@ -23,12 +22,12 @@ from projections.database.connections import BoundedConnection, Row, unavailable
 BEAT_S = 10.0
 """Seconds between two renewals."""
 LIVE_S = 30
-"""Seconds after which a node that was not renewed counts as gone."""
+"""Seconds without renewal after which a node counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One running service. `name`: host and process number. `version`: of the program, "" where that told none.
+    """One running service. name: host and process number. version: of the program, "" if unknown.
 
     primary_id: "" for a service without keys.
     """
@@ -40,14 +39,14 @@ class Node:
 
 
 class Presence:
-    """Tells the others that this service runs."""
+    """Registers this service as running."""
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._pool = pool
         self._id = uuid4()
 
     def beat(self, keyring: Keyring | None) -> None:
-        """Renew this service's row with the keys it knows, and forget those that ended.
+        """Renew this service's row with the keys it knows, and delete rows that expired.
 
         Raises StoreUnavailableError.
         """
@@ -56,9 +55,9 @@ class Presence:
             connection.execute("DELETE FROM nodes WHERE seen_at < now() - make_interval(secs => %s)", [10 * LIVE_S])
 
     def settle(self, decide: Callable[[Sequence[Node]], Keyring | None]) -> None:
-        """Tell the others of the ring that is decided from what they know; no other node decides meanwhile.
+        """Register this service with the ring that `decide` chooses; no other node decides meanwhile.
 
-        decide: gets the other services that run now; None, or what it raises, tells nothing. Raises
+        decide: called with the other running services; if it returns None or raises, nothing is registered. Raises
         StoreUnavailableError.
         """
         with unavailable(), self._pool.connection() as connection, connection.transaction():
@@ -85,22 +84,22 @@ class Presence:
         )
 
     def others(self) -> Sequence[Node]:
-        """Return the other services that run now. Raises StoreUnavailableError."""
+        """Return the other running services. Raises StoreUnavailableError."""
         return live_nodes(self._pool, apart_from=self._id)
 
     def leave(self) -> None:
-        """Take this service's row away: it ends in order. Raises StoreUnavailableError."""
+        """Delete this service's row, because it shuts down. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute("DELETE FROM nodes WHERE node_id = %s", [self._id])
 
 
 def live_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
-    """Return the services with keys that run now, apart from one. Raises StoreUnavailableError."""
+    """Return the running services that have keys, apart from one. Raises StoreUnavailableError."""
     return _with_keys(running_nodes(pool, apart_from))
 
 
 def running_nodes(pool: ConnectionPool[BoundedConnection], apart_from: UUID | None = None) -> Sequence[Node]:
-    """Return all services that run now, apart from one. Raises StoreUnavailableError."""
+    """Return all running services, apart from one. Raises StoreUnavailableError."""
     with unavailable(), pool.connection() as connection:
         return _running(connection, apart_from)
 
@@ -111,7 +110,7 @@ def _with_keys(nodes: Sequence[Node]) -> Sequence[Node]:
 
 def _running(connection: BoundedConnection, apart_from: UUID | None) -> Sequence[Node]:
     rows: Sequence[Row] = connection.execute(
-        # Not now(): a decision may have waited for another, whose row is newer than its own beginning.
+        # Not now(): this transaction may have waited for another, whose row is newer than its own start.
         "SELECT name, process, primary_key_id, key_ids, version FROM nodes"
         " WHERE seen_at > clock_timestamp() - make_interval(secs => %s) AND node_id IS DISTINCT FROM %s ORDER BY name",
         [LIVE_S, apart_from],
@@ -124,9 +123,9 @@ def _running(connection: BoundedConnection, apart_from: UUID | None) -> Sequence
 
 
 def _process(number: int) -> str:
-    """Name a process so that no other one, on any machine or in any container, has the same name; "" where unknown.
+    """Return a name that no other process on any machine or in any container has; "" if unknown.
 
-    The kernel's boot, the namespace of process numbers, the number, and when it started (Linux, proc(5)).
+    It consists of the kernel's boot id, the PID namespace, the PID and the start time (Linux, proc(5)).
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -137,7 +136,7 @@ def _process(number: int) -> str:
 
 
 def _is_known_to_be_gone(process: str) -> bool:
-    """Say whether a process ran where this one runs and does not run any more."""
+    """Return whether a process ran on this machine and does not run any more."""
     here, mine = process.split("/"), _process(os.getpid()).split("/")
     if len(here) != len(mine) or len(mine) < 2 or here[:2] != mine[:2]:
         return False

@@ -1,9 +1,9 @@
-"""Sealing anew what is under other keys, in batches: the work of a rotation, without its beginning and its end.
+"""Re-encrypts in batches what is sealed under other keys: the work of a rotation between its start and its end.
 
-Promises: nothing but the log is the progress: whoever seals may be killed at any point, and several may seal at once.
-Each credential's event expects the version it was read at: whoever sets or deletes meanwhile wins. A batch is one
-transaction. Bindings are checked before anything is decrypted, and a plaintext lives from there to its new token.
-Refuses: to guess. A credential that cannot be opened is reported and left as it is; the rest goes on.
+Promises: progress is recorded only in the log, so the process may be killed at any point, and several may work at once.
+Each event expects the version that was read, so a concurrent set or delete wins. A batch is one transaction. Bindings
+are checked before anything is decrypted, and a plaintext exists only until its new token.
+Refuses: to guess. A credential that cannot be opened is reported and left unchanged; the others continue.
 """
 
 import time
@@ -31,13 +31,13 @@ from projections.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection
 
 BATCH = 100
-"""Credentials for one transaction: nearly full speed, and other writers wait some milliseconds."""
+"""Credentials per transaction: nearly full speed, while other writers wait only some milliseconds."""
 _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What one batch came to. `again`: what could not be opened before is looked at anew, and counts anew."""
+    """The result of one batch. again: a new pass begins, so failures are counted from zero."""
 
     counts: RotationCounts = field(default_factory=RotationCounts)
     unopened: tuple[Unopened, ...] = ()
@@ -45,9 +45,9 @@ class Sealed:
 
 
 Sealing = Callable[[CommandMeta], Generator[Sealed, None, None]]
-"""Seals until nothing moves, and tells of each batch once it is stored. Closing it ends it before the next one.
+"""Re-encrypts until a pass changes nothing, and yields each batch once it is stored. Closing it stops before the next.
 
-The events carry the given command id, which names the whole rotation. Raises StoreUnavailableError.
+The events carry the given command id, which identifies the whole rotation. Raises StoreUnavailableError.
 """
 
 _Place = tuple[str, str]
@@ -55,7 +55,7 @@ _Place = tuple[str, str]
 
 @dataclass
 class _Batch:
-    """What was computed for one batch before it is written."""
+    """One batch, computed but not yet written."""
 
     events: list[CredentialEvent] = field(default_factory=list)
     unopened: list[Unopened] = field(default_factory=list)
@@ -64,7 +64,7 @@ class _Batch:
 
 
 class LocalSealing:
-    """Seals in this process. Implements `Sealing`."""
+    """Re-encrypts in this process. Implements `Sealing`."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class LocalSealing:
         rest: float = 0.0,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """rest: how long to leave the machine to others after each batch, in ratio to the time the batch took."""
+        """rest: how long to pause after each batch, as a multiple of the time that the batch took."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
@@ -84,7 +84,7 @@ class LocalSealing:
         self._pause = pause
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
-        """Seal until nothing moves."""
+        """Re-encrypt until a pass changes nothing."""
         moved = True
         while moved:
             moved = False
@@ -92,12 +92,12 @@ class LocalSealing:
                 done = self._write(batch, meta)
                 moved = moved or done.counts.reencrypted + done.counts.skipped > 0
                 yield done
-            # Services with the former primary may have sealed more meanwhile: go through again until nothing moves.
+            # Services with the former primary key may have sealed more meanwhile: repeat until nothing changes.
             if moved:
                 yield Sealed(again=True)
 
     def _batches(self, meta: CommandMeta) -> Iterator[_Batch]:
-        """Yield batches; the next one is computed while the last one is written, unless there is a rest to keep."""
+        """Yield batches; the next one is computed while the last one is written, unless there are pauses."""
         if self._rest:
             yield from self._batches_with_rests(meta)
             return
@@ -143,7 +143,7 @@ class LocalSealing:
             if batch.events:
                 self._log.append(batch.events)
         except VersionConflictError:
-            # Somebody was faster with one of them, so none was stored. Look at each again, on its own.
+            # One of them was changed meanwhile, so none was stored. Try each again on its own.
             results = [self._one(event.tenant_id, event.provider, meta) for event in batch.events]
             done = sum(result is True for result in results)
             skipped += sum(result is False for result in results)
@@ -151,7 +151,7 @@ class LocalSealing:
         return Sealed(RotationCounts(done, skipped, len(unopened)), tuple(unopened))
 
     def _one(self, tenant_id: str, provider: str, meta: CommandMeta) -> bool | Unopened:
-        """Seal one credential from the log. True: done. False: deleted or sealed by somebody else meanwhile."""
+        """Re-encrypt one credential from the log. True: done. False: deleted or re-encrypted by another meanwhile."""
         for _ in range(_TRIES):
             last = self._log.last(stream_id(tenant_id, provider))
             try:
@@ -166,4 +166,4 @@ class LocalSealing:
             except (CredentialIntegrityError, UnreadableCredentialError) as fault:
                 return Unopened(tenant_id, provider, fault.reason)
             return True
-        return False  # changed all the time; the next pass meets it again
+        return False  # it keeps changing; the next pass tries it again

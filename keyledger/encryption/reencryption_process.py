@@ -1,11 +1,11 @@
-"""Sealing in a process of its own, so that a service which rotates goes on answering.
+"""Re-encrypts in a process of its own, so that a service stays responsive during a rotation.
 
-Promises: the calls of tenants do not wait for the interpreter that seals, and the system prefers them to it. Opening
-and sealing happen in the same process; what comes back is counts, and the places and reasons of what could not be
-opened. Keys and the database's address reach it through a pipe, never on its command line, in its environment or in a
-file. Each batch waits for a word from whoever asked, so a process that nobody waits for ends after its batch; Ctrl-C
-reaches only the one that asked. A process that is lost, or silent for `PATIENCE_S`, ends the rotation with
-`ProcessError`; what was sealed until then is in the log, and the next rotation goes on from there.
+Promises: tenants' calls do not wait for the interpreter that re-encrypts, and the system prefers them to it. Opening
+and sealing happen in the same process; it returns only counts, and the places and reasons of what could not be opened.
+Keys and the database's address reach it through a pipe, never on its command line, in its environment or in a file.
+After each batch it waits for its parent to confirm, so it ends after its batch if the parent is gone; Ctrl-C reaches
+only the parent. A process that dies, or is silent for `PATIENCE_S`, ends the rotation with `ProcessError`; what was
+re-encrypted until then is in the log, and the next rotation continues from there.
 """
 
 import json
@@ -30,16 +30,16 @@ from keyledger.log.event_store import CredentialLog
 from projections.database.connections import open_pool
 
 GIVES_WAY = 10
-"""How much lower than its service the process stands with the scheduler, as in `nice`."""
+"""How much lower the scheduling priority of the process is than that of its service, as in `nice`."""
 REST = 1.0
-"""Half of the time is left to others."""
+"""Pauses as long as it works, so half of the time is left to others."""
 PATIENCE_S = 60
-"""Seconds without a word after which the process is given up: far longer than a batch beside any load."""
+"""Seconds without a message after which the process is given up: far more than a batch takes under any load."""
 _GO_ON = b"go on"
 
 
 class ReencryptionProcess:
-    """Seals in a process of its own for as long as one rotation takes. Implements `Sealing`."""
+    """Re-encrypts in a process of its own, one for each rotation. Implements `Sealing`."""
 
     def __init__(self, dsn: str, primary: Secret, previous: Sequence[Secret], rest: float = REST) -> None:
         """dsn: a libpq URL or parameter list. rest: as in `LocalSealing`."""
@@ -48,7 +48,7 @@ class ReencryptionProcess:
         self._rest = rest
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
-        """Seal until nothing moves. Raises StoreUnavailableError, ProcessError."""
+        """Re-encrypt until a pass changes nothing. Raises StoreUnavailableError, ProcessError."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), name="sealing", daemon=True)
@@ -61,7 +61,7 @@ class ReencryptionProcess:
                     yield told
                     _send(ours, _GO_ON)
             except (EOFError, OSError):
-                raise ProcessError("it ended without a word") from None
+                raise ProcessError("the re-encryption process ended unexpectedly") from None
             finally:
                 ours.close()
                 _end(process)
@@ -88,7 +88,7 @@ def _send(connection: Connection, message: bytes) -> None:
 
 
 def _received(connection: Connection) -> Sealed | None:
-    """Return what a batch came to, None at the end. Raises EOFError, OSError, and what the process met with."""
+    """Return the result of a batch, None at the end. Raises EOFError, OSError, and the error of the process."""
     if not connection.poll(PATIENCE_S):
         raise EOFError
     message = json.loads(connection.recv_bytes())
@@ -115,17 +115,17 @@ def _tell(connection: Connection, done: Sealed | None = None, *, fault: str = ""
 
 
 def _serve(asked_by: Connection) -> None:
-    """Carry out one order. What runs in the process."""
+    """Carry out one order. The main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable()  # whoever asked tells what happened, in the form its log has
+    logging.disable()  # the parent logs what happened, in its own format
     os.nice(GIVES_WAY)
     try:
         _carry_out(asked_by)
     except (EOFError, OSError):
-        return  # nobody waits any more
+        return  # the parent is gone
     except StoreUnavailableError as fault:
         _tell(asked_by, fault=fault.code)
-    except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is told
+    except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is sent
         _tell(asked_by, fault=type(fault).__name__)
 
 

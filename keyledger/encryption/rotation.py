@@ -1,10 +1,10 @@
-"""Rotation: every live credential sealed under the primary key, while everything else goes on.
+"""Rotation: re-encrypts every live credential under the primary key, while the service keeps working.
 
-Promises: nothing but the log is the progress. The work list is what is still under another key, so a rotation that was
-killed at any point is run again and ends with the same result; several at once do no harm. How a batch is sealed and
-stored: `keyledger.encryption.reencryption`. Every event of a rotation carries the rotation's id as its command id.
+Promises: progress is recorded only in the log. The work list is what is still under another key, so a rotation that was
+killed at any point can be run again with the same result; several at once do no harm. Each event of a rotation carries
+the rotation's id as its command id. Batches are described in `keyledger.encryption.reencryption`.
 Refuses: to start while a running service does not know the primary key. A credential that cannot be opened is reported
-and left as it is; the rest goes on.
+and left unchanged; the others continue.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ SHOWN_UNOPENED = 100
 
 @dataclass(frozen=True, slots=True)
 class RotationPlan:
-    """What a rotation would do. `obstacles` say why it may not start."""
+    """A rotation before it starts. credentials: how many it would re-encrypt. obstacles: why it cannot start."""
 
     key_id: str
     credentials: int
@@ -48,7 +48,7 @@ class RotationPlan:
 
 @dataclass(frozen=True, slots=True)
 class RotationProgress:
-    """Where a rotation is. `unopened` lists the first `SHOWN_UNOPENED` of those that failed."""
+    """How far a rotation is. unopened: the first `SHOWN_UNOPENED` credentials that failed."""
 
     rotation_id: str
     key_id: str
@@ -58,13 +58,13 @@ class RotationProgress:
 
 
 Watch = Callable[[RotationProgress], bool]
-"""Told of each batch; answers whether to go on."""
+"""Called after each batch; returns whether to continue."""
 
 E = TypeVar("E", bound=Event)
 
 
 class Rotator:
-    """Seals live credentials under the primary key of a ring."""
+    """Re-encrypts live credentials under the primary key of a ring."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Rotator:
         clock: Clock,
         sealing: Sealing | None = None,
     ) -> None:
-        """sealing: who seals; this process, as fast as it can, unless said otherwise."""
+        """sealing: does the work; by default this process, at full speed."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
@@ -82,7 +82,7 @@ class Rotator:
         self._sealing = sealing or LocalSealing(pool, log, keyring, clock)
 
     def plan(self) -> RotationPlan:
-        """Say what a rotation would do. Raises StoreUnavailableError."""
+        """Return what a rotation would do. Raises StoreUnavailableError."""
         primary = self._keyring.primary_id
         behind = [node.name for node in live_nodes(self._pool) if primary not in node.key_ids]
         obstacles = tuple(f"the service {name} does not know the key {primary}" for name in behind)
@@ -98,8 +98,8 @@ class Rotator:
         if plan.obstacles:
             raise ConflictError(
                 ErrorCode.ROTATION_REFUSED,
-                f"The rotation may not start: {'; '.join(plan.obstacles)}."
-                " Give it the key, with keyledger keys add-next and keyledger reload, or stop it.",
+                f"The rotation cannot start: {'; '.join(plan.obstacles)}."
+                " Give that service the key with keyledger keys add-next and keyledger reload, or stop it.",
             )
         rotation_id = str(uuid4())
 
@@ -109,9 +109,9 @@ class Rotator:
         return append_to_keyring(self._log, started)
 
     def run(self, begun: KeyRotationStarted, meta: CommandMeta, watch: Watch) -> RotationProgress:
-        """Carry out a rotation that began, until nothing is left or `watch` says stop.
+        """Carry out a rotation that began, until nothing is left or `watch` returns False.
 
-        Raises StoreUnavailableError and what the sealing raises; what was sealed until then stays.
+        Raises StoreUnavailableError and what the sealing raises; what was re-encrypted until then stays.
         """
         progress = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
         if not watch(progress):
@@ -137,7 +137,7 @@ def _after(progress: RotationProgress, done: Sealed) -> RotationProgress:
 
 
 def append_to_keyring(log: StreamLog, decide_next: Callable[[Keys], E]) -> E:
-    """Append the event that is decided from the keyring's stream; decide again while others are faster."""
+    """Append the event decided from the keyring's stream; decide again when another event was appended meanwhile."""
     for _ in range(_TRIES - 1):
         event = decide_next(replay(log.stream(KEYRING_STREAM)))
         try:

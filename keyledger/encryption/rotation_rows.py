@@ -1,8 +1,8 @@
-"""What rotations tell those who watch them: one row for each, written by whoever runs it, read by any node.
+"""The status of rotations, visible to all nodes: one row for each, written by the process that runs it.
 
-Promises: a row says what its writer last said; one that is running but was not renewed for `SILENT_S` seconds reads as
-interrupted, so a rotation that was killed does not look alive for long. A row is talk, not progress: the progress is
-the log, and losing a row loses nothing.
+Promises: a row has the last status that its writer reported; a running one that was not renewed for `SILENT_S` seconds
+reads as interrupted, so a killed rotation does not look alive for long. Rows are for information only: progress is
+recorded in the log, and losing a row loses nothing.
 """
 
 import json
@@ -29,7 +29,7 @@ UPDATE key_rotations SET state = %(state)s, reencrypted = %(reencrypted)s, skipp
  WHERE rotation_id = %(rotation_id)s AND set_config('synchronous_commit', %(commit)s, true) IS NOT NULL
 RETURNING cancel_requested
 """
-"""What is said between batches does not wait for the disk: no batch waits for talk, and a crash ends it anyway."""
+"""Updates between batches do not wait for the disk: no batch has to wait, and a crash ends the rotation anyway."""
 _READ = """
 SELECT *, state = 'running' AND updated_at < now() - make_interval(secs => %(silent)s) AS silent FROM key_rotations
 """
@@ -42,13 +42,13 @@ class RotationRows:
         self._pool = pool
 
     def open(self, begun: KeyRotationStarted) -> bool:
-        """Note that a rotation began; say whether it was not noted before. Raises StoreUnavailableError."""
+        """Insert a row for a rotation that began; return whether there was none. Raises StoreUnavailableError."""
         values = [begun.rotation_id, begun.key_id, begun.actor, begun.credentials, begun.timestamp]
         with unavailable(), self._pool.connection() as connection:
             return connection.execute(_OPEN, values).rowcount == 1
 
     def write(self, progress: RotationProgress, state: RotationState) -> bool:
-        """Note where a rotation is; say whether somebody asked to cancel it. Raises StoreUnavailableError."""
+        """Update a rotation's status; return whether its cancellation was requested. Raises StoreUnavailableError."""
         values = {
             "rotation_id": progress.rotation_id,
             "state": state.value,
@@ -67,7 +67,7 @@ class RotationRows:
         return self._read("ORDER BY started_at DESC, rotation_id LIMIT %(shown)s", {"shown": SHOWN})
 
     def running(self) -> Sequence[RotationStatus]:
-        """Return the rotations that somebody runs now. Raises StoreUnavailableError."""
+        """Return the rotations that are running. Raises StoreUnavailableError."""
         found = self._read("WHERE state = 'running' ORDER BY started_at", {})
         return [one for one in found if one.state is RotationState.RUNNING]
 
@@ -79,7 +79,7 @@ class RotationRows:
         return found[0]
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
+        """Request a rotation to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
         statement = "UPDATE key_rotations SET cancel_requested = true WHERE rotation_id = %s AND state = 'running'"
         with unavailable(), self._pool.connection() as connection:
             connection.execute(statement, [rotation_id])

@@ -1,9 +1,9 @@
-"""Rotations of the encryption key that a running service carries out, one at a time, in a thread of its own.
+"""Rotations of the encryption key in a running service, one at a time, each in a thread of its own.
 
-Promises: what any node is asked about a rotation, it answers from the table all nodes share; a cancellation that any
-node takes is obeyed after the batch; a service that ends in order stops its rotation after the batch and says so. A
-service that is killed says nothing, and its rotation reads as interrupted soon. Either way the log is the progress:
-another rotation goes on where this one ended.
+Promises: every node reports on all rotations, from a shared table; a rotation can be cancelled on any node and stops
+after its batch; a service that shuts down stops its rotation after the batch and records that. The rotation of a
+service that is killed soon reads as interrupted. In each case the progress is in the log, and another rotation
+continues where this one ended.
 Refuses: a second rotation in this service while one runs.
 """
 
@@ -29,7 +29,7 @@ Tell = Callable[[RotationProgress], None]
 
 @dataclass
 class RecordedRun:
-    """One rotation whose every batch is noted in the table.
+    """One rotation, of which every batch is recorded in the table.
 
     `stop` may be set from anywhere, also from a signal handler: the rotation ends after its batch.
     """
@@ -42,9 +42,9 @@ class RecordedRun:
     def run(
         self, begun: KeyRotationStarted, meta: CommandMeta, tell: Tell = lambda progress: None
     ) -> tuple[RotationProgress, RotationState]:
-        """Carry the rotation out and return how it ended. `tell` hears of each batch.
+        """Carry the rotation out and return how it ended. tell: called after each batch.
 
-        Raises what `Rotator.run` raises, after noting the failure where the database still answers.
+        Raises what `Rotator.run` raises, after recording the failure if the database still answers.
         """
         last = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
 
@@ -71,12 +71,12 @@ class RecordedRun:
         try:
             self.records.write(last, RotationState.FAILED)
         except ServiceError:
-            _log.warning("the end of a rotation could not be noted; it will read as interrupted")
+            _log.warning("the failure of a rotation could not be recorded; it will read as interrupted")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyWork:
-    """What is done with the encryption keys themselves."""
+    """The operations on the encryption keys of one ring."""
 
     statuses: KeyStatuses
     rotator: Rotator
@@ -91,7 +91,7 @@ class RotationService:
         records: RotationRows,
         log: StreamLog,
     ) -> None:
-        """work: by the ring in force; a rotation ends with the one that it began with."""
+        """work: returns those of the ring in force; a rotation keeps the ring that it began with."""
         self._work = work
         self._records = records
         self._log = log
@@ -128,7 +128,7 @@ class RotationService:
         return self._records.one(rotation_id)
 
     def cancel(self, rotation_id: str) -> RotationStatus:
-        """Ask whoever runs it to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
+        """Request a rotation to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
         return self._records.cancel(rotation_id)
 
     def stop(self) -> None:
@@ -143,10 +143,8 @@ class RotationService:
         if self._thread is None or not self._thread.is_alive() or self._rotation_id is None:
             return
         if self._records.one(self._rotation_id).state in {RotationState.RUNNING, RotationState.INTERRUPTED}:
-            raise ConflictError(
-                ErrorCode.ROTATION_REFUSED, "The rotation may not start: this service runs one already."
-            )
-        self._thread.join()  # what is over may already be told, while its thread has a last step to take
+            raise ConflictError(ErrorCode.ROTATION_REFUSED, "The rotation cannot start: this service already runs one.")
+        self._thread.join()  # it is recorded as over, but its thread has a last step to take
 
     def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:
         started = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, KeyRotationStarted))
@@ -162,9 +160,9 @@ class RotationService:
                 _log.info("rotation %s %s", begun.rotation_id, state.value)
             except ServiceError as fault:
                 _log.error("rotation %s failed: %s", begun.rotation_id, fault.code)
-            except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is kept
+            except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is logged
                 _log.error("rotation %s failed: %s", begun.rotation_id, type(fault).__name__)
 
-        # Daemon: a process that ends without order must not wait for it; the log knows how far it came.
+        # Daemon: a process that ends abruptly must not wait for it; its progress is in the log.
         self._thread = threading.Thread(target=work, name="key-rotation", daemon=True)
         self._thread.start()

@@ -1,9 +1,9 @@
-"""Evidence for auditors: what the audit log holds, in folders that anybody can check offline.
+"""Evidence for auditors: the audit log, or a part of it, in folders that can be verified offline.
 
     FullBundleWriter     the whole log, as static tiles
     TenantBundleWriter   one tenant's records with their inclusion proofs
     verify_bundle        checks either kind, without service, database or `ENCRYPTION_KEY`
-    Witness              remembers the last checkpoint it saw and cosigns those that go on from it
+    Witness              remembers the last checkpoint it saw and cosigns those that extend it
 
 Nothing here imports the service: all it needs is `domain`, `keyledger.proofs.signing_keys` and
 `keyledger.log.durable_file`.

@@ -1,12 +1,12 @@
-"""The one error of evidence."""
+"""The error of evidence that does not hold."""
 
 
 class EvidenceError(Exception):
-    """The evidence does not show what it should, or would not if it were written.
+    """Evidence does not show what it should, or would not if it were written.
 
-    meaning: what follows. position: of the first record it concerns, from 1; None when it is not about one record.
-    In a store it also says in which part of it, and of which credential: log, tree, trail, current, bindings or
-    checkpoint.
+    meaning: what is wrong and what follows from that. position: of the first record concerned, from 1; None if it does
+    not concern one record. For a store also, part: log, tree, trail, current, bindings or checkpoint. tenant_id,
+    provider: of the credential concerned.
     """
 
     def __init__(

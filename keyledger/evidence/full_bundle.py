@@ -1,8 +1,8 @@
 """A full bundle: every record of the log as C2SP static tiles, written and read in one pass each.
 
-Promises: memory is bounded by one tile's records, however long the log; what is written verifies, or is not published;
-reading recomputes every hash and names the first record that is not the one in the tree.
-Refuses: records that are not those of the checkpoint. What the records say is not looked at here.
+Promises: memory is bounded by one tile's records, however long the log is; a bundle that would not verify is not
+published; reading recomputes every hash and names the first record that differs from the one in the tree.
+Refuses: records that are not those of the checkpoint. The contents of records are checked in `history`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,25 +27,25 @@ from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
 
 Progress = Callable[[int, int], None]
-"""Told how many records are done, and of how many."""
+"""progress(done, total): called with the number of records."""
 
 
 def silent(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 class FullBundleWriter:
     """Writes one full bundle."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: does not exist yet, or is empty."""
+        """folder: a new or empty one."""
         self._folder = folder
 
     def write(self, leaves: Iterable[bytes], checkpoint: bytes, progress: Progress = silent) -> None:
         """Write all leaves of the log, in order, under their signed checkpoint.
 
-        Raises ProofError; EvidenceError when the leaves are not those of the checkpoint;
-        ValueError for a leaf that is too long; OSError. Nothing is left behind then.
+        Raises ProofError for a malformed checkpoint, EvidenceError when the leaves are not those of the checkpoint,
+        ValueError for a leaf that is too long, and OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
         with layout.bundle_folder(self._folder) as draft:
@@ -54,12 +54,12 @@ class FullBundleWriter:
                 entries = list(islice(rest, tile.width))
                 if len(entries) < tile.width:
                     missing = tile.index * TILE_WIDTH + len(entries) + 1
-                    raise EvidenceError(f"there is none, but the checkpoint is over {signed.size} records.", missing)
+                    raise EvidenceError(f"it is missing, but the checkpoint covers {signed.size} records.", missing)
                 _write(draft / tile.entries_path, encode_entries(entries))
                 _write_rows(draft, builder.complete(map(leaf_hash, entries)))
                 progress(builder.size, signed.size)
             if next(rest, None) is not None:
-                raise EvidenceError("it is not under the checkpoint.", signed.size + 1)
+                raise EvidenceError("it is not covered by the checkpoint.", signed.size + 1)
             if builder.root() != signed.root:
                 raise EvidenceError("The records are not those that the checkpoint was signed over.")
             _write_rows(draft, builder.partial())
@@ -75,8 +75,8 @@ def recompute(
 ) -> int:
     """Recompute every tile and the root of a full bundle from its entries; return how many tiles there are.
 
-    older: a checkpoint that the tree has to go on from. look: is given each position and leaf, in order, once its hash
-    is the one in its tile. Raises EvidenceError, with the first position that is wrong where one can be named.
+    older: a checkpoint that the tree must extend. look: called with each position and leaf, in order, once the leaf's
+    hash has been compared with its tile. Raises EvidenceError, with the first wrong position if it can be determined.
     """
     builder, tiles = TileBuilder(), 0
     older_root = EMPTY_ROOT if older is not None and older.size == 0 else None
@@ -98,12 +98,12 @@ def recompute(
     if builder.root() != checkpoint.root:
         raise EvidenceError(
             "The records in this bundle, taken together, are not those that the checkpoint was signed over: at least"
-            " one was changed, removed or inserted, and the tiles were made to fit."
+            " one was changed, removed or inserted, and the tiles were recomputed to match."
         )
     if older is not None and older_root != older.root:
         raise EvidenceError(
             f"The first {older.size} records are not those of the older checkpoint: the log was rewritten since, and"
-            " signed anew."
+            " signed again."
         )
     return tiles
 
@@ -114,32 +114,31 @@ def tile_files(folder: Path, tiles: Iterable[Tile]) -> list[bytes]:
 
 
 def _tile_of_leaves(folder: Path, tile: Tile, first: int) -> tuple[list[bytes], list[bytes]]:
-    """Return the entries of a tile of level 0 and their hashes, which are those in the tile."""
+    """Return the entries of a tile of level 0 and their hashes, compared with those in the tile."""
     data = layout.read(folder, tile.entries_path, MAX_BUNDLE_SIZE, first + 1)
     try:
         entries = decode_entries(data, tile.width)
     except ProofError:
-        meaning = f"{tile.entries_path} does not hold {tile.width} records: some were removed, added or cut off."
+        meaning = f"{tile.entries_path} does not hold {tile.width} records: some were removed, added or truncated."
         raise EvidenceError(meaning, first + 1) from None
     hashes, kept = list(map(leaf_hash, entries)), _hashes(folder, tile)
     if b"".join(hashes) != kept:
         wrong = next(n for n, one in enumerate(hashes) if kept[n * HASH_SIZE : (n + 1) * HASH_SIZE] != one)
         raise EvidenceError(
-            f"it does not have the hash that stands for it in {tile.path}: the record was changed after it was signed,"
-            " or the tile was.",
+            f"its hash is not the one in {tile.path}: the record was changed after it was signed, or the tile was.",
             first + wrong + 1,
         )
     return entries, hashes
 
 
 def _compare(folder: Path, rows: Sequence[TileRow]) -> int:
-    """Compare tiles above level 0 with those in the bundle; return how many tiles were given, level 0 included."""
+    """Compare tiles above level 0 with those in the bundle; return the number of tiles, including level 0."""
     for row in rows:
         if row.tile.level and _hashes(folder, row.tile) != row.hashes:
             span = TILE_WIDTH ** (row.tile.level + 1)
             raise EvidenceError(
-                f"{row.tile.path} is not what the records from here on hash to: the tile was changed, or one of these"
-                " records together with the tile that it is in.",
+                f"{row.tile.path} does not match the hashes of the records from here on: the tile was changed, or"
+                " one of these records together with its own tile.",
                 row.tile.index * span + 1,
             )
     return len(rows)

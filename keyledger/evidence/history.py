@@ -1,13 +1,13 @@
-"""What the records say, one after the other: whether a log that works as it should could have written them.
+"""Checks whether a correctly working log could have written a sequence of records.
 
-Checked of every record      canonical form; positions without a gap; versions of each stream from 1 without a gap
+Checked for every record     canonical form; positions without a gap; versions of each stream from 1 without a gap
   of a credential            in the stream of its own tenant and provider; set first; re-encrypted and deleted only
-                             while there is one; after its deletion only set
-  of the encryption keys     introduced once until it is retired, and retired only then; a rotation starts towards a
-                             key in use, and ends once
-Noted, not a fault           time that goes back (clocks of several machines), types that are not interpreted
+                             while it exists; after its deletion only set
+  of the encryption keys     introduced once, then retired once; a rotation starts towards a key in use, and ends
+                             once
+Noted, but not an error      time that goes back (clocks of several machines), types that are not interpreted
 
-Promises: the same verdict for the same records, whoever asks; some 150 bytes of memory for each stream.
+Promises: the same records always get the same verdict; about 150 bytes of memory for each stream.
 """
 
 from collections import Counter
@@ -37,13 +37,13 @@ _stream_of = lru_cache(1 << 16)(stream_id)
 
 
 class History:
-    """The records of a log, or of one tenant, told in order. The first that cannot be is an EvidenceError."""
+    """Takes the records of a log, or of one tenant, in order. The first impossible one raises EvidenceError."""
 
     def __init__(self, *, whole: bool, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
-        """whole: every record of the log is told. tolerance: how far time may go back before it is noted."""
+        """whole: every record of the log will be given. tolerance: how far time may go back before it is noted."""
         self._whole = whole
         self._tolerance = tolerance
-        # By stream: its version, doubled, and one if it is a credential that is live. Numbers, because there are many.
+        # By stream: twice its version, plus one if it is a live credential. Plain numbers, because there are many.
         self._streams = dict[int, int]()
         self._keys = set[str]()
         self._rotations = dict[str, bool]()
@@ -72,7 +72,8 @@ class History:
             raise EvidenceError(f"it is not an audit record ({fault}).", position) from None
         if record.position != position:
             raise EvidenceError(
-                f"it says that it is record {record.position}: a record was removed, inserted or moved.", position
+                f"its content says that it is record {record.position}: a record was removed, inserted or moved.",
+                position,
             )
         self.tell(record)
 
@@ -101,10 +102,10 @@ class History:
             self.first_step = self.first_step or record.position
 
     def _version(self, record: AuditRecord) -> bool:
-        """Check that the record is the next of its stream; return whether the stream is a credential that is live."""
+        """Check that the record is the next of its stream; return whether the stream is a live credential."""
         known = self._streams.get(record.stream.int, 0)
         version, live = known >> 1, bool(known & 1)
-        # A tenant's bundle has all of its credentials' streams, but only its own records of streams that it shares.
+        # A tenant's bundle has whole streams of its own credentials, but only its own records of shared streams.
         gapless = self._whole or _own_stream(record)
         if record.version == version + 1 or (not gapless and record.version > version):
             return live
@@ -117,17 +118,13 @@ class History:
     def _keyring(self, record: AuditRecord) -> None:
         key_id, rotation = record.key_id, record.details.get("rotation_id")
         if record.stream != KEYRING_STREAM:
-            raise EvidenceError("it is about an encryption key, but not in the stream of the keys.", record.position)
+            raise EvidenceError("it is about an encryption key, but is not in the stream of the keys.", record.position)
         _require_success(record)
         fault = None
         if key_id is None:
             fault = "it does not name its encryption key"
         elif record.type == EncryptionKeyIntroduced.TOPIC:
-            fault = (
-                f"key {key_id} is introduced a second time, without having been retired"
-                if key_id in self._keys
-                else None
-            )
+            fault = f"key {key_id} is introduced again, without having been retired" if key_id in self._keys else None
             self._keys.add(key_id)
         elif record.type == EncryptionKeyRetired.TOPIC:
             fault = f"key {key_id} is retired, but is not in use" if key_id not in self._keys else None
@@ -138,11 +135,11 @@ class History:
             if key_id not in self._keys:
                 fault = f"a rotation starts towards key {key_id}, which is not in use"
             elif rotation in self._rotations:
-                fault = "a rotation starts a second time"
+                fault = "the same rotation starts twice"
             self._rotations[rotation] = False
         else:
             if self._rotations.get(rotation) is not False:
-                fault = "a rotation ends that is not under way"
+                fault = "a rotation ends that is not running"
             self._rotations[rotation] = True
         if fault:
             raise EvidenceError(f"{fault}.", record.position)
@@ -160,7 +157,7 @@ def _credential(record: AuditRecord, live: bool) -> bool:
         raise EvidenceError("it is about a credential, but does not name the tenant and the provider.", record.position)
     if not _own_stream(record):
         raise EvidenceError(
-            "it is about a credential, but in the stream of another one: tenant, provider or stream were exchanged.",
+            "it is about a credential, but is in the stream of another: its tenant, provider or stream was changed.",
             record.position,
         )
     _require_success(record)
@@ -168,10 +165,10 @@ def _credential(record: AuditRecord, live: bool) -> bool:
         return True
     if not live:
         done = "deleted" if record.type == CredentialDeleted.TOPIC else "re-encrypted"
-        raise EvidenceError(f"a credential is {done} that is not there.", record.position)
+        raise EvidenceError(f"a credential is {done} that does not exist.", record.position)
     return record.type == CredentialReencrypted.TOPIC
 
 
 def _require_success(record: AuditRecord) -> None:
     if record.outcome is not Outcome.SUCCESS:
-        raise EvidenceError(f"a change of type {record.type} is said to have been {record.outcome}.", record.position)
+        raise EvidenceError(f"a change of type {record.type} has the outcome {record.outcome}.", record.position)

@@ -1,17 +1,17 @@
 """The folder of an evidence bundle: names, and how it is written and read.
 
-    checkpoint        signed note, the state of the log that the bundle is about; written last
-    README.txt        what this is and how to check it; the same words in every bundle of the format
+    checkpoint        signed note: the state of the log that the bundle covers; written last
+    README.txt        what the bundle is and how to verify it; the same text in every bundle of the format
   full bundle
     tile/             tiles and entry bundles, as C2SP tlog-tiles names them
   bundle of one tenant
     tenant.json       {"format", "tenant_id", "tree_size"}
-    records.jsonl     a record a line: {"leaf", "position", "proof"}
+    records.jsonl     one record per line: {"leaf", "position", "proof"}
 
-Promises: a bundle appears under its name only when it is whole; an interrupted one stays beside it under a name that
-begins with a dot, without its checkpoint. Only its owner can enter the folder. It can be made again, so nothing is
-forced to disk: after a crash of the machine the verification says whether it arrived.
-Refuses: a folder that is not empty. Readers take regular files of a bounded size alone.
+Promises: a bundle appears under its name only once it is complete; an interrupted one is left in the same parent folder
+under a name that begins with a dot, without its checkpoint. Only its owner can enter the folder. A bundle can be made
+again, so nothing is forced to disk: after a crash of the machine, verify it.
+Refuses: a folder that is not empty. Readers accept only regular files of a bounded size.
 """
 
 import errno
@@ -71,10 +71,9 @@ def _in_use(folder: Path) -> OSError:
 
 @contextmanager
 def bundle_folder(folder: Path) -> Iterator[Path]:
-    """Give a draft folder, and put it under the name `folder` at the end.
+    """Yield a draft folder, and rename it to `folder` at the end. An exception inside removes the draft.
 
-    Raises OSError, ENOTEMPTY for a folder that has something in it, which stays as it is. Whatever is raised inside
-    removes the draft.
+    Raises OSError: with ENOTEMPTY for a folder that is not empty, which is left unchanged.
     """
     if folder.exists() and any(folder.iterdir()):
         raise _in_use(folder)
@@ -94,29 +93,28 @@ def bundle_folder(folder: Path) -> Iterator[Path]:
 
 
 def finish(draft: Path, checkpoint: bytes) -> None:
-    """Write what every bundle has; the checkpoint last."""
+    """Write the files that every bundle has; the checkpoint last."""
     (draft / README).write_text(README_TEXT, encoding="utf-8")
     (draft / CHECKPOINT).write_bytes(checkpoint)
 
 
 def read(folder: Path, name: str, limit: int, position: int | None = None) -> bytes:
-    """Return a file of a bundle. position: of the first record it concerns. Raises EvidenceError.
+    """Return the content of a file of a bundle. position: of the first record it concerns. Raises EvidenceError.
 
-    Whoever made the bundle may not be trusted: what is no regular file is not waited for, and no more than `limit`
-    bytes are read.
+    The bundle is not trusted: only regular files are read, so a pipe cannot block, and at most `limit` bytes.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         with os.fdopen(os.open(folder / name, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise EvidenceError(f"{name} is not a file.", position)
+                raise EvidenceError(f"{name} is not a regular file.", position)
             content = file.read(limit + 1)
     except FileNotFoundError:
         raise EvidenceError(f"{name} is missing from the bundle.", position) from None
     except OSError as failure:
         raise EvidenceError(f"{name} cannot be read ({failure.strerror}).", position) from None
     if len(content) > limit:
-        raise EvidenceError(f"{name} is larger than a file of its kind can be.", position)
+        raise EvidenceError(f"{name} is larger than such a file can be.", position)
     return content
 
 
@@ -126,7 +124,7 @@ def read_checkpoint(folder: Path) -> bytes:
 
 
 def require_readme(folder: Path) -> None:
-    """Raise EvidenceError unless README.txt says what this format says: somebody may act on it."""
+    """Raise EvidenceError unless README.txt has the text of this format: its reader may follow its instructions."""
     text = README_TEXT.encode()
     if read(folder, README, len(text)) != text:
-        raise EvidenceError(f"{README} is not the one of this format. Do not follow what it says.")
+        raise EvidenceError(f"{README} does not have the text of this format. Do not follow its instructions.")

@@ -1,9 +1,9 @@
-"""A bundle of one tenant: its records, each with the proof that it is in the log, and nothing of anybody else.
+"""A bundle of one tenant: its records, each with the proof that it is in the log, and no other tenant's.
 
-Promises: what is written verifies, or is not published; memory is bounded by one record. Every byte of the two files
-has one spelling, so a change is found wherever it is.
-Refuses: a record of another tenant, a record without a proof that holds.
-Does not show: that no record was left out; only the full log can.
+Promises: a bundle that would not verify is not published; memory is bounded by one record. Both files have exactly one
+valid spelling, so any changed byte is found.
+Refuses: a record of another tenant, a record whose proof does not hold.
+Does not show: that no record was left out; only the full log can show that.
 """
 
 import base64
@@ -23,7 +23,7 @@ from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
 
 _MAX_HEAD = 4096
-# A leaf whose every byte is escaped, and the longest proof there can be.
+# A leaf with every byte escaped, and the longest possible proof.
 _MAX_LINE = 6 * MAX_ENTRY_SIZE + 64 * 64 + 256
 
 
@@ -39,14 +39,14 @@ class TenantBundleWriter:
     """Writes one bundle of one tenant."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: does not exist yet, or is empty."""
+        """folder: a new or empty one."""
         self._folder = folder
 
     def write(self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes) -> None:
         """Write the records of a tenant, in the order of the log, under a signed checkpoint.
 
-        Raises ProofError; EvidenceError when a record is another tenant's, out of order or
-        not proven; OSError. Nothing is left behind then.
+        Raises ProofError for a malformed checkpoint, EvidenceError when a record is another tenant's, out of order or
+        not proven, and OSError. Nothing is left behind then.
         """
         signed = parse_checkpoint(parse_note(checkpoint).text)
         head = {"format": layout.FORMAT, "tenant_id": tenant_id, "tree_size": signed.size}
@@ -71,18 +71,16 @@ def read_tenant(folder: Path, checkpoint: Checkpoint) -> str:
     content = layout.read(folder, layout.TENANT, _MAX_HEAD)
     head = _parse(content, {"format": str, "tenant_id": str, "tree_size": int})
     if head is None or head["format"] != layout.FORMAT:
-        raise EvidenceError(f"{layout.TENANT} is not that of a bundle in the format {layout.FORMAT}.")
+        raise EvidenceError(f"{layout.TENANT} is not in the format {layout.FORMAT}.")
     if head["tree_size"] != checkpoint.size:
-        raise EvidenceError(
-            f"{layout.TENANT} speaks of {head['tree_size']} records, the checkpoint of {checkpoint.size}."
-        )
+        raise EvidenceError(f"{layout.TENANT} says {head['tree_size']} records, the checkpoint {checkpoint.size}.")
     return str(head["tenant_id"])
 
 
 def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: Callable[[AuditRecord], None]) -> int:
     """Verify the proof of every record in a bundle; return how many there are.
 
-    look: is given each record, in order, once its proof holds. Raises EvidenceError.
+    look: called with each record, in order, once its proof holds. Raises EvidenceError.
     """
     count = previous = 0
     for line in _lines(folder):
@@ -104,7 +102,7 @@ def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: C
 def _checked(
     proven: ProvenLeaf, tenant_id: str, checkpoint: Checkpoint, previous: int, position: int | None = None
 ) -> AuditRecord:
-    """Return the record, which is the tenant's, comes after `previous` and is proven under the checkpoint."""
+    """Check that a record is the tenant's, comes after `previous` and is proven under the checkpoint; return it."""
     try:
         record = decode_record(proven.leaf)
     except ProofError as fault:
@@ -115,12 +113,12 @@ def _checked(
         verify_inclusion(position - 1, checkpoint.size, leaf_hash(proven.leaf), tuple(proven.proof), checkpoint.root)
     except ProofError as fault:
         raise EvidenceError(
-            f"it is not proven to be in the log ({fault}): the record was changed after it was signed, or moved, or"
-            " never was there.",
+            f"it is not proven to be in the log ({fault}): the record was changed or moved after it was signed, or was"
+            " never in the log.",
             position,
         ) from None
     if record.position != position:
-        raise EvidenceError(f"it says that it is record {record.position}.", position)
+        raise EvidenceError(f"its content says that it is record {record.position}.", position)
     if position <= previous:
         raise EvidenceError(f"it comes after record {previous}: records are repeated or out of order.", position)
     if record.tenant_id != tenant_id:
@@ -129,7 +127,7 @@ def _checked(
 
 
 def _lines(folder: Path) -> Iterator[bytes]:
-    """Yield the lines of the records; one that is cut off or too long as far as it goes, so that it does not parse."""
+    """Yield the lines of the records; a line that is truncated or too long is yielded in parts, which do not parse."""
     try:
         if not (folder / layout.RECORDS).is_file():
             raise EvidenceError(f"{layout.RECORDS} is missing from the bundle.")
@@ -150,7 +148,7 @@ def _line(members: dict[str, Any]) -> bytes:
 
 
 def _parse(line: bytes, types: dict[str, type]) -> dict[str, Any] | None:
-    """Return the members of a line that was written by `_line`, None for anything else."""
+    """Return the members of a line that `_line` wrote, None for any other line."""
     try:
         members = json.loads(line)
         if type(members) is not dict or {name: type(value) for name, value in members.items()} != types:

@@ -1,10 +1,10 @@
-"""Verification of an evidence bundle: from the auditor's key to what the records mean, offline.
+"""Offline verification of an evidence bundle, from the auditor's key to the meaning of the records.
 
 In this order: the signatures of the checkpoint; every hash up to its root, or every proof; the auditor's older
-checkpoint; what the records say. Tampering is told before its consequences: that a record is not what was signed says
-more than that its version does not fit.
-Promises: only the given keys are trusted, nothing in the folder is; one pass, bounded memory; a verdict for any content
-of the folder, however broken.
+checkpoint; the contents of the records. Tampering is reported before its consequences: that a record is not the one
+that was signed says more than that its version is wrong.
+Promises: only the given keys are trusted, and nothing in the folder; one pass, bounded memory; a verdict for any
+content of the folder, however damaged.
 Standards: RFC 6962, C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature.
 """
 
@@ -26,12 +26,11 @@ from keyledger.proofs.signing_keys import Ed25519Verifier, cosigned_at, verifier
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verification found.
+    """The result of a verification.
 
-    proven: statements that hold, in the order they were shown. notes: what an auditor should know besides.
-    not_interpreted: by type, how many records had a meaning that was not checked. fault: the first thing that is wrong;
-    None when nothing is. checkpoint: what was verified, once its signature was. tenant_id: whose bundle it is, None for
-    a full one.
+    proven: statements that hold, in the order in which they were checked. notes: what else an auditor should know.
+    not_interpreted: by type, the number of records whose meaning was not checked. fault: the first error, None if there
+    is none. checkpoint: None until its signature was verified. tenant_id: None for a full bundle.
     """
 
     proven: Sequence[str]
@@ -56,7 +55,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Findings:
-    """What is known so far."""
+    """The result so far."""
 
     checkpoint: Checkpoint | None = None
     tenant_id: str | None = None
@@ -77,12 +76,10 @@ def verify_bundle(
     """Verify a full bundle, or that of one tenant.
 
     vkey: the verifier key of the log. since: a signed checkpoint that the auditor kept. witnesses: verifier keys of
-    witnesses, who all have to have cosigned. progress: told of records done and in all,
-    for a full bundle. tolerance: how far time may go
-    back from one record to another before it is noted.
+    witnesses, all of which must have cosigned. progress: called for a full bundle with the number of records done and
+    in all. tolerance: how far time may go back from one record to the next before it is noted.
 
-    Raises ProofError when one of the verifier keys is none; whatever is wrong with the evidence is in the
-    verdict.
+    Raises ProofError for a malformed verifier key. Everything that is wrong with the evidence is in the verdict.
     """
     log = _verifier(vkey, ED25519, "of a log")
     cosigners = [_verifier(witness, COSIGNATURE_V1, "of a witness") for witness in witnesses]
@@ -101,13 +98,15 @@ def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed255
         note, verified = open_note(data, [log, *cosigners])
         checkpoint = parse_checkpoint(note.text)
     except ProofError as fault:
-        raise EvidenceError(f"The checkpoint is not to be trusted: {fault}.") from None
+        raise EvidenceError(f"The checkpoint cannot be trusted: {fault}.") from None
     signers = {(signature.name, signature.key_id) for signature in verified}
     for key in (log, *cosigners):
         if (key.name, key.key_id) not in signers:
             raise EvidenceError(f"The checkpoint is not signed by {key.name}.")
     if checkpoint.origin != log.name:
-        raise EvidenceError("The checkpoint is of another log than the key is: its origin is not the name of the key.")
+        raise EvidenceError(
+            "The checkpoint belongs to another log than the key: its origin is not the name of the key."
+        )
     return checkpoint
 
 
@@ -146,7 +145,9 @@ def _verify_full(
     faults = list[EvidenceError]()
 
     def look(position: int, leaf: bytes) -> None:
-        if not faults:  # what follows one that cannot be means nothing, but its hash still counts
+        if (
+            not faults
+        ):  # after an impossible record the contents of the others mean nothing, but their hashes still count
             try:
                 history.tell_leaf(position, leaf)
             except EvidenceError as fault:
@@ -177,8 +178,8 @@ def _verify_tenant(
     tenant_id = found.tenant_id = tenant_bundle.read_tenant(folder, checkpoint)
     if older is not None and older.size < checkpoint.size:
         raise EvidenceError(
-            "A bundle of one tenant cannot show that the log goes on from the older checkpoint. Verify it without that,"
-            " and a full bundle with it."
+            "A bundle of one tenant cannot show that the log extends the older checkpoint. Verify it without that"
+            " checkpoint, and a full bundle with it."
         )
     history = found.history = History(whole=False, tolerance=tolerance)
     faults = list[EvidenceError]()
@@ -217,19 +218,19 @@ def _conclude(history: History, found: _Findings) -> None:
 
 
 def _older(since: str, log: Ed25519Verifier, checkpoint: Checkpoint) -> Checkpoint:
-    """Return the auditor's older checkpoint, which the new one may go on from."""
+    """Return the auditor's older checkpoint, once it can be one that the new checkpoint extends."""
     try:
         older = open_checkpoint(since.encode(), log)
     except (EvidenceError, UnicodeEncodeError):
-        raise EvidenceError("The older checkpoint is not one that this key signed.") from None
+        raise EvidenceError("The older checkpoint was not signed by this key.") from None
     if older.size > checkpoint.size:
         raise EvidenceError(
-            f"The older checkpoint is over {older.size} records, this one over {checkpoint.size}: records were removed,"
-            " or the two were exchanged."
+            f"The older checkpoint covers {older.size} records, this one {checkpoint.size}: records were removed, or"
+            " the two checkpoints were mixed up."
         )
     if older.size == checkpoint.size and older.root != checkpoint.root:
         raise EvidenceError(
-            f"The older checkpoint is over {older.size} records, too, but over other ones: the log was rewritten."
+            f"The older checkpoint covers {older.size} records as well, but different ones: the log was rewritten."
         )
     return older
 
@@ -253,7 +254,7 @@ def _day(seconds: int) -> str:
 def _verifier(vkey: str, kind: int, whose: str) -> Ed25519Verifier:
     verifier = verifier_of(vkey)
     if verifier.key.kind != kind:
-        raise ProofError(f"the verifier key of {verifier.name} is not one {whose} (type {kind:#04x})")
+        raise ProofError(f"the verifier key of {verifier.name} is not that {whose} (type {kind:#04x})")
     return verifier
 
 

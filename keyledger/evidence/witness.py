@@ -1,12 +1,12 @@
-"""A witness: an auditor's machine that remembers the last checkpoint of a log, and cosigns those that go on from it.
+"""A witness: an auditor's machine that remembers the last checkpoint of a log and cosigns those that extend it.
 
-A log that shows different histories to different people, or takes one back, needs a cosignature for both; a witness
-gives it to one. The state is a file that holds the last checkpoint, as the log signed it.
+A log that shows different histories to different people, or withdraws one, would need a cosignature for both; a witness
+gives only one. The state is a file with the last checkpoint as the log signed it.
 
 Promises: the new checkpoint is on disk before it is cosigned; after a crash at any point the file holds the old or the
-new one, and asking again gives the cosignature. Several processes may share the file.
-Refuses, and changes nothing: a checkpoint that is not the log's, is smaller, or does not go on from the last one.
-The first checkpoint is taken on trust. Standards: C2SP tlog-cosignature, RFC 6962, 2.1.2.
+new one, and a repeated request gets the cosignature. Several processes may share the file.
+Refuses, and changes nothing: a checkpoint that is not the log's, is smaller, or does not extend the last one.
+The first checkpoint is trusted as it is. Standards: C2SP tlog-cosignature, RFC 6962, 2.1.2.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ class Witness:
     """A witness of one log."""
 
     def __init__(self, state_file: Path, log_vkey: str, signer: WitnessSigner) -> None:
-        """state_file: made with the first checkpoint. log_vkey: the log's verifier key. Raises ProofError."""
+        """state_file: created with the first checkpoint. log_vkey: the log's verifier key. Raises ProofError."""
         self._file = state_file
         self._log = verifier_of(log_vkey)
         self._signer = signer
 
     def last(self) -> Checkpoint | None:
-        """Return the last checkpoint that was cosigned, None before the first. Raises EvidenceError, OSError."""
+        """Return the last checkpoint that was cosigned, None if there is none yet. Raises EvidenceError, OSError."""
         try:
             data = self._file.read_bytes()
         except FileNotFoundError:
@@ -47,14 +47,14 @@ class Witness:
             raise EvidenceError(f"{self._file} is not the last checkpoint of this log. {fault.meaning}") from None
 
     def observe(self, checkpoint: bytes, proof: Sequence[bytes] = ()) -> bytes:
-        """Return the checkpoint with the witness's cosignature, once it is remembered.
+        """Remember a checkpoint and return it with the witness's cosignature.
 
-        proof: that it goes on from the last one (RFC 6962, 2.1.2); empty for the first and for the same one again.
+        proof: that it extends the last one (RFC 6962, 2.1.2); empty for the first one, and for the last one again.
 
         Raises EvidenceError, OSError.
         """
         new = open_checkpoint(checkpoint, self._log)
-        with alone(self._file):  # two that each follow another history must not both find it new
+        with alone(self._file):  # two processes must not both accept checkpoints of different histories
             last = self.last()
             if last is not None:
                 _require_not_smaller(new, last)
@@ -64,9 +64,9 @@ class Witness:
         return parse_note(checkpoint).signed_by(self._signer).render()
 
     def observe_bundle(self, folder: Path) -> bytes:
-        """Return the checkpoint of a full bundle with the witness's cosignature, once it is remembered.
+        """Remember the checkpoint of a full bundle and return it with the witness's cosignature.
 
-        The proof is computed from the bundle's tiles. Its records are not looked at: that is `verify_bundle`.
+        The proof is computed from the bundle's tiles. To check its records, use `verify_bundle`.
 
         Raises EvidenceError, OSError.
         """
@@ -85,8 +85,8 @@ class Witness:
 def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
     if new.size < last.size:
         raise EvidenceError(
-            f"The checkpoint is over {new.size} records, but one over {last.size} was seen before: records were"
-            " removed, or this is an old one. Nothing was cosigned."
+            f"The checkpoint covers {new.size} records, but one that covers {last.size} was seen before: records were"
+            " removed, or this is an old checkpoint. Nothing was cosigned."
         )
 
 
@@ -95,6 +95,7 @@ def _require_consistent(new: Checkpoint, last: Checkpoint, proof: Sequence[bytes
         verify_consistency(last.size, new.size, tuple(proof), last.root, new.root)
     except ProofError as fault:
         raise EvidenceError(
-            f"The checkpoint over {new.size} records is not shown to go on from the one over {last.size} that was seen"
-            f" before ({fault}): the log was rewritten, or the proof is another's. Nothing was cosigned."
+            f"The checkpoint over {new.size} records is not proven to extend the one over {last.size} that was seen"
+            f" before ({fault}): the log was rewritten, or the proof belongs to other checkpoints. Nothing"
+            " was cosigned."
         ) from None

@@ -1,1 +1,1 @@
-"""Signing what the log is at a moment."""
+"""Signed checkpoints of the log: their keys, their signing, and the last one on disk."""

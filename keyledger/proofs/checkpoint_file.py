@@ -1,8 +1,8 @@
 """The last signed checkpoint, kept outside the database: DATA_DIR/checkpoints/<ledger id>, a C2SP signed note.
 
-Promises: the file is whole after a crash at any point, old or new. Several processes may keep checkpoints here: to read
-the last one, compare and write is one step inside `alone`, so none is replaced by a smaller one. The checkpoint that an
-operator gave up by accepting an older backup stays beside it, with its size as suffix.
+Promises: after a crash at any point the file is complete, either old or new. Several processes may share it: under
+`alone` they read the last checkpoint, compare and write in one step, so none is replaced by a smaller one. A checkpoint
+that an operator gave up by accepting an older backup stays in the same folder, with its size as suffix.
 """
 
 from contextlib import AbstractContextManager, suppress
@@ -20,18 +20,18 @@ class CheckpointFile:
     """The checkpoints of one ledger in one DATA_DIR."""
 
     def __init__(self, data_dir: Path, ledger_id: str) -> None:
-        """data_dir: made when the first checkpoint is written."""
+        """data_dir: created when the first checkpoint is written."""
         self.path = data_dir / FOLDER / ledger_id
 
     def alone(self) -> AbstractContextManager[None]:
-        """Keep other processes out while a checkpoint is compared with the last one and kept. Raises OSError."""
+        """Lock the file against other processes, to compare a checkpoint with the last one and keep it.
+
+        Raises OSError.
+        """
         return alone(self.path)
 
     def read(self) -> tuple[SignedNote, Checkpoint] | None:
-        """Return the last checkpoint, or None.
-
-        Raises UnreadableFileError. Signatures are the caller's to verify.
-        """
+        """Return the last checkpoint, or None. The caller verifies its signatures. Raises UnreadableFileError."""
         try:
             note = parse_note(self.path.read_bytes())
             return note, parse_checkpoint(note.text)
@@ -41,11 +41,11 @@ class CheckpointFile:
             raise UnreadableFileError from None
 
     def write(self, note: SignedNote) -> None:
-        """Keep a checkpoint in place of the one before. Raises OSError; the one before then stays."""
+        """Replace the last checkpoint. Raises OSError, and then the last one stays."""
         replace_file(self.path, note.render())
 
     def give_up(self) -> None:
-        """Put the last checkpoint aside, after an operator accepted a log that contradicts it. Raises OSError."""
+        """Rename the last checkpoint, after an operator accepted a log that contradicts it. Raises OSError."""
         try:
             known = self.read()
             suffix = str(known[1].size) if known else "none"

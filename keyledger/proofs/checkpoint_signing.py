@@ -1,11 +1,11 @@
-"""Checkpoints and proofs of one running service.
+"""The checkpoints and proofs that one running service gives.
 
-Promises: a checkpoint is signed only after the tree was found to begin with the last checkpoint kept outside the
-database, so a database that was rolled back or rewritten gets no signature; what was signed is on disk before anybody
-gets it. Reading catches up first, so whoever asks after a write finds it in the answer.
-Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint, or beside one that cannot be
+Promises: a checkpoint is signed only if the tree begins with the last checkpoint kept outside the database, so a
+database that was rolled back or rewritten gets no signature; a checkpoint is on disk before it is returned. Each
+request first catches up with the log, so its answer includes every earlier write.
+Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint, or when that one cannot be
 read.
-Survives: a crash between two steps leaves the last checkpoint or a newer one of the same log.
+Survives: after a crash between two steps, the last checkpoint or a newer one of the same log is on disk.
 """
 
 import logging
@@ -36,13 +36,13 @@ from projections.database.connections import BoundedConnection, Connection, conn
 from projections.transparency_log import TABLE, builder_at, hashes_at, read_tiles
 
 _PAGE = 1000
-_UNWRITABLE = "DATA_DIR cannot be written, and a checkpoint is kept before it is given"
+_UNWRITABLE = "DATA_DIR is not writable, and a checkpoint must be stored there before it is returned"
 _log = logging.getLogger("keyledger.audit.checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """The last checkpoint this process knows to be kept."""
+    """The last checkpoint on disk, as far as this process knows."""
 
     note: SignedNote
     checkpoint: Checkpoint
@@ -61,7 +61,7 @@ class Transparency:
         data_dir: Path,
         clock: Clock,
     ) -> None:
-        """dsn: where evidence opens a connection of its own. signer: None where no AUDIT_SIGNING_KEY is set."""
+        """dsn: for evidence, which uses its own connection. signer: None if no AUDIT_SIGNING_KEY is set."""
         self._pool = pool
         self._dsn = dsn
         self._follower = follower
@@ -84,7 +84,7 @@ class Transparency:
     def checkpoint(self) -> SignedCheckpoint:
         """Return a checkpoint of the log as it is now.
 
-        Raises NotFoundError, CheckpointRefusedError, StoreUnavailableError.
+        Raises NotFoundError if signing is off, CheckpointRefusedError, StoreUnavailableError.
         """
         if self._signer is None:
             raise signing_off()
@@ -146,10 +146,10 @@ class Transparency:
             return self._continue(file, signer)
 
     def _continue(self, file: CheckpointFile, signer: LogSigner) -> _Last:
-        """Sign a tree that goes on from the last checkpoint, and keep what was signed."""
+        """Sign the tree if it extends the last checkpoint, and store the new checkpoint."""
         with self._connection() as connection:
             last = self._kept(file, signer)
-            # After the file was read: whoever wrote it had a tree of that size, so a smaller one now went back.
+            # After the file was read: its writer had a tree of that size, so a smaller one now was rolled back.
             size = position_of(connection, TABLE)
             _require_events(connection, size)
             if last is not None:
@@ -186,7 +186,7 @@ class Transparency:
                 open_note(note.render(), [verifier_of(signer.vkey)])
             except ProofError:
                 raise CheckpointRefusedError(
-                    "the last checkpoint in DATA_DIR is not signed with AUDIT_SIGNING_KEY"
+                    "the last checkpoint in DATA_DIR was not signed with AUDIT_SIGNING_KEY"
                 ) from None
         if self._last is not None and self._last.checkpoint == checkpoint:
             return self._last
@@ -195,7 +195,7 @@ class Transparency:
     def _require_continuation(self, connection: Connection, last: Checkpoint, size: int) -> None:
         if size < last.size:
             raise CheckpointRefusedError(
-                f"the log has {size} entries, and a checkpoint of {last.size} was signed: it went back"
+                f"the log has {size} entries, but a checkpoint over {last.size} was signed: it was rolled back"
             )
         try:
             root = _root(connection, last.size)
@@ -231,7 +231,7 @@ def _require_events(connection: Connection, size: int) -> None:
     """Raise CheckpointRefusedError unless the log has every event that the tree covers."""
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     if row is None or row["head"] < size:
-        raise CheckpointRefusedError(f"the tree covers {size} events and the log ends before: it went back")
+        raise CheckpointRefusedError(f"the tree covers {size} events, but the log has fewer: it was rolled back")
 
 
 def _root(connection: Connection, size: int) -> bytes:
@@ -242,7 +242,7 @@ def _root(connection: Connection, size: int) -> bytes:
 
 
 def _leaf_hashes(connection: Connection, first: int, last: int, size: int) -> dict[int, bytes]:
-    """Return the stored leaf hashes of positions, without those that the tree lacks."""
+    """Return the stored leaf hashes by position, without those that the tree lacks."""
     tiles = [Tile(0, index) for index in range((first - 1) // TILE_WIDTH, (last - 1) // TILE_WIDTH + 1)]
     found: dict[int, bytes] = {}
     for tile, hashes in read_tiles(connection, tiles).items():

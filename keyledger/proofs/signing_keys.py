@@ -1,14 +1,14 @@
-"""The keys of the audit log: an Ed25519 key signs checkpoints, witnesses sign that they saw them.
+"""The keys of the audit log: an Ed25519 key signs checkpoints, and witnesses cosign the checkpoints they saw.
 
     signing key     "PRIVATE+KEY+" + name + "+" + key id + "+" + base64 of 0x01 and the seed of 32 bytes
     verifier key    name + "+" + key id + "+" + base64 of the type and the public key of 32 bytes
     type 0x01       signature of the text of a note
     type 0x04       eight bytes of POSIX seconds, signature of "cosignature/v1\\ntime <seconds>\\n" and the text
 
-The private text is the one that Go's note package writes and reads, and the same for a log and a witness: what differs
-is the type that goes into the key id, so a signature of the one kind is never taken for the other.
-Promises: a signing key is a `Secret` from the moment it is made; no repr and no error shows it.
-Refuses, with `ProofError`: a name that names no key, a text that is no signing key, types it does not know.
+The signing key has the format of Go's note package, for logs and witnesses alike. They differ in the type that goes
+into the key id, so a signature of one kind is never taken for one of the other.
+Promises: a signing key is a `Secret` from its creation on; no repr and no error shows it.
+Refuses, with `ProofError`: an invalid key name, a text that is not a signing key, unknown types.
 Standards: RFC 8032 (Ed25519), C2SP signed-note, C2SP tlog-cosignature.
 """
 
@@ -39,7 +39,7 @@ _LAST_SECOND = (1 << 63) - 1
 
 
 def generate_signing_key(name: str | None = None) -> Secret:
-    """Return a new random signing key. name: `keyledger-` and eight hexadecimal digits when it is not given.
+    """Return a new random signing key. name: by default `keyledger-` and eight random hexadecimal digits.
 
     Raises ProofError for a name that is empty, not printable, an API key, or has spaces or plus signs.
     """
@@ -58,7 +58,7 @@ class _Signer:
     _called: str
 
     def __init__(self, signing_key: Secret) -> None:
-        """Raises ProofError, without the text, when it is not a signing key."""
+        """Raises ProofError, without the text, for anything but a signing key."""
         self._private, name = _parse_signing_key(signing_key)
         self.key = VerifierKey(name, self._kind, _public_of(self._private))
 
@@ -69,12 +69,12 @@ class _Signer:
 
     @property
     def key_id(self) -> bytes:
-        """The key id, four bytes. The same key has another as a witness's than as a log's."""
+        """The key id, four bytes. A witness and a log with the same key have different key ids."""
         return self.key.key_id
 
     @property
     def vkey(self) -> str:
-        """The verifier key, for those who rely on the signatures."""
+        """The verifier key, for everyone who verifies the signatures."""
         return self.key.render()
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class _Signer:
 
 
 class LogSigner(_Signer):
-    """The key that a log signs its checkpoints with. Implements `domain.proofs.signed_note.NoteSigner`."""
+    """A log's key for signing checkpoints. Implements `domain.proofs.signed_note.NoteSigner`."""
 
     __slots__ = ()
     _kind, _called = ED25519, "signing"
@@ -93,15 +93,15 @@ class LogSigner(_Signer):
 
 
 class WitnessSigner(_Signer):
-    """The key that a witness cosigns checkpoints with. Implements `domain.proofs.signed_note.NoteSigner`."""
+    """A witness's key for cosigning checkpoints. Implements `domain.proofs.signed_note.NoteSigner`."""
 
     __slots__ = ("_now",)
     _kind, _called = COSIGNATURE_V1, "witness"
 
     def __init__(self, signing_key: Secret, now: Clock = utc_now) -> None:
-        """now: the time that goes into a cosignature.
+        """now: the clock for the time in a cosignature.
 
-        Raises ProofError, without the text, for no signing key.
+        Raises ProofError, without the text, for anything but a signing key.
         """
         super().__init__(signing_key)
         self._now = now
@@ -118,9 +118,9 @@ class Ed25519Verifier:
     __slots__ = ("_public", "key")
 
     def __init__(self, key: VerifierKey) -> None:
-        """Raises ProofError for a type that is neither 0x01 nor 0x04, or a key that is not one of Ed25519."""
+        """Raises ProofError for a type other than 0x01 and 0x04, or a key that is not an Ed25519 key."""
         if key.kind not in {ED25519, COSIGNATURE_V1} or len(key.public) != _PUBLIC_SIZE:
-            raise ProofError("the verifier key is not one of Ed25519 (types 0x01 and 0x04)")
+            raise ProofError("the verifier key is not an Ed25519 key (type 0x01 or 0x04)")
         self._public = Ed25519PublicKey.from_public_bytes(key.public)
         self.key = key
 
@@ -156,10 +156,7 @@ def verifier_of(vkey: str) -> Ed25519Verifier:
 
 
 def cosigned_at(signature: Signature) -> int:
-    """Return when a cosignature was made, in POSIX seconds.
-
-    Raises ProofError for a signature of another form.
-    """
+    """Return when a cosignature was made, in POSIX seconds. Raises ProofError for any other signature."""
     if len(signature.signature) != _TIME_SIZE + _SIGNATURE_SIZE:
         raise ProofError("not a cosignature")
     return int.from_bytes(signature.signature[:_TIME_SIZE], "big")
@@ -174,7 +171,7 @@ def _public_of(private: Ed25519PrivateKey) -> bytes:
 
 
 def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
-    """Return the private key and its name. The hash in the text has to be that of the log's public key."""
+    """Return the private key and its name. The hash in the text must be that of the log's public key."""
     text = signing_key.reveal()
     name, _, rest = text.removeprefix(_PREFIX).partition("+")
     key_id, _, encoded = rest.partition("+")
@@ -188,15 +185,15 @@ def _parse_signing_key(signing_key: Secret) -> tuple[Ed25519PrivateKey, str]:
         )
     private = Ed25519PrivateKey.from_private_bytes(decoded[1:])
     if key_id.lower() != VerifierKey(name, ED25519, _public_of(private)).key_id.hex():
-        raise ProofError("the hash in the signing key is not that of its name and key")
+        raise ProofError("the hash in the signing key does not match its name and key")
     _require_own_name(name)
     return private, name
 
 
 def _require_own_name(name: str) -> None:
-    """Raise ProofError for a name that may not stand in clear in every checkpoint."""
+    """Raise ProofError for a name that must not be shown in every checkpoint."""
     require_key_name(name)
     if not name.isprintable():
-        raise ProofError("a key name has printable characters only")
+        raise ProofError("a key name must have only printable characters")
     if holds_key(name):
-        raise ProofError("a key name must not hold an API key: it stands in every checkpoint")
+        raise ProofError("a key name must not contain an API key: every checkpoint shows the name")

@@ -1,7 +1,8 @@
-"""Signs a checkpoint of the log about every second while it grows, and says how old the last one is.
+"""Signs a checkpoint about every second while the log grows, and reports the age of the last one.
 
-Promises: a log that contradicts the last checkpoint is never signed, ends readiness, and is logged once; when the log
-continues the checkpoint again, so does this. Without AUDIT_SIGNING_KEY the tree is kept and nothing is signed.
+Promises: a log that contradicts the last checkpoint is never signed, makes the node not ready, and is logged once; once
+the log extends the checkpoint again, signing resumes. Without AUDIT_SIGNING_KEY nothing is signed, but the tree is
+kept.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ _log = logging.getLogger("keyledger.audit.checkpoint")
 
 
 class SigningLoop:
-    """A task on the event loop."""
+    """Runs as a task on the event loop."""
 
     def __init__(
         self, transparency: Transparency, tree: BackgroundCatchUp, clock: Clock, metrics: CollectorRegistry
     ) -> None:
-        """tree: the follower that keeps the tree near the head. metrics: where the age of the last checkpoint shows."""
+        """tree: keeps the tree close to the head of the log. metrics: gets the age of the last checkpoint."""
         self._transparency = transparency
         self._tree = tree
         self._clock = clock
@@ -36,12 +37,12 @@ class SigningLoop:
         age.set_function(self._age)
 
     async def start(self) -> None:
-        """Begin, on the running event loop, if there is a key to sign with."""
+        """Start the task if there is a key to sign with."""
         if self._transparency.signs:
             self._task = asyncio.create_task(self._run(), name="checkpoints")
 
     async def stop(self) -> None:
-        """End with a last checkpoint."""
+        """Stop the task, after a last checkpoint."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -56,13 +57,13 @@ class SigningLoop:
             self._note(refusal.detail)
         except ServiceError as fault:
             _log.info("no checkpoint this time: %s", fault.code)
-        except Exception as fault:  # noqa: BLE001  whatever it is, it must be shown and tried again, not end the task
-            self._note(f"an unexpected fault, {type(fault).__name__}; see the log")
+        except Exception as fault:  # noqa: BLE001  any failure is reported and tried again; it must not end the task
+            self._note(f"an unexpected error, {type(fault).__name__}; see the log")
         else:
             self._fault = None
 
     def check(self) -> CheckResult:
-        """Say where the tree is and how old the last checkpoint is. Raises StoreUnavailableError."""
+        """Report how far the tree is and how old the last checkpoint is. Raises StoreUnavailableError."""
         tree = self._tree.check()
         if self._fault is not None or not tree.ok:
             return CheckResult(False, self._fault or tree.text)

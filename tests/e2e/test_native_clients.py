@@ -197,7 +197,7 @@ def test_a_refused_key_is_the_client_s_error_in_our_words(stage: Stage) -> None:
     ):
         client.models.list()
     assert caught.value.status_code == 424
-    assert "refused the tenant API key" in caught.value.message
+    assert "rejected the tenant API key" in caught.value.message
     with (
         anthropic.Anthropic(base_url=stage.base("anthropic", refused), api_key=ADMIN_KEY, max_retries=0) as claude,
         pytest.raises(anthropic.APIStatusError) as told,

@@ -42,7 +42,7 @@ GOLDEN = [
         "This model is not in the catalogue. Models come from models.yml; GET .../openai/v1/models lists them.",
     ),
     (errors.InvalidRequestError([InvalidField("n", "is odd")]), 422, "invalid-request", "n: is odd"),
-    (invalid_path("is odd"), 400, "invalid-path", "The path behind the provider's name is odd."),
+    (invalid_path("is odd"), 400, "invalid-path", "The path after the provider's name is odd."),
     (
         InvalidRequestError([InvalidField("api_key", "is empty")], ErrorCode.INVALID_CREDENTIAL),
         422,
@@ -59,13 +59,13 @@ GOLDEN = [
         errors.VersionConflictError(3, precondition=False),
         409,
         "version-conflict",
-        "The credential is at version 3; others change it at the same time. Read it again, then decide.",
+        "The credential was changed by another request (now at version 3). Read it again and retry.",
     ),
     (
         errors.VersionConflictError(3, precondition=True),
         412,
         "version-conflict",
-        "The credential is at version 3; the stated precondition does not hold. Read it again, then decide.",
+        "The credential is at version 3, so the stated precondition does not hold. Read it again, then decide.",
     ),
     (
         command_reused(),
@@ -80,7 +80,7 @@ GOLDEN = [
         404,
         "signing-off",
         (
-            "This service signs no checkpoints. An operator can set AUDIT_SIGNING_KEY; make one with:"
+            "This service does not sign checkpoints. An operator can set AUDIT_SIGNING_KEY; create one with:"
             " keyledger audit generate-signing-key"
         ),
     ),
@@ -88,10 +88,10 @@ GOLDEN = [
         errors.CheckpointRefusedError("it is odd"),
         500,
         "checkpoint-refused",
-        "No checkpoint is signed: it is odd. An operator has to look.",
+        "No checkpoint was signed: it is odd. Ask an operator to investigate.",
     ),
     (ConflictError(ErrorCode.ROTATION_REFUSED, "A node is behind."), 409, "rotation-refused", "A node is behind."),
-    (rotation_not_found(), 404, "rotation-not-found", "There is no rotation of this id."),
+    (rotation_not_found(), 404, "rotation-not-found", "There is no rotation with this id."),
     (
         key_not_retirable(["it is the primary key", "a rotation is running"]),
         409,
@@ -111,7 +111,7 @@ GOLDEN = [
         "reload-refused",
         "The settings were not reloaded: LOG_LEVEL: must be one of: info; a",
     ),
-    (replay_not_found(), 404, "replay-not-found", "There is no replay of this id."),
+    (replay_not_found(), 404, "replay-not-found", "There is no replay with this id."),
     (
         errors.NoCredentialError("T", "openai", "none"),
         424,
@@ -128,25 +128,28 @@ GOLDEN = [
         errors.CredentialIntegrityError("binding"),
         500,
         "credential-integrity",
-        "The stored credential failed its integrity check (binding) and was not used. An operator has to look.",
+        (
+            "The stored credential failed its integrity check (binding), so no call was made. Ask an operator to"
+            " investigate."
+        ),
     ),
     (
         errors.RejectedCredentialError("openai", "tenant"),
         424,
         "credential-rejected",
-        "openai refused the tenant API key (401). No other key was tried; replace the key.",
+        "openai rejected the tenant API key (401). No other key was tried; replace the key.",
     ),
     (
         errors.ProviderRefusedError("openai", 422),
         422,
         "provider-refused",
-        "openai does not accept this request (it answered 422).",
+        "openai rejected this request (status 422).",
     ),
     (
         errors.RateLimitedError("openai", None),
         429,
         "provider-rate-limited",
-        "openai limits the rate of this key. Try again later.",
+        "openai is rate limiting this key. Try again later.",
     ),
     (errors.ProviderTimeoutError("openai"), 504, "provider-timeout", "openai did not answer in time."),
     (
@@ -159,7 +162,7 @@ GOLDEN = [
         errors.StoreUnavailableError(),
         503,
         "store-unavailable",
-        "The store is not available. Try again; repeat a write with the same Idempotency-Key.",
+        "The database is not available. Try again; repeat a write with the same Idempotency-Key.",
     ),
 ]
 MEMBERS: dict[str, dict[str, object]] = {

@@ -161,7 +161,7 @@ def test_a_tile_that_is_cut_off_gives_no_proof(large):
     tiles, _ = large
     size = len(LEAVES)
     short = {place: hashes[:-1] for place, hashes in tiles.items()}
-    with pytest.raises(ProofError, match=r"tile/\S+ is cut off"):
+    with pytest.raises(ProofError, match=r"tile/\S+ is truncated"):
         inclusion_proof(0, size, reader(size, short))
 
 

@@ -67,6 +67,6 @@ def test_a_heart_that_faltered_says_so_once_and_beats_on(
         asyncio.run(live())
     assert presence.beats > presence.failures
     assert [record.getMessage() for record in caplog.records] == [
-        "this node cannot tell that it runs: store-unavailable"
+        "this node cannot renew its registration: store-unavailable"
     ]
     assert live_nodes(store.pool) == []

@@ -90,7 +90,7 @@ def test_a_start_waits_for_a_real_node_which_it_names_and_goes_on_when_that_ends
         with pytest.raises(StartError, match=rf"process {first.popen.pid}\) does not know the key {NEW.primary_id}"):
             require(store, NEW, Time())
         with serving(tmp_path / "second", store.url, new, old) as second:
-            told = second.wait_for(r"(waits for up to .*)")
+            told = second.wait_for(r"(waiting for up to .*)")
             assert re.search(rf"process {first.popen.pid}\) does not know the key {BOTH.primary_id}", told)
             assert first.terminate() == 0
             wait_until_it_serves(second)
@@ -101,7 +101,7 @@ def test_a_start_that_waits_ends_in_order_when_it_is_told_to(tmp_path: Path, dat
     with serving(tmp_path / "first", database_url, ENCRYPTION_KEY.reveal()) as first:
         wait_until_it_serves(first)
         with serving(tmp_path / "second", database_url, OTHER_ENCRYPTION_KEY.reveal()) as second:
-            second.wait_for(r"(waits for up to)")
+            second.wait_for(r"(waiting for up to)")
             second.popen.terminate()
             assert second.end() == 0
         assert first.terminate() == 0

@@ -31,9 +31,9 @@ def test_a_log_that_went_as_it_should_has_no_fault_and_says_what_it_did_not_inte
 
 
 CANNOT_BE = [
-    pytest.param(Records().credential("Deleted"), 1, "deleted that is not there", id="deleted before it was set"),
+    pytest.param(Records().credential("Deleted"), 1, "deleted that does not exist", id="deleted before it was set"),
     pytest.param(
-        Records().credential("Reencrypted"), 1, "re-encrypted that is not there", id="re-encrypted before set"
+        Records().credential("Reencrypted"), 1, "re-encrypted that does not exist", id="re-encrypted before set"
     ),
     pytest.param(
         Records().credential("Set").credential("Deleted").credential("Deleted"), 3, "deleted that", id="deleted twice"
@@ -54,9 +54,9 @@ CANNOT_BE = [
     pytest.param(Records().credential("Set").credential("Set", version=3), 2, "is missing", id="a version left out"),
     pytest.param(Records().credential("Set").credential("Set", version=1), 2, "two histories", id="a version twice"),
     pytest.param(Records().credential("Set", version=2), 1, "it is the first one", id="a stream that begins later"),
-    pytest.param(Records().credential("Set", outcome=Outcome.DENIED), 1, "said to have been denied", id="denied"),
+    pytest.param(Records().credential("Set", outcome=Outcome.DENIED), 1, "has the outcome denied", id="denied"),
     pytest.param(Records().add("RequestRefused", REQUESTS, version=2), 1, "is missing", id="a version of any stream"),
-    pytest.param(Records().key(KEY).key(KEY), 2, "introduced a second time", id="introduced twice"),
+    pytest.param(Records().key(KEY).key(KEY), 2, "introduced again", id="introduced twice"),
     pytest.param(
         Records().key("EncryptionKeyRetired"), 1, "retired, but is not in use", id="retired before introduced"
     ),
@@ -75,13 +75,13 @@ CANNOT_BE = [
     pytest.param(
         Records().key(KEY).key("KeyRotationStarted", details=ROTATION).key("KeyRotationStarted", details=ROTATION),
         3,
-        "starts a second time",
+        "starts twice",
         id="a rotation that starts twice",
     ),
     pytest.param(
         Records().key(KEY).key("KeyRotationCompleted", details=ROTATION),
         2,
-        "not under way",
+        "not running",
         id="an end without a start",
     ),
     pytest.param(
@@ -91,13 +91,13 @@ CANNOT_BE = [
         .key("KeyRotationCompleted", details=ROTATION)
         .key("KeyRotationCompleted", details=ROTATION),
         4,
-        "not under way",
+        "not running",
         id="a rotation that ends twice",
     ),
     pytest.param(Records().key(KEY).key("KeyRotationStarted"), 2, "does not name its rotation", id="no rotation"),
     pytest.param(Records().key(KEY, None), 1, "does not name its encryption key", id="no key"),
     pytest.param(Records().key(KEY, stream=REQUESTS), 1, "not in the stream of the keys", id="a key elsewhere"),
-    pytest.param(Records().key(KEY, outcome=Outcome.FAILED), 1, "said to have been failed", id="a key that failed"),
+    pytest.param(Records().key(KEY, outcome=Outcome.FAILED), 1, "has the outcome failed", id="a key that failed"),
     pytest.param(Records().credential("Set", position=2), 1, "says that it is record 2", id="another position"),
 ]
 

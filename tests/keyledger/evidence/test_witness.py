@@ -85,22 +85,22 @@ def refused(witness, state, ask, meaning):
     ("ask", "meaning"),
     [
         pytest.param(lambda one: one.observe(signed(LEAVES[:2])), "records were removed", id="a smaller one"),
-        pytest.param(lambda one: one.observe(signed(LEAVES)), "not shown to go on", id="no proof"),
-        pytest.param(lambda one: one.observe(signed(LEAVES), proof(4)), "not shown to go on", id="another's proof"),
+        pytest.param(lambda one: one.observe(signed(LEAVES)), "not proven to extend", id="no proof"),
+        pytest.param(lambda one: one.observe(signed(LEAVES), proof(4)), "not proven to extend", id="another's proof"),
         pytest.param(
             lambda one: one.observe(signed(REWRITTEN), proof(3, REWRITTEN)),
             "the log was rewritten",
             id="another history",
         ),
         pytest.param(
-            lambda one: one.observe(signed(REWRITTEN[:3])), "not shown to go on", id="another of the same size"
+            lambda one: one.observe(signed(REWRITTEN[:3])), "not proven to extend", id="another of the same size"
         ),
         pytest.param(
             lambda one: one.observe(signed(LEAVES, LogSigner(generate_signing_key("log.example"))), proof(3)),
             "no trusted key",
             id="another key",
         ),
-        pytest.param(lambda one: one.observe(b"nonsense"), "not to be trusted", id="no checkpoint"),
+        pytest.param(lambda one: one.observe(b"nonsense"), "cannot be trusted", id="no checkpoint"),
     ],
 )
 def test_what_does_not_go_on_is_refused_and_changes_nothing(witness, state, ask, meaning):

@@ -97,7 +97,7 @@ class TestNothingIsSigned:
     @pytest.mark.parametrize("tree", [True, False], ids=["with its tree", "beside its tree"])
     def test_when_the_log_went_back(self, store: Store, tmp_path: Path, before: bytes, tree: bool) -> None:
         cut(store, 3, tree=tree)
-        self.refused(store, tmp_path, "went back")
+        self.refused(store, tmp_path, "rolled back")
         assert kept(tmp_path).read_bytes() == before
 
     def test_when_the_log_went_back_and_grew_past_it(self, store: Store, tmp_path: Path, before: bytes) -> None:

@@ -149,5 +149,5 @@ def test_a_public_verifier_key_of_either_type_is_read(vkey):
 
 def test_a_verifier_key_of_an_unknown_type_is_refused():
     for key in (VerifierKey("log", 2, bytes(32)), VerifierKey("log", 1, bytes(31))):
-        with pytest.raises(ProofError, match="not one of Ed25519"):
+        with pytest.raises(ProofError, match="not an Ed25519 key"):
             verifier_of(key.render())
