@@ -109,7 +109,7 @@ def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store:
     here = ReplayService(store.pool, store.url, store.log, now)
     with store.superuser() as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is running"):
+        with raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is already running"):
             here.start("audit_trail", Swap.IF_EQUAL, META)
         elsewhere.execute("SELECT pg_advisory_unlock_all()")
     begun = here.start("audit_trail", Swap.IF_EQUAL, META)
