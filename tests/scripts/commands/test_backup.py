@@ -102,7 +102,7 @@ def test_a_restore_is_refused_while_a_service_runs(cli: Cli, database_url: str, 
     with served(database_url, settings):
         ended = cli("restore", "from", "backup", "--yes", env=settings)
         assert ended.code == Exit.REFUSED
-        assert "a service runs on this database" in ended.err
+        assert "a service uses this database" in ended.err
     assert tenants_of(database_url) == TENANTS[:2]
 
 
@@ -136,7 +136,7 @@ def test_a_dump_of_another_database_and_one_of_a_newer_release_are_refused(
             programs.connecting("pg_dump", "--format=custom", "--file=other"), env=programs.environment, check=True
         )
     ended = cli("restore", "from", "other", "--yes", env={"DATABASE_URL": database_url})
-    assert "there is no ledger in it" in ended.err
+    assert "it contains no ledger" in ended.err
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [SCHEMA_VERSION + 1])
         programs = programs_of(database_url, "DATABASE_URL")
