@@ -61,6 +61,10 @@ def verify(
             )
     except ProofError as fault:
         raise CommandError(Exit.USAGE, f"--public-key or --witness: {fault}") from None
+    _report(verdict, as_json=as_json)
+
+
+def _report(verdict: "Verdict", *, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(verdict))
     else:
