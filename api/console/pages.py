@@ -1,8 +1,8 @@
-"""The service's face: `/` says what it is and where to go, `/docs` is /openapi.json for people.
+"""Pages for people: `/` names the service and where to go next, `/docs` shows /openapi.json.
 
 Promises: a page loads one stylesheet from this service and nothing else from anywhere, runs no script, and its
-Content-Security-Policy allows neither. Whatever comes out of the document is escaped. Open to anybody,
-so nothing here is private. Links are relative, and hold behind a prefix that a proxy adds.
+Content-Security-Policy allows neither. Everything from the document is escaped. The pages need no
+authentication, so they contain nothing private. Links are relative, so they work behind a prefix that a proxy adds.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ LINKS: Mapping[str, str] = {
     "ready": "readyz",
     "metrics": "metrics",
 }
-"""What there is for everybody, below the address of the service."""
+"""Public addresses below that of the service."""
 _ABOUT = {
     "documentation": "Every operation, with examples",
     "openapi": "The same for programs (OpenAPI 3.1)",
@@ -62,7 +62,7 @@ _SHOWN["content"]["text/html"] = {"schema": {"type": "string"}, "example": f"<!d
     responses={200: _SHOWN},
 )
 async def index(request: Request) -> Response:
-    """Name the service, its version and where to go from here; as a page to who prefers one."""
+    """Name the service, its version and where to go from here; as a page for clients that prefer HTML."""
     vary = {"Vary": "Accept"}
     if _prefers_page(request.headers.get("accept", "")):
         shown = [(path, name, _ABOUT[name]) for name, path in LINKS.items()]
@@ -80,7 +80,7 @@ async def docs(request: Request) -> Response:
 
 @router.get("/docs.css", include_in_schema=False)
 async def stylesheet() -> Response:
-    """Return what both pages look like."""
+    """Return the style sheet of both pages."""
     return Response(_stylesheet(), media_type="text/css")
 
 
@@ -137,7 +137,7 @@ def _templates() -> Environment:
 
 
 def _told(text: str) -> Markup:
-    """Return a text with what stands between backticks as code, as docstrings mean it."""
+    """Return a text with its parts in backticks marked up as code."""
     pieces = [
         Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
         for number, piece in enumerate(text.split("`"))
@@ -154,5 +154,5 @@ def _stylesheet() -> bytes:
 def _version() -> str:
     try:
         return version("keyledger")
-    except PackageNotFoundError:  # the packages are run from a folder, without having been installed
+    except PackageNotFoundError:  # the packages run from a folder and are not installed
         return "unknown"

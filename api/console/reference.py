@@ -1,7 +1,7 @@
-"""The OpenAPI document as a person reads it: operations in groups, each with what it takes, answers and refuses.
+"""The OpenAPI document for people: operations in groups, each with its parameters, answers and problems.
 
-Promises: pure, from the document alone, so the page cannot say anything else than /openapi.json; texts are plain, and
-whoever renders them escapes them.
+Promises: pure, from the document alone, so the page cannot differ from /openapi.json; texts are plain, and the
+renderer escapes them.
 """
 
 import json
@@ -51,7 +51,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one address does, with one method or with several alike."""
+    """An operation on one address, with one method or several documented alike."""
 
     id: str
     methods: Sequence[str]
@@ -85,7 +85,7 @@ def groups_of(document: Node) -> Sequence[Group]:
 
 
 def _alike(item: Node) -> Iterator[tuple[list[str], Node]]:
-    """Yield the operations of a path, those that say the same of several methods as one."""
+    """Yield the operations of a path; methods documented alike are merged into one."""
     told: dict[str, tuple[list[str], Node]] = {}
     for method, operation in item.items():
         methods, _ = told.setdefault(operation["summary"], ([], operation))

@@ -1,7 +1,7 @@
 """Credentials of a tenant: set, list, show, delete, and their history.
 
-Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; what comes back shows a mask,
-never a key. Endpoints are plain functions where they block; each runs in a thread of its own.
+Promises: a 200 to PUT or DELETE means the change is stored and every node obeys it; answers show a mask,
+never a key. Handlers that block are plain functions and run in threads.
 """
 
 import re
@@ -99,14 +99,12 @@ async def set_credential(
 async def list_credentials(tenant_id: TenantId, services: ServicesOf, as_of: AsOf = None) -> CredentialList:
     """List every live credential; an empty list for a tenant without any.
 
-    With `as_of` the log is asked what was in effect then; `state` and `last_used_at` are as of then, but may miss calls
+    With `as_of` the list shows what was in effect then; `state` and `last_used_at` are as of then, but may miss calls
     of that very hour; `encryption_status` still says what can be opened now.
     """
     if as_of is not None and as_of > services.clock() + _CLOCKS_DIFFER:
-        raise InvalidRequestError(
-            [InvalidField("as_of", "must not be in the future: what will be in effect is not known")]
-        )
-    await _show_what_was_seen(services)
+        raise InvalidRequestError([InvalidField("as_of", "must not be in the future")])
+    await _store_recent_use(services)
     if as_of is None:
         found: Sequence[CredentialStatus] = services.credentials.statuses(await services.listing.of_tenant(tenant_id))
     else:
@@ -139,7 +137,7 @@ def get_credential(
 ) -> CredentialView | Response:
     """Show one credential with its version as ETag. `state` may change without it."""
     name = _known_once(services, tenant_id, provider)
-    services.usage_meter.flush()  # so that what this node saw is shown
+    services.usage_meter.flush()  # so that the latest calls of this node are shown
     status = services.credentials.get(tenant_id, name)
     tag = entity_tag(status.credential.version)
     if matches_tag(request, status.credential.version):
@@ -197,8 +195,8 @@ def list_credential_history(
     return page_of(services, exchange, wanted, "history", request, response)
 
 
-async def _show_what_was_seen(services: Services) -> None:
-    """Let what this node saw a moment ago, a call or a refusal, show in what is read next."""
+async def _store_recent_use(services: Services) -> None:
+    """Store the latest calls and rejections seen by this node, so that the next read shows them."""
     if services.usage_meter.waits():
         await run_in_threadpool(services.usage_meter.flush)
 
@@ -206,7 +204,7 @@ async def _show_what_was_seen(services: Services) -> None:
 def _known_once(services: Services, tenant_id: str, provider: str) -> str:
     """Return the name of a provider that is known, or was when it got the tenant's credential. Raises NotFoundError.
 
-    What an operator took away may come back with the next reload, so a key can be seen and taken out of use meanwhile.
+    A removed provider may return with the next reload, so its credentials can still be shown and deleted.
     """
     if provider in services.providers or not _NAME.fullmatch(provider):
         return services.providers.named(provider).name
@@ -214,7 +212,7 @@ def _known_once(services: Services, tenant_id: str, provider: str) -> str:
         services.credentials.get(tenant_id, provider)
     except CredentialNotFoundError:
         return services.providers.named(provider).name
-    except CredentialIntegrityError:  # it is there
+    except CredentialIntegrityError:  # it exists
         pass
     return provider
 

@@ -65,7 +65,7 @@ class RotationView(BaseModel):
     rotation_id: str
     key_id: str = Field(description="The key that credentials are sealed under from now on.")
     actor: str
-    state: RotationState = Field(description="interrupted: whoever ran it is gone; start another and it goes on.")
+    state: RotationState = Field(description="interrupted: the process that ran it is gone; start another to continue.")
     total: int
     done: int
     reencrypted: int

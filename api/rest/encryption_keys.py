@@ -1,7 +1,7 @@
-"""Encryption keys for operators: which there are, whether one may go, and rotation to the primary one.
+"""Encryption keys for operators: the list, whether a key may be removed, and rotation to the primary key.
 
-Promises: no answer holds a key, only key ids; a rotation is answered for by every node, whichever runs it. Endpoints
-are plain functions because the store blocks; each runs in a thread of its own.
+Promises: no answer holds a key, only key ids; every node reports on a rotation, whichever node runs it. Handlers are
+plain functions because the store blocks; they run in threads.
 """
 
 from functools import partial
@@ -53,7 +53,7 @@ def _keys_of(services: ServicesOf) -> EncryptionKeys:
 
 
 def _no_body(exchange: ExchangeOf) -> None:
-    """Refuse members of a body: an option that is ignored would be taken for obeyed."""
+    """Refuse members in the body: a caller would take an ignored option for applied."""
     if exchange.body:
         raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
 
@@ -87,9 +87,9 @@ def list_encryption_keys(keys: KeysOf) -> EncryptionKeyList:
     dependencies=[only_query(), _NO_BODY],
 )
 def start_key_rotation(meta: CommandMetaOf, keys: KeysOf, request: Request, response: Response) -> RotationView:
-    """Seal every live credential under the primary key, in the background, while everything else goes on.
+    """Seal every live credential under the primary key, in the background, while everything else continues.
 
-    A rotation that ended early is taken up by starting another: what is left to do is in the log.
+    Starting another rotation continues one that ended early: the log shows what is left to do.
     """
     status = keys.start(meta)
     response.headers["Location"] = f"{request.url.path}/{status.rotation_id}"

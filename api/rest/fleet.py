@@ -1,7 +1,7 @@
-"""All tenants at once: which have credentials and in what state these are, and the credentials that somebody looks for.
+"""All tenants at once: which have credentials, in which states, and a search for credentials across tenants.
 
-Promises: pages follow tenant and provider, so they neither shift nor overlap while others write; what is said of a
-credential is what its tenant's list says, calls that this node served before the request included. No key, only masks.
+Promises: pages are ordered by tenant and provider, so they neither shift nor overlap while others write; a credential
+is shown as in its tenant's list, including calls that this node served before the request. Masks only, never a key.
 """
 
 from typing import Annotated
@@ -131,7 +131,7 @@ def find_credentials(
 
 def _link(request: Request, response: Response, following: str | None) -> None:
     if following is not None:
-        # Only parameters of ours get this far, each with a checked value.
+        # Unknown parameters were refused, and every value was checked.
         query = {**request.query_params, "after": following}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
 

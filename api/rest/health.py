@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can serve, and its counters. Open to anybody, so nothing here is private."""
+"""Liveness, readiness and metrics. They need no authentication, so they contain nothing private."""
 
 import asyncio
 
@@ -90,6 +90,6 @@ async def readyz(services: ServicesOf) -> Response:
 )
 async def metrics(services: ServicesOf) -> Response:
     """Return the counters of this process."""
-    # Collectors of others may ask the database.
+    # Collectors of other packages may query the database.
     text = await run_in_threadpool(generate_latest, services.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

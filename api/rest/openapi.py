@@ -1,4 +1,4 @@
-"""The pieces of /openapi.json that the framework cannot know: problems, examples, how to authenticate.
+"""The parts of /openapi.json that the framework cannot derive: problems, examples, authentication.
 
 Promises: every operation has its own id, set by hand, documents each status it can give, and shows one example of its
 answer (and of its request where it has one).
@@ -112,16 +112,16 @@ def answer(example: object, headers: Mapping[str, Any] | None = None, descriptio
     return {**shown, "headers": dict(headers)} if headers else shown
 
 
-def document(app: FastAPI, beside: Mapping[str, Mapping[str, Any]], services: Callable[[], Services]) -> dict[str, Any]:
+def document(app: FastAPI, extra: Mapping[str, Mapping[str, Any]], services: Callable[[], Services]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the application, kept while the providers are the same.
 
-    beside: path items that no route stands for.
+    extra: path items without a route.
     """
     providers = services().providers
     if not app.openapi_schema or app.state.documented_providers != providers:
         app.state.documented_providers = providers
         built = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        built["paths"].update({path: dict(item) for path, item in beside.items()})
+        built["paths"].update({path: dict(item) for path, item in extra.items()})
         components = built.setdefault("components", {})
         components["securitySchemes"] = dict(_SECURITY_SCHEMES)
         components.setdefault("schemas", {})["Problem"] = dict(_PROBLEM_SCHEMA)

@@ -1,7 +1,7 @@
-"""What the headers of a command say: which version the caller has seen, and which command this is.
+"""The headers of a command: the version that the caller has seen, and the id of the command.
 
-Promises: entity tags are compared strongly (RFC 9110, 13.1.1), so a weak tag or one we never gave matches nothing;
-a header that cannot be read is refused instead of ignored, for ignoring a condition would break it.
+Promises: entity tags are compared strongly (RFC 9110, 13.1.1), so a weak or unknown tag matches nothing; a
+header that cannot be parsed is refused, because ignoring a condition would violate it.
 """
 
 import re
@@ -18,7 +18,7 @@ from domain.credentials.commands import Precondition
 from domain.event import CommandMeta
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-# Possessive, so that a hostile list cannot make the match try every way to share out its blanks.
+# Possessive, so that a hostile list cannot cause catastrophic backtracking.
 _TAG_LIST = re.compile(rf"[\t ,]*+{_TAG}[\t ]*+(,[\t ]*+({_TAG}[\t ]*+)?)*+")
 _ONE_TAG = re.compile(_TAG)
 _VERSION = re.compile(r"v([1-9][0-9]{0,17})")
@@ -51,7 +51,7 @@ def _precondition(
         str | Absent, Header(alias="If-None-Match", description="`*`: only if there is none."), _IF_NONE_MATCH
     ] = None,
 ) -> Precondition:
-    """Return the stated precondition. Parameters are for the documentation: repeated headers are read as one list."""
+    """Return the precondition. The parameters are for the document only; repeated headers are read as one list."""
     versions, exists = None, None
     if (wanted := _header(request, b"if-match")) is not None:
         if wanted == "*":
@@ -61,7 +61,7 @@ def _precondition(
     if (unwanted := _header(request, b"if-none-match")) is not None:
         if unwanted != "*":
             raise HttpError("malformed-header", "If-None-Match may only be * here; use If-Match for a version.")
-        # Both at once can never hold; an empty set of versions says that.
+        # Both together can never hold, which an empty set of versions expresses.
         versions, exists = (frozenset(), None) if exists else (versions, False)
     return Precondition(versions, exists)
 
@@ -78,7 +78,7 @@ def _command_meta(
         _REASON,
     ] = None,
 ) -> CommandMeta:
-    """Return who asks, why, and which command it is. The guard has read the reason; here it is documented."""
+    """Return caller, reason and command id. The guard has read the reason; here it is only documented."""
     sent = _lines(request, b"idempotency-key")
     if not sent:
         return exchange.meta(str(uuid4()))
@@ -101,7 +101,7 @@ def _header(request: Request, name: bytes) -> str | None:
 
 
 def _lines(request: Request, name: bytes) -> list[str]:
-    """Return the values of a header, one for each line of it. name: in lower case."""
+    """Return the values of a header, one for each line. name: in lower case."""
     return [value.decode("latin-1") for sent, value in request.scope["headers"] if sent == name]
 
 

@@ -95,7 +95,7 @@ class DifferenceView(BaseModel):
 
 
 class ReplayResultView(BaseModel):
-    """What a replay found."""
+    """The result of a replay."""
 
     position: int = Field(description="The copy shows the log up to here.")
     events: int
@@ -120,7 +120,7 @@ class ReplayResultView(BaseModel):
 
 
 class ReplayView(BaseModel):
-    """One replay. `interrupted`: whoever ran it stopped telling; the live view is as it was."""
+    """One replay. `interrupted`: the process that ran it is gone; the live view is unchanged."""
 
     replay_id: str
     projection: str

@@ -1,7 +1,7 @@
-"""Views for operators: where each stands, and replay of one from the log.
+"""Projections for operators: the position of each, and replay of one from the log.
 
-Promises: a replay opens no token and shows no secret; reads and writes go on meanwhile; it is answered for by every
-node, whichever runs it. Endpoints are plain functions because the store blocks; each runs in a thread of its own.
+Promises: a replay opens no token and shows no secret; reads and writes continue meanwhile; every node reports on it,
+whichever node runs it. Handlers are plain functions because the store blocks; they run in threads.
 """
 
 from typing import Any
@@ -68,7 +68,7 @@ def start_replay(
     response: Response,
     body: ReplayBody = _AS_IT_IS,
 ) -> ReplayView:
-    """Build a copy beside the view, compare the two, and put the copy in its place when they are equal."""
+    """Build a copy next to the view, compare the two, and put the copy in its place when they are equal."""
     if body.compare_only and body.swap_when_different:
         raise InvalidRequestError([InvalidField("swap_when_different", "cannot be true together with compare_only")])
     status = services.projections.start(projection, body.swap, meta)

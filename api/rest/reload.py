@@ -1,7 +1,7 @@
-"""Reading the settings again, for operators, while everything goes on.
+"""Reloading the settings, for operators, without interruption.
 
-Promises: either all of the new settings are in force in the process that answers, or none and the answer says why; no
-answer holds the value of a setting. Other workers of the node are told at once and say in the log what came of it.
+Promises: the process that answers applies either all of the new settings, or none and says why; no answer holds the
+value of a setting. Other workers of the node are notified at once and log the outcome.
 """
 
 from typing import Annotated
@@ -23,7 +23,7 @@ _EXAMPLE = {"changed": ["AI_MODELS_FILE", "OPENAI_API_KEY"], "needs_restart": ["
 
 
 class ReloadAnswer(BaseModel):
-    """What came of reading the settings again, by their names."""
+    """The outcome of reading the settings again, by their names."""
 
     changed: Annotated[list[str], Field(description="In force now.")]
     needs_restart: Annotated[list[str], Field(description="Changed too, but as before until a restart.")]
@@ -43,7 +43,7 @@ def _no_body(exchange: ExchangeOf) -> None:
     dependencies=[only_query(), Depends(_no_body)],
 )
 async def reload(services: ServicesOf) -> ReloadAnswer:
-    """Read `.env`, secret files and the catalogue again and put them in force as a whole, for calls that begin then."""
+    """Read `.env`, secret files and the catalogue again and apply them as a whole, to calls that begin afterwards."""
     report = await services.reload()
     return ReloadAnswer(
         changed=list(report.changed), needs_restart=list(report.needs_restart), warnings=list(report.warnings)

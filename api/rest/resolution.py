@@ -1,6 +1,6 @@
 """The dry run: whose key would serve a call, and where it would go.
 
-Promises: decrypts nothing, sends nothing; a refusal that a call would meet is an answer here, with its reason.
+Promises: decrypts nothing, sends nothing; an error that a call would meet is part of the answer, with its reason.
 """
 
 from fastapi import APIRouter

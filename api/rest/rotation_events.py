@@ -26,7 +26,7 @@ QUIET_LOOKS = 40
 
 def rotation_events(first: RotationStatus, look: Callable[[], RotationStatus]) -> StreamingResponse:
     """Return the answer that follows a rotation from `first` on. `look` reads it again and may block."""
-    # Proxies that collect an answer before they pass it on would undo the stream.
+    # Buffering by a proxy would defeat streaming.
     return StreamingResponse(_events(first, look), 200, {"X-Accel-Buffering": "no"}, "text/event-stream")
 
 

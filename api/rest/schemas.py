@@ -1,8 +1,8 @@
 """The shapes of requests and answers, as documented in /openapi.json.
 
-Promises: a key that came in as JSON is a `SecretStr` at once and shows nothing in a trace; times leave as RFC 3339 in
-UTC with `Z`; identifiers are accepted in their one canonical spelling.
-Texts about faults are in `validation`: nothing here writes an error message.
+Promises: a key received as JSON becomes a `SecretStr` at once and never shows in a trace; times are sent as RFC 3339 in
+UTC with `Z`; identifiers are accepted in their canonical spelling only.
+Error messages are in `validation`.
 """
 
 import re
@@ -55,7 +55,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Absent = SkipJsonSchema[None]
-"""The value of a parameter that was not sent; nobody can send it."""
+"""The value of a parameter that was not sent; no request can send it."""
 
 _Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN)]
 TenantId = Annotated[_Uuid, Path(description="UUID of the tenant, lower case with hyphens.", examples=[TENANT])]
@@ -86,7 +86,7 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class CredentialBody(BaseModel):
-    """What a credential is set to. The whole of it is replaced: a setting left out is a setting removed."""
+    """The key and settings of a credential. They replace the old ones completely: a setting left out is removed."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -119,7 +119,7 @@ class CredentialBody(BaseModel):
 
 
 class CredentialSetAnswer(BaseModel):
-    """What a PUT made true."""
+    """The credential that was set."""
 
     tenant_id: str
     provider: str
@@ -133,7 +133,7 @@ class CredentialSetAnswer(BaseModel):
 
 
 class CredentialDeletedAnswer(BaseModel):
-    """What a DELETE made true."""
+    """The credential that was deleted."""
 
     tenant_id: str
     provider: str
@@ -147,8 +147,8 @@ class CredentialView(BaseModel):
     masked_key: str
     encryption_status: Literal["encrypted", "unreadable"]
     state: CredentialState = Field(
-        description="`untested`: nobody has called with this key and these settings yet. `credential-rejected`: the "
-        "provider refused this version and has not taken it since; it is still tried. `unreadable`: it cannot be "
+        description="`untested`: no call has been made with this key and these settings yet. `credential-rejected`: "
+        "the provider refused this version and has not taken it since; it is still tried. `unreadable`: it cannot be "
         "opened."
     )
     configured_at: Moment = Field(description="When key or settings were last set; rotation does not move it.")
@@ -167,7 +167,7 @@ class CredentialList(BaseModel):
 
 
 class AuditEntryView(BaseModel):
-    """Who did what to which credential, and when."""
+    """One event: who did what to which credential, and when."""
 
     position: int = Field(description="Place in the log, counted from 1.")
     timestamp: Moment
@@ -206,7 +206,7 @@ class RefusalView(BaseModel):
 
 
 class ResolutionAnswer(BaseModel):
-    """Where a call would go and with whose key. Nothing was decrypted or sent to find out."""
+    """The key and the address that a call would use. Nothing was decrypted or sent."""
 
     model: str
     adapter: Adapter

@@ -1,8 +1,8 @@
 """Proof of the audit: checkpoints, inclusion, consistency, and the evidence that a bundle is made of.
 
 Promises: proofs are of RFC 6962, checkpoints of C2SP tlog-checkpoint, so that tools other than ours can verify them;
-positions count from 1, the leaf of position n has index n - 1. Taking evidence away is recorded before it is given, in
-the log that it proves.
+positions count from 1, the leaf of position n has index n - 1. An export of evidence is recorded, in
+the log that it proves, before it is sent.
 """
 
 import base64
@@ -65,7 +65,7 @@ Size = Annotated[
 
 
 class InclusionView(BaseModel):
-    """What shows that an entry is in the log. Hashes are in base64."""
+    """Proof that an entry is in the log. Hashes are in base64."""
 
     position: int
     size: int
@@ -76,7 +76,7 @@ class InclusionView(BaseModel):
 
 
 class ConsistencyView(BaseModel):
-    """What shows that a log of one size begins with that of a smaller one. Hashes are in base64."""
+    """Proof that a log of one size begins with that of a smaller one. Hashes are in base64."""
 
     older: int = Field(serialization_alias="from")
     newer: int = Field(serialization_alias="to")
@@ -176,7 +176,7 @@ def get_evidence(services: ServicesOf, exchange: ExchangeOf, tenant_id: TenantFi
 
 
 def _lines(checkpoint: SignedCheckpoint, tenant_id: str | None, leaves: Iterator[ProvenLeaf]) -> Iterator[bytes]:
-    """Yield the lines of the evidence. A fault of the log is a line too: it is what the evidence is about."""
+    """Yield the lines of the evidence. An error in the log is a line too, because the evidence is about it."""
     yield _line({"checkpoint": checkpoint.note, "size": checkpoint.size, "tenant_id": tenant_id})
     count = 0
     try:

@@ -1,8 +1,8 @@
 """The audit trail: who did what, to which credential, from where and why, and when.
 
 Promises: pages follow the positions of the log, so they neither shift nor overlap while others write; a reader sees
-every write that was acknowledged before it asked, and every refusal of this node; no entry holds a secret. Reading is
-recorded before the answer leaves; the reader finds it in the next one.
+every write that was acknowledged before it asked, and every refusal of this node; no entry holds a secret. A read is
+recorded before its answer is sent, and appears in the next one.
 """
 
 from dataclasses import replace
@@ -50,7 +50,7 @@ def list_audit_entries(
     order: Order = "oldest",
     limit: Limit = 100,
 ) -> AuditPage:
-    """Return the entries that fit. Follow `next`, or the Link header, for more: it goes on after the last one here."""
+    """Return the entries that fit. Follow `next`, or the Link header, for the next page."""
     page = replace(wanted, after=after, before=before, limit=limit, newest_first=order == "newest")
     return page_of(services, exchange, page, "entries", request, response)
 
@@ -85,7 +85,7 @@ def page_of(
     services.audit_recorder.read(exchange.meta(""), view, recorded_query(wanted))
     following = entries[-1].position if len(entries) >= wanted.limit else None
     if following is not None:
-        # Only parameters of ours get this far, each with a checked value.
+        # Unknown parameters were refused, and every value was checked.
         cursor = "before" if wanted.newest_first else "after"
         query = {**request.query_params, cursor: str(following)}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'

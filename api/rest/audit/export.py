@@ -1,9 +1,9 @@
 """The audit trail as a file: every entry that fits a filter, streamed, in one of the formats of `audit_exports`.
 
-Promises: the export is recorded before its first byte, or not given; to HEAD none is given, and none is recorded. It
-is in order, whole up to the log's head at its start, and ends while others write; at most one page of entries is in
-memory. What goes wrong before the first byte is a problem; what goes wrong later breaks the connection, so that a part
-cannot be taken for the whole.
+Promises: the export is recorded before its first byte, or refused; HEAD exports and records nothing. Entries are in
+order and complete up to the head of the log at the start, so the export ends even while others write; at most one page
+of entries is in memory. An error before the first byte is answered with a problem; a later one breaks the connection,
+so that a part cannot be mistaken for the whole.
 """
 
 import logging
@@ -84,7 +84,7 @@ def export_audit(
     services.audit_recorder.flush()
     services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
     pages = _Pages(services.audit, replace(wanted, after=after), written, _head(services.audit))
-    first = pages.next()  # what does not work at all is a problem, not a broken answer
+    first = pages.next()  # an error here is answered with a problem
     return StreamingResponse(
         _whole((BOM_UTF8 if bom else b"") + written.header + first, pages), 200, headers, written.media_type
     )
@@ -97,7 +97,7 @@ def _head(trail: AuditTrail) -> int:
 
 @dataclass(slots=True)
 class _Pages:
-    """What is left of an export. Entries live inside `next` alone; what leaves it is bytes."""
+    """The rest of an export. Entries exist only inside `next`, which returns bytes."""
 
     trail: AuditTrail
     wanted: AuditFilter
@@ -116,7 +116,7 @@ class _Pages:
 
 
 def _whole(first: bytes, pages: _Pages) -> Iterator[bytes]:
-    """Yield the export page by page. Raises when a page cannot be read, which breaks the answer off."""
+    """Yield the export page by page. Raises when a page cannot be read, which ends the connection."""
     yield first
     try:
         while records := pages.next():

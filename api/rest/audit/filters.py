@@ -1,7 +1,7 @@
 """The filter of the audit as query parameters: one parameter for each member, or all of them in `q`, or both.
 
 Promises: every endpoint that takes a filter takes the same one; a member that is given twice is refused, also when one
-of the two is in `q`. None that holds a key gets here (`only_query`): searches are recorded.
+of the two is in `q`. Values that contain a key are refused before (`only_query`), because searches are recorded.
 """
 
 from dataclasses import replace
@@ -105,7 +105,7 @@ def _filter(
 
 
 def _refuse_slip(provider: str | None, known: Providers) -> None:
-    """Refuse a name that is nearly a provider's. Others may be of one that is not configured any more."""
+    """Refuse a probable misspelling of a provider. Other names may be of providers no longer configured."""
     if provider is not None and provider not in known and (meant := probably_meant(provider, known)):
         raise InvalidRequestError([InvalidField("provider", f"is not known; did you mean {meant}?")])
 

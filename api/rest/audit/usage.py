@@ -1,7 +1,7 @@
-"""Who used a credential: calls counted by tenant, provider, version and hour.
+"""Use of credentials: calls counted by tenant, provider, version and hour.
 
 Promises: what this node served before the request is counted in the answer; pages neither shift nor overlap, because a
-record never changes place; that somebody looked is in the audit before he gets the answer.
+record never changes place; a read is recorded in the audit trail before its answer is sent.
 """
 
 from typing import Annotated
@@ -80,7 +80,7 @@ def list_usage(
     found = services.usage.page(UsageFilter(tenant_id, provider, since, until, place, limit))
     following = found[-1].place.cursor() if len(found) >= limit else None
     if following is not None:
-        # Only parameters of ours get this far, each with a checked value.
+        # Unknown parameters were refused, and every value was checked.
         query = {**request.query_params, "after": following}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
     return UsagePage(usage=[_view(record) for record in found], next=following)

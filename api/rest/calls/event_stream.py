@@ -1,7 +1,8 @@
 """Answers of models in pieces, as server-sent events in the form of the OpenAI API.
 
 Promises: `[DONE]` is sent only after the last chunk of a whole answer; a failure in the middle is an event with an
-`error` in our words; the source is closed when the stream ends, however it ends, and at once when the client leaves.
+`error` in our own words; the source is closed when the stream ends, however it ends, and
+at once when the client leaves.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -26,7 +27,7 @@ class EventStream(StreamingResponse):
     def __init__(self, first: Json | None, chunks: Chunks, headers: Mapping[str, str], request_id: str) -> None:
         self._chunks = chunks
         self._events = _events(first, chunks, request_id)
-        # Proxies that collect an answer before they pass it on would undo the stream.
+        # Buffering by a proxy would defeat streaming.
         super().__init__(self._events, 200, {**headers, "X-Accel-Buffering": "no"}, "text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +35,7 @@ class EventStream(StreamingResponse):
         try:
             await until_client_leaves(receive, self._send_all(send))
         except HttpError:
-            pass  # nobody is there to be told
+            pass  # no client is left to receive it
         finally:
             await self._events.aclose()
             await self._chunks.aclose()

@@ -1,6 +1,6 @@
-"""How the OpenAI-compatible calls are documented: enough to see what a call looks like.
+"""Documentation of the OpenAI-compatible calls: enough to see what a call looks like.
 
-The whole of the bodies is OpenAI's; which members pass is the adapter's to say, so the schemas here stay open.
+The bodies are specified by OpenAI, and the adapter decides which members it accepts, so the schemas here stay open.
 """
 
 from typing import Any

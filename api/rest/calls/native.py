@@ -1,10 +1,10 @@
-"""Providers' own APIs, with the tenant's key: a request goes on as it is, and so does its answer.
+"""Providers' own APIs, called with the tenant's key: requests and answers pass through unchanged.
 
-Plain ASGI before routing, because a call through it should cost little more than the call itself. The guard stands in
-front: a request that arrives here has shown a key whose role may do this.
-Promises: an answer of the provider carries the receipt in its headers; an answer without one is ours, a problem. Bodies
+Plain ASGI before routing, because a call through it should cost little more than the call itself. The guard has already
+authenticated and authorised the request.
+Promises: an answer of the provider carries the receipt in its headers; an answer without one is our own problem. Bodies
 stream in both directions. A client that leaves ends the call to the provider. An answer that breaks off stays
-incomplete, so that no client takes it for a whole one.
+incomplete, so that no client mistakes it for a complete one.
 Refuses: paths that leave the provider's base path, WebSocket upgrades, TRACE and CONNECT.
 """
 
@@ -35,7 +35,7 @@ _ROUTE = SimpleNamespace(path=NATIVE)
 _ADDRESS = re.compile(r"/api/v1/tenants/([^/]+)/providers/([^/]+)(?:/(.*))?", re.DOTALL)
 _TENANT = re.compile(UUID_PATTERN)
 _NOTHING_HERE = (
-    "There is nothing at this address. Write the path of the provider's API behind the provider's name, such as "
+    "There is nothing at this address. Put the path of the provider's API after the provider's name, such as "
     ".../providers/openai/v1/models."
 )
 
@@ -55,7 +55,7 @@ class Native:
             return
         scope["route"] = _ROUTE  # what the log and the metrics name
         exchange = exchange_of(scope)
-        if exchange.actor is None:  # the guard was not in front: serving anyway would be serving anybody
+        if exchange.actor is None:  # the guard was bypassed: the request is not authenticated
             raise RuntimeError("a protected endpoint was reached without authentication")
         answering, upload = _Answering(send), None
         refusal: ServiceError | HttpError
@@ -114,7 +114,7 @@ class _Answering:
             await self._send({"type": "http.response.body", "body": whole})
             return
         try:
-            headers.append((b"x-accel-buffering", b"no"))  # proxies that collect an answer would undo a stream
+            headers.append((b"x-accel-buffering", b"no"))  # buffering by a proxy would defeat streaming
             await self._start(answer.status, headers)
             while (piece := await answer.pieces.next()) is not None:
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -131,9 +131,9 @@ def _check_kind(scope: Scope) -> None:
     if scope["method"] not in METHODS:  # TRACE would send the key back
         raise HttpError("method-not-allowed", f"Use {' or '.join(METHODS)}.", {"Allow": ", ".join(METHODS)})
     for name, value in scope["headers"]:
-        # Other upgrades, such as to HTTP/2, are offers that may be passed over.
+        # Other upgrades, such as to HTTP/2, are offers that may be ignored.
         if name == b"upgrade" and b"websocket" in value.lower():
-            raise HttpError("upgrade-refused", "WebSocket connections are not passed on; use the provider's HTTP API.")
+            raise HttpError("upgrade-refused", "WebSocket connections are not supported; use the provider's HTTP API.")
 
 
 def _target(raw: str) -> tuple[str, str, str]:

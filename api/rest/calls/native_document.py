@@ -1,4 +1,4 @@
-"""How the providers' own APIs are documented: as one path, since what is behind it is theirs to describe."""
+"""Documentation of the providers' own APIs: one path, because the providers document the rest."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ _PARAMETERS: list[dict[str, Any]] = [
         "name": "path",
         "in": "path",
         "required": True,
-        "description": "Path of the provider's API, with slashes as they are; a query goes on, too.",
+        "description": "Path of the provider's API, with its slashes unescaped; a query is passed on too.",
         "schema": {"type": "string", "pattern": f"^{_SEGMENT}(/{_SEGMENT})*$"},
         "example": "v1/chat/completions",
     },
 ]
 _BODY = {
-    "description": "As the provider wants it.",
+    "description": "As the provider requires.",
     "content": {
         "application/json": {
             "schema": {},
@@ -71,7 +71,7 @@ def _operation(method: str) -> dict[str, Any]:
 
 
 def _answers() -> dict[str, Any]:
-    """Return the problems, each of which may also be the provider's own answer with that status, and all else."""
+    """Return the provider's answers and our problems; any status of a problem may also be the provider's own."""
     answers: dict[str, Any] = {
         "200": {
             "description": "The provider's answer.",

@@ -1,8 +1,8 @@
 """Copies of the audit for other programs: one module for each format, and the table of them.
 
-Promises: every function here is pure, entry to bytes; what an entry holds is in every format, under the format's own
-names where it has some; one entry is one record, whatever its texts hold. Nothing is read but the entry, which holds no
-secret.
+Promises: every function is pure, from an entry to bytes; every format contains everything that an entry holds, under
+the format's own names where it has them; one entry is one record, whatever its texts contain. Only the entry is read,
+and it holds no secret.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """CloudEvents 1.0 in the JSON format, structured mode, one event a line. `data` is the entry as the service shows it.
 
-Promises: `id` is the position in the log, so an event that is sent twice can be told by `source` and `id`; `time` is
-when it happened. Ledgers share the source: who collects from several has to keep them apart.
+Promises: `id` is the position in the log, so `source` and `id` identify an event that is sent twice; `time` is when
+it happened. All ledgers have the same source: a collector of several has to keep them apart.
 """
 
 from api.front.json_response import encode

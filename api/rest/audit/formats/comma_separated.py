@@ -1,8 +1,9 @@
-"""CSV as RFC 4180 has it: UTF-8, CRLF, a header row; `details` is one cell of JSON, what is absent an empty one.
+"""CSV as RFC 4180 has it: UTF-8, CRLF, a header row; `details` is one cell of JSON, absent values are empty cells.
 
 Promises: no cell is a formula to a spreadsheet. A text that one could take for a formula gets an apostrophe in front;
 so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every text as it was.
-The characters are those of OWASP's "CSV Injection", with their full-width forms, also behind what is not seen.
+The characters are those of OWASP's "CSV Injection", including full-width variants and ones preceded by invisible
+characters.
 """
 
 import csv
@@ -17,7 +18,7 @@ _MARK = "'"
 
 
 class _Echo:
-    """Where the writer writes to: it gets back what it gave, and nothing is kept."""
+    """A file for the CSV writer whose `write` returns the text and keeps nothing."""
 
     def write(self, text: str) -> str:
         return text

@@ -12,7 +12,7 @@ NAMES = tuple(field.name for field in fields(AuditEntry))
 
 
 def members(entry: AuditEntry) -> dict[str, object]:
-    """Return the members of an entry as values that JSON has. Members without a value are None."""
+    """Return the members of an entry as values that JSON has. A member without a value has the value None."""
     return {name: _plain(getattr(entry, name)) for name in NAMES}
 
 
