@@ -47,8 +47,8 @@ class Journal:
 class Writer:
     """Sets one credential again and again.
 
-    A command that was not answered when the service died may have happened, so it is sent again unchanged as soon as the
-    service is back.
+    A command that was not answered when the service died may have happened, so it is sent again unchanged as soon as
+    the service is back.
     """
 
     tenant: str

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,7 +33,13 @@ def provider() -> Iterator[StandInProvider]:
 
 @contextmanager
 def following(
-    folder: Path, settings: str, database_url: str, provider: StandInProvider, *, as_process: bool = False, **more: str
+    folder: Path,
+    settings: str,
+    database_url: str,
+    provider: StandInProvider,
+    more: Mapping[str, str] | None = None,
+    *,
+    as_process: bool = False,
 ) -> Iterator[Client]:
     """A service started in a folder that holds what the guide says, where hosts on this machine stand for its own.
 
@@ -47,7 +53,7 @@ def following(
     text = text.replace("localhost:8000", here).replace("regional-vllm:8000", here)
     (folder / ".env").write_text(text, encoding="utf-8")
     shutil.copy(GUIDE / "ai_models.yml", folder)
-    environment = {"INTRIC_SUPER_API_KEY": ADMIN_KEY, "DATABASE_URL": database_url, **more}
+    environment = {"INTRIC_SUPER_API_KEY": ADMIN_KEY, "DATABASE_URL": database_url, **(more or {})}
     with ExitStack() as stack:
         if as_process:
             url = stack.enter_context(ServiceProcess(environment, folder)).url
@@ -105,7 +111,7 @@ def test_each_body_of_the_guide_is_taken_as_it_is(tmp_path, database_url, provid
 
 def test_a_single_tenant_is_served_with_the_global_keys(tmp_path, database_url, provider):
     base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1"}
-    with following(tmp_path, "single-tenant.env", database_url, provider, **base) as client:
+    with following(tmp_path, "single-tenant.env", database_url, provider, base) as client:
         assert client.chat(TENANT, LLAMA).status_code == 200
         assert key_that_arrived(provider) == "my-key"
         assert client.native(TENANT, "openai", "v1/models", "GET").status_code == 200
@@ -116,7 +122,7 @@ def test_a_single_tenant_is_served_with_the_global_keys(tmp_path, database_url, 
 
 def test_on_shared_infrastructure_a_tenants_own_key_is_used_and_others_fall_back(tmp_path, database_url, provider):
     base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1"}
-    with following(tmp_path, "shared-infrastructure.env", database_url, provider, **base) as client:
+    with following(tmp_path, "shared-infrastructure.env", database_url, provider, base) as client:
         assert client.put(TENANT, "vllm", **BODIES["shared vllm"]["body"]).status_code == 200
         assert client.put(TENANT, "openai", api_key="sk-of-the-tenant-1234").status_code == 200
         assert client.chat(TENANT, LLAMA).status_code == 200
@@ -128,7 +134,7 @@ def test_on_shared_infrastructure_a_tenants_own_key_is_used_and_others_fall_back
 
 def test_an_invalid_credential_is_an_error_and_never_the_global_key(tmp_path, database_url, provider):
     base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1"}
-    with following(tmp_path, "shared-infrastructure.env", database_url, provider, **base) as client:
+    with following(tmp_path, "shared-infrastructure.env", database_url, provider, base) as client:
         assert client.put(TENANT, "openai", api_key="sk-wrong-1234").status_code == 200
         answer = client.native(TENANT, "openai", "v1/models", "GET")
         assert (answer.status_code, answer.json()["code"]) == (424, "credential-rejected")
@@ -154,7 +160,7 @@ def test_a_single_tenant_that_becomes_one_of_many_goes_on_with_the_global_keys(t
     with following(tmp_path, "single-tenant.env", database_url, provider) as client:
         assert client.chat(TENANT, LLAMA).status_code == 200
     migrated = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": ENCRYPTION_KEY.reveal()}
-    with following(tmp_path, "single-tenant.env", database_url, provider, **migrated) as client:
+    with following(tmp_path, "single-tenant.env", database_url, provider, migrated) as client:
         assert client.chat(TENANT, LLAMA).status_code == 200
         assert key_that_arrived(provider) == "my-key"
         assert client.put(TENANT, "vllm", api_key="own-key").status_code == 200
