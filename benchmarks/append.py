@@ -128,7 +128,7 @@ def written(append: Callable[[], object], writers: int, seconds: float) -> Measu
     """Append by several threads for some seconds, and return what that came to."""
     took: list[float] = []
     ready = threading.Barrier(writers)
-    faults: list[Exception] = []
+    errors: list[Exception] = []
 
     def write() -> None:
         try:
@@ -141,8 +141,8 @@ def written(append: Callable[[], object], writers: int, seconds: float) -> Measu
                     return
                 append()
                 took.append(time.perf_counter() - started)
-        except Exception as fault:
-            faults.append(fault)
+        except Exception as error:
+            errors.append(error)
             ready.abort()
             raise
 
@@ -151,5 +151,5 @@ def written(append: Callable[[], object], writers: int, seconds: float) -> Measu
         thread.start()
     for thread in threads:
         thread.join()
-    assert not faults, faults
+    assert not errors, errors
     return measured(took, seconds)

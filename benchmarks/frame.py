@@ -161,13 +161,13 @@ def apart(work: Callable[..., T], *arguments: object) -> T:
     process.start()
     there.close()
     try:
-        result, fault = here.recv()
+        result, error = here.recv()
     except EOFError:
         raise UnusableError(f"{work.__name__} failed; what it printed says why") from None
     finally:
         process.join()
-    if fault is not None:
-        raise UnusableError(fault)
+    if error is not None:
+        raise UnusableError(error)
     return cast("T", result)
 
 

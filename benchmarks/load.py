@@ -135,13 +135,13 @@ class _Client(asyncio.Protocol):
         self._sent = time.perf_counter()
         self._transport.write(request)
 
-    def _end(self, fault: UnusableError | None) -> None:
+    def _end(self, error: UnusableError | None) -> None:
         if self.ended.done():
             return
-        if fault is None:
+        if error is None:
             self.ended.set_result(None)
         else:
-            self.ended.set_exception(fault)
+            self.ended.set_exception(error)
         self._transport.close()
 
 

@@ -61,9 +61,9 @@ def read_row(row: StoredRow) -> Appended:
     position, stream, version, topic, state = row
     try:
         return Appended(position, decode(stream, version, topic, state), state)
-    except CredentialIntegrityError as fault:
+    except CredentialIntegrityError as error:
         named = f", topic {topic}" if _TOPIC.fullmatch(topic) else ""
-        raise CredentialIntegrityError(f"{fault.reason} at position {position}{named}") from None
+        raise CredentialIntegrityError(f"{error.reason} at position {position}{named}") from None
 
 
 def read_after(connection: Connection, position: int, limit: int, upto: int = END) -> list[Appended]:

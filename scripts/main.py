@@ -222,7 +222,7 @@ def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
         return Exit.REFUSED, [str(error)]
     if isinstance(error, psycopg.OperationalError):
         return Exit.UNREACHABLE, ["the database is not answering"]
-    return Exit.FAULT_FOUND, [f"unexpected error, {type(error).__name__} at {_place(error)}; please report it"]
+    return Exit.ERROR_FOUND, [f"unexpected error, {type(error).__name__} at {_place(error)}; please report it"]
 
 
 def _place(error: Exception) -> str:

@@ -112,8 +112,8 @@ class Authenticator:
 
 def format_named_key(name: str, role: Role, secret: Secret) -> str:
     """Return the one line that configures a key; the key itself is not in it. Raises ValueError for a bad name."""
-    if fault := _name_fault(name):
-        raise ValueError(fault)
+    if error := _name_error(name):
+        raise ValueError(error)
     return f"{name}:{role}:sha256:{_digest(secret.reveal().encode()).hex()}"
 
 
@@ -126,8 +126,8 @@ def parse_named_key(text: str) -> NamedKey:
     if len(parts) != 4:
         raise ValueError(f"must have the form {_FORM}")
     name, role, algorithm, digest = parts
-    if fault := _name_fault(name):
-        raise ValueError(fault)
+    if error := _name_error(name):
+        raise ValueError(error)
     if role not in set(Role):
         raise ValueError(f"the role must be one of {', '.join(Role)}")
     if algorithm != "sha256":
@@ -137,7 +137,7 @@ def parse_named_key(text: str) -> NamedKey:
     return NamedKey(name, Role(role), digest)
 
 
-def _name_fault(name: str) -> str | None:
+def _name_error(name: str) -> str | None:
     if not _NAME.fullmatch(name):
         return (
             "the name must be 1 to 64 letters, digits, dots, dashes and underscores, and begin with a letter or digit"

@@ -101,8 +101,8 @@ class CombinedWrites(Generic[W, R]):
             return [outcome for _, outcome in zip(together, self._writer()(together), strict=True)]
         except StoreUnavailableError:
             return [StoreUnavailableError() for _ in together]  # one each, because a traceback belongs to one caller
-        except BaseException as fault:  # noqa: BLE001  every waiting caller needs an outcome
-            defect = fault if isinstance(fault, Exception) else RuntimeError(f"ended by {type(fault).__name__}")
+        except BaseException as error:  # noqa: BLE001  every waiting caller needs an outcome
+            defect = error if isinstance(error, Exception) else RuntimeError(f"ended by {type(error).__name__}")
             return [defect for _ in together]
 
     def _end_what_waits(self) -> None:

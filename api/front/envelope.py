@@ -73,7 +73,7 @@ class Envelope:
             "duration_ms": round(seconds * 1000, 2),
             "request_id": exchange.request_id,
             "actor": exchange.actor.name if exchange.actor else None,
-            "code": exchange.refusal,
+            "code": exchange.refused,
         }
         level = logging.WARNING if status is None or status >= 500 else logging.INFO
         _access_log.log(level, "request", extra=fields)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.front.head import with_head
 from api.front.problems import HttpError, Problem, internal_problem, problem_of, problem_response
-from api.front.validation import request_faults
+from api.front.validation import request_errors
 from domain.errors import ServiceError
 
 
@@ -48,7 +48,7 @@ class ErrorAnswers:
         if isinstance(error, ServiceError | HttpError):
             return problem_of(error)
         if isinstance(error, RequestValidationError):
-            return problem_of(request_faults(error, scope.get("route")))
+            return problem_of(request_errors(error, scope.get("route")))
         status = error.status_code if isinstance(error, HTTPException) else 500
         if status == 404:
             return problem_of(HttpError("not-found", "There is nothing at this address."))

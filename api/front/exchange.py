@@ -49,7 +49,7 @@ class Exchange:
     reason: str | None = None
     actor: Actor | None = None
     body: Json | None = None
-    refusal: str | None = None
+    refused: str | None = None
     keys: tuple[Secret, ...] = field(default=(), repr=False)
     bodiless: bool = False
     chosen_id: bool = False

@@ -36,8 +36,8 @@ class Guard:
             exchange.actor = _authenticate(services, path, headers, exchange)
             _admit(services, exchange.actor, scope["method"], path, headers)
             exchange.reason = _reason(services, scope["method"], path, headers)
-        except HttpError as refusal:
-            await refuse(problem_of(refusal), scope, receive, send, self._limits)
+        except HttpError as refused:
+            await refuse(problem_of(refused), scope, receive, send, self._limits)
             return
         await self._app(scope, receive, send)
 

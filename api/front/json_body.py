@@ -55,8 +55,8 @@ class JsonBody:
                     exchange.take_note_of(*_keys_in(exchange.body))
             if exchange.reason is not None:
                 exchange.require_no_key("X-Audit-Reason", exchange.reason)
-        except (HttpError, InvalidRequestError) as refusal:
-            await refuse(problem_of(refusal), scope, receive, send, self._limits)
+        except (HttpError, InvalidRequestError) as refused:
+            await refuse(problem_of(refused), scope, receive, send, self._limits)
             return
         await self._app(scope, receive, send)
 

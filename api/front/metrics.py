@@ -49,14 +49,14 @@ class Metrics:
         if status < 400:
             self.served(receipt)
         else:
-            self._resolutions.labels(receipt.provider, receipt.source.value, _refusal(status)).inc()
+            self._resolutions.labels(receipt.provider, receipt.source.value, _refused(status)).inc()
 
     def failed(self, provider: str, code: str) -> None:
         """Count a call that ended in an error with this code."""
         self._resolutions.labels(provider, "none" if code == "no-credential" else "unknown", code).inc()
 
 
-def _refusal(status: int) -> str:
+def _refused(status: int) -> str:
     if status == 429:
         return ErrorCode.PROVIDER_RATE_LIMITED.value
     return (ErrorCode.PROVIDER_REFUSED if status < 500 else ErrorCode.PROVIDER_UNAVAILABLE).value

@@ -54,8 +54,8 @@ class Operation(APIRoute):
             arguments = function.arguments(call)
             call.results.append(_INVALID if arguments is None else function.call(**arguments))
         arguments = self._handler.arguments(call)
-        if arguments is None or call.faults:
-            raise RequestValidationError(call.faults)
+        if arguments is None or call.errors:
+            raise RequestValidationError(call.errors)
         if self._blocks:
             result = await run_in_threadpool(self._handler.call, **arguments)
         else:
@@ -81,13 +81,13 @@ class _Call:
     faults: everything that is wrong with the request so far.
     """
 
-    __slots__ = ("faults", "request", "response", "results")
+    __slots__ = ("errors", "request", "response", "results")
 
     def __init__(self, request: Request, response: Response) -> None:
         self.request = request
         self.response = response
         self.results: list[Any] = []
-        self.faults: list[Mapping[str, Any]] = []
+        self.errors: list[Mapping[str, Any]] = []
 
     def answered(self, content: Any) -> Response:
         """Return the response with the JSON of a model as its body."""
@@ -117,7 +117,7 @@ class _Function:
     def arguments(self, call: _Call) -> dict[str, Any] | None:
         """Return the arguments; None, with the reasons in `call.faults`, where the request is invalid."""
         arguments: dict[str, Any] = {}
-        request, before = call.request, len(call.faults)
+        request, before = call.request, len(call.errors)
         for name, index in self._needs:
             if (needed := call.results[index]) is _INVALID:
                 return None
@@ -134,14 +134,14 @@ class _Function:
             arguments[self._request] = request
         if self._response is not None:
             arguments[self._response] = call.response
-        return arguments if len(call.faults) == before else None
+        return arguments if len(call.errors) == before else None
 
 
 def _validated(field: Any, value: object, place: tuple[str, ...], call: _Call) -> Any:
     if value is None:
         if field.field_info.is_required():
-            call.faults.append({"type": "missing", "loc": place})
+            call.errors.append({"type": "missing", "loc": place})
         return field.get_default()
-    validated, faults = field.validate(value, {}, loc=place)
-    call.faults.extend(faults)
+    validated, errors = field.validate(value, {}, loc=place)
+    call.errors.extend(errors)
     return validated

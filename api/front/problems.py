@@ -147,7 +147,7 @@ def shutdown_problem() -> Problem:
 
 def problem_response(problem: Problem, scope: Scope) -> Response:
     """Return the problem as the answer to the request of `scope`."""
-    exchange_of(scope).refusal = problem.code
+    exchange_of(scope).refused = problem.code
     body: dict[str, object] = {
         "type": f"/problems/{problem.code}",
         "title": problem.title,

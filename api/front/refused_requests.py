@@ -17,7 +17,7 @@ from starlette.types import Scope
 from api.front.exchange import Exchange
 from api.front.paths import UUID_PATTERN, is_about_credentials, is_guarded, routed_path
 from api.front.services import Services
-from domain.audit.events import Outcome, Refusal
+from domain.audit.events import Outcome, RefusedRequest
 from domain.credentials.providers import NAME_PATTERN
 
 UNROUTED = "unrouted"
@@ -62,12 +62,12 @@ def record_refused_request(services: Services, scope: Scope, exchange: Exchange,
     provider = place["provider"] if place else None
     services.audit_recorder.refused(
         replace(exchange.meta(""), reason=None),
-        Refusal(
+        RefusedRequest(
             outcome=Outcome.DENIED if denied else Outcome.FAILED,
             method=method_of(scope),
             route=route,
             status=status,
-            code=exchange.refusal or "unknown",
+            code=exchange.refused or "unknown",
             tenant_id=place["tenant"] if place else None,
             provider=provider if provider in services.providers else None,
         ),

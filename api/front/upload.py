@@ -26,7 +26,7 @@ class Upload:
         self._announced = announces_body(headers)
         self._declared = "content-length" in headers and "transfer-encoding" not in headers
         self.length = declared_length(headers) if self._declared else None
-        self.fault: HttpError | None = None
+        self.error: HttpError | None = None
         self._size = 0
         self._begun = b""
         self._taken = False
@@ -71,16 +71,16 @@ class Upload:
             async with asyncio.timeout(self._limits.native_seconds):
                 message = await self._receive()
         except TimeoutError:
-            self.fault = too_slow(self._limits.native_seconds)
-            raise self.fault from None
+            self.error = too_slow(self._limits.native_seconds)
+            raise self.error from None
         if message["type"] == "http.disconnect":
-            self.fault = cut_off()
-            raise self.fault
+            self.error = cut_off()
+            raise self.error
         piece = bytes(message.get("body", b""))
         self._size += len(piece)
         if self._size > self._limits.native_bytes:
-            self.fault = too_large(self._limits.native_bytes)
-            raise self.fault
+            self.error = too_large(self._limits.native_bytes)
+            raise self.error
         if not message.get("more_body", False):
             self._ended.set()
         return piece

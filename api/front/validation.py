@@ -61,14 +61,14 @@ RULES: Mapping[str, str] = {
 """The rule that each known field must follow, as a caller reads it."""
 
 
-def request_faults(error: RequestValidationError, route: object = None) -> InvalidRequestError:
+def request_errors(error: RequestValidationError, route: object = None) -> InvalidRequestError:
     """Return the error as one of the domain, with each finding named once.
 
     route: the matched route, whose body fields are named as the known ones.
     """
     known = _body_fields(route)
-    faults = dict.fromkeys(_fault(finding, known) for finding in error.errors())
-    return InvalidRequestError(list(faults))
+    errors = dict.fromkeys(_error(finding, known) for finding in error.errors())
+    return InvalidRequestError(list(errors))
 
 
 def only_query(*names: str) -> Any:
@@ -91,10 +91,10 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], None]:
             if len(value) > QUERY_MAX:
                 raise InvalidRequestError([InvalidField(name, f"must have at most {QUERY_MAX} characters")])
             exchange_of(request.scope).require_no_key(name, value)
-        faults = [InvalidField(name, "is given more than once") for name in names if sent.count(name) > 1]
-        faults += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
-        if faults:
-            raise InvalidRequestError(list(dict.fromkeys(faults)))
+        errors = [InvalidField(name, "is given more than once") for name in names if sent.count(name) > 1]
+        errors += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
+        if errors:
+            raise InvalidRequestError(list(dict.fromkeys(errors)))
 
     return check
 
@@ -104,7 +104,7 @@ def _body_fields(route: object) -> Sequence[str]:
     return list(getattr(getattr(body, "annotation", None), "model_fields", ()))
 
 
-def _fault(finding: Mapping[str, Any], known: Sequence[str]) -> InvalidField:
+def _error(finding: Mapping[str, Any], known: Sequence[str]) -> InvalidField:
     place, *names = finding["loc"]
     if place == "body" and not names:
         return InvalidField("the body", "is required: a JSON object")

@@ -32,12 +32,12 @@ async def explain_resolution(tenant_id: TenantId, model: ModelName, services: Se
     found = services.models.model(model)
     try:
         route = await services.models.explain(tenant_id, found.name)
-    except UnresolvableError as refusal:
-        return _answer(found, None, RefusalView(code=refusal.code, detail=refusal.detail))
+    except UnresolvableError as refused:
+        return _answer(found, None, RefusalView(code=refused.code, detail=refused.detail))
     return _answer(found, route, None)
 
 
-def _answer(model: Model, route: Route | None, refusal: RefusalView | None) -> ResolutionAnswer:
+def _answer(model: Model, route: Route | None, refused: RefusalView | None) -> ResolutionAnswer:
     return ResolutionAnswer(
         model=model.name,
         adapter=model.adapter,
@@ -46,5 +46,5 @@ def _answer(model: Model, route: Route | None, refusal: RefusalView | None) -> R
         endpoint=route.base_url if route else None,
         version=route.receipt.version if route else None,
         key_id=route.receipt.key_id if route else None,
-        refusal=refusal,
+        refused=refused,
     )

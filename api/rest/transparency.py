@@ -184,8 +184,8 @@ def _lines(checkpoint: SignedCheckpoint, tenant_id: str | None, leaves: Iterator
             stored = None if leaf.stored_hash is None else _text(leaf.stored_hash)
             yield _line({"position": leaf.position, "leaf": leaf.leaf, "hash": stored, "proof": _texts(leaf.proof)})
             count += 1
-    except ServiceError as fault:
-        yield _line({"fault": {"code": fault.code, "detail": fault.detail}, "after": count})
+    except ServiceError as error:
+        yield _line({"fault": {"code": error.code, "detail": error.detail}, "after": count})
         return
     yield _line({"end": count})
 

@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class RefusedRequest:
     """The facts about a refused request that the audit records.
 
     outcome: denied or failed. route: the template of the path, or `unrouted`. status: the HTTP status of the answer.
@@ -86,18 +86,18 @@ class AuditExported(RecordEvent):
     query: str | None = None
 
 
-def request_refused(meta: CommandMeta, now: datetime, refusal: Refusal, count: int = 1) -> RequestRefused:
+def request_refused(meta: CommandMeta, now: datetime, refused: RefusedRequest, count: int = 1) -> RequestRefused:
     """Return the record of `count` equal refused requests."""
     return RequestRefused(
         **envelope(record_stream(meta.command_id), 1, meta, now),
-        outcome=refusal.outcome.value,
-        method=refusal.method,
-        route=refusal.route,
-        status=refusal.status,
-        code=refusal.code,
+        outcome=refused.outcome.value,
+        method=refused.method,
+        route=refused.route,
+        status=refused.status,
+        code=refused.code,
         count=count,
-        tenant_id=refusal.tenant_id,
-        provider=refusal.provider,
+        tenant_id=refused.tenant_id,
+        provider=refused.provider,
     )
 
 
@@ -114,7 +114,7 @@ def audit_exported(meta: CommandMeta, now: datetime, form: str, query: str | Non
 class AuditRecorder(Protocol):
     """Records requests. Consecutive equal ones share one record, so a flood of requests does not flood the log."""
 
-    def refused(self, meta: CommandMeta, refusal: Refusal) -> None:
+    def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Note a refused request, to be stored within about a second. Never blocks."""
         ...
 

@@ -45,27 +45,27 @@ def parse(text: str, now: datetime) -> AuditFilter:
     Raises InvalidRequestError with a fault for each term that cannot be understood.
     """
     wanted: dict[str, object] = {}
-    faults: list[InvalidField] = []
+    errors: list[InvalidField] = []
     texts: list[str] = []
-    for named, value in _terms(text, faults):
+    for named, value in _terms(text, errors):
         name = named or "text"
         if name not in _READERS:
-            faults.append(InvalidField("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
+            errors.append(InvalidField("query", f"{name}: is not a name; use {', '.join(_READERS)}, or quote the text"))
             continue
         if _MEMBER[name] in wanted:
-            faults.append(InvalidField(name, "is given twice"))
+            errors.append(InvalidField(name, "is given twice"))
             continue
         try:
             read = _READERS[name](value, now)
-        except ValueError as fault:  # its text does not repeat the value
-            faults.append(InvalidField(name, str(fault)))
+        except ValueError as error:  # its text does not repeat the value
+            errors.append(InvalidField(name, str(error)))
             continue
         if name == "text":
             texts.append(value)
         else:
             wanted[_MEMBER[name]] = read
-    if faults:
-        raise InvalidRequestError(faults)
+    if errors:
+        raise InvalidRequestError(errors)
     return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each was read by its reader
 
 
@@ -97,9 +97,9 @@ def _masked(word: str, length: int) -> str:
     return word if len(word) < length else mask(word)
 
 
-def _terms(text: str, faults: list[InvalidField]) -> list[tuple[str | None, str]]:
+def _terms(text: str, errors: list[InvalidField]) -> list[tuple[str | None, str]]:
     if len(text) > QUERY_MAX or not text.replace("\t", " ").isprintable():
-        faults.append(InvalidField("query", f"must have at most {QUERY_MAX} printable characters"))
+        errors.append(InvalidField("query", f"must have at most {QUERY_MAX} printable characters"))
         return []
     found: list[tuple[str | None, str]] = []
     at = 0
@@ -109,7 +109,7 @@ def _terms(text: str, faults: list[InvalidField]) -> list[tuple[str | None, str]
             continue
         term = _TERM.match(text, at)
         if term is None or (term["plain"] and term["name"] is None and _NO_VALUE.fullmatch(term["plain"])):
-            faults.append(InvalidField("query", "has a quotation that does not end, or a name without a value"))
+            errors.append(InvalidField("query", "has a quotation that does not end, or a name without a value"))
             return []
         quoted, plain = term["quoted"], term["plain"]
         found.append((term["name"], re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain))

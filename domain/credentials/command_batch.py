@@ -164,13 +164,13 @@ class CredentialCommands:
         """
         try:
             return self._carried_out(commands, sent_before=sent_before)
-        except Exception as fault:  # noqa: BLE001  the error of one command is not that of the others
-            if isinstance(fault, ServiceError):
+        except Exception as error:  # noqa: BLE001  the error of one command is not that of the others
+            if isinstance(error, ServiceError):
                 # Its traceback refers to frames with the keys of all commands; so do those dropped below.
-                fault.__traceback__ = None
+                error.__traceback__ = None
             if len(commands) == 1:
-                return [fault]
-            if isinstance(fault, StoreUnavailableError):
+                return [error]
+            if isinstance(error, StoreUnavailableError):
                 return [StoreUnavailableError() for _ in commands]
         outcomes: list[CommandResult] = []
         for command in commands:

@@ -78,7 +78,7 @@ MISTAKES = (
 _STANDS_FOR_A_KEY = re.compile(r"(?i:your[-_ ].*|change[-_]?me|replace[-_]?me|undefined|null|none|(?:sk-)?x{6,})")
 
 
-def pasting_fault(key: str) -> str | None:
+def pasting_error(key: str) -> str | None:
     """Return what was pasted instead of a key and how to correct it, or None. key: without surrounding spaces."""
     return next((mistake.rule for mistake in MISTAKES if mistake.pattern.fullmatch(key)), None)
 

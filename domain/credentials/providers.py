@@ -15,10 +15,10 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from domain.credentials.key_shapes import holds_key
-from domain.credentials.pasted_key import pasting_fault, pasting_warning
+from domain.credentials.pasted_key import pasting_error, pasting_warning
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
-from domain.endpoints.rules import EndpointRules, endpoint_fault
+from domain.endpoints.rules import EndpointRules, endpoint_error
 from domain.errors import ErrorCode, InvalidField, InvalidRequestError, NotFoundError
 
 KEY_MIN, KEY_MAX = 8, 4096
@@ -186,29 +186,29 @@ def check(provider: Provider, api_key: str, config: CredentialConfig, rules: End
 
     rules: for tenants' endpoints. Raises InvalidRequestError with every error found.
     """
-    faults = []
+    errors = []
     secret = api_key.strip()
-    if fault := key_fault(provider, secret):
-        faults.append(InvalidField("api_key", fault))
+    if error := key_error(provider, secret):
+        errors.append(InvalidField("api_key", error))
     for field in CONFIG_FIELDS:
         value = getattr(config, field)
-        if fault := _config_fault(provider, field, config, rules):
-            faults.append(InvalidField(field, fault))
+        if error := _config_error(provider, field, config, rules):
+            errors.append(InvalidField(field, error))
         elif value is not None and holds_key(value, [Secret(secret)]):
-            faults.append(InvalidField(field, SHOWN_CLEAR))
-    if faults:
-        raise InvalidRequestError(faults, ErrorCode.INVALID_CREDENTIAL)
+            errors.append(InvalidField(field, SHOWN_CLEAR))
+    if errors:
+        raise InvalidRequestError(errors, ErrorCode.INVALID_CREDENTIAL)
     warning = pasting_warning(secret)
     kept = replace(config, endpoint=config.endpoint and kept_endpoint(provider.endpoint_form, config.endpoint))
     return CheckedCredential(Secret(secret), kept, (f"api_key: {warning}",) if warning else ())
 
 
-def key_fault(provider: Provider, secret: str) -> str | None:
+def key_error(provider: Provider, secret: str) -> str | None:
     """Return an error text for a provider's API key, or None. secret: without surrounding white space."""
     if not secret:
         return "is empty; send the provider's API key"
-    if fault := pasting_fault(secret):
-        return fault
+    if error := pasting_error(secret):
+        return error
     if not provider.key_min <= len(secret) <= KEY_MAX:
         return f"must have {provider.key_min} to {KEY_MAX} characters"
     if not _KEY.fullmatch(secret):
@@ -218,8 +218,8 @@ def key_fault(provider: Provider, secret: str) -> str | None:
 
 def endpoint_rule_broken(provider: Provider, endpoint: str, rules: EndpointRules) -> str | None:
     """Return an error text for an endpoint of a provider, or None."""
-    if fault := endpoint_fault(endpoint, rules, self_hosted=provider.self_hosted):
-        return fault
+    if error := endpoint_error(endpoint, rules, self_hosted=provider.self_hosted):
+        return error
     try:
         canonical_endpoint(provider.endpoint_form, endpoint)
     except ValueError as wanted:  # its text does not repeat the endpoint
@@ -227,7 +227,7 @@ def endpoint_rule_broken(provider: Provider, endpoint: str, rules: EndpointRules
     return None
 
 
-def _config_fault(provider: Provider, field: str, config: CredentialConfig, rules: EndpointRules) -> str | None:
+def _config_error(provider: Provider, field: str, config: CredentialConfig, rules: EndpointRules) -> str | None:
     value: str | None = getattr(config, field)
     if value is None:
         return f"is required for {provider.name}" if field in provider.required else None
@@ -236,7 +236,7 @@ def _config_fault(provider: Provider, field: str, config: CredentialConfig, rule
     if not value.strip():
         return "is empty; leave it out or give a value"
     if field == "endpoint":
-        return endpoint_rule_broken(provider, value, rules) or _deployment_fault(value, config.deployment_name)
+        return endpoint_rule_broken(provider, value, rules) or _deployment_error(value, config.deployment_name)
     if field == "api_version":
         valid, form = _API_VERSION.fullmatch(value), "letters, digits, dots and dashes, at most 64, such as 2024-10-21"
     else:
@@ -244,7 +244,7 @@ def _config_fault(provider: Provider, field: str, config: CredentialConfig, rule
     return None if valid else f"must be made of {form}"
 
 
-def _deployment_fault(endpoint: str, deployment_name: str | None) -> str | None:
+def _deployment_error(endpoint: str, deployment_name: str | None) -> str | None:
     named = deployment_in(endpoint)
     if not named or not deployment_name or named.lower() == deployment_name.lower():
         return None

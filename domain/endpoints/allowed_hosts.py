@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from domain.endpoints.addresses import Address, Network, Reachability, address_in, never_called, plain, stands_for_ipv4
-from domain.endpoints.host_names import host_name_fault, reachability_of_name
+from domain.endpoints.host_names import host_name_error, reachability_of_name
 
 _ENTRY = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<host>[a-z0-9*._-]+))(?::(?P<port>[0-9]{1,5}))?")
 _FORM = "must be host, host:port, *.domain or a range such as 10.0.0.0/8, without http:// or a path"
@@ -64,7 +64,7 @@ def _named(host: str, port: int | None) -> AllowedHost:
     name = host.removeprefix("*.")
     if "*" in name:
         raise ValueError("must have a * at its front only, as in *.example.com")
-    if address_in(name) is not None or host_name_fault(name):
+    if address_in(name) is not None or host_name_error(name):
         raise ValueError(_FORM)
     if reachability_of_name(name) is Reachability.NEVER:
         raise ValueError("can never be allowed, because it is not the address of a host; leave it out")

@@ -35,7 +35,7 @@ _QUAD = re.compile(r"(?<![0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(
 _HEX = re.compile(r"(?<![0-9a-z])([0-9a-f]{8})(?![0-9a-z])")
 
 
-def host_name_fault(host: str) -> str | None:
+def host_name_error(host: str) -> str | None:
     """Return an error text for a host, or None. host: in lower case, without brackets and port."""
     address = address_in(host)
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:

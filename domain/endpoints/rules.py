@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from domain.endpoints.addresses import Address, Reachability, address_in, reachability
 from domain.endpoints.allowed_hosts import AllowedHost, allowed_host
-from domain.endpoints.host_names import host_name_fault, reachability_of_name
+from domain.endpoints.host_names import host_name_error, reachability_of_name
 
 ENDPOINT_MAX = 2048
 _TEXT = re.compile(r"[\x21-\x7e]+")
@@ -52,7 +52,7 @@ class EndpointRules:
 OPERATORS_OWN = EndpointRules(anywhere=True)
 
 
-def endpoint_fault(endpoint: str, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
+def endpoint_error(endpoint: str, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
     """Return an error text for a tenant's endpoint, or None. The text never repeats the endpoint.
 
     self_hosted: the provider's servers are the operator's or the tenant's own.
@@ -65,8 +65,8 @@ def endpoint_fault(endpoint: str, rules: EndpointRules, *, self_hosted: bool = F
     except ValueError:
         return "is not a URL; write https://host/path"
     host = (url.hostname or "").lower()
-    if fault := _form_fault(url, endpoint, host):
-        return fault
+    if error := _form_error(url, endpoint, host):
+        return error
     address = address_in(host)
     kind = reachability_of_name(host) if address is None else reachability(address)
     if kind is Reachability.NEVER:
@@ -84,7 +84,7 @@ def endpoint_fault(endpoint: str, rules: EndpointRules, *, self_hosted: bool = F
     return None
 
 
-def address_fault(address: str, host: str, port: int, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
+def address_error(address: str, host: str, port: int, rules: EndpointRules, *, self_hosted: bool = False) -> str | None:
     """Return why a call for `host` must not connect to the resolved `address`, as a reason code, or None."""
     resolved = address_in(address)
     kind = Reachability.NEVER if resolved is None else reachability(resolved)
@@ -102,7 +102,7 @@ def origin_port(url: SplitResult) -> int:
     return url.port if url.port is not None else {"https": 443, "http": 80}.get(url.scheme, 0)
 
 
-def _form_fault(url: SplitResult, endpoint: str, host: str) -> str | None:
+def _form_error(url: SplitResult, endpoint: str, host: str) -> str | None:
     if url.scheme not in {"https", "http"} or not host:
         return "must start with https:// or http:// and name a host"
     if "@" in url.netloc or "\\" in endpoint:
@@ -115,4 +115,4 @@ def _form_fault(url: SplitResult, endpoint: str, host: str) -> str | None:
         return "must name a port between 1 and 65535, or none"
     if not _PATH.fullmatch(url.path) or {".", ".."} & set(url.path.split("/")):
         return "must have a plain path of letters, digits, dots, dashes and underscores"
-    return host_name_fault(host)
+    return host_name_error(host)

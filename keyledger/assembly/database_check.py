@@ -16,33 +16,33 @@ from projections.database.connection_check import (
     check_connection,
     lead_to_one_database,
 )
-from projections.database.connection_refusal import Refusal
+from projections.database.connection_failure import Failure
 from projections.database.migration import migrate
 
 _log = logging.getLogger("keyledger.database")
 
-_REFUSALS: Mapping[Refusal, str] = {
-    Refusal.NAME_UNKNOWN: "the host in {setting} cannot be found: check its name and DNS",
-    Refusal.NOTHING_LISTENS: "nothing listens at the address in {setting}: start the server, or check host and port",
-    Refusal.NO_ANSWER: "the server in {setting} does not answer in time: check host, port, firewall and load",
-    Refusal.PASSWORD: "the server rejects the role or the password in {setting}: check both",
-    Refusal.PASSWORD_MISSING: "the server requires a password and {setting} has none: add it",
-    Refusal.ROLE_UNKNOWN: "the role in {setting} does not exist, or may not log in: create it, or check its name",
-    Refusal.DATABASE_UNKNOWN: "the database in {setting} does not exist on that server: create it, or check its name",
-    Refusal.ADDRESS_REFUSED: "the server does not admit this address with that role and database: add a line to"
+_FAILURES: Mapping[Failure, str] = {
+    Failure.NAME_UNKNOWN: "the host in {setting} cannot be found: check its name and DNS",
+    Failure.NOTHING_LISTENS: "nothing listens at the address in {setting}: start the server, or check host and port",
+    Failure.NO_ANSWER: "the server in {setting} does not answer in time: check host, port, firewall and load",
+    Failure.PASSWORD: "the server rejects the role or the password in {setting}: check both",
+    Failure.PASSWORD_MISSING: "the server requires a password and {setting} has none: add it",
+    Failure.ROLE_UNKNOWN: "the role in {setting} does not exist, or may not log in: create it, or check its name",
+    Failure.DATABASE_UNKNOWN: "the database in {setting} does not exist on that server: create it, or check its name",
+    Failure.ADDRESS_REFUSED: "the server does not admit this address with that role and database: add a line to"
     " its pg_hba.conf",
-    Refusal.TLS_REQUIRED: "the server accepts only TLS connections: set sslmode=require or stricter in {setting}",
-    Refusal.TLS_FAILED: "sslmode in {setting} requires TLS, but the server has none, or a certificate that is not"
+    Failure.TLS_REQUIRED: "the server accepts only TLS connections: set sslmode=require or stricter in {setting}",
+    Failure.TLS_FAILED: "sslmode in {setting} requires TLS, but the server has none, or a certificate that is not"
     " trusted: check sslmode and sslrootcert",
-    Refusal.TOO_MANY_CONNECTIONS: "the server has no connection left: raise its max_connections, or put a pooler in"
+    Failure.TOO_MANY_CONNECTIONS: "the server has no connection left: raise its max_connections, or put a pooler in"
     " front of it",
-    Refusal.STARTING_OR_STOPPING: "the server is starting, stopping or recovering: try again in a moment",
-    Refusal.RIGHT_TO_CONNECT: "the role in {setting} may not connect to that database: grant it CONNECT",
-    Refusal.OPTIONS: "the pooler rejects the parameter `options` in {setting}: remove it; time limits work without it",
-    Refusal.POOLER: "the pooler refuses the connection: unknown database or role, wrong password, or its server is"
+    Failure.STARTING_OR_STOPPING: "the server is starting, stopping or recovering: try again in a moment",
+    Failure.RIGHT_TO_CONNECT: "the role in {setting} may not connect to that database: grant it CONNECT",
+    Failure.OPTIONS: "the pooler rejects the parameter `options` in {setting}: remove it; time limits work without it",
+    Failure.POOLER: "the pooler refuses the connection: unknown database or role, wrong password, or its server is"
     " down; its log says which",
-    Refusal.READ_ONLY: "the server in {setting} is read-only, such as a standby: name the primary, or list all hosts",
-    Refusal.REFUSED_BY_SERVER: "the server refuses the connection; its log says why",
+    Failure.READ_ONLY: "the server in {setting} is read-only, such as a standby: name the primary, or list all hosts",
+    Failure.REFUSED_BY_SERVER: "the server refuses the connection; its log says why",
 }
 _FLAWS: Mapping[Flaw, str] = {
     Flaw.OLD_SERVER: "the server is older than PostgreSQL 15: upgrade it",
@@ -69,7 +69,7 @@ def sentence_of(finding: Finding, setting: str = "DATABASE_URL") -> str:
     """
     if finding.flaw is None:
         return ""
-    said = _REFUSALS[finding.flaw] if isinstance(finding.flaw, Refusal) else _FLAWS[finding.flaw]
+    said = _FAILURES[finding.flaw] if isinstance(finding.flaw, Failure) else _FLAWS[finding.flaw]
     return said.format(setting=setting, names=", ".join(finding.names))
 
 
@@ -104,7 +104,7 @@ def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool =
     for finding in report.findings:
         if stands_in_the_way(finding, appends=appends):
             sentence = sentence_of(finding, setting)
-            raise StoreUnavailableError(sentence) if isinstance(finding.flaw, Refusal) else StartError(sentence)
+            raise (StoreUnavailableError(sentence) if isinstance(finding.flaw, Failure) else StartError(sentence))
     for warning in _warnings(report):
         _log.warning("%s", warning)
     return report
@@ -113,7 +113,7 @@ def require_database(dsn: str, setting: str = "DATABASE_URL", *, appends: bool =
 def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
     """Require only a recent server that answers, whatever its tables. Raises as `prepare_database` does."""
     for finding in check_connection(dsn).findings:
-        if isinstance(finding.flaw, Refusal):
+        if isinstance(finding.flaw, Failure):
             raise StoreUnavailableError(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:
             raise StartError(sentence_of(finding, setting))

@@ -47,7 +47,7 @@ class InForce:
     """A configuration with the parts made for it. key_work: None while tenant credentials are off."""
 
     configuration: Configuration
-    view: PostgresResolutionProjection
+    projection: PostgresResolutionProjection
     calls: CallConfiguration
     credentials: CredentialService
     past: PostgresPastCredentials
@@ -58,12 +58,14 @@ class InForce:
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     """Make the parts for a configuration."""
     settings, sealer = configuration.settings, configuration.sealer
-    view = PostgresResolutionProjection(lasting.async_pool, settings.providers)
+    projection = PostgresResolutionProjection(lasting.async_pool, settings.providers)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     return InForce(
         configuration,
-        view,
-        CallConfiguration(configuration.catalogue, Resolver(view, sealer, settings.policy), settings.endpoint_rules),
+        projection,
+        CallConfiguration(
+            configuration.catalogue, Resolver(projection, sealer, settings.policy), settings.endpoint_rules
+        ),
         CredentialService(lasting.log, current, sealer, lasting.clock),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers),
         Authenticator(settings.super_key, settings.named_keys),

@@ -60,7 +60,7 @@ class RequestServices:
         return Services(
             credentials=now.credentials,
             carry_out=self._carry_out,
-            listing=now.view,
+            listing=now.projection,
             fleet=Fleet(PostgresFleet(parts.lasting.pool), now.credentials),
             models=parts.calls.gateway,
             native=parts.calls.pass_through,

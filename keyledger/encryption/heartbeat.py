@@ -56,7 +56,7 @@ class Heartbeat:
         try:
             await asyncio.to_thread(self._tell)
             self._failing = False
-        except ServiceError as fault:
+        except ServiceError as error:
             if not self._failing:
-                _log.warning("this node cannot renew its registration: %s", fault.code)
+                _log.warning("this node cannot renew its registration: %s", error.code)
             self._failing = True

@@ -20,7 +20,7 @@ from projections.database.connections import BoundedConnection, unavailable
 from projections.replay.replaying import PROJECTIONS, ReplayResult, compare
 
 BATCH = 500
-SHOWN_FAULTS = 100
+SHOWN_ERRORS = 100
 _NO_KEY = ""
 """No credential is sealed under this key id, so all of them are "under other keys"."""
 
@@ -37,7 +37,7 @@ class Verification:
     on_other_keys: int
     unopened_count: int
     unopened: tuple[Unopened, ...]
-    views: tuple[ReplayResult, ...]
+    projections: tuple[ReplayResult, ...]
 
     @property
     def holds(self) -> bool:
@@ -52,8 +52,11 @@ class Verification:
             (self.on_other_keys, f"live credentials are sealed under other keys: {self.on_other_keys}"),
             (broken, f"live credentials do not open with the key {self.key_id} alone: {broken}"),
             *(
-                (view.difference_count, f"{view.projection} differs from its replay in rows: {view.difference_count}")
-                for view in self.views
+                (
+                    projection.difference_count,
+                    f"{projection.projection} differs from its replay in rows: {projection.difference_count}",
+                )
+                for projection in self.projections
             ),
         )
         return [text for count, text in told if count]
@@ -65,14 +68,14 @@ def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, wa
     alone: a ring with only the primary key. Raises StoreUnavailableError, CredentialIntegrityError, and what
     `projections.replay.replaying.compare` raises.
     """
-    live, others, faults = _open_all(pool, alone, watch)
-    views = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in PROJECTIONS]
-    return Verification(alone.primary_id, live, others, len(faults), tuple(faults[:SHOWN_FAULTS]), tuple(views))
+    live, others, errors = _open_all(pool, alone, watch)
+    projections = [compare(dsn, name, partial(watch, f"replaying {name}")) for name in PROJECTIONS]
+    return Verification(alone.primary_id, live, others, len(errors), tuple(errors[:SHOWN_ERRORS]), tuple(projections))
 
 
 def _open_all(pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> tuple[int, int, list[Unopened]]:
     total, done, others = _count(pool), 0, 0
-    faults: list[Unopened] = []
+    errors: list[Unopened] = []
     after: tuple[str, str] | None = None
     watch("opening credentials", 0, total)
     while batch := read_under_other_keys(pool, _NO_KEY, after, BATCH):
@@ -82,20 +85,20 @@ def _open_all(pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Wa
                 continue
             after = (row.tenant_id, row.provider)
             others += row.sealed.key_id != alone.primary_id
-            if reason := _fault(stored, alone):
-                faults.append(Unopened(*after, reason))
+            if reason := _error(stored, alone):
+                errors.append(Unopened(*after, reason))
             done += 1
         watch("opening credentials", done, max(done, total))
-    return done, others, faults
+    return done, others, errors
 
 
-def _fault(stored: Stored, alone: Keyring) -> str | None:
+def _error(stored: Stored, alone: Keyring) -> str | None:
     try:
         credential = stored.current()
         if credential is not None and credential.sealed is not None:
             alone.open(credential.sealed, credential.context)
-    except (CredentialIntegrityError, UnreadableCredentialError) as fault:
-        return fault.reason
+    except (CredentialIntegrityError, UnreadableCredentialError) as error:
+        return error.reason
     return None
 
 

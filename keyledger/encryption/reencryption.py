@@ -127,8 +127,8 @@ class LocalSealing:
                 batch.events += self._reencrypted(stored.current(), meta, now)
             except CredentialNotFoundError:
                 batch.gone += 1
-            except (CredentialIntegrityError, UnreadableCredentialError) as fault:
-                batch.unopened.append(Unopened(row.tenant_id, row.provider, fault.reason))
+            except (CredentialIntegrityError, UnreadableCredentialError) as error:
+                batch.unopened.append(Unopened(row.tenant_id, row.provider, error.reason))
         return batch
 
     def _reencrypted(self, state: Credential | None, meta: CommandMeta, now: datetime) -> Sequence[CredentialEvent]:
@@ -163,7 +163,7 @@ class LocalSealing:
                 continue
             except CredentialNotFoundError:
                 return False
-            except (CredentialIntegrityError, UnreadableCredentialError) as fault:
-                return Unopened(tenant_id, provider, fault.reason)
+            except (CredentialIntegrityError, UnreadableCredentialError) as error:
+                return Unopened(tenant_id, provider, error.reason)
             return True
         return False  # it keeps changing; the next pass tries it again

@@ -102,13 +102,13 @@ def _received(connection: Connection) -> Sealed | None:
     return Sealed(RotationCounts(*message["counts"]), unopened, message["again"])
 
 
-def _tell(connection: Connection, done: Sealed | None = None, *, fault: str = "", ended: bool = False) -> None:
+def _tell(connection: Connection, done: Sealed | None = None, *, error: str = "", ended: bool = False) -> None:
     done = done or Sealed()
     message = {
         "counts": astuple(done.counts),
         "unopened": [astuple(one) for one in done.unopened],
         "again": done.again,
-        "fault": fault,
+        "fault": error,
         "ended": ended,
     }
     _send(connection, json.dumps(message).encode())
@@ -123,10 +123,10 @@ def _serve(asked_by: Connection) -> None:
         _carry_out(asked_by)
     except (EOFError, OSError):
         return  # the parent is gone
-    except StoreUnavailableError as fault:
-        _tell(asked_by, fault=fault.code)
-    except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is sent
-        _tell(asked_by, fault=type(fault).__name__)
+    except StoreUnavailableError as error:
+        _tell(asked_by, error=error.code)
+    except Exception as error:  # noqa: BLE001  its text may hold anything, so only its type is sent
+        _tell(asked_by, error=type(error).__name__)
 
 
 def _carry_out(asked_by: Connection) -> None:

@@ -158,10 +158,10 @@ class RotationService:
             try:
                 _, state = run.run(begun, meta)
                 _log.info("rotation %s %s", begun.rotation_id, state.value)
-            except ServiceError as fault:
-                _log.error("rotation %s failed: %s", begun.rotation_id, fault.code)
-            except Exception as fault:  # noqa: BLE001  its text may hold anything, so only its type is logged
-                _log.error("rotation %s failed: %s", begun.rotation_id, type(fault).__name__)
+            except ServiceError as error:
+                _log.error("rotation %s failed: %s", begun.rotation_id, error.code)
+            except Exception as error:  # noqa: BLE001  its text may hold anything, so only its type is logged
+                _log.error("rotation %s failed: %s", begun.rotation_id, type(error).__name__)
 
         # Daemon: a process that ends abruptly must not wait for it; its progress is in the log.
         self._thread = threading.Thread(target=work, name="key-rotation", daemon=True)

@@ -68,8 +68,8 @@ class History:
         """Check the leaf at `position`. Raises EvidenceError."""
         try:
             record = decode_record(leaf)
-        except ProofError as fault:
-            raise EvidenceError(f"it is not an audit record ({fault}).", position) from None
+        except ProofError as error:
+            raise EvidenceError(f"it is not an audit record ({error}).", position) from None
         if record.position != position:
             raise EvidenceError(
                 f"its content says that it is record {record.position}: a record was removed, inserted or moved.",
@@ -120,29 +120,29 @@ class History:
         if record.stream != KEYRING_STREAM:
             raise EvidenceError("it is about an encryption key, but is not in the stream of the keys.", record.position)
         _require_success(record)
-        fault = None
+        error = None
         if key_id is None:
-            fault = "it does not name its encryption key"
+            error = "it does not name its encryption key"
         elif record.type == EncryptionKeyIntroduced.TOPIC:
-            fault = f"key {key_id} is introduced again, without having been retired" if key_id in self._keys else None
+            error = f"key {key_id} is introduced again, without having been retired" if key_id in self._keys else None
             self._keys.add(key_id)
         elif record.type == EncryptionKeyRetired.TOPIC:
-            fault = f"key {key_id} is retired, but is not in use" if key_id not in self._keys else None
+            error = f"key {key_id} is retired, but is not in use" if key_id not in self._keys else None
             self._keys.discard(key_id)
         elif not isinstance(rotation, str):
-            fault = "it does not name its rotation"
+            error = "it does not name its rotation"
         elif record.type == KeyRotationStarted.TOPIC:
             if key_id not in self._keys:
-                fault = f"a rotation starts towards key {key_id}, which is not in use"
+                error = f"a rotation starts towards key {key_id}, which is not in use"
             elif rotation in self._rotations:
-                fault = "the same rotation starts twice"
+                error = "the same rotation starts twice"
             self._rotations[rotation] = False
         else:
             if self._rotations.get(rotation) is not False:
-                fault = "a rotation ends that is not running"
+                error = "a rotation ends that is not running"
             self._rotations[rotation] = True
-        if fault:
-            raise EvidenceError(f"{fault}.", record.position)
+        if error:
+            raise EvidenceError(f"{error}.", record.position)
 
 
 def _own_stream(record: AuditRecord) -> bool:

@@ -105,15 +105,15 @@ def _checked(
     """Check that a record is the tenant's, comes after `previous` and is proven under the checkpoint; return it."""
     try:
         record = decode_record(proven.leaf)
-    except ProofError as fault:
-        raise EvidenceError(f"it is not an audit record ({fault}).", position or previous + 1) from None
+    except ProofError as error:
+        raise EvidenceError(f"it is not an audit record ({error}).", position or previous + 1) from None
     if position is None:
         position = record.position
     try:
         verify_inclusion(position - 1, checkpoint.size, leaf_hash(proven.leaf), tuple(proven.proof), checkpoint.root)
-    except ProofError as fault:
+    except ProofError as error:
         raise EvidenceError(
-            f"it is not proven to be in the log ({fault}): the record was changed or moved after it was signed, or was"
+            f"it is not proven to be in the log ({error}): the record was changed or moved after it was signed, or was"
             " never in the log.",
             position,
         ) from None

@@ -36,20 +36,20 @@ class Verdict:
     proven: Sequence[str]
     notes: Sequence[str]
     not_interpreted: Mapping[str, int]
-    fault: EvidenceError | None
+    error: EvidenceError | None
     checkpoint: Checkpoint | None
     tenant_id: str | None = None
 
     @property
     def holds(self) -> bool:
         """Whether the bundle shows what a bundle of its kind can show."""
-        return self.fault is None
+        return self.error is None
 
     def report(self) -> str:
         """Return the verdict as lines of text."""
         lines = [f"proven  {statement}" for statement in self.proven]
         lines += [f"note    {note}" for note in self.notes]
-        lines.append("The evidence holds." if self.fault is None else f"FAILED  {self.fault}")
+        lines.append("The evidence holds." if self.error is None else f"FAILED  {self.error}")
         return "\n".join(lines)
 
 
@@ -83,13 +83,13 @@ def verify_bundle(
     """
     log = _verifier(vkey, ED25519, "of a log")
     cosigners = [_verifier(witness, COSIGNATURE_V1, "of a witness") for witness in witnesses]
-    found, fault = _Findings(), None
+    found, error = _Findings(), None
     try:
         _verify(folder, log, cosigners, since, progress, tolerance, found)
     except EvidenceError as raised:
-        fault = raised
+        error = raised
     not_interpreted = found.history.not_interpreted if found.history else {}
-    return Verdict(tuple(found.proven), tuple(found.notes), not_interpreted, fault, found.checkpoint, found.tenant_id)
+    return Verdict(tuple(found.proven), tuple(found.notes), not_interpreted, error, found.checkpoint, found.tenant_id)
 
 
 def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed25519Verifier] = ()) -> Checkpoint:
@@ -97,8 +97,8 @@ def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed255
     try:
         note, verified = open_note(data, [log, *cosigners])
         checkpoint = parse_checkpoint(note.text)
-    except ProofError as fault:
-        raise EvidenceError(f"The checkpoint cannot be trusted: {fault}.") from None
+    except ProofError as error:
+        raise EvidenceError(f"The checkpoint cannot be trusted: {error}.") from None
     signers = {(signature.name, signature.key_id) for signature in verified}
     for key in (log, *cosigners):
         if (key.name, key.key_id) not in signers:
@@ -142,16 +142,16 @@ def _verify_full(
     found: _Findings,
 ) -> None:
     history = found.history = History(whole=True, tolerance=tolerance)
-    faults = list[EvidenceError]()
+    errors = list[EvidenceError]()
 
     def look(position: int, leaf: bytes) -> None:
         if (
-            not faults
+            not errors
         ):  # after an impossible record the contents of the others mean nothing, but their hashes still count
             try:
                 history.tell_leaf(position, leaf)
-            except EvidenceError as fault:
-                faults.append(fault)
+            except EvidenceError as error:
+                errors.append(error)
 
     tiles = full_bundle.recompute(folder, checkpoint, older, look, progress)
     found.proven.append(
@@ -163,8 +163,8 @@ def _verify_full(
             f"The first {_many(older.size, 'record')} are those of the older checkpoint: none was changed, removed or"
             " inserted since."
         )
-    if faults:
-        raise faults[0]
+    if errors:
+        raise errors[0]
     found.proven.append(
         f"Positions run from 1 to {checkpoint.size}, and versions from 1 in each of {_many(history.streams, 'stream')},"
         " without a gap."
@@ -182,22 +182,22 @@ def _verify_tenant(
             " checkpoint, and a full bundle with it."
         )
     history = found.history = History(whole=False, tolerance=tolerance)
-    faults = list[EvidenceError]()
+    errors = list[EvidenceError]()
 
     def look(record: AuditRecord) -> None:
-        if not faults:
+        if not errors:
             try:
                 history.tell(record)
-            except EvidenceError as fault:
-                faults.append(fault)
+            except EvidenceError as error:
+                errors.append(error)
 
     count = tenant_bundle.verify_records(folder, tenant_id, checkpoint, look)
     found.proven.append(
         f"{_many(count, 'record')} of tenant {tenant_id}: each is in the log, in its place, as it was signed."
     )
     found.notes.append("A bundle of one tenant does not show that no record was left out; a full bundle does.")
-    if faults:
-        raise faults[0]
+    if errors:
+        raise errors[0]
     _conclude(history, found)
 
 

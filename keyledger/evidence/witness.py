@@ -43,8 +43,8 @@ class Witness:
             return None
         try:
             return open_checkpoint(data, self._log)
-        except EvidenceError as fault:
-            raise EvidenceError(f"{self._file} is not the last checkpoint of this log. {fault.meaning}") from None
+        except EvidenceError as error:
+            raise EvidenceError(f"{self._file} is not the last checkpoint of this log. {error.meaning}") from None
 
     def observe(self, checkpoint: bytes, proof: Sequence[bytes] = ()) -> bytes:
         """Remember a checkpoint and return it with the witness's cosignature.
@@ -77,8 +77,8 @@ class Witness:
             _require_not_smaller(new, last)
             try:
                 proof = consistency_proof(last.size, new.size, TileHashes(new.size, partial(tile_files, folder)))
-            except ProofError as fault:
-                raise EvidenceError(f"{fault}.") from None
+            except ProofError as error:
+                raise EvidenceError(f"{error}.") from None
         return self.observe(checkpoint, proof)
 
 
@@ -93,9 +93,9 @@ def _require_not_smaller(new: Checkpoint, last: Checkpoint) -> None:
 def _require_consistent(new: Checkpoint, last: Checkpoint, proof: Sequence[bytes]) -> None:
     try:
         verify_consistency(last.size, new.size, tuple(proof), last.root, new.root)
-    except ProofError as fault:
+    except ProofError as error:
         raise EvidenceError(
             f"The checkpoint over {new.size} records is not proven to extend the one over {last.size} that was seen"
-            f" before ({fault}): the log was rewritten, or the proof belongs to other checkpoints. Nothing"
+            f" before ({error}): the log was rewritten, or the proof belongs to other checkpoints. Nothing"
             " was cosigned."
         ) from None

@@ -13,7 +13,7 @@ from typing import Any
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.credentials.resolution import Receipt, Route
-from domain.endpoints.rules import endpoint_fault
+from domain.endpoints.rules import endpoint_error
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
@@ -120,7 +120,7 @@ class Gateway:
         resolved = await configuration.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
         # The rules may have been tightened since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_fault(
+        if route.tenant_endpoint and endpoint_error(
             route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailableError(entry.provider, "endpoint-not-allowed")

@@ -34,7 +34,7 @@ class AnchorWatch:
         self._on_file: Mapping[str, Anchor] = {}
         self._seen: Mapping[str, Anchor] = {}
         self._unwritable = False
-        self._fault = ""
+        self._error = ""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -98,10 +98,10 @@ class AnchorWatch:
         else:
             self._on_file, self._unwritable = {**self._on_file, anchor.ledger_id: anchor}, False
 
-    def _note(self, fault: str) -> None:
-        if fault and fault != self._fault:
-            _log.error("%s", fault)
-        self._fault = fault
+    def _note(self, error: str) -> None:
+        if error and error != self._error:
+            _log.error("%s", error)
+        self._error = error
 
 
 def _short(found: Contradiction) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from domain.audit.events import Refusal, audit_exported, audit_read, request_refused
+from domain.audit.events import RefusedRequest, audit_exported, audit_read, request_refused
 from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
@@ -67,14 +67,14 @@ class AuditRecorder:
         self._storing = threading.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def refused(self, meta: CommandMeta, refusal: Refusal) -> None:
+    def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Record a refused request."""
-        others = Refusal(
-            outcome=refusal.outcome, method="other", route="several", status=refusal.status, code="several"
+        others = RefusedRequest(
+            outcome=refused.outcome, method="other", route="several", status=refused.status, code="several"
         )
-        kind = _Kind(meta, lambda who, now, count: request_refused(who, now, refusal, count))
+        kind = _Kind(meta, lambda who, now, count: request_refused(who, now, refused, count))
         beyond = _Kind(_OTHERS, lambda who, now, count: request_refused(who, now, others, count))
-        self._note((meta.actor, meta.client_address, refusal), kind, ("others", others), beyond)
+        self._note((meta.actor, meta.client_address, refused), kind, ("others", others), beyond)
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
         """Record a read of the audit. Raises StoreUnavailableError."""
@@ -157,7 +157,7 @@ class AuditRecorder:
             await asyncio.sleep(TICK_S)
             try:
                 await asyncio.to_thread(self.flush)
-            except ServiceError as fault:
-                _log.warning("what was refused could not be recorded yet: %s", fault.code)
-            except Exception as fault:  # noqa: BLE001  the task must continue; what was recorded is kept
-                _log.error("what was refused could not be recorded: %s", type(fault).__name__)
+            except ServiceError as error:
+                _log.warning("what was refused could not be recorded yet: %s", error.code)
+            except Exception as error:  # noqa: BLE001  the task must continue; what was recorded is kept
+                _log.error("what was refused could not be recorded: %s", type(error).__name__)

@@ -26,7 +26,7 @@ class BackgroundCatchUp:
         self._follower = follower
         self._name = name
         self._task: asyncio.Task[None] | None = None
-        self._fault: str | None = None
+        self._error: str | None = None
 
     async def start(self) -> None:
         """Start the task on the running event loop."""
@@ -43,8 +43,8 @@ class BackgroundCatchUp:
         """Return the position of the projection, or what stops it. Raises StoreUnavailableError."""
         lag = self._follower.lag()
         where = f"at position {lag.position} of {lag.head}"
-        if self._fault is not None:
-            return CheckResult(False, f"stopped {where}: {self._fault}")
+        if self._error is not None:
+            return CheckResult(False, f"stopped {where}: {self._error}")
         return CheckResult(True, where)
 
     async def _run(self) -> None:
@@ -55,9 +55,9 @@ class BackgroundCatchUp:
     async def _follow(self) -> None:
         try:
             await asyncio.to_thread(self._follower.run)
-        except Exception as fault:  # noqa: BLE001  any error must be reported and tried again, not end the task
-            if self._fault is None:
-                _log.error("projection %s is stopped: %s", self._name, type(fault).__name__)
-            self._fault = fault.detail if isinstance(fault, ServiceError) else "an unexpected fault; see the log"
+        except Exception as error:  # noqa: BLE001  any error must be reported and tried again, not end the task
+            if self._error is None:
+                _log.error("projection %s is stopped: %s", self._name, type(error).__name__)
+            self._error = error.detail if isinstance(error, ServiceError) else "an unexpected fault; see the log"
         else:
-            self._fault = None
+            self._error = None

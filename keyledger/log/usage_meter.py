@@ -171,10 +171,10 @@ class UsageMeter:
     def _flush_or_log(self) -> None:
         try:
             self.flush()
-        except ServiceError as fault:
-            _log.warning("what was counted could not be stored yet: %s", fault.code)
-        except Exception as fault:  # noqa: BLE001  the task must continue; what was counted is kept
-            _log.error("what was counted could not be stored: %s", type(fault).__name__)
+        except ServiceError as error:
+            _log.warning("what was counted could not be stored yet: %s", error.code)
+        except Exception as error:  # noqa: BLE001  the task must continue; what was counted is kept
+            _log.error("what was counted could not be stored: %s", type(error).__name__)
 
     async def _run(self) -> None:
         while True:

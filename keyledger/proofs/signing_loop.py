@@ -32,7 +32,7 @@ class SigningLoop:
         self._tree = tree
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._fault: str | None = None
+        self._error: str | None = None
         age = Gauge("keyledger_audit_checkpoint_age_seconds", "Age of the last checkpoint; -1: none.", registry=metrics)
         age.set_function(self._age)
 
@@ -53,20 +53,20 @@ class SigningLoop:
         """Sign the log as it is now. Failures are kept for `check` and logged once."""
         try:
             self._transparency.checkpoint()
-        except CheckpointRefusedError as refusal:
-            self._note(refusal.detail)
-        except ServiceError as fault:
-            _log.info("no checkpoint this time: %s", fault.code)
-        except Exception as fault:  # noqa: BLE001  any failure is reported and tried again; it must not end the task
-            self._note(f"an unexpected error, {type(fault).__name__}; see the log")
+        except CheckpointRefusedError as refused:
+            self._note(refused.detail)
+        except ServiceError as error:
+            _log.info("no checkpoint this time: %s", error.code)
+        except Exception as error:  # noqa: BLE001  any failure is reported and tried again; it must not end the task
+            self._note(f"an unexpected error, {type(error).__name__}; see the log")
         else:
-            self._fault = None
+            self._error = None
 
     def check(self) -> CheckResult:
         """Report how far the tree is and how old the last checkpoint is. Raises StoreUnavailableError."""
         tree = self._tree.check()
-        if self._fault is not None or not tree.ok:
-            return CheckResult(False, self._fault or tree.text)
+        if self._error is not None or not tree.ok:
+            return CheckResult(False, self._error or tree.text)
         if not self._transparency.signs:
             return CheckResult(True, f"{tree.text}; not signed: AUDIT_SIGNING_KEY is not set")
         age = self._age()
@@ -77,10 +77,10 @@ class SigningLoop:
         signed_at = self._transparency.last_signed_at
         return -1.0 if signed_at is None else max(0.0, (self._clock() - signed_at).total_seconds())
 
-    def _note(self, fault: str) -> None:
-        if fault != self._fault:
-            _log.error("%s", fault)
-        self._fault = fault
+    def _note(self, error: str) -> None:
+        if error != self._error:
+            _log.error("%s", error)
+        self._error = error
 
     async def _run(self) -> None:
         while True:

@@ -53,8 +53,8 @@ class _Run:
         """Replay the projection and keep the outcome."""
         try:
             self.outcome = replay(self.progress)
-        except Exception as fault:  # noqa: BLE001  the reader of the outcome tells errors apart
-            self.outcome = fault
+        except Exception as error:  # noqa: BLE001  the reader of the outcome tells errors apart
+            self.outcome = error
 
     def progress(self, done: int, total: int) -> None:
         """Keep the progress, and end the replay if the service is stopping."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from domain.credentials.providers import BUILT_IN, KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
-from domain.endpoints.rules import OPERATORS_OWN, endpoint_fault
+from domain.endpoints.rules import OPERATORS_OWN, endpoint_error
 from keyledger.settings.sources import SUPER_KEY_ALSO
 from keyledger.settings.yaml_document import Document, read_document
 
@@ -82,7 +82,7 @@ def _row(document: Document, entry: yaml.Node) -> Provider | None:
     key_min = document.number("key_min", members, KEY_MIN)
     if name is not None and not _NAME.fullmatch(name):
         document.error(members["name"], "name must be 1 to 32 of a-z, 0-9, _ and -, and begin with a letter")
-    if base_url is not None and (error := endpoint_fault(base_url, OPERATORS_OWN)):
+    if base_url is not None and (error := endpoint_error(base_url, OPERATORS_OWN)):
         document.error(members["base_url"], f"base_url {error}")
     if not _HEADER.fullmatch(key_header) or _OF_THE_MESSAGE.fullmatch(key_header):
         document.error(members["key_header"], "key_header must be the name of a header for keys, such as x-api-key")

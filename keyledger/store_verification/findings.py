@@ -34,9 +34,9 @@ class StoreVerdict:
     unopenable: int = 0
     checkpoint_size: int | None = None
     behind: Mapping[str, int] = field(default_factory=dict)
-    fault: Inconsistency | None = None
+    error: Inconsistency | None = None
 
     @property
     def holds(self) -> bool:
         """Whether the store is consistent."""
-        return self.fault is None
+        return self.error is None

@@ -69,7 +69,7 @@ def verify_snapshot(
         _log_tree_and_trail(connection, verdict, data_dir, progress)
         compare_credentials(connection, sealer, verdict, progress)
     except EvidenceError as found:
-        verdict.fault = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
+        verdict.error = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
     return verdict
 
 
@@ -131,8 +131,8 @@ def _readable(row: StoredRow, expected: int) -> Appended:
         raise EvidenceError(what, expected)
     try:
         return read_row(row)
-    except CredentialIntegrityError as fault:
-        raise EvidenceError(f"the event cannot be read: {fault.reason}", position) from None
+    except CredentialIntegrityError as error:
+        raise EvidenceError(f"the event cannot be read: {error.reason}", position) from None
 
 
 def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:

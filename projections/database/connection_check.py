@@ -14,7 +14,7 @@ from functools import cache
 
 import psycopg
 
-from projections.database.connection_refusal import Refusal, refusal_of
+from projections.database.connection_failure import Failure, failure_of
 from projections.database.connections import (
     DEADLINE,
     EVENTS_TABLE,
@@ -51,7 +51,7 @@ class Finding:
     """One assumption. flaw: None if it holds. names: the tables, rights or settings concerned."""
 
     assumption: str
-    flaw: Refusal | Flaw | None = None
+    flaw: Failure | Flaw | None = None
     names: tuple[str, ...] = ()
 
 
@@ -79,8 +79,8 @@ def check_connection(dsn: str) -> ConnectionReport:
     try:
         connection = connect_bounded(dsn)
     except psycopg.Error:
-        refusal = refusal_of(reachable_conninfo(dsn))
-        return ConnectionReport((Finding("connection", refusal or Refusal.NO_ANSWER),))
+        failure = failure_of(reachable_conninfo(dsn))
+        return ConnectionReport((Finding("connection", failure or Failure.NO_ANSWER),))
     with unavailable(), connection:
         schema = version_of(connection) if _may_read_version(connection) else None
         return ConnectionReport(tuple(_findings(connection, schema)), connection.pooled, schema)

@@ -112,8 +112,8 @@ class _Worker:
         try:
             with connect(dsn) as connection, unavailable(), connection.transaction():
                 _write_range(write, connection, table, after, upto, cls._advance)
-        except CredentialIntegrityError as fault:
-            return fault.reason
+        except CredentialIntegrityError as error:
+            return error.reason
         except CancelledError:
             return None
         return None

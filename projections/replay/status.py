@@ -44,6 +44,6 @@ def _status(connection: Connection, projection: Projection, head: int) -> Projec
 def _obstacle(connection: Connection, position: int) -> str | None:
     try:
         read_after(connection, position, 1)
-    except CredentialIntegrityError as fault:
-        return fault.reason
+    except CredentialIntegrityError as error:
+        return error.reason
     return None

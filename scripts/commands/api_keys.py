@@ -28,8 +28,8 @@ def create(
     secret = Secret(_PREFIX + secrets.token_urlsafe(32))
     try:
         line = format_named_key(name, Role(role), secret)
-    except ValueError as fault:  # our own text, which names the rule
-        raise CommandError(Exit.USAGE, f"--name: {fault}") from None
+    except ValueError as error:  # our own text, which names the rule
+        raise CommandError(Exit.USAGE, f"--name: {error}") from None
     if as_json:
         print_json({"name": name, "role": role, "api_key": secret.reveal(), "api_keys_entry": line})
         return

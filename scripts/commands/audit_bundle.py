@@ -53,9 +53,9 @@ def bundle(
         if problem.errno == errno.ENOTEMPTY:
             raise CommandError(Exit.USAGE, f"--output: {problem.strerror}") from None
         raise CommandError(Exit.REFUSED, f"--output: cannot write {output}: {problem.strerror}") from None
-    except EvidenceError as fault:
+    except EvidenceError as error:
         raise CommandError(
-            Exit.FAULT_FOUND, str(fault), "no bundle was written: the log differs from its signed checkpoint"
+            Exit.ERROR_FOUND, str(error), "no bundle was written: the log differs from its signed checkpoint"
         ) from None
     say(f"{count:,} records in {output}; verify them with: keyledger audit verify {output} --public-key VKEY")
 
@@ -113,8 +113,8 @@ class _Records:
             if "end" in line:
                 return
             if "fault" in line:
-                fault = cast("Mapping[str, str]", line["fault"])
-                raise EvidenceError(f"the log cannot be read further: {fault['detail']}", self.count + 1)
+                error = cast("Mapping[str, str]", line["fault"])
+                raise EvidenceError(f"the log cannot be read further: {error['detail']}", self.count + 1)
             leaf, position = str(line["leaf"]).encode(), cast("int", line["position"])
             if line["hash"] is None or base64.b64decode(str(line["hash"])) != leaf_hash(leaf):
                 raise EvidenceError(

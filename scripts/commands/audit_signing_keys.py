@@ -25,8 +25,8 @@ def generate_signing_key(
 
     try:
         typer.echo(generate(name).reveal())
-    except ProofError as fault:  # our own text
-        raise CommandError(Exit.USAGE, f"--name: {fault}") from None
+    except ProofError as error:  # our own text
+        raise CommandError(Exit.USAGE, f"--name: {error}") from None
 
 
 def public_key(
@@ -43,8 +43,8 @@ def public_key(
     try:
         key = _signing_key(key_file)
         typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).vkey)
-    except ProofError as fault:
-        raise CommandError(Exit.USAGE, f"the signing key: {fault}") from None
+    except ProofError as error:
+        raise CommandError(Exit.USAGE, f"the signing key: {error}") from None
 
 
 def _signing_key(key_file: Path | None) -> Secret:

@@ -59,8 +59,8 @@ def verify(
                 witnesses=witnesses or (),
                 progress=lambda done, total: display.update("verifying records", done, total),
             )
-    except ProofError as fault:
-        raise CommandError(Exit.USAGE, f"--public-key or --witness: {fault}") from None
+    except ProofError as error:
+        raise CommandError(Exit.USAGE, f"--public-key or --witness: {error}") from None
     _report(verdict, as_json=as_json)
 
 
@@ -70,7 +70,7 @@ def _report(verdict: "Verdict", *, as_json: bool) -> None:
     else:
         print_line(verdict.report())
     if not verdict.holds:
-        raise CommandError(Exit.FAULT_FOUND, "the evidence is not valid")
+        raise CommandError(Exit.ERROR_FOUND, "the evidence is not valid")
 
 
 def _text_file(path: Path, option: str) -> str:
@@ -81,13 +81,13 @@ def _text_file(path: Path, option: str) -> str:
 
 
 def _as_json(verdict: "Verdict") -> dict[str, object]:
-    fault = verdict.fault
+    error = verdict.error
     return {
         "holds": verdict.holds,
         "proven": list(verdict.proven),
         "notes": list(verdict.notes),
         "not_interpreted": dict(verdict.not_interpreted),
-        "fault": None if fault is None else {"position": fault.position, "meaning": fault.meaning},
+        "fault": None if error is None else {"position": error.position, "meaning": error.meaning},
         "size": verdict.checkpoint.size if verdict.checkpoint else None,
         "tenant_id": verdict.tenant_id,
     }

@@ -60,10 +60,10 @@ def witness(
             if folder is not None
             else _observe_service(observer, ServiceClient(url, admin_key(api_key_file)))
         )
-    except ProofError as fault:
-        raise CommandError(Exit.USAGE, f"--public-key or --key-file: {fault}") from None
-    except EvidenceError as fault:
-        raise CommandError(Exit.FAULT_FOUND, str(fault)) from None
+    except ProofError as error:
+        raise CommandError(Exit.USAGE, f"--public-key or --key-file: {error}") from None
+    except EvidenceError as error:
+        raise CommandError(Exit.ERROR_FOUND, str(error)) from None
     except OSError as problem:
         raise CommandError(Exit.REFUSED, f"--state: cannot keep a checkpoint in {state}: {problem.strerror}") from None
     if output is None:

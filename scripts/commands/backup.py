@@ -42,8 +42,8 @@ def backup(
             with atomic_file(file) as written, ProgressDisplay() as display:
                 end = back_up(ledger.dsn, programs, Path(written.name), display.update)
                 size = Path(written.name).stat().st_size
-        except BackupError as fault:
-            raise CommandError(Exit.REFUSED, str(fault)) from None
+        except BackupError as error:
+            raise CommandError(Exit.REFUSED, str(error)) from None
     if as_json:
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return

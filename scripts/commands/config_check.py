@@ -25,19 +25,19 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
 
     try:
         settings = load(os.environ, Path(".env"))
-        faults, notes = _catalogue(settings)
-    except SettingsError as fault:
-        settings, faults, notes = None, fault.lines, []
+        errors, notes = _catalogue(settings)
+    except SettingsError as error:
+        settings, errors, notes = None, error.lines, []
     warnings = [*(settings.warnings if settings else ()), *notes]
     if as_json:
-        print_json(_report(settings, faults, warnings))
+        print_json(_report(settings, errors, warnings))
     elif settings is not None:
         rows = [(one.name, one.shown, one.source) for one in _resolved(settings)]
         print_table(Table(("setting", "value", "source"), rows), wide=wide)
         for warning in warnings:
             say(f"warning: {warning}")
-    if faults:
-        raise CommandError(Exit.FAULT_FOUND, *faults)
+    if errors:
+        raise CommandError(Exit.ERROR_FOUND, *errors)
     say("settings and catalogue are valid; to check database, keys and the rest: keyledger doctor")
 
 
@@ -49,8 +49,8 @@ def _catalogue(settings: "Settings") -> tuple[tuple[str, ...], list[str]]:
 
     try:
         catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    except SettingsError as fault:
-        return tuple(f"AI_MODELS_FILE: {line}" for line in fault.lines), []
+    except SettingsError as error:
+        return tuple(f"AI_MODELS_FILE: {line}" for line in error.lines), []
     notes = catalogue_notes(catalogue, settings.providers, datetime.now(UTC).date())
     return (), notes
 
@@ -68,11 +68,11 @@ def _resolved(settings: "Settings") -> list["Resolved"]:
     return [replace(one, shown=f"*** {ids[one.name]}") if one.name in ids else one for one in settings.resolved]
 
 
-def _report(settings: "Settings | None", faults: tuple[str, ...], warnings: list[str]) -> dict[str, object]:
+def _report(settings: "Settings | None", errors: tuple[str, ...], warnings: list[str]) -> dict[str, object]:
     resolved = _resolved(settings) if settings else []
     return {
-        "ok": not faults,
-        "faults": list(faults),
+        "ok": not errors,
+        "faults": list(errors),
         "warnings": warnings,
         "settings": [{"name": one.name, "value": one.shown, "source": one.source} for one in resolved],
     }

@@ -39,7 +39,7 @@ def doctor(
         print_table(Table(columns, [_row(finding) for finding in findings], ("next",)), wide=wide)
     told = ", ".join(_counted(state, count[state]) for state in State if count[state])
     if count[State.FAULT]:
-        raise CommandError(Exit.FAULT_FOUND, told)
+        raise CommandError(Exit.ERROR_FOUND, told)
     say(told)
 
 

@@ -79,10 +79,10 @@ def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bo
         print_table(Table(("to key", "result", *numbers), [row]))
         print_unopened(progress.unopened)
     if state is not RotationState.COMPLETED:
-        raise CommandError(Exit.FAULT_FOUND, f"{state.value}; to continue: keyledger keys rotate")
+        raise CommandError(Exit.ERROR_FOUND, f"{state.value}; to continue: keyledger keys rotate")
     if counts.failed:
         raise CommandError(
-            Exit.FAULT_FOUND,
+            Exit.ERROR_FOUND,
             f"{counts.failed:,} credentials could not be opened and were not changed; configure the key they need, or"
             " set or delete them, then rotate again",
         )

@@ -28,7 +28,7 @@ def verify(as_json: JsonOption = False) -> None:
     else:
         _print_verification(found)
     if not found.holds:
-        raise CommandError(Exit.FAULT_FOUND, *found.reasons)
+        raise CommandError(Exit.ERROR_FOUND, *found.reasons)
     say(f"{found.key_id} alone opens every live credential")
 
 
@@ -37,14 +37,17 @@ def _print_verification(found: "Verification") -> None:
         ("live credentials", f"{found.live:,}"),
         ("sealed under other keys", f"{found.on_other_keys:,}"),
         (f"not opened with {found.key_id} alone", f"{found.unopened_count:,}"),
-        *((f"rows of {view.projection} that differ from replay", f"{view.difference_count:,}") for view in found.views),
+        *(
+            (f"rows of {projection.projection} that differ from replay", f"{projection.difference_count:,}")
+            for projection in found.projections
+        ),
     ]
     print_table(Table(("check", "count"), rows))
     print_unopened(found.unopened)
     differences = [
-        (view.projection, str(one.tenant_id or ""), str(one.provider or ""), one.what)
-        for view in found.views
-        for one in view.differences
+        (projection.projection, str(one.tenant_id or ""), str(one.provider or ""), one.what)
+        for projection in found.projections
+        for one in projection.differences
     ]
     if differences:
         print_table(Table(("projection", "tenant", "provider", "row is"), differences))
@@ -60,14 +63,15 @@ def _verification(found: "Verification") -> dict[str, object]:
         "unopened": unopened_json(found.unopened),
         "views": [
             {
-                "projection": view.projection,
-                "rows": view.rows,
-                "difference_count": view.difference_count,
+                "projection": projection.projection,
+                "rows": projection.rows,
+                "difference_count": projection.difference_count,
                 "differences": [
-                    {"what": one.what, "tenant_id": one.tenant_id, "provider": one.provider} for one in view.differences
+                    {"what": one.what, "tenant_id": one.tenant_id, "provider": one.provider}
+                    for one in projection.differences
                 ],
             }
-            for view in found.views
+            for projection in found.projections
         ],
         "reasons": list(found.reasons),
     }

@@ -56,7 +56,7 @@ def replay(
         _print(results)
     different = [result for result in results if result.difference_count and not result.swapped]
     if different and until is None:
-        raise CommandError(Exit.FAULT_FOUND, *(_verdict(result, compare=compare) for result in different))
+        raise CommandError(Exit.ERROR_FOUND, *(_verdict(result, compare=compare) for result in different))
 
 
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[ReplayResult]":

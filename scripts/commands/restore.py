@@ -66,10 +66,10 @@ def from_file(
 
 def _report(verdict: "StoreVerdict", found: "Contradiction | None") -> None:
     """Print the result of the verification, and how the log contradicts this node's records. Raises CommandError."""
-    if verdict.fault is not None:
+    if verdict.error is not None:
         raise CommandError(
-            Exit.FAULT_FOUND,
-            f"restored, but verification failed: {verdict.fault.meaning}; for details: keyledger verify --without-keys",
+            Exit.ERROR_FOUND,
+            f"restored, but verification failed: {verdict.error.meaning}; for details: keyledger verify --without-keys",
         )
     say("restored; log, tree, audit trail and current credentials are verified")
     if found is not None:

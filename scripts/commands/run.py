@@ -51,11 +51,11 @@ def run(
     with orderly_end(), _demo(0 if once else port) as demo:
         say(f"ready after {time.monotonic() - started:.1f} s; the tour begins\n")
         outcomes = _take_tour(demo, as_json=as_json)
-        failed = any(outcome.fault for outcome in outcomes)
+        failed = any(outcome.error for outcome in outcomes)
         if as_json:
             print_json(_report(demo, outcomes, serving=not once))
         if failed:
-            raise CommandError(Exit.FAULT_FOUND, "a claim of the tour does not hold")
+            raise CommandError(Exit.ERROR_FOUND, "a claim of the tour does not hold")
         say(f"all {len(outcomes)} claims hold ({time.monotonic() - started:.1f} s)\n")
         if not once:
             _play(demo, quiet=as_json)
@@ -124,12 +124,12 @@ def _take_tour(demo: _Demo, *, as_json: bool) -> list["Outcome"]:
         outcomes.append(outcome)
         if as_json:
             continue
-        verdict = "holds" if outcome.fault is None else "DOES NOT HOLD"
+        verdict = "holds" if outcome.error is None else "DOES NOT HOLD"
         print_line(f"{number}/{len(STEPS)}  {outcome.claim}: {verdict} ({outcome.seconds:.2f} s)", style="bold")
         if outcome.table is not None:
             print_table(outcome.table)
         else:
-            print_line(f"     {outcome.fault}\n", style="red")
+            print_line(f"     {outcome.error}\n", style="red")
     return outcomes
 
 
@@ -156,8 +156,8 @@ def _report(demo: _Demo, outcomes: list["Outcome"], *, serving: bool) -> dict[st
     steps = [
         {
             "claim": outcome.claim,
-            "holds": outcome.fault is None,
-            "fault": outcome.fault,
+            "holds": outcome.error is None,
+            "fault": outcome.error,
             "seconds": round(outcome.seconds, 3),
             "rows": [dict(zip(outcome.table.columns, row, strict=True)) for row in outcome.table.rows]
             if outcome.table

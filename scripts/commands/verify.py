@@ -42,8 +42,8 @@ def verify(
         print_json(_as_json(verdict))
     else:
         print_table(Table(("part", "count", "result"), _rows(verdict)))
-    if verdict.fault is not None:
-        raise CommandError(Exit.FAULT_FOUND, _said(verdict.fault))
+    if verdict.error is not None:
+        raise CommandError(Exit.ERROR_FOUND, _said(verdict.error))
     if verdict.unopenable:
         say(
             f"{verdict.unopenable} live credentials are sealed under keys that are not configured; their bindings were"
@@ -67,7 +67,7 @@ def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None]]":
 
 
 def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
-    failed = verdict.fault.part if verdict.fault else None
+    failed = verdict.error.part if verdict.error else None
     checkpoint = "none" if verdict.checkpoint_size is None else f"{verdict.checkpoint_size:,}"
     parts = (
         ("log", "events", f"{verdict.events:,}"),
@@ -85,14 +85,14 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     return [(what, number, state[part]) for part, what, number in parts]
 
 
-def _said(fault: "Inconsistency") -> str:
-    where = [f"position {fault.position}"] if fault.position is not None else []
-    where += [f"tenant {fault.tenant_id}", f"provider {fault.provider}"] if fault.tenant_id else []
-    return f"{', '.join(where) or fault.part}: {fault.meaning}"
+def _said(error: "Inconsistency") -> str:
+    where = [f"position {error.position}"] if error.position is not None else []
+    where += [f"tenant {error.tenant_id}", f"provider {error.provider}"] if error.tenant_id else []
+    return f"{', '.join(where) or error.part}: {error.meaning}"
 
 
 def _as_json(verdict: "StoreVerdict") -> dict[str, object]:
-    fault = verdict.fault
+    error = verdict.error
     return {
         "holds": verdict.holds,
         "events": verdict.events,
@@ -101,12 +101,12 @@ def _as_json(verdict: "StoreVerdict") -> dict[str, object]:
         "bindings_not_checked": verdict.unopenable,
         "checkpoint_size": verdict.checkpoint_size,
         "fault": None
-        if fault is None
+        if error is None
         else {
-            "part": fault.part,
-            "position": fault.position,
-            "tenant_id": fault.tenant_id,
-            "provider": fault.provider,
-            "meaning": fault.meaning,
+            "part": error.part,
+            "position": error.position,
+            "tenant_id": error.tenant_id,
+            "provider": error.provider,
+            "meaning": error.meaning,
         },
     }

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scripts.demo.misbehaviour import Fault, Misbehaviour, spoilt
+from scripts.demo.misbehaviour import Failure, Misbehaviour, spoilt
 from scripts.demo.received_request import Received
 
 Answer = tuple[int, dict[str, str], bytes | Iterator[bytes]]
@@ -118,7 +118,7 @@ ANSWERS: dict[str, Callable[[Received, dict[str, str], Misbehaviour | None], Ans
 
 def _text(request: Received, wrong: Misbehaviour | None) -> str:
     """Return the model's text, with the caller's key in it for Fault.ECHO."""
-    if wrong is not None and wrong.fault is Fault.ECHO:
+    if wrong is not None and wrong.error is Failure.ECHO:
         return f"your key is {request.key} indeed"
     return f"Hello from {request.body.get('model', 'the deployment')}"
 

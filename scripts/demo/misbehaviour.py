@@ -9,7 +9,7 @@ from scripts.demo.received_request import Received, error_body
 _SPOILT_EVENT = 3
 
 
-class Fault(StrEnum):
+class Failure(StrEnum):
     """Ways to fail. HANG never answers, RESET closes the connection at once, CUT closes it in mid-stream."""
 
     STATUS = "status"
@@ -30,7 +30,7 @@ class Misbehaviour:
     otherwise correct response; in a stream, each key is split between two pieces.
     """
 
-    fault: Fault
+    error: Failure
     status: int = 500
     retry_after: str | None = None
     location: str = ""
@@ -40,9 +40,9 @@ def spoilt(request: Received, wrong: Misbehaviour | None, events: Iterator[bytes
     """Yield the events of a stream, damaged as `wrong` says."""
     key = (request.key or "").encode()
     for number, event in enumerate(events):
-        if number == _SPOILT_EVENT and wrong is not None and wrong.fault is Fault.CUT:
+        if number == _SPOILT_EVENT and wrong is not None and wrong.error is Failure.CUT:
             return
-        if number == _SPOILT_EVENT and wrong is not None and wrong.fault is Fault.MID_STREAM_ERROR:
+        if number == _SPOILT_EVENT and wrong is not None and wrong.error is Failure.MID_STREAM_ERROR:
             name = b"event: error\n" if request.path.endswith("/messages") else b""
             yield name + b"data: " + error_body(key.decode()) + b"\n\n"
             return

@@ -14,10 +14,10 @@ from collections.abc import Callable, Container
 from types import TracebackType
 
 from scripts.demo.made_up_answers import ANSWERS, JSON, Answer
-from scripts.demo.misbehaviour import Fault, Misbehaviour
+from scripts.demo.misbehaviour import Failure, Misbehaviour
 from scripts.demo.received_request import Received, error_body, expected_key_header, read_request, response_head
 
-__all__ = ["Fault", "Misbehaviour", "Received", "StandInProvider"]
+__all__ = ["Failure", "Misbehaviour", "Received", "StandInProvider"]
 
 _ROUTE = re.compile(r"/(chat/completions|embeddings|messages|models)$")
 
@@ -104,8 +104,8 @@ class StandInProvider:
     async def _answer(self, request: Received, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection can carry another."""
         wrong = self.misbehave
-        if wrong is not None and wrong.fault in {Fault.HANG, Fault.RESET}:
-            if wrong.fault is Fault.HANG:
+        if wrong is not None and wrong.error in {Failure.HANG, Failure.RESET}:
+            if wrong.error is Failure.HANG:
                 await self._stop.wait()
             writer.transport.abort()
             return False
@@ -122,7 +122,7 @@ class StandInProvider:
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()
             await asyncio.sleep(0)
-        if wrong is not None and wrong.fault is Fault.CUT:
+        if wrong is not None and wrong.error is Failure.CUT:
             return False
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -130,14 +130,14 @@ class StandInProvider:
 
     def _decide(self, request: Received, wrong: Misbehaviour | None) -> Answer:
         key = request.key or ""
-        if wrong is not None and wrong.fault is Fault.REDIRECT:
+        if wrong is not None and wrong.error is Failure.REDIRECT:
             return 307, {"location": wrong.location}, b""
-        if wrong is not None and wrong.fault is Fault.STATUS:
+        if wrong is not None and wrong.error is Failure.STATUS:
             extra = {} if wrong.retry_after is None else {"retry-after": wrong.retry_after}
             return wrong.status, {**JSON, **extra}, error_body(f"status {wrong.status} for {key}")
         if not self._accepts(request):
             return 401, JSON, error_body(f"Incorrect API key provided: {key}")
-        if wrong is not None and wrong.fault is Fault.NOT_JSON:
+        if wrong is not None and wrong.error is Failure.NOT_JSON:
             return 200, {"content-type": "text/html"}, f"<p>hello {key}</p>".encode()
         route = _ROUTE.search(request.path)
         if route is None or ("deployments" in request.path and "api-version" not in request.query):

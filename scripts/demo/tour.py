@@ -19,9 +19,9 @@ def tour(stage: Stage) -> Iterator[Outcome]:
     for step in STEPS:
         started = time.monotonic()
         try:
-            table, fault = step.prove(stage), None
+            table, error = step.prove(stage), None
         except AssertionError as failure:
-            table, fault = None, str(failure)
-        yield Outcome(step.claim, time.monotonic() - started, table, fault)
-        if fault is not None:
+            table, error = None, str(failure)
+        yield Outcome(step.claim, time.monotonic() - started, table, error)
+        if error is not None:
             return

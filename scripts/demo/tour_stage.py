@@ -32,7 +32,7 @@ class Outcome:
     claim: str
     seconds: float
     table: Table | None
-    fault: str | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,12 +142,12 @@ def _prove(stage: Stage) -> Table:
         leaves = [line["leaf"].encode() for line in lines if "leaf" in line]
         FullBundleWriter(bundle).write(leaves, lines[0]["checkpoint"].encode())
         verdict = verify_bundle(bundle, stage.vkey)
-        require(verdict.holds, f"the evidence holds: {verdict.fault}")
+        require(verdict.holds, f"the evidence holds: {verdict.error}")
         rows = [("verified offline", statement) for statement in verdict.proven]
         position = min(len(leaves), TILE_WIDTH) // 2  # in the first file of records
         entries = next(path for path in sorted(bundle.glob("tile/entries/**/*")) if path.is_file())
         entries.write_bytes(entries.read_bytes().replace(leaves[position - 1], leaves[position - 1][:-1] + b" "))
-        forged = verify_bundle(bundle, stage.vkey).fault
+        forged = verify_bundle(bundle, stage.vkey).error
         require(forged is not None and forged.position == position, "a changed byte is found, with its position")
         rows.append((f"one byte of record {position} changed", str(forged)))
     return Table(("evidence", "the verdict"), rows)
@@ -158,13 +158,13 @@ def _replay(stage: Stage) -> Table:
 
     _catch_up(stage.dsn)
     rows = []
-    for view in PROJECTIONS:
-        before = _fingerprint(stage.dsn, view)
-        result = replay_projection(stage.dsn, view)
-        after = _fingerprint(stage.dsn, view)
-        require(result.difference_count == 0, f"the replayed {view} equals the one it replaces")
-        require(before == after, f"{view} has the same fingerprint before and after")
-        rows.append((view, f"{result.rows:,}", before[:16], after[:16], "equal", f"{result.seconds:.2f} s"))
+    for projection in PROJECTIONS:
+        before = _fingerprint(stage.dsn, projection)
+        result = replay_projection(stage.dsn, projection)
+        after = _fingerprint(stage.dsn, projection)
+        require(result.difference_count == 0, f"the replayed {projection} equals the one it replaces")
+        require(before == after, f"{projection} has the same fingerprint before and after")
+        rows.append((projection, f"{result.rows:,}", before[:16], after[:16], "equal", f"{result.seconds:.2f} s"))
     require(_status(stage, stage.acme, "openai") == 200, "the service reads the replayed view")
     return Table(("view", "rows", "dropped", "replayed", "result", "time"), rows)
 
@@ -232,13 +232,13 @@ def _cell(value: object) -> str:
     return f"{text[:19]}Z" if _TIME.fullmatch(text) else text
 
 
-def _fingerprint(dsn: str, view: str) -> str:
+def _fingerprint(dsn: str, projection: str) -> str:
     import psycopg
     from psycopg import sql
 
     text = "SELECT md5(coalesce(string_agg(v::text, chr(10) ORDER BY v::text), '')) FROM {} AS v"
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(sql.SQL(text).format(sql.Identifier(view))).fetchone()
+        row = connection.execute(sql.SQL(text).format(sql.Identifier(projection))).fetchone()
     return row[0] if row else ""
 
 

@@ -10,7 +10,7 @@ class Exit(IntEnum):
     """Exit codes of the command line."""
 
     OK = 0
-    FAULT_FOUND = 1
+    ERROR_FOUND = 1
     USAGE = 2
     UNREACHABLE = 3
     REFUSED = 4

@@ -85,7 +85,7 @@ class ServiceClient:
         document = _object(response)
         if response.is_success and document is not None:
             return document
-        raise _refusal(response.status_code, document)
+        raise _refused(response.status_code, document)
 
     def pages(self, path: str, member: str, query: Mapping[str, str]) -> list[Mapping[str, object]]:
         """Fetch a list, page by page, and return all of it. member: the field that holds a page's items.
@@ -111,7 +111,7 @@ class ServiceClient:
             raise CommandError(Exit.UNREACHABLE, f"no response from {self._url} ({type(problem).__name__})") from None
         if response.is_success and response.headers.get("content-type", "").startswith("text/plain"):
             return response.text
-        raise _refusal(response.status_code, _object(response))
+        raise _refused(response.status_code, _object(response))
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
@@ -125,7 +125,7 @@ class ServiceClient:
             with self._http.stream("GET", path) as response:
                 if not response.is_success or "content-disposition" not in response.headers:
                     response.read()
-                    raise _refusal(response.status_code, _object(response))
+                    raise _refused(response.status_code, _object(response))
                 yield response.iter_bytes()
         except httpx.HTTPError as problem:
             lost = f"the response from {self._url} is incomplete ({type(problem).__name__})"
@@ -200,13 +200,13 @@ def _object(response: "httpx.Response") -> dict[str, object] | None:
     return cast("dict[str, object]", document) if isinstance(document, dict) else None
 
 
-def _refusal(status: int, problem: Mapping[str, object] | None) -> CommandError:
+def _refused(status: int, problem: Mapping[str, object] | None) -> CommandError:
     if problem is None or "code" not in problem:
         return CommandError(Exit.UNREACHABLE, f"this URL is not a KeyLedger service (it responded with {status})")
     code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
-    faults = problem.get("errors")
-    named = [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
-    fields = [f"{fault.get('field') or fault.get('pointer', '')}: {fault.get('detail', '')}" for fault in named]
+    errors = problem.get("errors")
+    named = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    fields = [f"{error.get('field') or error.get('pointer', '')}: {error.get('detail', '')}" for error in named]
     detail = str(problem.get("detail", ""))
     # A detail that only lists the fields' errors would repeat them.
     said = [] if detail == "; ".join(fields) else [detail]

@@ -70,7 +70,7 @@ class Harness:
     limits: Limits = field(default_factory=lambda: Limits(linger_seconds=0.05))
     checks: dict[str, CheckResult] = field(default_factory=lambda: {"store": CheckResult(True, "answers")})
     life: list[str] = field(default_factory=list)
-    reload_faults: tuple[str, ...] = ()
+    reload_errors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.log, self.sealer, self.models = MemoryLog(), VaultSealer(), ScriptedModels()
@@ -124,8 +124,8 @@ class Harness:
         return self.client.put(f"{CREDENTIALS}/{provider}", json={"api_key": "sk-0123456789", **body}, headers=headers)
 
     async def _reload(self) -> ReloadReport:
-        if self.reload_faults:
-            detail = f"The settings were not reloaded: {'; '.join(self.reload_faults)}"
+        if self.reload_errors:
+            detail = f"The settings were not reloaded: {'; '.join(self.reload_errors)}"
             raise ConflictError(ErrorCode.RELOAD_REFUSED, detail)
         return ReloadReport(("OPENAI_API_KEY",), ("DATABASE_URL",))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.audit.entries import AuditTrail
-from domain.audit.events import Outcome, Refusal, audit_read, request_refused
+from domain.audit.events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
 from domain.credentials.acceptance import accept_or_reject, acceptance_stream
 from domain.credentials.commands import Command, DeleteCredential, ReencryptCredential, SetCredential
@@ -100,8 +100,10 @@ class Author:
         return self._append(event)
 
     def refuse(self, code: str, **about: str) -> Event:
-        refusal = Refusal(outcome=Outcome.DENIED, method="PUT", route="/x/{tenant_id}", status=403, code=code, **about)
-        return self._append(request_refused(self._meta(actor="bruno", role="auditor"), self.now, refusal, count=3))
+        refused = RefusedRequest(
+            outcome=Outcome.DENIED, method="PUT", route="/x/{tenant_id}", status=403, code=code, **about
+        )
+        return self._append(request_refused(self._meta(actor="bruno", role="auditor"), self.now, refused, count=3))
 
     def read_audit(self, query: str) -> Event:
         return self._append(audit_read(self._meta(actor="bruno", role="auditor"), self.now, "entries", query))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain import event_codec
 from domain.audit.catalogue import BY_TOPIC, EVENTS
-from domain.audit.events import Outcome, Refusal, audit_exported, audit_read, request_refused
+from domain.audit.events import Outcome, RefusedRequest, audit_exported, audit_read, request_refused
 from domain.credentials.acceptance import accept_or_reject
 from domain.credentials.credential import CredentialSealed, CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
@@ -73,7 +73,7 @@ SAMPLES: dict[str, Event] = {f"{name}_v2": _today(event) for name, event in FIRS
     "request_refused_v1": request_refused(
         WHO,
         NOW,
-        Refusal(
+        RefusedRequest(
             outcome=Outcome.DENIED,
             method="PUT",
             route="/api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}",
@@ -141,8 +141,8 @@ PARSED = {topic: Checked(event) for topic, event in BY_TOPIC.items()}
 def outcome(topic: str, state: bytes) -> Event | str:
     try:
         return decode(stream_id(TENANT, "openai"), 1, topic, state)
-    except CredentialIntegrityError as refusal:
-        return refusal.reason
+    except CredentialIntegrityError as refused:
+        return refused.reason
 
 
 CANONICAL = encode(was_set(1, "sk-azure-key-0001", AZURE))
@@ -215,9 +215,9 @@ DAMAGED = [
 
 @pytest.mark.parametrize(("topic", "state", "reason"), DAMAGED)
 def test_a_damaged_event_is_refused_with_a_reason(topic: str, state: object, reason: str) -> None:
-    with pytest.raises(CredentialIntegrityError) as refusal:
+    with pytest.raises(CredentialIntegrityError) as refused:
         decode(stream_id(TENANT, "openai"), 1, topic, json.dumps(state).encode())
-    assert refusal.value.reason == reason
+    assert refused.value.reason == reason
 
 
 def test_an_event_in_a_stream_of_another_credential_is_refused() -> None:

@@ -23,9 +23,9 @@ KNOWN = ("api_key", "endpoint", "api_version", "deployment_name")
     ],
 )
 def test_a_plain_name_is_said_back_with_what_was_meant(name, meant):
-    fault = unknown_name(name, "field", KNOWN, "known fields: ...")
+    error = unknown_name(name, "field", KNOWN, "known fields: ...")
     hint = f"did you mean {meant}? " if meant else ""
-    assert (fault.field, fault.rule) == (name, f"is not accepted; {hint}known fields: ...")
+    assert (error.field, error.rule) == (name, f"is not accepted; {hint}known fields: ...")
 
 
 @pytest.mark.parametrize(
@@ -46,17 +46,17 @@ def test_a_plain_name_is_said_back_with_what_was_meant(name, meant):
     ],
 )
 def test_what_could_be_a_key_or_is_no_identifier_is_called_unknown(name):
-    fault = unknown_name(name, "field", KNOWN, "known fields: ...")
-    assert (fault.field, fault.rule) == ("an unknown field", "is not accepted; known fields: ...")
+    error = unknown_name(name, "field", KNOWN, "known fields: ...")
+    assert (error.field, error.rule) == ("an unknown field", "is not accepted; known fields: ...")
 
 
 @given(st.sampled_from(["sk-", "sk-proj-", "klk_", "gsk_", "xai-", "ghp_"]), st.text(min_size=1, max_size=60))
 def test_no_key_with_a_prefix_is_ever_repeated(prefix, rest):
-    fault = unknown_name(prefix + rest, "field", KNOWN, "")
-    assert fault.field == "an unknown field"
+    error = unknown_name(prefix + rest, "field", KNOWN, "")
+    assert error.field == "an unknown field"
 
 
 @given(st.from_regex(r"[A-Za-z0-9_-]{20,64}", fullmatch=True).filter(lambda key: any(c.isdigit() for c in key)))
 def test_no_long_text_with_digits_is_ever_repeated(key):
-    fault = unknown_name(key, "field", KNOWN, "")
-    assert fault.field == "an unknown field"
+    error = unknown_name(key, "field", KNOWN, "")
+    assert error.field == "an unknown field"

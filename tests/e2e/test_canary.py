@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
-from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.support.canary import dump, forms, leaks
 from tests.support.service import Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY
@@ -87,15 +87,15 @@ def scene(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> 
 
 MISBEHAVIOURS = [
     None,
-    Misbehaviour(Fault.STATUS, status=401),
-    Misbehaviour(Fault.STATUS, status=403),
-    Misbehaviour(Fault.STATUS, status=429, retry_after="7"),
-    Misbehaviour(Fault.STATUS, status=500),
-    Misbehaviour(Fault.ECHO),
-    Misbehaviour(Fault.MID_STREAM_ERROR),
-    Misbehaviour(Fault.CUT),
-    Misbehaviour(Fault.RESET),
-    Misbehaviour(Fault.NOT_JSON),
+    Misbehaviour(Failure.STATUS, status=401),
+    Misbehaviour(Failure.STATUS, status=403),
+    Misbehaviour(Failure.STATUS, status=429, retry_after="7"),
+    Misbehaviour(Failure.STATUS, status=500),
+    Misbehaviour(Failure.ECHO),
+    Misbehaviour(Failure.MID_STREAM_ERROR),
+    Misbehaviour(Failure.CUT),
+    Misbehaviour(Failure.RESET),
+    Misbehaviour(Failure.NOT_JSON),
 ]
 
 NATIVE = [("openai", "v1/chat/completions"), ("anthropic", "v1/messages"), ("mistral", "v1/chat/completions")]

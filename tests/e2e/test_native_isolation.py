@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from scripts.demo.stand_in_provider import Fault, Misbehaviour
+from scripts.demo.stand_in_provider import Failure, Misbehaviour
 from tests.support.isolation import AZURE, PROVIDERS, STATES, Stage, staged
 from tests.support.postgres import TemplatedServer
 
@@ -73,7 +73,7 @@ def test_a_redirect_is_an_error_and_nobody_else_hears_of_the_key(stage: Stage, p
     tenant, key = str(uuid4()), f"sk-redirected-{uuid4().hex}"
     stage.set(tenant, provider, key)
     stage.provider.forget()
-    stage.provider.misbehave = Misbehaviour(Fault.REDIRECT, location=f"{stage.thief.url}/v1/chat/completions")
+    stage.provider.misbehave = Misbehaviour(Failure.REDIRECT, location=f"{stage.thief.url}/v1/chat/completions")
     answer = call(stage, tenant, provider)
     stage.provider.misbehave = None
     assert (answer.status_code, answer.json()["code"]) == (502, "provider-unavailable")

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
 
-from domain.endpoints.rules import EndpointRules, endpoint_fault
+from domain.endpoints.rules import EndpointRules, endpoint_error
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.api.conftest import Harness
 from tests.support.checker import check
@@ -94,7 +94,7 @@ class Stage:
         """The body of a request, with an endpoint that would lead elsewhere led to the stand-in."""
         if isinstance(body, dict) and isinstance(endpoint := body.get("endpoint"), str):
             rules = EndpointRules.of([urlsplit(self.provider.url).netloc])
-            if endpoint_fault(endpoint, rules) is None:
+            if endpoint_error(endpoint, rules) is None:
                 return {**body, "endpoint": self.provider.url}
         return body
 

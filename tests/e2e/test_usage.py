@@ -100,7 +100,7 @@ def test_recovery_is_recorded_once_also_on_a_node_that_saw_no_refusal(stage: Sta
     tenant = str(uuid4())
     stage.one.put(tenant, "openai", api_key=KEY)
     stage.refused.add(KEY)
-    refusal = stage.one.chat(tenant, "gpt-4o", stream=stream)
+    refused = stage.one.chat(tenant, "gpt-4o", stream=stream)
     assert state(stage.one, tenant) == "credential-rejected"
     stage.refused.clear()
     for client in (stage.other, stage.one, stage.other):
@@ -109,7 +109,7 @@ def test_recovery_is_recorded_once_also_on_a_node_that_saw_no_refusal(stage: Sta
     assert actions(stage.one, tenant) == ["set", "credential-rejected", "credential-recovered"]
     assert counted(stage.other, tenant) == {1: (4, 1)}, "the counts of both nodes add up"
     entries = stage.one.http.get("/api/v1/audit/entries", params={"tenant_id": tenant}).json()["entries"]
-    assert (entries[1]["actor"], entries[1]["request_id"]) == ("service", refusal.headers["X-Request-ID"])
+    assert (entries[1]["actor"], entries[1]["request_id"]) == ("service", refused.headers["X-Request-ID"])
 
 
 def test_calls_with_the_global_key_are_nobodys(stage: Stage) -> None:

@@ -90,6 +90,6 @@ def test_an_unexpected_fault_is_a_line_with_its_place_and_without_its_text():
         raise RuntimeError("canary-of-a-driver")
     except RuntimeError as error:
         code, lines = _ending(error)
-    assert code == Exit.FAULT_FOUND
+    assert code == Exit.ERROR_FOUND
     assert "RuntimeError at " in lines[0]
     assert "canary" not in str(lines)

@@ -121,6 +121,6 @@ def _whole(first: bytes, pages: _Pages) -> Iterator[bytes]:
     try:
         while records := pages.next():
             yield records
-    except ServiceError as fault:
-        _log.warning("an export broke off after position %d: %s", pages.wanted.after, fault.code)
+    except ServiceError as error:
+        _log.warning("an export broke off after position %d: %s", pages.wanted.after, error.code)
         raise

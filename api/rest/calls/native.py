@@ -58,17 +58,17 @@ class Native:
         if exchange.actor is None:  # the guard was bypassed: the request is not authenticated
             raise RuntimeError("a protected endpoint was reached without authentication")
         answering, upload = _Answering(send), None
-        refusal: ServiceError | HttpError
+        refused: ServiceError | HttpError
         try:
             _check_kind(scope)
             upload = Upload(receive, Headers(scope=scope), self._limits)
             await self._call(scope, upload, answering)
             return
         except (ServiceError, HttpError) as error:
-            refusal = upload.fault or error if upload is not None else error
-        exchange.refusal = refusal.code
+            refused = upload.error or error if upload is not None else error
+        exchange.refused = refused.code
         if not answering.begun:
-            problem = problem_of(refusal)
+            problem = problem_of(refused)
             if upload is None or upload.under_way:
                 problem = replace(problem, headers={**problem.headers, **CLOSE})
             await refuse(problem, scope, receive, send, self._limits)
@@ -86,7 +86,7 @@ class Native:
         try:
             answer = await apis.call(call)
         except ServiceError as error:
-            if upload.fault is None:
+            if upload.error is None:
                 self._metrics.failed(call.provider, error.code)
             raise
         self._metrics.native(answer.receipt, answer.status)

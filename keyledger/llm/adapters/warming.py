@@ -42,7 +42,7 @@ class Warming:
         self._needed = needed
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._fault = ""
+        self._failure = ""
 
     def start(self) -> None:
         """Start the task on the running event loop and return. Does nothing while it runs."""
@@ -67,8 +67,8 @@ class Warming:
         """Return whether the next call finds its adapter loaded."""
         if not self._cold():
             return CheckResult(True, "loaded" if Adapter.LITELLM in self._needed() else "no model needs LiteLLM")
-        if self._fault:
-            return CheckResult(False, f"LiteLLM did not load ({self._fault}); retrying")
+        if self._failure:
+            return CheckResult(False, f"LiteLLM did not load ({self._failure}); retrying")
         return CheckResult(False, "loading")
 
     async def _run(self) -> None:
@@ -77,10 +77,10 @@ class Warming:
                 for adapter in cold:
                     await adapter.warm_up()
             except Exception as error:  # noqa: BLE001  a broken installation can raise anything
-                fault = type(error).__name__
-                if fault != self._fault:
-                    _log.error("the adapter for language models did not load: %s; retrying", fault)
-                self._fault = fault
+                failure = type(error).__name__
+                if failure != self._failure:
+                    _log.error("the adapter for language models did not load: %s; retrying", failure)
+                self._failure = failure
                 await asyncio.sleep(AGAIN_S)
 
     def _cold(self) -> list[Loadable]:

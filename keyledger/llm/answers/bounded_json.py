@@ -27,16 +27,16 @@ class InvalidAnswerError(Exception):
 def read_object(text: bytes, most: JsonBounds) -> dict[str, Any]:
     """Parse `text`, which must be a JSON object. most: its bounds. Raises InvalidAnswerError."""
     _count(text, most)
-    fault = NOT_USABLE
+    error = NOT_USABLE
     try:
         content = json.loads(text, parse_constant=refuse_constant)
         if isinstance(content, dict) and _is_plain(content):
             return content
     except RecursionError:
-        fault = TOO_COMPLEX
+        error = TOO_COMPLEX
     except ValueError:
         pass
-    raise InvalidAnswerError(fault)
+    raise InvalidAnswerError(error)
 
 
 def written(content: dict[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from domain.audit.usage import UsageMeter
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.providers import Dialect
 from domain.credentials.resolution import Receipt, Route
-from domain.endpoints.rules import endpoint_fault
+from domain.endpoints.rules import endpoint_error
 from domain.errors import ProviderUnavailableError, ServiceError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.call_configuration import CurrentCallConfiguration
@@ -72,7 +72,7 @@ class PassThrough:
         resolved = await configuration.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         # The rules may have been tightened since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_fault(
+        if route.tenant_endpoint and endpoint_error(
             route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
         ):
             raise ProviderUnavailableError(call.provider, "endpoint-not-allowed")

@@ -49,12 +49,12 @@ class Request:
 def chat_request(params: Json) -> Request:
     """Check a chat request. Raises InvalidRequestError with every invalid field."""
     body = _sendable(params)
-    faults = _messages_faults(body.get("messages"))
+    errors = _messages_errors(body.get("messages"))
     stream = body.pop("stream", False)
     if not isinstance(stream, bool):
-        faults.append(InvalidField("stream", "must be true or false"))
+        errors.append(InvalidField("stream", "must be true or false"))
     messages = {"messages": body.pop("messages", None)}
-    known, extras = _sorted(body, CHAT, CHAT_EXTRAS, faults)
+    known, extras = _sorted(body, CHAT, CHAT_EXTRAS, errors)
     return Request({**messages, **known}, extras, stream is True)
 
 
@@ -62,8 +62,8 @@ def embeddings_request(params: Json) -> Request:
     """Check an embeddings request. Raises InvalidRequestError with every invalid field."""
     body = _sendable(params)
     given = body.pop("input", None)
-    faults = [] if _is_input(given) else [InvalidField("input", "must be a text, a list of texts, or token numbers")]
-    known, extras = _sorted(body, EMBEDDINGS, EMBEDDING_EXTRAS, faults)
+    errors = [] if _is_input(given) else [InvalidField("input", "must be a text, a list of texts, or token numbers")]
+    known, extras = _sorted(body, EMBEDDINGS, EMBEDDING_EXTRAS, errors)
     return Request({"input": given, **known}, extras)
 
 
@@ -82,7 +82,7 @@ def _sendable(params: Json) -> dict[str, Any]:
 
 
 def _sorted(
-    body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], faults: list[InvalidField]
+    body: dict[str, Any], known: Mapping[str, Rule], extras: Mapping[str, Rule], errors: list[InvalidField]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return OpenAI's parameters and the extras, separately.
 
@@ -91,32 +91,32 @@ def _sorted(
     for name, value in body.items():
         rule = known.get(name) or extras.get(name)
         if rule is None:
-            faults.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
+            errors.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
         elif not rule[0](value):
-            faults.append(InvalidField(name, rule[1]))
-    if faults:
-        raise InvalidRequestError(faults)
+            errors.append(InvalidField(name, rule[1]))
+    if errors:
+        raise InvalidRequestError(errors)
     return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n in extras})
 
 
-def _messages_faults(messages: Any) -> list[InvalidField]:
+def _messages_errors(messages: Any) -> list[InvalidField]:
     if not isinstance(messages, list) or not 0 < len(messages) <= MESSAGES_MAX:
         return [InvalidField("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
     for index, message in enumerate(messages):
-        if rule := _message_fault(message):
+        if rule := _message_error(message):
             return [InvalidField("messages", f"message {index + 1} {rule}")]
     return []
 
 
-def _message_fault(message: Any) -> str | None:
+def _message_error(message: Any) -> str | None:
     if not isinstance(message, dict) or message.get("role") not in _ROLES:
         return f"must be an object with a role, one of {', '.join(sorted(_ROLES))}"
     if message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
         return "is a tool's and must have a tool_call_id"
-    return _content_fault(message.get("content"), message["role"]) or _tool_calls_fault(message.get("tool_calls"))
+    return _content_error(message.get("content"), message["role"]) or _tool_calls_error(message.get("tool_calls"))
 
 
-def _content_fault(content: Any, role: str) -> str | None:
+def _content_error(content: Any, role: str) -> str | None:
     if content is None:
         return None if role == "assistant" else "must have content"
     if isinstance(content, str):
@@ -128,7 +128,7 @@ def _content_fault(content: Any, role: str) -> str | None:
     return None
 
 
-def _tool_calls_fault(calls: Any) -> str | None:
+def _tool_calls_error(calls: Any) -> str | None:
     if calls is None:
         return None
     if not is_objects(calls):

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from domain.endpoints.rules import EndpointRules, address_fault
+from domain.endpoints.rules import EndpointRules, address_error
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the IP addresses of a host name for a port. Raises OSError."""
@@ -49,8 +49,8 @@ class CheckedResolver(AbstractResolver):
         """Return the addresses of `host`. Raises AddressRefusedError, and OSError if it does not resolve."""
         addresses = await self._lookup(host, port)
         for address in addresses:
-            if fault := address_fault(address, host, port, self._rules, self_hosted=self._self_hosted):
-                raise ForbiddenAddressError(fault)
+            if error := address_error(address, host, port, self._rules, self_hosted=self._self_hosted):
+                raise ForbiddenAddressError(error)
         return [_result(host, port, address) for address in addresses]
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ import httpx
 from yarl import URL
 
 from domain.endpoints.addresses import address_in
-from domain.endpoints.rules import EndpointRules, address_fault
+from domain.endpoints.rules import EndpointRules, address_error
 from keyledger.llm.requests.origin import origin_of
 from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, Lookup, SystemLookup
 from keyledger.llm.wire.lease import Lease
@@ -81,7 +81,7 @@ class Dispatcher:
         that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
         since their tracebacks reach the headers with the key.
         """
-        if reason := lease.refusal(origin_of(url)):
+        if reason := lease.refused(origin_of(url)):
             if not lease.observation.sent:
                 lease.observation.failure = reason
             raise CallFailedError(reason)
@@ -117,8 +117,8 @@ class Dispatcher:
         host, port = lease.origin.host, lease.origin.port
         if address_in(host) is None:
             return
-        if fault := address_fault(host, host, port, self._rules(), self_hosted=lease.self_hosted):
-            raise ForbiddenAddressError(fault)
+        if reason := address_error(host, host, port, self._rules(), self_hosted=lease.self_hosted):
+            raise ForbiddenAddressError(reason)
 
     def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
         rules = self._rules() if checked else None

@@ -37,7 +37,7 @@ class Lease:
     bounds: Bounds = field(default_factory=Bounds)
     set_aside: SetAside = field(default_factory=SetAside)
 
-    def refusal(self, origin: Origin) -> str | None:
+    def refused(self, origin: Origin) -> str | None:
         """Return the reason code why a request to `origin` is not allowed, or None if it is."""
         if self.secret is None:
             return "lease-closed"

@@ -187,8 +187,8 @@ def test_a_key_is_configured_by_a_line_that_does_not_hold_it():
         pytest.param("anna:auditor:sha256:" + "F" * 64, "lower-case", id="a digest in capitals"),
     ],
 )
-def test_a_faulty_line_names_its_fault_and_repeats_nothing(line, fault):
-    with pytest.raises(ValueError, match=fault) as refused:
+def test_a_faulty_line_names_its_fault_and_repeats_nothing(line, error):
+    with pytest.raises(ValueError, match=error) as refused:
         parse_named_key(line)
     assert "canary" not in str(refused.value) and "an na" not in str(refused.value)
 

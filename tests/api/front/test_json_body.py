@@ -40,8 +40,8 @@ DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
         pytest.param(b"[" * 100_000, "levels|syntax", id="a hundred thousand brackets"),
     ],
 )
-def test_what_has_no_single_meaning_is_refused(text, fault):
-    with pytest.raises(HttpError, match=fault):
+def test_what_has_no_single_meaning_is_refused(text, error):
+    with pytest.raises(HttpError, match=error):
         parse(text)
 
 

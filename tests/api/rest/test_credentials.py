@@ -161,9 +161,9 @@ def test_what_was_pasted_in_place_of_a_key_replaces_no_good_one_and_the_mistake_
     harness.put()
     answer = harness.put(api_key=pasted)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-credential")
-    (fault,) = answer.json()["errors"]
-    assert fault["field"] == "api_key"
-    assert "give " in fault["detail"]
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "api_key"
+    assert "give " in error["detail"]
     assert "abcdef" not in answer.text
     assert len(harness.log.events) == 1
 
@@ -207,7 +207,7 @@ def test_setting_replaces_the_whole(harness):
 def test_faults_are_listed_by_field_and_nothing_is_recorded(harness, provider, body, fields):
     answer = harness.put(provider, **body)
     assert answer.status_code == 422
-    assert {fault["field"] for fault in answer.json()["errors"]} == fields
+    assert {error["field"] for error in answer.json()["errors"]} == fields
     assert harness.log.events == []
 
 

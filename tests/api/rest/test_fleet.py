@@ -137,7 +137,7 @@ def test_pages_of_tenants_follow_each_other(filled):
 )
 def test_what_cannot_be_asked_is_refused_by_field(filled, path, query, field):
     answer = filled.client.get(path, params=query)
-    assert (answer.status_code, [fault["field"] for fault in answer.json()["errors"]]) == (422, [field])
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
 
 
 def test_tenants_cannot_be_filtered(filled):

@@ -16,7 +16,7 @@ def test_it_is_possible_without_the_feature_of_tenants_credentials() -> None:
 
 
 def test_a_refusal_names_every_fault() -> None:
-    answer = Harness(reload_faults=("LOG_LEVEL: must be one of: info", "API_KEYS: entry 1")).client.post(
+    answer = Harness(reload_errors=("LOG_LEVEL: must be one of: info", "API_KEYS: entry 1")).client.post(
         "/api/v1/reload"
     )
     assert (answer.status_code, answer.json()["code"]) == (409, "reload-refused")

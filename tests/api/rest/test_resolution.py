@@ -35,14 +35,14 @@ def test_it_says_whose_key_would_serve_and_where(harness, receipt, shown):
         pytest.param(CredentialIntegrityError("view-not-at-head"), id="damaged"),
     ],
 )
-def test_a_refusal_that_a_call_would_meet_is_the_answer(harness, refusal):
+def test_a_refusal_that_a_call_would_meet_is_the_answer(harness, refused):
     def refuse():
-        raise refusal
+        raise refused
 
     harness.models.route = refuse
     nothing = {"source": "none", "endpoint": None, "version": None, "key_id": None}
     answer = harness.client.get(URL, params={"model": "gpt-4o"})
-    assert answer.json() == {**ABOUT, **nothing, "refusal": {"code": refusal.code, "detail": refusal.detail}}
+    assert answer.json() == {**ABOUT, **nothing, "refusal": {"code": refused.code, "detail": refused.detail}}
 
 
 def test_a_store_that_does_not_answer_is_no_answer_about_keys(harness):

@@ -217,14 +217,14 @@ SETTINGS = [
 def test_settings_that_hold_a_key_are_refused_by_name(harness, name, form, held):
     answer = harness.put("azure", api_key=OPAQUE, **(AZURE | {name: form.format(held)}))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-credential")
-    assert [fault["field"] for fault in answer.json()["errors"]] == [name]
+    assert [error["field"] for error in answer.json()["errors"]] == [name]
     assert hidden(harness, held)
 
 
 def test_settings_that_hold_the_key_they_replace_are_refused(harness):
     harness.put("azure", api_key=OPAQUE, **AZURE)
     answer = harness.put("azure", api_key="another-key-01", **(AZURE | {"deployment_name": OPAQUE}))
-    assert (answer.status_code, [fault["field"] for fault in answer.json()["errors"]]) == (422, ["deployment_name"])
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, ["deployment_name"])
     assert hidden(harness, OPAQUE)
 
 

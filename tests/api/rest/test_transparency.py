@@ -68,8 +68,8 @@ class TestCheckpoint:
             (StoreUnavailableError(), 503, "store-unavailable"),
         ],
     )
-    def test_what_is_not_signed_is_a_problem(self, filled, path, refusal, status, code):
-        filled.transparency.refusal = refusal
+    def test_what_is_not_signed_is_a_problem(self, filled, path, refused, status, code):
+        filled.transparency.refused = refused
         answer = filled.client.get(path)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -135,7 +135,7 @@ class TestProofs:
     def test_what_cannot_be_asked_is_named(self, filled, path, query, field):
         answer = filled.client.get(path, params=query)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
-        assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
 class TestEvidence:
@@ -177,9 +177,9 @@ class TestEvidence:
             raise CredentialIntegrityError("event-missing at position 2")
 
         monkeypatch.setattr(filled.transparency, "evidence", damaged)
-        _, _, fault = lines(got(filled, EVIDENCE))
-        assert fault["after"] == 1
-        assert fault["fault"]["code"] == "credential-integrity"
+        _, _, error = lines(got(filled, EVIDENCE))
+        assert error["after"] == 1
+        assert error["fault"]["code"] == "credential-integrity"
 
     def test_a_leaf_that_the_tree_lacks_has_no_hash(self, filled, monkeypatch):
         monkeypatch.setattr(filled.transparency, "evidence", lambda size, tenant: iter([ProvenLeaf(1, "{}", None)]))

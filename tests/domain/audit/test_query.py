@@ -65,16 +65,16 @@ def test_a_filter_that_means_nothing_is_refused_by_the_name_of_the_term(text: st
     if field is None:
         assert parse(text, NOW).since is not None
         return
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refused:
         parse(text, NOW)
-    assert [fault.field for fault in refusal.value.fields] == [field]
+    assert [error.field for error in refused.value.fields] == [field]
 
 
 def test_every_fault_is_named_at_once() -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refused:
         parse("tenant:acme since:soon", NOW)
-    assert [fault.field for fault in refusal.value.fields] == ["tenant", "since"]
-    assert "acme" not in refusal.value.detail
+    assert [error.field for error in refused.value.fields] == ["tenant", "since"]
+    assert "acme" not in refused.value.detail
 
 
 _MEMBERS = {

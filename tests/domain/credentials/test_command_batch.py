@@ -85,10 +85,10 @@ def test_together_is_one_after_the_other_with_one_append(commands: list[AdminCom
 
 @given(batches(), st.lists(st.sampled_from(FAULTS), max_size=2))
 def test_whatever_breaks_a_command_happens_at_most_once_and_who_was_told_so_is_in_the_log(
-    commands: list[AdminCommand], faults: list[str]
+    commands: list[AdminCommand], errors: list[str]
 ) -> None:
     log = MemoryLog()
-    log.faults = list(faults)
+    log.errors = list(errors)
 
     outcomes = service(log).handle_all(commands)
 
@@ -105,9 +105,9 @@ def test_whatever_breaks_a_command_happens_at_most_once_and_who_was_told_so_is_i
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_lost_answer_is_no_error_for_any_and_no_second_event(fault: str) -> None:
+def test_one_lost_answer_is_no_error_for_any_and_no_second_event(error: str) -> None:
     log = MemoryLog()
-    log.faults = [fault]
+    log.errors = [error]
     commands = [set_credential(command_id="one"), set_credential(tenant_id=OTHER_TENANT, command_id="two")]
 
     outcomes = service(log).handle_all(commands)
@@ -118,7 +118,7 @@ def test_one_lost_answer_is_no_error_for_any_and_no_second_event(fault: str) -> 
 
 def test_an_outage_is_told_to_each_in_an_error_of_its_own() -> None:
     log = MemoryLog()
-    log.faults = ["outage before the effect"] * ATTEMPTS
+    log.errors = ["outage before the effect"] * ATTEMPTS
     first, second = service(log).handle_all([set_credential(), set_credential(tenant_id=OTHER_TENANT)])
 
     assert isinstance(first, StoreUnavailableError)
@@ -166,17 +166,17 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("rivals", "faults"), REFUSALS)
-def test_a_refusal_holds_none_of_the_commands_nor_their_keys(rivals: list[Event], faults: list[str]) -> None:
+def test_a_refusal_holds_none_of_the_commands_nor_their_keys(rivals: list[Event], errors: list[str]) -> None:
     log = MemoryLog()
-    log.interlopers, log.faults = list(rivals), list(faults)
-    only_if_there = Precondition(exists=None if rivals or faults else True)
+    log.interlopers, log.errors = list(rivals), list(errors)
+    only_if_there = Precondition(exists=None if rivals or errors else True)
     gc.disable()
     try:
-        refusals = service(log).handle_all(
+        refused = service(log).handle_all(
             [set_credential(command_id=f"held-{number}", precondition=only_if_there) for number in range(3)]
         )
         held = [one for one in gc.get_objects() if isinstance(one, SetCredential) and "held-" in one.meta.command_id]
-        assert [isinstance(refusal, Exception) for refusal in refusals] == [True] * 3
+        assert [isinstance(refused, Exception) for refused in refused] == [True] * 3
         assert held == []
     finally:
         gc.enable()
@@ -193,13 +193,13 @@ def test_a_damaged_stream_is_the_fault_of_its_own_commands_only() -> None:
 
 def test_an_outage_while_they_go_one_by_one_ends_all_that_are_left() -> None:
     log = DamagedLog()
-    log.faults = ["outage before the effect"] * ATTEMPTS
+    log.errors = ["outage before the effect"] * ATTEMPTS
     others = [set_credential(tenant_id=OTHER_TENANT, provider=provider) for provider in ("openai", "mistral", "vllm")]
     damaged, *ended = service(log).handle_all([set_credential(), *others])
 
     assert isinstance(damaged, CredentialIntegrityError)
     assert [type(outcome) for outcome in ended] == [StoreUnavailableError] * 3
-    assert len(log.faults) == ATTEMPTS - 2, "one was tried twice, the others not at all"
+    assert len(log.errors) == ATTEMPTS - 2, "one was tried twice, the others not at all"
 
 
 def test_a_defect_of_one_is_told_to_it_alone() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credentials.pasted_key import MISTAKES, pasting_fault, pasting_warning
-from domain.credentials.providers import BUILT_IN, CredentialConfig, check, key_fault
+from domain.credentials.pasted_key import MISTAKES, pasting_error, pasting_warning
+from domain.credentials.providers import BUILT_IN, CredentialConfig, check, key_error
 from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidRequestError
 
@@ -67,12 +67,12 @@ RULES = {mistake.name: mistake.rule for mistake in MISTAKES}
 @pytest.mark.parametrize(("name", "pasted"), PASTED)
 @pytest.mark.parametrize("provider", ["openai", "azure", "vllm"])
 def test_what_is_not_a_key_is_named_with_the_fix_and_never_repeated(name: str, pasted: str, provider: str) -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refused:
         check(BUILT_IN.named(provider), f" {pasted}\n", CredentialConfig(), EndpointRules())
-    fault = next(fault for fault in refusal.value.fields if fault.field == "api_key")
-    assert fault.rule == RULES[name]
-    assert pasted not in refusal.value.detail
-    assert "0123456789" not in refusal.value.detail
+    error = next(error for error in refused.value.fields if error.field == "api_key")
+    assert error.rule == RULES[name]
+    assert pasted not in refused.value.detail
+    assert "0123456789" not in refused.value.detail
 
 
 TAKEN = [
@@ -85,7 +85,7 @@ TAKEN = [
 
 @pytest.mark.parametrize("key", TAKEN)
 def test_a_key_is_taken_as_it_is(key: str) -> None:
-    assert key_fault(BUILT_IN.named("vllm"), key) is None
+    assert key_error(BUILT_IN.named("vllm"), key) is None
     assert pasting_warning(key) is None
 
 
@@ -94,7 +94,7 @@ def test_a_key_is_taken_as_it_is(key: str) -> None:
 )
 def test_no_key_in_the_letters_of_keys_is_taken_for_a_mistake(body: str, padding: str) -> None:
     if ".." not in body:
-        assert pasting_fault(f"k{body}{padding}") is None
+        assert pasting_error(f"k{body}{padding}") is None
 
 
 @pytest.mark.parametrize("key", ["sk-proj-abc123...", "abc123...", "sk-proj-...", "sk-ant-0123456789..."])
@@ -108,13 +108,13 @@ def test_a_key_that_only_ends_in_dots_is_taken_with_a_warning(key: str) -> None:
 
 @given(st.text(max_size=64))
 def test_whatever_is_pasted_is_judged_and_not_repeated(text: str) -> None:
-    fault = pasting_fault(f"\u00a7{text}\u00a7")
-    assert fault is None or "\u00a7" not in fault
+    error = pasting_error(f"\u00a7{text}\u00a7")
+    assert error is None or "\u00a7" not in error
 
 
 @pytest.mark.parametrize("key", ["YOUR_API_KEY", "your-api-key-here", "changeme", "undefined", "sk-xxxxxxxxxxxxxxxx"])
 def test_what_templates_have_in_place_of_a_key_is_taken_with_a_warning(key):
-    assert pasting_fault(key) is None
+    assert pasting_error(key) is None
     assert "placeholder" in (pasting_warning(key) or "")
 
 

@@ -14,11 +14,11 @@ AZURE = {"endpoint": "https://res.openai.azure.com", "api_version": "2024-10-21"
 RULES = EndpointRules.of([])
 
 
-def faults(provider: str, key: str = KEY, **config: str) -> set[str]:
+def errors(provider: str, key: str = KEY, **config: str) -> set[str]:
     try:
         check(BUILT_IN.named(provider), key, CredentialConfig(**config), RULES)
-    except InvalidRequestError as refusal:
-        return {fault.field for fault in refusal.fields}
+    except InvalidRequestError as refused:
+        return {error.field for error in refused.fields}
     return set()
 
 
@@ -43,7 +43,7 @@ CASES = [
 
 @pytest.mark.parametrize(("provider", "config", "expected"), CASES)
 def test_fields(provider: str, config: dict[str, str], expected: set[str]) -> None:
-    assert faults(provider, **config) == expected
+    assert errors(provider, **config) == expected
 
 
 KEYS = [
@@ -63,7 +63,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("key", "accepted"), KEYS)
 def test_keys(key: str, accepted: bool) -> None:
-    assert faults("openai", key) == (set() if accepted else {"api_key"})
+    assert errors("openai", key) == (set() if accepted else {"api_key"})
 
 
 def test_a_key_is_stripped_once_and_for_all() -> None:
@@ -73,13 +73,13 @@ def test_a_key_is_stripped_once_and_for_all() -> None:
 @given(st.text(min_size=1), st.text(min_size=6))
 def test_no_fault_repeats_what_was_sent(key: str, text: str) -> None:
     config = CredentialConfig(endpoint="§" + text, api_version="§" + text, deployment_name="§" + text)
-    with raises(ErrorCode.INVALID_CREDENTIAL) as refusal:
+    with raises(ErrorCode.INVALID_CREDENTIAL) as refused:
         check(BUILT_IN.named("azure"), "§" + key, config, RULES)
-    assert "§" not in refusal.value.detail
+    assert "§" not in refused.value.detail
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones() -> None:
-    with raises(ErrorCode.UNKNOWN_PROVIDER) as refusal:
+    with raises(ErrorCode.UNKNOWN_PROVIDER) as refused:
         BUILT_IN.named("ореnai")
-    assert "openai" in refusal.value.detail
-    assert "ореnai" not in refusal.value.detail
+    assert "openai" in refused.value.detail
+    assert "ореnai" not in refused.value.detail

@@ -74,10 +74,10 @@ def test_an_event_never_holds_the_key_it_is_about(make, past, member):
 @pytest.mark.parametrize("name", CONFIG_FIELDS)
 def test_settings_that_hold_the_key_they_replace_are_refused_by_name(name):
     command = set_credential(OTHER_KEY, config=CredentialConfig(**{name: f"x-{STORED}"}))
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refused:
         _decided(command, [was_set(1, STORED)])
-    assert [fault.field for fault in refusal.value.fields] == [name]
-    assert STORED not in refusal.value.detail
+    assert [error.field for error in refused.value.fields] == [name]
+    assert STORED not in refused.value.detail
 
 
 def test_a_key_that_cannot_be_opened_refuses_nothing_and_stops_nothing():

@@ -193,7 +193,7 @@ REMEDIES = [
 
 @pytest.mark.parametrize(("enabled", "tenant_capable", "remedy"), REMEDIES)
 def test_the_remedy_for_no_key_would_help(enabled: bool, tenant_capable: bool, remedy: str) -> None:
-    with pytest.raises(NoCredentialError) as refusal:
+    with pytest.raises(NoCredentialError) as refused:
         choose(TENANT, "openai", NEVER, ResolutionPolicy(enabled, True), tenant_capable=tenant_capable)
-    assert remedy in refusal.value.detail
-    assert ("PUT" in refusal.value.detail) == (remedy.startswith("PUT"))
+    assert remedy in refused.value.detail
+    assert ("PUT" in refused.value.detail) == (remedy.startswith("PUT"))

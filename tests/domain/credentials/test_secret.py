@@ -50,9 +50,9 @@ def test_text_made_of_a_secret_does_not_hold_it(show: Callable[[object], str], v
     ],
 )
 def test_a_secret_is_not_serialised(value: object, serialise: Callable[[object], object]) -> None:
-    with pytest.raises(TypeError) as refusal:
+    with pytest.raises(TypeError) as refused:
         serialise(value)
-    assert CANARY not in "".join(traceback.format_exception(refusal.value))
+    assert CANARY not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_secret_is_equal_to_the_same_text_and_to_nothing_else() -> None:

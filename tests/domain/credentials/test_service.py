@@ -23,16 +23,16 @@ from tests.support.twins.log import MemoryLog
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_lost_answer_is_no_error_and_no_second_event(fault: str) -> None:
+def test_one_lost_answer_is_no_error_and_no_second_event(error: str) -> None:
     log = MemoryLog()
-    log.faults = [fault]
+    log.errors = [error]
     assert service(log).handle(set_credential()).version == 1
     assert len(log.events) == 1
 
 
 def test_an_outage_that_lasts_is_reported() -> None:
     log = MemoryLog()
-    log.faults = ["outage before the effect"] * ATTEMPTS
+    log.errors = ["outage before the effect"] * ATTEMPTS
     with pytest.raises(StoreUnavailableError):
         service(log).handle(set_credential())
     assert log.events == []

@@ -69,12 +69,12 @@ AZURE_REFUSED = [
 
 @pytest.mark.parametrize(("pasted", "said"), AZURE_REFUSED)
 def test_an_endpoint_of_azure_that_leads_elsewhere_is_refused_with_the_form_wanted(pasted: str, said: str) -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refused:
         kept("azure", pasted, api_version="2024-10-21", deployment_name="gpt-4o")
-    (fault,) = refusal.value.fields
-    assert fault.field == "endpoint"
-    assert said in fault.rule
-    assert "r-1" not in fault.rule
+    (error,) = refused.value.fields
+    assert error.field == "endpoint"
+    assert said in error.rule
+    assert "r-1" not in error.rule
 
 
 OPERATIONS = (

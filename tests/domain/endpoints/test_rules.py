@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.endpoints.rules import OPERATORS_OWN, EndpointRules, address_fault, endpoint_fault
+from domain.endpoints.rules import OPERATORS_OWN, EndpointRules, address_error, endpoint_error
 
 RULES = EndpointRules.of(
     [
@@ -123,14 +123,14 @@ REFUSED = [
 
 @pytest.mark.parametrize("endpoint", ALLOWED)
 def test_an_endpoint_is_allowed(endpoint: str) -> None:
-    assert endpoint_fault(endpoint, RULES) is None
+    assert endpoint_error(endpoint, RULES) is None
 
 
 @pytest.mark.parametrize("endpoint", REFUSED)
 def test_an_endpoint_is_refused_without_being_repeated(endpoint: str) -> None:
-    fault = endpoint_fault(endpoint, RULES)
-    assert fault is not None
-    assert endpoint.removeprefix("https://") not in fault or endpoint == "https://"
+    error = endpoint_error(endpoint, RULES)
+    assert error is not None
+    assert endpoint.removeprefix("https://") not in error or endpoint == "https://"
 
 
 SELF_HOSTED = [
@@ -147,9 +147,9 @@ SELF_HOSTED = [
 
 @pytest.mark.parametrize("endpoint", SELF_HOSTED)
 def test_a_self_hosted_provider_may_use_http_and_private_hosts_unless_they_have_to_be_listed(endpoint: str) -> None:
-    assert endpoint_fault(endpoint, EndpointRules(), self_hosted=True) is None
-    assert endpoint_fault(endpoint, EndpointRules()) is not None
-    assert endpoint_fault(endpoint, STRICT, self_hosted=True) is not None
+    assert endpoint_error(endpoint, EndpointRules(), self_hosted=True) is None
+    assert endpoint_error(endpoint, EndpointRules()) is not None
+    assert endpoint_error(endpoint, STRICT, self_hosted=True) is not None
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_a_self_hosted_provider_may_use_http_and_private_hosts_unless_they_have_
     ],
 )
 def test_loopback_has_to_be_listed_for_a_self_hosted_provider_too(host: str) -> None:
-    fault = endpoint_fault(f"http://{host}:8000", EndpointRules(), self_hosted=True)
-    assert fault == "names a loopback host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
+    error = endpoint_error(f"http://{host}:8000", EndpointRules(), self_hosted=True)
+    assert error == "names a loopback host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
 
 
 NEVER = {
@@ -241,10 +241,10 @@ def test_what_is_never_called_is_refused_in_every_disguise_at_write_and_at_conne
     shown = f"[{address}]" if ":" in address else address
     for rules in (EVERYTHING, OPERATORS_OWN, EndpointRules()):
         for scheme in ("https", "http"):
-            fault = endpoint_fault(f"{scheme}://{shown}/v1", rules, self_hosted=self_hosted)
-            assert fault is not None and "never allowed" in fault
+            error = endpoint_error(f"{scheme}://{shown}/v1", rules, self_hosted=self_hosted)
+            assert error is not None and "never allowed" in error
         for host in (address, "llm.example.com"):
-            reason = address_fault(address, host, 443, rules, self_hosted=self_hosted)
+            reason = address_error(address, host, 443, rules, self_hosted=self_hosted)
             assert reason == "link-local-or-metadata-address"
 
 
@@ -254,15 +254,15 @@ def test_what_is_never_called_is_refused_in_every_disguise_at_write_and_at_conne
 )
 def test_no_link_local_or_multicast_address_passes_in_any_disguise(inner: IPv4Address, disguise: str) -> None:
     address = DISGUISES[disguise](str(inner))
-    assert address_fault(address, "llm.example.com", 443, EVERYTHING, self_hosted=True) is not None
+    assert address_error(address, "llm.example.com", 443, EVERYTHING, self_hosted=True) is not None
 
 
 @pytest.mark.parametrize("zone", ["eth0", "1", "lo"])
 @pytest.mark.parametrize("address", ["2606:2800:220:1::1", "fd00::5", "fe80::1", "::1"])
 def test_an_address_with_a_zone_is_refused_at_write_and_at_connect(address: str, zone: str) -> None:
     for separator in ("%", "%25"):
-        assert endpoint_fault(f"https://[{address}{separator}{zone}]/v1", EVERYTHING, self_hosted=True) is not None
-    assert address_fault(f"{address}%{zone}", "llm.example.com", 443, EVERYTHING, self_hosted=True) is not None
+        assert endpoint_error(f"https://[{address}{separator}{zone}]/v1", EVERYTHING, self_hosted=True) is not None
+    assert address_error(f"{address}%{zone}", "llm.example.com", 443, EVERYTHING, self_hosted=True) is not None
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_an_address_with_a_zone_is_refused_at_write_and_at_connect(address: str,
 )
 def test_a_name_that_says_it_leads_to_metadata_is_refused_for_self_hosted_providers_too(endpoint: str) -> None:
     for rules in (EVERYTHING, OPERATORS_OWN, EndpointRules()):
-        assert "never allowed" in (endpoint_fault(endpoint, rules, self_hosted=True) or "")
+        assert "never allowed" in (endpoint_error(endpoint, rules, self_hosted=True) or "")
 
 
 ADDRESSES = [
@@ -300,10 +300,10 @@ ADDRESSES = [
 def test_the_address_a_call_connects_to_is_checked_again(
     address: str, host: str, cloud: str | None, self_hosted: str | None
 ) -> None:
-    assert address_fault(address, host, 9000, RULES) == cloud
-    assert address_fault(address, host, 9000, RULES, self_hosted=True) == self_hosted
+    assert address_error(address, host, 9000, RULES) == cloud
+    assert address_error(address, host, 9000, RULES, self_hosted=True) == self_hosted
 
 
 def test_a_self_hosted_provider_connects_to_private_addresses_unless_they_have_to_be_listed() -> None:
-    assert address_fault("10.0.0.7", "tenant-vllm", 8000, EndpointRules(), self_hosted=True) is None
-    assert address_fault("10.0.0.7", "tenant-vllm", 8000, STRICT, self_hosted=True) == "private-address"
+    assert address_error("10.0.0.7", "tenant-vllm", 8000, EndpointRules(), self_hosted=True) is None
+    assert address_error("10.0.0.7", "tenant-vllm", 8000, STRICT, self_hosted=True) == "private-address"

@@ -11,7 +11,7 @@ from domain.errors import StoreUnavailableError
 from keyledger.assembly.database_check import prepare_database, require_database, sentence_of
 from keyledger.start_error import StartError
 from projections.database.connection_check import Flaw, check_connection, needed_rights
-from projections.database.connection_refusal import Refusal
+from projections.database.connection_failure import Failure
 from projections.database.migration import SCHEMA_VERSION
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.pooler import pooled
@@ -40,42 +40,42 @@ def server() -> Iterator[OwnServer]:
         yield server
 
 
-REFUSALS: list[object] = [
-    pytest.param(lambda s: f"postgresql://x@127.0.0.1:{free_port()}/d", Refusal.NOTHING_LISTENS, id="server down"),
-    pytest.param(lambda s: "host=/nowhere dbname=d", Refusal.NOTHING_LISTENS, id="no such socket"),
-    pytest.param(lambda s: "postgresql://x@db.invalid/d", Refusal.NAME_UNKNOWN, id="the name does not resolve"),
-    pytest.param(lambda s: s.url(password=CANARY), Refusal.PASSWORD, id="wrong password"),
-    pytest.param(lambda s: f"postgresql://owner@127.0.0.1:{s.port}/empty", Refusal.PASSWORD_MISSING, id="no password"),
-    pytest.param(lambda s: s.url("nowhere"), Refusal.DATABASE_UNKNOWN, id="no such database"),
-    pytest.param(lambda s: s.url("empty", "guest"), Refusal.ROLE_UNKNOWN, id="no such role"),
-    pytest.param(lambda s: s.url("closed"), Refusal.ADDRESS_REFUSED, id="refused by pg_hba.conf"),
-    pytest.param(lambda s: s.url("sealed", query="?sslmode=disable"), Refusal.TLS_REQUIRED, id="TLS required"),
-    pytest.param(lambda s: s.url(query="?sslmode=verify-full"), Refusal.TLS_FAILED, id="a certificate of nobody"),
-    pytest.param(lambda s: s.url("empty", "busy", "p"), Refusal.TOO_MANY_CONNECTIONS, id="too many connections"),
-    pytest.param(lambda s: s.url("private", "plain", "p"), Refusal.RIGHT_TO_CONNECT, id="no right to connect"),
-    pytest.param(lambda s: s.url("resting"), Refusal.READ_ONLY, id="takes no writes"),
+FAILURES: list[object] = [
+    pytest.param(lambda s: f"postgresql://x@127.0.0.1:{free_port()}/d", Failure.NOTHING_LISTENS, id="server down"),
+    pytest.param(lambda s: "host=/nowhere dbname=d", Failure.NOTHING_LISTENS, id="no such socket"),
+    pytest.param(lambda s: "postgresql://x@db.invalid/d", Failure.NAME_UNKNOWN, id="the name does not resolve"),
+    pytest.param(lambda s: s.url(password=CANARY), Failure.PASSWORD, id="wrong password"),
+    pytest.param(lambda s: f"postgresql://owner@127.0.0.1:{s.port}/empty", Failure.PASSWORD_MISSING, id="no password"),
+    pytest.param(lambda s: s.url("nowhere"), Failure.DATABASE_UNKNOWN, id="no such database"),
+    pytest.param(lambda s: s.url("empty", "guest"), Failure.ROLE_UNKNOWN, id="no such role"),
+    pytest.param(lambda s: s.url("closed"), Failure.ADDRESS_REFUSED, id="refused by pg_hba.conf"),
+    pytest.param(lambda s: s.url("sealed", query="?sslmode=disable"), Failure.TLS_REQUIRED, id="TLS required"),
+    pytest.param(lambda s: s.url(query="?sslmode=verify-full"), Failure.TLS_FAILED, id="a certificate of nobody"),
+    pytest.param(lambda s: s.url("empty", "busy", "p"), Failure.TOO_MANY_CONNECTIONS, id="too many connections"),
+    pytest.param(lambda s: s.url("private", "plain", "p"), Failure.RIGHT_TO_CONNECT, id="no right to connect"),
+    pytest.param(lambda s: s.url("resting"), Failure.READ_ONLY, id="takes no writes"),
 ]
 
 
-@pytest.mark.parametrize(("address", "refusal"), REFUSALS)
+@pytest.mark.parametrize(("address", "refusal"), FAILURES)
 def test_what_keeps_us_out_is_named_and_quotes_nothing(
-    server: OwnServer, address: Callable[[OwnServer], str], refusal: Refusal
+    server: OwnServer, address: Callable[[OwnServer], str], failure: Failure
 ) -> None:
-    if refusal in {Refusal.TLS_REQUIRED, Refusal.TLS_FAILED} and installed_programs() is None:
+    if failure in {Failure.TLS_REQUIRED, Failure.TLS_FAILED} and installed_programs() is None:
         pytest.skip("no PostgreSQL with TLS is installed (apt-get install postgresql)")
     with pytest.raises(StoreUnavailableError) as refused:
         require_database(address(server))
     (finding,) = check_connection(address(server)).findings
-    assert (finding.flaw, str(refused.value)) == (refusal, sentence_of(finding))
+    assert (finding.flaw, str(refused.value)) == (failure, sentence_of(finding))
     for value in (CANARY, server.password, "127.0.0.1", "nowhere", "guest"):
         assert value not in str(refused.value)
 
 
 def test_a_server_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projections.database.connection_refusal.PATIENCE_S", 0.2)
+    monkeypatch.setattr("projections.database.connection_failure.PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = check_connection(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/d?connect_timeout=2")
-    assert found.findings[0].flaw is Refusal.NO_ANSWER
+    assert found.findings[0].flaw is Failure.NO_ANSWER
 
 
 @pytest.mark.pooler
@@ -86,8 +86,8 @@ def test_behind_a_pooler_everything_holds_but_the_parameter_it_refuses(database_
         assert {finding.flaw for finding in report.findings} <= {None, Flaw.UNSAFE_SERVER}
         with pytest.raises(StoreUnavailableError, match="rejects the parameter `options`"):
             require_database(f"{pooler.url}?options=-csearch_path%3Dpublic")
-        assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Refusal.PASSWORD
-        assert check_connection(f"{pooler.url}_").findings[0].flaw is Refusal.POOLER
+        assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Failure.PASSWORD
+        assert check_connection(f"{pooler.url}_").findings[0].flaw is Failure.POOLER
 
 
 def test_a_direct_connection_is_known_as_one(database_url: str) -> None:

@@ -24,7 +24,11 @@ def test_after_a_rotation_it_holds(rotated: str) -> None:
         found = verified(store)
     assert found.holds
     assert (found.key_id, found.live, found.on_other_keys, found.unopened) == (NEW.primary_id, 4, 0, ())
-    assert [view.projection for view in found.views] == ["current_credentials", "audit_trail", "transparency_log"]
+    assert [projection.projection for projection in found.projections] == [
+        "current_credentials",
+        "audit_trail",
+        "transparency_log",
+    ]
 
 
 def test_a_credential_under_another_key_breaks_it(rotated: str) -> None:
@@ -58,7 +62,7 @@ def test_a_view_that_somebody_edited_breaks_it(rotated: str, statement: str, uno
             database.execute(statement.encode(), [tenants(1)[0]])
         found = verified(store)
     assert found.unopened_count == unopened
-    assert [(view.projection, view.difference_count) for view in found.views] == [
+    assert [(projection.projection, projection.difference_count) for projection in found.projections] == [
         ("current_credentials", 1),
         ("audit_trail", 0),
         ("transparency_log", 0),

@@ -128,10 +128,10 @@ def test_a_previous_key_opens_and_never_seals() -> None:
 
 
 def test_a_key_that_is_not_in_the_ring_is_named_and_nothing_else_is_tried() -> None:
-    with pytest.raises(UnreadableCredentialError) as refusal:
+    with pytest.raises(UnreadableCredentialError) as refused:
         Keyring(OTHER_ENCRYPTION_KEY).open(RING.seal(SECRET, PLACE), PLACE)
-    assert refusal.value.key_id == RING.primary_id
-    assert refusal.value.reason == "key-not-in-keyring"
+    assert refused.value.key_id == RING.primary_id
+    assert refused.value.reason == "key-not-in-keyring"
 
 
 def test_a_stored_key_id_that_is_none_is_not_repeated() -> None:
@@ -141,9 +141,9 @@ def test_a_stored_key_id_that_is_none_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 44, ENCRYPTION_KEY.reveal()[:-2] + "=="])
 def test_a_key_that_is_no_fernet_key_is_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(ValueError, match="not a Fernet key") as refusal:
+    with pytest.raises(ValueError, match="not a Fernet key") as refused:
         Keyring(Secret(text))
-    assert not text or text not in str(refusal.value)
+    assert not text or text not in str(refused.value)
 
 
 def test_generated_keys_are_fernet_keys_and_differ() -> None:

@@ -163,8 +163,8 @@ def test_a_changed_record_is_named_by_its_position(copied):
     entries = [*MANY[256:300], MANY[300].replace(b"olga", b"otto"), *MANY[301:512]]
     rewrite(copied, tile, entries)
     verdict = verdict_on(copied)
-    assert verdict.fault.position == 301
-    assert "the record was changed after it was signed" in verdict.fault.meaning
+    assert verdict.error.position == 301
+    assert "the record was changed after it was signed" in verdict.error.meaning
 
 
 def test_a_tile_that_was_made_to_fit_a_changed_record_is_found_one_level_up(copied):
@@ -174,8 +174,8 @@ def test_a_tile_that_was_made_to_fit_a_changed_record_is_found_one_level_up(copi
     for name in (Tile(0, 1).path, Tile(0, 1).entries_path):
         shutil.copy(forged / name, copied / name)
     verdict = verdict_on(copied)
-    assert verdict.fault.position == 1
-    assert "tile/1/000.p/2 does not match the hashes of the records from here on" in verdict.fault.meaning
+    assert verdict.error.position == 1
+    assert "tile/1/000.p/2 does not match the hashes of the records from here on" in verdict.error.meaning
 
 
 def test_a_log_that_was_rebuilt_around_a_changed_record_does_not_have_the_signed_root(tmp_path):
@@ -184,32 +184,32 @@ def test_a_log_that_was_rebuilt_around_a_changed_record_does_not_have_the_signed
     forged = full_bundle(tmp_path / "forged", other)
     (forged / "checkpoint").write_bytes(signed(MANY))
     verdict = verdict_on(forged)
-    assert verdict.fault.position is None
-    assert "not those that the checkpoint was signed over" in verdict.fault.meaning
+    assert verdict.error.position is None
+    assert "not those that the checkpoint was signed over" in verdict.error.meaning
 
 
 def test_a_record_that_was_removed_leaves_a_bundle_that_does_not_count_right(copied):
     rewrite(copied, Tile(0, 0), MANY[1:256])
     verdict = verdict_on(copied)
-    assert verdict.fault.position == 1
-    assert "does not hold 256 records" in verdict.fault.meaning
+    assert verdict.error.position == 1
+    assert "does not hold 256 records" in verdict.error.meaning
 
 
 def test_tampering_is_told_before_its_consequences(tmp_path):
     impossible = Records().credential("Deleted").credential("Set", version=2).leaves
     bundle = full_bundle(tmp_path / "bundle", impossible)
     signed_verdict = verdict_on(bundle)
-    assert signed_verdict.fault.position == 1
-    assert "deleted that does not exist" in signed_verdict.fault.meaning
+    assert signed_verdict.error.position == 1
+    assert "deleted that does not exist" in signed_verdict.error.meaning
     assert any("were recomputed" in statement for statement in signed_verdict.proven), "it was signed like that"
     (bundle / "checkpoint").write_bytes(signed(STORY[:2]))
-    assert "not those that the checkpoint was signed over" in verdict_on(bundle).fault.meaning
+    assert "not those that the checkpoint was signed over" in verdict_on(bundle).error.meaning
 
 
 def test_a_checkpoint_of_another_key_or_another_log_is_not_trusted(full):
     stranger = LogSigner(generate_signing_key("log.example"))
     verdict = verify_bundle(full, stranger.vkey)
-    assert "no trusted key has signed it" in str(verdict.fault)
+    assert "no trusted key has signed it" in str(verdict.error)
     assert (verdict.proven, verdict.checkpoint) == ((), None)
 
 
@@ -217,7 +217,7 @@ def test_a_checkpoint_with_another_origin_than_its_key_is_refused(full, tmp_path
     bundle = Path(shutil.copytree(full, tmp_path / "bundle"))
     elsewhere = Checkpoint("other.example", len(STORY), root_of([]))
     (bundle / "checkpoint").write_bytes(SignedNote(elsewhere.text).signed_by(LOG).render())
-    assert "to another log" in verdict_on(bundle).fault.meaning
+    assert "to another log" in verdict_on(bundle).error.meaning
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_log_that_was_rewritten_and_signed_anew_is_found_by_the_kept_checkpoin
     other[0] = other[0].replace(b"olga", b"otto")
     verdict = verdict_on(full_bundle(tmp_path / "forged", other), since=signed(MANY[:size]).decode())
     assert not verdict.holds
-    assert "rewritten" in verdict.fault.meaning
+    assert "rewritten" in verdict.error.meaning
 
 
 @pytest.mark.parametrize(
@@ -262,12 +262,12 @@ def test_a_log_that_was_rewritten_and_signed_anew_is_found_by_the_kept_checkpoin
     ],
 )
 def test_an_older_checkpoint_that_cannot_be_the_logs_is_told(copied, since, meaning):
-    assert meaning in verdict_on(copied, since=since).fault.meaning
+    assert meaning in verdict_on(copied, since=since).error.meaning
 
 
 def test_a_tenants_bundle_is_held_against_an_equal_checkpoint_and_against_no_smaller_one(tenant):
     assert verdict_on(tenant, since=signed(STORY).decode()).holds
-    assert "cannot show that the log extends" in verdict_on(tenant, since=signed(STORY[:3]).decode()).fault.meaning
+    assert "cannot show that the log extends" in verdict_on(tenant, since=signed(STORY[:3]).decode()).error.meaning
 
 
 def test_all_witnesses_that_are_asked_for_have_to_have_cosigned(full, tmp_path):
@@ -278,7 +278,7 @@ def test_all_witnesses_that_are_asked_for_have_to_have_cosigned(full, tmp_path):
     verdict = verdict_on(bundle, witnesses=[one.vkey])
     assert verdict.holds
     assert f"one.example (key {one.key_id.hex()}) cosigned it on 2026-01-01T12:00:00+00:00." in verdict.proven
-    assert "is not signed by other.example" in verdict_on(bundle, witnesses=[one.vkey, other.vkey]).fault.meaning
+    assert "is not signed by other.example" in verdict_on(bundle, witnesses=[one.vkey, other.vkey]).error.meaning
 
 
 @pytest.mark.parametrize(
@@ -290,9 +290,9 @@ def test_all_witnesses_that_are_asked_for_have_to_have_cosigned(full, tmp_path):
     ],
 )
 def test_a_bundle_of_other_records_than_the_checkpoints_is_not_written(tmp_path, leaves, position):
-    with pytest.raises(EvidenceError) as fault:
+    with pytest.raises(EvidenceError) as error:
         FullBundleWriter(tmp_path / "bundle").write(leaves, signed(MANY))
-    assert fault.value.position == position
+    assert error.value.position == position
     assert list(tmp_path.iterdir()) == []
 
 
@@ -329,7 +329,7 @@ def test_what_a_killed_writer_leaves_is_not_taken_for_a_bundle(tmp_path, monkeyp
         full_bundle(tmp_path / "bundle", STORY)
     (draft,) = tmp_path.iterdir()
     assert draft.name.startswith(".bundle.")
-    assert "checkpoint is missing" in verdict_on(draft).fault.meaning
+    assert "checkpoint is missing" in verdict_on(draft).error.meaning
 
 
 @pytest.mark.parametrize(
@@ -369,33 +369,33 @@ def edited(folder: Path, lines) -> list[str]:
 def test_a_tenants_bundle_that_was_edited_is_found(tenant, tmp_path, lines, meaning):
     bundle = Path(shutil.copytree(tenant, tmp_path / "bundle"))
     edited(bundle, lines)
-    assert meaning in verdict_on(bundle).fault.meaning
+    assert meaning in verdict_on(bundle).error.meaning
 
 
 def test_a_tenants_bundle_under_the_name_of_another_is_found(tenant, tmp_path):
     bundle = Path(shutil.copytree(tenant, tmp_path / "bundle"))
     head = bundle / "tenant.json"
     head.write_text(head.read_text().replace(ANNA, BRUNO))
-    assert "not a record of this tenant" in verdict_on(bundle).fault.meaning
+    assert "not a record of this tenant" in verdict_on(bundle).error.meaning
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path, full):
     bundle = Path(shutil.copytree(full, tmp_path / "bundle"))
     (bundle / "checkpoint").unlink()
     os.mkfifo(bundle / "checkpoint")
-    assert "checkpoint is not a regular file" in verdict_on(bundle).fault.meaning
+    assert "checkpoint is not a regular file" in verdict_on(bundle).error.meaning
 
 
 def test_a_file_that_is_larger_than_can_be_is_not_read_to_its_end(copied):
     tile = copied / Tile(0, 0).path
     tile.write_bytes(tile.read_bytes() + bytes(HASH_SIZE))
-    assert "larger than such a file can be" in verdict_on(copied).fault.meaning
+    assert "larger than such a file can be" in verdict_on(copied).error.meaning
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty"])
 def test_a_folder_that_is_no_bundle_is_a_fault(tmp_path, folder):
     (tmp_path / "empty").mkdir()
-    assert "checkpoint is missing" in verdict_on(tmp_path / folder).fault.meaning
+    assert "checkpoint is missing" in verdict_on(tmp_path / folder).error.meaning
 
 
 def test_the_records_of_a_bundle_are_those_that_went_in(full):

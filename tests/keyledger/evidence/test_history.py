@@ -104,10 +104,10 @@ CANNOT_BE = [
 
 @pytest.mark.parametrize(("records", "position", "meaning"), CANNOT_BE)
 def test_a_step_that_cannot_be_is_found_where_it_is(records, position, meaning):
-    with pytest.raises(EvidenceError, match=meaning) as fault:
+    with pytest.raises(EvidenceError, match=meaning) as error:
         told(records)
-    assert fault.value.position == position
-    assert str(fault.value).startswith(f"Record {position}: ")
+    assert error.value.position == position
+    assert str(error.value).startswith(f"Record {position}: ")
 
 
 def test_a_key_that_was_retired_may_come_back_and_be_rotated_to():
@@ -115,9 +115,9 @@ def test_a_key_that_was_retired_may_come_back_and_be_rotated_to():
 
 
 def test_a_leaf_that_is_no_record_is_a_fault():
-    with pytest.raises(EvidenceError, match="not an audit record") as fault:
+    with pytest.raises(EvidenceError, match="not an audit record") as error:
         History(whole=True).tell_leaf(1, b"{}")
-    assert fault.value.position == 1
+    assert error.value.position == 1
 
 
 def test_records_of_the_whole_log_follow_each_other():

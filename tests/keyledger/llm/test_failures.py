@@ -14,7 +14,7 @@ from domain.errors import (
     RateLimitedError,
     RejectedCredentialError,
 )
-from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, Keys, chunks, overdue, stand_in, whole, with_gateway
 
 MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]
@@ -53,7 +53,7 @@ def test_a_401_means_that_the_key_is_refused(server, model, how):
 @EACH
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_another_4xx_is_the_providers_no_to_the_request(server, model, status):
-    server.misbehave = Misbehaviour(Fault.STATUS, status=status)
+    server.misbehave = Misbehaviour(Failure.STATUS, status=status)
     error = _fail(server, model)
     assert isinstance(error, ProviderRefusedError)
     assert error.status == status
@@ -72,7 +72,7 @@ def test_another_4xx_is_the_providers_no_to_the_request(server, model, status):
     ],
 )
 def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
-    server.misbehave = Misbehaviour(Fault.STATUS, status=429, retry_after=sent)
+    server.misbehave = Misbehaviour(Failure.STATUS, status=429, retry_after=sent)
     error = _fail(server, model)
     assert isinstance(error, RateLimitedError)
     assert error.retry_after == seconds
@@ -83,14 +83,14 @@ def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        pytest.param(Misbehaviour(Fault.STATUS, status=500), "answered-500", id="a fault of its own"),
-        pytest.param(Misbehaviour(Fault.STATUS, status=503), "answered-503", id="an overload"),
-        pytest.param(Misbehaviour(Fault.RESET), "connection-lost", id="a reset"),
-        pytest.param(Misbehaviour(Fault.NOT_JSON), "answer-not-usable", id="a web page instead of JSON"),
+        pytest.param(Misbehaviour(Failure.STATUS, status=500), "answered-500", id="a fault of its own"),
+        pytest.param(Misbehaviour(Failure.STATUS, status=503), "answered-503", id="an overload"),
+        pytest.param(Misbehaviour(Failure.RESET), "connection-lost", id="a reset"),
+        pytest.param(Misbehaviour(Failure.NOT_JSON), "answer-not-usable", id="a web page instead of JSON"),
     ],
 )
-def test_a_provider_with_a_fault_is_unavailable(server, model, fault, reason):
-    server.misbehave = fault
+def test_a_provider_with_a_fault_is_unavailable(server, model, error, reason):
+    server.misbehave = error
     error = _fail(server, model)
     assert isinstance(error, ProviderUnavailableError)
     assert error.reason == reason
@@ -101,7 +101,7 @@ def test_a_provider_with_a_fault_is_unavailable(server, model, fault, reason):
 @pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
 def test_a_redirect_is_not_followed(server, model, how):
     with stand_in() as elsewhere:
-        server.misbehave = Misbehaviour(Fault.REDIRECT, location=f"{elsewhere.url}/v1/chat/completions")
+        server.misbehave = Misbehaviour(Failure.REDIRECT, location=f"{elsewhere.url}/v1/chat/completions")
         error = _fail(server, model, how)
         assert isinstance(error, ProviderUnavailableError)
         assert error.reason == "redirect"
@@ -112,7 +112,7 @@ def test_a_redirect_is_not_followed(server, model, how):
 @pytest.mark.parametrize("model", ["openai-litellm", "anthropic-litellm", "azure-litellm", "mistral-legacy"])
 @pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
 def test_no_answer_is_a_timeout(server, model, how):
-    server.misbehave = Misbehaviour(Fault.HANG)
+    server.misbehave = Misbehaviour(Failure.HANG)
 
     def until_overdue(gateway, model):
         return overdue(how(gateway, model), lambda: server.requests)
@@ -125,12 +125,12 @@ def test_no_answer_is_a_timeout(server, model, how):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        pytest.param(Fault.CUT, "answer-cut-off", id="a cut connection"),
-        pytest.param(Fault.MID_STREAM_ERROR, "answer-not-usable", id="an error in the middle"),
+        pytest.param(Failure.CUT, "answer-cut-off", id="a cut connection"),
+        pytest.param(Failure.MID_STREAM_ERROR, "answer-not-usable", id="an error in the middle"),
     ],
 )
-def test_a_stream_that_breaks_says_so_after_what_came_before(server, model, fault, reason):
-    server.misbehave = Misbehaviour(fault)
+def test_a_stream_that_breaks_says_so_after_what_came_before(server, model, error, reason):
+    server.misbehave = Misbehaviour(error)
     came: list = []
 
     async def read(gateway):
@@ -164,7 +164,7 @@ def test_a_name_without_an_address_is_not_resolved(server):
 @pytest.mark.parametrize("how", [whole, chunks], ids=["plain", "streamed"])
 def test_a_call_that_is_cancelled_ends_at_once_and_leaves_the_gateway_usable(server, how):
     async def cancel_one(gateway):
-        server.misbehave = Misbehaviour(Fault.HANG)
+        server.misbehave = Misbehaviour(Failure.HANG)
         call = asyncio.create_task(how(gateway, "vllm-litellm"))
         while not server.requests:  # noqa: ASYNC110  the server is in another thread
             await asyncio.sleep(0)

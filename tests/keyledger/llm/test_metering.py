@@ -13,7 +13,7 @@ from keyledger.llm import Gateway
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from keyledger.llm.metering import MeteredCall
 from keyledger.llm.wire.observation import Observation
-from scripts.demo.stand_in_provider import Fault, Misbehaviour
+from scripts.demo.stand_in_provider import Failure, Misbehaviour
 from tests.keyledger.llm.rig import HELLO, TENANT, Keys, chunks, stand_in, whole, with_gateway
 from tests.support.meter import ListeningMeter, Told
 
@@ -24,16 +24,16 @@ MODEL = "openai-litellm"
 
 ENDINGS = [
     pytest.param(None, FINE, id="an answer"),
-    pytest.param(Misbehaviour(Fault.STATUS, status=401), REJECTED, id="401"),
-    pytest.param(Misbehaviour(Fault.STATUS, status=403), FAILED, id="403"),
-    pytest.param(Misbehaviour(Fault.STATUS, status=429), FAILED, id="429"),
-    pytest.param(Misbehaviour(Fault.STATUS, status=500), FAILED, id="500"),
-    pytest.param(Misbehaviour(Fault.RESET), FAILED, id="a connection that is reset"),
-    pytest.param(Misbehaviour(Fault.NOT_JSON), FAILED, id="an answer that is none"),
+    pytest.param(Misbehaviour(Failure.STATUS, status=401), REJECTED, id="401"),
+    pytest.param(Misbehaviour(Failure.STATUS, status=403), FAILED, id="403"),
+    pytest.param(Misbehaviour(Failure.STATUS, status=429), FAILED, id="429"),
+    pytest.param(Misbehaviour(Failure.STATUS, status=500), FAILED, id="500"),
+    pytest.param(Misbehaviour(Failure.RESET), FAILED, id="a connection that is reset"),
+    pytest.param(Misbehaviour(Failure.NOT_JSON), FAILED, id="an answer that is none"),
 ]
 MIDWAY = [
-    pytest.param(Misbehaviour(Fault.CUT), FAILED, id="a stream that is cut off"),
-    pytest.param(Misbehaviour(Fault.MID_STREAM_ERROR), FAILED, id="an error in the middle of a stream"),
+    pytest.param(Misbehaviour(Failure.CUT), FAILED, id="a stream that is cut off"),
+    pytest.param(Misbehaviour(Failure.MID_STREAM_ERROR), FAILED, id="an error in the middle of a stream"),
 ]
 
 
@@ -81,7 +81,7 @@ def test_a_stream_that_is_given_up_counts_once_and_as_served() -> None:
 def test_a_call_that_is_given_up_before_its_answer_counts_as_failed() -> None:
     meter = ListeningMeter()
     with stand_in() as provider:
-        provider.misbehave = Misbehaviour(Fault.HANG)
+        provider.misbehave = Misbehaviour(Failure.HANG)
 
         async def give_up(gateway: Gateway) -> None:
             await LiteLLMAdapter().warm_up()
@@ -110,7 +110,7 @@ def test_the_request_that_caused_a_refusal_is_told() -> None:
         REQUEST_ID.set("req-7")
         await whole(gateway, MODEL)
 
-    wrong = Misbehaviour(Fault.STATUS, status=401)
+    wrong = Misbehaviour(Failure.STATUS, status=401)
     assert heard(call, wrong, raises=RejectedCredentialError) == [REJECTED._replace(request_id="req-7")]
 
 

@@ -18,7 +18,7 @@ from domain.calls.models import AnswerStream
 from domain.credentials.resolution import ResolvedCredential, Route
 from domain.credentials.secret import Secret
 from domain.errors import ServiceError, StoreUnavailableError
-from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.keyledger.llm.rig import (
     HELLO,
     PROVIDERS,
@@ -35,24 +35,24 @@ from tests.keyledger.llm.rig import (
 MODELS = [f"{provider}-{adapter}" for provider in PROVIDERS for adapter in ("litellm", "legacy")]
 EACH = pytest.mark.parametrize("model", MODELS)
 BREAKS = [
-    pytest.param(chunks, Misbehaviour(Fault.MID_STREAM_ERROR), id="an error in the middle of a stream"),
-    pytest.param(chunks, Misbehaviour(Fault.CUT), id="a cut stream"),
+    pytest.param(chunks, Misbehaviour(Failure.MID_STREAM_ERROR), id="an error in the middle of a stream"),
+    pytest.param(chunks, Misbehaviour(Failure.CUT), id="a cut stream"),
 ]
 WRONGS = [
     ("the key is refused", None),
-    ("400", Misbehaviour(Fault.STATUS, status=400)),
-    ("429", Misbehaviour(Fault.STATUS, status=429, retry_after="3")),
-    ("500", Misbehaviour(Fault.STATUS, status=500)),
-    ("redirect", Misbehaviour(Fault.REDIRECT, location="/elsewhere")),
-    ("reset", Misbehaviour(Fault.RESET)),
-    ("no answer", Misbehaviour(Fault.HANG)),
-    ("not JSON", Misbehaviour(Fault.NOT_JSON)),
+    ("400", Misbehaviour(Failure.STATUS, status=400)),
+    ("429", Misbehaviour(Failure.STATUS, status=429, retry_after="3")),
+    ("500", Misbehaviour(Failure.STATUS, status=500)),
+    ("redirect", Misbehaviour(Failure.REDIRECT, location="/elsewhere")),
+    ("reset", Misbehaviour(Failure.RESET)),
+    ("no answer", Misbehaviour(Failure.HANG)),
+    ("not JSON", Misbehaviour(Failure.NOT_JSON)),
 ]
 CASES = [
     *(pytest.param(whole, wrong, id=f"{name}, plain") for name, wrong in WRONGS),
     *(pytest.param(chunks, wrong, id=f"{name}, streamed") for name, wrong in WRONGS),
-    pytest.param(chunks, Misbehaviour(Fault.MID_STREAM_ERROR), id="an error in the middle of a stream"),
-    pytest.param(chunks, Misbehaviour(Fault.CUT), id="a cut stream"),
+    pytest.param(chunks, Misbehaviour(Failure.MID_STREAM_ERROR), id="an error in the middle of a stream"),
+    pytest.param(chunks, Misbehaviour(Failure.CUT), id="a cut stream"),
 ]
 
 
@@ -125,7 +125,7 @@ def test_no_error_log_or_traceback_holds_the_key(server, model, how, wrong, capl
     if wrong is None:
         server.accepted = frozenset()
     server.misbehave = wrong
-    hangs = wrong is not None and wrong.fault is Fault.HANG
+    hangs = wrong is not None and wrong.error is Failure.HANG
 
     async def fail(gateway):
         call = how(gateway, model)
@@ -143,7 +143,7 @@ def test_no_error_log_or_traceback_holds_the_key(server, model, how, wrong, capl
 
 @EACH
 def test_an_answer_that_repeats_the_key_is_scrubbed(server, model):
-    server.misbehave = Misbehaviour(Fault.ECHO)
+    server.misbehave = Misbehaviour(Failure.ECHO)
     answer = with_gateway(FreshKeys(server.url), lambda gateway: whole(gateway, model))
     assert answer["choices"][0]["message"]["content"] == "your key is [redacted] indeed"
     assert not _holds_canary(json.dumps(answer))
@@ -151,7 +151,7 @@ def test_an_answer_that_repeats_the_key_is_scrubbed(server, model):
 
 @EACH
 def test_a_stream_that_repeats_the_key_is_scrubbed_where_it_is_cut_in_two(server, model):
-    server.misbehave = Misbehaviour(Fault.ECHO)
+    server.misbehave = Misbehaviour(Failure.ECHO)
     pieces = with_gateway(FreshKeys(server.url), lambda gateway: chunks(gateway, model))
     assert text_of(pieces) == "your key is [redacted] indeed"
     assert not _holds_canary(json.dumps(pieces))
@@ -166,7 +166,7 @@ def test_after_calls_of_every_kind_no_object_holds_the_key():
         with StandInProvider(accepted=lambda key: key == canary()) as server:
             keys.url = server.url
             for model in MODELS:
-                for wrong in (None, Misbehaviour(Fault.ECHO), Misbehaviour(Fault.STATUS, status=401)):
+                for wrong in (None, Misbehaviour(Failure.ECHO), Misbehaviour(Failure.STATUS, status=401)):
                     server.misbehave = wrong
                     for how, more in ways:
                         await _tolerated(how(gateway, model, **more))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.audit.events import AuditExported, AuditRead, Outcome, Refusal, RequestRefused
+from domain.audit.events import AuditExported, AuditRead, Outcome, RefusedRequest, RequestRefused
 from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder
@@ -39,7 +39,7 @@ def recorder(log: MemoryLog, clock: Clock) -> AuditRecorder:
 
 def refuse(recorder: AuditRecorder, actor: str = "anna", code: str = "forbidden", address: str = "192.0.2.7") -> None:
     meta = CommandMeta(actor, "req-1", "", role="auditor", source="api", client_address=address)
-    recorder.refused(meta, Refusal(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code=code))
+    recorder.refused(meta, RefusedRequest(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code=code))
 
 
 def counts(log: MemoryLog) -> list[int]:
@@ -87,11 +87,11 @@ OUTAGES = ["outage before the effect", "outage after the effect", "conflict afte
 
 
 @pytest.mark.parametrize("fault", OUTAGES)
-def test_an_outage_neither_loses_nor_doubles_a_record(log: MemoryLog, recorder: AuditRecorder, fault: str) -> None:
+def test_an_outage_neither_loses_nor_doubles_a_record(log: MemoryLog, recorder: AuditRecorder, error: str) -> None:
     refuse(recorder)
     refuse(recorder)
-    log.faults = [fault]
-    if fault.startswith("outage"):
+    log.errors = [error]
+    if error.startswith("outage"):
         with pytest.raises(StoreUnavailableError):
             recorder.flush()
     else:
@@ -108,7 +108,7 @@ def test_a_long_outage_keeps_the_numbers_and_a_bounded_number_of_events(
     for _ in range(rounds):
         for number in range(KINDS):
             refuse(recorder, actor=f"caller-{number}")
-        log.faults = ["outage before the effect"]
+        log.errors = ["outage before the effect"]
         with pytest.raises(StoreUnavailableError):
             recorder.flush()
         clock.now += timedelta(seconds=WINDOW_S)
@@ -135,7 +135,7 @@ def test_reading_is_stored_before_it_returns_or_refused(
     meta = CommandMeta("anna", "req-1", "", role="auditor", source="cli")
     act(recorder, meta)
     assert [type(event) for event in log.events] == [kind]
-    log.faults = ["outage before the effect"]
+    log.errors = ["outage before the effect"]
     with pytest.raises(StoreUnavailableError):
         act(recorder, CommandMeta("bert", "req-2", "", role="auditor", source="cli"))
 

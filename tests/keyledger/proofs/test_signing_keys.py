@@ -76,9 +76,9 @@ def test_a_name_that_cannot_stand_in_a_note_is_refused(name):
 )
 @pytest.mark.parametrize("signer", [LogSigner, WitnessSigner])
 def test_what_is_no_signing_key_is_refused_and_not_shown(signer, text):
-    with pytest.raises(ProofError) as refusal:
+    with pytest.raises(ProofError) as refused:
         signer(Secret(text))
-    shown = "".join(traceback.format_exception(refusal.value))
+    shown = "".join(traceback.format_exception(refused.value))
     assert "FALVFGyNhPJEMzD1QIDr" not in shown
 
 

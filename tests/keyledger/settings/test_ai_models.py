@@ -22,7 +22,7 @@ def load(folder: Path, text: str):
     return load_catalogue(path)
 
 
-def faults(folder: Path, text: str) -> tuple[str, ...]:
+def errors(folder: Path, text: str) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as caught:
         load(folder, text)
     assert all(line.startswith("models.yml: ") for line in caught.value.lines)
@@ -115,8 +115,8 @@ def test_a_model_that_is_not_listed_is_unknown_and_the_file_is_named(tmp_path):
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path, text, expected):
-    (fault,) = faults(tmp_path, text)
-    assert expected in fault
+    (error,) = errors(tmp_path, text)
+    assert expected in error
 
 
 def test_all_faults_are_named_at_once(tmp_path):
@@ -129,8 +129,8 @@ completion_models:
   - name: a
     family: openai
 """
-    found = faults(tmp_path, text)
-    assert [fault.split(":")[0] for fault in found] == ["line 3", "line 4", "line 7"]
+    found = errors(tmp_path, text)
+    assert [error.split(":")[0] for error in found] == ["line 3", "line 4", "line 7"]
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
@@ -210,8 +210,8 @@ def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path, text):
     key = "sk-proj-" + "Ab1" * 20
     try:
         told = repr(load(tmp_path, text.replace("KEY", key)).left_out)
-    except SettingsError as fault:
-        told = str(fault)
+    except SettingsError as error:
+        told = str(error)
     assert told != "()"
     assert key not in told
 

@@ -96,8 +96,8 @@ def test_an_empty_file_adds_none(tmp_path):
         pytest.param("- a\n", "a provider must be a mapping", id="a text"),
     ],
 )
-def test_a_fault_is_named_with_its_line(tmp_path, text, fault):
+def test_a_fault_is_named_with_its_line(tmp_path, text, error):
     with pytest.raises(SettingsError) as caught:
         load(tmp_path, text)
-    assert fault in caught.value.lines[0]
+    assert error in caught.value.lines[0]
     assert caught.value.lines[0].startswith("providers.yml: line ")

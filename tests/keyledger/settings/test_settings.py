@@ -25,7 +25,7 @@ def origins(settings):
     return {one.name: one.source for one in settings.resolved}
 
 
-def faults_of(environ, dotenv=None):
+def errors_of(environ, dotenv=None):
     with pytest.raises(SettingsError) as caught:
         load(environ, dotenv)
     return caught.value.lines
@@ -196,8 +196,8 @@ class TestFiles:
     def test_a_line_of_dotenv_that_means_nothing_is_a_fault(self, tmp_path):
         dotenv = tmp_path / ".env"
         dotenv.write_text(f"LOG_LEVEL=info\nOPENAI_API_KEY='{CANARY}\n")
-        faults = faults_of({}, dotenv)
-        assert faults == (f"{dotenv}: line 2 is not NAME=value; quote values that span lines",)
+        errors = errors_of({}, dotenv)
+        assert errors == (f"{dotenv}: line 2 is not NAME=value; quote values that span lines",)
 
     def test_a_dotenv_that_is_not_there_is_no_fault(self, tmp_path):
         assert load({}, tmp_path / ".env").log_level == "info"
@@ -205,7 +205,7 @@ class TestFiles:
     def test_a_dotenv_that_is_not_text_is_a_fault(self, tmp_path):
         dotenv = tmp_path / ".env"
         dotenv.write_bytes(b"LOG_LEVEL=\xff\xfe")
-        assert "the file cannot be read (not UTF-8 text)" in faults_of({}, dotenv)[0]
+        assert "the file cannot be read (not UTF-8 text)" in errors_of({}, dotenv)[0]
 
     @pytest.mark.parametrize(
         "name",
@@ -231,14 +231,14 @@ class TestFiles:
     def test_an_empty_secret_file_is_a_fault(self, tmp_path):
         file = tmp_path / "secret"
         file.write_text(" \n")
-        assert faults_of({"OPENAI_API_KEY_FILE": str(file)}) == (
+        assert errors_of({"OPENAI_API_KEY_FILE": str(file)}) == (
             "OPENAI_API_KEY_FILE: the file is empty; write the value into it",
         )
 
     def test_a_secret_file_of_absurd_size_is_a_fault(self, tmp_path):
         file = tmp_path / "secret"
         file.write_text("x" * 70_000)
-        assert faults_of({"OPENAI_API_KEY_FILE": str(file)}) == ("OPENAI_API_KEY_FILE: the file has more than 64 KiB",)
+        assert errors_of({"OPENAI_API_KEY_FILE": str(file)}) == ("OPENAI_API_KEY_FILE: the file has more than 64 KiB",)
 
     def test_the_data_dir_is_known_beside_settings_that_are_not_fit_to_start_with(self, tmp_path):
         dotenv = tmp_path / ".env"

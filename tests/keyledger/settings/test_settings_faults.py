@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.keyledger.settings.test_settings import CANARY, DIGEST, FERNET, ON, OTHER_FERNET, faults_of
+from tests.keyledger.settings.test_settings import CANARY, DIGEST, FERNET, ON, OTHER_FERNET, errors_of
 
 FAULTS = [
     pytest.param(
@@ -222,15 +222,15 @@ FAULTS = [
 
 @pytest.mark.parametrize(("given", "expected"), FAULTS)
 def test_a_fault_names_its_variable_and_shows_no_value(given, expected):
-    faults = faults_of(ON | given)
-    assert any(fault.startswith(expected) for fault in faults), faults
-    assert CANARY not in str(faults)
-    assert FERNET not in str(faults)
+    errors = errors_of(ON | given)
+    assert any(error.startswith(expected) for error in errors), errors
+    assert CANARY not in str(errors)
+    assert FERNET not in str(errors)
 
 
 def test_all_faults_come_at_once():
-    faults = faults_of(ON | {"ENCRYPTION_KEY": "x", "GLOBAL_FALLBACK": "x", "LOG_LEVEL": "x", "VLLM_API_KEY": CANARY})
-    assert {fault.partition(":")[0] for fault in faults} == {
+    errors = errors_of(ON | {"ENCRYPTION_KEY": "x", "GLOBAL_FALLBACK": "x", "LOG_LEVEL": "x", "VLLM_API_KEY": CANARY})
+    assert {error.partition(":")[0] for error in errors} == {
         "ENCRYPTION_KEY",
         "VLLM_API_KEY",
         "GLOBAL_FALLBACK",
@@ -239,5 +239,5 @@ def test_all_faults_come_at_once():
 
 
 def test_an_unreadable_key_file_is_one_fault_and_not_also_a_missing_key():
-    faults = faults_of(ON | {"ENCRYPTION_KEY": "", "ENCRYPTION_KEY_FILE": "/absent/key"})
-    assert len(faults) == 1
+    errors = errors_of(ON | {"ENCRYPTION_KEY": "", "ENCRYPTION_KEY_FILE": "/absent/key"})
+    assert len(errors) == 1

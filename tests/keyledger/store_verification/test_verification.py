@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from domain.audit.events import Outcome, Refusal, audit_read, request_refused
+from domain.audit.events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.credentials.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope
 from domain.event_codec import encode
@@ -69,8 +69,8 @@ class Life:
             self.store.delete(tenant, provider)
 
     def refuse(self) -> None:
-        refusal = Refusal(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code="forbidden")
-        self.store.log.append([request_refused(meta(), now(), refusal)])
+        refused = RefusedRequest(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code="forbidden")
+        self.store.log.append([request_refused(meta(), now(), refused)])
 
     def read(self) -> None:
         self.store.log.append([audit_read(meta(), now(), "entries", None)])
@@ -342,16 +342,16 @@ def test_every_mutation_by_a_superuser_is_found_with_its_position(
     for number in range(max(1, MUTATIONS // len(KINDS))):
         chance = random.Random(f"{kind.__name__} {number}")
         part, position = kind(superuser, scene, chance)
-        fault = scene.verdict(superuser).fault
-        assert fault is not None, (kind.__name__, number)
-        assert fault.position == position, (kind.__name__, number, fault)
-        assert part in {"any", fault.part}, (kind.__name__, number, fault)
+        error = scene.verdict(superuser).error
+        assert error is not None, (kind.__name__, number)
+        assert error.position == position, (kind.__name__, number, error)
+        assert part in {"any", error.part}, (kind.__name__, number, error)
         superuser.execute("ROLLBACK TO honest")
 
 
 def test_the_honest_store_is_in_order(scene: Scene, superuser: Connection) -> None:
     verdict = scene.verdict(superuser)
-    assert verdict.fault is None
+    assert verdict.error is None
     assert (verdict.events, verdict.unopenable) == (scene.events, 0)
     assert verdict.checkpoint_size is not None
     assert verdict.checkpoint_size >= 200
@@ -366,9 +366,9 @@ def test_rewriting_events_with_their_tree_and_views_contradicts_the_checkpoint(
     for view in ("audit_trail", "current_credentials", "transparency_log"):
         superuser.execute(f"TRUNCATE {view}".encode())
     superuser.execute("UPDATE projection_positions SET position = 0")
-    fault = scene.verdict(superuser).fault
-    assert fault is not None
-    assert fault.part in {"checkpoint", "current"}
+    error = scene.verdict(superuser).error
+    assert error is not None
+    assert error.part in {"checkpoint", "current"}
 
 
 def test_no_honest_log_is_accused(database_url: str, tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_no_honest_log_is_accused(database_url: str, tmp_path: Path) -> None:
                 sign(store, tmp_path)
             with psycopg.Connection[dict[str, object]].connect(database_url, row_factory=dict_row) as connection:
                 verdict = verify_snapshot(connection, BOTH, tmp_path)
-            assert verdict.fault is None, (number, verdict.fault)
+            assert verdict.error is None, (number, verdict.error)
 
 
 def test_a_credential_moved_to_another_tenant_does_not_pass_for_its_own(scene: Scene, superuser: Connection) -> None:
@@ -392,8 +392,8 @@ def test_a_credential_moved_to_another_tenant_does_not_pass_for_its_own(scene: S
     row = superuser.execute("SELECT * FROM current_credentials WHERE token IS NOT NULL LIMIT 1").fetchone()
     assert row is not None
     other = Keyring(OTHER_ENCRYPTION_KEY)
-    assert scene.verdict(superuser).fault is None
+    assert scene.verdict(superuser).error is None
     without = verify_snapshot(superuser, None, scene.folder)
-    assert without.fault is None
+    assert without.error is None
     assert without.unopenable == without.credentials > 0
     assert verify_snapshot(superuser, other, scene.folder).unopenable < without.unopenable

@@ -14,7 +14,7 @@ class Store:
 
     def __init__(self) -> None:
         self.value = "old"
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.statements: list[Sequence[int]] = []
         self._gates: list[asyncio.Event] = []
         self.reads = CombinedReads(self._read_all)
@@ -24,8 +24,8 @@ class Store:
         seen, gate = self.value, asyncio.Event()  # what a statement sees is settled when it begins
         self._gates.append(gate)
         await gate.wait()
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         return [f"{key} {seen}" for key in keys]
 
     async def answer_next(self) -> None:
@@ -80,16 +80,16 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_however_many_reads_ar
 
 
 @pytest.mark.parametrize("fault", [StoreUnavailableError(), RuntimeError("foreseen by nobody")])
-def test_a_fault_reaches_everybody_who_waited_and_nobody_after(fault: Exception) -> None:
+def test_a_fault_reaches_everybody_who_waited_and_nobody_after(error: Exception) -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
         waiting = [asyncio.create_task(store.reads.read(nth)) for nth in (7, 8)]
         for _ in first:
             await store.answer_next()
-        store.fault = fault
+        store.error = error
         await store.answer_next()
-        assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [type(fault)] * 2
-        store.fault = None
+        assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [type(error)] * 2
+        store.error = None
         again = asyncio.create_task(store.reads.read(1))
         await store.answer_next()
         assert await again == "1 old"

@@ -116,7 +116,7 @@ class TestFullBundle:
         (entries,) = (bundle / "tile" / "entries").rglob("*.p/*")
         entries.write_bytes(entries.read_bytes().replace(b'"provider":"openai"', b'"provider":"mistra"', 1))
         ended = cli("audit", "verify", str(bundle), "--public-key", VKEY)
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert "FAILED" in ended.out
         answer = json.loads(cli("audit", "verify", str(bundle), "--public-key", VKEY, "--json").out)
         assert answer["holds"] is False
@@ -126,7 +126,7 @@ class TestFullBundle:
 
     def test_the_key_of_another_log_does_not_fit(self, cli: Cli, bundle: Path) -> None:
         ended = cli("audit", "verify", str(bundle), "--public-key", STRANGE_VKEY)
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert "cannot be trusted" in ended.out
 
     @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ class TestSince:
     ) -> None:
         ask("audit", "bundle", "-o", "later")
         ended = cli("audit", "verify", str(bundle), "--public-key", VKEY, "--since", "later/checkpoint")
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert "records were removed" in ended.out
 
     def test_a_log_that_began_anew_is_found(self, cli: Cli, bundle: Path, empty_database_url: str) -> None:
@@ -175,7 +175,7 @@ class TestSince:
             assert cli("audit", "bundle", "-o", "anew", env=env).code == Exit.OK
         assert cli("audit", "verify", "anew", "--public-key", VKEY).code == Exit.OK
         ended = cli("audit", "verify", "anew", "--public-key", VKEY, "--since", str(bundle / "checkpoint"))
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert "FAILED" in ended.out
 
 
@@ -196,7 +196,7 @@ class TestBundleOfATenant:
         records = Path("mine/records.jsonl")
         records.write_text(records.read_text().replace('\\"actor\\":\\"super\\"', '\\"actor\\":\\"anna!\\"', 1))
         ended = cli("audit", "verify", "mine", "--public-key", VKEY)
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert "FAILED" in ended.out
 
     def test_what_is_no_tenant_is_refused_and_leaves_nothing(self, ask: Ask, bare_environment: Path) -> None:
@@ -235,7 +235,7 @@ class TestTaking:
         assert changed is not None
         for wanted in ((), ("--tenant", TENANT)):
             ended = ask("audit", "bundle", "-o", "bundle", *wanted)
-            assert ended.code == Exit.FAULT_FOUND
+            assert ended.code == Exit.ERROR_FOUND
             assert str(changed[0]) in ended.err
             assert "no bundle was written" in ended.err
             assert not Path("bundle").exists()
@@ -278,7 +278,7 @@ class TestWitness:
         self, cli: Cli, witness: Ask, bundle: Path
     ) -> None:
         plain = cli("audit", "verify", str(bundle), "--public-key", VKEY, "--witness", WITNESS_VKEY)
-        assert plain.code == Exit.FAULT_FOUND
+        assert plain.code == Exit.ERROR_FOUND
         assert "not signed by witness.test" in plain.out
         assert witness("--bundle", str(bundle), "-o", "cosigned").out == ""
         Path("cosigned").replace(bundle / "checkpoint")
@@ -293,7 +293,7 @@ class TestWitness:
         self.cosigned(witness())
         before = Path("seen/last").read_bytes()
         ended = witness("--bundle", str(bundle))
-        assert (ended.code, ended.out) == (Exit.FAULT_FOUND, "")
+        assert (ended.code, ended.out) == (Exit.ERROR_FOUND, "")
         assert "records were removed, or this is an old checkpoint" in ended.err
         assert Path("seen/last").read_bytes() == before
 
@@ -308,13 +308,13 @@ class TestWitness:
             env = {"KEYLEDGER_URL": str(other.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
             arguments = ("--public-key", VKEY, "--key-file", "witness-key", "--state", "seen/last")
             ended = cli("audit", "witness", *arguments, env=env)
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert Path("seen/last").read_bytes() == before
 
     def test_a_log_of_another_key_is_refused(self, ask: Ask, witness: Ask, bundle: Path) -> None:
         arguments = ("--public-key", STRANGE_VKEY, "--key-file", "witness-key", "--state", "state")
         ended = ask("audit", "witness", *arguments, "--bundle", str(bundle))
-        assert ended.code == Exit.FAULT_FOUND
+        assert ended.code == Exit.ERROR_FOUND
         assert not Path("state").exists()
 
     def test_a_state_that_cannot_be_kept_is_named(self, witness: Ask) -> None:

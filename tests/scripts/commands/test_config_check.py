@@ -48,23 +48,23 @@ def test_an_encryption_key_is_shown_by_its_key_id(cli, bare_environment):
 def test_faults_end_it_with_1_and_are_all_listed(cli):
     faulty = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": CANARY, "GLOBAL_FALLBACK": CANARY}
     ended = cli("config", "check", env=faulty)
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert "ENCRYPTION_KEY: " in ended.err
     assert "GLOBAL_FALLBACK: " in ended.err
     assert CANARY not in ended.out + ended.err
     as_json = cli("config", "check", "--json", env=faulty)
-    assert as_json.code == Exit.FAULT_FOUND
+    assert as_json.code == Exit.ERROR_FOUND
     assert len(json.loads(as_json.out)["faults"]) == 2
 
 
 def test_a_faulty_catalogue_is_a_fault_too(cli, bare_environment):
     (bare_environment / "ai_models.yml").write_text("completion_models: 7\n")
-    assert cli("config", "check").code == Exit.FAULT_FOUND
+    assert cli("config", "check").code == Exit.ERROR_FOUND
 
 
 def test_a_catalogue_that_is_named_and_not_there_is_a_fault_too(cli):
     ended = cli("config", "check", env={"AI_MODELS_FILE": "models.yml"})
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert "models.yml" in ended.err
 
 
@@ -93,7 +93,7 @@ def test_a_model_whose_provider_announced_its_end_is_named_with_the_date(cli, ba
 def test_a_faulty_provider_is_a_fault_with_its_line(cli, bare_environment):
     (bare_environment / "providers.yml").write_text("- name: example\n")
     ended = cli("config", "check")
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert "PROVIDERS_FILE: providers.yml: line 1: base_url is missing" in ended.err
 
 

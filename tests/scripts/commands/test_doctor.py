@@ -53,7 +53,7 @@ def test_a_fault_ends_it_with_1_in_both_forms(cli, env, bare_environment):
     (bare_environment / "ai_models.yml").write_text("completion_models: 7\n")
     table, document = cli("doctor", env=env), cli("doctor", "--json", env=env)
     for ended in (table, document):
-        assert (ended.code, "1 fault" in ended.err) == (Exit.FAULT_FOUND, True)
+        assert (ended.code, "1 fault" in ended.err) == (Exit.ERROR_FOUND, True)
     assert json.loads(document.out)["ok"] is False
 
 

@@ -170,7 +170,7 @@ CLOSED = [
     pytest.param("<&-", ("credentials", "set", TENANT, "openai"), Exit.USAGE, id="stdin, where a key is asked for"),
     pytest.param("<&-", ("credentials", "delete", TENANT, "openai"), Exit.USAGE, id="stdin, where one confirms"),
     pytest.param(">&-", ("generate-encryption-key",), Exit.OK, id="stdout"),
-    pytest.param("2>&-", ("config", "check"), Exit.FAULT_FOUND, id="stderr, where faults are listed"),
+    pytest.param("2>&-", ("config", "check"), Exit.ERROR_FOUND, id="stderr, where faults are listed"),
     pytest.param("<&- >&- 2>&-", ("--help",), Exit.OK, id="all"),
 ]
 

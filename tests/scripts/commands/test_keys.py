@@ -41,7 +41,7 @@ def test_a_rotation_from_the_list_to_the_retired_key(cli, amid):
         (NEW.primary_id, "primary", 0, False),
         (OLD.primary_id, "previous", 5, False),
     ]
-    assert cli("keys", "verify", env=amid).code == Exit.FAULT_FOUND
+    assert cli("keys", "verify", env=amid).code == Exit.ERROR_FOUND
     rotated = cli("keys", "rotate", "--yes", env=amid)
     assert rotated.code == Exit.OK, rotated.err
     assert "completed" in rotated.out
@@ -94,13 +94,13 @@ def test_what_could_not_be_sealed_anew_is_named_and_the_code_says_so(cli, amid):
     with open_store(amid["DATABASE_URL"], BOTH) as store, store.superuser() as database:
         database.execute("UPDATE current_credentials SET key_id = 'kffffffffff' WHERE tenant_id = %s", [lost])
     ended = cli("keys", "rotate", "--yes", "--json", env=amid)
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     told = json.loads(ended.out)
     assert (told["state"], told["reencrypted"], told["failed"]) == ("completed", 4, 1)
     assert told["unopened"] == [{"tenant_id": lost, "provider": "openai", "reason": "key-not-in-keyring"}]
     shown = cli("keys", "rotate", "--yes", env=amid)
     assert lost in shown.out
-    assert cli("keys", "verify", env=amid).code == Exit.FAULT_FOUND
+    assert cli("keys", "verify", env=amid).code == Exit.ERROR_FOUND
 
 
 def test_a_key_that_is_still_needed_is_not_retired(cli, amid):
@@ -150,7 +150,7 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
     with running(tmp_path, "keys", "rotate", "--yes", env=env, talkative=True) as process:
         process.wait_for(r"rotating to \w+: ([1-9][0-9,]*) of")
         process.popen.send_signal(which)
-        assert process.end() == Exit.FAULT_FOUND
+        assert process.end() == Exit.ERROR_FOUND
     assert "to continue: keyledger keys rotate" in "".join(process.told)
     assert "Traceback" not in "".join(process.told)
     with open_store(database_url, BOTH) as store:

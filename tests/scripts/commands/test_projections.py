@@ -47,7 +47,7 @@ def endpoints(url: str) -> set[str | None]:
 def test_a_replay_runs_without_any_key_also_where_a_start_would_be_refused(cli: Cli, filled: str) -> None:
     env = {"DATABASE_URL": filled, "TENANT_CREDENTIALS_ENABLED": "true"}
     assert "ENCRYPTION_KEY" not in os.environ
-    assert cli("config", "check", env=env).code == Exit.FAULT_FOUND, "a service would not start with this"
+    assert cli("config", "check", env=env).code == Exit.ERROR_FOUND, "a service would not start with this"
     ended = cli("replay", env=env)
     assert ended.code == Exit.OK, ended.err
     assert "current_credentials" in ended.out
@@ -75,7 +75,7 @@ def test_the_result_in_json_is_one_document(cli: Cli, filled: str) -> None:
 def test_a_view_that_differs_is_left_and_the_command_says_so(cli: Cli, filled: str, arguments: tuple[str, ...]) -> None:
     damage(filled)
     ended = cli("replay", *arguments, env={"DATABASE_URL": filled})
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert "current_credentials differs from the log in 2 rows" in ended.err
     assert [re.search(f"changed +{tenant} +openai", ended.out) is None for tenant in (TENANT, OTHER_TENANT)] == [
         False

@@ -122,7 +122,7 @@ def test_a_change_by_a_superuser_is_named(
 ) -> None:
     as_superuser(database_url, change)
     ended = verify(*flags)
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert meaning in ended.err
     assert len(re.findall(r"FAULT", ended.out)) == 1
     answer = json.loads(verify("--json", *flags).out)
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_cannot_be_read_is_a_fault(verify: Verify, settings: d
     (kept,) = (path for path in (Path(settings["DATA_DIR"]) / FOLDER).iterdir() if path.suffix != ".lock")
     kept.write_bytes(b"no checkpoint")
     ended = verify()
-    assert ended.code == Exit.FAULT_FOUND
+    assert ended.code == Exit.ERROR_FOUND
     assert "cannot be read" in ended.err
 
 

@@ -30,7 +30,7 @@ def test_the_tour_ends_with_the_first_claim_that_does_not_hold(stage, monkeypatc
     steps = [Step("first", lambda _: table), Step("second", disproved), Step("third", lambda _: table)]
     monkeypatch.setattr(guided, "STEPS", steps)
     outcomes = list(tour(stage))
-    assert [(outcome.claim, outcome.fault) for outcome in outcomes] == [
+    assert [(outcome.claim, outcome.error) for outcome in outcomes] == [
         ("first", None),
         ("second", "water runs uphill"),
     ]
@@ -45,7 +45,7 @@ def test_an_answer_that_shows_a_key_is_noticed(stage):
 def test_a_service_that_does_not_do_its_job_fails_the_first_claim(stage):
     outcomes = list(tour(stage))
     assert len(outcomes) == 1
-    assert "PUT for openai answers 200" in (outcomes[0].fault or "")
+    assert "PUT for openai answers 200" in (outcomes[0].error or "")
 
 
 def test_providers_accept_every_key_of_the_tour_but_the_one_to_be_refused(stage):

@@ -18,7 +18,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.interlopers: list[Event] = []
         self.down = False
         self._lock = Lock()
@@ -43,8 +43,8 @@ class MemoryLog:
     def append(self, events: Sequence[Event]) -> None:
         self.answer()
         with self._lock:
-            fault = self.faults.pop(0) if self.faults else ""
-            if fault == "outage before the effect":
+            error = self.errors.pop(0) if self.errors else ""
+            if error == "outage before the effect":
                 raise StoreUnavailableError
             if self.interlopers:
                 self.events.append(self.interlopers.pop(0))
@@ -52,9 +52,9 @@ class MemoryLog:
             if len(set(places)) < len(places):
                 raise VersionConflictError(events[0].originator_version, precondition=False)
             self.events.extend(map(recordable, events))
-        if fault == "outage after the effect":
+        if error == "outage after the effect":
             raise StoreUnavailableError
-        if fault == "conflict after the effect":
+        if error == "conflict after the effect":
             raise VersionConflictError(events[0].originator_version, precondition=False)
 
     def answer(self) -> None:

@@ -24,11 +24,11 @@ class MemoryTransparency:
     def __init__(self, log: MemoryLog, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self.refusal: ServiceError | None = None
+        self.refused: ServiceError | None = None
 
     def checkpoint(self) -> SignedCheckpoint:
-        if self.refusal is not None:
-            raise self.refusal
+        if self.refused is not None:
+            raise self.refused
         leaves = self._leaves()
         size, root = len(leaves), _root([leaf_hash(leaf) for leaf in leaves])
         text = Checkpoint("memory", size, root).text

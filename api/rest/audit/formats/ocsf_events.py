@@ -74,7 +74,7 @@ def event_of(entry: AuditEntry) -> Json:
     """Return the entry as an OCSF event."""
     definition, action = BY_ACTION[entry.action]
     if action.activity is None:
-        return _refusal(entry)
+        return _refused(entry)
     if definition.ocsf_class is ENTITY_MANAGEMENT:
         return _event(entry, ENTITY_MANAGEMENT, action.activity, {"entity": _entity(entry, definition.subject)})
     about: Json = {
@@ -84,7 +84,7 @@ def event_of(entry: AuditEntry) -> Json:
     return _event(entry, definition.ocsf_class, action.activity, about)
 
 
-def _refusal(entry: AuditEntry) -> Json:
+def _refused(entry: AuditEntry) -> Json:
     method, route, status = (entry.details.get(name) for name in ("method", "route", "status"))
     exchange: Json = {"http_request": _http_request(entry, method, route)}
     if isinstance(status, int):

@@ -157,9 +157,9 @@ class TestContent:
 )
 def test_an_export_that_cannot_be_is_refused_and_not_recorded(filled, query, field, rule):
     answer = filled.client.get(f"{EXPORT}?{query}")
-    fault = answer.json()["errors"][0]
-    assert (answer.status_code, fault["field"]) == (422, field)
-    assert rule in fault["detail"]
+    error = answer.json()["errors"][0]
+    assert (answer.status_code, error["field"]) == (422, field)
+    assert rule in error["detail"]
     assert not any(isinstance(event, AuditExported) for event in filled.log.events)
 
 

@@ -128,27 +128,27 @@ def ocsf_schema(version: str, class_uid: int) -> jsonschema_rs.Draft202012Valida
     return jsonschema_rs.Draft202012Validator(schema.get_class_schema(schema.lookup_class_name_from_uid(class_uid)))
 
 
-def ocsf_faults(event: dict, version: str = ocsf_events.VERSION) -> list[str]:
-    return [str(fault) for fault in ocsf_schema(version, event["class_uid"]).iter_errors(event)]
+def ocsf_errors(event: dict, version: str = ocsf_events.VERSION) -> list[str]:
+    return [str(error) for error in ocsf_schema(version, event["class_uid"]).iter_errors(event)]
 
 
 class TestOcsf:
     @every_entry
     @pytest.mark.parametrize("version", [OLDEST, ocsf_events.VERSION])
     def test_the_event_of_every_action_fits_the_schema(self, entry: AuditEntry, version: str) -> None:
-        assert ocsf_faults(line(ExportFormat.OCSF, entry), version) == []
+        assert ocsf_errors(line(ExportFormat.OCSF, entry), version) == []
 
     @settings(deadline=None)
     @given(entry=any_entries())
     def test_every_event_fits_the_schema(self, entry: AuditEntry) -> None:
-        assert ocsf_faults(line(ExportFormat.OCSF, entry)) == []
+        assert ocsf_errors(line(ExportFormat.OCSF, entry)) == []
 
     @every_entry
     def test_the_schema_would_find_a_fault(self, entry: AuditEntry) -> None:
         event = line(ExportFormat.OCSF, entry)
-        assert ocsf_faults({**event, "tenant": TENANT})
-        assert ocsf_faults({**event, "activity_id": 77})
-        assert ocsf_faults({name: value for name, value in event.items() if name != "metadata"})
+        assert ocsf_errors({**event, "tenant": TENANT})
+        assert ocsf_errors({**event, "activity_id": 77})
+        assert ocsf_errors({name: value for name, value in event.items() if name != "metadata"})
 
     @pytest.mark.parametrize(
         ("entry", "class_uid", "activity_id", "status_id"),

@@ -90,4 +90,4 @@ def test_parameters_are_translated(given, expected):
 def test_what_has_no_counterpart_is_refused_by_name(params):
     with pytest.raises(InvalidRequestError) as refused:
         translated(**params)
-    assert {fault.field for fault in refused.value.fields} == set(params)
+    assert {error.field for error in refused.value.fields} == set(params)

@@ -30,8 +30,8 @@ tags timeout use_litellm_proxy
 def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: "sk-smuggled-0123456789"})
-    (fault,) = refused.value.fields
-    assert fault.field == name
+    (error,) = refused.value.fields
+    assert error.field == name
     assert "smuggled" not in str(refused.value)
 
 
@@ -41,7 +41,7 @@ def test_a_control_word_of_the_adapter_is_refused_by_name(name):
 def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: 1})
-    assert [fault.field for fault in refused.value.fields] == ["an unknown member"]
+    assert [error.field for error in refused.value.fields] == ["an unknown member"]
     assert not name or name not in str(refused.value)
 
 
@@ -85,13 +85,13 @@ def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
 def test_a_wrong_form_is_refused_with_its_field(params, field):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request(params)
-    assert [fault.field for fault in refused.value.fields] == [field]
+    assert [error.field for error in refused.value.fields] == [field]
 
 
 def test_all_faults_are_named_at_once():
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": 1, "stream": 1, "n": 0, "api_key": "x"})
-    assert {fault.field for fault in refused.value.fields} == {"messages", "stream", "n", "api_key"}
+    assert {error.field for error in refused.value.fields} == {"messages", "stream", "n", "api_key"}
 
 
 def test_nesting_without_measure_is_refused():
@@ -142,7 +142,7 @@ def test_what_anthropic_has_no_words_for_is_refused_before_it_is_sent(params, fi
         try:
             with_gateway(Keys(server.url), lambda gateway: whole(gateway, f"anthropic-{adapter}", **params))
         except InvalidRequestError as refused:
-            assert field in {fault.field for fault in refused.fields}
+            assert field in {error.field for error in refused.fields}
             assert server.requests == []
         else:
             assert adapter == "litellm"  # it found words for it, and the provider decides

@@ -14,7 +14,7 @@ from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dispatch import CallFailedError, Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
-from scripts.demo.stand_in_provider import Fault, Misbehaviour, StandInProvider
+from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.keyledger.llm.rig import KEY, stand_in
 from tests.support.loopback import serving
 
@@ -95,7 +95,7 @@ def test_headers_of_libraries_do_not_reach_the_provider(server):
 
 
 def test_headers_of_the_provider_do_not_reach_the_caller(server):
-    server.misbehave = Misbehaviour(Fault.ECHO)
+    server.misbehave = Misbehaviour(Failure.ECHO)
     answer = get(lease_for(server), f"{server.url}/v1/models")
     assert dict(answer.headers) == {"content-type": "application/json"}
 

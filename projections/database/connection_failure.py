@@ -28,7 +28,7 @@ _LET_IN = (b"AuthenticationOk", b"AuthenticationSASLFinal")
 _TLS_DEMANDED = frozenset({"require", "verify-ca", "verify-full"})
 
 
-class Refusal(StrEnum):
+class Failure(StrEnum):
     """Why a client cannot reach its database."""
 
     NAME_UNKNOWN = "name-unknown"
@@ -51,13 +51,13 @@ class Refusal(StrEnum):
 
 
 _BY_CODE = {
-    "28P01": Refusal.PASSWORD,
-    "3D000": Refusal.DATABASE_UNKNOWN,
-    "53300": Refusal.TOO_MANY_CONNECTIONS,
-    "57P03": Refusal.STARTING_OR_STOPPING,
-    "57P01": Refusal.STARTING_OR_STOPPING,
-    "42501": Refusal.RIGHT_TO_CONNECT,
-    "08P01": Refusal.POOLER,
+    "28P01": Failure.PASSWORD,
+    "3D000": Failure.DATABASE_UNKNOWN,
+    "53300": Failure.TOO_MANY_CONNECTIONS,
+    "57P03": Failure.STARTING_OR_STOPPING,
+    "57P01": Failure.STARTING_OR_STOPPING,
+    "42501": Failure.RIGHT_TO_CONNECT,
+    "08P01": Failure.POOLER,
 }
 
 
@@ -74,7 +74,7 @@ class _Attempt:
     routine: str = ""
 
 
-def refusal_of(dsn: str) -> Refusal | None:
+def failure_of(dsn: str) -> Failure | None:
     """Try to connect, and return why that fails; None if it succeeds. dsn: a libpq URL or parameter list."""
     tried = _attempt(dsn)
     if tried.connected:
@@ -83,26 +83,26 @@ def refusal_of(dsn: str) -> Refusal | None:
     if tried.code:
         return _said_by_server(tried, dsn, parts)
     if tried.needs_password:
-        return Refusal.PASSWORD_MISSING
+        return Failure.PASSWORD_MISSING
     if tried.ready:
-        return Refusal.READ_ONLY  # the only demand on a server that accepted the connection
+        return Failure.READ_ONLY  # the only demand on a server that accepted the connection
     if (unreachable := _unreachable(parts)) is not None:
         return unreachable
     if not tried.in_time:
-        return Refusal.NO_ANSWER
-    return Refusal.TLS_FAILED if parts.get("sslmode") in _TLS_DEMANDED else Refusal.REFUSED_BY_SERVER
+        return Failure.NO_ANSWER
+    return Failure.TLS_FAILED if parts.get("sslmode") in _TLS_DEMANDED else Failure.REFUSED_BY_SERVER
 
 
-def _said_by_server(tried: _Attempt, dsn: str, parts: Mapping[str, str]) -> Refusal:
+def _said_by_server(tried: _Attempt, dsn: str, parts: Mapping[str, str]) -> Failure:
     if tried.code == "28000":
         if tried.routine != "ClientAuthentication":
-            return Refusal.ROLE_UNKNOWN
+            return Failure.ROLE_UNKNOWN
         encrypted = make_conninfo(dsn, sslmode="require")
-        return Refusal.TLS_REQUIRED if _goes_further(encrypted) else Refusal.ADDRESS_REFUSED
-    refusal = _BY_CODE.get(tried.code, Refusal.REFUSED_BY_SERVER)
-    if refusal is not Refusal.POOLER:
-        return refusal
-    return Refusal.OPTIONS if "options" in parts else Refusal.PASSWORD if tried.password_refused else refusal
+        return Failure.TLS_REQUIRED if _goes_further(encrypted) else Failure.ADDRESS_REFUSED
+    failure = _BY_CODE.get(tried.code, Failure.REFUSED_BY_SERVER)
+    if failure is not Failure.POOLER:
+        return failure
+    return Failure.OPTIONS if "options" in parts else Failure.PASSWORD if tried.password_refused else failure
 
 
 def _goes_further(dsn: str) -> bool:
@@ -181,7 +181,7 @@ class _Notes:
             self._file = None
 
 
-def _unreachable(parts: Mapping[str, str]) -> Refusal | None:
+def _unreachable(parts: Mapping[str, str]) -> Failure | None:
     """Return why no named host can be reached; None if one of them accepts a connection."""
     hosts = (parts.get("hostaddr") or parts.get("host") or "").split(",")
     ports = (parts.get("port") or "5432").split(",")
@@ -189,7 +189,7 @@ def _unreachable(parts: Mapping[str, str]) -> Refusal | None:
     return None if None in found else found[-1]
 
 
-def _knock(host: str, port: str) -> Refusal | None:
+def _knock(host: str, port: str) -> Failure | None:
     try:
         if host.startswith("/") or not host:
             with socket.socket(socket.AF_UNIX) as knocking:
@@ -199,9 +199,9 @@ def _knock(host: str, port: str) -> Refusal | None:
             with socket.create_connection((host, int(port)), PATIENCE_S):
                 pass
     except socket.gaierror:
-        return Refusal.NAME_UNKNOWN
+        return Failure.NAME_UNKNOWN
     except TimeoutError:
-        return Refusal.NO_ANSWER
+        return Failure.NO_ANSWER
     except (OSError, ValueError):
-        return Refusal.NOTHING_LISTENS
+        return Failure.NOTHING_LISTENS
     return None
