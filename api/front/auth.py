@@ -23,7 +23,7 @@ _FORM = "name:role:sha256:<64 hexadecimal digits>"
 
 
 class Role(StrEnum):
-    """The purpose of a key. Only sysadmin may change credentials; an operator looks after keys and views."""
+    """The purpose of a key. Only sysadmin may change credentials; an operator looks after keys and projections."""
 
     SYSADMIN = "sysadmin"
     AUDITOR = "auditor"
@@ -60,7 +60,7 @@ class Grant:
 _FLEET = "/api/v1/sysadmin/(tenants|credentials)"
 _TENANT = "/api/v1/sysadmin/tenants/[^/]+"
 _KEYS = "/api/v1/sysadmin/encryption-keys"
-_VIEWS = "/api/v1/sysadmin/projections"
+_PROJECTIONS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
     Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
@@ -68,8 +68,8 @@ GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_TENANT}/resolution"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_KEYS}(/rotations(/[^/]+(/events)?)?)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_KEYS}/rotations(/[^/]+/cancel)?"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
-    Grant(re.compile(f"{_VIEWS}(/[^/]+/replays/[^/]+)?"), READ, frozenset({Role.OPERATOR})),
-    Grant(re.compile(f"{_VIEWS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_PROJECTIONS}(/[^/]+/replays/[^/]+)?"), READ, frozenset({Role.OPERATOR})),
+    Grant(re.compile(f"{_PROJECTIONS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/reload"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
@@ -120,7 +120,7 @@ def format_named_key(name: str, role: Role, secret: Secret) -> str:
 def parse_named_key(text: str) -> NamedKey:
     """Return the key that a line of configuration describes.
 
-    Raises ValueError, which names the fault but repeats no part of the line, because the line may contain a key.
+    Raises ValueError, which names the error but repeats no part of the line, because the line may contain a key.
     """
     parts = text.strip().split(":")
     if len(parts) != 4:

@@ -20,7 +20,7 @@ class Limits:
     """How much of a body is read, in bytes, and how long it may take to arrive, in seconds.
 
     native: bodies for a provider's own API, files included; its seconds apply to each piece.
-    linger: limits on a body that is read and discarded after a refusal.
+    linger: limits on a body that is read and discarded after an error.
     """
 
     admin_bytes: int = 16 * 1024
@@ -47,17 +47,17 @@ def declared_length(headers: Headers) -> int:
 
 
 def too_large(limit: int) -> HttpError:
-    """Return the refusal of a body over `limit` bytes."""
+    """Return the error for a body over `limit` bytes."""
     return HttpError("body-too-large", f"The body may have at most {limit} bytes.", CLOSE)
 
 
 def too_slow(seconds: float) -> HttpError:
-    """Return the refusal of a body, or of a piece of one, that did not arrive within `seconds`."""
+    """Return the error for a body, or of a piece of one, that did not arrive within `seconds`."""
     return HttpError("request-timeout", f"The body did not arrive within {seconds:g} s.", CLOSE)
 
 
 def cut_off() -> HttpError:
-    """Return the refusal of a body that ended with its connection; no client is left to read it."""
+    """Return the error for a body that ended with its connection; no client is left to read it."""
     return HttpError("request-timeout", "The connection ended before the body did.", CLOSE)
 
 

@@ -2,7 +2,7 @@
 
 Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
 request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
-a refusal that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
+an error that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
 its type, its place and the request id are logged.
 A crash in the middle of an answer leaves it incomplete, so that a client cannot mistake it for a complete one.
 """

@@ -39,7 +39,7 @@ class Exchange:
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the client, as determined by `proxies`. reason: the caller's `X-Audit-Reason`, once checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refusal: the code of the problem it was answered with. keys: those sent with the request.
+    refused: the code of the problem it was answered with. keys: those sent with the request.
     bodiless: the method is HEAD, so no body will be sent. chosen_id: the request id is the caller's.
     """
 

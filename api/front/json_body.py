@@ -4,7 +4,7 @@ Promises: `Exchange.body` is one object that arrived in time and within its limi
 returns can be encoded again, is unambiguous and cannot exhaust the stack. The API key in a body is noted, so that no
 other text of the request is stored with it; a reason that contains a key is refused.
 Refuses: other media types, encodings and content encodings, a byte order mark, duplicate names, NaN and infinities,
-numbers out of range, lone surrogates, deep nesting. No refusal repeats any part of the body.
+numbers out of range, lone surrogates, deep nesting. No error repeats any part of the body.
 """
 
 import asyncio

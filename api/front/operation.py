@@ -78,7 +78,7 @@ class _Call:
     """One request on its way to the handler.
 
     response: the answer to be; a handler may set headers on it. results: of the dependencies, in their order.
-    faults: everything that is wrong with the request so far.
+    errors: everything that is wrong with the request so far.
     """
 
     __slots__ = ("errors", "request", "response", "results")
@@ -115,7 +115,7 @@ class _Function:
         self._response: str | None = declared.response_param_name
 
     def arguments(self, call: _Call) -> dict[str, Any] | None:
-        """Return the arguments; None, with the reasons in `call.faults`, where the request is invalid."""
+        """Return the arguments; None, with the reasons in `call.errors`, where the request is invalid."""
         arguments: dict[str, Any] = {}
         request, before = call.request, len(call.errors)
         for name, index in self._needs:

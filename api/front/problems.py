@@ -1,6 +1,6 @@
 """The one table from errors to HTTP answers, and the only module that knows status numbers.
 
-Promises: every refusal is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
+Promises: every error is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
 is our own, never a value that was sent, stored or received from a provider. A test finds a code
 without a row. On the paths that providers' clients call the same body has the `error` member that they look for.
 """
@@ -111,7 +111,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal, ready to be encoded. `members` are the extension members of RFC 9457."""
+    """An error, ready to be encoded. `members` are the extension members of RFC 9457."""
 
     status: int
     code: str

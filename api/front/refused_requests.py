@@ -51,7 +51,7 @@ class RouteNames:
 
 
 def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
-    """Record an answer in the audit trail if it is a refusal that belongs there."""
+    """Record an answer in the audit trail if it refuses a request in a way that belongs there."""
     path = routed_path(scope)
     if status < 400 or not is_guarded(path):
         return

@@ -63,8 +63,8 @@ _CODES: Mapping[str, Row] = {**{code.value: row for code, row in SERVICE_ROWS.it
 _STRING = {"type": "string"}
 _PROBLEM_SCHEMA: Mapping[str, Any] = {
     "title": "Problem",
-    "description": "RFC 9457. `errors` lists faults of a request, `current_version` what a conflict met; `error` is "
-    "there for OpenAI clients, on their paths only.",
+    "description": "RFC 9457. `errors` lists the invalid fields of a request, `current_version` what a conflict met; "
+    "`error` is there for OpenAI clients, on their paths only.",
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code"],
     "properties": {

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers about views and their replay, with the examples that document them."""
+"""The shapes of requests and answers about projections and their replay, with the examples that document them."""
 
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from domain.operations.replay import Difference, ProjectionStatus, ReplayResult,
 
 REPLAY = "5c1b8a4e-0d6f-4b4b-9a63-7d1f5f0c2a11"
 
-ProjectionName = Annotated[str, Path(description="Name of the view.", examples=["audit_trail"])]
+ProjectionName = Annotated[str, Path(description="Name of the projection.", examples=["audit_trail"])]
 ReplayId = Annotated[
     Annotated[str, StringConstraints(pattern=UUID_PATTERN)],
     Path(description="The replay, as its start named it.", examples=[REPLAY]),
@@ -21,7 +21,7 @@ ReplayId = Annotated[
 
 
 class ReplayBody(BaseModel):
-    """How to replay. By default a copy that is equal takes the view's place, and one that differs does not."""
+    """How to replay. By default a copy that is equal takes the projection's place, and one that differs does not."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -38,19 +38,19 @@ class ReplayBody(BaseModel):
 
     compare_only: Annotated[bool, Field(description="Throw the copy away after the comparison.")] = False
     swap_when_different: Annotated[
-        bool, Field(description="Put the copy in the view's place also when they differ.")
+        bool, Field(description="Put the copy in the projection's place also when they differ.")
     ] = False
 
     @property
     def swap(self) -> Swap:
-        """When the copy takes the place of the view."""
+        """When the copy takes the place of the projection."""
         if self.compare_only:
             return Swap.NEVER
         return Swap.ALWAYS if self.swap_when_different else Swap.IF_EQUAL
 
 
 class ProjectionView(BaseModel):
-    """A view and how far it is behind the log."""
+    """A projection and how far it is behind the log."""
 
     name: str
     position: int = Field(description="The last position of the log that it shows.")
@@ -62,7 +62,7 @@ class ProjectionView(BaseModel):
 
     @classmethod
     def of(cls, status: ProjectionStatus) -> "ProjectionView":
-        """Return what is shown of a view."""
+        """Return what is shown of a projection."""
         return cls(
             name=status.name,
             position=status.position,
@@ -75,13 +75,13 @@ class ProjectionView(BaseModel):
 
 
 class ProjectionList(BaseModel):
-    """Every view that is computed from the log."""
+    """Every projection that is computed from the log."""
 
     projections: list[ProjectionView]
 
 
 class DifferenceView(BaseModel):
-    """A row in which view and copy differ: missing in the view, unexpected in it, or changed."""
+    """A row in which projection and copy differ: missing in the projection, unexpected in it, or changed."""
 
     what: Literal["missing", "unexpected", "changed"]
     tenant_id: str | None
@@ -120,7 +120,7 @@ class ReplayResultView(BaseModel):
 
 
 class ReplayView(BaseModel):
-    """One replay. `interrupted`: the process that ran it is gone; the live view is unchanged."""
+    """One replay. `interrupted`: the process that ran it is gone; the live projection is unchanged."""
 
     replay_id: str
     projection: str

@@ -39,19 +39,19 @@ _AS_IT_IS = ReplayBody()
 @router.get(
     "",
     operation_id="listProjections",
-    summary="List the views and how far each is behind the log",
+    summary="List the projections and how far each is behind the log",
     responses={200: answer(PROJECTIONS_EXAMPLE), **problems(*ADMIN)},
     dependencies=[only_query()],
 )
 def list_projections(services: ServicesOf) -> ProjectionList:
-    """List every view. One that is stopped met an event that this version does not know; nothing was skipped."""
+    """List every projection. One that is stopped met an event that this version does not know; nothing was skipped."""
     return ProjectionList(projections=[ProjectionView.of(status) for status in services.projections.list()])
 
 
 @router.post(
     "/{projection}/replays",
     operation_id="startReplay",
-    summary="Replay a view from the log",
+    summary="Replay a projection from the log",
     status_code=202,
     responses={
         202: answer(RUNNING_EXAMPLE, _LOCATION, "Begun."),
@@ -68,7 +68,7 @@ def start_replay(
     response: Response,
     body: ReplayBody = _AS_IT_IS,
 ) -> ReplayView:
-    """Build a copy next to the view, compare the two, and put the copy in its place when they are equal."""
+    """Build a copy next to the projection, compare the two, and put the copy in its place when they are equal."""
     if body.compare_only and body.swap_when_different:
         raise InvalidRequestError([InvalidField("swap_when_different", "cannot be true together with compare_only")])
     status = services.projections.start(projection, body.swap, meta)

@@ -41,7 +41,7 @@ class RefusedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused(RecordEvent):
-    """Refused requests. count: the number of consecutive equal refusals that this record stands for."""
+    """Refused requests. count: the number of consecutive equal requests that this record stands for."""
 
     TOPIC: ClassVar[str] = "RequestRefused"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(

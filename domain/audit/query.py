@@ -42,7 +42,7 @@ KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
 def parse(text: str, now: datetime) -> AuditFilter:
     """Return the filter that `text` describes; an empty text matches every entry. now: for times ago.
 
-    Raises InvalidRequestError with a fault for each term that cannot be understood.
+    Raises InvalidRequestError with an error for each term that cannot be understood.
     """
     wanted: dict[str, object] = {}
     errors: list[InvalidField] = []

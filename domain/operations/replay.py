@@ -15,7 +15,7 @@ from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, S
 
 
 class Swap(StrEnum):
-    """When the copy takes the place of the live view."""
+    """When the copy takes the place of the live projection."""
 
     IF_EQUAL = "if-equal"
     ALWAYS = "always"
@@ -105,7 +105,7 @@ def projection_replayed(
 
 
 class ReplayState(StrEnum):
-    """Where a replay is. Interrupted: whoever ran it stopped telling; the live view is as it was."""
+    """Where a replay is. Interrupted: the process that ran it is gone; the live projection is unchanged."""
 
     RUNNING = "running"
     COMPLETED = "completed"

@@ -49,7 +49,7 @@ class _Use:
 
 
 class KeyStatuses:
-    """Reports the state of every encryption key, from the view of one service and its ring."""
+    """Reports the state of every encryption key, as one service with its ring sees it."""
 
     def __init__(
         self, pool: ConnectionPool[BoundedConnection], log: StreamLog, keyring: Keyring, follower: CatchUp

@@ -29,7 +29,7 @@ class Verdict:
     """The result of a verification.
 
     proven: statements that hold, in the order in which they were checked. notes: what else an auditor should know.
-    not_interpreted: by type, the number of records whose meaning was not checked. fault: the first error, None if there
+    not_interpreted: by type, the number of records whose meaning was not checked. error: the first error, None if there
     is none. checkpoint: None until its signature was verified. tenant_id: None for a full bundle.
     """
 

@@ -4,8 +4,8 @@ Promises: the first of a kind is stored within about a second (a read or an expo
 same kind within `WINDOW_S` seconds are counted and stored as one event. At most `KINDS` kinds are kept apart at a time;
 the rest are counted together. So any number of requests causes a bounded number of events. Whatever the database does
 not accept is kept and tried again.
-Survives: an orderly shutdown stores everything. A killed process loses the refusals of its last second and the counts
-of its last window, never a change and never the fact of an export.
+Survives: an orderly shutdown stores everything. A killed process loses the refused requests of its last second and the
+counts of its last window, never a change and never the fact of an export.
 """
 
 import asyncio

@@ -58,6 +58,6 @@ class BackgroundCatchUp:
         except Exception as error:  # noqa: BLE001  any error must be reported and tried again, not end the task
             if self._error is None:
                 _log.error("projection %s is stopped: %s", self._name, type(error).__name__)
-            self._error = error.detail if isinstance(error, ServiceError) else "an unexpected fault; see the log"
+            self._error = error.detail if isinstance(error, ServiceError) else "an unexpected error; see the log"
         else:
             self._error = None

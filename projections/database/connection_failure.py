@@ -3,7 +3,7 @@
 Promises: those texts are neither shown nor parsed, since they quote values and are in the server's language. The cause
 comes from the error code and the routine of the server that raised it, which libpq traces while it connects (PQtrace),
 and from the system's answers about name and port.
-Limits: libpq traces them on Linux only; elsewhere every refusal by the server is `REFUSED_BY_SERVER`.
+Limits: libpq traces them on Linux only; elsewhere every failure that the server reports is `REFUSED_BY_SERVER`.
 Standards: PostgreSQL's error codes, and the fields C and R of its message ErrorResponse.
 """
 

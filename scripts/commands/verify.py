@@ -1,6 +1,6 @@
 """`verify`: verifies that the log, tree, projections and last checkpoint of a database are consistent.
 
-Promises: read-only, except that the audit trail and the tree are first caught up with the log; the first fault is named
+Promises: read-only, except that the audit trail and the tree are first caught up with the log; the first error is named
 with its position, and the exit code is then 1.
 """
 

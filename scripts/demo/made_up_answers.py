@@ -117,7 +117,7 @@ ANSWERS: dict[str, Callable[[Received, dict[str, str], Misbehaviour | None], Ans
 
 
 def _text(request: Received, wrong: Misbehaviour | None) -> str:
-    """Return the model's text, with the caller's key in it for Fault.ECHO."""
+    """Return the model's text, with the caller's key in it for Failure.ECHO."""
     if wrong is not None and wrong.error is Failure.ECHO:
         return f"your key is {request.key} indeed"
     return f"Hello from {request.body.get('model', 'the deployment')}"

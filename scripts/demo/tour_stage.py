@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a step. fault: why its claim does not hold, None if it holds."""
+    """The outcome of a step. error: why its claim does not hold, None if it holds."""
 
     claim: str
     seconds: float

@@ -165,7 +165,7 @@ def _replay(stage: Stage) -> Table:
         require(result.difference_count == 0, f"the replayed {projection} equals the one it replaces")
         require(before == after, f"{projection} has the same fingerprint before and after")
         rows.append((projection, f"{result.rows:,}", before[:16], after[:16], "equal", f"{result.seconds:.2f} s"))
-    require(_status(stage, stage.acme, "openai") == 200, "the service reads the replayed view")
+    require(_status(stage, stage.acme, "openai") == 200, "the service reads the replayed projection")
     return Table(("view", "rows", "dropped", "replayed", "result", "time"), rows)
 
 

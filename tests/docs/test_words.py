@@ -10,8 +10,6 @@ from tests.support.places import REPOSITORY
 from tests.support.prose import PACKAGES, Prose, files, prose
 
 PAGE = "docs/contributing/words.md"
-# Words that the packages still use for another one. A word leaves the list with its last use.
-NOT_YET: frozenset[str] = frozenset({"view", "views", "fault", "faults", "refusal", "refusals"})
 # What was decided with the words of its day is left unchanged, and so is what was released.
 HISTORY = ("CHANGELOG.md", "docs/adr/")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -84,10 +82,7 @@ def test_the_documents_use_the_one_word(word: str, excepted: tuple[str, ...], do
 @pytest.mark.parametrize(("word", "excepted"), TABLE, ids=[word for word, _ in TABLE])
 def test_the_packages_use_the_one_word(word: str, excepted: tuple[str, ...], packages: list[Prose]) -> None:
     found = uses(word, excepted, packages)
-    if word in NOT_YET:
-        assert found, f"take {word!r} out of NOT_YET"
-    else:
-        assert not found, "\n".join([f"{PAGE} has another word for {word!r}", *found])
+    assert not found, "\n".join([f"{PAGE} has another word for {word!r}", *found])
 
 
 def test_exceptions_name_places_that_exist() -> None:

@@ -1,8 +1,8 @@
 """The audit trail: who did what, to which credential, from where and why, and when.
 
 Promises: pages follow the positions of the log, so they neither shift nor overlap while others write; a reader sees
-every write that was acknowledged before it asked, and every refusal of this node; no entry holds a secret. A read is
-recorded before its answer is sent, and appears in the next one.
+every write that was acknowledged before it asked, and every request that this node refused; no entry holds a secret. A
+read is recorded before its answer is sent, and appears in the next one.
 """
 
 from dataclasses import replace

@@ -82,7 +82,7 @@ def _unobserved_error(
 
 
 def _is_plain(request: Request) -> bool:
-    """Return whether the request is so simple that failing to translate it is not the client's fault."""
+    """Return whether the request is so simple that failing to translate it cannot be blamed on the client."""
     if set(request.parameters) | set(request.extras) == {"input"}:
         return True
     messages = request.parameters.get("messages")

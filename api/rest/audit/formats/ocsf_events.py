@@ -1,4 +1,4 @@
-"""OCSF events, one a line: changes as Entity Management, reads and refusals as API Activity, wrong keys as
+"""OCSF events, one a line: changes as Entity Management, reads and refused requests as API Activity, wrong keys as
 Authentication.
 
 Promises: each event fits the schema of OCSF `VERSION`; what an entry holds is in the event, in `unmapped` where OCSF
