@@ -1,7 +1,7 @@
 """Appending with the current view written in the same transaction, against the library's own append without any view.
 
 One new stream with one event for each append, by threads on a pool of connections of one process, as a service has it:
-appends that come together share a commit.
+appends that arrive together share a commit.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ def _library(dsn: str, writers: int, scale: Scale) -> Measured:
 
 
 def appends_of(log: CredentialLog) -> CombinedWrites[Event, None]:
-    """Return what appends single events to the log as a service does: those that come together share a commit."""
+    """Return what appends single events to the log as a service does: those that arrive together share a commit."""
 
     def append_all(events: Sequence[Event]) -> Sequence[None]:
         log.append(events)

@@ -1,4 +1,4 @@
-"""The least that anybody would write instead of us: an endpoint around LiteLLM, and one that passes requests on.
+"""The least that anyone would write instead of us: an endpoint around LiteLLM, and one that passes requests on.
 
 Both hold one key and know no tenants. They run under the same HTTP server, event loop and library versions as ours.
 """

@@ -42,7 +42,7 @@ _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one step took, and the peak of its process."""
+    """The duration of one step, and the peak of its process."""
 
     seconds: float
     peak_mb: float

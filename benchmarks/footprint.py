@@ -1,8 +1,8 @@
 """How long a start takes and what memory it needs, against LiteLLM's proxy; and whether use makes it grow.
 
 Ready is when the readiness check answers 200. Memory is the resident memory of the service's processes, without the
-database server: the proxy has none. It is taken at ready and, because the LLM library is loaded beside, after the first
-call too, and then after many.
+database server: the proxy has none. It is taken at ready and, because the LLM library is loaded alongside, after the
+first call too, and then after many.
 """
 
 import time

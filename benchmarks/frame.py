@@ -98,7 +98,7 @@ def throughput_ratio(ours: Rounds, theirs: Rounds) -> Spread:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a ratio has to be: at least or at most `value`."""
+    """The bound of a ratio: at least or at most `value`."""
 
     value: float
     at_most: bool = False
@@ -113,7 +113,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. result: a ratio, or why there is none. beside: the absolute figures of the same run."""
+    """One line of the table. result: a ratio, or why there is none. alongside: the absolute figures of the same run."""
 
     what: str
     result: Spread | str

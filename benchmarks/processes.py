@@ -1,7 +1,7 @@
 """Servers as processes: started, waited for until they answer, measured, stopped.
 
 Promises: what was started is stopped and waited for, whatever happens; it listens on loopback only; what it printed is
-in a file beside its data and its end is shown when it does not start.
+in a file alongside its data and its end is shown when it does not start.
 """
 
 import http.client
@@ -36,7 +36,7 @@ class Running:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that no one listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

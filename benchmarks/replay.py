@@ -56,7 +56,7 @@ _RAW = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one step took. `peak_mb`: of the process and its helpers together, at most."""
+    """The duration of one step. `peak_mb`: of the process and its helpers together, at most."""
 
     seconds: float
     peak_mb: float

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as Markdown for `results.md`.
+"""The measurements, as a table for people and as Markdown for `results.md`.
 
 A section of `results.md` is known by the first word of its heading; writing it again replaces it and nothing else.
 """
@@ -27,7 +27,7 @@ def show(section: Section) -> None:
 
 
 def markdown(section: Section) -> str:
-    """Return a section as it stands in `results.md`."""
+    """Return a section as it appears in `results.md`."""
     lines = [f"## {section.title}", "", setting(), "", "| what | result | goal | held |", "|---|---|---|---|"]
     lines += [f"| {row.what} | {row.result} | {row.goal or ''} | {_held(row)} |" for row in section.rows]
     beside = dict.fromkeys(row.beside for row in section.rows if row.beside)

@@ -8,7 +8,7 @@ In one run, in turn, on an embedded PostgreSQL with fsync on:
     one-call loop   the same rows through the append of the log, one call for each batch: the stricter of the two
     plain Fernet    decrypts and encrypts as many keys, in memory
     rotation        as the command line does it: reads, opens, seals, encodes, writes and notes its progress
-and beside a rotation, as a service and as the command line do it: how long other tenants' writes wait, and the p99 of
+and during a rotation, as a service and as the command line do it: how long other tenants' writes wait, and the p99 of
 resolutions with and without it.
 """
 
@@ -137,7 +137,7 @@ def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Sea
 
 
 def _felt(dsn: str, count: int, run: _Run) -> dict[str, float]:
-    """Return what other writers and resolutions feel, in milliseconds: without a rotation and beside it."""
+    """Return what other writers and resolutions feel, in milliseconds: without a rotation and alongside it."""
     old, new = generate_encryption_key(), generate_encryption_key()
     migrate(dsn)
     pool = open_pool(dsn)
@@ -158,11 +158,11 @@ def _felt(dsn: str, count: int, run: _Run) -> dict[str, float]:
         "rate": count / taken,
         "write p50 alone": _quantile(alone_write, 50),
         "write max alone": max(alone_write),
-        "write p50 beside": _quantile(beside_write, 50),
-        "write p99 beside": _quantile(beside_write, 99),
-        "write max beside": max(beside_write),
+        "write p50 alongside": _quantile(beside_write, 50),
+        "write p99 alongside": _quantile(beside_write, 99),
+        "write max alongside": max(beside_write),
         "read p99 alone": _quantile(alone_read, 99),
-        "read p99 beside": _quantile(beside_read, 99),
+        "read p99 alongside": _quantile(beside_read, 99),
     }
 
 
@@ -250,14 +250,14 @@ def _print_speed(count: int, rounds: Sequence[dict[str, float]]) -> None:
 
 
 def _print_felt(name: str, felt: dict[str, float]) -> None:
-    table = Table("what others feel", "result", "goal", title=f"beside a rotation {name}: {felt['rate']:.0f}/s")
+    table = Table("what others feel", "result", "goal", title=f"during a rotation {name}: {felt['rate']:.0f}/s")
     table.add_row("writes alone: p50, longest, ms", _numbers(felt, "write p50 alone", "write max alone"), "")
-    beside = _numbers(felt, "write p50 beside", "write p99 beside", "write max beside")
-    table.add_row("writes beside: p50, p99, longest, ms", beside, "about 12 more than alone")
-    ratio = felt["read p99 beside"] / felt["read p99 alone"]
-    p99s = _numbers(felt, "read p99 alone", "read p99 beside")
-    table.add_row("resolutions: p99 alone, beside, ms", p99s, "")
-    table.add_row("resolutions: p99 beside / alone", f"{ratio:.2f}", "2.0")
+    beside = _numbers(felt, "write p50 alongside", "write p99 alongside", "write max alongside")
+    table.add_row("writes alongside: p50, p99, longest, ms", beside, "about 12 more than alone")
+    ratio = felt["read p99 alongside"] / felt["read p99 alone"]
+    p99s = _numbers(felt, "read p99 alone", "read p99 alongside")
+    table.add_row("resolutions: p99 alone, alongside, ms", p99s, "")
+    table.add_row("resolutions: p99 alongside / alone", f"{ratio:.2f}", "2.0")
     Console().print(table)
 
 

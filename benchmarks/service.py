@@ -82,7 +82,7 @@ def warm(running: Running, call: Call) -> None:
 
 
 def settle(running: Running, processes: int = 1) -> None:
-    """Wait until the LLM library, which is loaded beside, takes no more time from others. No provider is needed."""
+    """Wait until the LLM library, which is loaded alongside, takes no more time from others. No provider is needed."""
     for _ in range(1 if processes == 1 else 4 * processes):  # each connection goes to one of them, at random
         with suppress(UnusableError):
             warm(running, completion(OURS, streaming=False))

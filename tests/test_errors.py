@@ -35,5 +35,5 @@ def test_every_exception_class_ends_in_error() -> None:
 
 def test_there_are_no_more_exception_classes_than_things_a_caller_can_do() -> None:
     found = exception_classes()
-    assert "CredentialNotFoundError" in found, "a class of a class of ours is found, too"
+    assert "CredentialNotFoundError" in found, "a class of a class of the product is found, too"
     assert len(found) <= AT_MOST

@@ -37,7 +37,7 @@ def test_a_package_carries_its_types_and_says_what_it_is(package):
 
 
 def test_the_domain_loads_nothing_but_the_standard_library():
-    # Without site-packages (-S) an import of anything else fails; the rest of ours would show in what was loaded.
+    # Without site-packages (-S) an import of anything else fails; our other packages would show in what was loaded.
     code = (
         "import importlib, pathlib, sys; sys.path.insert(0, '.');"
         "[importlib.import_module('domain.' + file.stem) for file in pathlib.Path('domain').glob('[!_]*.py')];"

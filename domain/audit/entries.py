@@ -20,7 +20,7 @@ from domain.event_definition import Subject
 
 
 class Action(StrEnum):
-    """What was done: to a credential, to the encryption keys, to the whole log, or with the audit itself."""
+    """The action of an entry: on a credential, on the encryption keys, on the whole log, or on the audit itself."""
 
     _ignore_ = "name"
     for name in BY_ACTION:

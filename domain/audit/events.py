@@ -15,7 +15,7 @@ from domain.event_definition import API_ACTIVITY, READ, ActionDefinition, EventD
 
 
 class Outcome(StrEnum):
-    """How what is told of ended. denied: the caller may not. failed: it was allowed and did not succeed."""
+    """The outcome of an action. denied: the caller may not. failed: it was allowed and did not succeed."""
 
     SUCCESS = "success"
     DENIED = "denied"

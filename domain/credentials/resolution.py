@@ -23,7 +23,7 @@ from domain.errors import NoCredentialError
 
 
 class Source(StrEnum):
-    """Whose key serves a call."""
+    """The owner of the key that serves a call."""
 
     TENANT = "tenant"
     GLOBAL = "global"

@@ -105,7 +105,7 @@ def projection_replayed(
 
 
 class ReplayState(StrEnum):
-    """Where a replay is. Interrupted: the process that ran it is gone; the live projection is unchanged."""
+    """The state of a replay. Interrupted: the process that ran it is gone; the live projection is unchanged."""
 
     RUNNING = "running"
     COMPLETED = "completed"

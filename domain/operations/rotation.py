@@ -15,7 +15,7 @@ from domain.operations.encryption_keys import RotationCounts
 
 
 class KeyState(StrEnum):
-    """What an encryption key is to the service that is asked."""
+    """The role of an encryption key in the service that answers."""
 
     PRIMARY = "primary"
     PREVIOUS = "previous"
@@ -42,7 +42,7 @@ class KeyStatus:
 
 
 class RotationState(StrEnum):
-    """Where a rotation is. Interrupted: whoever ran it stopped telling; start another and it goes on."""
+    """The state of a rotation. Interrupted: the process that ran it is gone; start another to continue."""
 
     RUNNING = "running"
     COMPLETED = "completed"

@@ -86,7 +86,7 @@ def _account_for(cluster: Path) -> Account | None:
         owner = cluster.stat()
         if owner.st_uid == 0:
             raise StoreUnavailableError(
-                f"{cluster} belongs to root, which PostgreSQL refuses: chown -R nobody: '{cluster}'"
+                f"{cluster} belongs to root, which PostgreSQL refuses: `chown -R nobody: '{cluster}'`"
             )
         return Account(owner.st_uid, owner.st_gid)
     try:

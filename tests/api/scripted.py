@@ -41,7 +41,7 @@ class Chunks:
 
 @dataclass
 class ScriptedModels:
-    """A catalogue of two models whose answers a test sets. `calls`: tenant, model and params as they came."""
+    """A catalogue of two models whose answers a test sets. `calls`: tenant, model and params unchanged."""
 
     outcome: Callable[[], Answer | AnswerStream] = lambda: Answer(TENANT_RECEIPT, CHAT_ANSWER)
     route: Callable[[], Route] = lambda: Route(

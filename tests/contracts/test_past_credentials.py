@@ -1,4 +1,4 @@
-"""What was in effect at a time."""
+"""The credentials in effect at a time."""
 
 from datetime import timedelta
 

@@ -355,7 +355,7 @@ def test_tests_that_the_table_of_requirements_names_exist() -> None:
 def test_every_problem_is_documented() -> None:
     document = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
     _, table = document.split("\n## Errors\n", 1)
-    inner = {"internal-error", "client-left"}  # faults of ours, and what nobody reads
+    inner = {"internal-error", "client-left"}  # our own errors, and texts that no one reads
     for code in set(SERVICE_ROWS) | set(HTTP_ROWS) - inner:
         assert f"`{code}`" in table, code
 

@@ -49,7 +49,7 @@ class Trail:
 
 @pytest.fixture(scope="module")
 def trail(postgres_server: TemplatedServer) -> Trail:
-    """What a PUT with the key leaves."""
+    """The modules that a PUT with the key passes through."""
     found = Trail()
     headers = {"X-Request-ID": "request-1", "X-Audit-Reason": "a test", "Idempotency-Key": "once"}
     with (

@@ -33,7 +33,7 @@ def test_a_plain_name_is_said_back_with_what_was_meant(name, meant):
     [
         pytest.param("sk-abcdefgh", id="a prefix"),
         pytest.param("SK_LIVE_ABCDEFGH", id="a prefix in capitals"),
-        pytest.param("klk_abcdefghijk", id="a prefix of ours"),
+        pytest.param("klk_abcdefghijk", id="one of our prefixes"),
         pytest.param("AIzaSyAbCdEf", id="a prefix without a hyphen"),
         pytest.param("a0123456789b0123456789", id="long, with digits"),
         pytest.param("aB3dE6gH9jK2", id="digits and both letter cases"),

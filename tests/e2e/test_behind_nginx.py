@@ -1,4 +1,4 @@
-"""The service behind the nginx of `docs/operations.md`: addresses, streams in both directions, paths as they came."""
+"""The service behind the nginx of `docs/operations.md`: addresses, streams in both directions, paths unchanged."""
 
 import asyncio
 import re

@@ -98,7 +98,7 @@ def test_every_call_is_answered_by_the_right_key(
         given = environment(
             DATABASE_URL=pooler.url,
             DATA_DIR=str(tmp_path / "data"),
-            LOG_LEVEL="error",  # nobody reads the lines while it runs
+            LOG_LEVEL="error",  # no one reads the lines while it runs
             OPENAI_API_BASE=provider.url,
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
         )

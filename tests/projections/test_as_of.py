@@ -1,4 +1,4 @@
-"""What was in effect at a time, whatever somebody did to the views."""
+"""The credentials in effect at a time, also after tampering with the projections."""
 
 from collections.abc import Sequence
 from dataclasses import replace

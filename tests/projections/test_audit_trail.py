@@ -1,4 +1,4 @@
-"""Who did what when, in the order of the log."""
+"""The audit trail: who did what and when, in the order of the log."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple

@@ -1,4 +1,4 @@
-"""What an administrator sees of a tenant's credentials, also when somebody has been at the tables."""
+"""A tenant's credentials as an administrator sees them, also after tampering with the tables."""
 
 import pytest
 

@@ -39,7 +39,7 @@ DAMAGE = {
     "row of another version": f"UPDATE current_credentials SET version = version + 7 {HERE}",
     "row with another endpoint": f"UPDATE current_credentials SET endpoint = 'https://x' {HERE}",
 }
-STEPS = ("set", "set", "delete", "sealed anew", "used", "refused", "taken", *DAMAGE)
+STEPS = ("set", "set", "delete", "re-encrypted", "used", "refused", "taken", *DAMAGE)
 HISTORY = st.lists(
     st.tuples(st.sampled_from(TENANTS), st.sampled_from(PROVIDERS), st.sampled_from(STEPS)), min_size=1, max_size=25
 )
@@ -64,7 +64,7 @@ class Ledger:
             self.store.set(tenant, provider, f"{KEY}-{next(self.keys)}")
         elif step == "delete":
             self.store.delete(tenant, provider)
-        elif step == "sealed anew":
+        elif step == "re-encrypted":
             self.seal_anew(tenant, provider)
         elif step in DAMAGE:
             with self.store.superuser() as database:
@@ -120,7 +120,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 def test_pages_joined_say_what_the_lists_of_the_tenants_say_whatever_their_size(
     ledger: Ledger, history: list[tuple[str, str, str]], size: int, chunk: int, looked_at: int
 ) -> None:
-    """Histories of one example go on from those before."""
+    """Histories of one example continue from those before."""
     for step in history:
         with suppress(ServiceError):  # nothing there to delete, or damaged: also a history
             ledger.step(*step)
@@ -164,7 +164,7 @@ def test_a_damaged_credential_is_found_as_unreadable(ledger: Ledger, damage: str
 def test_a_search_by_encryption_key_finds_what_it_opens_and_not_what_is_deleted(ledger: Ledger) -> None:
     for provider in PROVIDERS:
         ledger.step(TENANT, provider, "set")
-    ledger.step(TENANT, "openai", "sealed anew")
+    ledger.step(TENANT, "openai", "re-encrypted")
     ledger.step(TENANT, "vllm", "delete")
     found = {
         ring.keyring.primary_id: [
@@ -193,8 +193,8 @@ class TestUntested:
         ledger.step(TENANT, "openai", "set")
         ledger.step(TENANT, "openai", "taken")
         used = ledger.now
-        ledger.step(TENANT, "openai", "sealed anew")
-        ledger.step(TENANT, "openai", "sealed anew")
+        ledger.step(TENANT, "openai", "re-encrypted")
+        ledger.step(TENANT, "openai", "re-encrypted")
         assert (ledger.status().state, ledger.status().last_used_at) == (CredentialState.IN_ORDER, used)
 
     def test_another_key_is_untested_although_a_call_with_the_one_before_ends_late(self, ledger: Ledger) -> None:
@@ -258,7 +258,7 @@ class TestTenants:
     def test_the_last_change_is_not_moved_by_sealing_anew(self, ledger: Ledger) -> None:
         ledger.step(TENANT, "openai", "set")
         (before,) = ledger.fleet.tenants(None, 10)
-        ledger.step(TENANT, "openai", "sealed anew")
+        ledger.step(TENANT, "openai", "re-encrypted")
         assert ledger.fleet.tenants(None, 10) == [before]
 
     def test_a_tenant_that_a_provider_only_refused_is_not_one(self, ledger: Ledger) -> None:

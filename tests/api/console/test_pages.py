@@ -12,7 +12,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
 class Page(HTMLParser):
-    """What a page loads, where it leads, what it holds."""
+    """The references and links of a page, and its text."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Who is let in, and to what."""
+"""Authentication and roles: which key opens which route."""
 
 from hashlib import sha256
 
@@ -67,10 +67,12 @@ def test_a_body_that_never_comes_does_not_delay_a_401(switched_off):
         pytest.param([("Authorization", f"Bearer {SUPER_KEY}")], 200, id="Bearer"),
         pytest.param([("Authorization", f"bearer  {SUPER_KEY} ")], 200, id="bearer in small letters with blanks"),
         pytest.param([("X-API-Key", SUPER_KEY), ("Authorization", f"Bearer {SUPER_KEY}")], 200, id="both the same"),
-        pytest.param([("X-API-Key", SUPER_KEY), ("Authorization", "Basic YTpi")], 200, id="a proxy's Basic beside it"),
+        pytest.param(
+            [("X-API-Key", SUPER_KEY), ("Authorization", "Basic YTpi")], 200, id="a proxy's Basic alongside it"
+        ),
         pytest.param([("X-API-Key", SUPER_KEY), ("Authorization", "Bearer other")], 401, id="both, different"),
         pytest.param([("X-API-Key", SUPER_KEY), ("X-API-Key", "other")], 401, id="twice, different"),
-        pytest.param([("X-API-Key", SUPER_KEY), ("Authorization", "Bearer ")], 401, id="an empty one beside it"),
+        pytest.param([("X-API-Key", SUPER_KEY), ("Authorization", "Bearer ")], 401, id="an empty one alongside it"),
         pytest.param([("X-API-Key", "")], 401, id="empty"),
         pytest.param([("Authorization", SUPER_KEY)], 401, id="no scheme"),
         pytest.param([("X-API-Key", b"\xff\xfe\xc3\xa4")], 401, id="bytes outside ASCII"),

@@ -206,7 +206,7 @@ def test_an_error_holds_nothing_of_its_write() -> None:
 
     gc.disable()
     try:
-        first, _ = ask(), ask()  # with the second one the thread has let go of the first
+        first, _ = ask(), ask()  # with the second one the thread has dropped the first
         assert first() is None
     finally:
         gc.enable()

@@ -15,7 +15,7 @@ _MOVING = {"/metrics", "/api/v1/audit/entries", "/api/v1/audit/proof/inclusion"}
 
 
 def read_routes():
-    """Every route of ours with GET; a provider's own API gets HEAD as it is."""
+    """Every route of the service with GET; a provider's own API gets HEAD as it is."""
     paths = Harness().app.openapi()["paths"]
     return sorted(path for path, item in paths.items() if "get" in item and path != NATIVE)
 

@@ -44,11 +44,11 @@ BODIES = [
     pytest.param(_json({"apikey": CANARY}), JSON, id="under a wrong name"),
     pytest.param(_json({CANARY: 1}), JSON, id="as a name"),
     pytest.param(
-        _json({"api_key": "sk-0123456789", CANARY: {CANARY: [CANARY]}}), JSON, id="as a name beside a good key"
+        _json({"api_key": "sk-0123456789", CANARY: {CANARY: [CANARY]}}), JSON, id="as a name alongside a good key"
     ),
     pytest.param(_json({"api_key": [CANARY]}), JSON, id="in a list"),
     pytest.param(_json({"api_key": {"value": CANARY}}), JSON, id="in an object"),
-    pytest.param(_json({"api_key": CANARY, "endpoint": 5}), JSON, id="beside a field of a wrong type"),
+    pytest.param(_json({"api_key": CANARY, "endpoint": 5}), JSON, id="alongside a field of a wrong type"),
     pytest.param(_json({"api_key": CANARY, "endpoint": f"https://{CANARY}@x.example.com"}), JSON, id="in the endpoint"),
     pytest.param(
         _json({"api_key": CANARY, "api_version": CANARY, "deployment_name": CANARY}), JSON, id="in all fields"
@@ -60,8 +60,8 @@ BODIES = [
     pytest.param(_json([CANARY]), JSON, id="as a bare list"),
     pytest.param(f'{{"api_key": "{CANARY}"'.encode(), JSON, id="in broken JSON"),
     pytest.param(f'{{"api_key": "{CANARY}", "api_key": "{CANARY}"}}'.encode(), JSON, id="twice under one name"),
-    pytest.param(f'{{"api_key": "{CANARY}", "n": NaN}}'.encode(), JSON, id="beside NaN"),
-    pytest.param(f'{{"api_key": "{CANARY}", "n": 1e400}}'.encode(), JSON, id="beside a huge number"),
+    pytest.param(f'{{"api_key": "{CANARY}", "n": NaN}}'.encode(), JSON, id="alongside NaN"),
+    pytest.param(f'{{"api_key": "{CANARY}", "n": 1e400}}'.encode(), JSON, id="alongside a huge number"),
     pytest.param(f'{{"api_key": "{CANARY}\\ud800"}}'.encode(), JSON, id="with half a surrogate pair"),
     pytest.param(b"\xef\xbb\xbf" + _json({"api_key": CANARY}), JSON, id="after a byte order mark"),
     pytest.param(_json({"api_key": CANARY}).decode().encode("utf-16"), JSON, id="in UTF-16"),

@@ -95,7 +95,7 @@ def counted_again(first: Counted) -> int:
 
 
 class TestSignature:
-    """What a signature may declare, on an application of its own."""
+    """Everything that a signature may declare, on an application of its own."""
 
     router = APIRouter(route_class=Operation)
 

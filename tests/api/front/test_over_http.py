@@ -1,4 +1,4 @@
-"""What only a real server and real sockets show: bodies that never come, and connections that end early."""
+"""Cases that need a real server and real sockets: bodies that never come, and connections that end early."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Whose address is recorded for a request that came through proxies, and for one that only says so."""
+"""The client address recorded for a request that came through proxies, and for one that only says so."""
 
 import ipaddress
 
@@ -37,7 +37,7 @@ def headers(name, *values):
         pytest.param(["2001:db8::1"], "2001:db8::1", id="bare IPv6"),
         pytest.param([f"2001:db8::1,{INNER}, 2001:db8:ffff::2"], "2001:db8::1", id="through IPv4 and IPv6"),
         pytest.param([f"::ffff:{CLIENT}"], CLIENT, id="IPv4 in IPv6 clothing"),
-        pytest.param([f"{INNER}, 10.0.0.3"], INNER, id="nobody but proxies"),
+        pytest.param([f"{INNER}, 10.0.0.3"], INNER, id="no one but proxies"),
         pytest.param([f"{CLIENT}, unknown"], PROXY, id="a proxy that does not tell"),
         pytest.param([f"{CLIENT}, unknown, {INNER}"], INNER, id="an inner proxy that does not tell"),
         pytest.param([f"{CLIENT}, _hidden"], PROXY, id="an obfuscated name"),
@@ -88,8 +88,8 @@ def test_the_header_of_the_standard_is_read_from_the_right(values, expected):
 @pytest.mark.parametrize(
     ("proxies", "peer", "sent", "expected"),
     [
-        pytest.param(TrustedProxies(), PROXY, "x-forwarded-for", PROXY, id="nobody is trusted"),
-        pytest.param(CUSTOMARY, "198.51.100.7", "x-forwarded-for", "198.51.100.7", id="the peer is no proxy"),
+        pytest.param(TrustedProxies(), PROXY, "x-forwarded-for", PROXY, id="no one is trusted"),
+        pytest.param(CUSTOMARY, "198.51.100.7", "x-forwarded-for", "198.51.100.7", id="the peer is not a proxy"),
         pytest.param(CUSTOMARY, "testclient", "x-forwarded-for", "testclient", id="the peer has no address"),
         pytest.param(CUSTOMARY, None, "x-forwarded-for", None, id="the peer is not known"),
         pytest.param(CUSTOMARY, PROXY, "forwarded", PROXY, id="the header that the proxies do not write"),
@@ -123,7 +123,7 @@ FORGED = st.lists(
 
 @st.composite
 def journeys(draw):
-    """What a client sends, its address, the proxies it passes and whether each adds a line or continues the last."""
+    """Headers from a client, its address, the proxies it passes, whether each adds a line or continues the last."""
     hops = draw(st.lists(st.sampled_from(TRUSTED).flatmap(within), min_size=1, max_size=4))
     return draw(FORGED), draw(untrusted()), hops, draw(st.lists(st.booleans(), min_size=4, max_size=4))
 

@@ -51,7 +51,7 @@ def test_what_is_found_is_what_the_lists_of_the_tenants_say_and_whose_it_is(fill
         pytest.param({"state": "in-order"}, [IN_ORDER], id="in order"),
         pytest.param({"state": "unreadable"}, [], id="unreadable"),
         pytest.param({"provider": "openai"}, [IN_ORDER, REJECTED], id="a provider"),
-        pytest.param({"provider": "one-of-tomorrow"}, [], id="a provider that nobody has"),
+        pytest.param({"provider": "one-of-tomorrow"}, [], id="a provider that no one has"),
         pytest.param({"tenant_id": TENANT}, [UNTESTED, REJECTED], id="a tenant"),
         pytest.param({"key_id": "k0123456789"}, [IN_ORDER, UNTESTED, REJECTED], id="the encryption key"),
         pytest.param({"key_id": "k9999999999"}, [], id="another encryption key"),
@@ -123,8 +123,8 @@ def test_pages_of_tenants_follow_each_other(filled):
 @pytest.mark.parametrize(
     ("path", "query", "field"),
     [
-        pytest.param(FLEET, {"state": "fine"}, "state", id="a state that is none"),
-        pytest.param(FLEET, {"provider": "Open AI"}, "provider", id="a provider that is no name"),
+        pytest.param(FLEET, {"state": "fine"}, "state", id="a state that is not one"),
+        pytest.param(FLEET, {"provider": "Open AI"}, "provider", id="a provider that is not a name"),
         pytest.param(FLEET, {"key_id": "k 1"}, "key_id", id="a key id with a blank"),
         pytest.param(FLEET, {"set_before": "2026-01-31"}, "set_before", id="a day"),
         pytest.param(FLEET, {"used_before": "2026-01-31T12:00:00"}, "used_before", id="a time without an offset"),

@@ -56,7 +56,7 @@ def test_a_reason_with_the_key_that_is_set_is_refused_and_not_recorded(harness, 
 
 
 REFUSED_OTHERWISE = [
-    pytest.param({"api_key": OPAQUE, "endpoint": "ftp://x"}, {}, id="an endpoint that is none"),
+    pytest.param({"api_key": OPAQUE, "endpoint": "ftp://x"}, {}, id="an endpoint that is not one"),
     pytest.param({"apikey": OPAQUE}, {}, id="the key in an unknown field"),
     pytest.param({"api_key": [OPAQUE]}, {}, id="the key in a list"),
     pytest.param({"api_key": "sk-0123456789"}, {"If-Match": '"v7"'}, id="a precondition that does not hold"),
@@ -140,8 +140,8 @@ def test_an_idempotency_key_that_is_the_key_of_the_body_is_refused(harness):
 REQUEST_IDS = [
     pytest.param(SHAPED, {}, id="the shape of a key"),
     pytest.param(SUPER_KEY, {}, id="the caller's own key"),
-    pytest.param("a-key-of-nobody", {"X-API-Key": "a-key-of-nobody"}, id="a key that lets nobody in"),
-    pytest.param("a-key-of-nobody", {"Authorization": "Bearer a-key-of-nobody"}, id="a token that lets nobody in"),
+    pytest.param("a-key-of-nobody", {"X-API-Key": "a-key-of-nobody"}, id="a key that lets no one in"),
+    pytest.param("a-key-of-nobody", {"Authorization": "Bearer a-key-of-no one"}, id="a token that lets no one in"),
     pytest.param(OPAQUE, {}, id="the key of the body"),
 ]
 

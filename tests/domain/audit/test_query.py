@@ -45,14 +45,14 @@ def test_a_filter_is_read(text: str, wanted: AuditFilter) -> None:
 
 
 REFUSED = [
-    pytest.param("tenant:acme", "tenant", id="a tenant that is no UUID"),
+    pytest.param("tenant:acme", "tenant", id="a tenant that is not a UUID"),
     pytest.param("provider:Acme/1", "provider", id="no name of a provider"),
-    pytest.param("action:burned", "action", id="an action nobody knows"),
+    pytest.param("action:burned", "action", id="an action no one knows"),
     pytest.param("since:yesterday", "since", id="a time in words"),
     pytest.param("since:99999d", None, id="very long ago is a time"),
     pytest.param("since:2026-02-30", "since", id="a day that is not"),
     pytest.param("actor:anna actor:bert", "actor", id="a member twice"),
-    pytest.param("colour:red", "query", id="a name nobody knows"),
+    pytest.param("colour:red", "query", id="a name no one knows"),
     pytest.param("actor:", "query", id="a name without a value"),
     pytest.param('text:"open', "query", id="a quotation that does not end"),
     pytest.param("a\x00b", "query", id="a control character"),

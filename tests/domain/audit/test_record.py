@@ -98,7 +98,7 @@ def test_the_leaf_that_the_refused_ones_differ_from_is_read():
         pytest.param(canonical(changed(position=0)), "position", id="position 0"),
         pytest.param(canonical(changed(version=True)), "version", id="a version that is a truth value"),
         pytest.param(canonical(changed(version=1.0)), "version", id="a version with a fraction"),
-        pytest.param(canonical(changed(details=[])), "details", id="details that are no object"),
+        pytest.param(canonical(changed(details=[])), "details", id="details that are not an object"),
         pytest.param(canonical(changed(outcome="maybe")), "outcome", id="an outcome that there is not"),
         pytest.param(canonical(changed(event="sha256:00")), "event", id="a short digest"),
         pytest.param(canonical(changed(event="sha256:" + "A" * 64)), "event", id="capital digits"),

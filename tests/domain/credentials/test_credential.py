@@ -1,4 +1,4 @@
-"""What commands do to a credential."""
+"""The effect of commands on a credential."""
 
 from dataclasses import replace
 
@@ -131,4 +131,4 @@ def test_the_last_event_alone_is_the_credential(key: str, config: CredentialConf
     state = evolve(event)
     assert state.sealed is not None
     assert ClearSealer().open(state.sealed, state.context).reveal() == key
-    assert state == evolve(replace(event, actor="somebody else"))
+    assert state == evolve(replace(event, actor="someone else"))

@@ -1,4 +1,4 @@
-"""What a text must not be stored with: keys of well-known shapes and given secrets, and nothing that looks alike."""
+"""Keys that no stored text may contain: keys of well-known shapes and given secrets, and nothing that looks alike."""
 
 import base64
 import json

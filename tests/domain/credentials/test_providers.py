@@ -1,4 +1,4 @@
-"""What a credential must hold for each provider."""
+"""The fields that a credential needs for each provider."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The gate of the log: no text of a new event holds a key, whatever kind of event it is and whoever made it."""
+"""The gate of the log: no text of a new event holds a key, whatever its type and its author."""
 
 from dataclasses import fields, replace
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Whose key serves a call: the whole truth table, and that damage is never taken for absence."""
+"""The resolution of a call's key: the whole truth table; damage is never taken for absence."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ TABLE = {
     "the tenant never had one": Case(NEVER, GLOBAL_KEY),
     "the tenant's was deleted": Case(Stored(GONE, HEAD_DELETED), GLOBAL_KEY),
     "the tenant has none and fallback is denied": Case(NEVER, NoCredentialError, fallback=False),
-    "nobody has one": Case(NEVER, NoCredentialError, has_global=False),
+    "no one has one": Case(NEVER, NoCredentialError, has_global=False),
     "the row is missing": Case(Stored(None, HEAD_SET), INTEGRITY),
     "the row of a deleted one is missing": Case(Stored(None, HEAD_DELETED), INTEGRITY),
     "the row has no events": Case(Stored(LIVE, None), INTEGRITY),
@@ -51,7 +51,7 @@ TABLE = {
     "a live row of a deleted one": Case(Stored(replace(LIVE, version=4), HEAD_DELETED), INTEGRITY),
     "a row marked deleted of a live one": Case(Stored(replace(GONE, version=3), HEAD_SET), INTEGRITY),
     "the feature is off": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, enabled=False),
-    "the feature is off and nobody has one": Case(NEVER, NoCredentialError, enabled=False, has_global=False),
+    "the feature is off and no one has one": Case(NEVER, NoCredentialError, enabled=False, has_global=False),
     "the feature is off and fallback is denied": Case(NEVER, GLOBAL_KEY, enabled=False, fallback=False),
     "a legacy model": Case(Stored(LIVE, HEAD_SET), GLOBAL_KEY, tenant_capable=False),
     "a legacy model without a global key": Case(NEVER, NoCredentialError, tenant_capable=False, has_global=False),

@@ -1,4 +1,4 @@
-"""Where a tenant's endpoint may lead."""
+"""The addresses that a tenant's endpoint may have."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -56,7 +56,7 @@ REFUSED = [
     pytest.param("https://api.example.com/v 1", id="a space"),
     pytest.param("https://api.example.com/\r\nX: 1", id="a line break"),
     pytest.param("https://api.example.com:0", id="port 0"),
-    pytest.param("https://api.example.com:99999", id="a port that is none"),
+    pytest.param("https://api.example.com:99999", id="a port that is not one"),
     pytest.param("https://api.example.com:", id="a colon without a port"),
     pytest.param("https://api.example.com:x", id="a port in letters"),
     pytest.param("https://localhost", id="localhost"),
@@ -74,7 +74,7 @@ REFUSED = [
     pytest.param("http://ml.example", id="the domain above a listed suffix"),
     pytest.param("http://xml.example", id="a name that only ends like a listed suffix"),
     pytest.param("http://gpu.dev.example:8001", id="another port below a listed suffix"),
-    pytest.param("https://172.21.0.1", id="an address beside a listed range"),
+    pytest.param("https://172.21.0.1", id="an address alongside a listed range"),
     pytest.param("https://[::172.20.1.1]", id="a listed range in the deprecated compatible form"),
     pytest.param("https://localhost:8001", id="another port of localhost"),
     pytest.param("https://127.0.0.1", id="loopback"),

@@ -142,7 +142,7 @@ def test_the_note_that_the_refused_ones_differ_from_is_read():
         pytest.param(GOOD.replace("AAAAAXg=", "AAAAAXh=").encode(), id="base64 with bits behind the end"),
         pytest.param(GOOD.replace("AAAAAXg=", "AAAA_Xg=").encode(), id="the other base64"),
         pytest.param(GOOD.replace("AAAAAXg=", "AAAAAQ==").encode(), id="a key id and no signature"),
-        pytest.param(GOOD.encode() + b"- more\n", id="a line that is no signature"),
+        pytest.param(GOOD.encode() + b"- more\n", id="a line that is not a signature"),
         pytest.param(b"x" * MAX_NOTE_SIZE + GOOD.encode(), id="too long"),
         pytest.param(("text\n\n" + "— ada AAAAAXg=\n" * 101).encode(), id="too many signatures"),
     ],
@@ -217,8 +217,8 @@ def test_signing_again_replaces_the_signature_of_the_same_key_and_keeps_others()
 @pytest.mark.parametrize(
     ("trusted", "message"),
     [
-        pytest.param([], "no trusted key", id="nobody is trusted"),
-        pytest.param([Repeating("eve")], "no trusted key", id="somebody else is trusted"),
+        pytest.param([], "no trusted key", id="no one is trusted"),
+        pytest.param([Repeating("eve")], "no trusted key", id="someone else is trusted"),
         pytest.param([Repeating("ada", b"\x00\x00\x00\x02")], "no trusted key", id="another key of the same name"),
     ],
 )

@@ -50,7 +50,7 @@ FAILURES: list[object] = [
     pytest.param(lambda s: s.url("empty", "guest"), Failure.ROLE_UNKNOWN, id="no such role"),
     pytest.param(lambda s: s.url("closed"), Failure.ADDRESS_REFUSED, id="refused by pg_hba.conf"),
     pytest.param(lambda s: s.url("sealed", query="?sslmode=disable"), Failure.TLS_REQUIRED, id="TLS required"),
-    pytest.param(lambda s: s.url(query="?sslmode=verify-full"), Failure.TLS_FAILED, id="a certificate of nobody"),
+    pytest.param(lambda s: s.url(query="?sslmode=verify-full"), Failure.TLS_FAILED, id="a certificate of no one"),
     pytest.param(lambda s: s.url("empty", "busy", "p"), Failure.TOO_MANY_CONNECTIONS, id="too many connections"),
     pytest.param(lambda s: s.url("private", "plain", "p"), Failure.RIGHT_TO_CONNECT, id="no right to connect"),
     pytest.param(lambda s: s.url("resting"), Failure.READ_ONLY, id="takes no writes"),

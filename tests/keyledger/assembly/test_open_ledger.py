@@ -1,4 +1,4 @@
-"""What each purpose asks of the database, and what it finds or makes there."""
+"""Each purpose: its demands on the database, and the tables it finds or creates."""
 
 from contextlib import suppress
 from pathlib import Path

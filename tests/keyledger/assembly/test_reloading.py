@@ -95,7 +95,7 @@ def test_global_keys_and_base_urls_are_those_of_the_next_call(one: Running) -> N
 def test_the_catalogue_is_read_again_from_the_same_file(one: Running) -> None:
     assert one.models() == ["first"]
     (one.folder / "models.yml").write_text(TWO_MODELS)
-    assert one.models() == ["first"], "nothing is read before somebody asks for it"
+    assert one.models() == ["first"], "nothing is read before someone asks for it"
     assert one.reload().json()["changed"] == ["AI_MODELS_FILE"]
     assert one.models() == ["first", "second"]
 
@@ -174,7 +174,7 @@ def test_a_previous_encryption_key_opens_at_once(one: Running, database_url: str
     one.reload(ENCRYPTION_KEY_PREVIOUS=OTHER_ENCRYPTION_KEY.reveal())
     assert one.client.http.get(listed).json()["credentials"][0]["state"] != "unreadable"
     with open_store(database_url) as store:
-        assert [node.key_ids for node in live_nodes(store.pool)] == [BOTH.key_ids], "other nodes are told"
+        assert [node.key_ids for node in live_nodes(store.pool)] == [BOTH.key_ids], "other nodes learn of it"
 
 
 def test_what_only_a_restart_changes_is_named_by_each_reload_until_it_is_taken_back(one: Running) -> None:

@@ -55,7 +55,7 @@ class Deployment:
         return found
 
     def wrong(self) -> list[tuple[str, State, str]]:
-        """What is not in order: subject, state and sentence."""
+        """The findings that are not in order: subject, state and sentence."""
         return [(one.subject, one.state, one.said) for one in self.examine() if one.state is not State.OK]
 
     def only(self, subject: str, state: State, said: str) -> None:
@@ -155,7 +155,7 @@ class TestDatabase:
     @pytest.mark.parametrize(
         "url",
         [
-            pytest.param("postgresql://keyledger@127.0.0.1:9/keyledger", id="nobody there"),
+            pytest.param("postgresql://keyledger@127.0.0.1:9/keyledger", id="no one there"),
             pytest.param("{}_not_there", id="no such database"),
         ],
     )
@@ -276,7 +276,7 @@ class TestCatalogue:
         deployment.only("catalogue", State.FAULT, "ai_models.yml: ")
 
     def test_a_model_that_is_left_out_is_a_warning(self, deployment: Deployment) -> None:
-        left_out = "  - {name: other, family: nobody, litellm_model_name: nobody/other}\nembedding_models: []\n"
+        left_out = "  - {name: other, family: unheard, litellm_model_name: unheard/other}\nembedding_models: []\n"
         file = deployment.folder / "ai_models.yml"
         file.write_text(CATALOGUE.replace("embedding_models: []\n", left_out))
         deployment.only("catalogue", State.WARNING, "other is left out (line 3)")
@@ -370,7 +370,7 @@ class TestFileModes:
     @pytest.mark.parametrize(
         ("mode", "state", "said"),
         [
-            pytest.param(0o644, State.FAULT, "can be read by every account (0644)", id="everybody reads"),
+            pytest.param(0o644, State.FAULT, "can be read by every account (0644)", id="everyone reads"),
             pytest.param(0o660, State.FAULT, "can be written by other accounts (0660)", id="the group writes"),
             pytest.param(0o640, State.WARNING, "can be read by its group (0640)", id="the group reads"),
         ],

@@ -63,7 +63,7 @@ def require(store: Store, ring: Keyring, time: Time) -> None:
         pytest.param(WIDE, BOTH, True, id="the first node that seals with the new key"),
         pytest.param(BOTH, WIDE, True, id="a step back"),
         pytest.param(BOTH, NEW, True, id="the first node without the old key"),
-        pytest.param(OLD, NEW, False, id="a key that nobody else knows"),
+        pytest.param(OLD, NEW, False, id="a key that no one else knows"),
         pytest.param(OLD, BOTH, False, id="the new key seals before all know it"),
         pytest.param(WIDE, NEW, False, id="the old key is dropped while another seals with it"),
     ],

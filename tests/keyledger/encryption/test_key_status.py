@@ -1,4 +1,4 @@
-"""What is said about each encryption key, through its whole life."""
+"""The reported status of each encryption key, through its whole life."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Rotation on a real database: it finishes, whoever writes, dies or rotates beside it."""
+"""Rotation on a real database: it finishes, while others write, die or rotate."""
 
 import itertools
 import os

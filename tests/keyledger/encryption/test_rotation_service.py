@@ -23,7 +23,7 @@ from tests.support.store import Store, open_store
 
 @dataclass
 class Gate(RotationRows):
-    """Records that stop a rotation after each batch until the test lets it go on."""
+    """Records that stop a rotation after each batch until the test lets it continue."""
 
     store: Store
     reached: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -53,7 +53,7 @@ def gated(store: Store) -> tuple[RotationService, Gate]:
 
 
 def ended(one: RotationService, rotation_id: str) -> RotationStatus:
-    """Wait for the thread of a rotation that nobody stops."""
+    """Wait for the thread of a rotation that no one stops."""
     assert one._thread is not None
     one._thread.join(60)
     return one.rotation(rotation_id)

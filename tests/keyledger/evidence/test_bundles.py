@@ -113,9 +113,9 @@ def test_a_tenants_bundle_holds_and_has_nothing_of_others(tenant):
 
 
 def test_a_tenant_without_records_has_an_empty_bundle_that_holds(tmp_path):
-    verdict = verdict_on(tenant_bundle(tmp_path / "bundle", STORY, "nobody"))
+    verdict = verdict_on(tenant_bundle(tmp_path / "bundle", STORY, "unheard"))
     assert verdict.holds, verdict.report()
-    assert "0 records of tenant nobody" in verdict.report()
+    assert "0 records of tenant unheard" in verdict.report()
 
 
 @given(st.data())

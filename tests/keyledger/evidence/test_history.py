@@ -1,4 +1,4 @@
-"""What the records say: every step that cannot be is found, at its position and in words; those that can be are not."""
+"""The history that records describe: each impossible step is found, with its position; possible ones are not."""
 
 from datetime import timedelta
 

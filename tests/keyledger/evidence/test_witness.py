@@ -1,4 +1,4 @@
-"""A witness: what goes on from the last checkpoint is cosigned; anything else is refused and changes nothing."""
+"""A witness: a continuation of the last checkpoint is cosigned; anything else is refused and changes nothing."""
 
 import threading
 from datetime import UTC, datetime

@@ -50,7 +50,7 @@ def catalogue() -> Catalogue:
 
 
 def base_path(provider: str) -> str:
-    """Where this provider lives on the stand-in, as an administrator would write it."""
+    """The address of this provider on the stand-in, as an administrator would write it."""
     return f"/{provider}" if provider in {"anthropic", "azure", "vllm"} else f"/{provider}/v1"
 
 

@@ -1,4 +1,4 @@
-"""A call ends with what it began with, whatever is put in force meanwhile."""
+"""A call ends with what it began with, whatever is applied in the meantime."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from tests.support.meter import ListeningMeter
 
 @dataclass
 class Hesitant(Keys):
-    """Finds the key only when it is told to go on."""
+    """Finds the key only when the test lets it continue."""
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,4 +1,4 @@
-"""What a provider does wrong becomes one of our errors, decided by what the wire saw."""
+"""A provider's failure becomes one of our errors, decided by what the wire saw."""
 
 import asyncio
 import socket

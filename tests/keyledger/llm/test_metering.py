@@ -1,4 +1,4 @@
-"""What the meter hears of calls: each one once, when it ended, with how it ended."""
+"""The meter records each call once, when it has ended, with its outcome."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ ENDINGS = [
     pytest.param(Misbehaviour(Failure.STATUS, status=429), FAILED, id="429"),
     pytest.param(Misbehaviour(Failure.STATUS, status=500), FAILED, id="500"),
     pytest.param(Misbehaviour(Failure.RESET), FAILED, id="a connection that is reset"),
-    pytest.param(Misbehaviour(Failure.NOT_JSON), FAILED, id="an answer that is none"),
+    pytest.param(Misbehaviour(Failure.NOT_JSON), FAILED, id="an answer that is not one"),
 ]
 MIDWAY = [
     pytest.param(Misbehaviour(Failure.CUT), FAILED, id="a stream that is cut off"),
@@ -120,7 +120,7 @@ def test_the_request_that_caused_a_refusal_is_told() -> None:
         pytest.param(Observation(sent=True, status=200), False, FINE, id="a success"),
         pytest.param(Observation(sent=True, status=404), False, FAILED, id="a refusal that is passed on as it is"),
         pytest.param(Observation(sent=True, status=401), False, REJECTED, id="a 401"),
-        pytest.param(Observation(sent=True, status=200), True, FAILED, id="a success that was none in the end"),
+        pytest.param(Observation(sent=True, status=200), True, FAILED, id="a success that was not one in the end"),
         pytest.param(Observation(sent=True), True, FAILED, id="no answer"),
         pytest.param(Observation(), True, None, id="nothing sent"),
     ],

@@ -57,7 +57,7 @@ CASES = [
 
 
 def canary() -> str:
-    """Return the key, made anew each time, so that no object of the test keeps it."""
+    """Return the key, made again each time, so that no object of the test keeps it."""
     return "".join(["sk-", "can", "ary", hashlib.sha256(b"canary").hexdigest()[:24]])
 
 
@@ -178,7 +178,7 @@ def test_after_calls_of_every_kind_no_object_holds_the_key():
             server.forget()
         del server
         gc.unfreeze()  # else what was there at the end of the warm-up is neither collected nor listed
-        # An abandoned stream goes in steps: the collector finds what the loop then closes and lets go of.
+        # An abandoned stream goes in steps: the collector finds what the loop then closes and drops.
         for _ in range(10):
             gc.collect()
             await asyncio.sleep(0)

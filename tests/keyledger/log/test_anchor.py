@@ -29,7 +29,7 @@ def write(store: Store, count: int) -> None:
 
 
 def forget(store: Store, after: int) -> None:
-    """What a restore of an older backup does to the log."""
+    """The effect of restoring an older backup on the log."""
     with store.superuser() as database:
         database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER USER")
         database.execute("DELETE FROM keyledger_events WHERE notification_id > %s", [after])

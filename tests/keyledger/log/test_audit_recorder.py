@@ -1,4 +1,4 @@
-"""What happens besides changes is recorded, bounded, and once, whatever the database does meanwhile."""
+"""Refused requests and reads are recorded once and within bounds, also through outages of the database."""
 
 import asyncio
 from collections.abc import Callable

@@ -139,7 +139,7 @@ def _wait_until_given_up(store: Store) -> None:
 
 
 def test_a_connection_that_dies_after_the_commit_is_no_second_event(store: Store) -> None:
-    """The database is told to end the connection as soon as the append is committed: the answer is lost."""
+    """The database is asked to end the connection as soon as the append is committed: the answer is lost."""
     append = store.log.events.put
 
     def put_and_lose_the_answer(events: list[CredentialEvent], **kwargs: object) -> object:

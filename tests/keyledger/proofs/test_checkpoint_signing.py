@@ -1,4 +1,4 @@
-"""What a service signs, what it refuses to sign, and what survives a crash, on a real database and a real folder."""
+"""Checkpoints that a service signs or refuses to sign, and crashes between, on a real database and a real folder."""
 
 import multiprocessing
 import re
@@ -53,7 +53,7 @@ def size_of(file: Path) -> int:
 
 
 def cut(store: Store, position: int, *, tree: bool) -> None:
-    """What restoring an older backup leaves: less of the log, and of the tree where that is in the backup too."""
+    """The remains after restoring an older backup: less of the log, and of the tree where that is in the backup too."""
     with store.superuser() as database:
         database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER ALL")
         database.execute("DELETE FROM keyledger_events WHERE notification_id > %s", [position])
@@ -71,7 +71,7 @@ def test_a_checkpoint_covers_every_write_that_was_acknowledged_before(store: Sto
         assert made.size == size
         note, _ = open_note(made.note.encode(), [verifier_of(SIGNER.vkey)])
         assert parse_checkpoint(note.text).root == made.root
-        assert kept(tmp_path).read_bytes() == made.note.encode(), "it is on disk before anybody gets it"
+        assert kept(tmp_path).read_bytes() == made.note.encode(), "it is on disk before anyone gets it"
 
 
 def test_a_log_that_did_not_grow_gets_the_same_checkpoint_from_every_process(store: Store, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ class TestNothingIsSigned:
         with pytest.raises(CheckpointRefusedError, match=meaning):
             transparency(store, folder, signer).checkpoint()
 
-    @pytest.mark.parametrize("tree", [True, False], ids=["with its tree", "beside its tree"])
+    @pytest.mark.parametrize("tree", [True, False], ids=["with its tree", "alongside its tree"])
     def test_when_the_log_went_back(self, store: Store, tmp_path: Path, before: bytes, tree: bool) -> None:
         cut(store, 3, tree=tree)
         self.refused(store, tmp_path, "rolled back")
@@ -217,7 +217,7 @@ def test_processes_that_sign_into_one_folder_never_step_back(store: Store, tmp_p
 def test_a_checkpoint_that_is_late_does_not_replace_a_larger_one(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process is stopped between computing and keeping; the other has to wait for it, and goes on from it."""
+    """One process is stopped between computing and keeping; the other has to wait for it, and continues from it."""
     grow(store, 2)
     late, early = transparency(store, tmp_path), transparency(store, tmp_path)
     order: list[int] = []
@@ -327,7 +327,7 @@ def test_a_service_that_refuses_to_sign_is_not_ready_and_says_why(database_url: 
         assert client.http.get("/readyz").status_code == 503
         assert "cannot be read" in str(check_of(client)["text"])
         kept(tmp_path).unlink()
-        while not check_of(client)["ok"]:  # it mends itself, once an operator looked into it
+        while not check_of(client)["ok"]:  # it recovers, once an operator looked into it
             pass
 
 

@@ -29,7 +29,7 @@ def now() -> datetime:
 
 
 def ended(client: Client, begun: httpx.Response) -> dict[str, object]:
-    """What a replay says once it is over."""
+    """The status of a replay once it is over."""
     assert begun.status_code == 202, begun.text
     found: dict[str, object] = begun.json()
     while found["state"] == "running":

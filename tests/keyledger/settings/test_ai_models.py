@@ -1,4 +1,4 @@
-"""The catalogue of models: what cannot be served is left out, what nobody can understand is refused."""
+"""The catalogue of models: what cannot be served is left out, what no one can understand is refused."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Log lines hold no secret, whoever writes them and however."""
+"""Log lines hold no secret, whatever library writes them and however."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ Said = Callable[[Callable[[], None]], str]
 
 @pytest.fixture(params=["json", "text"])
 def said(request: pytest.FixtureRequest, root: logging.Logger) -> Said:
-    """What goes to stderr while something logs."""
+    """The text on stderr while something logs."""
 
     def run(act: Callable[[], None]) -> str:
         with contextlib.redirect_stderr(io.StringIO()) as stderr:

@@ -101,7 +101,7 @@ FAULTS = [
     pytest.param(
         {"DATABASE_URL": f"postgresql://app:{CANARY}@db:port/ledger"},
         "DATABASE_URL: has an impossible part",
-        id="a port that is no number",
+        id="a port that is not a number",
     ),
     pytest.param({"OPENAI_API_KEY": f'"{CANARY}"'}, "OPENAI_API_KEY: is in quotes", id="a key in quotes"),
     pytest.param({"OPENAI_API_KEY": f"'{CANARY}"}, "OPENAI_API_KEY: is in quotes", id="a key with half its quotes"),
@@ -123,7 +123,7 @@ FAULTS = [
     pytest.param(
         {"DATABASE_URL": f"postgresql://app:{CANARY}@db:6432/ledger?pgbouncer=true"},
         "DATABASE_URL: has the parameter pgbouncer of another client",
-        id="a URL for a client that has to be told of the pooler",
+        id="a URL for a client that must know of the pooler",
     ),
     pytest.param(
         {"DATABASE_URL": f"postgresql://app:{CANARY}@db/ledger?sslmode=require&schema=public&connection_limit=1"},
@@ -140,7 +140,9 @@ FAULTS = [
         "DATABASE_URL: is not a PostgreSQL URL",
         id="a database password with an unescaped question mark",
     ),
-    pytest.param({"DATABASE_URL": CANARY}, "DATABASE_URL: is not a PostgreSQL URL", id="a database URL that is none"),
+    pytest.param(
+        {"DATABASE_URL": CANARY}, "DATABASE_URL: is not a PostgreSQL URL", id="a database URL that is not one"
+    ),
     pytest.param({"MISTRAL_API_KEY": "short"}, "MISTRAL_API_KEY: must have 8 to 4096", id="a global key too short"),
     pytest.param(
         {"BERGET_API_KEY": f"{CANARY} {CANARY}"},
@@ -184,12 +186,12 @@ FAULTS = [
     pytest.param(
         {"TRUSTED_PROXIES": f"10.0.0.0/8 {CANARY}"},
         "TRUSTED_PROXIES: entry 2 must be an address or a CIDR range",
-        id="a proxy that is no address",
+        id="a proxy that is not an address",
     ),
     pytest.param(
         {"TRUSTED_PROXIES": "10.0.0.7/8"},
         "TRUSTED_PROXIES: entry 1 must be an address or a CIDR range",
-        id="a range that is none",
+        id="a range that is not one",
     ),
     pytest.param(
         {"TRUSTED_PROXY_HEADER": "x-real-ip"},
@@ -209,7 +211,7 @@ FAULTS = [
     pytest.param(
         {"ENDPOINT_ALLOWED_HOSTS": "169.254.169.254,vllm.lan"},
         "ENDPOINT_ALLOWED_HOSTS: entry 1 can never be allowed",
-        id="an allowed host that nobody calls",
+        id="an allowed host that no one calls",
     ),
     pytest.param(
         {"SELF_HOSTED_ENDPOINTS": CANARY}, "SELF_HOSTED_ENDPOINTS: must be one of: allowed, listed", id="another trust"

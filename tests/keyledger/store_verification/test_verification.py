@@ -48,7 +48,7 @@ def meta() -> CommandMeta:
 
 @dataclass
 class Life:
-    """What an honest store goes through, at random."""
+    """Random operations on an honest store."""
 
     store: Store
     chance: random.Random
@@ -361,7 +361,7 @@ def test_the_honest_store_is_in_order(scene: Scene, superuser: Connection) -> No
 def test_rewriting_events_with_their_tree_and_views_contradicts_the_checkpoint(
     scene: Scene, superuser: Connection
 ) -> None:
-    """Whoever can rewrite everything in the database cannot rewrite what is kept outside it."""
+    """An attacker who can rewrite everything in the database cannot rewrite what is kept outside it."""
     superuser.execute("DELETE FROM keyledger_events WHERE notification_id > 100")
     for view in ("audit_trail", "current_credentials", "transparency_log"):
         superuser.execute(f"TRUNCATE {view}".encode())

@@ -10,7 +10,7 @@ from projections.database.combined_reads import AT_ONCE, TOGETHER_MAX, CombinedR
 
 
 class Store:
-    """Answers a statement when it is told to, with what it holds at that moment."""
+    """Answers a statement when asked to, with what it holds at that moment."""
 
     def __init__(self) -> None:
         self.value = "old"
@@ -79,7 +79,7 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_however_many_reads_ar
     _within_a_loop(scenario)
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailableError(), RuntimeError("foreseen by nobody")])
+@pytest.mark.parametrize("fault", [StoreUnavailableError(), RuntimeError("foreseen by no one")])
 def test_a_fault_reaches_everybody_who_waited_and_nobody_after(error: Exception) -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)

@@ -131,7 +131,7 @@ REFUSED = [
     "SET session_replication_role = replica",
     "UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()",
     "DELETE FROM audit_trail",
-    "UPDATE audit_trail SET actor = 'nobody'",
+    "UPDATE audit_trail SET actor = 'no one'",
     "DELETE FROM current_credentials",
     "CREATE TABLE own (n int)",
 ]

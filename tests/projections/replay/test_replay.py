@@ -1,4 +1,4 @@
-"""A view can always be computed again, and what somebody changed in it is found."""
+"""A view can always be computed again, and what someone changed in it is found."""
 
 import threading
 from datetime import timedelta
@@ -77,7 +77,7 @@ CHANGES = [
         "unexpected",
         id="a row put in",
     ),
-    pytest.param("audit_trail", "UPDATE audit_trail SET actor = 'nobody'", "changed", id="who did it"),
+    pytest.param("audit_trail", "UPDATE audit_trail SET actor = 'no one'", "changed", id="who did it"),
     pytest.param("audit_trail", "DELETE FROM audit_trail WHERE position = 2", "missing", id="an entry taken away"),
 ]
 
@@ -314,7 +314,7 @@ def test_a_view_stands_where_it_is_until_somebody_follows(store: Store) -> None:
 
 NAMED = [
     pytest.param("CredentialRenamed", "event-topic-unknown at position 11, topic CredentialRenamed", id="a topic"),
-    pytest.param("os:system(1)", "event-topic-unknown at position 11", id="what is no topic"),
+    pytest.param("os:system(1)", "event-topic-unknown at position 11", id="what is not a topic"),
     pytest.param("x" * 65, "event-topic-unknown at position 11", id="what is too long for one"),
 ]
 

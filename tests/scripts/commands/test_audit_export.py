@@ -25,7 +25,7 @@ LINES = [b'{"position":1}\n', b'{"position":2}\n']
 
 @dataclass
 class Service:
-    """Answers with `pieces` as chunks; goes silent or breaks the connection after them when it is told to."""
+    """Answers with `pieces` as chunks; goes silent or breaks the connection after them when asked to."""
 
     url: str = ""
     status: int = 200

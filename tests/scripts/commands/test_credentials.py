@@ -125,7 +125,7 @@ class TestSet:
         [
             pytest.param((CANARY,), id="as an argument"),
             pytest.param(("@key", CANARY), id="as one argument more"),
-            pytest.param(("--stdin", CANARY), id="as an argument beside stdin"),
+            pytest.param(("--stdin", CANARY), id="as an argument alongside stdin"),
             pytest.param((f"--api-key={CANARY}",), id="as an option"),
             pytest.param(("--api-key", CANARY), id="as an option with a space"),
         ],
@@ -193,7 +193,7 @@ ENDINGS = [
     pytest.param(401, "unauthenticated", Exit.REFUSED, id="a key that is not let in"),
     pytest.param(404, "credential-not-found", Exit.REFUSED, id="nothing there"),
     pytest.param(422, "invalid-credential", Exit.REFUSED, id="a field that breaks a rule"),
-    pytest.param(409, "version-conflict", Exit.CONFLICT, id="somebody was faster"),
+    pytest.param(409, "version-conflict", Exit.CONFLICT, id="someone was faster"),
     pytest.param(412, "version-conflict", Exit.CONFLICT, id="another version than stated"),
     pytest.param(503, "store-unavailable", Exit.UNREACHABLE, id="a database that is away"),
     pytest.param(500, "internal", Exit.REFUSED, id="a fault of the service"),

@@ -32,7 +32,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 @dataclass(frozen=True)
 class Odd:
-    """What a process inherits: variables, and a line of shell for the rest."""
+    """The environment that a process inherits: variables, and a line of shell for the rest."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     started_by: str = ":"
@@ -109,7 +109,7 @@ def assert_times_are_utc(text: str, begin: datetime) -> None:
 
 
 def assert_private(folder: Path) -> None:
-    """Nobody but its owner can enter the folder, and what is in its files is nobody else's by itself, too."""
+    """No one but its owner can enter the folder, and what is in its files is no one else's by itself, too."""
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     assert len(files) > 100, "a whole database is among them"

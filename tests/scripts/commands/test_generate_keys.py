@@ -43,7 +43,7 @@ def test_an_api_key_in_json_is_one_document(cli):
 @pytest.mark.parametrize(
     ("name", "role", "said"),
     [
-        pytest.param("anna", "king", "--role must be one of", id="a role that is none"),
+        pytest.param("anna", "king", "--role must be one of", id="a role that is not one"),
         pytest.param("an na", "auditor", "--name: the name must be", id="a name with a space"),
         pytest.param("super", "auditor", "--name: the name 'super' is reserved", id="the name of the super key"),
     ],

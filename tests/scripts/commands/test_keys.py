@@ -176,7 +176,7 @@ def test_it_starts_light():
 
 
 def after(seconds):
-    """A clock that stood at zero when the work began and says `seconds` from then on."""
+    """A clock that read zero when the work began and says `seconds` from then on."""
     told = chain([0.0], repeat(seconds))
     return lambda: next(told)
 

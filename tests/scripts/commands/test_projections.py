@@ -115,11 +115,11 @@ def test_until_shows_the_past_and_changes_nothing(cli: Cli, filled: str) -> None
     [
         pytest.param(("--yes", "--compare"), "never do", id="to swap and not to"),
         pytest.param(("--yes", "--until", "3"), "never do", id="to swap the past in"),
-        pytest.param(("--until", "yesterday"), "--until must be", id="a time that is none"),
-        pytest.param(("--until", "2026-02-30T00:00:00Z"), "--until must be", id="a day that is none"),
+        pytest.param(("--until", "yesterday"), "--until must be", id="a time that is not one"),
+        pytest.param(("--until", "2026-02-30T00:00:00Z"), "--until must be", id="a day that is not one"),
         pytest.param(("--until", "2026-01-01T00:00:00"), "--until must be", id="a time without a zone"),
         pytest.param(("--until", "2999-01-01T00:00:00+02:00"), "not be in the future", id="a time to come"),
-        pytest.param(("--until", "-3"), "--until must be", id="a position that is none"),
+        pytest.param(("--until", "-3"), "--until must be", id="a position that is not one"),
     ],
 )
 def test_what_means_nothing_is_wrong_usage(cli: Cli, filled: str, arguments: tuple[str, ...], said: str) -> None:
@@ -177,7 +177,7 @@ def test_a_replay_that_is_killed_leaves_the_view_and_the_next_cleans_up(
     env = {"DATABASE_URL": filled}
     damage(filled)
     with psycopg.connect(filled) as writer:
-        # Whoever holds the view keeps the replay at its last step, where the copy is complete and not yet in place.
+        # A lock on the projection keeps the replay at its last step: the copy is complete and not yet in place.
         writer.execute("LOCK TABLE current_credentials IN ROW EXCLUSIVE MODE")
         with running(bare_environment, "replay", "--yes", env=env, talkative=True) as replaying:
             replaying.wait_for("(replaying current_credentials: 5 of 5)")

@@ -1,4 +1,4 @@
-"""`reload`: a running service reads its settings again, and the command says what came of it."""
+"""`reload`: a running service reads its settings again, and the command says the outcome."""
 
 import json
 

@@ -42,7 +42,7 @@ def dump(database_url: str, target: Path) -> None:
 
 
 def restore(database_url: str, source: Path) -> None:
-    """Into a database that was made anew under the same name."""
+    """Into a database that was made again under the same name."""
     name = urlsplit(database_url).path.lstrip("/")
     with psycopg.connect(_maintenance(database_url), autocommit=True) as server:
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

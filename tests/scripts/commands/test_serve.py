@@ -56,14 +56,14 @@ def test_a_credential_lives_its_life_on_the_command_line(folder, cli):
         assert stale.code == Exit.CONFLICT
         assert credentials("set", TENANT, "nobody", "--stdin", stdin=CANARY).code == Exit.REFUSED
         assert credentials("set", TENANT, "openai", "--stdin", stdin="short").code == Exit.REFUSED
-        wrong = cli("credentials", "list", TENANT, env=env | {"KEYLEDGER_API_KEY": "somebody else's"})
+        wrong = cli("credentials", "list", TENANT, env=env | {"KEYLEDGER_API_KEY": "someone else's"})
         assert wrong.code == Exit.REFUSED
         assert credentials("delete", TENANT, "openai", "--yes").code == Exit.OK
         assert credentials("delete", TENANT, "openai", "--yes").code == Exit.REFUSED
         assert service.terminate() == Exit.OK
     assert CANARY not in str(service.said + service.told)
     assert SUPER not in str(service.said + service.told)
-    assert status(folder / ".data") == "stopped", "whoever leaves last stops the embedded database"
+    assert status(folder / ".data") == "stopped", "the last process to leave stops the embedded database"
 
 
 def test_a_start_without_the_key_of_a_live_credential_is_refused_and_names_the_way_out(folder, cli):

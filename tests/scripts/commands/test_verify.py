@@ -40,7 +40,7 @@ def verify(cli: Cli, settings: dict[str, str]) -> Verify:
 
 
 def as_superuser(database_url: str, *statements: str) -> None:
-    """What an administrator of the database does, who can switch triggers off."""
+    """Changes by an administrator of the database, who can switch triggers off."""
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER ALL")
         for statement in statements:

@@ -1,4 +1,4 @@
-"""Tables for a terminal: what fits beside what, where a cell may be broken, and what must stay whole."""
+"""Tables for a terminal: what fits alongside what, where a cell may be broken, and what must stay whole."""
 
 import pytest
 from hypothesis import given

@@ -11,7 +11,7 @@ from tests.support.twins.usage import MemoryUsage
 
 
 class MemoryCurrentCredentials:
-    """Implements `domain.credentials.stored.CurrentCredentials` on a log. emptied: somebody removed every row."""
+    """Implements `domain.credentials.stored.CurrentCredentials` on a log. emptied: someone removed every row."""
 
     def __init__(self, log: MemoryLog, usage: MemoryUsage | None = None) -> None:
         self._log = log

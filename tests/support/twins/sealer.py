@@ -1,4 +1,4 @@
-"""A sealer whose tokens hold nothing of the secret."""
+"""A sealer whose tokens do not contain the secret."""
 
 from uuid import uuid4
 

@@ -96,7 +96,7 @@ def test_the_history_of_what_never_was_is_empty(filled):
         pytest.param({"order": "newest", "before": "3"}, [2, 1], id="the newest before a position"),
         pytest.param({"after": "1", "before": "4"}, [2, 3], id="between two positions"),
         pytest.param({"q": f"tenant:{TENANT} action:deleted"}, [3], id="terms of the filter language"),
-        pytest.param({"q": "2026-01-31T12:00:01 replaced"}, [], id="words that must stand in one text"),
+        pytest.param({"q": "2026-01-31T12:00:01 replaced"}, [], id="words that must appear in one text"),
         pytest.param({"q": "since:1h provider:openai", "actor": "super"}, [1, 3, 5], id="both ways together"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_page_does_not_shift_while_others_write(filled):
     [
         pytest.param("limit=0", "limit", id="no entries"),
         pytest.param("limit=1001", "limit", id="too many entries"),
-        pytest.param("limit=x", "limit", id="a limit that is no number"),
+        pytest.param("limit=x", "limit", id="a limit that is not a number"),
         pytest.param("after=-1", "after", id="a negative position"),
         pytest.param(f"after={2**63}", "after", id="a position beyond counting"),
         pytest.param("limit=5&limit=6", "limit", id="a limit given twice"),

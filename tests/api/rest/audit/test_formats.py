@@ -1,4 +1,4 @@
-"""What each format makes of an entry: against the format's own readers and schemas, for every action and any text."""
+"""Entries in each export format: against the format's own readers and schemas, for every action and any text."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Who used a credential, over HTTP: filters, pages, roles, and that it is recorded who looked."""
+"""The usage of credentials over HTTP: filters, pages, roles, and a record of each reader."""
 
 import re
 from datetime import timedelta
@@ -87,14 +87,14 @@ def test_what_this_node_counted_is_in_the_answer(harness):
     ("query", "field"),
     [
         pytest.param("after=7", "after", id="a position of the log"),
-        pytest.param(f"after=491628.{TENANT}.G_P.1", "after", id="a provider that is none"),
+        pytest.param(f"after=491628.{TENANT}.G_P.1", "after", id="a provider that is not one"),
         pytest.param(f"after=491628.{TENANT}.openai.1%0A", "after", id="a line end"),
-        pytest.param(f"after=x.{TENANT}.openai.1", "after", id="an hour that is none"),
+        pytest.param(f"after=x.{TENANT}.openai.1", "after", id="an hour that is not one"),
         pytest.param("after=", "after", id="nothing"),
         pytest.param("limit=0", "limit", id="no records"),
         pytest.param("limit=1001", "limit", id="too many records"),
-        pytest.param("since=noon", "since", id="a time that is none"),
-        pytest.param("tenant_id=acme", "tenant_id", id="a tenant that is none"),
+        pytest.param("since=noon", "since", id="a time that is not one"),
+        pytest.param("tenant_id=acme", "tenant_id", id="a tenant that is not one"),
         pytest.param("actor=anna", "actor", id="a filter of the entries"),
     ],
 )

@@ -155,7 +155,7 @@ def scope_of_chat():
 
 
 class Client:
-    """A client on the other end of ASGI that leaves when it is told to."""
+    """A client on the other end of ASGI that leaves when asked to."""
 
     def __init__(self):
         self.body = [{"type": "http.request", "body": json.dumps(BODY).encode(), "more_body": False}]

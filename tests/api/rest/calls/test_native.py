@@ -1,4 +1,4 @@
-"""Providers' own APIs over HTTP: who gets in, what goes on, how bodies are bounded, and how answers end."""
+"""Providers' own APIs over HTTP: authorisation, what is forwarded, how bodies are bounded, and how answers end."""
 
 import asyncio
 import json

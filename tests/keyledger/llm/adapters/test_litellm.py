@@ -1,4 +1,4 @@
-"""What is taken from LiteLLM: its own ways out, its memory of calls, and what it reads from the environment."""
+"""Powers that LiteLLM is denied: its own ways out, its memory of calls, and what it reads from the environment."""
 
 import asyncio
 

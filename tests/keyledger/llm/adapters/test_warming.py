@@ -1,4 +1,4 @@
-"""What the first call needs is loaded before it, tried again when it fails, and not at all when no model needs it."""
+"""Everything the first call needs is loaded before it, again after a failure, and not at all when no model needs it."""
 
 import asyncio
 import logging

@@ -100,7 +100,7 @@ def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[L
         pytest.param(chat(model="m" * 2000), "answer-too-complex", id="the name of the model"),
         pytest.param(chat(message={"role": "r" * 2000}), "answer-too-complex", id="the role"),
         pytest.param(chat(message={"content": LARGE, "role": 5}), "answer-too-complex", id="large, a wrong role"),
-        pytest.param(chat(message={"content": [LARGE]}), "answer-too-complex", id="large, content that is no text"),
+        pytest.param(chat(message={"content": [LARGE]}), "answer-too-complex", id="large, content that is not text"),
         pytest.param(chat(message={"content": LARGE, "audio": {}}), "answer-too-complex", id="large, wrong audio"),
         pytest.param(
             chat(message={"content": LARGE, "tool_calls": [{}]}), "answer-too-complex", id="large, a wrong call"
@@ -110,7 +110,7 @@ def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[L
         pytest.param(messages(content=[{"type": "text", "text": ""}] * 1001), "answer-too-complex", id="blocks"),
         pytest.param(messages(content=[{"type": "x", "text": LARGE}]), "answer-too-complex", id="large, a wrong block"),
         pytest.param({"error": {"message": LARGE}}, "answer-not-usable", id="a large error"),
-        pytest.param(chat(error="x"), "answer-not-usable", id="an error beside an answer"),
+        pytest.param(chat(error="x"), "answer-not-usable", id="an error alongside an answer"),
         pytest.param(chat(choices=[5]), "answer-not-usable", id="a choice that is a number"),
         pytest.param(chat(choices=5), "answer-not-usable", id="choices that are a number"),
         pytest.param(chat(more=float("nan")), "answer-not-usable", id="NaN"),
@@ -172,7 +172,7 @@ def test_an_answer_in_proportion_is_passed_on_unchanged(answer, bounds, ascii_on
         pytest.param(event({"tool_calls": [CALL] * 200}), "answer-too-complex", id="many calls in one event"),
         pytest.param(event({}, message={}, more=[[]] * 5000), "answer-too-complex", id="an intricate event"),
         pytest.param(event({"role": "r" * 2000}), "answer-too-complex", id="a long role"),
-        pytest.param(event({}, choices=chat(2)["choices"]), "answer-too-complex", id="a choice nobody asked for"),
+        pytest.param(event({}, choices=chat(2)["choices"]), "answer-too-complex", id="a choice no one asked for"),
         pytest.param(b"data: hello\n\n", "answer-not-usable", id="no JSON"),
         pytest.param(event({}, error={"message": "x"}), "answer-not-usable", id="an error"),
         pytest.param(b'data: {"type": "error"}\n\n', "answer-not-usable", id="an error of Anthropic"),
@@ -290,7 +290,7 @@ def test_what_looks_like_a_vector_inside_a_text_is_left_alone():
         pytest.param(vectors("?"), "answer-not-usable", id="no base64"),
         pytest.param(vectors(5), "answer-not-usable", id="a number"),
         pytest.param(vectors({}), "answer-not-usable", id="an object"),
-        pytest.param(vectors(data=[5]), "answer-not-usable", id="an item that is none"),
+        pytest.param(vectors(data=[5]), "answer-not-usable", id="an item that is not one"),
         pytest.param(chat(), "answer-not-usable", id="a chat"),
     ],
 )

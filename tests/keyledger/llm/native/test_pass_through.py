@@ -117,7 +117,7 @@ def test_anthropic_gets_a_version_where_the_caller_names_none(server, given):
 
 
 class _OwnHeader(Keys):
-    """A provider of the operator's own, which takes its key in a header that nobody else has."""
+    """A provider of the operator's own, which takes its key in a header that no one else has."""
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         route = await super().explain(tenant_id, provider, tenant_capable=tenant_capable)

@@ -1,4 +1,4 @@
-"""A name that is slow to look up holds up nobody but its own callers."""
+"""A name that is slow to look up holds up no one but its own callers."""
 
 import asyncio
 import threading

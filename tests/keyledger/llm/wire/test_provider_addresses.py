@@ -1,4 +1,4 @@
-"""Where a native call goes: for each provider, however its base URL and the caller's path were written."""
+"""The address of a native call, for each provider, however its base URL and the caller's path were written."""
 
 import pytest
 
