@@ -25,7 +25,7 @@ lint: .venv/.test  ## format, lint, types and import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-check: lint test  ## what has to pass before a change lands: lint and tests
+check: lint $(if $(COVERAGE),coverage,test)  ## what has to pass before a change lands: lint and tests (COVERAGE=1: measured)
 
 coverage: .venv/.test  ## the whole test suite with its coverage, which must not fall below the floor in pyproject.toml
 	.venv/bin/coverage erase
