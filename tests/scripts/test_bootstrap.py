@@ -63,6 +63,7 @@ def test_nothing_runs_at_the_start_of_every_interpreter():
     assert {file.name for file in packages.glob("*.pth")} <= {
         "_keyledger.pth",
         "_virtualenv.pth",
+        "a1_coverage.pth",  # for development only; does nothing unless COVERAGE_PROCESS_START is set
         "distutils-precedence.pth",
     }
     assert [name for name in ("sitecustomize.py", "usercustomize.py") if (packages / name).exists()] == []

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -97,6 +98,7 @@ class ServiceProcess:
     url: str = ""
     log: str = ""
     _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
+    _reader: threading.Thread | None = field(default=None, repr=False)
 
     def start(self) -> "ServiceProcess":
         inherited = inheritable()
@@ -113,6 +115,8 @@ class ServiceProcess:
             self.log += line
             if found := _SERVING.search(line):
                 self.url = found[1]
+                self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+                self._reader.start()
                 return self
         self._process.communicate(timeout=60)
         self._process = None
@@ -132,12 +136,19 @@ class ServiceProcess:
         """End it as an operator does."""
         self._end(signal.SIGTERM)
 
+    def _read(self, lines: IO[str]) -> None:
+        """Read the log all the time: a service waits as soon as the pipe for its log is full."""
+        for line in lines:
+            self.log += line
+
     def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
+        if self._process is None or self._reader is None:
             return
         self._process.send_signal(how)
-        _, rest = self._process.communicate(timeout=60)
-        self.log += rest
+        self._process.wait(timeout=60)
+        self._reader.join(timeout=60)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
         self._process = None
 
     def __enter__(self) -> "ServiceProcess":

@@ -98,6 +98,9 @@ def _filter(
     twice = [name for name in stated if getattr(wanted, name) is not None]
     if twice:
         raise InvalidRequestError([InvalidField(name, "is given twice: here and in q") for name in twice])
+    unprintable = [name for name, value in (("reason", reason), ("text", text)) if value and not value.isprintable()]
+    if unprintable:
+        raise InvalidRequestError([InvalidField(name, "must have printable characters only") for name in unprintable])
     texts = wanted.texts if text is None else (*wanted.texts, text)
     asked = replace(wanted, texts=texts, **stated)  # type: ignore[arg-type]  # checked by their annotations
     _refuse_slip(asked.provider, services.providers)

@@ -145,7 +145,7 @@ class TestNothingIsSigned:
     def test_where_it_cannot_be_kept(self, store: Store, tmp_path: Path, before: bytes) -> None:
         """A file in the place of the folder is refused to the superuser, too, unlike a folder's mode."""
         (tmp_path / "data").write_bytes(b"")
-        self.refused(store, tmp_path / "data", "DATA_DIR cannot be written")
+        self.refused(store, tmp_path / "data", "DATA_DIR is not writable")
 
     def test_without_a_key(self, store: Store, tmp_path: Path) -> None:
         with raises(ErrorCode.SIGNING_OFF):

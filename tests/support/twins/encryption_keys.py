@@ -39,7 +39,7 @@ class MemoryEncryptionKeys:
         if self.obstacle:
             raise ConflictError(ErrorCode.ROTATION_REFUSED, self.obstacle)
         if any(one.state is RotationState.RUNNING for one in self.found.values()):
-            raise ConflictError(ErrorCode.ROTATION_REFUSED, "this service runs one already")
+            raise ConflictError(ErrorCode.ROTATION_REFUSED, "this service already runs one")
         now = self._clock()
         begun = RotationStatus(
             str(uuid4()), "k0000000001", meta.actor, RotationState.RUNNING, 2, RotationCounts(), (), now, now, None

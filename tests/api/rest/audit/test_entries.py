@@ -152,6 +152,8 @@ def test_a_page_that_cannot_be_is_refused(filled, query, field):
         ("tenant_id=7C9E6679-7425-40DE-944B-E07FC1F90AE7", "tenant_id"),
         ("provider=GPT", "provider"),
         ("provider=openai%0A", "provider"),
+        ("reason=a%00b", "reason"),
+        ("text=a%00b", "text"),
         ("provider=opnai", "provider"),
         ("q=provider:mistrall", "provider"),
         ("actor=", "actor"),
