@@ -8,7 +8,7 @@ INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 .DEFAULT_GOAL := help
 .PHONY: help run test setup lint check coverage stock prove bench docs fmt lock clean
 
-help:  ## what can be made
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it does (ARGS=--once: the tour only)
@@ -36,16 +36,17 @@ coverage: .venv/.test  ## the whole test suite with its coverage, which must not
 stock:  ## both commands from a fresh clone on the system's own Python, in a bare environment and in an odd one
 	@.ci/stock
 
-prove: .venv/.test  ## what takes long: 2,000 examples for each property, 50 kills and 100, 10,000 calls through poolers
+prove: .venv/.test  ## the slow tests: 2,000 examples per property, 50 service kills, 100 rotation kills, 10,000 pooler calls
 	$(SUITE) --hypothesis-profile thorough -m hypothesis $(ARGS)
 	KEYLEDGER_TEST_KILLS=50 $(SUITE) tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
+	KEYLEDGER_TEST_CONTRACT_EXAMPLES=200 $(SUITE) tests/e2e/test_openapi_contract.py
 	KEYLEDGER_TEST_POOLER_CALLS=10000 .venv/bin/python -m pytest -m pooler tests/e2e
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 docs: .venv/.test  ## write the pages that are generated from the code: docs/events.md
-	.venv/bin/python -c 'from domain.audit.catalogue import page; print(page(), end="")' > docs/events.md
+	.venv/bin/python -c 'from domain.audit.event_catalogue import page; print(page(), end="")' > docs/events.md
 
 fmt: .venv/.test  ## format the code and fix what the linter can fix
 	.venv/bin/ruff format .
@@ -54,7 +55,7 @@ fmt: .venv/.test  ## format the code and fix what the linter can fix
 lock:  ## resolve both lock files again, from releases at least a week old
 	@$(PYTHON) scripts/bootstrap.py lock
 
-clean:  ## remove what make and the tools made; the data in .data stays
+clean:  ## remove generated files; the data in .data stays
 	rm -rf .venv .venv.former .tools dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find domain projections api keyledger scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

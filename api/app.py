@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from api.console import pages
 from api.front.bodies import Limits
 from api.front.envelope import Envelope
-from api.front.error_answers import ErrorAnswers
+from api.front.error_middleware import ErrorMiddleware
 from api.front.guard import Guard
 from api.front.head import Head
 from api.front.json_body import JsonBody
@@ -47,7 +47,7 @@ _DESCRIPTION = "API keys of tenants for LLM providers: administration, audit tra
 
 
 class _Application(FastAPI):
-    """FastAPI without middleware of its own: `Envelope` and `ErrorAnswers` take its place."""
+    """FastAPI without middleware of its own: `Envelope` and `ErrorMiddleware` take its place."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the router within the layers that were added."""
@@ -82,7 +82,7 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     app.router.routes[:0] = [route for router in _ROUTERS for route in router.routes]
     limits = limits or Limits()
     # The one added last is outermost.
-    app.add_middleware(ErrorAnswers, routes=app.router.routes)
+    app.add_middleware(ErrorMiddleware, routes=app.router.routes)
     app.add_middleware(JsonBody, limits=limits)
     app.add_middleware(Native, metrics=app.state.metrics, limits=limits)
     app.add_middleware(Guard, limits=limits)

@@ -22,8 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from domain.audit.events import Outcome
 from domain.audit.record import spell
+from domain.audit.request_events import Outcome
 from domain.credentials.credential import stream_id
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import inclusion_proof, leaf_hash

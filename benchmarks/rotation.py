@@ -40,7 +40,7 @@ from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
 from keyledger import embedded_postgres
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
-from keyledger.encryption.reencryption import BATCH, Sealing
+from keyledger.encryption.reencryption import BATCH, Reencryption
 from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import RotationRows
@@ -118,7 +118,7 @@ def _command_line(dsn: str, new: str, old: str, at_least: int) -> None:
     _rotate_some(dsn, Secret(new), Secret(old), at_least, None)
 
 
-def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Sealing | None) -> None:
+def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Reencryption | None) -> None:
     pool = open_pool(dsn)
     try:
         log, records = CredentialLog(pool), RotationRows(pool)

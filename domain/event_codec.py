@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import get_type_hints
 from uuid import UUID
 
-from domain.audit.catalogue import BY_TOPIC
+from domain.audit.event_catalogue import BY_TOPIC
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
@@ -30,7 +30,7 @@ CLASS_VERSION = "class_version"
 _SEALED = ("token", "binding", "key_id")
 _PLACED = frozenset({"originator_id", "originator_version", "timestamp"})
 _COMPOSED = frozenset({"sealed", "config", "set_at"})
-"""Fields that are stored in another form than their own: those of every event, and those of `CredentialSealed`."""
+"""Fields not stored as they are: the first set for every event, the second for `CredentialSealed`."""
 _TEXT_FORM = r'"([^"\\\x00-\x1f]+)"'
 
 

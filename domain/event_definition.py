@@ -1,4 +1,4 @@
-"""The definition of an event type: everything that is known of it besides its members.
+"""The definition of an event type: everything known about it besides its members.
 
 An event class has its definition as `DEFINITION` and its members as fields. Everything else is computed from the two:
 the stored form (`domain.event_codec`), actions and audit entries (`domain.audit`), exports in every format, the

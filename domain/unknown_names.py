@@ -19,11 +19,11 @@ _PREFIX = re.compile(
 _LONG = 20
 _RANDOM = 12
 _NEARLY = 0.75
-"""The similarity, from 0 to 1, from which on one name is taken for a misspelling of another."""
+"""The least similarity, from 0 to 1, at which one name is taken for a misspelling of another."""
 
 
 def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> InvalidField:
-    """Return the error for a name not in `known`. kind: of name, such as `field`. rule: ends the error's text."""
+    """Return the error for a name not in `known`. kind: what it names, such as `field`. rule: ends the text."""
     if not _may_be_said(name):
         return InvalidField(f"an unknown {kind}", f"is not accepted; {rule}")
     meant = probably_meant(name, known)

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from domain.audit.entries import OF_A_CREDENTIAL, Action, AuditEntry, AuditFilter, action_of, facts_of
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from projections.catch_up import Appended, CatchUp
@@ -112,7 +112,7 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE,
 
 
 def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
-    """Return what keeps the audit trail at the head of the log."""
+    """Return the follower that keeps the audit trail at the head of the log."""
     return CatchUp(pool, TABLE, write)
 
 

@@ -100,7 +100,7 @@ def of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[st
 
 @lru_cache(maxsize=2048)
 def _streams(tenant_id: str, providers: tuple[str, ...]) -> tuple[str, str]:
-    """Return the streams of a tenant's credentials, and those that tell whether providers take them."""
+    """Return the streams of a tenant's credentials, and those that record whether providers accept them."""
     return (
         ",".join(str(stream_id(tenant_id, provider)) for provider in providers),
         ",".join(str(acceptance_stream(tenant_id, provider)) for provider in providers),

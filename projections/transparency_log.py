@@ -33,7 +33,7 @@ INSERT INTO {table} (level, tile, hashes) SELECT * FROM unnest(%s::smallint[], %
 
 
 def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
-    """Return what keeps the tree at the head of the log."""
+    """Return the follower that keeps the tree at the head of the log."""
     return CatchUp(pool, TABLE, write)
 
 

@@ -101,7 +101,7 @@ class Authenticator:
         self._known = tuple(known)
 
     def authenticate(self, presented: bytes) -> Actor | None:
-        """Return whose key these bytes are, or None."""
+        """Return the actor whose key was presented, or None."""
         digest = _digest(presented)
         found = None
         for actor, known in self._known:

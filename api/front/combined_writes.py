@@ -5,7 +5,7 @@ of a batch share statements and one commit, and none needs a thread of its own. 
 it is certain.
 Promises: a write not started within `PATIENCE` seconds fails and has had no effect. An outage fails every queued write,
 so that none waits for another time-out; later writes are tried again. Cancelling a waiter does not cancel its write.
-There is no state that a crash could lose: a write that was not acknowledged may or may not have happened.
+A crash loses no acknowledged write; an unacknowledged one may or may not have happened.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 PATIENCE = DEADLINE
 TOGETHER_MAX = 64
-"""Writes in one batch, so that others do not wait long for the lock of the log."""
+"""The most writes in one batch; a larger one would make others wait too long for the log's lock."""
 
 
 class CombinedWrites(Generic[W, R]):
@@ -100,7 +100,7 @@ class CombinedWrites(Generic[W, R]):
         try:
             return [outcome for _, outcome in zip(together, self._writer()(together), strict=True)]
         except StoreUnavailableError:
-            return [StoreUnavailableError() for _ in together]  # one each, because a traceback belongs to one caller
+            return [StoreUnavailableError() for _ in together]  # one per caller: raising it adds to its traceback
         except BaseException as error:  # noqa: BLE001  every waiting caller needs an outcome
             defect = error if isinstance(error, Exception) else RuntimeError(f"ended by {type(error).__name__}")
             return [defect for _ in together]

@@ -1,8 +1,8 @@
-"""The one table from errors to HTTP answers, and the only module that knows status numbers.
+"""The one table from errors to HTTP answers, and the only module that maps them to status numbers.
 
 Promises: every error is an RFC 9457 problem with `type`, `title`, `status`, `detail`, `instance` and `code`; its text
-is our own, never a value that was sent, stored or received from a provider. A test finds a code
-without a row. On the paths that providers' clients call the same body has the `error` member that they look for.
+is our own, never a value that was sent, stored or received from a provider. A test fails for a code without a row. On
+the paths that providers' clients call the same body has the `error` member that they look for.
 """
 
 from collections.abc import Mapping, Sequence

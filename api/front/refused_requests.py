@@ -17,7 +17,7 @@ from starlette.types import Scope
 from api.front.exchange import Exchange
 from api.front.paths import UUID_PATTERN, is_about_credentials, is_guarded, routed_path
 from api.front.services import Services
-from domain.audit.events import Outcome, RefusedRequest
+from domain.audit.request_events import Outcome, RefusedRequest
 from domain.credentials.providers import NAME_PATTERN
 
 UNROUTED = "unrouted"

@@ -16,7 +16,7 @@ from starlette.types import Scope
 from api.front.auth import Authenticator
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from domain.audit.entries import AuditTrail
-from domain.audit.events import AuditRecorder
+from domain.audit.request_events import AuditRecorder
 from domain.audit.usage import CredentialUsage, UsageMeter
 from domain.calls.models import LanguageModels
 from domain.calls.native import NativeApis

@@ -13,9 +13,9 @@ from fastapi.exceptions import RequestValidationError
 
 from api.front.exchange import exchange_of
 from domain.audit.entries import Action
-from domain.audit.events import Outcome
 from domain.audit.formats import ExportFormat
 from domain.audit.query import QUERY_MAX
+from domain.audit.request_events import Outcome
 from domain.credentials.stored import CredentialState
 from domain.errors import InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name

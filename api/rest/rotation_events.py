@@ -19,9 +19,9 @@ from domain.errors import ServiceError
 from domain.operations.rotation import RotationState, RotationStatus
 
 LOOK_S = 0.25
-"""Seconds between two looks at the rotation."""
+"""Seconds between polls of the rotation."""
 QUIET_LOOKS = 40
-"""Looks without news after which a comment keeps proxies from closing the connection."""
+"""Polls without a change after which a comment keeps proxies from closing the connection."""
 
 
 def rotation_events(first: RotationStatus, look: Callable[[], RotationStatus]) -> StreamingResponse:

@@ -25,7 +25,7 @@ from pydantic.json_schema import SkipJsonSchema
 from api.front.paths import UUID_PATTERN
 from api.rest.examples import TENANT
 from domain.audit.entries import Action
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.calls.models import Adapter
 from domain.credentials.providers import KEY_MAX, KEY_MIN, NAME_PATTERN
 from domain.credentials.resolution import Source

@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from domain.audit.catalogue import BY_ACTION, EVENTS, details_of
-from domain.audit.events import Outcome
+from domain.audit.event_catalogue import BY_ACTION, EVENTS, details_of
+from domain.audit.request_events import Outcome
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.errors import ErrorCode, NotFoundError

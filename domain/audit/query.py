@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from domain.audit.entries import Action, AuditFilter
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.providers import KEY_MIN, NAME_PATTERN
 from domain.credentials.recording import KEPT_CLEAR
@@ -66,7 +66,7 @@ def parse(text: str, now: datetime) -> AuditFilter:
             wanted[_MEMBER[name]] = read
     if errors:
         raise InvalidRequestError(errors)
-    return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each was read by its reader
+    return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each value was parsed to its field's type
 
 
 def format_query(wanted: AuditFilter) -> str | None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.proofs.errors import ProofError
 from domain.proofs.tiles import MAX_ENTRY_SIZE
 

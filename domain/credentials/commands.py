@@ -10,7 +10,10 @@ from domain.event import CommandMeta
 
 @dataclass(frozen=True, slots=True)
 class Precondition:
-    """A condition on the present state (RFC 9110, 13.1). versions: allowed ones. exists: whether there must be one."""
+    """A condition on the present state (RFC 9110, 13.1).
+
+    versions: those allowed, None for any. exists: whether a credential must exist, None for either.
+    """
 
     versions: frozenset[int] | None = None
     exists: bool | None = None

@@ -46,7 +46,7 @@ class Stored:
 
     @property
     def shown(self) -> Credential | None:
-        """The live credential that a list shows, from the row or, if only the log has it, from there."""
+        """The live credential that a list shows, from the row, or from the log if only the log has it."""
         return self.row if self.row is not None and self.row.sealed is not None else self.recorded
 
     def current(self) -> Credential | None:

@@ -10,8 +10,9 @@ API, to which each call appends its operation. The forms:
     AZURE      https://resource.openai.azure.com        deployment and version are separate fields
 
 Promises: scheme and host in lower case, no default port, no slash at the end, no known operation at the end; a
-stored form is its own stored form; a gateway's own prefix stays. Refuses: Azure addresses that lead to another API; the
-error names the form to use. Endpoints must have passed `rules.endpoint_fault`.
+stored form stays unchanged when it is reduced again; a gateway's own prefix stays.
+Refuses: Azure addresses that lead to another API; the error names the form to use. Endpoints must have passed
+`rules.endpoint_error`.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The addresses that a tenant's endpoint may lead to, checked when a credential is set and when a call connects.
 
-Promises: an endpoint that passed `endpoint_fault` leads, by its text, to a permitted host, and an address that passed
-`address_fault` is a permitted one. For a cloud provider that is a public https host; for a self-hosted one also http
+Promises: an endpoint that passed `endpoint_error` leads, by its text, to a permitted host, and an address that passed
+`address_error` is a permitted one. For a cloud provider that is a public https host; for a self-hosted one also http
 and private hosts, unless the operator requires them to be listed. Loopback is for listed hosts only. Link-local,
 metadata, multicast and unspecified addresses never pass, listed or not, in any notation (`addresses` decodes those of
 IPv6).

@@ -81,7 +81,7 @@ def stands_in_the_way(finding: Finding, *, appends: bool = True) -> bool:
 
 
 def prepare_database(dsn: str, admin_dsn: str | None = None, *, appends: bool = True) -> None:
-    """Require a database that can be used, and create or migrate the tables of this program.
+    """Check that the database is usable, and create or migrate the tables of this program.
 
     admin_dsn: where tables are created, if not at `dsn`. appends: as in `stands_in_the_way`.
     Raises StartError, StoreUnavailableError.

@@ -14,10 +14,10 @@ from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
 from domain.event import Clock
 from keyledger.assembly.configuration import Configuration, Current
-from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence
 from keyledger.encryption.reencryption_process import ReencryptionProcess
+from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
 from keyledger.llm import CallConfiguration

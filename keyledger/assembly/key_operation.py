@@ -19,10 +19,10 @@ from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.start_checks import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
-from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.key_verification import Verification, Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import BEAT_S, live_nodes
+from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun

@@ -1,10 +1,10 @@
 """A PostgreSQL server of our own, for a laptop, a test run, or one machine without a database team.
 
 Promises: the cluster lives in `DATA_DIR/postgres` and survives a crash, a `kill -9` of us or of the server, and a
-reused process number; commits are on disk before they are acknowledged; any number of processes share one server: the
-first starts it and the last to leave stops it, unless `database start` said to keep it. It listens on a
-Unix socket in a directory only its owner can enter, never on a network. Bind values never reach its log. Started as
-root, the server runs as an unprivileged user.
+reused process id; commits are on disk before they are acknowledged; any number of processes share one server: the first
+starts it and the last to leave stops it, unless `database start` said to keep it. It listens on a Unix socket in a
+directory only its owner can enter, never on a network. Bind values never reach its log. Started as root, the server
+runs as an unprivileged user.
 
 Refuses, always with a `StoreUnavailableError` that names the way out: Windows, systems the wheel has no build for, a
 cluster of another major version, a cluster it may not enter. It never signals a process that it has not recognised as

@@ -15,10 +15,10 @@ from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, key_not_retirable, replay, retire
 from domain.operations.rotation import KeyStatus
-from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.key_verification import Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
+from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import append_to_keyring
 from keyledger.encryption.rotation_rows import RotationRows
 from projections.database.connections import BoundedConnection

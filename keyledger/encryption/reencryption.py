@@ -2,7 +2,7 @@
 
 Promises: progress is recorded only in the log, so the process may be killed at any point, and several may work at once.
 Each event expects the version that was read, so a concurrent set or delete wins. A batch is one transaction. Bindings
-are checked before anything is decrypted, and a plaintext exists only until its new token.
+are checked before anything is decrypted, and a plaintext exists only until it is sealed again.
 Refuses: to guess. A credential that cannot be opened is reported and left unchanged; the others continue.
 """
 
@@ -31,7 +31,7 @@ from projections.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection
 
 BATCH = 100
-"""Credentials per transaction: nearly full speed, while other writers wait only some milliseconds."""
+"""Credentials per transaction: nearly full speed, while other writers wait only a few milliseconds."""
 _TRIES = 8
 
 
@@ -44,7 +44,7 @@ class Sealed:
     again: bool = False
 
 
-Sealing = Callable[[CommandMeta], Generator[Sealed, None, None]]
+Reencryption = Callable[[CommandMeta], Generator[Sealed, None, None]]
 """Re-encrypts until a pass changes nothing, and yields each batch once it is stored. Closing it stops before the next.
 
 The events carry the given command id, which identifies the whole rotation. Raises StoreUnavailableError.
@@ -63,8 +63,8 @@ class _Batch:
     last: _Place | None = None
 
 
-class LocalSealing:
-    """Re-encrypts in this process. Implements `Sealing`."""
+class LocalReencryption:
+    """Re-encrypts in this process. Implements `Reencryption`."""
 
     def __init__(
         self,

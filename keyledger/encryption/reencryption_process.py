@@ -25,24 +25,24 @@ from domain.event import CommandMeta, utc_now
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
-from keyledger.encryption.reencryption import LocalSealing, Sealed
+from keyledger.encryption.reencryption import LocalReencryption, Sealed
 from keyledger.log.event_store import CredentialLog
 from projections.database.connections import open_pool
 
 GIVES_WAY = 10
 """How much lower the scheduling priority of the process is than that of its service, as in `nice`."""
 REST = 1.0
-"""Pauses as long as it works, so half of the time is left to others."""
+"""Length of a pause relative to the work before it: at 1.0, half of the time is left to others."""
 PATIENCE_S = 60
-"""Seconds without a message after which the process is given up: far more than a batch takes under any load."""
+"""Seconds without a message after which the process is abandoned: far more than a batch takes under any load."""
 _GO_ON = b"go on"
 
 
 class ReencryptionProcess:
-    """Re-encrypts in a process of its own, one for each rotation. Implements `Sealing`."""
+    """Re-encrypts in a process of its own, one for each rotation. Implements `Reencryption`."""
 
     def __init__(self, dsn: str, primary: Secret, previous: Sequence[Secret], rest: float = REST) -> None:
-        """dsn: a libpq URL or parameter list. rest: as in `LocalSealing`."""
+        """dsn: a libpq URL or parameter list. rest: as in `LocalReencryption`."""
         self._dsn = dsn
         self._keys = (primary, *previous)
         self._rest = rest
@@ -134,7 +134,7 @@ def _carry_out(asked_by: Connection) -> None:
     primary, *previous = map(Secret, order["keys"])
     pool = open_pool(order["dsn"])
     try:
-        sealing = LocalSealing(pool, CredentialLog(pool), Keyring(primary, previous), utc_now, order["rest"])
+        sealing = LocalReencryption(pool, CredentialLog(pool), Keyring(primary, previous), utc_now, order["rest"])
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)
             asked_by.recv_bytes()

@@ -30,7 +30,7 @@ from domain.operations.encryption_keys import (
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
-from keyledger.encryption.reencryption import LocalSealing, Sealed, Sealing
+from keyledger.encryption.reencryption import LocalReencryption, Reencryption, Sealed
 from projections.database.connections import BoundedConnection, unavailable
 
 _TRIES = 8
@@ -72,14 +72,14 @@ class Rotator:
         log: StreamLog,
         keyring: Keyring,
         clock: Clock,
-        sealing: Sealing | None = None,
+        sealing: Reencryption | None = None,
     ) -> None:
         """sealing: does the work; by default this process, at full speed."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
         self._clock = clock
-        self._sealing = sealing or LocalSealing(pool, log, keyring, clock)
+        self._sealing = sealing or LocalReencryption(pool, log, keyring, clock)
 
     def plan(self) -> RotationPlan:
         """Return what a rotation would do. Raises StoreUnavailableError."""

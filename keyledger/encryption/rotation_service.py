@@ -17,7 +17,7 @@ from domain.event import CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
 from domain.operations.rotation import KeyStatus, RotationState, RotationStatus
-from keyledger.encryption.key_status import KeyStatuses
+from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 

@@ -14,8 +14,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from domain.audit.events import Outcome
 from domain.audit.record import AuditRecord, decode_record
+from domain.audit.request_events import Outcome
 from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
@@ -56,12 +56,12 @@ class History:
 
     @property
     def streams(self) -> int:
-        """How many streams there were."""
+        """The number of streams seen."""
         return len(self._streams)
 
     @property
     def not_interpreted(self) -> dict[str, int]:
-        """How many records there were of each type whose meaning was not checked."""
+        """The number of records of each type that was not interpreted."""
         return {kind: count for kind, count in self.types.items() if kind not in _CREDENTIAL | _KEYRING}
 
     def tell_leaf(self, position: int, leaf: bytes) -> None:

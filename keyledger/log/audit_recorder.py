@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from domain.audit.events import RefusedRequest, audit_exported, audit_read, request_refused
+from domain.audit.request_events import RefusedRequest, audit_exported, audit_read, request_refused
 from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
@@ -56,7 +56,7 @@ class _Kind:
 
 
 class AuditRecorder:
-    """Implements `domain.audit.events.AuditRecorder` for one process; a task stores what is recorded."""
+    """Implements `domain.audit.request_events.AuditRecorder` for one process; a task stores what is recorded."""
 
     def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log

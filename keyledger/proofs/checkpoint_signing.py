@@ -1,4 +1,4 @@
-"""The checkpoints and proofs that one running service gives.
+"""The checkpoints and proofs that one running service issues.
 
 Promises: a checkpoint is signed only if the tree begins with the last checkpoint kept outside the database, so a
 database that was rolled back or rewritten gets no signature; a checkpoint is on disk before it is returned. Each

@@ -116,7 +116,7 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
         try:
             server.run(sockets=[listener])
         except SystemExit:
-            pass  # the server's way to say that the application did not start
+            pass  # how the server signals that the application did not start
         finally:
             settled.set()
 

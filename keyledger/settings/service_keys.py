@@ -91,7 +91,7 @@ def read_named_keys(sources: Sources, super_key: Secret | None) -> tuple[NamedKe
     for number, item in enumerate(items_of(sources.text("API_KEYS") or ""), start=1):
         try:
             keys.append(parse_named_key(item))
-        except ValueError as error:  # its text is ours: it names the rule, never the value
+        except ValueError as error:  # the message is our own: it names the rule, never the value
             sources.error("API_KEYS", f"entry {number}: {error}")
     for name, count in Counter(key.name for key in keys).items():
         if count > 1:

@@ -63,7 +63,7 @@ def export(
         "after": str(after) if after else "",
     }
     path = f"{_PATH}?{urlencode({name: value for name, value in wanted.items() if value})}"
-    # In this order: an error response comes before anything is written.
+    # The order matters: an error response must be noticed before anything is written.
     with (
         ServiceClient(url, admin_key(api_key_file)) as service,
         service.stream(path) as pieces,

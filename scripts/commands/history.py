@@ -8,8 +8,8 @@ from typing import Annotated, cast
 
 import typer
 
-from domain.audit.catalogue import BY_ACTION
 from domain.audit.entries import OF_A_CREDENTIAL
+from domain.audit.event_catalogue import BY_ACTION
 from domain.event_definition import ActionDefinition, EventDefinition
 from scripts.commands.audit import Entry, entries_of, time_of
 from scripts.terminal.output import JsonOption, print_hanging, print_json, print_line, say

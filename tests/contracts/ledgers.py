@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.audit.entries import AuditTrail
-from domain.audit.events import Outcome, RefusedRequest, audit_read, request_refused
+from domain.audit.request_events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
 from domain.credentials.acceptance import accept_or_reject, acceptance_stream
 from domain.credentials.commands import Command, DeleteCredential, ReencryptCredential, SetCredential

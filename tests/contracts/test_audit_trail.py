@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from domain.audit.entries import Action, AuditFilter
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from tests.contracts.ledgers import BEGIN, NEW_KEY, OLD_KEY, SEALER, Ledger
 from tests.support.scenario import OTHER_TENANT, TENANT
 

@@ -64,20 +64,20 @@ def trail(postgres_server: TemplatedServer) -> Trail:
 
 
 def test_the_page_names_the_way_in_its_order(trail: Trail) -> None:
-    way = _named("The way")
+    way = _named("Step by step")
     assert [module for module in trail.given if module in way] == way
 
 
 def test_the_page_names_every_module_that_is_given_the_key(trail: Trail) -> None:
-    assert set(trail.given) == {*_named("The way"), *_named("Asked on the way"), TYPE}
+    assert set(trail.given) == {*_named("Step by step"), *_named("Consulted along the way"), TYPE}
 
 
 def test_the_way_is_short() -> None:
-    assert len(_named("The way")) <= 9
+    assert len(_named("Step by step")) <= 9
 
 
 def test_what_is_only_asked_never_hands_the_key_on(trail: Trail) -> None:
-    assert not trail.returned & set(_named("Asked on the way"))
+    assert not trail.returned & set(_named("Consulted along the way"))
 
 
 def _named(section: str) -> list[str]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import event_codec
-from domain.audit.catalogue import BY_TOPIC, EVENTS
-from domain.audit.events import Outcome, RefusedRequest, audit_exported, audit_read, request_refused
+from domain.audit.event_catalogue import BY_TOPIC, EVENTS
+from domain.audit.request_events import Outcome, RefusedRequest, audit_exported, audit_read, request_refused
 from domain.credentials.acceptance import accept_or_reject
 from domain.credentials.credential import CredentialSealed, CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig

@@ -13,7 +13,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
-from domain.audit import events
+from domain.audit import request_events
 from domain.event import CommandMeta, RecordEvent, envelope, record_stream
 from domain.event_definition import OTHER, ActionDefinition, EventDefinition, Members, OcsfActivity, Subject
 
@@ -47,8 +47,8 @@ class CredentialExpiring(RecordEvent):
     notice: str | None = None
 
 
-CredentialExpiring.__module__ = events.__name__
-events.CredentialExpiring = CredentialExpiring  # type: ignore[attr-defined]  # as if that module had it
+CredentialExpiring.__module__ = request_events.__name__
+request_events.CredentialExpiring = CredentialExpiring  # type: ignore[attr-defined]  # as if that module had it
 
 
 def main(database_url: str) -> None:
@@ -56,7 +56,7 @@ def main(database_url: str) -> None:
     from datetime import UTC, datetime
 
     from api.rest.audit.formats import FORMATS
-    from domain.audit.catalogue import page
+    from domain.audit.event_catalogue import page
     from domain.audit.leaf import leaf_of
     from domain.event_codec import decode, encode
     from scripts.main import main as keyledger

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
-from domain.audit.events import Outcome
 from domain.audit.record import AuditRecord, decode_record, spell
+from domain.audit.request_events import Outcome
 from domain.credentials.credential import stream_id
 from domain.operations.encryption_keys import KEYRING_STREAM
 from domain.proofs.errors import ProofError

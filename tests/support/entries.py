@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from domain.audit.entries import OF_A_CREDENTIAL, Action, AuditEntry
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 SET = AuditEntry(

@@ -9,8 +9,8 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta
 from keyledger.encryption.key_introduction import introduce_keys
-from keyledger.encryption.key_status import KeyStatuses
 from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService

@@ -13,8 +13,8 @@ from pydantic import StringConstraints
 from api.front.services import ServicesOf
 from api.rest.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter, Until
 from domain.audit.entries import Action, AuditFilter
-from domain.audit.events import Outcome
 from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
+from domain.audit.request_events import Outcome
 from domain.credentials.providers import Providers
 from domain.errors import InvalidField, InvalidRequestError
 from domain.unknown_names import probably_meant

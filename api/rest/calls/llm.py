@@ -69,7 +69,7 @@ async def get_model(tenant_id: TenantId, model: str, services: ServicesOf) -> Re
 
 
 async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | AnswerStream, Json | None]:
-    """Return the answer, and the first chunk of it where it is a stream that has one."""
+    """Return the answer, and its first chunk if it is a stream that is not empty."""
     answer = await call
     if isinstance(answer, Answer):
         return answer, None

@@ -1,9 +1,9 @@
 """Resolves and checks host names at the moment of connecting.
 
 Promises: for a tenant's endpoint every address of the name is checked, and the connection goes to a checked address, so
-changing the address between check and connection gains nothing; one forbidden address refuses the name. The name still
-decides which certificate is accepted. Tenants' names are resolved in their own threads: a slow name server occupies one
-thread per name, however often it is called, and none that anything else needs.
+changing the address between check and connection gains nothing; if one address is forbidden, the name is refused. The
+name still decides which certificate is accepted. Tenants' names are resolved in their own threads: a slow name server
+occupies one thread per name, however often it is called, and none that anything else needs.
 """
 
 import asyncio

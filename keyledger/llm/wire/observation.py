@@ -28,7 +28,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(slots=True)
 class Observation:
-    """The observations of one call. sent: a request was sent or about to be. retry_after: seconds. failure: a code."""
+    """Observations of one call. sent: a request was sent, or was about to be. retry_after: in seconds. failure: a code."""
 
     sent: bool = False
     status: int | None = None

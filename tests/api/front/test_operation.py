@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from api.front.error_answers import ErrorAnswers
+from api.front.error_middleware import ErrorMiddleware
 from api.front.exchange import Exchange
 from api.front.operation import Operation
 from tests.api.conftest import CREDENTIALS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
@@ -167,7 +167,7 @@ def test_a_dependency_that_waits_or_yields_is_refused(dependency: Any) -> None:
 
 
 def _layered(router: APIRouter) -> Any:
-    inner = ErrorAnswers(router, routes=router.routes)
+    inner = ErrorMiddleware(router, routes=router.routes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit.events import Outcome
 from domain.audit.record import AuditRecord, decode_record
+from domain.audit.request_events import Outcome
 from domain.proofs.errors import ProofError
 from tests.support.audit_records import encode_record, story
 

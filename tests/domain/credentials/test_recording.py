@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.audit.events import audit_exported, audit_read
+from domain.audit.request_events import audit_exported, audit_read
 from domain.credentials.credential import CredentialSet, decide, evolve
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.recording import recordable, without_keys

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.credentials.credential import stream_id
 from domain.operations.encryption_keys import KEYRING_STREAM
 from keyledger.evidence.errors import EvidenceError

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.audit.events import AuditExported, AuditRead, Outcome, RefusedRequest, RequestRefused
+from domain.audit.request_events import AuditExported, AuditRead, Outcome, RefusedRequest, RequestRefused
 from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import KINDS, UNCONFIRMED, WINDOW_S, AuditRecorder

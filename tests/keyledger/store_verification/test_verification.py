@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from domain.audit.events import Outcome, RefusedRequest, audit_read, request_refused
+from domain.audit.request_events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.credentials.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope
 from domain.event_codec import encode

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, action_of, facts_of
-from domain.audit.events import Outcome
+from domain.audit.request_events import Outcome
 from domain.event import Event
 from tests.support.twins.log import MemoryLog
 

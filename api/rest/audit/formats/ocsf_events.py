@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from api.front.json_response import encode
 from api.rest.audit.formats.cloud_events import subject_of
 from api.rest.audit.formats.members import members, rfc_3339
-from domain.audit.catalogue import BY_ACTION
 from domain.audit.entries import AuditEntry
-from domain.audit.events import Outcome
+from domain.audit.event_catalogue import BY_ACTION
+from domain.audit.request_events import Outcome
 from domain.event_definition import (
     API_ACTIVITY,
     AUTHENTICATION,

@@ -14,8 +14,8 @@ from api.front.auth import Role
 from api.front.services import Services
 from api.rest.audit import export as audit_export
 from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail
-from domain.audit.events import AuditExported
 from domain.audit.formats import ExportFormat
+from domain.audit.request_events import AuditExported
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
 from tests.api.front.test_over_http import served

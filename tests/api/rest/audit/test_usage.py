@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit.events import AuditRead
+from domain.audit.request_events import AuditRead
 from domain.audit.usage import UsagePlace, UsageRecord
 from tests.api.conftest import OTHER_TENANT, START, TENANT
 

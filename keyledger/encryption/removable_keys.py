@@ -84,7 +84,7 @@ class KeyStatuses:
 
     def _status(self, key_id: str, known: Keys, use: _Use, sealing: Sequence[str]) -> KeyStatus:
         state = self._state(key_id, known)
-        safe, reason = self._judge(key_id, state, use, sealing)
+        safe, reason = self._safe_to_remove(key_id, state, use, sealing)
         return KeyStatus(
             key_id=key_id,
             state=state,
@@ -103,7 +103,7 @@ class KeyStatuses:
             return KeyState.RETIRED
         return KeyState.PREVIOUS if key_id in self._keyring.key_ids else KeyState.MISSING
 
-    def _judge(self, key_id: str, state: KeyState, use: _Use, sealing: Iterable[str]) -> tuple[bool, str]:
+    def _safe_to_remove(self, key_id: str, state: KeyState, use: _Use, sealing: Iterable[str]) -> tuple[bool, str]:
         configured = key_id in self._keyring.key_ids
         if state is KeyState.PRIMARY:
             return False, "new credentials are sealed under it"

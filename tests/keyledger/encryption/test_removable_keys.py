@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, retire
 from domain.operations.rotation import KeyState, KeyStatus
 from keyledger.encryption.key_introduction import introduce_keys
-from keyledger.encryption.key_status import MALFORMED
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
+from keyledger.encryption.removable_keys import MALFORMED
 from keyledger.encryption.rotation import append_to_keyring
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, statuses, tenants

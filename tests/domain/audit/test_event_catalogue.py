@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from domain.audit.catalogue import BY_ACTION, EVENTS, page
+from domain.audit.event_catalogue import BY_ACTION, EVENTS, page
 from domain.event import Event
 from tests.support.places import REPOSITORY
 

@@ -17,7 +17,7 @@ from api.front.validation import request_errors
 from domain.errors import ServiceError
 
 
-class ErrorAnswers:
+class ErrorMiddleware:
     """ASGI middleware around routing."""
 
     def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from types import ModuleType
 
-from domain.audit import events
+from domain.audit import request_events
 from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS
@@ -15,7 +15,7 @@ from domain.event import Event
 from domain.event_definition import ActionDefinition, EventDefinition
 from domain.operations import encryption_keys, policy, replay, restore
 
-_MODULES = (credential, acceptance, encryption_keys, replay, restore, policy, events)
+_MODULES = (credential, acceptance, encryption_keys, replay, restore, policy, request_events)
 
 
 def _defined_in(module: ModuleType) -> Iterator[type[Event]]:
