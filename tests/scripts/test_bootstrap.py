@@ -66,6 +66,7 @@ def test_nothing_runs_at_the_start_of_every_interpreter():
         "a1_coverage.pth",  # for development only; does nothing unless COVERAGE_PROCESS_START is set
         "distutils-precedence.pth",
     }
+    assert "\ncoverage==" not in (ROOT / "requirements.lock").read_text()
     assert [name for name in ("sitecustomize.py", "usercustomize.py") if (packages / name).exists()] == []
     ours = (packages / "_keyledger.pth").read_text().split()
     assert ours == [str(ROOT)], "one path and no code"
