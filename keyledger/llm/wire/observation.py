@@ -28,7 +28,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(slots=True)
 class Observation:
-    """Observations of one call. sent: a request was sent, or was about to be. retry_after: in seconds. failure: a code."""
+    """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code."""
 
     sent: bool = False
     status: int | None = None

@@ -175,7 +175,7 @@ def test_a_key_is_configured_by_a_line_that_does_not_hold_it():
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         pytest.param("anna", "form", id="a name alone"),
         pytest.param("anna:auditor:sha256:00:00", "form", id="five parts"),

@@ -14,7 +14,7 @@ DEEPEST = b"[" * DEPTH_MAX + b"]" * DEPTH_MAX
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         pytest.param(b"{", "syntax", id="cut off"),
         pytest.param(b'{"a":1}x', "syntax", id="something after the end"),

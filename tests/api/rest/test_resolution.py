@@ -29,7 +29,7 @@ def test_it_says_whose_key_would_serve_and_where(harness, receipt, shown):
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "refused",
     [
         pytest.param(NoCredentialError(TENANT, "openai", "neither has one"), id="no key at all"),
         pytest.param(CredentialIntegrityError("view-not-at-head"), id="damaged"),

@@ -140,8 +140,10 @@ def test_an_idempotency_key_that_is_the_key_of_the_body_is_refused(harness):
 REQUEST_IDS = [
     pytest.param(SHAPED, {}, id="the shape of a key"),
     pytest.param(SUPER_KEY, {}, id="the caller's own key"),
-    pytest.param("a-key-of-nobody", {"X-API-Key": "a-key-of-nobody"}, id="a key that lets no one in"),
-    pytest.param("a-key-of-nobody", {"Authorization": "Bearer a-key-of-no one"}, id="a token that lets no one in"),
+    pytest.param("a-key-of-no-tenant", {"X-API-Key": "a-key-of-no-tenant"}, id="a key that lets no one in"),
+    pytest.param(
+        "a-key-of-no-tenant", {"Authorization": "Bearer a-key-of-no-tenant"}, id="a token that lets no one in"
+    ),
     pytest.param(OPAQUE, {}, id="the key of the body"),
 ]
 

@@ -61,7 +61,7 @@ class TestCheckpoint:
 
     @pytest.mark.parametrize("path", [CHECKPOINT, EVIDENCE])
     @pytest.mark.parametrize(
-        ("refusal", "status", "code"),
+        ("refused", "status", "code"),
         [
             (signing_off(), 404, "signing-off"),
             (CheckpointRefusedError("the log went back"), 500, "checkpoint-refused"),

@@ -104,7 +104,7 @@ def test_whatever_breaks_a_command_happens_at_most_once_and_who_was_told_so_is_i
             assert (outcome.sealed is not None) is isinstance(command, SetCredential)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("error", FAULTS)
 def test_one_lost_answer_is_no_error_for_any_and_no_second_event(error: str) -> None:
     log = MemoryLog()
     log.errors = [error]
@@ -165,7 +165,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("rivals", "faults"), REFUSALS)
+@pytest.mark.parametrize(("rivals", "errors"), REFUSALS)
 def test_a_refusal_holds_none_of_the_commands_nor_their_keys(rivals: list[Event], errors: list[str]) -> None:
     log = MemoryLog()
     log.interlopers, log.errors = list(rivals), list(errors)

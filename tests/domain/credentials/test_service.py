@@ -22,7 +22,7 @@ from tests.support.twins.current_credentials import MemoryCurrentCredentials
 from tests.support.twins.log import MemoryLog
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("error", FAULTS)
 def test_one_lost_answer_is_no_error_and_no_second_event(error: str) -> None:
     log = MemoryLog()
     log.errors = [error]

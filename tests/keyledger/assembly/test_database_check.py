@@ -57,7 +57,7 @@ FAILURES: list[object] = [
 ]
 
 
-@pytest.mark.parametrize(("address", "refusal"), FAILURES)
+@pytest.mark.parametrize(("address", "failure"), FAILURES)
 def test_what_keeps_us_out_is_named_and_quotes_nothing(
     server: OwnServer, address: Callable[[OwnServer], str], failure: Failure
 ) -> None:

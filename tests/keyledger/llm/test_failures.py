@@ -81,7 +81,7 @@ def test_a_429_keeps_its_retry_after(server, model, sent, seconds):
 
 @EACH
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("error", "reason"),
     [
         pytest.param(Misbehaviour(Failure.STATUS, status=500), "answered-500", id="a fault of its own"),
         pytest.param(Misbehaviour(Failure.STATUS, status=503), "answered-503", id="an overload"),
@@ -123,7 +123,7 @@ def test_no_answer_is_a_timeout(server, model, how):
 
 @EACH
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("error", "reason"),
     [
         pytest.param(Failure.CUT, "answer-cut-off", id="a cut connection"),
         pytest.param(Failure.MID_STREAM_ERROR, "answer-not-usable", id="an error in the middle"),

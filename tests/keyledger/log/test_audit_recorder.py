@@ -86,7 +86,7 @@ def test_any_number_of_kinds_costs_a_bounded_number_of_events(log: MemoryLog, re
 OUTAGES = ["outage before the effect", "outage after the effect", "conflict after the effect"]
 
 
-@pytest.mark.parametrize("fault", OUTAGES)
+@pytest.mark.parametrize("error", OUTAGES)
 def test_an_outage_neither_loses_nor_doubles_a_record(log: MemoryLog, recorder: AuditRecorder, error: str) -> None:
     refuse(recorder)
     refuse(recorder)

@@ -48,7 +48,7 @@ def test_an_empty_file_adds_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         pytest.param("- {base_url: 'https://a.example'}\n", "line 1: name is missing", id="no name"),
         pytest.param("- {name: a}\n", "line 1: base_url is missing", id="no address"),

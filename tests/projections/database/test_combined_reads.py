@@ -79,7 +79,7 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_however_many_reads_ar
     _within_a_loop(scenario)
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailableError(), RuntimeError("foreseen by no one")])
+@pytest.mark.parametrize("error", [StoreUnavailableError(), RuntimeError("foreseen by no one")])
 def test_a_fault_reaches_everybody_who_waited_and_nobody_after(error: Exception) -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
