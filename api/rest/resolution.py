@@ -46,5 +46,5 @@ def _answer(model: Model, route: Route | None, refused: RefusalView | None) -> R
         endpoint=route.base_url if route else None,
         version=route.receipt.version if route else None,
         key_id=route.receipt.key_id if route else None,
-        refused=refused,
+        refusal=refused,
     )

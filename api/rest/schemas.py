@@ -215,4 +215,4 @@ class ResolutionAnswer(BaseModel):
     endpoint: str | None
     version: int | None
     key_id: str | None
-    refused: RefusalView | None
+    refusal: RefusalView | None
