@@ -1,7 +1,7 @@
 """A request body that is passed through: a short one whole, a longer one in pieces as they arrive.
 
 Promises: no more of a long body is held than the server has read; a body over its limit, a stalled one and one whose
-sender disconnects end the call, each with its own `fault`.
+sender disconnects end the call, each with its own `error`.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Upload:
         return self._begun if self._ended.is_set() else self
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body. Raises HttpError, also kept in `fault`, because the HTTP client may swallow it."""
+        """Yield the body. Raises HttpError, also kept in `error`, because the HTTP client may swallow it."""
         if self._taken:  # the pieces are gone, so sending again would send a truncated body
             raise cut_off()
         self._taken = True

@@ -301,7 +301,7 @@ def test_exports_are_taken_as_the_document_says(served: Served) -> None:
 
 def test_an_auditor_gets_from_a_signing_key_to_a_verdict_as_the_document_says(folder: Path) -> None:
     sign, take, check, later, of_a_tenant, witness = blocks("docs/auditors.md", "To a verdict in five commands")
-    (reading,) = blocks("docs/auditors.md", "Reading it")
+    (reading,) = blocks("docs/auditors.md", "Reading the log")
     (on_the_server,) = blocks("docs/auditors.md", "On the server")
     tenant = re.findall(r"[0-9a-f-]{36}", of_a_tenant)[0]
     run(blocks("README.md", "A service of your own")[0], folder)
@@ -339,7 +339,7 @@ def section_rows(document: str, heading: str) -> list[list[str]]:
 
 
 def test_every_term_of_the_search_is_documented() -> None:
-    rows = section_rows("docs/auditors.md", "Reading it")
+    rows = section_rows("docs/auditors.md", "Reading the log")
     assert {name for row in rows for name in re.findall(r"`(\w+):`", row[0])} == set(NAMES)
 
 

@@ -86,7 +86,7 @@ def _sorted(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return OpenAI's parameters and the extras, separately.
 
-    Raises InvalidRequestError with `faults` and those found here.
+    Raises InvalidRequestError with `errors` and those found here.
     """
     for name, value in body.items():
         rule = known.get(name) or extras.get(name)

@@ -75,7 +75,7 @@ def _unobserved_error(
     if observation.sent:
         return ProviderUnavailableError(receipt.provider, "answer-not-usable")
     if _is_plain(request):
-        return ProviderUnavailableError(receipt.provider, "adapter-error")
+        return ProviderUnavailableError(receipt.provider, "adapter-fault")
     rule = f"is not supported by {receipt.provider} for this model; change or omit it"
     fields = named or [name for name in _TRANSLATED if name in request.parameters]
     return InvalidRequestError([InvalidField(field, rule) for field in fields])
