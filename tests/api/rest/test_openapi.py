@@ -9,7 +9,7 @@ KEPT = GOLDEN / "openapi.json"
 
 
 def test_the_structure_of_the_document_changes_only_on_purpose(harness):
-    """After a change on purpose, write the file again: `json.dumps(structure, indent=1, sort_keys=True)` and a line end."""
+    """After a change on purpose, write `json.dumps(structure, indent=1, sort_keys=True)` and a line end to the file."""
     structure = without_prose(harness.client.get("/openapi.json").json())
     assert structure == json.loads(KEPT.read_text(encoding="utf-8"))
 
