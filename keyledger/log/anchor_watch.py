@@ -7,7 +7,6 @@ If DATA_DIR cannot be written, the watch continues in memory while the process l
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -17,6 +16,7 @@ from api.front.services import CheckResult
 from domain.errors import ServiceError
 from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, look
 from keyledger.log.durable_file import UnreadableFileError
+from keyledger.log.periodic_task import PeriodicTask
 from projections.database.connections import BoundedConnection
 
 TICK_S = 1.0
@@ -35,19 +35,16 @@ class AnchorWatch:
         self._seen: Mapping[str, Anchor] = {}
         self._unwritable = False
         self._error = ""
-        self._task: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(self.record, TICK_S, "watch of the log")
 
     async def start(self) -> None:
         """Start the task on the running event loop."""
-        self._task = asyncio.create_task(self._run(), name="watch of the log")
+        self._task.start()
 
     async def stop(self) -> None:
         """Stop the task, and record what was appended since the last check."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            await asyncio.to_thread(self.record)
+        await self._task.stop()
+        await asyncio.to_thread(self.record)
 
     def record(self) -> None:
         """Check the log and renew the anchor, unless the two contradict each other. Failures are logged."""
@@ -74,11 +71,6 @@ class AnchorWatch:
             return CheckResult(False, _short(contradiction))
         unrecorded = "; not recorded outside the database: DATA_DIR cannot be written" if self._unwritable else ""
         return CheckResult(True, f"at position {now.position}{unrecorded}")
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.to_thread(self.record)
-            await asyncio.sleep(TICK_S)
 
     def _known(self) -> Mapping[str, Anchor]:
         """Return the last known state: from the file if another process wrote it, otherwise from memory."""

@@ -21,6 +21,7 @@ from domain.audit.request_events import RefusedRequest, audit_exported, audit_re
 from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
+from keyledger.log.periodic_task import PeriodicTask
 
 WINDOW_S = 60.0
 KINDS = 256
@@ -65,7 +66,7 @@ class AuditRecorder:
         self._unconfirmed: list[Event] = []
         self._lock = threading.Lock()
         self._storing = threading.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(self._flush_or_log, TICK_S, "audit records", pause_first=True)
 
     def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Record a refused request."""
@@ -101,14 +102,11 @@ class AuditRecorder:
 
     async def start(self) -> None:
         """Start the task on the running event loop."""
-        self._task = asyncio.create_task(self._run(), name="audit records")
+        self._task.start()
 
     async def stop(self) -> None:
         """Stop the task, and store everything that was recorded."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
         await asyncio.to_thread(self._store_all)
 
     def _note(self, key: object, kind: _Kind, beyond_key: object, beyond: _Kind) -> bool:
@@ -152,12 +150,10 @@ class AuditRecorder:
             self._make_events(now, [kind for kind in self._known(now) if kind.count])
             self._store()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            try:
-                await asyncio.to_thread(self.flush)
-            except ServiceError as error:
-                _log.warning("what was refused could not be recorded yet: %s", error.code)
-            except Exception as error:  # noqa: BLE001  the task must continue; what was recorded is kept
-                _log.error("what was refused could not be recorded: %s", type(error).__name__)
+    def _flush_or_log(self) -> None:
+        try:
+            self.flush()
+        except ServiceError as error:
+            _log.warning("what was refused could not be recorded yet: %s", error.code)
+        except Exception as error:  # noqa: BLE001  the task must continue; what was recorded is kept
+            _log.error("what was refused could not be recorded: %s", type(error).__name__)

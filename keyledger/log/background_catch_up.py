@@ -4,12 +4,11 @@ Promises: a failure is logged and tried again at the next tick. What stops the p
 again. Nothing depends on this task: every read of the projection catches up first.
 """
 
-import asyncio
-import contextlib
 import logging
 
 from api.front.services import CheckResult
 from domain.errors import ServiceError
+from keyledger.log.periodic_task import PeriodicTask
 from projections.catch_up import CatchUp
 
 TICK_S = 1.0
@@ -25,19 +24,16 @@ class BackgroundCatchUp:
         """name: of the projection, for the log."""
         self._follower = follower
         self._name = name
-        self._task: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(self._follow, TICK_S, f"catch-up {name}")
         self._error: str | None = None
 
     async def start(self) -> None:
         """Start the task on the running event loop."""
-        self._task = asyncio.create_task(self._run(), name=f"catch-up {self._name}")
+        self._task.start()
 
     async def stop(self) -> None:
-        """Stop the task after the batch it is writing."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        """Stop the task. A batch that is being written is completed."""
+        await self._task.stop()
 
     def check(self) -> CheckResult:
         """Return the position of the projection, or what stops it. Raises StoreUnavailableError."""
@@ -47,14 +43,9 @@ class BackgroundCatchUp:
             return CheckResult(False, f"stopped {where}: {self._error}")
         return CheckResult(True, where)
 
-    async def _run(self) -> None:
-        while True:
-            await self._follow()
-            await asyncio.sleep(TICK_S)
-
-    async def _follow(self) -> None:
+    def _follow(self) -> None:
         try:
-            await asyncio.to_thread(self._follower.run)
+            self._follower.run()
         except Exception as error:  # noqa: BLE001  any error must be reported and tried again, not end the task
             if self._error is None:
                 _log.error("projection %s is stopped: %s", self._name, type(error).__name__)

@@ -9,7 +9,6 @@ Survives: an orderly shutdown stores everything. A killed process loses what it 
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
 from domain.errors import ServiceError, StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
+from keyledger.log.periodic_task import PeriodicTask
 from projections.credential_usage import BATCH
 
 TICK_S = 1.0
@@ -75,7 +75,7 @@ class UsageMeter:
         self._flushing = threading.Lock()
         self._unwritten: dict[_Key, _Count] = {}
         self._doubtful: tuple[str, Sequence[UsageRecord]] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(self._flush_or_log, TICK_S, "usage meter", pause_first=True)
 
     def used(
         self,
@@ -123,14 +123,11 @@ class UsageMeter:
 
     async def start(self) -> None:
         """Start the task that flushes every second, on the running event loop."""
-        self._task = asyncio.create_task(self._run(), name="usage meter")
+        self._task.start()
 
     async def stop(self) -> None:
         """Stop the task, and store everything that was counted."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
         await asyncio.to_thread(self._flush_or_log)
 
     def _take(self) -> None:
@@ -175,11 +172,6 @@ class UsageMeter:
             _log.warning("what was counted could not be stored yet: %s", error.code)
         except Exception as error:  # noqa: BLE001  the task must continue; what was counted is kept
             _log.error("what was counted could not be stored: %s", type(error).__name__)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            await asyncio.to_thread(self._flush_or_log)
 
 
 def _records(counts: "dict[_Key, _Count]") -> list[UsageRecord]:

@@ -6,7 +6,6 @@ kept.
 """
 
 import asyncio
-import contextlib
 import logging
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -15,6 +14,7 @@ from api.front.services import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
 from domain.event import Clock
 from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.log.periodic_task import PeriodicTask
 from keyledger.proofs.checkpoint_signing import Transparency
 
 TICK_S = 1.0
@@ -31,7 +31,7 @@ class SigningLoop:
         self._transparency = transparency
         self._tree = tree
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._task = PeriodicTask(self.sign, TICK_S, "checkpoints")
         self._error: str | None = None
         age = Gauge("keyledger_audit_checkpoint_age_seconds", "Age of the last checkpoint; -1: none.", registry=metrics)
         age.set_function(self._age)
@@ -39,14 +39,12 @@ class SigningLoop:
     async def start(self) -> None:
         """Start the task if there is a key to sign with."""
         if self._transparency.signs:
-            self._task = asyncio.create_task(self._run(), name="checkpoints")
+            self._task.start()
 
     async def stop(self) -> None:
         """Stop the task, after a last checkpoint."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._transparency.signs:
+            await self._task.stop()
             await asyncio.to_thread(self.sign)
 
     def sign(self) -> None:
@@ -81,8 +79,3 @@ class SigningLoop:
         if error != self._error:
             _log.error("%s", error)
         self._error = error
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.to_thread(self.sign)
-            await asyncio.sleep(TICK_S)

@@ -1,0 +1,40 @@
+"""Work that repeats in the background of a running service, in a thread, so that it never holds up the event loop.
+
+Promises: one run at a time, and the same pause between the end of one and the start of the next.
+Limits: the task ends with the first error that `work` raises, so `work` handles its own errors. A run in progress when
+the task is stopped ends in its thread.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+
+class PeriodicTask:
+    """Runs `work` again and again between `start` and `stop`."""
+
+    def __init__(self, work: Callable[[], None], seconds: float, name: str, *, pause_first: bool = False) -> None:
+        """seconds: of a pause. name: of the task. pause_first: begin with a pause, not with a run."""
+        self._work = work
+        self._seconds = seconds
+        self._name = name
+        self._pause_first = pause_first
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the task on the running event loop."""
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+    async def stop(self) -> None:
+        """End the task. Does nothing if it was not started."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        if self._pause_first:
+            await asyncio.sleep(self._seconds)
+        while True:
+            await asyncio.to_thread(self._work)
+            await asyncio.sleep(self._seconds)

@@ -1,0 +1,55 @@
+"""Work that repeats in the background: when it runs, and that nothing runs after its end."""
+
+import asyncio
+import threading
+
+from keyledger.log.periodic_task import PeriodicTask
+
+
+class Work:
+    """Counts its runs, and says when there were enough."""
+
+    def __init__(self, enough: int) -> None:
+        self.runs = 0
+        self.threads: set[int] = set()
+        self.enough = threading.Event()
+        self._enough = enough
+
+    def __call__(self) -> None:
+        self.runs += 1
+        self.threads.add(threading.get_ident())
+        if self.runs >= self._enough:
+            self.enough.set()
+
+
+def test_it_runs_again_and_again_and_never_on_the_event_loop():
+    work = Work(enough=3)
+
+    async def run() -> None:
+        task = PeriodicTask(work, 0, "a test")
+        task.start()
+        assert await asyncio.to_thread(work.enough.wait, 60)
+        await task.stop()
+
+    asyncio.run(run())
+    assert work.runs >= 3
+    assert threading.get_ident() not in work.threads
+
+
+def test_a_pause_may_come_first():
+    work = Work(enough=1)
+
+    async def run() -> None:
+        task = PeriodicTask(work, 3600, "a test", pause_first=True)
+        task.start()
+        await asyncio.sleep(0)
+        await task.stop()
+
+    asyncio.run(run())
+    assert work.runs == 0
+
+
+def test_stopping_what_was_not_started_does_nothing():
+    work = Work(enough=1)
+    asyncio.run(PeriodicTask(work, 0, "a test").stop())
+    assert work.runs == 0
