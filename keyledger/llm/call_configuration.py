@@ -6,8 +6,9 @@ Promises: a call uses the same configuration to its end, even if the service rel
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domain.credentials.resolution import Resolver
-from domain.endpoints.rules import EndpointRules
+from domain.credentials.resolution import ResolvedCredential, Resolver
+from domain.endpoints.rules import EndpointRules, endpoint_error
+from domain.errors import ProviderUnavailableError
 from keyledger.settings.ai_models import Catalogue
 
 
@@ -18,6 +19,18 @@ class CallConfiguration:
     catalogue: Catalogue
     resolver: Resolver
     rules: EndpointRules
+
+    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+        """Return the key of a call and its route.
+
+        Raises what `Resolver.resolve` raises, and ProviderUnavailableError for a tenant's endpoint that is no longer
+        allowed: the rules may have been tightened since it was stored.
+        """
+        resolved = await self.resolver.resolve(tenant_id, provider, tenant_capable=tenant_capable)
+        route = resolved.route
+        if route.tenant_endpoint and endpoint_error(route.base_url, self.rules, self_hosted=route.provider.self_hosted):
+            raise ProviderUnavailableError(provider, "endpoint-not-allowed")
+        return resolved
 
 
 CurrentCallConfiguration = Callable[[], CallConfiguration]

@@ -13,7 +13,6 @@ from typing import Any
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.credentials.resolution import Receipt, Route
-from domain.endpoints.rules import endpoint_error
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
@@ -117,13 +116,8 @@ class Gateway:
         adapter = self._adapters[entry.adapter]
         # Loading takes seconds, so it comes before the key is resolved.
         await _loaded(adapter, entry.provider)
-        resolved = await configuration.resolver.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
-        # The rules may have been tightened since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_error(
-            route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
-        ):
-            raise ProviderUnavailableError(entry.provider, "endpoint-not-allowed")
         call_plan = plan(entry, route)
         lease = Lease(
             call_plan.origin,

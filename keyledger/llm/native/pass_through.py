@@ -15,7 +15,6 @@ from domain.audit.usage import UsageMeter
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.credentials.providers import Dialect
 from domain.credentials.resolution import Receipt, Route
-from domain.endpoints.rules import endpoint_error
 from domain.errors import ProviderUnavailableError, ServiceError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.call_configuration import CurrentCallConfiguration
@@ -69,13 +68,8 @@ class PassThrough:
         Raises what resolution raises, InvalidRequestError for a path that is not allowed, and ProviderError.
         """
         configuration = self._configuration()
-        resolved = await configuration.resolver.resolve(call.tenant_id, call.provider, tenant_capable=True)
+        resolved = await configuration.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
-        # The rules may have been tightened since the endpoint was stored.
-        if route.tenant_endpoint and endpoint_error(
-            route.base_url, configuration.rules, self_hosted=route.provider.self_hosted
-        ):
-            raise ProviderUnavailableError(call.provider, "endpoint-not-allowed")
         address = provider_address(route)
         url = URL(address.url(call.path, call.query), encoded=True)
         lease = Lease(
