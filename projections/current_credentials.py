@@ -92,8 +92,8 @@ class PostgresCurrentCredentials:
 
     def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailableError."""
-        found = self._read({**of_tenants([tenant_id], (provider,)), **NO_OTHERS})
-        return replace(found[0], recorded=None) if found else Stored(None, None)
+        rows = self._rows({**of_tenants([tenant_id], (provider,)), **NO_OTHERS})
+        return replace(stored_of(rows[0]), recorded=None) if rows else Stored(None, None)
 
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
         """Return rows and heads of their streams, one for each place. Raises StoreUnavailableError."""
@@ -103,14 +103,11 @@ class PostgresCurrentCredentials:
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
-        return [
-            stored for stored in self._read(of_tenants([tenant_id], tuple(self._providers))) if stored.shown is not None
-        ]
+        return listed(self._rows(of_tenants([tenant_id], tuple(self._providers))))
 
-    def _read(self, wanted: Mapping[str, str]) -> list[Stored]:
+    def _rows(self, wanted: Mapping[str, str]) -> list[Row]:
         with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(OF_TENANTS, wanted).fetchall()
-        return [stored_of(row) for row in rows]
+            return connection.execute(OF_TENANTS, wanted).fetchall()
 
 
 class PostgresResolutionProjection:
