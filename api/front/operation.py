@@ -107,7 +107,7 @@ class _Function:
         several = len(declared.body_params) > 1
         if several or declared.cookie_params or isgeneratorfunction(self.call) or isasyncgenfunction(self.call):
             raise TypeError(f"the signature of {self.call.__name__} is not supported")
-        self._needs = [(name, index) for name, index in needs]
+        self._needs = needs
         self._path = list(declared.path_params)
         self._query = list(declared.query_params)
         self._body = list(declared.body_params)

@@ -69,6 +69,11 @@ def parse(text: str, now: datetime) -> AuditFilter:
     return replace(AuditFilter(), texts=tuple(texts), **wanted)  # type: ignore[arg-type]  # each value was parsed to its field's type
 
 
+def is_printable(text: str) -> bool:
+    """Say whether a text may be searched for: printable characters, and tabs between words."""
+    return text.replace("\t", " ").isprintable()
+
+
 def format_query(wanted: AuditFilter) -> str | None:
     """Return the filter in canonical form, without paging; None if it matches every entry."""
     stated = [(name, getattr(wanted, member)) for name, member in _MEMBER.items() if member != "texts"]
@@ -98,7 +103,7 @@ def _masked(word: str, length: int) -> str:
 
 
 def _terms(text: str, errors: list[InvalidField]) -> list[tuple[str | None, str]]:
-    if len(text) > QUERY_MAX or not text.replace("\t", " ").isprintable():
+    if len(text) > QUERY_MAX or not is_printable(text):
         errors.append(InvalidField("query", f"must have at most {QUERY_MAX} printable characters"))
         return []
     found: list[tuple[str | None, str]] = []

@@ -13,7 +13,7 @@ from pydantic import StringConstraints
 from api.front.services import ServicesOf
 from api.rest.schemas import Absent, ActorFilter, ProviderFilter, Since, TenantFilter, Until
 from domain.audit.entries import Action, AuditFilter
-from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, parse
+from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, is_printable, parse
 from domain.audit.request_events import Outcome
 from domain.credentials.providers import Providers
 from domain.errors import InvalidField, InvalidRequestError
@@ -98,7 +98,7 @@ def _filter(
     twice = [name for name in stated if getattr(wanted, name) is not None]
     if twice:
         raise InvalidRequestError([InvalidField(name, "is given twice: here and in q") for name in twice])
-    unprintable = [name for name, value in (("reason", reason), ("text", text)) if value and not value.isprintable()]
+    unprintable = [name for name, value in (("reason", reason), ("text", text)) if value and not is_printable(value)]
     if unprintable:
         raise InvalidRequestError([InvalidField(name, "must have printable characters only") for name in unprintable])
     texts = wanted.texts if text is None else (*wanted.texts, text)
