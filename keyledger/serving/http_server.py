@@ -134,13 +134,32 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
 
 
 @contextmanager
+def hangups_held() -> Iterator[None]:
+    """Keep SIGHUP back until the block ends, in this thread and in every process that is started meanwhile.
+
+    A process that is still starting would be ended by it: it keeps the signal back until it can hear it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear_hangups() -> None:
+    """Let SIGHUP through to this process, with one that was held back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+@contextmanager
 def on_hangup(work: Callable[[], None]) -> Iterator[None]:
-    """Run `work` in a new thread at each SIGHUP until the block ends."""
+    """Run `work` in a new thread at each SIGHUP until the block ends, and once for those that were held back."""
 
     def begin(_signal: int, _frame: FrameType | None) -> None:
         threading.Thread(target=work, name="hangup", daemon=True).start()
 
     before = signal.signal(signal.SIGHUP, begin)
+    hear_hangups()
     try:
         yield
     finally:

@@ -17,6 +17,8 @@ from typing import Any
 
 from uvicorn.supervisors import Multiprocess
 
+from keyledger.serving.http_server import collect_rarely, hangups_held, hear_hangups, on_hangup
+
 Application = Callable[..., Awaitable[None]]
 
 
@@ -33,7 +35,6 @@ class Worker:
         """Return the application. Raises as `keyledger.assembly.compose.service_from_environment` does."""
         end_with_parent()
         from keyledger.assembly.compose import service_from_environment
-        from keyledger.serving.http_server import collect_rarely, on_hangup
 
         collect_rarely()
 
@@ -48,6 +49,17 @@ class Worker:
 
 class Workers(Multiprocess):
     """The processes that serve one port, watched by this one."""
+
+    def init_processes(self) -> None:
+        """Start them. SIGHUP does not end one that is still starting: it reloads as soon as it has started."""
+        with hangups_held():
+            super().init_processes()
+        hear_hangups()
+
+    def keep_subprocess_alive(self) -> None:
+        """Start another in the place of one that ended, in the same way."""
+        with hangups_held():
+            super().keep_subprocess_alive()
 
     def handle_hup(self) -> None:
         """Pass SIGHUP on. The server's default, to restart every process, would end calls under way."""

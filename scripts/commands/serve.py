@@ -31,13 +31,13 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    from keyledger.serving.http_server import listen, orderly_end
+    from keyledger.serving.http_server import hangups_held, listen, orderly_end
     from keyledger.settings.settings import load
 
     settings = load(os.environ, Path(".env"))
     for warning in (*settings.warnings, *_notes(settings)):
         say(f"warning: {warning}")
-    with orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
+    with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
         try:
             if workers == 1:
                 _serve_here(listener)

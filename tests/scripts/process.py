@@ -46,18 +46,18 @@ class Process:
         self._news = threading.Condition()
         self._readers = [self._read(self.popen.stdout, self.said), self._read(self.popen.stderr, self.told)]
 
-    def wait_for(self, pattern: str) -> str:
-        """Wait for a line that matches, on either stream, and return its first group."""
+    def wait_for(self, pattern: str, times: int = 1) -> str:
+        """Wait for as many lines that match, on either stream, and return the first group of the first."""
         found: list[str] = []
 
         def seen() -> bool:
             matches = (re.search(pattern, line) for line in self.said + self.told)
-            found.extend(match.group(1) for match in matches if match)
-            return bool(found) or not any(reader.is_alive() for reader in self._readers)
+            found[:] = [match.group(1) for match in matches if match]
+            return len(found) >= times or not any(reader.is_alive() for reader in self._readers)
 
         with self._news:
             assert self._news.wait_for(seen, PATIENCE_S), f"nothing fits {pattern}: {self.said} {self.told}"
-        assert found, f"it ended before: {self.said} {self.told}"
+        assert len(found) >= times, f"it ended before: {self.said} {self.told}"
         return found[0]
 
     def end(self) -> int:
