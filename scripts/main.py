@@ -1,13 +1,14 @@
 """The `keyledger` command: the table of all commands, and how every error becomes one line and an exit code.
 
-Promises: a command imports what it needs only when it runs; no traceback and no secret reaches the terminal; the exit
-code is one of `scripts.terminal.exits`.
+Promises: a command is imported only when it is named, and what it needs only when it runs; no traceback and no secret
+reaches the terminal; the exit code is one of `scripts.terminal.exits`.
 """
 
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,35 +16,6 @@ from typer._click.exceptions import UsageError  # its own copy; it shows no othe
 from typer.core import TyperGroup
 
 from domain.errors import ErrorCode, ServiceError, StoreUnavailableError
-from scripts.commands import (
-    api_keys,
-    audit,
-    audit_bundle,
-    audit_export,
-    audit_signing_keys,
-    audit_usage,
-    audit_verify,
-    audit_witness,
-    backup,
-    config_check,
-    credentials,
-    credentials_find,
-    database,
-    doctor,
-    generate_encryption_key,
-    history,
-    keys,
-    keys_rotate,
-    keys_verify,
-    projections,
-    reload,
-    replay,
-    restore,
-    run,
-    serve,
-    tenants,
-    verify,
-)
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import say
 from scripts.terminal.process_setup import set_up_process
@@ -80,16 +52,6 @@ def _masked() -> Iterator[None]:
         raise UsageError(masked(said), error.ctx) from None
 
 
-app = typer.Typer(
-    name="keyledger",
-    cls=_WithoutKeys,
-    help="Per-tenant API keys for LLM providers, in an append-only, encrypted, verifiable log.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its help takes twice as long to load
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 _GROUPS: Mapping[str, str] = {
     "api-keys": "Create named API keys, each with a role.",
     "credentials": "Manage a tenant's credentials.",
@@ -101,66 +63,97 @@ _GROUPS: Mapping[str, str] = {
     "projections": "List the projections of the log.",
     "config": "Check the settings of the service.",
 }
-_COMMANDS: Mapping[str, Callable[..., None]] = {
-    "serve": serve.serve,
-    "reload": reload.reload,
-    "run": run.run,
-    "generate-encryption-key": generate_encryption_key.generate_encryption_key,
-    "api-keys create": api_keys.create,
-    "credentials set": credentials.set_credential,
-    "credentials list": credentials.list_credentials,
-    "credentials show": credentials.show,
-    "credentials delete": credentials.delete,
-    "credentials find": credentials_find.find,
-    "tenants list": tenants.list_tenants,
-    "audit search": audit.search,
-    "audit show": audit.show,
-    "audit export": audit_export.export,
-    "audit usage": audit_usage.usage,
-    "audit generate-signing-key": audit_signing_keys.generate_signing_key,
-    "audit public-key": audit_signing_keys.public_key,
-    "audit bundle": audit_bundle.bundle,
-    "audit verify": audit_verify.verify,
-    "audit witness": audit_witness.witness,
-    "history": history.history,
-    "keys list": keys.list_keys,
-    "keys add-next": keys.add_next,
-    "keys adopt-next": keys.adopt_next,
-    "keys rotate": keys_rotate.rotate,
-    "keys verify": keys_verify.verify,
-    "keys retire": keys.retire,
-    "database url": database.url,
-    "database start": database.start,
-    "database stop": database.stop,
-    "backup": backup.backup,
-    "restore from": restore.from_file,
-    "restore accept": restore.accept,
-    "projections list": projections.list_projections,
-    "replay": replay.replay,
-    "verify": verify.verify,
-    "config check": config_check.check,
-    "doctor": doctor.doctor,
+_COMMANDS: Mapping[str, str] = {
+    "serve": "serve:serve",
+    "reload": "reload:reload",
+    "run": "run:run",
+    "generate-encryption-key": "generate_encryption_key:generate_encryption_key",
+    "api-keys create": "api_keys:create",
+    "credentials set": "credentials:set_credential",
+    "credentials list": "credentials:list_credentials",
+    "credentials show": "credentials:show",
+    "credentials delete": "credentials:delete",
+    "credentials find": "credentials_find:find",
+    "tenants list": "tenants:list_tenants",
+    "audit search": "audit:search",
+    "audit show": "audit:show",
+    "audit export": "audit_export:export",
+    "audit usage": "audit_usage:usage",
+    "audit generate-signing-key": "audit_signing_keys:generate_signing_key",
+    "audit public-key": "audit_signing_keys:public_key",
+    "audit bundle": "audit_bundle:bundle",
+    "audit verify": "audit_verify:verify",
+    "audit witness": "audit_witness:witness",
+    "history": "history:history",
+    "keys list": "keys:list_keys",
+    "keys add-next": "keys:add_next",
+    "keys adopt-next": "keys:adopt_next",
+    "keys rotate": "keys_rotate:rotate",
+    "keys verify": "keys_verify:verify",
+    "keys retire": "keys:retire",
+    "database url": "database:url",
+    "database start": "database:start",
+    "database stop": "database:stop",
+    "backup": "backup:backup",
+    "restore from": "restore:from_file",
+    "restore accept": "restore:accept",
+    "projections list": "projections:list_projections",
+    "replay": "replay:replay",
+    "verify": "verify:verify",
+    "config check": "config_check:check",
+    "doctor": "doctor:doctor",
 }
-"""Every command by its words, in the order of `--help`. A new command is one line here and a module of its name."""
+"""Every command by its words, in the order of `--help`, with the module and the function that run it.
+
+A new command is one line here and a module of its name in `scripts/commands`.
+"""
 _EXTRA_ARGUMENTS = frozenset({"credentials set"})
 """These commands reject extra arguments themselves: the parser's own message would repeat a key among them."""
 
 
-def _register(app: typer.Typer) -> None:
+def _register(app: typer.Typer, commands: Mapping[str, str]) -> None:
     groups = {name: typer.Typer(no_args_is_help=True, rich_markup_mode=None, callback=_group) for name in _GROUPS}
-    for words, function in _COMMANDS.items():
+    for words, place in commands.items():
         group, _, name = words.rpartition(" ")
         settings = {"allow_extra_args": words in _EXTRA_ARGUMENTS}
-        (groups[group] if group else app).command(name, context_settings=settings)(function)
+        (groups[group] if group else app).command(name, context_settings=settings)(_function(place))
     for name, help_text in _GROUPS.items():
-        app.add_typer(groups[name], name=name, help=help_text)
+        if groups[name].registered_commands:
+            app.add_typer(groups[name], name=name, help=help_text)
+
+
+def _function(place: str) -> Callable[..., None]:
+    module, _, name = place.partition(":")
+    function: Callable[..., None] = getattr(import_module(f"scripts.commands.{module}"), name)
+    return function
+
+
+def _named(arguments: Sequence[str]) -> Mapping[str, str]:
+    """Return the one command that the arguments begin with, or all, for their help and for a misspelled one."""
+    for words in (" ".join(arguments[:2]), " ".join(arguments[:1])):
+        if words in _COMMANDS:
+            return {words: _COMMANDS[words]}
+    return _COMMANDS
 
 
 def _group() -> None:
     """Without a callback, Typer turns a group with one command into that command."""
 
 
-_register(app)
+def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Return the parser for these arguments; without arguments, the one that knows every command."""
+    app = typer.Typer(
+        name="keyledger",
+        cls=_WithoutKeys,
+        help="Per-tenant API keys for LLM providers, in an append-only, encrypted, verifiable log.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # its help takes twice as long to load
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    _register(app, _named(arguments))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -172,8 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         set_up_process()
     # Commands report a database that does not answer themselves; a service has handlers that log it.
     logging.getLogger("keyledger.store").addHandler(logging.NullHandler())
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(list(arguments) if arguments is not None else None, prog_name="keyledger")
+        command_line(given)(given, prog_name="keyledger")
     except Exception as error:  # noqa: BLE001  the last place where an error can become a line instead of a traceback
         code, lines = _ending(error)
         for line in lines:
@@ -190,7 +184,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")

@@ -31,7 +31,7 @@ from keyledger.settings import logs
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.settings import load
 from scripts.demo.stand_in_provider import StandInProvider
-from scripts.main import app, main
+from scripts.main import command_line, main
 from tests.support.canary import dump, leaks
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, credential, environment, served
@@ -297,7 +297,7 @@ def commands() -> Iterator[tuple[list[str], Any]]:
         if not hasattr(command, "commands"):
             yield words, command
 
-    return below(typer.main.get_command(app), [])
+    return below(typer.main.get_command(command_line()), [])
 
 
 GIVEN = {"tenant_id": TENANT, "provider": "openai", "position": "1", "name": "anna", "role": "auditor", "form": "csv"}
