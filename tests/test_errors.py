@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import keyledger
+from tests.support.syntax import tree_of
 
 ROOT = Path(keyledger.__file__).parents[1]
 PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]
@@ -15,7 +16,7 @@ def exception_classes() -> set[str]:
         node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
         for package in PACKAGES
         for file in (ROOT / package).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef)
     }
     found: set[str] = set()

@@ -13,6 +13,7 @@ import pytest
 
 import keyledger
 from domain.credentials.key_shapes import holds_key
+from tests.support.syntax import tree_of
 
 ROOT = Path(keyledger.__file__).parents[1]
 PACKAGES = ["domain", "projections", "api", "keyledger", "scripts"]
@@ -67,7 +68,7 @@ def test_no_text_of_the_program_is_masked_by_its_own_guard():
         node.value
         for package in PACKAGES
         for file in (ROOT / package).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert [text for text in texts if holds_key(text)] == []
@@ -83,7 +84,7 @@ def test_no_function_is_longer_than_a_screen():
     lengths = {
         f"{module}::{node.name}": node.end_lineno - node.lineno + 1
         for module, text in _modules().items()
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree_of(text))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
     }
     assert {name: length for name, length in lengths.items() if length > FUNCTION_MAX} == {}

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.places import REPOSITORY
 from tests.support.prose import PACKAGES, Prose, files, prose
+from tests.support.syntax import tree_of
 
 PAGE = "docs/contributing/words.md"
 # What was decided with the words of its day is left unchanged, and so is what was released.
@@ -35,7 +36,7 @@ def names() -> Iterator[Prose]:
         place = file.relative_to(REPOSITORY).as_posix()
         if file.suffix == ".py" and place.split("/")[0] in PACKAGES:
             yield Prose(place, 1, words_of(file.stem))
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in ast.walk(tree_of(file.read_text(encoding="utf-8"))):
                 if name := _defined(node):
                     yield Prose(place, getattr(node, "lineno", 1), words_of(name))
 

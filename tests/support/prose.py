@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.support.places import REPOSITORY
+from tests.support.syntax import tree_of
 
 PACKAGES = ("domain", "projections", "api", "keyledger", "scripts")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs")
@@ -73,7 +74,7 @@ def _of_python(source: str) -> Iterator[tuple[int, str, bool]]:
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string.lstrip("# "), False
     docstrings = set()
-    tree = ast.parse(source)
+    tree = tree_of(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None

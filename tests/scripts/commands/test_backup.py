@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -155,6 +155,15 @@ def test_a_database_that_a_newer_release_left_is_not_saved_by_this_one(cli: Cli,
     assert (ended.code, "a newer release" in ended.err) == (Exit.REFUSED, True)
 
 
+def _program_of(command: int) -> int:
+    """The id of the PostgreSQL program that a command runs; others of its children may end meanwhile."""
+    for child in Path(f"/proc/{command}/task/{command}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{child}/comm").read_text().strip() in {"psql", "pg_dump"}:
+                return int(child)
+    raise AssertionError("the command runs no program")
+
+
 @contextmanager
 def waiting(database_url: str, table: str, *arguments: str) -> Iterator[tuple[int, int, "subprocess.Popen[bytes]"]]:
     """A command that waits for a table in the middle of its work, with the ids of its process and of its program's."""
@@ -169,9 +178,7 @@ def waiting(database_url: str, table: str, *arguments: str) -> Iterator[tuple[in
             try:
                 while not (row := watching.execute(_WAITS).fetchone()):
                     assert process.poll() is None
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-                names = {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
-                yield process.pid, names.get("psql") or names["pg_dump"], process
+                yield process.pid, _program_of(process.pid), process
             finally:
                 process.kill()
         holder.rollback()
