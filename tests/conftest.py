@@ -1,17 +1,20 @@
 """Fixtures that every part of the suite may ask for, and the neutral environment that all of it runs in."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.support import trust
+from keyledger.serving.http_server import collect_rarely
+from tests.support import memory, trust
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
 
 HOME = pytest.StashKey[Path]()
+MEMORY = pytest.StashKey[Path | None]()
 _TESTS = Path(__file__).parent
 _WAITING = {"e2e", "docs", "benchmarks", "embedded_postgres", "test_serve.py", "test_environments.py"}
 # No property fails for being slow: that says how busy a machine is.
@@ -24,7 +27,14 @@ hypothesis.settings.load_profile("everyday")
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before tests are collected, since modules read the environment as they load, and before workers inherit it."""
+    collect_rarely()  # as the service does
     session.config.stash[HOME] = make_neutral()
+    session.config.stash[MEMORY] = memory.take()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: much of a test's time is spent waiting for processes it has started."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if home := config.stash.get(HOME, None):
         forget(home)
+    if folder := config.stash.get(MEMORY, None):
+        memory.give_back(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,7 +59,8 @@ def _trust_store_read_once() -> Iterator[None]:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[TemplatedServer]:
     """One server for the whole run, with a migrated template. Only tests that ask for a database pay for it."""
     own = tmp_path_factory.getbasetemp()
-    with templated_server(own if worker_id == "master" else own.parent, _migrate) as server:
+    on_disk = own if worker_id == "master" else own.parent
+    with templated_server(Path(os.environ.get(memory.FOLDER, on_disk)), _migrate) as server:
         yield server
 
 

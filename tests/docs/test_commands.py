@@ -1,6 +1,5 @@
 """The commands of the documents run as written, in a folder of their own and in the order of the document."""
 
-import json
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from scripts.terminal.exits import Exit
 from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.ports import free_port
-from tests.support.service import DIRECT_MODELS
+from tests.support.service import DIRECT_MODELS, client_of
 from tests.support.store import open_store
 
 KEYLEDGER = ".venv/bin/keyledger"
@@ -195,9 +194,12 @@ def set_key(folder: Path, port: int, tenant: str) -> None:
 
 
 def listed(folder: Path, port: int, tenant: str) -> list[tuple[str, str]]:
-    command = f"credentials list {tenant} --json --url http://127.0.0.1:{port}"
-    said = run(f'SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env) {KEYLEDGER} {command}', folder)
-    return [(one["encryption_status"], one["key_id"]) for one in json.loads(said)["credentials"]]
+    """The state and key id of each of its credentials."""
+    (key,) = re.findall(r"^SUPER_API_KEY=(.*)$", (folder / ".env").read_text(), re.MULTILINE)
+    with client_of(f"http://127.0.0.1:{port}", key) as client:
+        answer = client.http.get(f"/api/v1/sysadmin/tenants/{tenant}/credentials")
+    assert answer.status_code == 200, answer.text
+    return [(one["encryption_status"], one["key_id"]) for one in answer.json()["credentials"]]
 
 
 def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:

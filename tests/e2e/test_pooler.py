@@ -16,7 +16,7 @@ from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.effort import POOLER_CALLS
 from tests.support.pooler import pooled
-from tests.support.service import Client, ServiceProcess, client_of, environment
+from tests.support.service import DIRECT_MODELS, Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import open_store
 
 pytestmark = pytest.mark.pooler
@@ -39,7 +39,7 @@ class Tenant:
 
     def work(self, calls: int) -> None:
         while self.calls < calls:
-            for step in (self._set, self._call, self._list, self._resolve, self._call, self._audit, self._delete):
+            for step in (self._set, self._call, self._list, self._read, self._call, self._audit, self._delete):
                 step(self.clients[self.calls % len(self.clients)])
             self._call(self.clients[self.calls % len(self.clients)])
 
@@ -55,9 +55,9 @@ class Tenant:
         listed = self._count(client.http.get(f"/api/v1/sysadmin/tenants/{self.tenant}/credentials")).json()
         assert [one["masked_key"][-4:] for one in listed["credentials"]] == [str(self.key)[-4:]]
 
-    def _resolve(self, client: Client) -> None:
-        answer = client.http.get(f"/api/v1/sysadmin/tenants/{self.tenant}/resolution", params={"model": "gpt-4o"})
-        assert self._count(answer).json()["source"] == "tenant"
+    def _read(self, client: Client) -> None:
+        answer = client.http.get(credential(self.tenant, "openai"))
+        assert self._count(answer).json()["masked_key"][-4:] == str(self.key)[-4:]
 
     def _audit(self, client: Client) -> None:
         answer = client.http.get("/api/v1/audit/entries", params={"tenant_id": self.tenant, "limit": 1})
@@ -66,7 +66,8 @@ class Tenant:
     def _call(self, client: Client) -> None:
         name = f"{self.tenant}/{self.calls}"
         self.served[name] = self.key
-        answer = self._count(client.chat(self.tenant, "gpt-4o", user=name))
+        body = {"model": "gpt-4o", "user": name, "messages": [{"role": "user", "content": "hello"}]}
+        answer = self._count(client.native(self.tenant, "openai", "v1/chat/completions", json=body))
         assert answer.status_code == (424 if self.key is None else 200), answer.text
 
     def _count(self, answer: httpx.Response) -> httpx.Response:
@@ -97,6 +98,7 @@ def test_every_call_is_answered_by_the_right_key(
     with pooled(database_url, *settings) as pooler, ExitStack() as running:
         given = environment(
             DATABASE_URL=pooler.url,
+            AI_MODELS_FILE=DIRECT_MODELS,
             DATA_DIR=str(tmp_path / "data"),
             LOG_LEVEL="error",  # no one reads the lines while it runs
             OPENAI_API_BASE=provider.url,

@@ -10,10 +10,12 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psycopg
@@ -21,6 +23,8 @@ from psycopg import sql
 
 from keyledger import embedded_postgres
 
+# No test's database lives long enough to be looked after.
+_IN_A_HURRY = ("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
 URL_OF_ANOTHER_SERVER = "KEYLEDGER_TEST_DATABASE_URL"
 
 
@@ -47,9 +51,16 @@ class DatabaseServer:
     def url_of(self, database: str) -> str:
         return urlsplit(self.maintenance_url)._replace(path=f"/{quote(database, safe='')}").geturl()
 
+    @cached_property
+    def _connection(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """One for all statements; connecting takes as long as dropping a database."""
+        return psycopg.connect(self.maintenance_url, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
     def _run(self, statement: str, *names: str) -> None:
-        with psycopg.connect(self.maintenance_url, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 @dataclass(frozen=True)
@@ -74,17 +85,25 @@ class TemplatedServer:
 def templated_server(shared_folder: Path, migrate: Callable[[str], None]) -> Iterator[TemplatedServer]:
     with _server(shared_folder) as server, server.database() as url:
         migrate(url)
+        with psycopg.connect(url) as connection:  # leaves its cache of the catalogue, which is copied with the rest
+            connection.execute("SELECT 1")
         yield TemplatedServer(server, template=urlsplit(url).path.lstrip("/"))
 
 
 @contextmanager
 def _server(shared_folder: Path) -> Iterator[DatabaseServer]:
     if url := os.environ.get(URL_OF_ANOTHER_SERVER):
-        yield DatabaseServer(url)
+        with closing(DatabaseServer(url)) as server:
+            yield server
         return
-    # Left for pytest to remove with the run's other temporary files: another worker may be about to start it again.
-    with embedded_postgres.start(shared_folder / "pg", durable=False) as postgres:
-        yield DatabaseServer(postgres.dsn("postgres"))
+    # Left in its folder until the run ends: another worker may be about to start it again.
+    with (
+        embedded_postgres.start(shared_folder / "pg", durable=False) as postgres,
+        closing(DatabaseServer(postgres.dsn("postgres"))) as server,
+    ):
+        for statement in _IN_A_HURRY:
+            server._run(statement)
+        yield server
 
 
 def programs() -> Path:

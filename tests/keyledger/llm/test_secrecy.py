@@ -179,7 +179,7 @@ def test_after_calls_of_every_kind_no_object_holds_the_key():
         del server
         gc.unfreeze()  # else what was there at the end of the warm-up is neither collected nor listed
         # An abandoned stream goes in steps: the collector finds what the loop then closes and drops.
-        for _ in range(10):
+        for _ in range(5):
             gc.collect()
             await asyncio.sleep(0)
         assert _on_the_heap() == []

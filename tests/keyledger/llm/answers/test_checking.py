@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from array import array
+from functools import partial
 from typing import Any
 
 import pytest
@@ -81,6 +82,11 @@ async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Le
         return lease, given
 
 
+def built(answer: Any) -> Any:
+    """The answer; a large one is made when its test runs, not when tests are collected."""
+    return answer() if isinstance(answer, partial) else answer
+
+
 def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[Lease, bytes]:
     return asyncio.run(_received(body, bounds, streaming=streaming))
 
@@ -88,8 +94,8 @@ def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[L
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        pytest.param(chat(150_000), "answer-too-large", id="more bytes than any chat"),
-        pytest.param(chat(30_000), "answer-too-complex", id="a choice for every byte"),
+        pytest.param(partial(chat, 150_000), "answer-too-large", id="more bytes than any chat"),
+        pytest.param(partial(chat, 30_000), "answer-too-complex", id="a choice for every byte"),
         pytest.param(chat(2), "answer-too-complex", id="two choices where one was asked for"),
         pytest.param(chat(message={"tool_calls": [CALL] * 1001}), "answer-too-complex", id="tool calls"),
         pytest.param(chat(message={"annotations": [1] * 1001}), "answer-too-complex", id="annotations"),
@@ -118,7 +124,7 @@ def received(body: bytes, bounds: Bounds, *, streaming: bool = False) -> tuple[L
     ],
 )
 def test_an_answer_out_of_proportion_is_refused_and_no_library_sees_any_of_it(answer, reason):
-    lease, given = received(json.dumps(answer).encode(), asked_chat())
+    lease, given = received(json.dumps(built(answer)).encode(), asked_chat())
     assert lease.observation.failure == reason
     assert given == b""
 
@@ -278,8 +284,8 @@ def test_what_looks_like_a_vector_inside_a_text_is_left_alone():
     ("answer", "reason"),
     [
         pytest.param(vectors(*[[1.0]] * 4), "answer-too-complex", id="more than there were inputs"),
-        pytest.param(vectors(*[[1.0]] * 200_000), "answer-too-large", id="more bytes than three take"),
-        pytest.param(vectors([1] * 400_000), "answer-too-complex", id="one that is too long"),
+        pytest.param(partial(vectors, *[[1.0]] * 200_000), "answer-too-large", id="more bytes than three take"),
+        pytest.param(partial(vectors, [1] * 400_000), "answer-too-complex", id="one that is too long"),
         pytest.param(vectors([1.0], more="x" * 200_000), "answer-too-complex", id="a large member of no use"),
         pytest.param(vectors([1.0, None]), "answer-not-usable", id="null"),
         pytest.param(vectors([True]), "answer-not-usable", id="true"),
@@ -295,7 +301,7 @@ def test_what_looks_like_a_vector_inside_a_text_is_left_alone():
     ],
 )
 def test_embeddings_out_of_proportion_are_refused(answer, reason):
-    lease, given = received(json.dumps(answer).encode(), asked_embeddings(FEW))
+    lease, given = received(json.dumps(built(answer)).encode(), asked_embeddings(FEW))
     assert lease.observation.failure == reason
     assert given == b""
 
