@@ -1,26 +1,36 @@
 """The official `openai` and `anthropic` clients work unmodified against the providers' own APIs: they are given a base
 URL and a key of the service, nothing else."""
 
+from __future__ import annotations
+
 import asyncio
 import gzip
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import anthropic
 import httpx
-import openai
 import pytest
 from aiohttp import web
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.canary import leaks
+from tests.support.lazily import lazily
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
+else:
+    anthropic = lazily("anthropic")
+    openai = lazily("openai")
+
 
 TENANT, OTHER = str(uuid4()), str(uuid4())
 KEY = f"sk-tenant-{uuid4().hex}"

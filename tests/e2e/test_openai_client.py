@@ -1,18 +1,27 @@
 """The official `openai` client works unmodified against the service: it is given a base URL and a key, nothing else."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import openai
 import pytest
-from openai.types.chat import ChatCompletionToolParam
 
 from scripts.demo.stand_in_provider import StandInProvider
+from tests.support.lazily import lazily
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, client_of, environment, served
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionToolParam
+else:
+    openai = lazily("openai")
+
 
 TENANT = str(uuid4())
 KEY = f"sk-tenant-{uuid4().hex}"

@@ -61,7 +61,8 @@ class Tenant:
 
     def _audit(self, client: Client) -> None:
         answer = client.http.get("/api/v1/audit/entries", params={"tenant_id": self.tenant, "limit": 1})
-        assert self._count(answer).json()["entries"][0]["tenant_id"] == self.tenant
+        assert self._count(answer).is_success, answer.text
+        assert answer.json()["entries"][0]["tenant_id"] == self.tenant
 
     def _call(self, client: Client) -> None:
         name = f"{self.tenant}/{self.calls}"

@@ -8,5 +8,5 @@ KILLS = int(os.environ.get("KEYLEDGER_TEST_KILLS", "5"))
 POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 """Calls through PgBouncer in each of its configurations."""
 
-CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "10"))
+CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
 """Requests that are generated for each operation, of those that fit the document and of those that do not."""

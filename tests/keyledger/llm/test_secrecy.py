@@ -79,12 +79,16 @@ def server() -> Iterator[StandInProvider]:
         yield running
 
 
+_TEXTS = (str, bytes, bytearray)
+
+
 def _spellings(key: str) -> list[str]:
-    return [key, quote(key, safe=""), base64.b64encode(key.encode()).decode().rstrip("="), json.dumps(key)[1:-1]]
+    written = [key, quote(key, safe=""), base64.b64encode(key.encode()).decode().rstrip("="), json.dumps(key)[1:-1]]
+    return list(dict.fromkeys(written))
 
 
 def _holds_canary(value: object) -> bool:
-    if not isinstance(value, str | bytes | bytearray) or len(value) < _LENGTH:
+    if not isinstance(value, _TEXTS) or len(value) < _LENGTH:
         return False
     if isinstance(value, str):
         return any(spelling in value for spelling in _spellings(canary()))
@@ -200,7 +204,7 @@ def _on_the_heap() -> list[str]:
     for holder in gc.get_objects():
         if isinstance(holder, FrameType):
             continue
-        if any(_holds_canary(value) for value in gc.get_referents(holder)):
+        if any(_holds_canary(value) for value in gc.get_referents(holder) if isinstance(value, _TEXTS)):
             shown = f"{type(holder)} {repr(holder)[:200]}"
             found.append(shown.replace(canary(), "[key]"))  # or the next look would find this
     return found
