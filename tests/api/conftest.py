@@ -1,11 +1,14 @@
 """The HTTP interface on ports in memory, with one key for each role."""
 
+import atexit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.testclient import TestClient
 
 from api.app import create_app
@@ -58,6 +61,15 @@ class Ticking:
     def pass_by(self, span: timedelta) -> None:
         """Move on without being asked for the time."""
         self._now += span
+
+
+@cache
+def _portal() -> BlockingPortal:
+    """Return the event loop that all clients share; by default each request starts a thread with one of its own."""
+    running = start_blocking_portal()
+    portal = running.__enter__()
+    atexit.register(running.__exit__, None, None, None)
+    return portal
 
 
 @dataclass
@@ -114,6 +126,7 @@ class Harness:
         )
         self.app = create_app(lambda: self.services, self.limits)
         self.client = TestClient(self.app, headers={"X-API-Key": SUPER_KEY})
+        self.client.portal = _portal()
 
     def later(self, seconds: float) -> None:
         """Let time pass."""
