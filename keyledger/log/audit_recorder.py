@@ -21,7 +21,7 @@ from domain.audit.request_events import RefusedRequest, audit_exported, audit_re
 from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
-from keyledger.log.periodic_task import PeriodicTask
+from keyledger.log.periodic_task import PeriodicTask, run_or_log
 
 WINDOW_S = 60.0
 KINDS = 256
@@ -151,9 +151,4 @@ class AuditRecorder:
             self._store()
 
     def _flush_or_log(self) -> None:
-        try:
-            self.flush()
-        except ServiceError as error:
-            _log.warning("what was refused could not be recorded yet: %s", error.code)
-        except Exception as error:  # noqa: BLE001  the task must continue; what was recorded is kept
-            _log.error("what was refused could not be recorded: %s", type(error).__name__)
+        run_or_log(self.flush, _log, "what was refused could not be recorded")

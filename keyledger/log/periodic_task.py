@@ -1,13 +1,16 @@
 """Work that repeats in the background of a running service, in a thread, so that it never holds up the event loop.
 
 Promises: one run at a time, and the same pause between the end of one and the start of the next.
-Limits: the task ends with the first error that `work` raises, so `work` handles its own errors. A run in progress when
-the task is stopped ends in its thread.
+Limits: the task ends with the first error that `work` raises, so `work` handles its own errors, or `run_or_log` does. A
+run in progress when the task is stopped ends in its thread.
 """
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
+
+from domain.errors import ServiceError
 
 
 class PeriodicTask:
@@ -38,3 +41,16 @@ class PeriodicTask:
         while True:
             await asyncio.to_thread(self._work)
             await asyncio.sleep(self._seconds)
+
+
+def run_or_log(work: Callable[[], None], log: logging.Logger, failure: str) -> None:
+    """Run `work`, and log an error instead of raising it: a warning where the next run may succeed.
+
+    failure: what did not happen, such as "what was counted could not be stored".
+    """
+    try:
+        work()
+    except ServiceError as error:
+        log.warning("%s yet: %s", failure, error.code)
+    except Exception as error:  # noqa: BLE001  the task must continue; what `work` did not do is kept for its next run
+        log.error("%s: %s", failure, type(error).__name__)

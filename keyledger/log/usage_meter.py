@@ -17,10 +17,10 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
-from domain.errors import ServiceError, StoreUnavailableError
+from domain.errors import StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
-from keyledger.log.periodic_task import PeriodicTask
+from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from projections.credential_usage import BATCH
 
 TICK_S = 1.0
@@ -166,12 +166,7 @@ class UsageMeter:
             del self._unwritten[record.place]
 
     def _flush_or_log(self) -> None:
-        try:
-            self.flush()
-        except ServiceError as error:
-            _log.warning("what was counted could not be stored yet: %s", error.code)
-        except Exception as error:  # noqa: BLE001  the task must continue; what was counted is kept
-            _log.error("what was counted could not be stored: %s", type(error).__name__)
+        run_or_log(self.flush, _log, "what was counted could not be stored")
 
 
 def _records(counts: "dict[_Key, _Count]") -> list[UsageRecord]:

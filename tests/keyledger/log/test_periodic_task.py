@@ -1,9 +1,14 @@
 """Work that repeats in the background: when it runs, and that nothing runs after its end."""
 
 import asyncio
+import logging
 import threading
+from collections.abc import Callable
 
-from keyledger.log.periodic_task import PeriodicTask
+import pytest
+
+from domain.errors import StoreUnavailableError
+from keyledger.log.periodic_task import PeriodicTask, run_or_log
 
 
 class Work:
@@ -53,3 +58,26 @@ def test_stopping_what_was_not_started_does_nothing():
     work = Work(enough=1)
     asyncio.run(PeriodicTask(work, 0, "a test").stop())
     assert work.runs == 0
+
+
+def _outage() -> None:
+    raise StoreUnavailableError
+
+
+def _fault() -> None:
+    raise KeyError("sk-a-key-in-its-text")
+
+
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        (_outage, ("WARNING", "nothing was stored yet: store-unavailable")),
+        (_fault, ("ERROR", "nothing was stored: KeyError")),
+    ],
+    ids=["an outage", "a fault, without its text"],
+)
+def test_an_error_is_logged_and_does_not_leave(
+    work: Callable[[], None], line: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_or_log(work, logging.getLogger("keyledger.test"), "nothing was stored")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [line]
