@@ -1,7 +1,7 @@
 """Fixtures that every part of the suite may ask for, and the neutral environment that all of it runs in."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -32,9 +32,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[MEMORY] = memory.take()
 
 
-def pytest_xdist_auto_num_workers() -> int:
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One worker more than there are cores: much of a test's time is spent waiting for processes it has started."""
-    return len(os.sched_getaffinity(0)) + 1
+    return (yield) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

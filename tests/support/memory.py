@@ -5,6 +5,8 @@ Where the system has none with enough room, there is no such folder. One that a 
 
 import os
 import shutil
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = "KEYLEDGER_TEST_MEMORY"
@@ -21,8 +23,7 @@ def take() -> Path | None:
     _remove_of_ended_runs()
     if shutil.disk_usage(_MEMORY).free < _ROOM:
         return None
-    folder = _MEMORY / f"{_PREFIX}{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY))
     os.environ[FOLDER] = str(folder)
     return folder
 
@@ -35,6 +36,7 @@ def give_back(folder: Path) -> None:
 
 def _remove_of_ended_runs() -> None:
     for folder in _MEMORY.glob(f"{_PREFIX}*"):
-        pid = folder.name.removeprefix(_PREFIX)
-        if folder.owner() == Path(f"/proc/{os.getpid()}").owner() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        pid, _, _ = folder.name.removeprefix(_PREFIX).partition("-")
+        with suppress(FileNotFoundError):  # another run has just removed it
+            if folder.stat().st_uid == os.geteuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

@@ -204,6 +204,7 @@ def _on_the_heap() -> list[str]:
     for holder in gc.get_objects():
         if isinstance(holder, FrameType):
             continue
+        # Asked before the call: there are millions of objects, and hardly any is a text.
         if any(_holds_canary(value) for value in gc.get_referents(holder) if isinstance(value, _TEXTS)):
             shown = f"{type(holder)} {repr(holder)[:200]}"
             found.append(shown.replace(canary(), "[key]"))  # or the next look would find this
