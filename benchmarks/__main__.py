@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve, transparency
 from benchmarks.frame import QUICK, Scale, Section, UnusableError
-from keyledger.serving.http_server import orderly_end
+from keyledger.serving.signals import orderly_end
 
 BENCHMARKS: Mapping[str, Callable[[Scale, Path], Section]] = {
     "resolve": resolve.run,

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from keyledger.serving.http_server import collect_rarely
+from keyledger.serving.garbage_collection import collect_rarely
 from tests.support import memory, trust
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server

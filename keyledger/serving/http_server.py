@@ -5,14 +5,11 @@ requests (the application does, without query strings), names no software and tr
 and Ctrl-C running requests end first, then everything around the server is cleaned up.
 """
 
-import gc
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from keyledger.start_error import StartError
 
@@ -25,7 +22,6 @@ _KEEP_ALIVE_S = 30
 _GRACE_S = 20
 _WORKER_ANSWERS_S = 30  # a worker that imports the LLM library does not answer for seconds
 _PORTS_TRIED = 100
-_COLLECTIONS = (20_000, 50, 100)  # new objects before a look at the youngest, and such looks before older ones
 _NOT_STARTED = "the service did not start; see the log"
 
 
@@ -77,19 +73,10 @@ def configuration(app: Application, *, factory: bool = False, workers: int = 1) 
     )
 
 
-def collect_rarely() -> None:
-    """Collect cyclic garbage in this process less often than by default.
-
-    Requests leave hardly any, and collecting at the default rate takes a tenth of their time.
-    """
-    gc.set_threshold(*_COLLECTIONS)
-
-
 def serve_here(app: Application, listener: socket.socket) -> None:
     """Serve until a signal arrives. Raises StartError when the application does not start."""
     import uvicorn
 
-    collect_rarely()
     server = uvicorn.Server(configuration(app))
     try:
         server.run(sockets=[listener])
@@ -131,50 +118,3 @@ def served_beside(app: Application, listener: socket.socket) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
-
-
-@contextmanager
-def hangups_held() -> Iterator[None]:
-    """Keep SIGHUP back until the block ends, in this thread and in every process that is started meanwhile.
-
-    A process that is still starting would be ended by it: it keeps the signal back until it can hear it.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def hear_hangups() -> None:
-    """Let SIGHUP through to this process, with one that was held back."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-
-
-@contextmanager
-def on_hangup(work: Callable[[], None]) -> Iterator[None]:
-    """Run `work` in a new thread at each SIGHUP until the block ends, and once for those that were held back."""
-
-    def begin(_signal: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=work, name="hangup", daemon=True).start()
-
-    before = signal.signal(signal.SIGHUP, begin)
-    hear_hangups()
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@contextmanager
-def orderly_end() -> Iterator[None]:
-    """Make SIGTERM leave the block like an exception, so that what was opened inside is closed."""
-    before = signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)

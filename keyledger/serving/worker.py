@@ -17,7 +17,8 @@ from typing import Any
 
 from uvicorn.supervisors import Multiprocess
 
-from keyledger.serving.http_server import collect_rarely, hangups_held, hear_hangups, on_hangup
+from keyledger.serving.garbage_collection import collect_rarely
+from keyledger.serving.signals import hangups_held, hear_hangups, on_hangup
 
 Application = Callable[..., Awaitable[None]]
 

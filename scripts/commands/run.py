@@ -44,7 +44,7 @@ def run(
 
     It has its own keys and database, and stand-ins for the providers. Never use it in production.
     """
-    from keyledger.serving.http_server import orderly_end
+    from keyledger.serving.signals import orderly_end
 
     say("starting PostgreSQL, a stand-in for the providers, and the service")
     started = time.monotonic()

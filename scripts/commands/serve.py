@@ -31,7 +31,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    from keyledger.serving.http_server import hangups_held, listen, orderly_end
+    from keyledger.serving.http_server import listen
+    from keyledger.serving.signals import hangups_held, orderly_end
     from keyledger.settings.settings import load
 
     settings = load(os.environ, Path(".env"))
@@ -58,7 +59,8 @@ def _notes(settings: "Settings") -> list[str]:
 
 def _serve_here(listener: "socket.socket") -> None:
     from keyledger.assembly.compose import service_from_environment
-    from keyledger.serving.http_server import address_of, on_hangup, serve_here
+    from keyledger.serving.http_server import address_of, serve_here
+    from keyledger.serving.signals import on_hangup
 
     service = service_from_environment(os.environ, Path(".env"))
     with closing(service), on_hangup(service.reloader.reload_or_log):

@@ -4,8 +4,7 @@ Promises: a closed standard stream becomes the null device, so that no file or s
 and receives the command's output; output to anything but a terminal is UTF-8 in every locale, as JSON and signed notes
 must be; characters that a terminal cannot show are escaped and never end the command. Where SIGINT was ignored, as in a
 background job started by a script or `nohup`, it stays ignored here and in every child process, because Ctrl-C is then
-meant for another process; SIGTERM still ends the command. Cyclic garbage is collected rarely, since loading modules
-leaves none and collecting takes a tenth of its time.
+meant for another process; SIGTERM still ends the command. Cyclic garbage is collected rarely from here on.
 """
 
 import io
@@ -15,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import Literal
 
-from keyledger.serving.http_server import collect_rarely
+from keyledger.serving.garbage_collection import collect_rarely
 
 _IN, _OUT, _ERR = 0, 1, 2
 

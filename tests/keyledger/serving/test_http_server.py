@@ -1,8 +1,6 @@
 """The HTTP server around an application: its socket, its start, its end."""
 
-import os
 import resource
-import signal
 import socket
 import threading
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import pytest
 
 from keyledger.serving import bounded_http
 from keyledger.serving.bounded_http import BoundedHttp, most_connections
-from keyledger.serving.http_server import address_of, listen, listen_near, orderly_end, serve_here, served_beside
+from keyledger.serving.http_server import address_of, listen, listen_near, serve_here, served_beside
 from keyledger.start_error import StartError
 
 
@@ -85,18 +83,6 @@ def test_an_ipv6_address_is_shown_in_brackets():
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
         assert address_of(listener).startswith("http://[::1]:")
-
-
-def test_a_termination_leaves_the_block_as_an_orderly_end():
-    cleaned = []
-    with pytest.raises(SystemExit) as ended, orderly_end():
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.sigtimedwait([signal.SIGUSR2], 5)
-        finally:
-            cleaned.append(True)
-    assert ended.value.code == 0
-    assert cleaned
 
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
