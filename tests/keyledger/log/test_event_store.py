@@ -156,6 +156,7 @@ def test_a_connection_that_dies_after_the_commit_is_no_second_event(store: Store
 
 def test_a_server_that_is_gone_is_an_outage_and_not_a_wait(database_url: str) -> None:
     with open_store(database_url) as store:
+        store.pool.wait()  # a connection that is still starting would not be ended below
         with store.superuser() as database:
             database.execute("UPDATE pg_database SET datallowconn = false WHERE datname = current_database()")
             database.execute(
