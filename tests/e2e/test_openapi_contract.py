@@ -103,21 +103,21 @@ class Stage:
 def stage(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     models = tmp_path_factory.mktemp("models") / "ai_models.yml"
     models.write_text(yaml.safe_dump(_catalogue()), encoding="utf-8")
-    with ExitStack() as stack:
-        database_url = stack.enter_context(postgres_server.fresh_database())
-        provider = stack.enter_context(StandInProvider(accepted=lambda key: True))
-        given = environment(
-            AI_MODELS_FILE=str(models),
-            ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
-            **{f"{name.upper()}_API_BASE": provider.url for name in PROVIDERS.values()},
-            **{f"{name.upper()}_API_KEY": f"global-key-of-{name}" for name in PROVIDERS.values()},
-        )
-        url = stack.enter_context(served(database_url, given))
-        session = stack.enter_context(requests.Session())
-        session.trust_env = False
-        session.headers["X-API-Key"] = ADMIN_KEY
-        yield Stage(url, session, provider)
-        with open_store(database_url) as store:
+    with postgres_server.fresh_database() as database_url:
+        with ExitStack() as stack:
+            provider = stack.enter_context(StandInProvider(accepted=lambda key: True))
+            given = environment(
+                AI_MODELS_FILE=str(models),
+                ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
+                **{f"{name.upper()}_API_BASE": provider.url for name in PROVIDERS.values()},
+                **{f"{name.upper()}_API_KEY": f"global-key-of-{name}" for name in PROVIDERS.values()},
+            )
+            url = stack.enter_context(served(database_url, given))
+            session = stack.enter_context(requests.Session())
+            session.trust_env = False
+            session.headers["X-API-Key"] = ADMIN_KEY
+            yield Stage(url, session, provider)
+        with open_store(database_url) as store:  # the service has stored its last records
             check(store)
 
 
