@@ -15,6 +15,7 @@ from pathlib import Path
 
 from domain.calls.models import Answer, AnswerStream
 from keyledger.assembly.compose import Service, service_from_environment
+from keyledger.settings.start_environment import StartEnvironment
 
 Message = Mapping[str, object]
 
@@ -49,7 +50,7 @@ async def in_process(
 
     Raises SettingsError, StartError and StoreUnavailableError.
     """
-    service = service_from_environment(environ, dotenv)
+    service = service_from_environment(StartEnvironment(environ), dotenv)
     try:
         await service.parts.start()
         try:

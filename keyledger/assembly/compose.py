@@ -1,10 +1,10 @@
 """The composition root: the one place that knows which part implements which contract.
 
 Promises: no part reads the environment itself. Once `service_from_environment` has read it, provider keys, encryption
-keys and passwords are removed from it, so that no library loaded later can use them.
+keys and passwords are taken from it, so that no library loaded later can use them.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,18 +39,7 @@ from keyledger.llm import Gateway, cleanse
 from keyledger.log.anchor import AnchorFile
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
-from keyledger.settings.sources import SUPER_KEY_ALSO, StartEnvironment
-
-_OWN_SECRETS = (
-    "ENCRYPTION_KEY",
-    "ENCRYPTION_KEY_NEXT",
-    "ENCRYPTION_KEY_PREVIOUS",
-    "SUPER_API_KEY",
-    *SUPER_KEY_ALSO,
-    "DATABASE_URL",
-    "DATABASE_ADMIN_URL",
-    "AUDIT_SIGNING_KEY",
-)
+from keyledger.settings.start_environment import StartEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +120,18 @@ def _leave(presence: Presence) -> None:
 
 
 def service_from_environment(
-    environ: MutableMapping[str, str], dotenv: Path | None, supervisor: Callable[[], None] | None = None
+    environment: StartEnvironment, dotenv: Path | None, supervisor: Callable[[], None] | None = None
 ) -> Service:
     """Return the service that the environment and a `.env` file describe, prepared.
 
     supervisor: makes the other processes of this node read their settings again; None where there are none.
     Raises SettingsError, StartError and StoreUnavailableError.
     """
-    at_start = StartEnvironment(environ)
-    settings = load(at_start, dotenv)
-    cleanse(environ)
-    for name in _OWN_SECRETS:
-        environ.pop(name, None)
+    settings = load(environment, dotenv)
+    cleanse(environment)
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
         dsn = database_of(settings.database, opened)
-        service = build(settings, dsn, opened, lambda: load(at_start, dotenv), supervisor)
+        service = build(settings, dsn, opened, lambda: load(environment, dotenv), supervisor)
         service.prepare()
         return replace(service, _resources=opened.pop_all())

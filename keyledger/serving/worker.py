@@ -17,23 +17,28 @@ from typing import Any
 
 from uvicorn.supervisors import Multiprocess
 
+from keyledger.process_memory import forbid_dumps
 from keyledger.serving.garbage_collection import collect_rarely
 from keyledger.serving.signals import hangups_held, hear_hangups, on_hangup
+from keyledger.settings.start_environment import StartEnvironment
 
 Application = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Makes the application inside a worker process; it is pickled on the way there.
+    """Makes the application inside a worker process; it is pickled on the way there, through a pipe.
 
-    data_dir: of the embedded server in use; None where the operator named another server.
+    environment: that of the parent, with the secrets, which the worker's own environment does not have. data_dir: of
+    the embedded server in use; None where the operator named another server.
     """
 
+    environment: StartEnvironment
     data_dir: Path | None
 
     def __call__(self) -> Application:
         """Return the application. Raises as `keyledger.assembly.compose.service_from_environment` does."""
+        forbid_dumps()
         end_with_parent()
         from keyledger.assembly.compose import service_from_environment
 
@@ -42,7 +47,7 @@ class Worker:
         with ExitStack() as opened:
             if self.data_dir is not None:
                 _hold_embedded_server(self.data_dir, opened)
-            service = service_from_environment(os.environ, Path(".env"), supervisor=_hang_up_parent)
+            service = service_from_environment(self.environment, Path(".env"), supervisor=_hang_up_parent)
             opened.callback(service.close)
             opened.enter_context(on_hangup(service.reloader.reload_or_log))
             return _closing(service.app, opened.pop_all())

@@ -9,7 +9,7 @@ No error text repeats a value: a mistyped one may be a secret.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,25 +39,6 @@ class Resolved:
     shown: str
     source: str
     value: Secret | None = field(default=None, repr=False)
-
-
-class StartEnvironment(Mapping[str, str]):
-    """The environment as it was at the start, for reloads: secrets have been removed from the process's own since.
-
-    Its `repr` shows no value.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._values = {name: Secret(value) for name, value in environ.items()}
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name].reveal()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
 
 class Sources:

@@ -3,13 +3,13 @@
 Promises: a signing key is printed once and stored nowhere.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from domain.credentials.secret import Secret
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.service_client import read_secret_file
 
@@ -52,7 +52,7 @@ def _signing_key(key_file: Path | None) -> Secret:
         return Secret(read_secret_file(key_file))
     from keyledger.settings.sources import Sources
 
-    sources = Sources(os.environ, Path(".env"))
+    sources = Sources(OF_THIS_PROCESS, Path(".env"))
     key = sources.secret("AUDIT_SIGNING_KEY", shown=lambda _: "***")
     if sources.errors:
         raise CommandError(Exit.USAGE, *sources.errors)

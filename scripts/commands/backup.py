@@ -5,13 +5,13 @@ with the log. Services can keep running. No encryption key is read: credentials 
 Refuses: connections through a pooler, where a session may be shared.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from domain.credentials.key_shapes import masked
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
@@ -36,7 +36,7 @@ def backup(
     from keyledger.backup.programs import programs_of
     from keyledger.settings.settings import load_database
 
-    with open_ledger(load_database(os.environ, Path(".env")), Purpose.BACK_UP) as ledger:
+    with open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.BACK_UP) as ledger:
         try:
             programs = programs_of(ledger.dsn, ledger.setting)
             with atomic_file(file) as written, ProgressDisplay() as display:

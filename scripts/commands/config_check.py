@@ -4,12 +4,12 @@ Promises: read-only; it starts nothing, connects nowhere and shows no secret. It
 examines the rest.
 """
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 
@@ -24,7 +24,7 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     from keyledger.settings.settings import load
 
     try:
-        settings = load(os.environ, Path(".env"))
+        settings = load(OF_THIS_PROCESS, Path(".env"))
         errors, notes = _catalogue(settings)
     except SettingsError as error:
         settings, errors, notes = None, error.lines, []

@@ -3,12 +3,12 @@
 Promises: a server started here runs until it is stopped here. The server that DATABASE_URL names is not touched.
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
@@ -62,7 +62,7 @@ def _data_dir() -> Path:
     from keyledger.settings.settings import load_data_dir
     from keyledger.settings.sources import Sources
 
-    sources = Sources(os.environ, Path(".env"))
+    sources = Sources(OF_THIS_PROCESS, Path(".env"))
     if sources.secret("DATABASE_URL", shown=str) is not None:
         say("DATABASE_URL is set: the service uses that server, not the embedded one")
-    return load_data_dir(os.environ, Path(".env"))
+    return load_data_dir(OF_THIS_PROCESS, Path(".env"))

@@ -4,13 +4,13 @@ Promises: read-only; it needs no running service and prints no secret. Exits wit
 even if there are warnings or checks that could not run.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 
@@ -29,7 +29,7 @@ def doctor(
     """
     from keyledger.doctor import State, circumstances, examine
 
-    with circumstances(os.environ, Path(".env"), host, port) as here:
+    with circumstances(OF_THIS_PROCESS, Path(".env"), host, port) as here:
         findings = examine(here)
     count = Counter(finding.state for finding in findings)
     if as_json:

@@ -5,7 +5,6 @@ Promises: a key that is still needed is never retired. No key is prompted for, r
 Refuses: to retire without confirmation.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.confirmation import YesOption, confirm
 from scripts.terminal.interruption import interruptible
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
@@ -40,7 +40,7 @@ def add_next(
     """Add the next encryption key to this node's .env. It is used once every running node has it."""
     from keyledger.assembly.next_key import add_next as add
 
-    key_id = add(os.environ, Path(".env"), file)
+    key_id = add(OF_THIS_PROCESS, Path(".env"), file)
     say(f"{key_id} is now this node's next key; load it into the running service with: keyledger reload")
 
 
@@ -51,7 +51,7 @@ def adopt_next() -> None:
 
     with opened_keys() as keys:
         retired = {one.key_id for one in keys.statuses.all() if one.state is KeyState.RETIRED}
-    key_id = adopt(os.environ, Path(".env"), retired)
+    key_id = adopt(OF_THIS_PROCESS, Path(".env"), retired)
     say(f"{key_id} is now this node's only key; unload the others from the running service with: keyledger reload")
 
 
@@ -86,7 +86,7 @@ def opened_keys() -> "Iterator[KeyOperation]":
     """Open the database and the keys of the settings that `serve` uses, until the block ends."""
     from keyledger.assembly.key_operation import key_operation
 
-    with interruptible("completed steps are kept"), key_operation(os.environ, Path(".env")) as keys:
+    with interruptible("completed steps are kept"), key_operation(OF_THIS_PROCESS, Path(".env")) as keys:
         yield keys
 
 

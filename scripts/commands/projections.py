@@ -3,10 +3,10 @@
 Promises: read-only; DATABASE_URL and DATA_DIR are the only settings read.
 """
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table
 
 
@@ -17,7 +17,7 @@ def list_projections(as_json: JsonOption = False, wide: WideOption = False) -> N
     from projections.database.connections import connect, unavailable
     from projections.replay.status import projection_statuses
 
-    database = load_database(os.environ, Path(".env"))
+    database = load_database(OF_THIS_PROCESS, Path(".env"))
     with open_ledger(database, Purpose.READ) as ledger, connect(ledger.dsn) as connection, unavailable():
         found = projection_statuses(connection)
     if as_json:

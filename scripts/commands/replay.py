@@ -5,7 +5,6 @@ only with --yes; otherwise the exit code is 1. An interrupted replay does not ch
 Refuses: contradictory options.
 """
 
-import os
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.interruption import interruptible
 from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
@@ -70,7 +70,7 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
 
     names = list(PROJECTIONS) if projection is None else [projection_named(projection).name]
     with (
-        open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger,
+        open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.READ) as ledger,
         interruptible("projections not yet replaced are unchanged"),
         ProgressDisplay() as display,
     ):

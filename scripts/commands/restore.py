@@ -7,7 +7,6 @@ Refuses: a file that is not a backup, a database in use by a service, a backup o
 database other than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.confirmation import YesOption, confirm_by_typing
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
@@ -47,7 +47,7 @@ def from_file(
     from scripts.terminal.progress import ProgressDisplay
 
     try:
-        with _opened(file) as dump, restoring(os.environ, Path(".env"), dump) as restoration:
+        with _opened(file) as dump, restoring(OF_THIS_PROCESS, Path(".env"), dump) as restoration:
             end = restoration.contents.end
             say(f"{file}: {end.events:,} events up to position {end.position:,}; {restoration.replaces}")
             if not yes:
@@ -94,7 +94,7 @@ def accept(
     from keyledger.assembly.command_meta import command_meta
     from keyledger.settings.settings import load
 
-    settings = load(os.environ, Path(".env"))
+    settings = load(OF_THIS_PROCESS, Path(".env"))
     with _restore(settings) as restore:
         found = restore.found()
         if found is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS, StartEnvironment
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, print_line, print_table, say
 
@@ -74,8 +75,8 @@ def _demo(port: int) -> Iterator[_Demo]:
     from scripts.demo.stand_in_provider import StandInProvider
     from scripts.demo.tour import new_stage
 
-    data_dir = load_data_dir(os.environ, Path(".env"))
-    cleanse(os.environ)
+    data_dir = load_data_dir(OF_THIS_PROCESS, Path(".env"))
+    cleanse(StartEnvironment(os.environ))
     admin_key, global_key = new_key("demo"), new_key("sk-platform-mistral")
     with (
         StandInProvider(accepted=()) as provider,

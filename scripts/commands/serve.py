@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.output import say
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -35,7 +36,7 @@ def serve(
     from keyledger.serving.signals import hangups_held, orderly_end
     from keyledger.settings.settings import load
 
-    settings = load(os.environ, Path(".env"))
+    settings = load(OF_THIS_PROCESS, Path(".env"))
     for warning in (*settings.warnings, *_notes(settings)):
         say(f"warning: {warning}")
     with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
@@ -62,7 +63,7 @@ def _serve_here(listener: "socket.socket") -> None:
     from keyledger.serving.http_server import address_of, serve_here
     from keyledger.serving.signals import on_hangup
 
-    service = service_from_environment(os.environ, Path(".env"))
+    service = service_from_environment(OF_THIS_PROCESS, Path(".env"))
     with closing(service), on_hangup(service.reloader.reload_or_log):
         say(f"serving on {address_of(listener)}")
         serve_here(service.app, listener)
@@ -70,6 +71,7 @@ def _serve_here(listener: "socket.socket") -> None:
 
 def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket", workers: int) -> None:
     from keyledger.assembly.compose import build
+    from keyledger.llm import cleanse
     from keyledger.serving.http_server import address_of, configuration
     from keyledger.serving.worker import Worker, Workers
     from keyledger.settings import logs
@@ -81,8 +83,9 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
         service.prepare()
     finally:
         service.close()
+    cleanse(OF_THIS_PROCESS)
     say(f"serving on {address_of(listener)} with {workers} processes")
-    worker = Worker(settings.data_dir if settings.database_url is None else None)
+    worker = Worker(OF_THIS_PROCESS, settings.data_dir if settings.database_url is None else None)
     Workers(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
 
 
@@ -90,7 +93,8 @@ def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket",
 def _database(settings: "Settings") -> Iterator[str]:
     """Yield the URL of the database; start or join the embedded server if none is configured.
 
-    The application reads its own settings, in this process or in a worker, so the URL is passed in the environment.
+    The application reads its own settings, in this process or in a worker, so the URL, which has no password, is passed
+    in the environment.
     """
     from keyledger.assembly.open_ledger import database_of
 

@@ -4,7 +4,6 @@ Promises: read-only, except that the audit trail and the tree are first caught u
 with its position, and the exit code is then 1.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
@@ -58,10 +58,10 @@ def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None]]":
     from keyledger.settings.settings import load, load_database
 
     if without_keys:
-        with open_ledger(load_database(os.environ, Path(".env")), Purpose.READ) as ledger:
+        with open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.READ) as ledger:
             yield ledger, None
         return
-    settings = load(os.environ, Path(".env"))
+    settings = load(OF_THIS_PROCESS, Path(".env"))
     with open_ledger(settings.database, Purpose.VERIFY) as ledger:
         yield ledger, keyring_of(settings)
 

@@ -1,10 +1,12 @@
-"""Sets up the standard streams and the signals that a command inherits, before anything else runs.
+"""Sets up the memory, the standard streams and the signals of a command's process, before anything else runs.
 
-Promises: a closed standard stream becomes the null device, so that no file or socket opened later gets its descriptor
-and receives the command's output; output to anything but a terminal is UTF-8 in every locale, as JSON and signed notes
-must be; characters that a terminal cannot show are escaped and never end the command. Where SIGINT was ignored, as in a
-background job started by a script or `nohup`, it stays ignored here and in every child process, because Ctrl-C is then
-meant for another process; SIGTERM still ends the command. Cyclic garbage is collected rarely from here on.
+Promises: secrets leave the environment, for the process itself, for what it starts and for readers of `/proc`, and
+memory is not dumped (`process_memory`); a closed standard stream becomes the null device, so that no file or socket
+opened later gets its descriptor and receives the command's output; output to anything but a terminal is UTF-8 in every
+locale, as JSON and signed notes must be; characters that a terminal cannot show are escaped and never end the command.
+Where SIGINT was ignored, as in a background job started by a script or `nohup`, it stays ignored here and in every
+child process, because Ctrl-C is then meant for another process; SIGTERM still ends the command. Cyclic garbage is
+collected rarely from here on.
 """
 
 import io
@@ -14,13 +16,17 @@ import sys
 from contextlib import suppress
 from typing import Literal
 
+from keyledger.process_memory import forbid_dumps
 from keyledger.serving.garbage_collection import collect_rarely
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 
 _IN, _OUT, _ERR = 0, 1, 2
 
 
 def set_up_process() -> None:
     """Set up this process. Call it once, before any thread is started or file opened."""
+    forbid_dumps()
+    OF_THIS_PROCESS.take()
     collect_rarely()
     for number in (_IN, _OUT, _ERR):
         _open_if_closed(number)

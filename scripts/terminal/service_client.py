@@ -7,7 +7,6 @@ Refuses: responses that are not KeyLedger's.
 """
 
 import ipaddress
-import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import typer
 
 from api.front.cli_agent import CLI_AGENT
 from domain.credentials.secret import Secret
+from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import say
 
@@ -144,7 +144,7 @@ def admin_key(key_file: Path | None) -> Secret:
         return Secret(read_secret_file(key_file))
     from keyledger.settings.sources import SUPER_KEY_ALSO, Sources
 
-    sources = Sources(os.environ, Path(".env"))
+    sources = Sources(OF_THIS_PROCESS, Path(".env"))
     names = (("KEYLEDGER_API_KEY", ()), ("SUPER_API_KEY", SUPER_KEY_ALSO))
     for name, also in names:
         key = sources.secret(name, also=also, shown=Secret.masked)

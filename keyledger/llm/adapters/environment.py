@@ -9,7 +9,7 @@ import re
 from collections.abc import MutableMapping
 
 from domain.credentials.providers import BUILT_IN
-from keyledger.settings.sources import SUPER_KEY_ALSO
+from keyledger.settings.start_environment import StartEnvironment
 
 _PROVIDERS = sorted({word.upper() for row in BUILT_IN.values() for word in (row.name, row.litellm_prefix)})
 _REMOVED = re.compile(
@@ -23,7 +23,6 @@ _REMOVED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_KEPT = frozenset({"SUPER_API_KEY", *SUPER_KEY_ALSO})
 _SET = {
     "LITELLM_MODE": "PRODUCTION",  # otherwise the import searches for a .env file and loads it
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # otherwise it fetches prices from the network
@@ -39,14 +38,10 @@ _SET = {
 }
 
 
-def cleanse(environ: MutableMapping[str, str]) -> None:
-    """Remove every variable that could give a call another key, address or proxy.
-
-    environ: changed in place. The service's own `SUPER_API_KEY` is not a provider's key and is kept.
-    """
-    for name in [name for name in environ if _REMOVED.fullmatch(name) and name.upper() not in _KEPT]:
-        del environ[name]
-    keep_offline(environ)
+def cleanse(environment: StartEnvironment) -> None:
+    """Take every variable that could give a call another key, address or proxy."""
+    environment.take()
+    environment.take(_REMOVED)
 
 
 def keep_offline(environ: MutableMapping[str, str]) -> None:

@@ -19,7 +19,6 @@ from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence, live_nodes
 from keyledger.serving.http_server import listen, served_beside
 from keyledger.settings.settings import load
-from keyledger.settings.sources import StartEnvironment
 from keyledger.start_error import StartError
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.scripts.process import running
@@ -257,14 +256,6 @@ def test_that_the_next_key_seals_is_told_before_it_does(one: Running, store: Sto
     one.service._steering.seal_with_next()
     with pytest.raises(StartError, match=f"seals with the key {NEW.primary_id}"):
         require_agreement(Presence(store.pool), OLD, pause=lambda seconds: None, clock=count().__next__)
-
-
-def test_the_environment_of_the_start_is_kept_and_shows_nothing(tmp_path: Path) -> None:
-    environ = environment(OPENAI_API_KEY="sk-global-first-0123")
-    at_start = StartEnvironment(environ)
-    environ.clear()
-    assert load(at_start, None).policy.global_credentials["openai"].secret.reveal() == "sk-global-first-0123"
-    assert "sk-global" not in repr(at_start) + str(at_start) + repr(vars(at_start))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

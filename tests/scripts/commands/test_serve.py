@@ -122,7 +122,7 @@ def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_
     assert status(folder / ".data") == "stopped"
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs the process files of Linux")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open") or os.geteuid() != 0, reason="needs root, and Linux's process files")
 def test_a_database_that_workers_still_use_is_not_stopped_by_whoever_else_leaves(folder):
     with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV) as service:
         url = service.wait_for(SERVING)
