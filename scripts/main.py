@@ -28,7 +28,7 @@ _CONFLICTS = frozenset({ErrorCode.VERSION_CONFLICT, ErrorCode.IDEMPOTENCY_KEY_RE
 
 
 class _WithoutKeys(TyperGroup):
-    """Reports usage errors without repeating an API key that was passed as an argument by mistake."""
+    """Reports usage errors without repeating an API key, or what a terminal obeys, that was passed as an argument."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _masked():
@@ -45,11 +45,13 @@ def _masked() -> Iterator[None]:
         yield
     except UsageError as error:
         from domain.credentials.key_shapes import masked
+        from domain.visible_text import visible
 
         said = error.format_message()
-        if masked(said) == said:
+        safe = "\n".join(map(visible, masked(said).split("\n")))
+        if safe == said:
             raise
-        raise UsageError(masked(said), error.ctx) from None
+        raise UsageError(safe, error.ctx) from None
 
 
 _GROUPS: Mapping[str, str] = {

@@ -23,6 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.front.exchange import exchange_of
+from api.front.json_response import ascii_json
 
 _INVALID = object()
 """Stands for the result of a dependency that was not called because its parameters are invalid."""
@@ -91,7 +92,7 @@ class _Call:
 
     def answered(self, content: Any) -> Response:
         """Return the response with the JSON of a model as its body."""
-        self.response.body = content.model_dump_json(by_alias=True).encode()
+        self.response.body = ascii_json(content.model_dump_json(by_alias=True, ensure_ascii=True))
         self.response.headers["Content-Length"] = str(len(self.response.body))
         return self.response
 

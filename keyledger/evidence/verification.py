@@ -17,6 +17,7 @@ from domain.audit.record import AuditRecord
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note
+from domain.visible_text import visible
 from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import Progress, silent
@@ -50,7 +51,7 @@ class Verdict:
         lines = [f"proven  {statement}" for statement in self.proven]
         lines += [f"note    {note}" for note in self.notes]
         lines.append("The evidence holds." if self.error is None else f"FAILED  {self.error}")
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ from typing import Literal
 
 import structlog
 
+from domain.visible_text import visible
+
 _SECRETS = re.compile(
     r"""
     enc:fernet:v1:[\w=-]+                                  # sealed secrets
@@ -92,7 +94,7 @@ class JsonFormatter(logging.Formatter):
         members["timestamp"] = moment.replace("+00:00", "Z")
         if record.exc_info:
             members["error"] = strike_out(places(record.exc_info[1]))
-        return _JSON.encode(members)
+        return _JSON.encode(members).replace("\x7f", "\\u007f")
 
 
 class TextFormatter(structlog.stdlib.ProcessorFormatter):
@@ -119,7 +121,7 @@ class TextFormatter(structlog.stdlib.ProcessorFormatter):
         if kept.exc_info:
             kept.__dict__["error"] = places(kept.exc_info[1])
         kept.exc_info, kept.exc_text, kept.stack_info = None, None, None
-        return super().format(kept)
+        return "\n".join(visible(line) for line in super().format(kept).split("\n"))
 
 
 def _strike_members(_logger: object, _method: str, members: structlog.typing.EventDict) -> structlog.typing.EventDict:

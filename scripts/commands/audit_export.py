@@ -19,7 +19,7 @@ import typer
 from domain.audit.formats import ExportFormat
 from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import say
+from scripts.terminal.output import DataOutput, say
 from scripts.terminal.progress import QUIET_S
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -78,13 +78,13 @@ def export(
 
 
 @contextmanager
-def _target(output: Path | None) -> Iterator[IO[bytes]]:
+def _target(output: Path | None) -> Iterator[IO[bytes] | DataOutput]:
     if output is not None:
         with atomic_file(output) as file:
             yield file
         return
     try:
-        yield sys.stdout.buffer
+        yield DataOutput()
     except OSError as problem:
         # Otherwise the interpreter reports the error again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -68,7 +68,8 @@ def _report(verdict: "Verdict", *, as_json: bool) -> None:
     if as_json:
         print_json(_as_json(verdict))
     else:
-        print_line(verdict.report())
+        for line in verdict.report().splitlines():
+            print_line(line)
     if not verdict.holds:
         raise CommandError(Exit.ERROR_FOUND, "the evidence is not valid")
 

@@ -14,6 +14,7 @@ from domain.credentials.secret import Secret
 from scripts.commands.audit_verify import PublicKeyOption
 from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.output import DataOutput
 from scripts.terminal.service_client import (
     DEFAULT_URL,
     KeyFileOption,
@@ -67,7 +68,9 @@ def witness(
     except OSError as problem:
         raise CommandError(Exit.REFUSED, f"--state: cannot keep a checkpoint in {state}: {problem.strerror}") from None
     if output is None:
-        typer.echo(cosigned.decode(), nl=False)
+        written = DataOutput()
+        written.write(cosigned)
+        written.flush()
         return
     with atomic_file(output) as file:
         file.write(cosigned)

@@ -14,7 +14,7 @@ from domain.credentials.key_shapes import masked
 from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import JsonOption, print_json, say
+from scripts.terminal.output import JsonOption, print_json, print_line, say
 from scripts.terminal.progress import ProgressDisplay
 
 
@@ -48,5 +48,5 @@ def backup(
         print_json({"file": str(file), "bytes": size, "events": end.events, "last_position": end.position})
         return
     said = f"{file}: {end.events:,} events up to position {end.position:,}, {size:,} bytes, read back and verified"
-    typer.echo(masked(said))
+    print_line(masked(said))
     say("keep ENCRYPTION_KEY in another place: without it, the credentials in the backup cannot be read")

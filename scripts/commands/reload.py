@@ -3,9 +3,7 @@
 Promises: it succeeds only when the new settings are in force; settings that need a restart are named.
 """
 
-import typer
-
-from scripts.terminal.output import JsonOption, print_json, say
+from scripts.terminal.output import JsonOption, print_json, print_line, say
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 
@@ -17,7 +15,7 @@ def reload(url: UrlOption = DEFAULT_URL, api_key_file: KeyFileOption = None, as_
         print_json(answer)
         return
     changed, needs_restart, warnings = (answer.get(name) for name in ("changed", "needs_restart", "warnings"))
-    typer.echo(f"now in force: {_listed(changed)}" if changed else "nothing changed")
+    print_line(f"now in force: {_listed(changed)}" if changed else "nothing changed")
     if needs_restart:
         say(f"restart the service to change: {_listed(needs_restart)}")
     for warning in warnings if isinstance(warnings, list) else []:

@@ -50,14 +50,16 @@ def run(
     say("starting PostgreSQL, a stand-in for the providers, and the service")
     started = time.monotonic()
     with orderly_end(), _demo(0 if once else port) as demo:
-        say(f"ready after {time.monotonic() - started:.1f} s; the tour begins\n")
+        say(f"ready after {time.monotonic() - started:.1f} s; the tour begins")
+        say("")
         outcomes = _take_tour(demo, as_json=as_json)
         failed = any(outcome.error for outcome in outcomes)
         if as_json:
             print_json(_report(demo, outcomes, serving=not once))
         if failed:
             raise CommandError(Exit.ERROR_FOUND, "a claim of the tour does not hold")
-        say(f"all {len(outcomes)} claims hold ({time.monotonic() - started:.1f} s)\n")
+        say(f"all {len(outcomes)} claims hold ({time.monotonic() - started:.1f} s)")
+        say("")
         if not once:
             _play(demo, quiet=as_json)
 
@@ -130,7 +132,8 @@ def _take_tour(demo: _Demo, *, as_json: bool) -> list["Outcome"]:
         if outcome.table is not None:
             print_table(outcome.table)
         else:
-            print_line(f"     {outcome.error}\n", style="red")
+            print_line(f"     {outcome.error}", style="red")
+            print_line("")
     return outcomes
 
 

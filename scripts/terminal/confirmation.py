@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from domain.visible_text import visible
 from scripts.terminal.exits import CommandError, Exit
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
@@ -19,14 +20,14 @@ def confirm(question: str, otherwise: str) -> None:
     Raises CommandError when the answer is no, and without a terminal to ask on.
     """
     _require_terminal()
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(visible(question), err=True):
         raise CommandError(Exit.REFUSED, f"not confirmed; {otherwise}")
 
 
 def confirm_by_typing(word: str, question: str, otherwise: str) -> None:
     """Ask the user to type `word`. Raises CommandError as `confirm` does."""
     _require_terminal()
-    if typer.prompt(question, err=True, default="", show_default=False) != word:
+    if typer.prompt(visible(question), err=True, default="", show_default=False) != word:
         raise CommandError(Exit.REFUSED, f"not confirmed; {otherwise}")
 
 

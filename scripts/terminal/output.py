@@ -2,10 +2,12 @@
 
 Promises: with `--json`, stdout holds one JSON document and nothing else; a table fits the terminal (see `tables`), and
 with `--wide` or in a pipe each row is one line; colour follows the terminal and NO_COLOR. Text from elsewhere cannot
-add markup, move the cursor or change the writing direction (see `visible`).
+add markup, move the cursor, begin a line or change the writing direction (see `domain.visible_text`).
 """
 
+import json
 import sys
+from codecs import getincrementaldecoder
 from dataclasses import replace
 from shutil import get_terminal_size
 from typing import Annotated
@@ -13,10 +15,20 @@ from typing import Annotated
 import typer
 
 from domain.credentials.key_shapes import masked
+from domain.visible_text import visible, visible_json
 from scripts.terminal.tables import Table, broken, laid_out
-from scripts.terminal.visible import visible, visible_json
 
-__all__ = ["JsonOption", "Table", "WideOption", "print_hanging", "print_json", "print_line", "print_table", "say"]
+__all__ = [
+    "DataOutput",
+    "JsonOption",
+    "Table",
+    "WideOption",
+    "print_hanging",
+    "print_json",
+    "print_line",
+    "print_table",
+    "say",
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 WideOption = Annotated[
@@ -26,7 +38,26 @@ WideOption = Annotated[
 
 def print_json(data: object) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(visible_json(data))
+    typer.echo(visible_json(json.dumps(data, indent=2, ensure_ascii=False)))
+
+
+class DataOutput:
+    """Stdout for data that programs read. A terminal gets it as text that is as safe as all other output."""
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("backslashreplace") if sys.stdout.isatty() else None
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece. Raises OSError."""
+        if self._decoder is None:
+            sys.stdout.buffer.write(piece)
+        else:
+            lines = self._decoder.decode(piece).replace("\r\n", "\n").split("\n")
+            sys.stdout.write("\n".join(map(visible, lines)))
+
+    def flush(self) -> None:
+        """Write what is still kept back. Raises OSError."""
+        sys.stdout.flush()
 
 
 def print_table(table: Table, *, wide: bool = False) -> None:
@@ -39,7 +70,7 @@ def print_table(table: Table, *, wide: bool = False) -> None:
 
 def print_line(text: str, *, style: str = "") -> None:
     """Print a line on stdout. style: a Rich style such as `bold`, used on a terminal only."""
-    shown = visible(text, keep="\n")
+    shown = visible(text)
     if not style or not sys.stdout.isatty():
         typer.echo(shown)
         return
@@ -61,7 +92,7 @@ def print_hanging(text: str, indent: str) -> None:
 
 def say(text: str) -> None:
     """Print a message on stderr; anything in it that looks like an API key is masked."""
-    typer.echo(masked(visible(text, keep="\n")), err=True)
+    typer.echo(masked(visible(text)), err=True)
 
 
 def _width() -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from domain.visible_text import visible
 from scripts.terminal.output import say
 
 if TYPE_CHECKING:  # loaded only on a terminal
@@ -69,7 +70,7 @@ class ProgressDisplay:
             self._bar = _bar()
             self._bar.start()
         if self._task is None:
-            self._task = self._bar.add_task(self._step, total=total or None, note="")
+            self._task = self._bar.add_task(visible(self._step), total=total or None, note="")
         self._bar.update(self._task, completed=done, total=total or None, note=note)
 
     def _is_due(self, done: int, total: int, now: float) -> bool:
@@ -85,10 +86,10 @@ def _bar() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )

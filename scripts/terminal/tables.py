@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scripts.terminal.visible import cells_of, visible
+from domain.visible_text import visible
+from scripts.terminal.cells import cells_of
 
 _GAP = "  "
 _INDENT, _FURTHER = "    ", "      "

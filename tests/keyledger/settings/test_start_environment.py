@@ -78,8 +78,13 @@ sys.stdout.buffer.write(b"".join(subprocess.check_output(["/usr/bin/env", "-0"])
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the process files of Linux")
 def test_a_process_that_took_its_secrets_shows_none_in_proc_and_hands_none_down():
     given = {
-        "ENCRYPTION_KEY": "canary-1", "DATABASE_URL": "postgresql://canary@h", "A_API_KEY": "", "PATH": "/bin",
-        "\u00e9_API_KEY": "canary-\u00e9", "HARMLESS": "still there", "PYTHONPATH": str(REPOSITORY),
+        "ENCRYPTION_KEY": "canary-1",
+        "DATABASE_URL": "postgresql://canary@h",
+        "A_API_KEY": "",
+        "PATH": "/bin",
+        "\u00e9_API_KEY": "canary-\u00e9",
+        "HARMLESS": "still there",
+        "PYTHONPATH": str(REPOSITORY),
     }
     shown = subprocess.run([sys.executable, "-c", PROGRAM], env=given, capture_output=True, check=False)
     assert shown.returncode == 0, shown.stderr.decode()

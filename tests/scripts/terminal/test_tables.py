@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.terminal.cells import cells_of
 from scripts.terminal.tables import Table, broken, laid_out
-from scripts.terminal.visible import cells_of
 
 TENANT = "8b0f6c1e-3d52-4a71-9e0c-5f2d7a64b913"
 COLUMNS = ("position", "time (UTC)", "action", "tenant", "reason")

@@ -1,9 +1,10 @@
 """CSV as RFC 4180 has it: UTF-8, CRLF, a header row; `details` is one cell of JSON, absent values are empty cells.
 
 Promises: no cell is a formula to a spreadsheet. A text that one could take for a formula gets an apostrophe in front;
-so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every text as it was.
-The characters are those of OWASP's "CSV Injection", including full-width variants and ones preceded by invisible
-characters.
+so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every visible text as it
+was. The characters are those of OWASP's "CSV Injection", including full-width variants and ones preceded by invisible
+characters. Characters that a reader cannot see or that a terminal obeys are shown as escapes (`domain.visible_text`),
+in `details` as those of JSON.
 """
 
 import csv
@@ -11,6 +12,7 @@ import json
 
 from api.rest.audit.formats.members import NAMES, members
 from domain.audit.entries import AuditEntry
+from domain.visible_text import visible, visible_json
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
 _FORMULA = frozenset("=+-@＝＋－＠")
@@ -43,8 +45,8 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else ""
-    return neutral(str(value))
+        return visible_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) if value else ""
+    return visible(neutral(str(value)))
 
 
 def _line(cells: list[str]) -> bytes:

@@ -17,6 +17,7 @@ from api.rest.audit.formats import FORMATS, comma_separated, ocsf_events
 from api.rest.audit.formats.members import NAMES, members
 from domain.audit.entries import Action, AuditEntry
 from domain.audit.formats import ExportFormat
+from domain.visible_text import visible
 from tests.support.entries import ENTRIES, REFUSED, SET, SEVERAL, TENANT, UNAUTHENTICATED, any_entries
 
 OLDEST = "1.4.0"
@@ -85,7 +86,7 @@ class TestCsv:
         for cells, entry in zip(read, entries, strict=True):
             for cell, (name, value) in zip(cells, members(entry).items(), strict=True):
                 shown = json.loads(cell or "{}") if name == "details" else plain(cell)
-                assert shown == (value if name == "details" else "" if value is None else str(value))
+                assert shown == (value if name == "details" else "" if value is None else visible(str(value)))
 
     @pytest.mark.parametrize(
         "text",
@@ -106,7 +107,7 @@ class TestCsv:
     )
     def test_what_a_spreadsheet_would_compute_is_marked(self, text: str) -> None:
         _, cells = rows(replace(SET, reason=text))
-        assert cells[NAMES.index("reason")] == f"'{text}"
+        assert cells[NAMES.index("reason")] == f"'{visible(text)}"
 
     @settings(deadline=None)
     @given(text=st.text(st.characters(codec="utf-8")))
