@@ -9,11 +9,15 @@ Promises: a name that passed `host_name_fault` is a DNS name in its usual form o
 import ipaddress
 import re
 
-from domain.endpoints.addresses import Reachability, address_in, reachability
+from domain.endpoints.addresses import Address, Reachability, address_in, reachability
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _METADATA = frozenset(
-    {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+    (
+        *("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"),
+        *("metadata.azure.internal", "metadata.tencentyun.com", "metadata.packet.net", "metadata.platformequinix.com"),
+        "rancher-metadata",
+    )
 )
 _LOOPBACK = frozenset(
     (
@@ -25,13 +29,16 @@ _PRIVATE_ENDS = frozenset(
     (
         # RFC 6761, RFC 6762, RFC 7686, RFC 8375, RFC 9476; ICANN: internal, corp, home, mail
         *("alt", "invalid", "local", "onion", "test", "home.arpa", "internal", "corp", "home", "mail"),
-        *("consul", "domain", "intranet", "lan", "localdomain", "pod", "private", "svc", "workgroup"),
+        *("arpa", "consul", "default", "docker", "domain", "intra", "intranet", "lan", "localdomain", "lxd", "pod"),
+        *("priv", "private", "svc", "workgroup"),
     )
 )
 _SPELLS_ADDRESSES = frozenset({"nip.io", "sslip.io", "xip.io", "traefik.me", "backname.io"})
 """DNS services that resolve a name to the address it spells."""
 
 _QUAD = re.compile(r"(?<![0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?![0-9])")
+_WITH_DASHES = re.compile(r"(?<![0-9a-z])[0-9a-f]*(?:-[0-9a-f]*){2,7}(?![0-9a-z])")
+"""An IPv6 address with dashes in place of its colons."""
 _HEX = re.compile(r"(?<![0-9a-z])([0-9a-f]{8})(?![0-9a-z])")
 
 
@@ -68,7 +75,8 @@ def _ends_in(name: str, ends: frozenset[str]) -> bool:
     return any(".".join(labels[start:]) in ends for start in range(len(labels)))
 
 
-def _spelt(name: str) -> list[ipaddress.IPv4Address]:
+def _spelt(name: str) -> list[Address]:
     quads = [".".join(parts) for parts in _QUAD.findall(name)]
-    written = [found for quad in quads if isinstance(found := address_in(quad), ipaddress.IPv4Address)]
+    dashed = [text.replace("-", ":") for label in name.split(".") for text in _WITH_DASHES.findall(label)]
+    written = [found for text in quads + dashed if (found := address_in(text)) is not None]
     return written + [ipaddress.IPv4Address(int(digits, 16)) for digits in _HEX.findall(name)]

@@ -115,4 +115,6 @@ def _form_error(url: SplitResult, endpoint: str, host: str) -> str | None:
         return "must name a port between 1 and 65535, or none"
     if not _PATH.fullmatch(url.path) or {".", ".."} & set(url.path.split("/")):
         return "must have a plain path of letters, digits, dots, dashes and underscores"
+    if "[" in url.netloc and ":" not in host:
+        return "must have an IPv6 address, and no name, in brackets"
     return host_name_error(host)

@@ -51,15 +51,12 @@ def forge_events(database: psycopg.Connection) -> None:
     for stream, version, topic, state in events:
         members = json.loads(bytes(state))
         members |= {name: HOSTILE for name in (*FORGED, "route", "method", "code", "query", "view") if name in members}
-        if topic == "CredentialSet":
-            version += 1
-        else:
-            members["command_id"] = str(uuid4())
-            stream = record_stream(members["command_id"])
+        members["command_id"] = str(uuid4())
+        place = (stream, version + 1) if topic == "CredentialSet" else (record_stream(members["command_id"]), 1)
         text = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         database.execute(
             "SELECT keyledger_append(%s::uuid[], %s::bigint[], %s, %s::bytea[], '[]')",
-            ([stream], [version], [topic], [text.encode()]),
+            ([place[0]], [place[1]], [topic], [text.encode()]),
         )
 
 
