@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # loaded only when the command runs
 def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Show all settings and their sources. Secrets are masked. Exits with 1 and all errors if a start would fail."""
     from keyledger.settings.errors import SettingsError
+    from keyledger.settings.file_modes import exposure_warnings
     from keyledger.settings.settings import load
 
     try:
@@ -28,7 +29,7 @@ def check(as_json: JsonOption = False, wide: WideOption = False) -> None:
         errors, notes = _catalogue(settings)
     except SettingsError as error:
         settings, errors, notes = None, error.lines, []
-    warnings = [*(settings.warnings if settings else ()), *notes]
+    warnings = [*(settings.warnings if settings else ()), *notes, *exposure_warnings(OF_THIS_PROCESS, Path(".env"))]
     if as_json:
         print_json(_report(settings, errors, warnings))
     elif settings is not None:

@@ -34,10 +34,11 @@ def serve(
     """Run the service until SIGTERM or Ctrl-C."""
     from keyledger.serving.http_server import listen
     from keyledger.serving.signals import hangups_held, orderly_end
+    from keyledger.settings.file_modes import exposure_warnings
     from keyledger.settings.settings import load
 
     settings = load(OF_THIS_PROCESS, Path(".env"))
-    for warning in (*settings.warnings, *_notes(settings)):
+    for warning in (*settings.warnings, *_notes(settings), *exposure_warnings(OF_THIS_PROCESS, Path(".env"))):
         say(f"warning: {warning}")
     with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
         try:

@@ -60,7 +60,10 @@ def test_no_process_of_a_service_shows_a_secret_in_its_environment_also_after_a_
     database = make_conninfo(database_url, password="canary-of-the-database") if workers == "1" else ""
     given = environment(AI_MODELS_FILE=DIRECT_MODELS, DATABASE_URL=database, **SECRETS)
     secrets = [given["ENCRYPTION_KEY"], ADMIN_KEY, "canary", *SECRETS.values()]
+    (tmp_path / ".env").write_text("GLOBAL_FALLBACK=allow\n")
+    (tmp_path / ".env").chmod(0o644)
     with running(tmp_path, "serve", "--port", "0", "--workers", workers, env=given) as service:
+        service.wait_for(r"warning: (\.env can be read by every account \(0644\); run: chmod 600 \.env)")
         with client_of(service.wait_for(SERVING)) as client:
             service.wait_for("(Application startup complete)", times=int(workers))
             assert_nothing_shown(service, secrets, 1 if workers == "1" else 6)
