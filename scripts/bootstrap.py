@@ -12,9 +12,10 @@ embedded PostgreSQL.
 
 uv does the work because it takes seconds where pip takes a minute. It is the release pinned in requirements/uv.txt,
 kept in `.tools` (an exact installation would remove it from `.venv`), and never one that happens to be on PATH, since
-the installer decides what is installed. To use another uv that you trust, set `UV=/path/to/uv`. If uv fails, pip
-installs the same lock file. Only the standard library is imported, and the syntax is old enough for an old Python to
-reach the version check.
+the installer decides what is installed. A uv that you trust and name with `UV=/path/to/uv` is used if it is the pinned
+release; `uv run` names itself so, too. Its hash is not checked, because the pins are hashes of archives. If uv fails,
+pip installs the same lock file. Only the standard library is imported, and the syntax is old enough for an old Python
+to reach the version check.
 """
 
 import sys
@@ -150,7 +151,29 @@ def _pip_for_new_venv() -> _Command:
 
 
 def _uv() -> str:
-    return os.environ.get("UV") or str(_pinned_uv())
+    named = os.environ.get("UV")
+    if not named:
+        return str(_pinned_uv())
+    wanted = _UV_PIN.read_text().split()[0].replace("==", " ")
+    found = _version_of(named)
+    if found == wanted:
+        return named
+    print(
+        f"UV={named} is {found or 'not a uv that runs'}, and the pinned release is {wanted}, which is used instead."
+        " Without a package index, put its wheel into a folder and set PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.",
+        file=sys.stderr,
+        flush=True,
+    )
+    return str(_pinned_uv())
+
+
+def _version_of(uv: str) -> str:
+    """Return the name and version that a program gives itself, such as `uv 1.2.3`; nothing if it does not run."""
+    try:
+        said = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, UnicodeDecodeError, subprocess.SubprocessError):
+        return ""
+    return " ".join(said.split()[:2])
 
 
 def _pinned_uv() -> Path:

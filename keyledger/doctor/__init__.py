@@ -2,7 +2,8 @@
 
 Promises: nothing is changed or started, no model is called, and no running service is needed. Checks are independent,
 so one that fails is a finding like any other. No finding contains a secret. The checks, in the order of the report:
-settings, database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes, peers.
+settings, database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes,
+memory, start-up code, peers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,12 @@ from keyledger.doctor import (
     encryption_keys,
     endpoints,
     file_modes,
+    memory,
     peers,
     pooler,
     port,
     settings,
+    startup_code,
 )
 from keyledger.doctor.circumstances import Circumstances, circumstances
 from keyledger.doctor.finding import Finding, State, isolated
@@ -40,6 +43,8 @@ CHECKS: Sequence[tuple[str, Callable[[Circumstances], Iterator[Finding]]]] = [
         disk,
         port,
         file_modes,
+        memory,
+        startup_code,
         peers,
     )
 ]

@@ -27,7 +27,7 @@ from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.reencryption import LocalReencryption, Sealed
 from keyledger.log.event_store import CredentialLog
-from keyledger.process_memory import forbid_dumps
+from keyledger.process_memory import protect
 from projections.database.connections import open_pool
 
 GIVES_WAY = 10
@@ -118,7 +118,7 @@ def _tell(connection: Connection, done: Sealed | None = None, *, error: str = ""
 def _serve(asked_by: Connection) -> None:
     """Carry out one order. The main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    forbid_dumps()
+    protect()
     logging.disable()  # the parent logs what happened, in its own format
     os.nice(GIVES_WAY)
     try:

@@ -17,7 +17,7 @@ from typing import Any
 
 from uvicorn.supervisors import Multiprocess
 
-from keyledger.process_memory import forbid_dumps
+from keyledger.process_memory import protect
 from keyledger.serving.garbage_collection import collect_rarely
 from keyledger.serving.signals import hangups_held, hear_hangups, on_hangup
 from keyledger.settings.start_environment import StartEnvironment
@@ -38,7 +38,7 @@ class Worker:
 
     def __call__(self) -> Application:
         """Return the application. Raises as `keyledger.assembly.compose.service_from_environment` does."""
-        forbid_dumps()
+        protect()
         end_with_parent()
         from keyledger.assembly.compose import service_from_environment
 

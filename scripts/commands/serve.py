@@ -36,10 +36,13 @@ def serve(
     from keyledger.serving.signals import hangups_held, orderly_end
     from keyledger.settings.file_modes import exposure_warnings
     from keyledger.settings.settings import load
+    from keyledger.startup_code import foreign_modules
 
     settings = load(OF_THIS_PROCESS, Path(".env"))
     for warning in (*settings.warnings, *_notes(settings), *exposure_warnings(OF_THIS_PROCESS, Path(".env"))):
         say(f"warning: {warning}")
+    for file in foreign_modules():
+        say(f"warning: {file} ran at the start of this process and could read its keys; remove it, or unset PYTHONPATH")
     with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
         try:
             if workers == 1:

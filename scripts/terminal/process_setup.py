@@ -1,7 +1,7 @@
 """Sets up the memory, the standard streams and the signals of a command's process, before anything else runs.
 
 Promises: secrets leave the environment, for the process itself, for what it starts and for readers of `/proc`, and
-memory is not dumped (`process_memory`); a closed standard stream becomes the null device, so that no file or socket
+memory is protected (`process_memory`); a closed standard stream becomes the null device, so that no file or socket
 opened later gets its descriptor and receives the command's output; output to anything but a terminal is UTF-8 in every
 locale, as JSON and signed notes must be; characters that a terminal cannot show are escaped and never end the command.
 Where SIGINT was ignored, as in a background job started by a script or `nohup`, it stays ignored here and in every
@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from typing import Literal
 
-from keyledger.process_memory import forbid_dumps
+from keyledger.process_memory import protect
 from keyledger.serving.garbage_collection import collect_rarely
 from keyledger.settings.start_environment import OF_THIS_PROCESS
 
@@ -25,7 +25,7 @@ _IN, _OUT, _ERR = 0, 1, 2
 
 def set_up_process() -> None:
     """Set up this process. Call it once, before any thread is started or file opened."""
-    forbid_dumps()
+    protect()
     OF_THIS_PROCESS.take()
     collect_rarely()
     for number in (_IN, _OUT, _ERR):

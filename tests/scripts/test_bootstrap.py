@@ -133,7 +133,30 @@ def test_uvs_own_configuration_wins_over_pips(monkeypatch):
     assert "/wheels" not in environment.get("UV_FIND_LINKS", "")
 
 
-def test_a_uv_on_the_path_installs_nothing_but_one_that_is_named_does(monkeypatch, tmp_path):
+NAMED = [
+    pytest.param(f"echo uv {locked('requirements/uv.txt')['uv']} '(a build)'", True, id="the pinned release"),
+    pytest.param("echo uv 0.0.1", False, id="another release"),
+    pytest.param(f"echo not-uv {locked('requirements/uv.txt')['uv']}", False, id="another program"),
+    pytest.param("echo", False, id="one that says nothing"),
+    pytest.param("exit 1", False, id="one that fails"),
+    pytest.param(None, False, id="one that does not exist"),
+]
+
+
+@pytest.mark.parametrize(("says", "used"), NAMED)
+def test_a_uv_that_is_named_is_used_only_if_it_is_the_pinned_release(monkeypatch, tmp_path, capsys, says, used):
+    named = tmp_path / "uv"
+    if says is not None:
+        named.write_text(f"#!/bin/sh\n{says}\n")
+        named.chmod(0o755)
+    monkeypatch.setenv("UV", str(named))
+    monkeypatch.setattr(bootstrap, "_pinned_uv", lambda: Path("/pinned/uv"))
+    assert bootstrap._uv() == (str(named) if used else "/pinned/uv")
+    said = capsys.readouterr().err
+    assert not said if used else f"UV={named} is" in said and "PIP_FIND_LINKS" in said
+
+
+def test_a_uv_on_the_path_installs_nothing(monkeypatch, tmp_path):
     pinned = tmp_path / "tools" / "bin" / "uv"
     stray = tmp_path / "stray" / "uv"
     stray.parent.mkdir()
@@ -152,8 +175,6 @@ def test_a_uv_on_the_path_installs_nothing_but_one_that_is_named_does(monkeypatc
     assert bootstrap._uv() == str(pinned)
     (command,) = fetched
     assert command[-3:] == ["--require-hashes", "--requirement", ROOT / "requirements" / "uv.txt"]
-    monkeypatch.setenv("UV", str(stray))
-    assert bootstrap._uv() == str(stray)
 
 
 def test_without_pip_and_venv_the_package_to_install_is_named(monkeypatch, tmp_path, capsys):

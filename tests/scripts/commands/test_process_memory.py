@@ -77,10 +77,10 @@ def test_no_process_of_a_service_shows_a_secret_in_its_environment_also_after_a_
         assert service.terminate() == 0
 
 
-HARDENED = """
+PROTECTED = """
 import os, signal, sys
-from keyledger.process_memory import forbid_dumps
-forbid_dumps()
+from keyledger.process_memory import protect
+protect()
 print("ready", flush=True)
 if sys.argv[1] == "abort":
     os.abort()
@@ -91,14 +91,14 @@ sys.stdin.read()
 def test_a_process_that_aborts_leaves_no_dump_whatever_limit_it_was_started_with() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     ended = subprocess.run(
-        [sys.executable, "-c", HARDENED, "abort"],
+        [sys.executable, "-c", PROTECTED, "abort"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (most, most)),
         check=False,
         capture_output=True,
     )
     assert ended.stdout == b"ready\n"
     with subprocess.Popen(
-        [sys.executable, "-c", HARDENED, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", PROTECTED, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin and process.stdout
         assert process.stdout.readline() == b"ready\n"
@@ -107,3 +107,30 @@ def test_a_process_that_aborts_leaves_no_dump_whatever_limit_it_was_started_with
         assert Path(f"/proc/{process.pid}/environ").stat().st_uid == 0, "the kernel gives it to root"
         process.stdin.close()
         assert process.wait() == 0
+
+
+LOCKED = """
+import resource, sys
+from keyledger.process_memory import protect
+# A capability that few processes have is needed to raise the limit, and none to lock memory as root.
+limit = resource.RLIM_INFINITY if sys.argv[1] == "unlimited" else 8 << 20
+resource.getrlimit = lambda which: (limit, limit)
+protect()
+kept = [bytes(1 << 20) for _ in range(20)]
+(line,) = [line for line in open("/proc/self/status") if line.startswith("VmLck")]
+print(int(line.split()[1]) > 20 << 10)
+"""
+
+
+def may_lock_memory() -> bool:
+    """Return whether this process has CAP_IPC_LOCK."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")]
+    return bool(int(line.split()[1], 16) & 1 << 14)
+
+
+@pytest.mark.parametrize(("limit", "locked"), [("unlimited", "True"), ("ordinary", "False")])
+def test_memory_is_locked_only_where_the_limit_is_unlimited(limit: str, locked: str) -> None:
+    if not may_lock_memory():
+        pytest.skip("this account may lock no memory")
+    shown = subprocess.run([sys.executable, "-c", LOCKED, limit], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == locked
