@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from keyledger.settings import logs
+from tests.support.unseen import HOSTILE, unseen_in
 
 CANARY = "sk-CANARY-0123456789abcdef"
 
@@ -56,6 +57,12 @@ def test_what_looks_like_a_secret_is_struck_out(said: Said, message: str, argume
     line = said(lambda: logging.getLogger("anybody").warning(message, *arguments))
     assert arguments[0] not in line
     assert logs.STRUCK in line
+
+
+def test_no_line_holds_a_character_that_a_terminal_obeys(said: Said) -> None:
+    line = said(lambda: logging.getLogger("anyone").warning(f"call {HOSTILE}", extra={"name_of_a_node": HOSTILE}))
+    assert "[bold]" in line
+    assert unseen_in(line, "\n") == set()
 
 
 def test_extra_members_are_struck_out_too(said: Said) -> None:

@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer
+from threading import Thread
+from typing import ClassVar
 from uuid import uuid4
 
 import psycopg
@@ -140,3 +143,37 @@ def test_no_command_that_reads_the_database_holds_a_hostile_text(
     shown = {" ".join(words): cli(*words, env=env) for words in OF_A_DATABASE}
     assert {words for words, ended in shown.items() if unseen_in(ended.out + ended.err, "\n")} == set()
     assert all(ended.out + ended.err for ended in shown.values())
+
+
+class Hostile(StreamRequestHandler):
+    """Answers each request with a document that is a problem and a success, made of hostile texts."""
+
+    status: ClassVar[int] = 200
+
+    def handle(self) -> None:
+        length = 0
+        while line := self.rfile.readline().strip():
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split()[1])
+        self.rfile.read(length)
+        errors = [{"field": HOSTILE, "detail": HOSTILE}]
+        problem = {"code": HOSTILE, "title": HOSTILE, "detail": f"x\nkeyledger: {HOSTILE}", "errors": errors}
+        success = {"message": HOSTILE, "warnings": [HOSTILE], "changed": [HOSTILE], "needs_restart": [HOSTILE]}
+        body = json.dumps({**problem, **success}, ensure_ascii=False).encode()
+        head = f"HTTP/1.1 {self.status} -\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        self.wfile.write(head.encode() + body)
+
+
+@pytest.mark.parametrize("status", [200, 403, 503])
+def test_the_texts_of_a_hostile_server_are_shown_and_begin_no_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(Hostile, "status", status)
+    with TCPServer(("127.0.0.1", 0), Hostile) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        env = {"KEYLEDGER_URL": f"http://127.0.0.1:{server.server_address[1]}", "KEYLEDGER_API_KEY": ADMIN_KEY}
+        for words in (*OF_A_SERVICE, ("reload",), ("credentials", "delete", TENANT, "openai", "--yes")):
+            ended = cli(*words, env=env, stdin="sk-a-key-0123456789")
+            assert unseen_in(ended.out + ended.err, "\n") == set(), words
+            assert f"\nkeyledger: {HOSTILE[:3]}" not in ended.err
+        server.shutdown()
