@@ -5,13 +5,26 @@ Promises: of what a caller sent, a record holds only what was recognised: the te
 known provider, a filter in canonical form.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from domain.event import CommandMeta, RecordEvent, envelope, record_stream
-from domain.event_definition import API_ACTIVITY, READ, ActionDefinition, EventDefinition, Subject
+from domain.event_definition import (
+    API_ACTIVITY,
+    AUTHENTICATION,
+    LOGON,
+    READ,
+    ActionDefinition,
+    EventDefinition,
+    Subject,
+)
+
+ANONYMOUS = "anonymous"
+"""The actor and the role of requests without a valid key."""
+SEVERAL = "several"
+"""Stands in a record for members in which the requests that it counts differ."""
 
 
 class Outcome(StrEnum):
@@ -38,10 +51,58 @@ class RefusedRequest:
     tenant_id: str | None = None
     provider: str | None = None
 
+    def merged(self, other: "RefusedRequest") -> "RefusedRequest":
+        """Return what both have in common. Their outcome and status are the same."""
+        if self == other:
+            return self
+        return replace(
+            self,
+            method=_common(self.method, other.method),
+            route=_common(self.route, other.route),
+            code=_common(self.code, other.code),
+            tenant_id=self.tenant_id if self.tenant_id == other.tenant_id else None,
+            provider=self.provider if self.provider == other.provider else None,
+        )
+
+    def event(self, meta: CommandMeta, now: datetime, count: int) -> "RequestRefused":
+        """Return the record of `count` such requests."""
+        return request_refused(meta, now, self, count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOfAudit:
+    """A read of the audit. view: the part read. query: the filter in canonical form; None for no filter."""
+
+    view: str
+    query: str | None
+
+    def merged(self, other: "ReadOfAudit") -> "ReadOfAudit":
+        """Return what both have in common. Their view is the same."""
+        return self if self == other else replace(self, query=SEVERAL)
+
+    def event(self, meta: CommandMeta, now: datetime, count: int) -> "AuditRead":
+        """Return the record of `count` such reads."""
+        return audit_read(meta, now, self.view, self.query, count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lockout:
+    """An address sent too many wrong keys. seconds: for how long its failed requests are now answered 429."""
+
+    seconds: float
+
+    def merged(self, other: "Lockout") -> "Lockout":
+        """Return the later one."""
+        return other
+
+    def event(self, meta: CommandMeta, now: datetime, count: int) -> "AddressLockedOut":
+        """Return the record of `count` such lock-outs."""
+        return address_locked_out(meta, now, self, count)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused(RecordEvent):
-    """Refused requests. count: the number of consecutive equal requests that this record stands for."""
+    """Refused requests. count: the number of requests that this record stands for; `several` where they differ."""
 
     TOPIC: ClassVar[str] = "RequestRefused"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -60,8 +121,26 @@ class RequestRefused(RecordEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressLockedOut(RecordEvent):
+    """An address was locked out. count: the number of lock-outs that this record stands for."""
+
+    TOPIC: ClassVar[str] = "AddressLockedOut"
+    DEFINITION: ClassVar[EventDefinition] = EventDefinition(
+        Subject.REQUEST,
+        ActionDefinition("address-locked-out", "an address sends too many wrong keys", LOGON),
+        ocsf_class=AUTHENTICATION,
+    )
+    outcome: str
+    seconds: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRead(RecordEvent):
-    """A caller read the audit. view: the part read. query: the filter; None for no filter. count: of equal reads."""
+    """A caller read the audit. view: the part read. query: the filter; None for no filter. count: of reads.
+
+    Where the reads that it counts differ, the query is `several`.
+    """
 
     TOPIC: ClassVar[str] = "AuditRead"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
@@ -87,7 +166,7 @@ class AuditExported(RecordEvent):
 
 
 def request_refused(meta: CommandMeta, now: datetime, refused: RefusedRequest, count: int = 1) -> RequestRefused:
-    """Return the record of `count` equal refused requests."""
+    """Return the record of `count` refused requests."""
     return RequestRefused(
         **envelope(record_stream(meta.command_id), 1, meta, now),
         outcome=refused.outcome.value,
@@ -101,8 +180,14 @@ def request_refused(meta: CommandMeta, now: datetime, refused: RefusedRequest, c
     )
 
 
+def address_locked_out(meta: CommandMeta, now: datetime, lockout: Lockout, count: int = 1) -> AddressLockedOut:
+    """Return the record of `count` lock-outs of an address."""
+    members = envelope(record_stream(meta.command_id), 1, meta, now)
+    return AddressLockedOut(**members, outcome=Outcome.DENIED.value, seconds=lockout.seconds, count=count)
+
+
 def audit_read(meta: CommandMeta, now: datetime, view: str, query: str | None, count: int = 1) -> AuditRead:
-    """Return the record of `count` equal reads of the audit."""
+    """Return the record of `count` reads of the audit."""
     return AuditRead(**envelope(record_stream(meta.command_id), 1, meta, now), view=view, query=query, count=count)
 
 
@@ -111,11 +196,19 @@ def audit_exported(meta: CommandMeta, now: datetime, form: str, query: str | Non
     return AuditExported(**envelope(record_stream(meta.command_id), 1, meta, now), format=form, query=query)
 
 
+def _common(one: str, other: str) -> str:
+    return one if one == other else SEVERAL
+
+
 class AuditRecorder(Protocol):
-    """Records requests. Consecutive equal ones share one record, so a flood of requests does not flood the log."""
+    """Records requests. Equal ones share one record, so a flood of requests does not flood the log."""
 
     def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Note a refused request, to be stored within about a second. Never blocks."""
+        ...
+
+    def locked_out(self, meta: CommandMeta, lockout: Lockout) -> None:
+        """Note that an address was locked out, to be stored within about a second. Never blocks."""
         ...
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:

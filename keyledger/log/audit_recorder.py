@@ -1,9 +1,11 @@
-"""Logs refused requests, reads and exports; a run of similar ones becomes one event with a count.
+"""Logs refused requests, lock-outs, reads and exports, so that no caller can hide or drown the records of another.
 
-Promises: the first of a kind is stored within about a second (a read or an export before it is answered). More of the
-same kind within `WINDOW_S` seconds are counted and stored as one event. At most `KINDS` kinds are kept apart at a time;
-the rest are counted together. So any number of requests causes a bounded number of events. Whatever the database does
-not accept is kept and tried again.
+Promises: each caller has counts and a quota of its own (`tally`), so what one does never changes how the requests of
+another are recorded. The first request of a kind is stored within about a second (a read or an export before it is
+answered); more of the same kind are counted and stored as one event. For a caller with a key, a kind is everything that
+is recorded: address, method, route, tenant, provider, outcome. All callers without a valid key share one quota; their
+kinds are address (IPv6: the /64), status and route. So any number of requests, from any number of addresses, causes a
+bounded number of events. Whatever the database does not accept is kept and tried again.
 Survives: an orderly shutdown stores everything. A killed process loses the refused requests of its last second and the
 counts of its last window, never a change and never the fact of an export.
 """
@@ -12,48 +14,36 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Hashable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
 from uuid import uuid4
 
-from domain.audit.request_events import RefusedRequest, audit_exported, audit_read, request_refused
+from domain.audit.client_network import network_of
+from domain.audit.request_events import ANONYMOUS, Lockout, ReadOfAudit, RefusedRequest, audit_exported
 from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
+from keyledger.log.tally import Facts, Quota, Tally
 
-WINDOW_S = 60.0
-KINDS = 256
-UNCONFIRMED = 4 * KINDS
+UNCONFIRMED = 1024
 """At most this many events wait for the database; until they are stored, later ones are only counted."""
 TICK_S = 1.0
 """Seconds between two flushes."""
 
-_WINDOW = timedelta(seconds=WINDOW_S)
-_OTHERS = CommandMeta("others", "-", "-", role="unknown", source="api")
+_MINUTE = timedelta(minutes=1)
+OF_AN_ACTOR = Quota(1000, 500, 100, _MINUTE, 10 * _MINUTE)
+"""For refused requests of one caller with a key."""
+OF_STRANGERS = Quota(16, 8, 12, 30 * _MINUTE, 30 * _MINUTE, of_a_client=4)
+"""For refused requests of all callers without a valid key."""
+OF_LOCKOUTS = Quota(5, 3, 2, 30 * _MINUTE, 30 * _MINUTE, of_a_client=1)
+"""For all lock-outs of addresses. Together with the refused requests of strangers: 46 events an hour."""
+OF_READS = Quota(1000, 5000, 1000, _MINUTE, _MINUTE)
+"""For reads of the audit by one caller."""
+
 _log = logging.getLogger("keyledger.audit")
-
-Make = Callable[[CommandMeta, datetime, int], Event]
-"""Makes the event for a number of similar requests."""
-
-
-@dataclass(slots=True)
-class _Kind:
-    """Requests of one kind. count: not yet stored. stored_at: when the last event was stored; None before."""
-
-    meta: CommandMeta
-    make: Make
-    count: int = 0
-    stored_at: datetime | None = None
-
-    def is_due(self, now: datetime) -> bool:
-        """Say whether the count is due to be stored."""
-        return self.count > 0 and (self.stored_at is None or now - self.stored_at >= _WINDOW)
-
-    def is_over(self, now: datetime) -> bool:
-        """Say whether a whole window has passed without another request of this kind."""
-        return self.count == 0 and self.stored_at is not None and now - self.stored_at >= _WINDOW
 
 
 class AuditRecorder:
@@ -62,7 +52,7 @@ class AuditRecorder:
     def __init__(self, log: EventLog, clock: Clock) -> None:
         self._log = log
         self._clock = clock
-        self._kinds: dict[object, _Kind] = {}
+        self._tallies: dict[tuple[str, str], Tally] = {}
         self._unconfirmed: list[Event] = []
         self._lock = threading.Lock()
         self._storing = threading.Lock()
@@ -70,19 +60,22 @@ class AuditRecorder:
 
     def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Record a refused request."""
-        others = RefusedRequest(
-            outcome=refused.outcome, method="other", route="several", status=refused.status, code="several"
-        )
-        kind = _Kind(meta, lambda who, now, count: request_refused(who, now, refused, count))
-        beyond = _Kind(_OTHERS, lambda who, now, count: request_refused(who, now, others, count))
-        self._note((meta.actor, meta.client_address, refused), kind, ("others", others), beyond)
+        beyond = (refused.outcome, refused.status)
+        if meta.role == ANONYMOUS:
+            # Nothing else in it may make a kind: a stranger can make up any number of tenants and methods.
+            key: tuple[Hashable, ...] = (network_of(meta.client_address), *beyond, refused.route)
+            self._note("refused by a stranger", OF_STRANGERS, key, beyond, meta, refused)
+        else:
+            self._note("refused", OF_AN_ACTOR, (meta.client_address, refused), beyond, meta, refused)
+
+    def locked_out(self, meta: CommandMeta, lockout: Lockout) -> None:
+        """Record that an address was locked out."""
+        self._note("locked out", OF_LOCKOUTS, (network_of(meta.client_address),), None, meta, lockout)
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
         """Record a read of the audit. Raises StoreUnavailableError."""
-        key = (meta.actor, meta.client_address, view, query)
-        kind = _Kind(meta, lambda who, now, count: audit_read(who, now, view, query, count))
-        first = self._note(key, kind, ("others", view), replace(kind, meta=replace(meta, request_id="-")))
-        if first or self._unconfirmed:
+        facts = ReadOfAudit(view=view, query=query)
+        if self._note("read", OF_READS, (meta.client_address, facts), view, meta, facts) or self._unconfirmed:
             self.flush()
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:
@@ -96,8 +89,10 @@ class AuditRecorder:
         """
         with self._storing:
             now = self._clock()
-            if len(self._unconfirmed) < UNCONFIRMED:
-                self._make_events(now, [kind for kind in self._known(now) if kind.is_due(now)])
+            with self._lock:
+                due = (event for tally in self._tallies.values() for event in tally.records(now))
+                self._unconfirmed += islice(due, max(0, UNCONFIRMED - len(self._unconfirmed)))
+                self._tallies = {key: tally for key, tally in self._tallies.items() if not tally.is_idle()}
             self._store()
 
     async def start(self) -> None:
@@ -109,28 +104,16 @@ class AuditRecorder:
         await self._task.stop()
         await asyncio.to_thread(self._store_all)
 
-    def _note(self, key: object, kind: _Kind, beyond_key: object, beyond: _Kind) -> bool:
-        """Count one more of a kind. Return True if none of the kind was stored within the window."""
+    def _note(
+        self, what: str, quota: Quota, key: tuple[Hashable, ...], beyond: Hashable, meta: CommandMeta, facts: Facts
+    ) -> bool:
+        """Count one more request of a caller. Return whether its record is due at once."""
+        now = self._clock()
         with self._lock:
-            known = self._kinds.get(key)
-            if known is None and len(self._kinds) >= KINDS:
-                known, key, kind = self._kinds.get(beyond_key), beyond_key, beyond
-            if known is None:
-                known = self._kinds[key] = kind
-            known.count += 1
-            return known.stored_at is None
-
-    def _known(self, now: datetime) -> list[_Kind]:
-        """Drop the kinds that are idle, and return the others."""
-        with self._lock:
-            self._kinds = {key: kind for key, kind in self._kinds.items() if not kind.is_over(now)}
-            return list(self._kinds.values())
-
-    def _make_events(self, now: datetime, due: list[_Kind]) -> None:
-        for kind in due:
-            with self._lock:
-                count, kind.count, kind.stored_at = kind.count, 0, now
-            self._unconfirmed.append(kind.make(replace(kind.meta, command_id=str(uuid4())), now, count))
+            tally = self._tallies.get((what, meta.actor))
+            if tally is None:
+                tally = self._tallies[what, meta.actor] = Tally(quota)
+            return tally.note(key, beyond, meta, facts, now)
 
     def _store(self) -> None:
         """Append the waiting events. After an outage, events are sent again with the same command ids."""
@@ -147,7 +130,9 @@ class AuditRecorder:
     def _store_all(self) -> None:
         with self._storing, contextlib.suppress(ServiceError):
             now = self._clock()
-            self._make_events(now, [kind for kind in self._known(now) if kind.count])
+            with self._lock:
+                for tally in self._tallies.values():
+                    self._unconfirmed += tally.last_records(now)
             self._store()
 
     def _flush_or_log(self) -> None:

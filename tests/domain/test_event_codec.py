@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from domain import event_codec
 from domain.audit.event_catalogue import BY_TOPIC, EVENTS
-from domain.audit.request_events import Outcome, RefusedRequest, audit_exported, audit_read, request_refused
+from domain.audit.request_events import (
+    Lockout,
+    Outcome,
+    RefusedRequest,
+    address_locked_out,
+    audit_exported,
+    audit_read,
+    request_refused,
+)
 from domain.credentials.acceptance import accept_or_reject
 from domain.credentials.credential import CredentialSealed, CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
@@ -84,6 +92,7 @@ SAMPLES: dict[str, Event] = {f"{name}_v2": _today(event) for name, event in FIRS
         ),
         3,
     ),
+    "address_locked_out_v1": address_locked_out(WHO, NOW, Lockout(seconds=60.0), 2),
     "audit_read_v1": audit_read(WHO, NOW, "entries", f"tenant:{TENANT}", 2),
     "audit_exported_v1": audit_exported(WHO, NOW, "csv", None),
     "credential_rejected_v1": _accepted(rejected=True),

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from domain.audit.formats import ExportFormat
 from keyledger.log import audit_recorder
+from keyledger.log.tally import Quota
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.settings import logs
 from keyledger.settings.errors import SettingsError
@@ -222,7 +223,8 @@ def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
     """A service that counts nothing together, so that each refusal is an event of its own."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(audit_recorder, "_WINDOW", timedelta(0))
+        for quota in ("OF_AN_ACTOR", "OF_STRANGERS"):
+            patch.setattr(audit_recorder, quota, Quota(10**6, 10**6, 10**6, timedelta(0), timedelta(0)))
         patch.setattr(audit_recorder, "TICK_S", 0.01)
         database_url = stack.enter_context(postgres_server.fresh_database())
         provider = stack.enter_context(StandInProvider(accepted=lambda key: True))

@@ -57,9 +57,9 @@ UNAUTHENTICATED = replace(
 SEVERAL = replace(
     REFUSED,
     client_address=None,
-    actor="others",
-    request_id="-",
-    details={"method": "other", "route": "several", "status": 403, "code": "several", "count": 900},
+    actor="anonymous",
+    role="anonymous",
+    details={"method": "several", "route": "several", "status": 403, "code": "several", "count": 900},
 )
 ENTRIES = [
     SET,
@@ -95,6 +95,19 @@ ENTRIES = [
     REFUSED,
     UNAUTHENTICATED,
     SEVERAL,
+    replace(
+        UNAUTHENTICATED,
+        client_address="2001:db8::/64",
+        details={"method": "PUT", "route": "/api/v1/x", "status": 429, "code": "locked-out", "count": 7},
+    ),
+    replace(
+        _BARE,
+        action=Action("address-locked-out"),
+        outcome=Outcome.DENIED,
+        actor="anonymous",
+        role="anonymous",
+        details={"seconds": 60.0, "count": 2},
+    ),
     replace(_BARE, action=Action("audit-read"), details={"view": "entries", "query": "actor:bob", "count": 2}),
     replace(_BARE, action=Action("audit-exported"), details={"format": "csv"}, source="cli"),
 ]

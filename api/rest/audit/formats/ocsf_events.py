@@ -1,5 +1,5 @@
-"""OCSF events, one a line: changes as Entity Management, reads and refused requests as API Activity, wrong keys as
-Authentication.
+"""OCSF events, one a line: changes as Entity Management, reads and refused requests as API Activity, wrong keys and
+lock-outs as Authentication.
 
 Promises: each event fits the schema of OCSF `VERSION`; what an entry holds is in the event, in `unmapped` where OCSF
 has no place for it. `metadata.uid` is the position in the log, `metadata.tenant_uid` the tenant.
@@ -77,6 +77,8 @@ def event_of(entry: AuditEntry) -> Json:
         return _refused(entry)
     if definition.ocsf_class is ENTITY_MANAGEMENT:
         return _event(entry, ENTITY_MANAGEMENT, action.activity, {"entity": _entity(entry, definition.subject)})
+    if definition.ocsf_class is AUTHENTICATION:
+        return _logon(entry, _counted(entry))
     about: Json = {
         "api": {"operation": entry.action.value, **_api(entry)},
         "resources": [{"name": "audit trail", "type": "audit"}],
@@ -89,15 +91,22 @@ def _refused(entry: AuditEntry) -> Json:
     exchange: Json = {"http_request": _http_request(entry, method, route)}
     if isinstance(status, int):
         exchange["http_response"] = {"code": status}
-    if isinstance(count := entry.details.get("count"), int):
-        exchange["count"] = count
-    if status == 401:
-        service = {"service": {"name": _PRODUCT}, "logon_type_id": 3, "logon_type": "Network"}
-        return _event(entry, AUTHENTICATION, LOGON, {**exchange, **service, "user": _user(entry)})
+    exchange |= _counted(entry)
+    if status == 401 or entry.details.get("code") == "locked-out":
+        return _logon(entry, exchange)
     about: Json = {**exchange, "api": {"operation": f"{method} {route}", **_api(entry)}}
     if subject := subject_of(entry):
         about["resources"] = [{"name": subject, "type": "credential" if entry.provider else "tenant"}]
     return _event(entry, API_ACTIVITY, _METHODS.get(method, OcsfActivity(OTHER, str(method))), about)
+
+
+def _counted(entry: AuditEntry) -> Json:
+    return {"count": count} if isinstance(count := entry.details.get("count"), int) else {}
+
+
+def _logon(entry: AuditEntry, exchange: Json) -> Json:
+    service = {"service": {"name": _PRODUCT}, "logon_type_id": 3, "logon_type": "Network"}
+    return _event(entry, AUTHENTICATION, LOGON, {**exchange, **service, "user": _user(entry)})
 
 
 def _event(entry: AuditEntry, kind: OcsfClass, activity: OcsfActivity, about: Json) -> Json:
