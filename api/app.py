@@ -14,6 +14,7 @@ from api.console import pages
 from api.front.bodies import Limits
 from api.front.envelope import Envelope
 from api.front.error_middleware import ErrorMiddleware
+from api.front.failed_keys import FailedKeys
 from api.front.guard import Guard
 from api.front.head import Head
 from api.front.json_body import JsonBody
@@ -80,12 +81,13 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     app.state.metrics = Metrics(lasting.registry)
     # An included router would be searched twice per request.
     app.router.routes[:0] = [route for router in _ROUTERS for route in router.routes]
-    limits = limits or Limits()
+    limits, failed_keys = limits or Limits(), FailedKeys()
+    app.state.metrics.delayed_answers(lambda: failed_keys.waiting)
     # The one added last is outermost.
     app.add_middleware(ErrorMiddleware, routes=app.router.routes)
     app.add_middleware(JsonBody, limits=limits)
     app.add_middleware(Native, metrics=app.state.metrics, limits=limits)
-    app.add_middleware(Guard, limits=limits)
+    app.add_middleware(Guard, limits=limits, metrics=app.state.metrics, failed_keys=failed_keys)
     app.add_middleware(Head)
     app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS))
     app.openapi = partial(document, app, {NATIVE: native_operations()}, services)  # type: ignore[method-assign]  # the documented way

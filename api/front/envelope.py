@@ -2,7 +2,7 @@
 
 Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
 request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
-an error that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
+a problem that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
 its type, its place and the request id are logged.
 A crash in the middle of an answer leaves it incomplete, so that a client cannot mistake it for a complete one.
 """
@@ -64,8 +64,7 @@ class Envelope:
     def _record(self, scope: Scope, exchange: Exchange, status: int | None, seconds: float) -> None:
         method, route = method_of(scope), self._routes.of(scope)
         self._metrics.request(method, route, status, seconds)
-        if status is not None:
-            record_refused_request(services_in_force(scope), scope, exchange, route, status)
+        record_refused_request(services_in_force(scope), scope, exchange, route)
         fields = {
             "method": method,
             "route": route,

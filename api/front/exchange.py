@@ -17,7 +17,8 @@ from starlette.types import Scope
 from api.front.auth import Actor
 from api.front.cli_agent import CLI_AGENT
 from api.front.proxies import TrustedProxies
-from domain.credentials.key_shapes import holds_key
+from domain.audit.request_events import ANONYMOUS
+from domain.credentials.key_shapes import holds_key, resembles_key
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
@@ -28,8 +29,6 @@ Json = Mapping[str, object]
 
 _KEY = "keyledger.exchange"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-ANONYMOUS = "anonymous"
-"""The actor and the role of requests without a valid key."""
 
 
 @dataclass(slots=True)
@@ -39,7 +38,8 @@ class Exchange:
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the client, as determined by `proxies`. reason: the caller's `X-Audit-Reason`, once checked.
     actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
-    refused: the code of the problem it was answered with. keys: those sent with the request.
+    refused: the code of the problem that the request ended with. refused_with: the status of that problem, where the
+    problem was the answer. keys: those sent with the request.
     bodiless: the method is HEAD, so no body will be sent. chosen_id: the request id is the caller's.
     """
 
@@ -50,6 +50,7 @@ class Exchange:
     actor: Actor | None = None
     body: Json | None = None
     refused: str | None = None
+    refused_with: int | None = None
     keys: tuple[Secret, ...] = field(default=(), repr=False)
     bodiless: bool = False
     chosen_id: bool = False
@@ -58,8 +59,12 @@ class Exchange:
         """Note keys sent with the request, so that none of its other texts is stored with one of them."""
         self.keys += keys
         if self.chosen_id and holds_key(self.request_id, keys):
-            self.request_id, self.chosen_id = str(uuid4()), False
-            REQUEST_ID.set(self.request_id)
+            self.replace_id()
+
+    def replace_id(self) -> None:
+        """Give the request another id, because the one that the caller chose is a key."""
+        self.request_id, self.chosen_id = str(uuid4()), False
+        REQUEST_ID.set(self.request_id)
 
     def require_no_key(self, name: str, text: str) -> None:
         """Raise InvalidRequestError for a text with a key in it. name: of its header or parameter."""
@@ -88,7 +93,7 @@ def open_exchange(scope: Scope, proxies: TrustedProxies) -> Exchange:
     """
     headers = Headers(scope=scope)
     wanted_id = headers.get("x-request-id")
-    valid = wanted_id is not None and _REQUEST_ID.fullmatch(wanted_id)
+    valid = wanted_id is not None and _REQUEST_ID.fullmatch(wanted_id) and not resembles_key(wanted_id)
     by_cli = headers.get("user-agent", "").startswith(f"{CLI_AGENT}/")
     peer = scope.get("client")
     exchange = Exchange(

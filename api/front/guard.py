@@ -1,7 +1,8 @@
 """Admission of every request under /api by its headers alone, in this order: key, role, feature switch, reason.
 
 Promises: nothing behind the guard sees a request whose key is not valid or whose role was not granted the operation.
-The guard never reads a body. Problems repeat no part of the request. It keeps no state, so a crash loses nothing.
+The guard never reads a body. Problems repeat no part of the request. Requests without a valid key are slowed and locked
+out by address (`failed_keys`); a valid key is served at once, whatever others at its address do.
 """
 
 from starlette.datastructures import Headers
@@ -10,9 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.front.auth import READ, Actor, may
 from api.front.bodies import CLOSE, Limits, announces_body, refuse
 from api.front.exchange import Exchange, exchange_of
+from api.front.failed_keys import FailedKeys
+from api.front.metrics import Metrics
 from api.front.paths import is_about_credentials, is_guarded, is_native, routed_path
 from api.front.problems import HttpError, problem_of
 from api.front.services import Services, services_in_force
+from domain.audit.client_network import network_of
+from domain.audit.request_events import Lockout
 from domain.credentials.secret import Secret
 
 REASON_MAX = 500
@@ -22,9 +27,11 @@ REASON_MAX = 500
 class Guard:
     """ASGI middleware in front of routing."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, failed_keys: FailedKeys) -> None:
         self._app = app
         self._limits = limits
+        self._metrics = metrics
+        self._failed_keys = failed_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through or answer it."""
@@ -33,7 +40,10 @@ class Guard:
             return
         exchange, headers, services = exchange_of(scope), Headers(scope=scope), services_in_force(scope)
         try:
-            exchange.actor = _authenticate(services, path, headers, exchange)
+            presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
+            exchange.actor = _authenticate(services, presented, exchange)
+            if exchange.actor is None:
+                raise await self._unauthenticated(services, presented, headers, exchange)
             _admit(services, exchange.actor, scope["method"], path, headers)
             exchange.reason = _reason(services, scope["method"], path, headers)
         except HttpError as refused:
@@ -41,17 +51,35 @@ class Guard:
             return
         await self._app(scope, receive, send)
 
-
-def _authenticate(services: Services, path: str, headers: Headers, exchange: Exchange) -> Actor:
-    presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
-    exchange.take_note_of(*map(Secret, presented))
-    known = presented.pop().encode("latin-1") if len(presented) == 1 else None
-    actor = services.authenticator.authenticate(known) if known is not None else None
-    if actor is None:
+    async def _unauthenticated(
+        self, services: Services, presented: set[str], headers: Headers, exchange: Exchange
+    ) -> HttpError:
+        """Return the error for a request without a valid key, once it is time to answer."""
+        closing, policy = _closing(headers), services.lockout
+        key = next(iter(presented)) if len(presented) == 1 else None
+        failure = self._failed_keys.note(network_of(exchange.client_address), key, policy)
+        self._metrics.failed_authentication(locked_out=failure.retry_after is not None)
+        if failure.begins_lockout:
+            self._metrics.locked_out()
+            services.audit_recorder.locked_out(exchange.meta(""), Lockout(seconds=policy.seconds))
+        if not await self._failed_keys.wait(failure):
+            closing = CLOSE
+        if failure.retry_after is not None:
+            detail = "Too many invalid API keys came from this address. A valid key is still served at once."
+            return HttpError("locked-out", detail, {"Retry-After": str(failure.retry_after)} | closing)
         detail = "Missing or invalid API key. Send exactly one key, as X-API-Key or Authorization: Bearer."
-        challenge = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
-        raise HttpError("unauthenticated", detail, challenge | _closing(headers))
-    return actor
+        return HttpError("unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="keyledger"'} | closing)
+
+
+def _authenticate(services: Services, presented: set[str], exchange: Exchange) -> Actor | None:
+    exchange.take_note_of(*map(Secret, presented))
+    authenticate = services.authenticator.authenticate
+    if exchange.chosen_id and authenticate(exchange.request_id.encode()) is not None:
+        exchange.replace_id()
+    if len(presented) != 1:
+        return None
+    (key,) = presented
+    return authenticate(key.encode("latin-1"))
 
 
 def _admit(services: Services, actor: Actor, method: str, path: str, headers: Headers) -> None:

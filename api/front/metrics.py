@@ -1,9 +1,10 @@
 """Metrics for Prometheus. No label contains a tenant, a key or any other value that a client chose."""
 
+from collections.abc import Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from domain.credentials.resolution import Receipt
 from domain.errors import ErrorCode
@@ -30,6 +31,30 @@ class Metrics:
             ("provider", "source", "outcome"),
             registry=registry,
         )
+        self._failed_authentications = Counter(
+            "keyledger_failed_authentications",
+            "Requests without a valid key, by the status of the answer.",
+            ("status",),
+            registry=registry,
+        )
+        self._lockouts = Counter(
+            "keyledger_address_lockouts", "Addresses locked out for their wrong keys.", registry=registry
+        )
+        self._delayed = Gauge(
+            "keyledger_delayed_answers", "Answers to requests without a valid key that are delayed.", registry=registry
+        )
+
+    def delayed_answers(self, count: Callable[[], int]) -> None:
+        """Measure how many answers are delayed, whenever the metrics are read."""
+        self._delayed.set_function(count)
+
+    def failed_authentication(self, *, locked_out: bool) -> None:
+        """Count a request without a valid key."""
+        self._failed_authentications.labels("429" if locked_out else "401").inc()
+
+    def locked_out(self) -> None:
+        """Count an address that was locked out."""
+        self._lockouts.inc()
 
     def request(self, method: str, route: str, status: int | None, seconds: float) -> None:
         """Count an answered request. `status` None: the connection ended before there was an answer."""

@@ -81,6 +81,7 @@ HTTP_ROWS: Mapping[str, Row] = {
     "request-timeout": Row(408, "Request timeout"),
     "body-too-large": Row(413, "Body too large"),
     "unsupported-media-type": Row(415, "Unsupported media type"),
+    "locked-out": Row(429, "Locked out"),
     "client-left": Row(499, "Client left"),
     "internal-error": Row(500, "Internal error"),
     "shutting-down": Row(503, "Shutting down"),
@@ -147,13 +148,14 @@ def shutdown_problem() -> Problem:
 
 def problem_response(problem: Problem, scope: Scope) -> Response:
     """Return the problem as the answer to the request of `scope`."""
-    exchange_of(scope).refused = problem.code
+    exchange = exchange_of(scope)
+    exchange.refused, exchange.refused_with = problem.code, problem.status
     body: dict[str, object] = {
         "type": f"/problems/{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": f"urn:request:{exchange_of(scope).request_id}",
+        "instance": f"urn:request:{exchange.request_id}",
         "code": problem.code,
         **problem.members,
     }

@@ -1,7 +1,8 @@
 """Records of refused requests in the audit trail.
 
 Promises: a request without a valid key or right is `denied`, wherever under /api it went; any other error of an
-administrator's or auditor's request is `failed`. The record holds the template of the route, a tenant that is a
+administrator's or auditor's request is `failed`. Only errors of the service itself are recorded, never the status that
+a provider answered, so no provider can write to the log. The record holds the template of the route, a tenant that is a
 UUID and a known provider, and nothing else that the caller sent. The reason is left out: there is no change that it
 could explain, and a key in it may be why the request was refused.
 """
@@ -21,6 +22,7 @@ from domain.audit.request_events import Outcome, RefusedRequest
 from domain.credentials.providers import NAME_PATTERN
 
 UNROUTED = "unrouted"
+_DENIED = frozenset({"unauthenticated", "locked-out", "forbidden"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PLACE = re.compile(
     rf"/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})(?:/(?:credentials|providers)/(?P<provider>{NAME_PATTERN}))?"
@@ -50,12 +52,12 @@ class RouteNames:
         return UNROUTED
 
 
-def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str, status: int) -> None:
-    """Record an answer in the audit trail if it refuses a request in a way that belongs there."""
-    path = routed_path(scope)
-    if status < 400 or not is_guarded(path):
+def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str) -> None:
+    """Record a problem that answered a request in the audit trail, if it belongs there."""
+    path, status = routed_path(scope), exchange.refused_with
+    if status is None or not is_guarded(path):
         return
-    denied = status in {401, 403}
+    denied = exchange.refused in _DENIED
     if not denied and not is_about_credentials(path):
         return
     place = _PLACE.search(path)

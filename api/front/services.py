@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
 from api.front.auth import Authenticator
+from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
@@ -77,6 +78,7 @@ class Services:
     tenant_credentials: the feature switch; when off, everything about tenants' own credentials answers 404.
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: those believed about a client's address.
+    lockout: when an address that sends wrong keys is locked out.
     encryption_keys: None in a service without an encryption key, where the feature is off.
     readiness: runs the named checks of `/readyz`, within its own time limit.
     reload: reads the settings again; raises ConflictError, StoreUnavailableError.
@@ -107,6 +109,7 @@ class Services:
     reload: Reload
     reason_required: bool = False
     proxies: TrustedProxies = NO_PROXIES
+    lockout: LockoutPolicy = NO_LOCKOUT
     startup: Hook = _nothing
     shutdown: Hook = _nothing
     registry: CollectorRegistry = field(default_factory=new_registry)

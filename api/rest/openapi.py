@@ -18,7 +18,7 @@ TITLE = "KeyLedger"
 VERSION = "1"
 
 ETAG: Mapping[str, Any] = {"ETag": {"description": 'The version, such as `"v3"`.', "schema": {"type": "string"}}}
-_ALWAYS = ("unauthenticated", "forbidden", "not-found", "invalid-request", "internal-error")
+_ALWAYS = ("unauthenticated", "forbidden", "not-found", "invalid-request", "locked-out", "internal-error")
 BODY = ("malformed-json", "unsupported-media-type", "body-too-large", "request-timeout")
 ADMIN = (*_ALWAYS, "feature_disabled", "store-unavailable")
 COMMAND = ("malformed-header", "unknown-provider", "version-conflict", "idempotency-key-reused")

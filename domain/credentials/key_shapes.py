@@ -60,6 +60,22 @@ _TO_STANDARD = str.maketrans("-_", "+/")
 _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])')
 
 
+_PREFIXED = re.compile(
+    r"(?<![a-z0-9])(?:(?:g?sk|[pr]k|hf|r8|pplx|xai|nvapi|gh[pousr]|glpat|xox[a-z]|kl[a-z]?)[_-][\w-]{8}|(?-i:AIza|eyJ)\w{8})",
+    re.IGNORECASE | re.ASCII,
+)
+_LONG_RUN = re.compile("(?=[a-zA-Z]*[0-9])(?=[0-9a-fA-F]*[g-zG-Z])[a-zA-Z0-9]{32,}")
+"""The form of many keys without a prefix. Hexadecimal digits alone are an identifier."""
+
+
+def resembles_key(identifier: str) -> bool:
+    """Whether an identifier may be a key: it has the prefix of one, or a long run of letters and digits.
+
+    Stricter than `holds_key`, for identifiers that can be replaced without harm.
+    """
+    return _PREFIXED.search(identifier) is not None or _LONG_RUN.search(identifier) is not None
+
+
 def holds_key(text: str, secrets: Sequence[Secret] = ()) -> bool:
     """Return whether a text contains one of `secrets` or the form of a key, in any encoding."""
     looked_for = [secret for secret in secrets if len(secret.reveal()) >= SECRET_MIN]

@@ -71,6 +71,7 @@ class RequestServices:
             usage_meter=parts.calls.meter,
             reason_required=settings.reason_required,
             proxies=settings.trusted_proxies,
+            lockout=settings.lockout,
             encryption_keys=parts.encryption.rotations,
             projections=parts.projections.replays,
             past=now.past,
