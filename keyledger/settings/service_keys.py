@@ -12,10 +12,13 @@ from collections import Counter
 from hashlib import sha256
 
 from api.front.auth import NamedKey, parse_named_key
+from api.front.failed_keys import LockoutPolicy
 from domain.credentials.secret import Secret
+from keyledger.settings.guessable_keys import why_guessable
 from keyledger.settings.sources import SUPER_KEY_ALSO, Sources, hidden, items_of
 
-SUPER_KEY_MIN, SUPER_KEY_GOOD = 8, 16
+SUPER_KEY_MIN = 8
+_LOCKOUT = LockoutPolicy()
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _GENERATE = "make one with: keyledger generate-encryption-key"
@@ -57,15 +60,23 @@ def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen
 def read_super_key(sources: Sources) -> Secret | None:
     """Return SUPER_API_KEY, or None if it is not set. An invalid key is returned too; its error prevents the start."""
     key = sources.secret("SUPER_API_KEY", also=SUPER_KEY_ALSO, shown=hidden)
+    strict = sources.switch("SUPER_API_KEY_STRICT", default=False)
     if key is None:
         return None
     if not _PRINTABLE.fullmatch(key.reveal()) or len(key.reveal()) < SUPER_KEY_MIN:
         sources.error("SUPER_API_KEY", f"must have {SUPER_KEY_MIN} or more printable ASCII characters without spaces")
-    elif len(key.reveal()) < SUPER_KEY_GOOD:
-        sources.warn(
-            "SUPER_API_KEY", f"has fewer than {SUPER_KEY_GOOD} characters and can be guessed; use a longer one"
-        )
+    elif why := why_guessable(key.reveal()):
+        report = sources.error if strict else sources.warn
+        report("SUPER_API_KEY", f"{why} and can be guessed; make a random one with: openssl rand -base64 32")
     return key
+
+
+def read_lockout(sources: Sources) -> LockoutPolicy:
+    """Return when an address that sends wrong keys is locked out."""
+    return LockoutPolicy(
+        sources.whole("AUTH_LOCKOUT_ATTEMPTS", _LOCKOUT.attempts, 0, 100),
+        sources.whole("AUTH_LOCKOUT_SECONDS", int(_LOCKOUT.seconds), 1, 3600),
+    )
 
 
 def read_audit_signing_key(sources: Sources) -> Secret | None:

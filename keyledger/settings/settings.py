@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from api.front.auth import NamedKey
+from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.credentials.providers import BUILT_IN, Providers
 from domain.credentials.resolution import ResolutionPolicy
@@ -23,6 +24,7 @@ from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
     read_audit_signing_key,
     read_encryption_keys,
+    read_lockout,
     read_named_keys,
     read_super_key,
 )
@@ -53,6 +55,7 @@ class Settings:
     previous_encryption_keys: tuple[Secret, ...]
     super_key: Secret | None
     named_keys: tuple[NamedKey, ...]
+    lockout: LockoutPolicy
     database_url: Secret | None
     database_admin_url: Secret | None
     data_dir: Path
@@ -113,6 +116,7 @@ def _read(sources: Sources) -> Settings:
         previous_encryption_keys=previous,
         super_key=super_key,
         named_keys=read_named_keys(sources, super_key),
+        lockout=read_lockout(sources),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),

@@ -82,6 +82,14 @@ class Sources:
             return default
         return value in _YES
 
+    def whole(self, name: str, default: int, least: int, most: int) -> int:
+        """Return a whole number from `least` to `most`."""
+        text = self.text(name, str(default)) or ""
+        if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
+            self.error(name, f"must be a whole number from {least} to {most}")
+            return default
+        return int(text)
+
     def secret(self, name: str, *, also: Sequence[str] = (), shown: Callable[[Secret], str]) -> Secret | None:
         """Return a secret given as `name`, as one of the spellings `also`, or in a file named by `..._FILE`.
 

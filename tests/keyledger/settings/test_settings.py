@@ -145,7 +145,7 @@ def test_the_encryption_key_is_not_asked_for_while_tenant_credentials_are_off():
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        pytest.param({"SUPER_API_KEY": "only-ten-c"}, "SUPER_API_KEY: has fewer than 16", id="a short super key"),
+        pytest.param({"SUPER_API_KEY": "only-ten-c"}, "SUPER_API_KEY: has fewer than 20", id="a short super key"),
         pytest.param(
             {"OPENAI_API_KEY": "sk-proj-..."}, "OPENAI_API_KEY: ends in three dots", id="a key of the documentation"
         ),
