@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 ADDRESSES = 2048
-WAITING, WAITING_EACH = 512, 64
-GUESS_S, REPEAT_S, DELAY_MAX_S = 0.2, 0.005, 2.0
+WAITING, WAITING_EACH = 1024, 128
+GUESS_S, REPEAT_S, DELAY_MAX_S = 0.2, 0.005, 5.0
 _WINDOW_S = 60.0
 _TENTHS = 10
 
@@ -40,8 +40,10 @@ NO_LOCKOUT = LockoutPolicy(attempts=0)
 
 @dataclass(slots=True)
 class _Address:
-    """What an address did since `since`. tenths: of guesses. tried: hashes of its wrong keys. free_at: when the next
-    answer may leave. All times are of the monotonic clock."""
+    """One address. since: when its minute began. tenths: of guesses since then. tried: hashes of its wrong keys.
+
+    free_at: when the next answer may leave. All times are of the monotonic clock.
+    """
 
     since: float
     free_at: float

@@ -5,7 +5,7 @@ long as trusted proxies wrote it: the first address that is not a trusted proxy'
 Promises: without trusted proxies, and for a peer that is not one of them, the address is the peer's, whatever it sends;
 neither what is left of the first untrusted address nor any other header counts. Where the next address cannot be read
 (`unknown`, an obfuscated name, garbage), the last known one is used. The result is an address, never free text. It is
-recorded, and no decision depends on it.
+recorded, and failed authentications are counted by it; no request with a valid key depends on it.
 """
 
 import re

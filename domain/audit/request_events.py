@@ -24,7 +24,7 @@ from domain.event_definition import (
 ANONYMOUS = "anonymous"
 """The actor and the role of requests without a valid key."""
 SEVERAL = "several"
-"""Stands in a record for members in which the requests that it counts differ."""
+"""The value of a member in which the requests that a record counts differ."""
 
 
 class Outcome(StrEnum):
