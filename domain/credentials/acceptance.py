@@ -1,17 +1,20 @@
 """Whether a provider accepts a credential, as events on a stream of each credential's own.
 
 Promises: only changes are events: the first rejection of a version, and the first success after it. Repeats, and late
-answers to calls with an older version, are not.
+answers to calls with an older version, are not. A provider that changes its mind again and again causes one rejection
+and one recovery in `AGAIN_AFTER`, so a tenant's own endpoint cannot fill the log.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid5
 
 from domain.event import CommandMeta, Event, envelope
 from domain.event_definition import OTHER, ActionDefinition, EventDefinition, OcsfActivity, Subject
 
+AGAIN_AFTER = timedelta(minutes=10)
+"""The shortest time between a recovery and the next rejection of the same version."""
 _ACCEPTANCES = UUID("8d3f0b52-1d7e-5e0c-a2c9-5a6f7c2b9d14")
 
 
@@ -64,6 +67,13 @@ class CredentialRecovered(AcceptanceEvent):
 def acceptance_stream(tenant_id: str, provider: str) -> UUID:
     """Return the stream of the events about whether a provider accepts a tenant's credential."""
     return uuid5(_ACCEPTANCES, f"{tenant_id}/{provider}")
+
+
+def rests(last: Event | None, version: int, now: datetime) -> bool:
+    """Whether a rejection has to wait, because the last event is a recent recovery of the same version."""
+    if not isinstance(last, CredentialRecovered) or last.credential_version != version:
+        return False
+    return timedelta() <= now - last.timestamp < AGAIN_AFTER
 
 
 def accept_or_reject(

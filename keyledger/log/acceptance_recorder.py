@@ -2,7 +2,8 @@
 
 Promises: each version of a credential gets one event for the rejection and one for the recovery, whichever nodes saw
 them: every batch reads the newest events first, and reads them again after a conflict. An append whose answer was lost
-is recognised by its command id. Answers are kept until they are stored.
+is recognised by its command id. Answers are kept until they are stored; a rejection soon after a recovery waits, so
+that a provider that changes its mind all the time does not fill the log.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from uuid import UUID, uuid4
 
-from domain.credentials.acceptance import AcceptanceEvent, accept_or_reject, acceptance_stream
+from domain.credentials.acceptance import AcceptanceEvent, accept_or_reject, acceptance_stream, rests
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import EventLog
@@ -54,6 +55,7 @@ class Heard:
 class _Unstored:
     heard: Heard
     command_id: str
+    resting: bool = False
 
 
 class AcceptanceRecorder:
@@ -65,8 +67,8 @@ class AcceptanceRecorder:
         self._unstored: dict[Credential, _Unstored] = {}
 
     def __len__(self) -> int:
-        """Return the number of credentials with answers to store."""
-        return len(self._unstored)
+        """Return the number of credentials with answers that can be stored now."""
+        return sum(not unstored.resting for unstored in self._unstored.values())
 
     def hear(self, credential: Credential, heard: Heard) -> None:
         """Add the answers about a credential."""
@@ -75,13 +77,16 @@ class AcceptanceRecorder:
             self._unstored[credential] = _Unstored(heard, str(uuid4()))
         else:
             known.heard.add(heard)
+            known.resting = False
 
     def store(self) -> None:
         """Append the events for new answers. Raises StoreUnavailableError; answers not yet stored are kept."""
-        while batch := dict(islice(self._unstored.items(), BATCH)):
+        credentials = iter(list(self._unstored))
+        while batch := {credential: self._unstored[credential] for credential in islice(credentials, BATCH)}:
             self._store(batch)
-            for credential in batch:
-                del self._unstored[credential]
+            for credential, unstored in batch.items():
+                if not unstored.resting:
+                    del self._unstored[credential]
 
     def _store(self, batch: Mapping[Credential, _Unstored]) -> None:
         streams = {acceptance_stream(tenant_id, provider) for tenant_id, provider, _ in batch}
@@ -101,13 +106,17 @@ class AcceptanceRecorder:
             stream, heard = acceptance_stream(tenant_id, provider), unstored.heard
             if (known := newest.get(stream)) is not None and known.command_id == unstored.command_id:
                 continue  # it is stored: only the answer was lost
+            now = self._clock()
+            unstored.resting = heard.refused and rests(last.get(stream), version, now)
+            if unstored.resting:
+                continue
             request_id = heard.request_id or str(uuid4())
             meta = CommandMeta(
                 "service", request_id, unstored.command_id, role="service", source=CommandSource.SERVICE.value
             )
             for rejected in [True] * heard.refused + [False] * heard.accepted:
                 event = accept_or_reject(
-                    last.get(stream), tenant_id, provider, version, rejected=rejected, meta=meta, now=self._clock()
+                    last.get(stream), tenant_id, provider, version, rejected=rejected, meta=meta, now=now
                 )
                 if event is not None:
                     last[stream] = event

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from domain.credentials.acceptance import CredentialRecovered, CredentialRejected, acceptance_stream
+from domain.credentials.acceptance import AGAIN_AFTER, CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog
@@ -346,19 +346,38 @@ class TestAcceptance:
     def test_the_log_tells_refusal_and_recovery_in_turn_and_ends_with_the_last_word(
         self, flushes: list[list[int]]
     ) -> None:
-        log = _InMemory()
-        acceptances = AcceptanceRecorder(log, Hands())
-        meter = UsageMeter(_Nowhere(), acceptances, Hands())
+        log, hands = _InMemory(), Hands()
+        acceptances = AcceptanceRecorder(log, hands)
+        meter = UsageMeter(_Nowhere(), acceptances, hands)
         for statuses in flushes:
             for status in statuses:
                 meter.used(TENANT, "openai", 1, failed=status != 200, rejected=status == 401)
             meter.flush()
+            hands.now += AGAIN_AFTER
+        meter.flush()
         kinds = [type(event) for event in log.events]
         assert kinds == [CredentialRejected if n % 2 == 0 else CredentialRecovered for n in range(len(kinds))]
         words = [status for statuses in flushes for status in statuses if status != 500]
         assert bool(kinds) is (401 in words)
         if kinds:
             assert (kinds[-1] is CredentialRejected) is (words[-1] == 401)
+
+    def test_a_provider_that_changes_its_mind_all_the_time_fills_no_log(self) -> None:
+        log, hands = _InMemory(), Hands()
+        acceptances = AcceptanceRecorder(log, hands)
+        meter = UsageMeter(_Nowhere(), acceptances, hands)
+        for second in range(3600):
+            for status in (401, 200) if second % 2 else (200, 401):
+                meter.used(TENANT, "openai", 1, failed=status != 200, rejected=status == 401)
+            meter.flush()
+            hands.now += timedelta(seconds=1)
+        assert 6 <= len(log.events) <= 14
+        meter.used(TENANT, "openai", 1, failed=True, rejected=True)
+        meter.flush()
+        assert not meter.waits(), "what waits for time does not make every reader flush"
+        hands.now += AGAIN_AFTER
+        meter.flush()
+        assert type(log.events[-1]) is CredentialRejected, "the last word is recorded in the end"
 
 
 class _InMemory:
