@@ -3,8 +3,9 @@
 Promises: only requests without a valid key are slowed or locked out, so users behind one proxy never suffer from each
 other. A wrong key that is new to its address counts as a guess; the answers to guesses leave at `GUESS_S` for each
 address, those to other failed requests at `REPEAT_S`, and none is delayed for longer than `DELAY_MAX_S`. After
-`LockoutPolicy.attempts` guesses within a minute the address is locked out: until that ends, every failed request is
-answered 429. A key that the address tried before, such as the stale one of a misconfigured client, counts a tenth.
+`LockoutPolicy.attempts` guesses within a minute the address is locked out: until that ends, every wrong key from it is
+answered 429. Wrong keys that it tried before, such as the stale one of a forgotten client, lock it out after ten times
+as many, unless valid keys come from it as well. A request without a key guesses nothing and locks nothing out.
 Bounded: `ADDRESSES` addresses are known at a time, the one unseen for longest is forgotten; `WAITING` answers are
 delayed at a time, `WAITING_EACH` for one address. Beyond that an answer leaves at once and ends the connection.
 State is lost with the process, and every process has its own.
@@ -21,7 +22,8 @@ ADDRESSES = 2048
 WAITING, WAITING_EACH = 1024, 128
 GUESS_S, REPEAT_S, DELAY_MAX_S = 0.2, 0.005, 5.0
 _WINDOW_S = 60.0
-_TENTHS = 10
+_REPEATS = 10
+"""A lock-out takes this many times as many repeats as guesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,14 @@ NO_LOCKOUT = LockoutPolicy(attempts=0)
 
 @dataclass(slots=True)
 class _Address:
-    """One address. since: when its minute began. tenths: of guesses since then. tried: hashes of its wrong keys.
+    """One address. since: when its minute began. tried: hashes of the wrong keys since then. repeats: of those.
 
     free_at: when the next answer may leave. All times are of the monotonic clock.
     """
 
     since: float
     free_at: float
-    tenths: int = 0
+    repeats: int = 0
     locked_until: float = 0.0
     waiting: int = 0
     tried: set[int] = field(default_factory=set)
@@ -86,13 +88,18 @@ class FailedKeys:
             return Failure()
         now = self._clock()
         address = self._address(network, now)
-        locked = now < address.locked_until
         guess = key is not None and hash(key) not in address.tried
-        begins = not locked and key is not None and self._counted(address, hash(key), now, policy)
+        begins = key is not None and now >= address.locked_until and self._counted(address, hash(key), now, policy)
+        locked = key is not None and now < address.locked_until
         delay = min(max(0.0, address.free_at - now), DELAY_MAX_S)
         address.free_at = now + delay + (GUESS_S if guess else REPEAT_S)
         left = address.locked_until - now
-        return Failure(delay, max(1, math.ceil(left)) if locked or begins else None, begins, address)
+        return Failure(delay, max(1, math.ceil(left)) if locked else None, begins, address)
+
+    def served(self, network: str) -> None:
+        """Note a request with a valid key: repeated wrong keys then come from a client among others that work."""
+        if (address := self._addresses.get(network)) is not None:
+            address.repeats = 0
 
     async def wait(self, failure: Failure) -> bool:
         """Wait until the answer may leave. Return False, at once, where too many answers wait already."""
@@ -119,15 +126,15 @@ class FailedKeys:
         else:
             self._addresses.move_to_end(network)
         if now - address.since >= _WINDOW_S and now >= address.locked_until:
-            address.since, address.tenths = now, 0
+            address.since, address.repeats = now, 0
             address.tried.clear()
         return address
 
     def _counted(self, address: _Address, key: int, now: float, policy: LockoutPolicy) -> bool:
         """Count a wrong key. Return whether it locks the address out."""
-        address.tenths += 1 if key in address.tried else _TENTHS
+        address.repeats += key in address.tried
         address.tried.add(key)
-        if address.tenths < policy.attempts * _TENTHS:
+        if len(address.tried) < policy.attempts and address.repeats < policy.attempts * _REPEATS:
             return False
         address.locked_until = now + policy.seconds
         return True

@@ -44,6 +44,7 @@ class Guard:
             exchange.actor = _authenticate(services, presented, exchange)
             if exchange.actor is None:
                 raise await self._unauthenticated(services, presented, headers, exchange)
+            self._failed_keys.served(network_of(exchange.client_address))
             _admit(services, exchange.actor, scope["method"], path, headers)
             exchange.reason = _reason(services, scope["method"], path, headers)
         except HttpError as refused:

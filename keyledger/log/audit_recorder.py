@@ -34,7 +34,7 @@ TICK_S = 1.0
 """Seconds between two flushes."""
 
 _MINUTE = timedelta(minutes=1)
-OF_AN_ACTOR = Quota(1000, 500, 100, _MINUTE, 10 * _MINUTE)
+OF_AN_ACTOR = Quota(1000, 500, 400, _MINUTE, 10 * _MINUTE)
 """For refused requests of one caller with a key."""
 OF_STRANGERS = Quota(16, 8, 12, 30 * _MINUTE, 30 * _MINUTE, of_a_client=4)
 """For refused requests of all callers without a valid key."""
@@ -66,7 +66,9 @@ class AuditRecorder:
             key: tuple[Hashable, ...] = (network_of(meta.client_address), *beyond, refused.route)
             self._note("refused by a stranger", OF_STRANGERS, key, beyond, meta, refused)
         else:
-            self._note("refused", OF_AN_ACTOR, (meta.client_address, refused), beyond, meta, refused)
+            # A caller that floods on purpose still leaves the method and route of everything it tried.
+            merged = (*beyond, refused.method, refused.route)
+            self._note("refused", OF_AN_ACTOR, (meta.client_address, refused), merged, meta, refused)
 
     def locked_out(self, meta: CommandMeta, lockout: Lockout) -> None:
         """Record that an address was locked out."""

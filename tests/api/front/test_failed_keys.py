@@ -95,7 +95,18 @@ def test_requests_that_guess_nothing_are_hardly_slowed_and_lock_nothing_out_soon
 
 
 def test_a_stale_key_that_is_sent_all_the_time_is_locked_out_in_the_end(keys: FailedKeys) -> None:
-    assert any(failure_of(keys, "stale").retry_after for _ in range(10 * POLICY.attempts))
+    assert any(failure_of(keys, "stale").retry_after for _ in range(1 + 10 * POLICY.attempts))
+
+
+def test_a_stale_key_among_valid_ones_is_never_locked_out_and_guesses_are(keys: FailedKeys) -> None:
+    for _ in range(100 * POLICY.attempts):
+        assert failure_of(keys, "stale").retry_after is None
+        keys.served(ONE)
+    failures = []
+    for number in range(POLICY.attempts):
+        failures.append(failure_of(keys, f"guess-{number}"))
+        keys.served(ONE)
+    assert failures[-1].retry_after is not None
 
 
 def test_guesses_that_are_spread_out_lock_nothing_out(time: Time, keys: FailedKeys) -> None:
@@ -156,7 +167,8 @@ def test_a_locked_out_address_gets_429_and_a_valid_key_from_it_is_served(locking
     client = client_of(locking)
     codes = [client.get(CREDENTIALS, headers={"X-API-Key": f"guess-{number}"}).status_code for number in range(5)]
     assert codes == [401, 401, 429, 429, 429]
-    refused = client.get(CREDENTIALS)
+    assert client.get(CREDENTIALS).status_code == 401, "a request without a key guesses nothing"
+    refused = client.get(CREDENTIALS, headers={"X-API-Key": "guess-0"})
     assert (refused.status_code, refused.json()["code"]) == (429, "locked-out")
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     for headers in ({"X-API-Key": SUPER_KEY}, {"Authorization": f"Bearer {KEYS[Role.AUDITOR]}"}):

@@ -54,9 +54,10 @@ def refuse(
     code: str = "forbidden",
     address: str = "192.0.2.7",
     tenant: str | None = None,
+    method: str = "PUT",
 ) -> None:
     meta = CommandMeta(actor, "req-1", "", role="auditor", source="api", client_address=address)
-    facts = RefusedRequest(outcome=Outcome.DENIED, method="PUT", route="/r", status=403, code=code, tenant_id=tenant)
+    facts = RefusedRequest(outcome=Outcome.DENIED, method=method, route="/r", status=403, code=code, tenant_id=tenant)
     recorder.refused(meta, facts)
 
 
@@ -119,6 +120,18 @@ def test_one_caller_causes_a_bounded_number_of_events_and_its_first_thousand_tar
     clock.now += HOUR
     recorder.flush()
     assert sum(counts(log)) == 60 * 200, "every one is counted"
+
+
+def test_a_caller_that_floods_first_hides_no_other_command_of_its_own(log: MemoryLog, recorder: AuditRecorder) -> None:
+    for number in range(5 * OF_AN_ACTOR.first):
+        refuse(recorder, tenant=f"tenant-{number}", method="GET")
+        if number % 1000 == 0:
+            recorder.flush()
+    refuse(recorder, tenant="b", method="DELETE")
+    recorder.flush()
+    recorder.flush()
+    found = [(event.tenant_id, event.count) for event in refused_events(log) if event.method == "DELETE"]
+    assert found == [("b", 1)]
 
 
 def test_what_one_caller_floods_hides_nothing_of_another(log: MemoryLog, recorder: AuditRecorder) -> None:
