@@ -10,3 +10,6 @@ POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 
 CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
 """Requests that are generated for each operation, of those that fit the document and of those that do not."""
+
+FLOOD = int(os.environ.get("KEYLEDGER_TEST_FLOOD", "10000"))
+"""Requests without a valid key in each flood."""

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import settings
 
 from domain.audit.client_network import common_client, network_of
 from domain.audit.request_events import ANONYMOUS, Outcome, RefusedRequest, RequestRefused
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import AuditRecorder
+from tests.support.effort import FLOOD
 from tests.support.scenario import NOW, TENANT
 from tests.support.twins.log import MemoryLog
 
@@ -107,12 +107,11 @@ def flooded(flood: Callable[[int, random.Random], Request], requests: int, hours
 def test_strangers_add_few_events_and_an_insider_is_there_by_name(
     flood: Callable[[int, random.Random], Request], hours: float
 ) -> None:
-    requests = 1_000_000 if settings.get_current_profile_name() == "thorough" else 10_000
-    log = flooded(flood, requests, hours)
+    log = flooded(flood, FLOOD, hours)
     events = [event for event in log.events if isinstance(event, RequestRefused)]
     strangers = [event for event in events if event.actor == ANONYMOUS]
     assert most_in_an_hour(strangers) <= MOST // 2, "so that two processes stay below the limit"
-    assert sum(event.count for event in strangers) == requests, "every one is counted"
+    assert sum(event.count for event in strangers) == FLOOD, "every one is counted"
     named = [(event.method, event.tenant_id, event.count) for event in events if event.actor == "app1"]
     assert named == [("PUT", TENANT, 1), ("DELETE", TENANT, 1)]
 
