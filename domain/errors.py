@@ -35,6 +35,8 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid-request"
     INVALID_CREDENTIAL = "invalid-credential"
     INVALID_PATH = "invalid-path"
+    ACCOUNT_ROUTE_CLOSED = "account-route-closed"
+    GLOBAL_KEY_NOT_ALLOWED = "global-key-not-allowed"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
 
     UNKNOWN_PROVIDER = "unknown-provider"

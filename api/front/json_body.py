@@ -25,7 +25,7 @@ from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
 
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
-_PARSED_INLINE_MAX = 256 * 1024
+PARSED_INLINE_MAX = 256 * 1024
 """Bytes of the longest text parsed on the event loop; a longer one would delay all other requests."""
 
 DEPTH_MAX = 64
@@ -180,7 +180,7 @@ def _check_media_type(headers: Headers) -> None:
 
 
 async def _object_of(text: bytes) -> Json:
-    value = parse(text) if len(text) <= _PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
+    value = parse(text) if len(text) <= PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
     if not isinstance(value, dict):
         raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
     return value

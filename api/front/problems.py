@@ -41,6 +41,8 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.UNKNOWN_MODEL: Row(404, "Unknown model"),
     ErrorCode.INVALID_REQUEST: Row(422, "Invalid request"),
     ErrorCode.INVALID_PATH: Row(400, "Invalid path"),
+    ErrorCode.ACCOUNT_ROUTE_CLOSED: Row(403, "Account route closed"),
+    ErrorCode.GLOBAL_KEY_NOT_ALLOWED: Row(403, "Global key not allowed"),
     ErrorCode.INVALID_CREDENTIAL: Row(422, "Invalid credential"),
     ErrorCode.CREDENTIAL_NOT_FOUND: Row(404, "No such credential"),
     ErrorCode.VERSION_CONFLICT: Row(409, "Version conflict"),

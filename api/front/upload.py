@@ -61,6 +61,25 @@ class Upload:
             if piece := await self._next():
                 yield piece
 
+    async def whole(self) -> bytes:
+        """Return the whole body, within the limits of one that is held in memory. Raises HttpError."""
+        limit, seconds = self._limits.llm_bytes, self._limits.llm_seconds
+        if self.length is not None and self.length > limit:
+            self.error = too_large(limit)
+            raise self.error
+        pieces = []
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self:
+                    pieces.append(piece)
+                    if self._size > limit:
+                        self.error = too_large(limit)
+                        raise self.error
+        except TimeoutError:
+            self.error = too_slow(seconds)
+            raise self.error from None
+        return b"".join(pieces)
+
     async def after_end(self) -> Message:
         """Return the next message after the body. Waiting keeps two readers from taking each other's messages."""
         await self._ended.wait()

@@ -3,7 +3,7 @@
 Bodies and paths are the provider's and are not translated. Paths have been normalised by `native_path`.
 """
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,12 +13,24 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Pairs of a name in lower case and a value. A name may occur more than once."""
 
 
+class Body(Protocol):
+    """A long body, to be read once: in pieces as they arrive, or whole."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return an iterator over the pieces. Raises the error of a body that stalls or ends early."""
+        ...
+
+    async def whole(self) -> bytes:
+        """Return the whole body. Raises the error of a body that is longer than one that is held in memory may be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NativeCall:
     """One request for the provider.
 
     path: normalised, without a leading slash. query: as received, without the question mark.
-    body: complete if it is short, otherwise pieces that can be read once. length: of the body in bytes, None if the
+    body: complete if it is short, otherwise to be read once. length: of the body in bytes, None if the
     caller did not state it.
     """
 
@@ -28,7 +40,7 @@ class NativeCall:
     path: str
     query: str = ""
     headers: Headers = ()
-    body: bytes | AsyncIterable[bytes] = field(default=b"", repr=False)
+    body: bytes | Body = field(default=b"", repr=False)
     length: int | None = None
 
 

@@ -11,6 +11,7 @@ Standards: RFC 3986, sections 3.3, 5.2.4 and 6.2.2.
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from domain.calls.key_names import holds_key_parameter, plain
 from domain.errors import ErrorCode, InvalidRequestError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*)*")
@@ -20,7 +21,6 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _QUERY = re.compile(r"[\x21\x22\x24-\x7e]*")
 _KEPT = ":@!$&'()*+,;=~-._"
 _NO_PART = frozenset({b"", b".", b".."})
-_KEYS = frozenset({"api-key", "api_key", "access_token", "subscription-key"})
 
 
 def normalised_path(raw: str) -> str:
@@ -37,20 +37,22 @@ def normalised_path(raw: str) -> str:
 
 
 def normalised_query(raw: str, *dropped: str) -> str:
-    """Return a query without the parameters in `dropped` and without those from which providers read keys.
+    """Return a query without the parameters in `dropped` and without those from which servers read keys.
 
-    Raises InvalidRequestError.
+    Parameters end at `&`, and at `;` as older servers read it. Raises InvalidRequestError.
     """
     if not raw:
         return ""
     if not _QUERY.fullmatch(raw):
         raise invalid_path("must have a query of printable ASCII characters, without # and spaces")
-    unwanted = _KEYS.union(dropped)
-    return "&".join(part for part in raw.split("&") if _name(part) not in unwanted)
+    unwanted = frozenset(map(plain, dropped))
+    kept = [_without(part, unwanted) if ";" in part else part for part in raw.split("&")]
+    return "&".join(part for part in kept if part is not None and not holds_key_parameter(part, unwanted))
 
 
-def _name(part: str) -> str:
-    return unquote_to_bytes(part.partition("=")[0]).decode("latin-1").strip().lower()
+def _without(part: str, unwanted: frozenset[str]) -> str | None:
+    kept = [one for one in part.split(";") if not holds_key_parameter(one, unwanted)]
+    return ";".join(kept) if kept else None
 
 
 def _segment(raw: str) -> str:

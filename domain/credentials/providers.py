@@ -51,7 +51,7 @@ class Provider:
     own, so private addresses and http are normal.
     version_at_end: its addresses always end in /v1.
     base_url_setting: the setting that replaces `base_url`, if it is not named after the provider.
-    also_called: its other names in catalogues.
+    also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Provider:
     version_at_end: bool = False
     base_url_setting: str | None = None
     also_called: frozenset[str] = frozenset()
+    keeps: frozenset[str] = frozenset({"responses"})
 
     @property
     def endpoint_form(self) -> EndpointForm:
@@ -120,7 +121,13 @@ class Providers(Mapping[str, Provider]):
 
 BUILT_IN = Providers(
     (
-        Provider("openai", "https://api.openai.com/v1", litellm_prefix="openai", litellm_embeds_with_sdk=True),
+        Provider(
+            "openai",
+            "https://api.openai.com/v1",
+            litellm_prefix="openai",
+            litellm_embeds_with_sdk=True,
+            keeps=frozenset({"chat/completions", "responses"}),
+        ),
         Provider(
             "anthropic",
             "https://api.anthropic.com",

@@ -64,7 +64,10 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         configuration,
         projection,
         CallConfiguration(
-            configuration.catalogue, Resolver(projection, sealer, settings.policy), settings.endpoint_rules
+            configuration.catalogue,
+            Resolver(projection, sealer, settings.policy),
+            settings.endpoint_rules,
+            settings.native_rules,
         ),
         CredentialService(lasting.log, current, sealer, lasting.clock),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers),

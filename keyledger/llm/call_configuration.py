@@ -4,8 +4,9 @@ Promises: a call uses the same configuration to its end, even if the service rel
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from domain.calls.native_rules import NativeRules
 from domain.credentials.resolution import ResolvedCredential, Resolver
 from domain.endpoints.rules import EndpointRules, endpoint_error
 from domain.errors import ProviderUnavailableError
@@ -14,11 +15,15 @@ from keyledger.settings.ai_models import Catalogue
 
 @dataclass(frozen=True, slots=True)
 class CallConfiguration:
-    """catalogue: the models. resolver: finds keys. rules: the private hosts that tenants' endpoints may use."""
+    """catalogue: the models. resolver: finds keys. rules: the private hosts that tenants' endpoints may use.
+
+    native: for calls to providers' own APIs.
+    """
 
     catalogue: Catalogue
     resolver: Resolver
     rules: EndpointRules
+    native: NativeRules = field(default_factory=NativeRules)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
         """Return the key of a call and its route.

@@ -81,6 +81,12 @@ class Catalogue:
             raise unknown_model(self.source)
         return found
 
+    def serves(self, provider: str, upstream_name: str) -> bool:
+        """Whether a model of the catalogue has this name at this provider."""
+        return any(
+            _stands_for(model.upstream_name, upstream_name) for model in self.models if model.provider == provider
+        )
+
     def _of_pattern(self, name: str) -> Model | None:
         """Return the model that the longest matching pattern makes of a name."""
         patterns = sorted((one for one in self.models if one.is_pattern), key=lambda one: len(one.name), reverse=True)
@@ -90,6 +96,13 @@ class Catalogue:
             if name.startswith(beginning) and _REST.fullmatch(rest):
                 return replace(pattern, name=name, upstream_name=pattern.upstream_name.removesuffix(ANY) + rest)
         return None
+
+
+def _stands_for(known: str, name: str) -> bool:
+    if not known.endswith(ANY):
+        return known == name
+    beginning = known.removesuffix(ANY)
+    return name.startswith(beginning) and _REST.fullmatch(name.removeprefix(beginning)) is not None
 
 
 def packaged_catalogue() -> Path:

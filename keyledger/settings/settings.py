@@ -13,6 +13,7 @@ from typing import Literal, cast
 from api.front.auth import NamedKey
 from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
+from domain.calls.native_rules import NativeRules, OpenedRoute
 from domain.credentials.providers import BUILT_IN, Providers
 from domain.credentials.resolution import ResolutionPolicy
 from domain.credentials.secret import Secret
@@ -49,6 +50,7 @@ class Settings:
 
     policy: ResolutionPolicy
     endpoint_rules: EndpointRules
+    native_rules: NativeRules
     trusted_proxies: TrustedProxies
     encryption_key: Secret | None
     next_encryption_key: Secret | None
@@ -110,6 +112,7 @@ def _read(sources: Sources) -> Settings:
             providers=providers,
         ),
         endpoint_rules=_endpoint_rules(sources),
+        native_rules=_native_rules(sources, providers),
         trusted_proxies=_trusted_proxies(sources),
         encryption_key=primary,
         next_encryption_key=coming,
@@ -209,6 +212,17 @@ def _endpoint_rules(sources: Sources) -> EndpointRules:
         except ValueError as error:  # its text is ours
             sources.error("ENDPOINT_ALLOWED_HOSTS", f"entry {number} {error}")
     return EndpointRules(tuple(allowed), listed_only)
+
+
+def _native_rules(sources: Sources, providers: Providers) -> NativeRules:
+    opened = []
+    for number, entry in enumerate(items_of(sources.text("NATIVE_GLOBAL_ROUTES") or ""), start=1):
+        try:
+            opened.append(OpenedRoute.read(entry, providers))
+        except ValueError as error:  # its text is ours
+            sources.error("NATIVE_GLOBAL_ROUTES", f"entry {number} {error}")
+    account_routes = sources.choice("NATIVE_ACCOUNT_ROUTES", ("closed", "open"), "closed") == "open"
+    return NativeRules(tuple(opened), account_routes)
 
 
 def _trusted_proxies(sources: Sources) -> TrustedProxies:

@@ -1,6 +1,7 @@
 """Decides which headers pass between a caller and a provider in a native call.
 
-Promises: no header that authenticates, identifies or routes the caller reaches the provider; no header that names the
+Promises: no header that authenticates, identifies or routes the caller reaches the provider, in any spelling that a
+server may read as such a header, `x_api_key` for one; no header that names the
 account behind the key, sets state in the caller's client or redirects it comes back. Headers not listed here pass,
 except those with overlong names, or with control or non-ASCII characters in their values.
 Standard: RFC 9110, section 7.6.1 (hop-by-hop headers).
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from domain.calls.key_names import is_key_header, plain
 from domain.calls.native import Headers
 
 NAMES_KEPT = 1024
@@ -24,7 +26,7 @@ _TO_PROVIDER = re.compile(
     "|".join(
         (
             *_HOP_BY_HOP,
-            *("authorization", "x-api-key", "api-key", "cookie2?", "x-goog-api-key", "ocp-apim-subscription-key"),
+            *("cookie2?", "x-goog-user-project", "x-goog-iam-.*", "x-goog-authenticated-.*"),
             *("openai-.*", "x-openai-.*", "x-amz-.*", "x-ms-client-principal.*", "x-ms-token-.*", "x-keyledger-.*"),
             *("host", "content-length", "accept-encoding", "expect", "x-request-id", "max-forwards"),
             *("forwarded", "via", "x-forwarded.*", "x-real-ip", "x-client-ip", "true-client-ip", "cf-.*", "x-envoy-.*"),
@@ -56,14 +58,16 @@ _TO_CALLER = re.compile(
 _UNFIT = re.compile(rb"[^\x20-\x7e\t]")
 
 
-def to_provider(headers: Headers) -> list[tuple[str, str]]:
-    """Return the caller's headers that may reach the provider."""
+def to_provider(headers: Headers, key_header: str = "authorization") -> list[tuple[str, str]]:
+    """Return the caller's headers that may reach the provider. key_header: the one that carries the key."""
     named = _named_by_connection(headers)
+    key_name = plain(key_header)
     return [
         (text, value.decode("ascii"))
         for name, value in headers
         if len(name) <= NAME_MAX
         and (text := _for_provider(name)) is not None
+        and plain(text) != key_name
         and name not in named
         and not _UNFIT.search(value)
     ]
@@ -89,7 +93,8 @@ def to_caller(headers: Iterable[tuple[bytes, bytes]], holds_key: Callable[[bytes
 @lru_cache(maxsize=NAMES_KEPT)
 def _for_provider(name: bytes) -> str | None:
     text = name.decode("latin-1")
-    return None if not name.isascii() or _TO_PROVIDER.fullmatch(text) else text
+    read_as = plain(text)
+    return None if not name.isascii() or is_key_header(read_as) or _TO_PROVIDER.fullmatch(read_as) else text
 
 
 _RENAMED = {"x-request-id": b"x-provider-request-id"}

@@ -1,24 +1,25 @@
 """Calls a provider's own API: the caller's request with the tenant's key, and the provider's response, untranslated.
 
 Promises: a call resolves its key when it starts and drops it when the response starts; it sends one request with it, to
-the one allowed origin (see `dispatch`). Headers pass as `headers` decides. The key is removed from the response, which
-is decoded first if the provider compressed it against the request. Bodies stream in both directions; only a few pieces
-are buffered. Every failure is a ServiceError without text from a provider.
+the one allowed origin (see `dispatch`). Routes that administer an account are closed, and the global key makes only the
+calls that `global_calls` admits; both are decided before anything is sent. Headers pass as `headers` decides. The key
+is removed from the response, which is decoded first if the provider compressed it against the request. Bodies stream in
+both directions; only a few pieces are buffered. Every failure is a ServiceError without text from a provider.
 """
-
-from collections.abc import AsyncIterable
 
 import aiohttp
 from yarl import URL
 
 from domain.audit.usage import UsageMeter
-from domain.calls.native import NativeAnswer, NativeCall
-from domain.credentials.providers import Dialect
-from domain.credentials.resolution import Receipt, Route
+from domain.calls.native import Body, NativeAnswer, NativeCall
+from domain.credentials.providers import Dialect, Provider
+from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ProviderUnavailableError, ServiceError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.call_configuration import CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
+from keyledger.llm.native.form import CheckedForm
+from keyledger.llm.native.global_calls import global_call
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
 from keyledger.llm.wire.answer_reader import AnswerReader, Limits
@@ -65,12 +66,16 @@ class PassThrough:
     async def call(self, call: NativeCall) -> NativeAnswer:
         """Send one request and return its response as soon as that starts.
 
-        Raises what resolution raises, InvalidRequestError for a path that is not allowed, and ProviderError.
+        Raises what resolution and `global_call` raise, InvalidRequestError for a path that is not allowed, and
+        ProviderError.
         """
         configuration = self._configuration()
+        configuration.native.require_open(call.path)
         resolved = await configuration.resolve(call.tenant_id, call.provider, tenant_capable=True)
         route, receipt = resolved.route, resolved.receipt
         address = provider_address(route)
+        if receipt.source is Source.GLOBAL:
+            call = await global_call(call, address, route.provider, configuration)
         url = URL(address.url(call.path, call.query), encoded=True)
         lease = Lease(
             address.origin,
@@ -95,7 +100,7 @@ class PassThrough:
         """Return the response, or the error to raise: a traceback from here would reach the key in the request."""
         receipt = route.receipt
         try:
-            headers = _headers(call, route.provider.dialect)
+            headers = _headers(call, route.provider)
             deadline = self._dispatcher.deadline()
             answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
@@ -111,6 +116,8 @@ class PassThrough:
             failure = ProviderUnavailableError(call.provider, str(refused))
         finally:
             lease.close()
+        if isinstance(call.body, CheckedForm) and call.body.error is not None:
+            return call.body.error
         return failure or ProviderUnavailableError(call.provider, "no-answer")
 
 
@@ -138,11 +145,11 @@ class _Pieces:
         self._reader.drop()
 
 
-def _headers(call: NativeCall, dialect: Dialect) -> list[tuple[str, str]]:
-    headers = to_provider(call.headers)
+def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:
+    headers = to_provider(call.headers, provider.key_header)
     headers.append(("accept-encoding", "identity"))
     names = {name for name, _ in headers}
-    if dialect is Dialect.ANTHROPIC and "anthropic-version" not in names:
+    if provider.dialect is Dialect.ANTHROPIC and "anthropic-version" not in names:
         headers.append(("anthropic-version", ANTHROPIC_VERSION))
     if "user-agent" not in names:
         headers.append(("user-agent", "keyledger"))
@@ -151,7 +158,7 @@ def _headers(call: NativeCall, dialect: Dialect) -> list[tuple[str, str]]:
     return headers
 
 
-def _content(call: NativeCall) -> bytes | AsyncIterable[bytes] | None:
+def _content(call: NativeCall) -> bytes | Body | None:
     return call.body or None if isinstance(call.body, bytes) else call.body
 
 

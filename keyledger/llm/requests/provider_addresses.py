@@ -47,22 +47,36 @@ class ProviderAddress:
     deployment: str | None = None
     api_version: str | None = None
 
-    def url(self, path: str, query: str) -> str:
-        """Return the URL of a call. path: normalised, without a leading slash. Raises InvalidRequestError."""
+    def operation(self, path: str) -> str:
+        """Return the part of a path that names what is called: without version, and without an Azure deployment.
+
+        path: normalised, without a leading slash. Raises InvalidRequestError.
+        """
         if self.deployment is None:
             # Clients put the version in the path or in their base URL; here `base` already has it.
-            below = "" if path == "v1" else path.removeprefix("v1/")
-            return _joined(self.base, below, normalised_query(query))
+            return "" if path == "v1" else path.removeprefix("v1/")
         if "%2F" in path:
             raise invalid_path("must not contain escaped slashes for azure, where they could name another deployment")
-        below = _AZURE_PREFIX.sub("", path, count=1)
-        if self.api_version is None:
-            return _joined(self.base, below, normalised_query(query, "api-version"))
+        return _AZURE_PREFIX.sub("", path, count=1)
+
+    def deployment_for(self, operation: str) -> str | None:
+        """Return the deployment that the URL of an operation names; None if the body names the model."""
+        if self.api_version is None or operation.partition("/")[0] in _OF_THE_ACCOUNT:
+            return None
+        return self.deployment
+
+    def url(self, path: str, query: str) -> str:
+        """Return the URL of a call. path: normalised, without a leading slash. Raises InvalidRequestError."""
+        operation = self.operation(path)
+        if self.deployment is None:
+            return _joined(self.base, operation, normalised_query(query))
         rest = normalised_query(query, "api-version")
-        if below.partition("/")[0] not in _OF_THE_ACCOUNT:
-            below = f"deployments/{self.deployment}/{below}".rstrip("/")
+        if self.api_version is None:
+            return _joined(self.base, operation, rest)
+        if (deployment := self.deployment_for(operation)) is not None:
+            operation = f"deployments/{deployment}/{operation}".rstrip("/")
         version = f"api-version={self.api_version}"
-        return _joined(self.base, below, f"{version}&{rest}" if rest else version)
+        return _joined(self.base, operation, f"{version}&{rest}" if rest else version)
 
 
 def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:

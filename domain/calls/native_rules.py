@@ -1,0 +1,128 @@
+"""The operator's rules for calls to providers' own APIs: which routes are closed, and what the global key may call.
+
+The global key calls inference routes (see `keyledger.llm.native.global_calls`) and the routes listed here. The
+administration routes of an account at a provider are closed to every key unless the operator opens them.
+Promises: a closed route is found in any spelling that a server may take for it: letter case, escapes, parameters after
+a semicolon, an extension, or an escaped slash. One table serves all providers, the operator's own rows included.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+from urllib.parse import unquote
+
+from domain.calls.native_path import normalised_path
+from domain.errors import ErrorCode, InvalidRequestError
+
+ANY_METHOD = "*"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ANY_METHOD})
+_FORM = "must be provider:METHOD:path, such as openai:GET:v1/models"
+_REST = "**"
+
+_ACCOUNT_SEGMENTS = (
+    *("organi[sz]ations?", "orgs?", "admin", "admin[_-]?(?:api[_-]?)?keys?", "api[_-]?keys?", "service[_-]?accounts?"),
+    *("billing", "dashboard", "users?", "projects?", "workspaces?", "teams?", "members?", "memberships?"),
+    *("invites?", "invitations?", "audit[_-]?logs?", "usage", "costs?", "credits?", "credit[_-]?grants?"),
+    *("invoices?", "payment[_-]?methods?", "subscriptions?", "spend[_-]?limits?", "rate[_-]?limits?"),
+    *("provisioning", "management", "certificates?", "data[_-]?retention"),
+)
+"""Segments of paths under which providers administer an account: its members, keys, projects and bills."""
+_ACCOUNT = re.compile(rf"(?:^|/)[^a-z0-9/]*(?:{'|'.join(_ACCOUNT_SEGMENTS)})(?![a-z0-9_-])", re.IGNORECASE)
+_ACCOUNT_FIRST = re.compile(r"(?:v[0-9]+[a-z0-9]*/)*(?:keys?|accounts?)(?![a-z0-9_-])", re.IGNORECASE)
+"""Segments that mean the same only at the beginning of a path."""
+
+
+@lru_cache(maxsize=1024)
+def is_account_route(path: str) -> bool:
+    """Whether a path administers the account at the provider. path: normalised, without a leading slash."""
+    read = unquote(path)
+    return _ACCOUNT.search(read) is not None or _ACCOUNT_FIRST.match(read) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRoute:
+    """A route of one provider that the operator opened for the global key.
+
+    method: `*` for all. path: segments; `*` is any one segment, and `**` at the end any further ones.
+    """
+
+    provider: str
+    method: str
+    path: tuple[str, ...]
+
+    @classmethod
+    def read(cls, entry: str, providers: Iterable[str]) -> Self:
+        """Return the route of an entry such as `openai:GET:v1/models/*`.
+
+        providers: those that exist. Raises ValueError with our own text, which does not repeat the entry.
+        """
+        provider, _, rest = entry.partition(":")
+        method, colon, path = rest.partition(":")
+        if not colon or not path:
+            raise ValueError(_FORM)
+        if provider not in set(providers):
+            raise ValueError(f"names no provider that is known; {_FORM}")
+        if method.upper() not in METHODS:
+            raise ValueError(f"must name one of {', '.join(sorted(METHODS))} as its method; {_FORM}")
+        return cls(provider, method.upper(), _segments(path))
+
+    def matches(self, provider: str, method: str, path: str) -> bool:
+        """Whether a call uses this route. path: normalised; a version `v1` at its beginning does not count."""
+        if provider != self.provider or self.method not in {ANY_METHOD, method}:
+            return False
+        called, known = _unversioned(tuple(path.split("/"))), _unversioned(self.path)
+        if known[-1] == _REST:
+            return len(called) >= len(known) and all(map(_same, known[:-1], called))
+        return len(called) == len(known) and all(map(_same, known, called))
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.method}:{'/'.join(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRules:
+    """The operator's rules. global_routes: open to the global key besides inference. account_routes: open to a key."""
+
+    global_routes: tuple[OpenedRoute, ...] = ()
+    account_routes: bool = False
+
+    def require_open(self, path: str) -> None:
+        """Raise InvalidRequestError for a route that is closed to every key. path: normalised."""
+        if not self.account_routes and is_account_route(path):
+            raise InvalidRequestError(
+                (),
+                ErrorCode.ACCOUNT_ROUTE_CLOSED,
+                "This route administers the account at the provider (members, keys, projects, billing), which no call "
+                "through this service may do. An operator can open such routes with NATIVE_ACCOUNT_ROUTES=open.",
+            )
+
+    def opens(self, provider: str, method: str, path: str) -> bool:
+        """Whether the global key may call a route as it is, whatever the body holds. path: normalised."""
+        return any(route.matches(provider, method, path) for route in self.global_routes)
+
+
+def _segments(path: str) -> tuple[str, ...]:
+    *segments, last = path.removeprefix("/").split("/")
+    plain = [one for one in (*segments, last) if one not in {"*", _REST}]
+    if _REST in segments or not all(plain) or any("*" in one for one in plain):
+        raise ValueError("must have a path of segments, each a text or a single *, and ** only at the end")
+    if any(_normalised(one) != one for one in plain):
+        raise ValueError("must have a path of plain segments, without a query, escapes, spaces and dot segments")
+    return (*segments, last)
+
+
+def _normalised(segment: str) -> str | None:
+    try:
+        return normalised_path(segment)
+    except InvalidRequestError:
+        return None
+
+
+def _unversioned(path: tuple[str, ...]) -> tuple[str, ...]:
+    return path[1:] if len(path) > 1 and path[0] == "v1" else path
+
+
+def _same(known: str, called: str) -> bool:
+    return known == called or (known == "*" and called != "")

@@ -1,0 +1,152 @@
+"""Checks that a request neither leaves state in the account of the global key nor reaches what is kept there.
+
+All tenants without a credential share that account, so an answer, a file or a container of one must be out of reach of
+the others.
+Promises: a body that passed has only members that its route is known to have, with `store` and `background` off; no
+id of anything that a provider keeps, at any depth; no tool that runs in the account; and no model outside the
+catalogue, nested ones included. Names are compared exactly, so `Store` is an unknown member.
+Refuses: what is unknown, since providers add ways to keep state. Contents that no provider interprets are not searched:
+JSON schemas, the inputs and outputs of the caller's own tools, and metadata.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from domain.errors import InvalidField
+from domain.unknown_names import unknown_name
+from keyledger.llm.native.inference_routes import KEEPING_STATE, InferenceRoute
+
+KEPT = "refers to what is kept in the platform's account"
+_OFF = "must be false: the platform's key keeps nothing with the provider"
+_OPAQUE = frozenset(
+    (
+        *(
+            "metadata",
+            "parameters",
+            "input_schema",
+            "output_schema",
+            "schema",
+            "json_schema",
+            "logit_bias",
+            "arguments",
+        ),
+        *("chat_template_kwargs", "mm_processor_kwargs", "structured_outputs", "guided_json", "documents"),
+    )
+)
+_TOOL_USE = frozenset({"tool_use", "server_tool_use"})
+_ID = re.compile(
+    r"(?i:.*_ids?|(?:file|container|vector_?store|connector|response|conversation)ids?|ids)|.*[a-z]I[dD]s?"
+)
+_IDS_OF_THE_REQUEST = frozenset(
+    (
+        *("tool_call_id", "tool_use_id", "call_id", "caller_id", "tool_id", "user_id", "request_id", "tab_id"),
+        *("allowed_token_ids", "stop_token_ids", "download_id"),
+    )
+)
+_ALWAYS_KEPT = frozenset(
+    {"cached_content", "container", "conversation", "data_sources", "mcp_servers", "thread", "tool_resources"}
+)
+_MODELS = frozenset({"model", "models", "fallbacks"})
+_READ_HERE = _OPAQUE | _ALWAYS_KEPT | _MODELS | {"id", "input", "role", "tools", "type"}
+_TOOLS = re.compile(
+    r"function|custom|namespace|local_shell|apply_patch|browser_search|x_search|tool_search(?:_tool_[a-z0-9_]+)?"
+    r"|web_(?:search|fetch)(?:_preview)?(?:_[0-9_]+)?|(?:bash|text_editor|memory|advisor)_[0-9]+"
+    r"|(?:computer|browser)(?:_use_preview|_toolset)?(?:_[0-9]+)?"
+)
+"""Types of tools that the caller runs, or that the provider runs without keeping anything."""
+_KEPT_TYPES = re.compile(
+    r"(?i)item_reference|container.*|mcp.*|file_search.*|code_interpreter.*|(?:.*_)?code_execution.*|shell_call.*"
+    r"|program.*"
+)
+_CONTENTS = (
+    *("action", "arguments", "content", "custom", "encrypted_content", "function", "input", "name", "operation"),
+    *("output", "tools"),
+)
+"""Members that hold the content of an item; one with an id and none of them is a reference."""
+_REPEATED_BY = {"reasoning": "encrypted_content", "compaction": "encrypted_content", "image_generation_call": "result"}
+"""Members without which the provider looks an item of these types up by its id."""
+
+
+def state_errors(
+    body: Mapping[str, Any], route: InferenceRoute, served: Callable[[str], bool]
+) -> tuple[InvalidField, ...]:
+    """Return the members of a body that the global key does not pass on, each with its rule.
+
+    body: strictly parsed. served: whether the catalogue has a model of this name at the provider.
+    """
+    return tuple(error for name, value in body.items() if (error := _member_error(name, value, route, served)))
+
+
+def _member_error(name: str, value: Any, route: InferenceRoute, served: Callable[[str], bool]) -> InvalidField | None:
+    if name in route.switches:
+        switched_off = value is False or (value is None and name != "store")
+        return None if switched_off else InvalidField(name, _OFF)
+    if name not in route.members:
+        if name in KEEPING_STATE:
+            return None if value is None else InvalidField(name, KEPT)
+        return unknown_name(name, "member", route.members, "the platform's key passes on known members only")
+    if name in _OPAQUE or name == "model":
+        return None
+    found = next(_found({name: value}, served), None)
+    return None if found is None else InvalidField(name, found)
+
+
+def _found(root: Mapping[str, Any], served: Callable[[str], bool]) -> Iterator[str]:
+    """Yield what is wrong in a member and below it."""
+    waiting: list[Any] = [root]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(one for one in item if isinstance(one, dict | list))
+            continue
+        kind = item.get("type")
+        if wrong := _object_error(item, kind):
+            yield wrong
+        for name, value in item.items():
+            if wrong := _nested_error(name, value, served):
+                yield wrong
+            opaque = name in _OPAQUE or (name == "input" and kind in _TOOL_USE)
+            if isinstance(value, dict | list) and not opaque:
+                waiting.append(value)
+
+
+def _object_error(item: Mapping[str, Any], kind: Any) -> str | None:
+    if isinstance(kind, str) and _KEPT_TYPES.fullmatch(kind):
+        return f"has an object of a type that {KEPT}"
+    if item.get("id") is None or _is_complete(item, kind):
+        return None
+    return f"has an object with an id but without its content, which {KEPT}"
+
+
+def _is_complete(item: Mapping[str, Any], kind: Any) -> bool:
+    if not isinstance(kind, str):  # an item of the Responses API without a type may be a reference
+        return isinstance(item.get("function"), dict) or (
+            item.get("role") is not None and item.get("content") is not None
+        )
+    if kind in _REPEATED_BY:
+        return bool(item.get(_REPEATED_BY[kind]))
+    return any(item.get(name) is not None for name in _CONTENTS)
+
+
+def _nested_error(name: str, value: Any, served: Callable[[str], bool]) -> str | None:
+    if not name.isascii() or not name.isprintable() or (name not in _READ_HERE and name.lower() in _READ_HERE):
+        return "has a member whose name could be read as another"
+    if value is None:
+        return None
+    if isinstance(value, str | list) and name not in _IDS_OF_THE_REQUEST and _ID.fullmatch(name):
+        return f"has an id, in a member that ends in id or ids, that {KEPT}"
+    if name in _ALWAYS_KEPT:
+        return f"has a member that {KEPT}"
+    if name in _MODELS and not (isinstance(value, str) and served(value)):
+        return "names a model that is not in the catalogue for this provider"
+    if name == "tools" and isinstance(value, list):
+        return next((wrong for tool in value if (wrong := _tool_error(tool))), None)
+    return None
+
+
+def _tool_error(tool: Any) -> str | None:
+    kind = tool.get("type", "custom") if isinstance(tool, dict) else None
+    if isinstance(kind, str) and (_TOOLS.fullmatch(kind) or (kind == "image_generation" and tool.get("model"))):
+        return None
+    return "has a tool that runs in the platform's account, or that uses a model without naming it"
