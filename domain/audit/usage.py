@@ -1,5 +1,7 @@
 """Use of credentials: calls counted by tenant, provider, version and hour, and the pages that readers see.
 
+Calls with the global key count as those of version 0, which no credential of a tenant has.
+
 Pages are ordered by `place`: oldest hour first, then tenant, provider and version. A record never changes its place,
 and calls counted after its hour are added to it, so a cursor stays valid for ever.
 """
@@ -13,6 +15,10 @@ from typing import NamedTuple, Protocol, Self
 from domain.credentials.providers import NAME_PATTERN
 
 HOUR = timedelta(hours=1)
+GLOBAL_KEY = 0
+"""The version under which calls with the global key are counted."""
+OTHERS = "00000000-0000-0000-0000-000000000000"
+"""The tenant under which calls with the global key are counted once too many tenants use it within an hour."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CURSOR_PATTERN = (
     "^([0-9]{1,7})[.]([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -28,7 +34,7 @@ def hour_of(moment: datetime) -> datetime:
 
 
 class UsagePlace(NamedTuple):
-    """The key of a record, and its place in the order. version: of the credential that was used."""
+    """The key of a record, and its place in the order. version: of the credential that was used, or `GLOBAL_KEY`."""
 
     hour: datetime
     tenant_id: str
@@ -87,10 +93,10 @@ class UsageMeter(Protocol):
         rejected: bool,
         request_id: str | None = None,
     ) -> None:
-        """Count a finished call with a tenant's credential. Never blocks or raises; may be called from any thread.
+        """Count a finished call. Never blocks or raises; may be called from any thread.
 
-        version: of the credential. failed: the call got no successful answer. rejected: the provider rejected the key
-        as invalid. request_id: of the request that caused the call, if known.
+        version: of the tenant's credential, or `GLOBAL_KEY`. failed: the call got no successful answer. rejected: the
+        provider rejected the key as invalid. request_id: of the request that caused the call, if known.
         """
         ...
 

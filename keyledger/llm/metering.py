@@ -1,7 +1,7 @@
-"""Reports each call that used a tenant's credential to the usage meter, for the gateway and the pass-through alike.
+"""Reports each call that used a key to the usage meter, for the gateway and the pass-through alike.
 
-Promises: a call counts once, when it ends, and only if a request was sent, or was about to be, with the tenant's own
-credential. A stream counts when it ends or is closed.
+Promises: a call counts once, when it ends, and only if a request was sent, or was about to be. A stream counts when it
+ends or is closed. A call with the global key counts for the tenant that made it, apart from those with its own.
 A call failed if the provider did not respond with success, or the response was invalid or incomplete, or the caller
 left before there was a response. It was rejected only if the provider responded with 401.
 """
@@ -9,8 +9,8 @@ left before there was a response. It was rejected only if the provider responded
 from types import TracebackType
 from typing import Self
 
-from domain.audit.usage import UsageMeter
-from domain.credentials.resolution import Receipt, Source
+from domain.audit.usage import GLOBAL_KEY, UsageMeter
+from domain.credentials.resolution import Receipt
 from domain.request_context import REQUEST_ID
 from keyledger.llm.wire.observation import Observation
 
@@ -32,12 +32,12 @@ class MeteredCall:
         """
         meter, self._meter = self._meter, None
         receipt, observation = self._receipt, self._observation
-        if meter is None or not observation.sent or receipt.source is not Source.TENANT or receipt.version is None:
+        if meter is None or not observation.sent:
             return
         meter.used(
             self._tenant_id,
             receipt.provider,
-            receipt.version,
+            GLOBAL_KEY if receipt.version is None else receipt.version,
             failed=failed or not observation.accepted,
             rejected=observation.status == 401,
             request_id=REQUEST_ID.get(None),

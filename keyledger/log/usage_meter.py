@@ -4,7 +4,8 @@ Promises: `used` takes a microsecond or two and never waits for the database. Ea
 exactly once, with any number of nodes, even if the database was unavailable meanwhile or the answer to a commit was
 lost. The same flush logs a provider's first rejection of a credential and its recovery.
 Refuses: to grow without bound. At most `ENTRIES` records wait for the database; while that many do, calls that need
-another record are not counted, and the process log says how many.
+another record are not counted, and the process log says how many. Any caller can name any tenant, so the global key has
+records of at most `GLOBAL_TENANTS` tenants an hour and process; further ones are counted together, as `OTHERS`.
 Survives: an orderly shutdown stores everything. A killed process loses what it counted in its last second.
 """
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from domain.audit.usage import HOUR, UsagePlace, UsageRecord, hour_of
+from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsagePlace, UsageRecord, hour_of
 from domain.errors import StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
@@ -27,6 +28,7 @@ TICK_S = 1.0
 """Seconds between two flushes."""
 ENTRIES = 50_000
 """At most this many records wait for the database, about 20 MB."""
+GLOBAL_TENANTS = 10_000
 
 _log = logging.getLogger("keyledger.usage")
 _Key = tuple[datetime, str, str, int]
@@ -72,6 +74,7 @@ class UsageMeter:
         self._uncounted = 0
         self._hour = hour_of(clock())
         self._next_hour = self._hour + HOUR
+        self._with_global_key: set[str] = set()
         self._flushing = threading.Lock()
         self._unwritten: dict[_Key, _Count] = {}
         self._doubtful: tuple[str, Sequence[UsageRecord]] | None = None
@@ -93,6 +96,9 @@ class UsageMeter:
             if not self._hour <= now < self._next_hour:
                 self._hour = hour_of(now)
                 self._next_hour = self._hour + HOUR
+                self._with_global_key.clear()
+            if version == GLOBAL_KEY:
+                tenant_id = self._tenant_or_others(tenant_id)
             key = (self._hour, tenant_id, provider, version)
             count = self._counts.get(key)
             if count is None:
@@ -104,8 +110,16 @@ class UsageMeter:
             count.failures += failed
             if now > count.last_used_at:  # noqa: PLR1730  on every call, where `max` would cost a tenth of it
                 count.last_used_at = now
-            if rejected or not failed:
+            if (rejected or not failed) and version != GLOBAL_KEY:
                 count.heard.hear(rejected=rejected, request_id=request_id)
+
+    def _tenant_or_others(self, tenant_id: str) -> str:
+        known = self._with_global_key
+        if tenant_id not in known:
+            if len(known) >= GLOBAL_TENANTS:
+                return OTHERS
+            known.add(tenant_id)
+        return tenant_id
 
     def waits(self) -> bool:
         """Say whether anything is waiting to be stored."""

@@ -112,14 +112,18 @@ def test_recovery_is_recorded_once_also_on_a_node_that_saw_no_refusal(stage: Sta
     assert (entries[1]["actor"], entries[1]["request_id"]) == ("service", refused.headers["X-Request-ID"])
 
 
-def test_calls_with_the_global_key_are_nobodys(stage: Stage) -> None:
+def test_calls_with_the_global_key_are_counted_apart(stage: Stage) -> None:
     tenant = str(uuid4())
     stage.refused.add(GLOBAL_KEY)
     assert stage.one.chat(tenant, "gpt-4o").status_code == 424
     stage.refused.clear()
     assert stage.one.chat(tenant, "gpt-4o").status_code == 200
-    assert counted(stage.one, tenant) == {}
+    assert counted(stage.one, tenant) == {0: (2, 1)}
     assert actions(stage.one, tenant) == []
+    stage.one.put(tenant, "openai", api_key=KEY)
+    assert state(stage.one, tenant) == "untested", "the global key was used, not this one"
+    assert stage.one.chat(tenant, "gpt-4o").status_code == 200
+    assert counted(stage.one, tenant) == {0: (2, 1), 1: (1, 0)}
 
 
 def test_no_key_is_among_what_is_counted(stage: Stage) -> None:

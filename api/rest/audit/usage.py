@@ -36,7 +36,7 @@ class UsageView(BaseModel):
     hour: Moment = Field(description="Its first moment.")
     tenant_id: str
     provider: str
-    version: int = Field(description="Of the credential that was used.")
+    version: int = Field(description="Of the credential that was used; 0 for the global key.")
     calls: int = Field(description="Requests that were sent with it, or that tried to.")
     failures: int = Field(description="Those of them that got no right answer, whatever the provider's reason.")
     last_used_at: Moment

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from domain.audit.usage import GLOBAL_KEY
 from domain.calls.models import AnswerStream
 from domain.credentials.resolution import Receipt, Source
 from domain.errors import InvalidRequestError, RejectedCredentialError, ServiceError
@@ -96,8 +97,8 @@ def test_a_call_that_is_given_up_before_its_answer_counts_as_failed() -> None:
     assert meter.told == [FAILED]
 
 
-def test_a_call_with_the_global_key_does_not_count() -> None:
-    assert heard(lambda gateway: whole(gateway, "openai-legacy")) == []
+def test_a_call_with_the_global_key_counts_apart_from_those_with_the_tenants_own() -> None:
+    assert heard(lambda gateway: whole(gateway, "openai-legacy")) == [FINE._replace(version=GLOBAL_KEY)]
 
 
 def test_a_call_that_is_not_sent_does_not_count() -> None:

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
+from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsageFilter, UsagePlace, UsageRecord
 from domain.credentials.acceptance import AGAIN_AFTER, CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.errors import StoreUnavailableError
 from domain.event import Event
@@ -446,3 +447,23 @@ class TestPages:
             one.call()
         one.meter.flush()
         assert [hour for hour, *_ in records(one.usage, **wanted)] == expected
+
+
+def test_the_global_key_is_counted_for_each_tenant_until_there_are_too_many(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_meter, "GLOBAL_TENANTS", 2)
+    one = node(store)
+
+    def call(*tenants: str) -> None:
+        for tenant in tenants:
+            one.meter.used(tenant, "openai", GLOBAL_KEY, failed=True, rejected=True)
+
+    strangers = [str(uuid4()) for _ in range(20)]
+    call(TENANT, OTHER_TENANT, *strangers, TENANT)
+    one.hands.now += HOUR
+    call(strangers[0])
+    one.meter.flush()
+    counts = {(record.place.hour, record.place.tenant_id): record.calls for record in one.usage.page(UsageFilter())}
+    assert counts == {(NOON, TENANT): 2, (NOON, OTHER_TENANT): 1, (NOON, OTHERS): 20, (NOON + HOUR, strangers[0]): 1}
+    assert list(store.log.stream(acceptance_stream(TENANT, "openai"))) == [], "the key is no tenant's credential"

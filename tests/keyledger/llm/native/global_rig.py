@@ -104,13 +104,13 @@ class Rig:
         (heard,) = self.provider.heard
         return heard
 
-    def refused(self, call: NativeCall) -> Any:
-        """Make one call that is refused, and return the error; the provider must not have received anything."""
+    def refused(self, *calls: NativeCall) -> Any:
+        """Make calls that are refused, and return the last error; the provider must not have received anything."""
         self.provider.heard.clear()
-        outcome = self.one(call)
-        assert isinstance(outcome, Exception), outcome
+        outcomes = self.run(*calls)
+        assert all(isinstance(outcome, Exception) for outcome in outcomes), outcomes
         assert self.provider.heard == []
-        return outcome
+        return outcomes[-1]
 
 
 async def _outcome(apis: PassThrough, call: NativeCall) -> NativeAnswer | Exception:

@@ -75,6 +75,7 @@ def test_inference_with_a_model_of_the_catalogue_is_sent_with_the_platform_s_key
     heard = rig.sent(call)
     assert heard.target == target
     assert KEY in "".join(heard.headers.values())
+    assert isinstance(call.body, bytes)
     sent, given = json.loads(heard.body), json.loads(call.body)
     assert {**sent, "store": None} == {**given, "store": None}
     assert heard.headers["content-type"] == "application/json"
@@ -229,9 +230,8 @@ TEXTS_REFUSED = {
 
 @pytest.mark.parametrize("named", TEXTS_REFUSED)
 def test_a_body_that_two_parsers_could_read_differently_is_refused(rig: Rig, named: str) -> None:
-    rig.refused(post("v1/chat/completions", TEXTS_REFUSED[named]))
-    whole = Sent([TEXTS_REFUSED[named][:9], TEXTS_REFUSED[named][9:]])
-    rig.refused(replace(post("v1/chat/completions", b""), body=whole))
+    whole = post("v1/chat/completions", TEXTS_REFUSED[named])
+    rig.refused(whole, replace(whole, body=Sent([TEXTS_REFUSED[named][:9], TEXTS_REFUSED[named][9:]])))
 
 
 TYPES_REFUSED: dict[str, list[tuple[bytes, bytes]]] = {
