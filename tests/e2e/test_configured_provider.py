@@ -66,8 +66,12 @@ def test_models_are_called_with_the_tenants_key_or_the_platforms(stage, header):
             assert stage.provider.requests[-1].body["model"] == upstream
         assert stage.client.embed(tenant, "embed").status_code == 200
         assert stage.arrived() == ("/example/v1/embeddings", key, header)
-        assert stage.client.native(tenant, "example", "v1/models", "GET").status_code == 200
-        assert stage.arrived() == ("/example/v1/models", key, header)
+        listed = stage.client.native(tenant, "example", "v1/models", "GET")
+        assert listed.status_code == (200 if key == OWN_KEY else 403), "the platform's key serves models only"
+        body = {"model": "chat-1", "messages": []}
+        assert stage.client.native(tenant, "example", "v1/chat/completions", json=body).status_code == 200
+        assert stage.arrived() == ("/example/v1/chat/completions", key, header)
+        assert stage.client.native(tenant, "example", "v1/organization/users", "GET").status_code == 403
         assert stage.client.chat(tenant, "legacy").status_code == 200
         assert stage.arrived() == ("/example/v1/chat/completions", GLOBAL_KEY, header)
 

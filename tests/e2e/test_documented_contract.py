@@ -110,7 +110,7 @@ def test_each_body_of_the_guide_is_taken_as_it_is(tmp_path, database_url, provid
 
 
 def test_a_single_tenant_is_served_with_the_global_keys(tmp_path, database_url, provider):
-    base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1"}
+    base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1", "NATIVE_GLOBAL_ROUTES": "openai:GET:v1/models"}
     with following(tmp_path, "single-tenant.env", database_url, provider, base) as client:
         assert client.chat(TENANT, LLAMA).status_code == 200
         assert key_that_arrived(provider) == "my-key"
@@ -121,7 +121,7 @@ def test_a_single_tenant_is_served_with_the_global_keys(tmp_path, database_url, 
 
 
 def test_on_shared_infrastructure_a_tenants_own_key_is_used_and_others_fall_back(tmp_path, database_url, provider):
-    base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1"}
+    base = {"OPENAI_API_BASE": f"{provider.url}/openai/v1", "NATIVE_GLOBAL_ROUTES": "openai:GET:v1/models"}
     with following(tmp_path, "shared-infrastructure.env", database_url, provider, base) as client:
         assert client.put(TENANT, "vllm", **BODIES["shared vllm"]["body"]).status_code == 200
         assert client.put(TENANT, "openai", api_key="sk-of-the-tenant-1234").status_code == 200

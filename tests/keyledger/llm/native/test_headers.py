@@ -13,6 +13,17 @@ TO_PROVIDER = {
         *("x-stainless-lang", "content-encoding", "range", "if-none-match", "content-disposition"),
     ],
     "the caller's own auth": ["authorization", "x-api-key", "api-key", "proxy-authorization", "x-goog-api-key"],
+    "auth in other spellings": [
+        *("api_key", "x_api_key", "authorization_", "x-auth-token", "access-token", "proxy_authorization", "x.api.key"),
+        *(
+            "cookie_",
+            "openai_organization",
+            "x_forwarded_for",
+            "content_length",
+            "transfer_encoding",
+            "x-goog-user-project",
+        ),
+    ],
     "cookies": ["cookie", "cookie2"],
     "hop-by-hop": [
         *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"),
@@ -105,3 +116,8 @@ def test_the_provider_s_request_id_is_told_beside_ours():
 def test_a_name_without_measure_does_not_pass():
     assert to_provider([(b"x" * 129, b"1")]) == []
     assert to_caller([(b"x" * 129, b"1")], Scrubber(KEY).found_in) == []
+
+
+def test_the_header_that_carries_the_key_is_dropped_in_every_spelling():
+    given = [(name, b"x") for name in (b"x-llm-pass", b"x_llm_pass", b"x-llm-pass_", b"x-llm-passes")]
+    assert to_provider(given, "x-llm-pass") == [("x-llm-passes", "x")]

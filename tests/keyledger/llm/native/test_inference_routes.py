@@ -1,0 +1,43 @@
+"""The members of inference routes are those of the official clients, without the ones that keep state."""
+
+from typing import Any, get_type_hints
+
+import pytest
+
+from keyledger.llm.native.inference_routes import KEEPING_STATE, ROUTES
+from tests.support.lazily import lazily
+
+openai: Any = lazily("openai")
+anthropic: Any = lazily("anthropic")
+
+PARAMETERS = {
+    "chat/completions": lambda: openai.types.chat.completion_create_params.CompletionCreateParamsNonStreaming,
+    "completions": lambda: openai.types.completion_create_params.CompletionCreateParamsNonStreaming,
+    "responses": lambda: openai.types.responses.response_create_params.ResponseCreateParamsNonStreaming,
+    "embeddings": lambda: openai.types.EmbeddingCreateParams,
+    "images/generations": lambda: openai.types.image_generate_params.ImageGenerateParamsNonStreaming,
+    "images/edits": lambda: openai.types.image_edit_params.ImageEditParamsNonStreaming,
+    "images/variations": lambda: openai.types.ImageCreateVariationParams,
+    "audio/speech": lambda: openai.types.audio.SpeechCreateParams,
+    "audio/transcriptions": lambda: (
+        openai.types.audio.transcription_create_params.TranscriptionCreateParamsNonStreaming
+    ),
+    "audio/translations": lambda: openai.types.audio.TranslationCreateParams,
+    "messages": lambda: anthropic.types.message_create_params.MessageCreateParamsNonStreaming,
+}
+OF_THE_ACCOUNT = {"user_profile_id", "workspace_id"}
+"""Sent as headers by Anthropic's client; they name a part of the account."""
+
+
+@pytest.mark.parametrize("route", PARAMETERS)
+def test_every_parameter_of_the_official_clients_passes_or_keeps_state(route: str) -> None:
+    known = set(get_type_hints(PARAMETERS[route]()))
+    assert known - ROUTES[route].members - KEEPING_STATE - OF_THE_ACCOUNT == set()
+
+
+def test_what_keeps_state_passes_nowhere_but_as_another_parameter() -> None:
+    both = {(path, name) for path, route in ROUTES.items() for name in route.members & KEEPING_STATE}
+    assert {path for path, name in both} == {"completions"} | {
+        path for path, _ in both if path.startswith(("im", "au"))
+    }
+    assert {name for _, name in both} == {"prompt"}, "a text there, and a template in the Responses API"
