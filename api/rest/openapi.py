@@ -40,8 +40,12 @@ CALL = (
 NATIVE_CALL = (
     *_ALWAYS,
     "unknown-provider",
+    "unknown-model",
     "invalid-path",
+    "account-route-closed",
+    "global-key-not-allowed",
     "malformed-header",
+    "malformed-json",
     "upgrade-refused",
     "body-too-large",
     "request-timeout",

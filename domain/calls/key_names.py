@@ -23,7 +23,7 @@ _IN_BOTH = (
     r"(?:x-)?(?:goog|amz|aws|ms)-(?:.*-)?(?:api-key|token|credential|signature|access-?key-?id)",
     r"(?:x-)?client-(?:secret|token|assertion)",
 )
-# "api-key-2" and "auth-user" are no one's documented names, but servers that match beginnings read them.
+# No provider documents names such as "api-key-2" and "auth-user", but some servers look at beginnings only.
 _HEADER = re.compile(
     "|".join((*_IN_BOTH, r"(?:x-)?(?:api-?key|auth|authori[sz]ation)-.*", r"(?:.*-)?(?<!idempotency-)(?<!cache-)key"))
     + r"|(?:.*-)?(?:token|secret|api-?key)"

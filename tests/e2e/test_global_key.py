@@ -113,8 +113,11 @@ ANSWERS: dict[str, Any] = {
     "/v1/images/generations": {"created": 1, "data": [{"b64_json": ""}]},
     "/v1/images/edits": {"created": 1, "data": [{"b64_json": ""}]},
 }
-CHUNK = CHAT | {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hello"}}]}
-EVENTS = [
+CHUNK: dict[str, Any] = CHAT | {
+    "object": "chat.completion.chunk",
+    "choices": [{"index": 0, "delta": {"content": "Hello"}}],
+}
+EVENTS: list[dict[str, Any]] = [
     {"type": "message_start", "message": MESSAGE | {"content": [], "stop_reason": None}},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},

@@ -12,8 +12,9 @@ _SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DESCRIPTION = (
     "The provider's own API with the tenant's key: chat, messages, embeddings, files, audio, batches; streams in both "
-    "directions. Nothing is translated. Status, headers and body are the provider's, except for 401, which is 424 "
-    "`credential-rejected`, and redirects, which are 502. An answer without X-Credential-Source is not the provider's."
+    "directions. A tenant without a credential is served inference only, with models of the catalogue. Nothing is "
+    "translated. Status, headers and body are the provider's, except for 401, which is 424 `credential-rejected`, and "
+    "redirects, which are 502. An answer without X-Credential-Source is not the provider's."
 )
 _PARAMETERS: list[dict[str, Any]] = [
     {

@@ -2,9 +2,9 @@
 
 Promises: every server reads a body that passed in the same way, because only one way of writing it is accepted. The
 boundary occurs in complete delimiter lines only, with CRLF; nothing precedes the first or follows the last; each part
-has one Content-Disposition with a plain name, and no header that another server could read differently. So the bytes go
-on unchanged, and their number stays the same. Nothing is passed on before the model is known, and the last delimiter
-line only once the whole body was checked, so a body that breaks a rule never arrives complete.
+has one Content-Disposition with a plain name, and no header that another server could read differently. So the bytes
+are passed on unchanged, and their number stays the same. Nothing is passed on before the model is known, and the last
+delimiter line only once the whole body was checked, so a body that breaks a rule never arrives complete.
 Refuses: a model that follows a file, that comes after the first 64 KiB or comes twice; fields that the route does not
 have.
 Standards: RFC 7578 and RFC 2046, section 5.1.

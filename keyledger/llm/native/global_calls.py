@@ -4,9 +4,9 @@ Promises: with the global key only an inference route is called (see `inference_
 catalogue has for the provider, and with nothing that leaves state in the platform's account or reaches it (see
 `stateless`). `store` goes as false where the provider would take its absence for true. The caller's headers and query
 choose nothing. A route that the operator opened (NATIVE_GLOBAL_ROUTES) is called as it is.
-A JSON body is read whole and strictly, and goes on as it was sent: a body that passes has one meaning for every parser,
-since its member names are known, unique and written in plain ASCII, and its numbers keep their digits. A multipart body
-is checked on its way (see `form`). The media type is written again.
+A JSON body is read whole and strictly, and passed on as it was sent: it then has one meaning for every parser, since
+its member names are known, unique and in plain ASCII, and its numbers keep their digits. A multipart body is checked
+while it is passed on (see `form`). The media type is written again.
 Refuses: everything else, with an error that names the rule and the remedy.
 """
 

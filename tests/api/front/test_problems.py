@@ -44,6 +44,18 @@ GOLDEN = [
     (errors.InvalidRequestError([InvalidField("n", "is odd")]), 422, "invalid-request", "n: is odd"),
     (invalid_path("is odd"), 400, "invalid-path", "The path after the provider's name is odd."),
     (
+        InvalidRequestError((), ErrorCode.ACCOUNT_ROUTE_CLOSED, "It is closed."),
+        403,
+        "account-route-closed",
+        "It is closed.",
+    ),
+    (
+        InvalidRequestError((), ErrorCode.GLOBAL_KEY_NOT_ALLOWED, "It is not."),
+        403,
+        "global-key-not-allowed",
+        "It is not.",
+    ),
+    (
         InvalidRequestError([InvalidField("api_key", "is empty")], ErrorCode.INVALID_CREDENTIAL),
         422,
         "invalid-credential",

@@ -466,4 +466,6 @@ def test_the_global_key_is_counted_for_each_tenant_until_there_are_too_many(
     one.meter.flush()
     counts = {(record.place.hour, record.place.tenant_id): record.calls for record in one.usage.page(UsageFilter())}
     assert counts == {(NOON, TENANT): 2, (NOON, OTHER_TENANT): 1, (NOON, OTHERS): 20, (NOON + HOUR, strangers[0]): 1}
-    assert list(store.log.stream(acceptance_stream(TENANT, "openai"))) == [], "the key is no tenant's credential"
+    assert list(store.log.stream(acceptance_stream(TENANT, "openai"))) == [], (
+        "a rejected global key is not a tenant's credential"
+    )

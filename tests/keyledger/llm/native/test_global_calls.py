@@ -373,7 +373,7 @@ STATE: dict[str, tuple[str, dict[str, Any]]] = {
         message(tools=[{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"}]),
     ),
     "diagnostics": ("v1/messages", message(diagnostics={"previous_message_id": "msg_1"})),
-    "what nobody knows yet": ("v1/messages", message(remember=True)),
+    "a member that is not known yet": ("v1/messages", message(remember=True)),
 }
 
 

@@ -1,29 +1,27 @@
 """The members of inference routes are those of the official clients, without the ones that keep state."""
 
-from typing import Any, get_type_hints
+from importlib import import_module
+from typing import get_type_hints
 
 import pytest
 
 from keyledger.llm.native.inference_routes import KEEPING_STATE, ROUTES
-from tests.support.lazily import lazily
-
-openai: Any = lazily("openai")
-anthropic: Any = lazily("anthropic")
 
 PARAMETERS = {
-    "chat/completions": lambda: openai.types.chat.completion_create_params.CompletionCreateParamsNonStreaming,
-    "completions": lambda: openai.types.completion_create_params.CompletionCreateParamsNonStreaming,
-    "responses": lambda: openai.types.responses.response_create_params.ResponseCreateParamsNonStreaming,
-    "embeddings": lambda: openai.types.EmbeddingCreateParams,
-    "images/generations": lambda: openai.types.image_generate_params.ImageGenerateParamsNonStreaming,
-    "images/edits": lambda: openai.types.image_edit_params.ImageEditParamsNonStreaming,
-    "images/variations": lambda: openai.types.ImageCreateVariationParams,
-    "audio/speech": lambda: openai.types.audio.SpeechCreateParams,
-    "audio/transcriptions": lambda: (
-        openai.types.audio.transcription_create_params.TranscriptionCreateParamsNonStreaming
+    "chat/completions": ("openai.types.chat.completion_create_params", "CompletionCreateParamsNonStreaming"),
+    "completions": ("openai.types.completion_create_params", "CompletionCreateParamsNonStreaming"),
+    "responses": ("openai.types.responses.response_create_params", "ResponseCreateParamsNonStreaming"),
+    "embeddings": ("openai.types.embedding_create_params", "EmbeddingCreateParams"),
+    "images/generations": ("openai.types.image_generate_params", "ImageGenerateParamsNonStreaming"),
+    "images/edits": ("openai.types.image_edit_params", "ImageEditParamsNonStreaming"),
+    "images/variations": ("openai.types.image_create_variation_params", "ImageCreateVariationParams"),
+    "audio/speech": ("openai.types.audio.speech_create_params", "SpeechCreateParams"),
+    "audio/transcriptions": (
+        "openai.types.audio.transcription_create_params",
+        "TranscriptionCreateParamsNonStreaming",
     ),
-    "audio/translations": lambda: openai.types.audio.TranslationCreateParams,
-    "messages": lambda: anthropic.types.message_create_params.MessageCreateParamsNonStreaming,
+    "audio/translations": ("openai.types.audio.translation_create_params", "TranslationCreateParams"),
+    "messages": ("anthropic.types.message_create_params", "MessageCreateParamsNonStreaming"),
 }
 OF_THE_ACCOUNT = {"user_profile_id", "workspace_id"}
 """Sent as headers by Anthropic's client; they name a part of the account."""
@@ -31,7 +29,8 @@ OF_THE_ACCOUNT = {"user_profile_id", "workspace_id"}
 
 @pytest.mark.parametrize("route", PARAMETERS)
 def test_every_parameter_of_the_official_clients_passes_or_keeps_state(route: str) -> None:
-    known = set(get_type_hints(PARAMETERS[route]()))
+    module, name = PARAMETERS[route]
+    known = set(get_type_hints(getattr(import_module(module), name)))
     assert known - ROUTES[route].members - KEEPING_STATE - OF_THE_ACCOUNT == set()
 
 
