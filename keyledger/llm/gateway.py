@@ -2,17 +2,21 @@
 
 Promises: a call resolves its key when it starts, sends one request with it, and drops it when the response starts;
 nothing is cached, retried or tried with another key. Every failure is a ServiceError without text from a provider, and
-its traceback holds no key. Parameters from the client are either sent or refused with such an error.
+its traceback holds no key. Parameters from the client are either sent or refused with such an error. A chat with the
+global key leaves no state in the platform's account and reaches none there (see `requests.stateless`).
 A stream that is not read to its end must be closed with `aclose`, which closes its connection.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
-from domain.credentials.resolution import Receipt, Route
+from domain.credentials.providers import Provider
+from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
@@ -23,12 +27,16 @@ from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfi
 from keyledger.llm.metering import MeteredCall
 from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
+from keyledger.llm.requests.stateless import stateless_chat
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.provider_errors import call_error
 from keyledger.llm.wire.wire import Wire
 from keyledger.settings.ai_models import Catalogue
+
+_CHECKED_INLINE_MAX = 200
+"""Messages that are checked on the event loop; more would delay all other requests."""
 
 
 class Gateway:
@@ -118,6 +126,8 @@ class Gateway:
         await _loaded(adapter, entry.provider)
         resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
         route = resolved.route
+        if route.receipt.source is Source.GLOBAL and entry.kind is ModelKind.COMPLETION:
+            request = await _stateless(request, route.provider, configuration.catalogue)
         call_plan = plan(entry, route)
         lease = Lease(
             call_plan.origin,
@@ -176,6 +186,13 @@ def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
         route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
         raise InvalidRequestError([InvalidField("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
     return entry
+
+
+async def _stateless(request: Request, provider: Provider, catalogue: Catalogue) -> Request:
+    served = partial(catalogue.serves, provider.name)
+    if len(request.parameters["messages"]) <= _CHECKED_INLINE_MAX:
+        return stateless_chat(request, provider, served)
+    return await asyncio.to_thread(stateless_chat, request, provider, served)
 
 
 async def _loaded(adapter: LiteLLMAdapter | DirectAdapter, provider: str) -> None:

@@ -27,7 +27,7 @@ CONTENT_TYPE = re.compile(r"multipart/form-data *; *boundary=(\"?)([A-Za-z0-9'+_
 """The media type of a body that can be checked. Its second group is the boundary."""
 _DISPOSITION = re.compile(
     rb"(?i:content-disposition) *: *form-data *; *name=\"([A-Za-z0-9_.-]{1,128})((?:\[[A-Za-z0-9_.-]*\])*)\""
-    rb"( *; *filename=\"[^\"\\\x00-\x1f\x7f]{0,512}\")?"
+    rb"( *; *filename=\"[^\";\\\x00-\x1f\x7f]{0,512}\")?"
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}): *([ -~]{1,512})")
 _VALUES = {

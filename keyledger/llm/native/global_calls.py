@@ -1,9 +1,9 @@
 """Decides which native calls the global key makes, before any part of them is sent, and in which form they are sent.
 
-Promises: with the global key only an inference route is called (see `inference_routes`), by POST, with a model that the
-catalogue has for the provider, and with nothing that leaves state in the platform's account or reaches it (see
-`stateless`). `store` goes as false where the provider would take its absence for true. The caller's headers and query
-choose nothing. A route that the operator opened (NATIVE_GLOBAL_ROUTES) is called as it is.
+Promises: with the global key only an inference route is called, by POST, with a model that the catalogue has for the
+provider, and with nothing that leaves state in the platform's account or reaches it (see `inference_routes` and
+`stateless` in `requests`). `store` goes as false where the provider would take its absence for true. The caller's
+headers and query choose nothing. A route that the operator opened (NATIVE_GLOBAL_ROUTES) is called as it is.
 A JSON body is read whole and strictly, and passed on as it was sent: it then has one meaning for every parser, since
 its member names are known, unique and in plain ASCII, and its numbers keep their digits. A multipart body is checked
 while it is passed on (see `form`). The media type is written again.
@@ -19,20 +19,15 @@ from api.front.json_body import PARSED_INLINE_MAX, parse
 from domain.calls.native import Body, NativeCall
 from domain.credentials.providers import Provider
 from domain.errors import ErrorCode, InvalidField, InvalidRequestError, NotFoundError
-from domain.unknown_names import unknown_name
 from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.native.form import CONTENT_TYPE, CheckedForm
-from keyledger.llm.native.inference_routes import ROUTES, InferenceRoute
-from keyledger.llm.native.stateless import state_errors
+from keyledger.llm.requests.inference_routes import ROUTES, InferenceRoute
 from keyledger.llm.requests.provider_addresses import ProviderAddress
+from keyledger.llm.requests.stateless import REMEDY, refuse_members, require_stateless, unknown_member
 
 _PASSED_ON = frozenset({b"accept", b"user-agent", b"anthropic-version", b"anthropic-beta"})
 _QUERY = re.compile(r"(?:beta=true|api-version=[A-Za-z0-9.-]*)(?:&(?:beta=true|api-version=[A-Za-z0-9.-]*))*|")
 _JSON = re.compile(r'application/json *(?:; *charset="?utf-8"?)? *', re.IGNORECASE)
-_REMEDY = (
-    "The tenant has no credential for this provider, so the platform's key would serve the call. Set the tenant's own, "
-    "or ask an operator to open the route to the platform's key with NATIVE_GLOBAL_ROUTES."
-)
 
 
 async def global_call(
@@ -107,9 +102,7 @@ class _Admission:
         body = parse(text)
         if not isinstance(body, dict):
             raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
-        if errors := state_errors(body, self.route, self._serves):
-            broken = "; ".join(f"{error.field}: {error.rule}" for error in errors)
-            raise InvalidRequestError(errors, ErrorCode.GLOBAL_KEY_NOT_ALLOWED, f"{broken}. {_REMEDY}")
+        require_stateless(body, self.route, self._serves)
         if self.address.deployment_for(self.operation) is None:
             if not isinstance(model := body.get("model"), str):
                 raise InvalidRequestError([InvalidField("model", "is required, as a text")])
@@ -121,17 +114,14 @@ class _Admission:
 
     def _check_field(self, name: str) -> None:
         if name not in self.route.members:
-            rule = "the platform's key passes on known members only"
-            error = unknown_name(name, "member", self.route.members, rule)
-            detail = f"{error.field}: {error.rule}. {_REMEDY}"
-            raise InvalidRequestError([error], ErrorCode.GLOBAL_KEY_NOT_ALLOWED, detail)
+            refuse_members([unknown_member(name, self.route)])
 
     def _check_model(self, name: str) -> None:
         if not self._serves(name):
             raise NotFoundError(
                 ErrorCode.UNKNOWN_MODEL,
                 f"The platform's key serves models of the catalogue ({self.configuration.catalogue.source}) only, by "
-                f"the names that {self.provider.name} knows them by, and this is not one. {_REMEDY}",
+                f"the names that {self.provider.name} knows them by, and this is not one. {REMEDY}",
             )
 
     def _serves(self, name: str) -> bool:
@@ -153,4 +143,4 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
 
 
 def _refused(what: str) -> InvalidRequestError:
-    return InvalidRequestError((), ErrorCode.GLOBAL_KEY_NOT_ALLOWED, f"The platform's key {what}. {_REMEDY}")
+    return InvalidRequestError((), ErrorCode.GLOBAL_KEY_NOT_ALLOWED, f"The platform's key {what}. {REMEDY}")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.calls.native import NativeCall
 from domain.credentials.providers import BUILT_IN
 from domain.errors import ErrorCode, InvalidRequestError, NotFoundError
-from keyledger.llm.native.inference_routes import KEEPING_STATE, ROUTES
+from keyledger.llm.requests.inference_routes import KEEPING_STATE, ROUTES
 from tests.keyledger.llm.native.global_rig import JSON, NAMES, Rig, Sent, asked, chat, message, post
 from tests.keyledger.llm.rig import KEY, TENANT, Keys
 from tests.support.native_provider import NativeProvider, native_provider
@@ -352,6 +352,12 @@ STATE: dict[str, tuple[str, dict[str, Any]]] = {
         "v1/chat/completions",
         chat(messages=[{"role": "user", "content": [{"type": "file", "file": {"fileId": "file-1"}}]}]),
     ),
+    "a file on the provider's disk": (
+        "v1/chat/completions",
+        chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/x"}}]}]),
+    ),
+    "an image in a bucket": ("v1/responses", item(type="input_image", image_url="gs://bucket/a.png")),
+    "a file with a hyphen": ("v1/responses", item(type="input_file", **{"file-id": "file-1"})),
     "earlier sound": ("v1/chat/completions", chat(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}])),
     "other models": ("v1/chat/completions", chat(models=["o1"])),
     "fallbacks": ("v1/messages", message(fallbacks=[{"model": "claude-opus-5"}])),

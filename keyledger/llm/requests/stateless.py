@@ -10,13 +10,23 @@ JSON schemas, the inputs and outputs of the caller's own tools, and metadata.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from domain.errors import InvalidField
+from domain.credentials.providers import Provider
+from domain.errors import ErrorCode, InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name
-from keyledger.llm.native.inference_routes import KEEPING_STATE, InferenceRoute
+from keyledger.llm.requests.inference_routes import KEEPING_STATE, ROUTES, InferenceRoute
+from keyledger.llm.requests.parameters import Request
 
+REMEDY = (
+    "The tenant has no credential of its own in use for this provider, so the platform's key would serve the call. Set "
+    "the tenant's own, or ask an operator to open the route to the platform's key with NATIVE_GLOBAL_ROUTES."
+)
+_REMEDY_FOR_CHATS = (
+    "The platform's key would serve the call. Leave this out, or set the tenant's own key for the model."
+)
 KEPT = "refers to what is kept in the platform's account"
 _OFF = "must be false: the platform's key keeps nothing with the provider"
 _OPAQUE = frozenset(
@@ -34,9 +44,12 @@ _OPAQUE = frozenset(
         *("chat_template_kwargs", "mm_processor_kwargs", "structured_outputs", "guided_json", "documents"),
     )
 )
+_CHAT = "chat/completions"
 _TOOL_USE = frozenset({"tool_use", "server_tool_use"})
+_ADDRESS = re.compile(r"(?:.*_)?ur[il]")
+_FETCHED = re.compile(r"(?:https?|data):", re.IGNORECASE)
 _ID = re.compile(
-    r"(?i:.*_ids?|(?:file|container|vector_?store|connector|response|conversation)ids?|ids)|.*[a-z]I[dD]s?"
+    r"(?i:.*[^a-z0-9]ids?|(?:file|container|vector_?store|connector|response|conversation)ids?|ids)|.*[a-z]I[dD]s?"
 )
 _IDS_OF_THE_REQUEST = frozenset(
     (
@@ -68,14 +81,35 @@ _REPEATED_BY = {"reasoning": "encrypted_content", "compaction": "encrypted_conte
 """Members without which the provider looks an item of these types up by its id."""
 
 
-def state_errors(
-    body: Mapping[str, Any], route: InferenceRoute, served: Callable[[str], bool]
-) -> tuple[InvalidField, ...]:
-    """Return the members of a body that the global key does not pass on, each with its rule.
+def require_stateless(
+    body: Mapping[str, Any], route: InferenceRoute, served: Callable[[str], bool], remedy: str = REMEDY
+) -> None:
+    """Raise InvalidRequestError with the members of a body that the global key does not pass on, each with its rule.
 
     body: strictly parsed. served: whether the catalogue has a model of this name at the provider.
     """
-    return tuple(error for name, value in body.items() if (error := _member_error(name, value, route, served)))
+    errors = (error for name, value in body.items() if (error := _member_error(name, value, route, served)))
+    refuse_members(errors, remedy)
+
+
+def refuse_members(found: Iterable[InvalidField], remedy: str = REMEDY) -> None:
+    """Raise InvalidRequestError for members that the global key does not pass on, if there are any."""
+    if errors := tuple(found):
+        broken = "; ".join(f"{error.field}: {error.rule}" for error in errors)
+        raise InvalidRequestError(errors, ErrorCode.GLOBAL_KEY_NOT_ALLOWED, f"{broken}. {remedy}")
+
+
+def unknown_member(name: str, route: InferenceRoute) -> InvalidField:
+    """Return the error for a member that a route is not known to have."""
+    return unknown_name(name, "member", route.members, "the platform's key passes on known members only")
+
+
+def stateless_chat(request: Request, provider: Provider, served: Callable[[str], bool]) -> Request:
+    """Return a checked chat request as the global key may send it. Raises as `require_stateless` does."""
+    require_stateless({**request.parameters, **request.extras}, ROUTES[_CHAT], served, _REMEDY_FOR_CHATS)
+    if _CHAT in provider.keeps:
+        return replace(request, extras={**request.extras, "store": False})
+    return request
 
 
 def _member_error(name: str, value: Any, route: InferenceRoute, served: Callable[[str], bool]) -> InvalidField | None:
@@ -85,7 +119,7 @@ def _member_error(name: str, value: Any, route: InferenceRoute, served: Callable
     if name not in route.members:
         if name in KEEPING_STATE:
             return None if value is None else InvalidField(name, KEPT)
-        return unknown_name(name, "member", route.members, "the platform's key passes on known members only")
+        return unknown_member(name, route)
     if name in _OPAQUE or name == "model":
         return None
     found = next(_found({name: value}, served), None)
@@ -136,6 +170,8 @@ def _nested_error(name: str, value: Any, served: Callable[[str], bool]) -> str |
         return None
     if isinstance(value, str | list) and name not in _IDS_OF_THE_REQUEST and _ID.fullmatch(name):
         return f"has an id, in a member that ends in id or ids, that {KEPT}"
+    if isinstance(value, str) and _ADDRESS.fullmatch(name.lower()) and not _FETCHED.match(value):
+        return "has an address that is neither https, http nor data, so it may lead into the platform's storage"
     if name in _ALWAYS_KEPT:
         return f"has a member that {KEPT}"
     if name in _MODELS and not (isinstance(value, str) and served(value)):

@@ -1,4 +1,4 @@
-"""The routes that the global key calls on a provider's own API, and the members that their bodies may have.
+"""The routes that the global key calls at a provider, and the members that their bodies may have.
 
 Each creates one answer from one request. The members are those of OpenAI's and Anthropic's interfaces and of common
 open model servers which leave no state with the provider and reach none; a new one takes one word here.
@@ -12,7 +12,7 @@ from keyledger.llm.requests.allowed_parameters import CHAT, CHAT_EXTRAS, EMBEDDI
 _SAMPLING = frozenset(
     (
         *("model", "stream", "stream_options", "temperature", "top_p", "top_k", "seed", "n", "user"),
-        *("metadata", "safety_identifier", "service_tier", "priority", "request_id", "cache_salt"),
+        *("metadata", "safety_identifier", "service_tier", "cache_salt"),
         *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
     )
 )
@@ -20,7 +20,7 @@ _TEXT = _SAMPLING.union(
     CHAT,
     CHAT_EXTRAS,
     (
-        *("chat_template", "documents", "echo", "media_io_kwargs", "moderation", "reasoning", "reasoning_format"),
+        *("documents", "echo", "media_io_kwargs", "moderation", "reasoning", "reasoning_format"),
         *("return_token_ids", "return_tokens_as_token_ids", "search_parameters", "structural_tag", "use_beam_search"),
     ),
 )
@@ -56,7 +56,7 @@ _SOUND = frozenset(
 )
 _RERANK = frozenset(
     (
-        *("documents", "instruction", "max_chunks_per_doc", "max_tokens_per_doc", "model", "priority", "query"),
+        *("documents", "instruction", "max_chunks_per_doc", "max_tokens_per_doc", "model", "query"),
         *("rank_fields", "return_documents", "top_k", "top_n", "truncate_prompt_tokens", "truncation", "user"),
     )
 )

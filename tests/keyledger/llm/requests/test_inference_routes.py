@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 import pytest
 
-from keyledger.llm.native.inference_routes import KEEPING_STATE, ROUTES
+from keyledger.llm.requests.inference_routes import KEEPING_STATE, ROUTES
 
 PARAMETERS = {
     "chat/completions": ("openai.types.chat.completion_create_params", "CompletionCreateParamsNonStreaming"),
