@@ -61,13 +61,11 @@ _UNFIT = re.compile(rb"[^\x20-\x7e\t]")
 def to_provider(headers: Headers, key_header: str = "authorization") -> list[tuple[str, str]]:
     """Return the caller's headers that may reach the provider. key_header: the one that carries the key."""
     named = _named_by_connection(headers)
-    key_name = plain(key_header)
     return [
         (text, value.decode("ascii"))
         for name, value in headers
         if len(name) <= NAME_MAX
-        and (text := _for_provider(name)) is not None
-        and plain(text) != key_name
+        and (text := _for_provider(name, key_header)) is not None
         and name not in named
         and not _UNFIT.search(value)
     ]
@@ -91,10 +89,11 @@ def to_caller(headers: Iterable[tuple[bytes, bytes]], holds_key: Callable[[bytes
 
 
 @lru_cache(maxsize=NAMES_KEPT)
-def _for_provider(name: bytes) -> str | None:
+def _for_provider(name: bytes, key_header: str) -> str | None:
     text = name.decode("latin-1")
     read_as = plain(text)
-    return None if not name.isascii() or is_key_header(read_as) or _TO_PROVIDER.fullmatch(read_as) else text
+    dropped = read_as == plain(key_header) or is_key_header(read_as) or _TO_PROVIDER.fullmatch(read_as)
+    return None if dropped or not name.isascii() else text
 
 
 _RENAMED = {"x-request-id": b"x-provider-request-id"}

@@ -12,6 +12,8 @@ JSON schemas, the inputs and outputs of the caller's own tools, and metadata.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 from domain.credentials.providers import Provider
@@ -61,6 +63,8 @@ _ALWAYS_KEPT = frozenset(
     {"cached_content", "container", "conversation", "data_sources", "mcp_servers", "thread", "tool_resources"}
 )
 _MODELS = frozenset({"model", "models", "fallbacks"})
+_NAME_KEPT_MAX = 64
+"""Characters of the longest name whose reading is kept."""
 _READ_HERE = _OPAQUE | _ALWAYS_KEPT | _MODELS | {"id", "input", "role", "tools", "type"}
 _TOOLS = re.compile(
     r"function|custom|namespace|local_shell|apply_patch|browser_search|x_search|tool_search(?:_tool_[a-z0-9_]+)?"
@@ -138,17 +142,17 @@ def _found(root: Mapping[str, Any], served: Callable[[str], bool]) -> Iterator[s
         if wrong := _object_error(item, kind):
             yield wrong
         for name, value in item.items():
-            if wrong := _nested_error(name, value, served):
+            reading = _reading_of(name) if len(name) <= _NAME_KEPT_MAX else _read_as(name)
+            if reading is not _Reading.PLAIN and (wrong := _nested_error(reading, value, served)):
                 yield wrong
-            opaque = name in _OPAQUE or (name == "input" and kind in _TOOL_USE)
-            if isinstance(value, dict | list) and not opaque:
+            if isinstance(value, dict | list) and name not in _OPAQUE and not (name == "input" and kind in _TOOL_USE):
                 waiting.append(value)
 
 
 def _object_error(item: Mapping[str, Any], kind: Any) -> str | None:
     if isinstance(kind, str) and _KEPT_TYPES.fullmatch(kind):
         return f"has an object of a type that {KEPT}"
-    if item.get("id") is None or _is_complete(item, kind):
+    if "id" not in item or item["id"] is None or _is_complete(item, kind):
         return None
     return f"has an object with an id but without its content, which {KEPT}"
 
@@ -163,20 +167,49 @@ def _is_complete(item: Mapping[str, Any], kind: Any) -> bool:
     return any(item.get(name) is not None for name in _CONTENTS)
 
 
-def _nested_error(name: str, value: Any, served: Callable[[str], bool]) -> str | None:
+class _Reading(Enum):
+    """How a member is read because of its name."""
+
+    PLAIN = auto()
+    DISGUISED = auto()
+    ID = auto()
+    ADDRESS = auto()
+    KEPT = auto()
+    MODEL = auto()
+    TOOLS = auto()
+
+
+def _read_as(name: str) -> _Reading:
     if not name.isascii() or not name.isprintable() or (name not in _READ_HERE and name.lower() in _READ_HERE):
+        return _Reading.DISGUISED
+    if name not in _IDS_OF_THE_REQUEST and _ID.fullmatch(name):
+        return _Reading.ID
+    if _ADDRESS.fullmatch(name.lower()):
+        return _Reading.ADDRESS
+    if name in _ALWAYS_KEPT:
+        return _Reading.KEPT
+    if name in _MODELS:
+        return _Reading.MODEL
+    return _Reading.TOOLS if name == "tools" else _Reading.PLAIN
+
+
+_reading_of = lru_cache(maxsize=4096)(_read_as)
+
+
+def _nested_error(reading: _Reading, value: Any, served: Callable[[str], bool]) -> str | None:
+    if reading is _Reading.DISGUISED:
         return "has a member whose name could be read as another"
     if value is None:
         return None
-    if isinstance(value, str | list) and name not in _IDS_OF_THE_REQUEST and _ID.fullmatch(name):
+    if reading is _Reading.ID and isinstance(value, str | list):
         return f"has an id, in a member that ends in id or ids, that {KEPT}"
-    if isinstance(value, str) and _ADDRESS.fullmatch(name.lower()) and not _FETCHED.match(value):
+    if reading is _Reading.ADDRESS and isinstance(value, str) and not _FETCHED.match(value):
         return "has an address that is neither https, http nor data, so it may lead into the platform's storage"
-    if name in _ALWAYS_KEPT:
+    if reading is _Reading.KEPT:
         return f"has a member that {KEPT}"
-    if name in _MODELS and not (isinstance(value, str) and served(value)):
+    if reading is _Reading.MODEL and not (isinstance(value, str) and served(value)):
         return "names a model that is not in the catalogue for this provider"
-    if name == "tools" and isinstance(value, list):
+    if reading is _Reading.TOOLS and isinstance(value, list):
         return next((wrong for tool in value if (wrong := _tool_error(tool))), None)
     return None
 
