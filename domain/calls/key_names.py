@@ -10,6 +10,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 NAMES_KEPT = 1024
+_NAME_KEPT_MAX = 128
 _DECODINGS = 4
 _PUNCTUATION = re.compile(r"[^a-z0-9]+")
 _SEPARATORS = re.compile("[&;?]")
@@ -58,9 +59,9 @@ def holds_key_parameter(text: str, dropped: frozenset[str]) -> bool:
 
 
 def _names(text: str) -> list[str]:
-    return [plain(one.partition("=")[0].partition("[")[0].replace("+", " ")) for one in _SEPARATORS.split(text)]
+    names = [one.partition("=")[0].partition("[")[0] for one in _SEPARATORS.split(text)]
+    return [plain(name) if len(name) <= _NAME_KEPT_MAX else plain.__wrapped__(name) for name in names]
 
 
-@lru_cache(maxsize=NAMES_KEPT)
 def _reads_key(name: str) -> bool:
     return _PARAMETER.fullmatch(name) is not None

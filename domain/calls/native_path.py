@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 from domain.calls.key_names import holds_key_parameter, plain
 from domain.errors import ErrorCode, InvalidRequestError
 
+QUERY_MAX, PARAMETERS_MAX = 8192, 256
+"""Characters and parameters of a query. Each parameter is decoded several times."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._~:@=,+-]*)*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
@@ -46,6 +48,8 @@ def normalised_query(raw: str, *dropped: str) -> str:
     if not _QUERY.fullmatch(raw):
         raise invalid_path("must have a query of printable ASCII characters, without # and spaces")
     unwanted = frozenset(map(plain, dropped))
+    if len(raw) > QUERY_MAX or raw.count("&") + raw.count(";") >= PARAMETERS_MAX:
+        raise invalid_path(f"must have a query of at most {PARAMETERS_MAX} parameters and {QUERY_MAX} characters")
     kept = [_without(part, unwanted) if ";" in part else part for part in raw.split("&")]
     return "&".join(part for part in kept if part is not None and not holds_key_parameter(part, unwanted))
 

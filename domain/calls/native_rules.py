@@ -20,6 +20,8 @@ ANY_METHOD = "*"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ANY_METHOD})
 _FORM = "must be provider:METHOD:path, such as openai:GET:v1/models"
 _REST = "**"
+_PATH_KEPT_MAX = 256
+"""Characters of the longest path whose answer is kept."""
 
 _ACCOUNT_SEGMENTS = (
     *("organi[sz]ations?", "orgs?", "admin", "admin[_-]?(?:api[_-]?)?keys?", "api[_-]?keys?", "service[_-]?accounts?"),
@@ -34,9 +36,13 @@ _ACCOUNT_FIRST = re.compile(r"(?:v[0-9]+[a-z0-9]*/)*(?:keys?|accounts?)(?![a-z0-
 """Segments that mean the same only at the beginning of a path."""
 
 
-@lru_cache(maxsize=1024)
 def is_account_route(path: str) -> bool:
     """Whether a path administers the account at the provider. path: normalised, without a leading slash."""
+    return _administers(path) if len(path) <= _PATH_KEPT_MAX else _administers.__wrapped__(path)
+
+
+@lru_cache(maxsize=1024)
+def _administers(path: str) -> bool:
     read = unquote(path)
     return _ACCOUNT.search(read) is not None or _ACCOUNT_FIRST.match(read) is not None
 
