@@ -13,6 +13,11 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Pairs of a name in lower case and a value. A name may occur more than once."""
 
 
+BODILESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+"""Methods whose requests have no body. A server that ignores such a body takes it for the next request on the
+connection (RFC 9110, section 9.3.1), and no provider documents one."""
+
+
 class Body(Protocol):
     """A long body, to be read once: in pieces as they arrive, or whole."""
 

@@ -30,7 +30,8 @@ from keyledger.llm.requests.parameters import Request, chat_request, embeddings_
 from keyledger.llm.requests.stateless import stateless_chat
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
-from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.provider_errors import call_error
 from keyledger.llm.wire.wire import Wire
 from keyledger.settings.ai_models import Catalogue
@@ -52,14 +53,15 @@ class Gateway:
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
+        idle: IdleConnections | None = None,
     ) -> None:
         """configuration: returns the one in force, for each new call. timeouts: limits in seconds.
         lookup: resolves the host names of tenants' endpoints; by default the system's resolver.
-        meter: counts calls with tenants' own credentials.
+        meter: counts calls with tenants' own credentials. idle: keeps connections between calls.
         """
         self._configuration = configuration
         self._meter = meter
-        self._wire = Wire(lambda: configuration().rules, timeouts, lookup)
+        self._wire = Wire(lambda: configuration().rules, timeouts, lookup, idle)
         self._adapters: dict[Adapter, LiteLLMAdapter | DirectAdapter] = {
             Adapter.LITELLM: LiteLLMAdapter(),
             Adapter.LEGACY: DirectAdapter(),
@@ -133,6 +135,7 @@ class Gateway:
             call_plan.origin,
             call_plan.header,
             resolved.secret,
+            owner=Owner(tenant_id, route.provider.name, route.receipt.version),
             checked=route.tenant_endpoint,
             self_hosted=route.provider.self_hosted,
             streaming=request.streaming,

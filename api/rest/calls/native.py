@@ -5,7 +5,8 @@ authenticated and authorised the request.
 Promises: an answer of the provider carries the receipt in its headers; an answer without one is our own problem. Bodies
 stream in both directions. A client that leaves ends the call to the provider. An answer that breaks off stays
 incomplete, so that no client mistakes it for a complete one.
-Refuses: paths that leave the provider's base path, WebSocket upgrades, TRACE and CONNECT.
+Refuses: paths that leave the provider's base path, bodies with methods that have none, WebSocket upgrades, TRACE and
+CONNECT.
 """
 
 import re
@@ -25,7 +26,7 @@ from api.front.services import services_in_force
 from api.front.upload import Upload
 from api.front.validation import RULES
 from api.rest.calls.receipts import receipt_headers
-from domain.calls.native import NativeAnswer, NativeApis, NativeCall
+from domain.calls.native import BODILESS_METHODS, NativeAnswer, NativeApis, NativeCall
 from domain.calls.native_path import normalised_path
 from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
@@ -62,6 +63,7 @@ class Native:
         try:
             _check_kind(scope)
             upload = Upload(receive, Headers(scope=scope), self._limits)
+            _check_body(scope, upload)
             await self._call(scope, upload, answering)
             return
         except (ServiceError, HttpError) as error:
@@ -134,6 +136,12 @@ def _check_kind(scope: Scope) -> None:
         # Other upgrades, such as to HTTP/2, are offers that may be ignored.
         if name == b"upgrade" and b"websocket" in value.lower():
             raise HttpError("upgrade-refused", "WebSocket connections are not supported; use the provider's HTTP API.")
+
+
+def _check_body(scope: Scope, upload: Upload) -> None:
+    if upload.under_way and scope["method"] in BODILESS_METHODS:
+        rule = f"must be absent: a {scope['method']} request to a provider has none"
+        raise InvalidRequestError([InvalidField("body", rule)])
 
 
 def _target(raw: str) -> tuple[str, str, str]:

@@ -25,7 +25,8 @@ from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provide
 from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
-from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.scrubbing import Scrubber
@@ -47,14 +48,15 @@ class PassThrough:
         lookup: Lookup | None = None,
         *,
         meter: UsageMeter,
+        idle: IdleConnections | None = None,
     ) -> None:
         """configuration: returns the one in force, for each new call. timeouts: limits in seconds.
         lookup: resolves the host names of tenants' endpoints; by default the system's resolver.
-        meter: counts calls with tenants' own credentials.
+        meter: counts calls with tenants' own credentials. idle: keeps connections between calls.
         """
         self._configuration = configuration
         self._meter = meter
-        self._dispatcher = Dispatcher(lambda: configuration().rules, timeouts, lookup)
+        self._dispatcher = Dispatcher(lambda: configuration().rules, timeouts, lookup, idle)
 
     async def start(self) -> None:
         """Do nothing: connections are opened by calls."""
@@ -81,6 +83,7 @@ class PassThrough:
             address.origin,
             address.header,
             resolved.secret,
+            owner=Owner(call.tenant_id, route.provider.name, route.receipt.version),
             checked=route.tenant_endpoint,
             self_hosted=route.provider.self_hosted,
             streaming=True,

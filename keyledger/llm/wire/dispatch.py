@@ -1,29 +1,32 @@
 """Sends requests to providers; the only module that puts a key on the wire.
 
-Promises: no request is sent without an open lease, to an origin other than the lease's, or twice under one lease;
-redirects are not followed, and proxies and cookies are not used. Connections to a tenant's endpoint go to a checked
-address only. The connection pools are shared by all tenants and hold no key. No exception raised here holds a key, nor
-does its traceback.
+Promises: no request is sent without an open lease, to an origin other than the lease's, or twice under one lease (the
+one exception is in `connector`); redirects are not followed, and proxies and cookies are not used. No request with a
+method that has no body carries one. Connections to a tenant's endpoint go to a checked address only. A kept connection
+belongs to one tenant, one version of a credential and one origin; none holds a key. No exception raised here holds a
+key, nor does its traceback.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import aiohttp
 import httpx
 from yarl import URL
 
+from domain.calls.native import BODILESS_METHODS
 from domain.endpoints.addresses import address_in
 from domain.endpoints.rules import EndpointRules, address_error
 from keyledger.llm.requests.origin import origin_of
+from keyledger.llm.wire.connector import DIALLING, Dialling, LendingConnector
 from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, Lookup, SystemLookup
+from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
-
-KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept: fewer than servers keep theirs (uvicorn, and so vLLM, 5), because a request on a
-connection that is being closed fails."""
+from keyledger.llm.wire.provider_connection import purpose_of
 
 _NOT_ADDED = ("content-type", "user-agent")
 
@@ -41,20 +44,25 @@ class Timeouts:
 
 
 class Dispatcher:
-    """The connection pools of one event loop."""
+    """Sends the requests of one event loop."""
 
     def __init__(
-        self, rules: Callable[[], EndpointRules], timeouts: Timeouts | None = None, lookup: Lookup | None = None
+        self,
+        rules: Callable[[], EndpointRules],
+        timeouts: Timeouts | None = None,
+        lookup: Lookup | None = None,
+        idle: IdleConnections | None = None,
     ) -> None:
         """rules: returns the private hosts that tenants' endpoints may use now.
 
-        lookup: by default the system's resolver.
+        lookup: by default the system's resolver. idle: keeps connections between calls.
         """
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
         self._lookup = lookup or SystemLookup()
+        self._idle = idle or IdleConnections()
         # Separate: a connection opened with fewer checks, or under other rules, must not be reused for a stricter one.
-        self._pools: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
 
     @property
     def pause(self) -> float:
@@ -81,36 +89,46 @@ class Dispatcher:
         that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
         since their tracebacks reach the headers with the key.
         """
-        if reason := lease.refused(origin_of(url)):
+        reason = lease.refused(origin_of(url)) or ("body-not-sent" if content and method in BODILESS_METHODS else None)
+        if reason:
             if not lease.observation.sent:
                 lease.observation.failure = reason
             raise CallFailedError(reason)
         lease.observation.sent = True
         cancelled: asyncio.CancelledError | None = None
+        assert lease.secret is not None  # noqa: S101  a closed lease has been refused
+        dialling = Dialling(purpose_of(lease.owner, lease.secret, lease.origin))
+        of_this_call = DIALLING.set(dialling)
         try:
             if lease.checked:
                 self._check_literal(lease)
             async with asyncio.timeout_at(deadline):
-                return await self._pool(checked=lease.checked, self_hosted=lease.self_hosted).request(
+                answer = await self._session(checked=lease.checked, self_hosted=lease.self_hosted).request(
                     method,
                     url,
                     data=content,
                     headers=[*(one for one in headers if one[0] != lease.header.name), _key_header(lease)],
                     allow_redirects=False,
                 )
+            if dialling.used is not None:
+                dialling.used.answered(answer.headers.get("keep-alive"))
+            return answer
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
         except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(lease.observation, error)
+        finally:
+            DIALLING.reset(of_this_call)
         if cancelled is not None:
             raise cancelled
         return None
 
     async def aclose(self) -> None:
-        """Close the pools."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.close()
+        """Close all connections."""
+        sessions, self._sessions = self._sessions, {}
+        self._idle.close([session.connector for session in sessions.values()])
+        for session in sessions.values():
+            await session.close()
 
     def _check_literal(self, lease: Lease) -> None:
         """Check an endpoint that is an IP address: no resolver is called for those."""
@@ -120,26 +138,23 @@ class Dispatcher:
         if reason := address_error(host, host, port, self._rules(), self_hosted=lease.self_hosted):
             raise ForbiddenAddressError(reason)
 
-    def _pool(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
+    def _session(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
         rules = self._rules() if checked else None
         kind = (rules, self_hosted)
-        if kind not in self._pools:
+        if kind not in self._sessions:
             resolver = None if rules is None else CheckedResolver(rules, self._lookup, self_hosted=self_hosted)
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=KEEP_ALIVE,
-                resolver=resolver,
-                use_dns_cache=not checked,
-                ssl=httpx.create_ssl_context(),
-            )
-            self._pools[kind] = aiohttp.ClientSession(
-                connector=connector,
+            self._sessions[kind] = aiohttp.ClientSession(
+                connector=LendingConnector(self._idle, resolver=resolver, use_dns_cache=not checked, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
                 trust_env=False,
                 skip_auto_headers=_NOT_ADDED,
             )
-        return self._pools[kind]
+        return self._sessions[kind]
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return httpx.create_ssl_context()
 
 
 def _key_header(lease: Lease) -> tuple[str, str]:

@@ -6,6 +6,7 @@ Refuses: every other request; `Lease.refusal` returns the reason.
 """
 
 from dataclasses import KW_ONLY, dataclass, field
+from typing import NamedTuple
 
 from domain.credentials.secret import Secret
 from keyledger.llm.answers.bounds import Bounds
@@ -15,10 +16,19 @@ from keyledger.llm.wire.answer_reader import AnswerReader
 from keyledger.llm.wire.observation import Observation
 
 
+class Owner(NamedTuple):
+    """The tenant of a call, and the credential that serves it. version: None for the global key."""
+
+    tenant_id: str
+    provider: str
+    version: int | None
+
+
 @dataclass(slots=True)
 class Lease:
     """The right of one call to use a key.
 
+    owner: of the connection that the call uses; no other owner's calls ever use that.
     checked: a tenant chose the endpoint, so its addresses are checked. self_hosted: by the rules for providers whose
     servers are the operator's or the tenant's own. streaming: the response arrives in pieces, each with its own time
     limit; otherwise the limit covers the whole. answer: the response once it has started. bounds: limits of the
@@ -29,6 +39,7 @@ class Lease:
     header: KeyHeader
     secret: Secret | None = field(repr=False)
     _: KW_ONLY
+    owner: Owner
     checked: bool
     self_hosted: bool = False
     streaming: bool

@@ -22,6 +22,7 @@ from keyledger.llm.answers.server_sent_events import DONE, event_texts
 from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
+from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_answer
 from keyledger.llm.wire.scrubbing import Scrubber
@@ -41,9 +42,10 @@ class Wire:
         rules: Callable[[], EndpointRules],
         timeouts: Timeouts | None = None,
         lookup: Lookup | None = None,
+        idle: IdleConnections | None = None,
     ) -> None:
-        """rules, timeouts, lookup: as for `Dispatcher`."""
-        self._dispatcher = Dispatcher(rules, timeouts, lookup)
+        """rules, timeouts, lookup, idle: as for `Dispatcher`."""
+        self._dispatcher = Dispatcher(rules, timeouts, lookup, idle)
 
     @contextmanager
     def activate(self, lease: Lease) -> Iterator[None]:
@@ -90,7 +92,7 @@ class Wire:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 
     async def aclose(self) -> None:
-        """Close the pools."""
+        """Close all connections."""
         await self._dispatcher.aclose()
 
 

@@ -18,7 +18,7 @@ from keyledger.llm.answers.bounds import CHAT_MAX, EVENT_MAX, Bounds, chat_bound
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
 from keyledger.llm.wire.dispatch import CallFailedError
-from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from tests.keyledger.llm.raw_server import STREAM, answering
 from tests.keyledger.llm.rig import HELLO, KEY, TENANT, Keys, text_of, with_gateway
@@ -66,7 +66,15 @@ def asked_embeddings(inputs: Any, **more: Any) -> Bounds:
 async def _received(body: bytes, bounds: Bounds, *, streaming: bool) -> tuple[Lease, bytes]:
     """Return what a library would be given of this answer."""
     async with answering(body, STREAM if streaming else "application/json") as url:
-        lease = Lease(origin_of(URL(url)), BEARER, Secret(KEY), checked=False, streaming=streaming, bounds=bounds)
+        lease = Lease(
+            origin_of(URL(url)),
+            BEARER,
+            Secret(KEY),
+            owner=Owner(TENANT, "openai", 1),
+            checked=False,
+            streaming=streaming,
+            bounds=bounds,
+        )
         wire = Wire(EndpointRules)
         given = b""
         try:

@@ -23,7 +23,7 @@ from domain.errors import ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher
-from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from tests.keyledger.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 from tests.support.loopback import serving
@@ -105,6 +105,7 @@ def _failures_in_a_row(url: str, *calls: tuple[EndpointRules, bool]) -> list[str
                 origin_of(URL(url)),
                 BEARER,
                 Secret("sk-canary"),
+                owner=Owner(TENANT, "openai", 1),
                 checked=True,
                 self_hosted=self_hosted,
                 streaming=False,
@@ -154,6 +155,7 @@ def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, 
         origin_of(URL(f"https://{host}:9")),
         BEARER,
         Secret("sk-canary"),
+        owner=Owner(TENANT, "openai", 1),
         checked=True,
         self_hosted=self_hosted,
         streaming=False,

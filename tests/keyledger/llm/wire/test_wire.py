@@ -12,10 +12,10 @@ from domain.endpoints.rules import EndpointRules
 from keyledger.llm.answers.bounds import Bounds
 from keyledger.llm.requests.origin import BEARER, origin_of
 from keyledger.llm.wire.dispatch import CallFailedError, Timeouts
-from keyledger.llm.wire.lease import Lease
+from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
 from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
-from tests.keyledger.llm.rig import KEY, stand_in
+from tests.keyledger.llm.rig import KEY, TENANT, stand_in
 from tests.support.loopback import serving
 
 
@@ -26,7 +26,14 @@ def server() -> Iterator[StandInProvider]:
 
 
 def lease_for(server: StandInProvider, *, streaming: bool = False) -> Lease:
-    return Lease(origin_of(URL(server.url)), BEARER, Secret(KEY), checked=False, streaming=streaming)
+    return Lease(
+        origin_of(URL(server.url)),
+        BEARER,
+        Secret(KEY),
+        owner=Owner(TENANT, "openai", 1),
+        checked=False,
+        streaming=streaming,
+    )
 
 
 def get(lease: Lease, *urls: str, wire: Wire | None = None, **options) -> httpx.Response:
@@ -126,7 +133,9 @@ def test_a_whole_answer_that_trickles_ends_at_its_limit():
 
         async with serving(trickle) as port:
             url = URL(f"http://127.0.0.1:{port}/")
-            lease = Lease(origin_of(url), BEARER, Secret(KEY), checked=False, streaming=False)
+            lease = Lease(
+                origin_of(url), BEARER, Secret(KEY), owner=Owner(TENANT, "openai", 1), checked=False, streaming=False
+            )
             wire = Wire(EndpointRules, Timeouts(connect=1, answer=0.2))
             with wire.activate(lease), pytest.raises(CallFailedError):
                 await KEYLESS_CLIENT.get(str(url))

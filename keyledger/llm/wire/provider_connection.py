@@ -1,0 +1,240 @@
+"""One connection to a provider, between the socket and aiohttp's parser, and what it may be used for.
+
+Promises: a connection serves calls of one `Purpose` only: one tenant, one version of one credential with one key, one
+origin. It is closed, and no other call uses it, as soon as anything arrives between two calls, and when anything of an
+answer is left over or a request was not sent completely. What precedes the head of an answer is bounded. A purpose
+holds a digest of the key, never the key.
+One private name of aiohttp is in use: `ResponseHandler._parser`, in `_message_begun`; a test covers it.
+Standard: RFC 9112, section 9 (connection management).
+"""
+
+import asyncio
+import hashlib
+import re
+import secrets
+import select
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+from domain.credentials.secret import Secret
+from keyledger.llm.requests.origin import Origin
+from keyledger.llm.wire.lease import Owner
+
+HEAD_MAX = 1024 * 1024
+"""Bytes that may arrive before the head of an answer has been read, interim answers (1xx) included."""
+
+_SALT = secrets.token_bytes(32)
+_TIMEOUT = re.compile(r"(?i)(?:^|[,;])\s*timeout\s*=\s*\"?([0-9]{1,6})")
+_GRACE_S = 1.0
+"""Seconds by which a connection is dropped earlier than the provider announces to close it."""
+
+
+class Purpose(NamedTuple):
+    """The calls that a connection may serve. version: None for the global key. key: a digest, new in each process."""
+
+    tenant_id: str
+    provider: str
+    version: int | None
+    key: bytes
+    scheme: str
+    host: str
+    port: int
+
+
+def purpose_of(owner: Owner, secret: Secret, origin: Origin) -> Purpose:
+    """Return the purpose of a connection that carries `secret`."""
+    key = hashlib.blake2b(secret.reveal().encode(), key=_SALT, digest_size=16).digest()
+    return Purpose(*owner, key, origin.scheme, origin.host, origin.port)
+
+
+class Shelf(Protocol):
+    """Keeps idle connections, and knows all open ones."""
+
+    def keep(self, connection: "ProviderConnection") -> None:
+        """Keep a connection whose call has ended."""
+        ...
+
+    def forget(self, connection: "ProviderConnection", reason: str) -> None:
+        """Forget an idle connection that is being closed. reason: a code for the metrics."""
+        ...
+
+    def gone(self, connection: "ProviderConnection") -> None:
+        """Forget a connection that has ended."""
+        ...
+
+
+class ProviderConnection(asyncio.Protocol):
+    """A connection that calls use one after the other. It receives all that arrives, and passes it to aiohttp."""
+
+    def __init__(self, opened: Connection, opener: object, purpose: Purpose, keep_s: float, shelf: Shelf) -> None:
+        """opened: a new connection, which this object closes. opener: its connector. keep_s: seconds to keep it idle.
+
+        Raises ClientConnectionError if the connection has already ended.
+        """
+        if opened.transport is None or opened.protocol is None:
+            opened.close()
+            raise aiohttp.ClientConnectionError("the connection ended at once")
+        self.opener = opener
+        self.purpose = purpose
+        self.opened = opened
+        self.parser: ResponseHandler = opened.protocol
+        self.served = False
+        self.received = 0
+        self._until = 0.0
+        self._keep_s = keep_s
+        self._shelf = shelf
+        self._idle = self._head_read = self._replaced = False
+        self._transport: asyncio.Transport = opened.transport
+        self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
+        self._encrypted = self._transport.get_extra_info("ssl_object") is not None
+        self._now = asyncio.get_running_loop().time
+        self._transport.set_protocol(self)
+
+    def begin(self) -> bool:
+        """Start a call on this connection. Return whether the connection can be used; it must be closed otherwise."""
+        self._idle, self._head_read, self.received = False, False, 0
+        if self.left_over() or not self.parser.is_connected():
+            return False
+        # A server may send session tickets just after the handshake of TLS; they are no part of an answer.
+        return (self._encrypted and not self.served) or not self._waiting()
+
+    def answered(self, keep_alive: str | None) -> None:
+        """Note that the head of an answer was read. keep_alive: its header of this name."""
+        self._head_read = True
+        if keep_alive is not None and (stated := _TIMEOUT.search(keep_alive)):
+            earlier = max(0.0, int(stated[1]) - _GRACE_S)
+            if earlier < self._keep_s:
+                self._until -= self._keep_s - earlier
+                self._keep_s = earlier
+
+    def end(self) -> None:
+        """End the call: keep the connection for the next one if nothing of this one is left, otherwise close it.
+
+        aiohttp calls this while it parses the last bytes of an answer, so `left_over` is asked again later.
+        """
+        if self._replaced or self.parser.should_close or self._transport.get_write_buffer_size():
+            self.opened.close()
+            return
+        self.served = self._idle = True
+        self._until = self._now() + self._keep_s
+        self._shelf.keep(self)
+
+    def fresh(self) -> bool:
+        """Whether an idle connection is within its time."""
+        return self._now() < self._until
+
+    def replace(self) -> None:
+        """Close the connection, after the call that uses it: its credential was replaced."""
+        self._replaced = True
+        if self._idle:
+            self.close("replaced")
+
+    def close(self, reason: str) -> None:
+        """Close the connection. reason: a code for the metrics, if it is idle."""
+        if self._idle:
+            self._idle = False
+            self._shelf.forget(self, reason)
+        self.opened.close()
+
+    def left_over(self) -> bool:
+        """Whether bytes after the last answer have been read from the socket."""
+        return self.parser.should_close or _message_begun(self.parser)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what arrives during a call; close the connection on what arrives between calls."""
+        if self._idle:
+            self.close("unexpected-data")
+            return
+        if not self._head_read:
+            self.received += len(data)
+            if self.received > HEAD_MAX:
+                self._transport.abort()
+                return
+        self.parser.data_received(data)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._idle and self.left_over():  # the call ended within the bytes that were just parsed
+            self.close("unexpected-data")
+
+    def eof_received(self) -> None:
+        """Pass on that the provider has ended the connection. The transport then closes it."""
+        if self._idle:
+            self.close("closed-by-provider")
+        self.parser.eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Pass on that the connection has ended."""
+        if self._idle:
+            self.close("closed-by-provider")
+        self._shelf.gone(self)
+        self.parser.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass on that the provider reads too slowly."""
+        self.parser.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the provider reads again."""
+        self.parser.resume_writing()
+
+
+class Borrowed:
+    """A connection during one call, as aiohttp uses it: in place of its own `Connection`, of which it is a superset.
+
+    aiohttp releases it at the end of an answer and closes it in every other case. The first of both decides.
+    """
+
+    __slots__ = ("_lent",)
+
+    def __init__(self, lent: ProviderConnection) -> None:
+        self._lent: ProviderConnection | None = lent
+
+    @property
+    def protocol(self) -> ResponseHandler | None:
+        """aiohttp's parser, None after the end of the call."""
+        return None if self._lent is None else self._lent.parser
+
+    def release(self) -> None:
+        """End the call."""
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            lent.end()
+
+    def close(self) -> None:
+        """End the call and close the connection."""
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            lent.close("closed")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_lent" or self._lent is None:
+            raise AttributeError(name)
+        return getattr(self._lent.opened, name)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _message_begun(parser: ResponseHandler) -> bool:
+    """Whether the parser has read the beginning of a message that no one asked for. aiohttp has no public way to ask.
+
+    Its parser says at the end of its input whether a message is incomplete. The next call gets a new parser.
+    """
+    try:
+        return parser._parser is not None and parser._parser.feed_eof() is not None  # noqa: SLF001
+    except Exception:  # noqa: BLE001  any of them is about an incomplete message
+        return True
+
+
+def _waiting_in(socket: Any) -> Callable[[], bool]:
+    """Return a function that says whether bytes, or the end of the connection, wait unread in the kernel."""
+    if not hasattr(select, "poll"):
+        return lambda: bool(select.select([socket], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return lambda: bool(poll.poll(0))
