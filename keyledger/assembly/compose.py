@@ -94,7 +94,7 @@ def build(
     """
     configuration, registry = configuration_of(settings), new_registry()
     lasting = open_lasting(dsn)
-    calls = call_parts(lasting, lambda: steering().calls)
+    calls = call_parts(lasting, lambda: steering(), registry)  # noqa: PLW0108  it is bound below
     steering = Steering(lasting, configuration, calls.gateway.warming.look_again)
     projections = projection_parts(lasting, settings)
     built = ServiceParts(

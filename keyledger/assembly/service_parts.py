@@ -16,7 +16,7 @@ from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
-from keyledger.llm import CallConfiguration, Gateway, PassThrough
+from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_watch import AnchorWatch
@@ -150,11 +150,21 @@ def proof_parts(
     return ProofParts(transparency, SigningLoop(transparency, projections.tree, lasting.clock, registry))
 
 
-def call_parts(lasting: Lasting, configuration: Callable[[], CallConfiguration]) -> CallParts:
-    """Build the parts that call models. configuration: returns the one in force, for each new call."""
+def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: CollectorRegistry) -> CallParts:
+    """Build the parts that call models. steering: returns what is in force, for each new call.
+
+    registry: where idle connections to providers are counted.
+    """
     usage = PostgresCredentialUsage(lasting.pool)
     meter = UsageMeter(usage, AcceptanceRecorder(lasting.log, lasting.clock), lasting.clock)
-    return CallParts(usage, meter, Gateway(configuration, meter=meter), PassThrough(configuration, meter=meter))
+    idle = IdleConnections(lambda: steering().configuration.settings.idle_connections, registry)
+
+    def configuration() -> CallConfiguration:
+        return steering().calls
+
+    return CallParts(
+        usage, meter, Gateway(configuration, meter=meter, idle=idle), PassThrough(configuration, meter=meter, idle=idle)
+    )
 
 
 def encryption_parts(lasting: Lasting, steering: Steering) -> EncryptionParts:

@@ -3,6 +3,7 @@
     Gateway             calls models: `await gateway.complete(tenant_id, model, {"messages": [...]})`
     PassThrough         calls providers' own APIs, untranslated: `await pass_through.call(NativeCall(...))`
     CallConfiguration   the catalogue, resolver and endpoint rules that a call is made with
+    IdleConnections     keeps connections to providers between calls; both of the above share one
     Timeouts            the limits of a call, in seconds
     Warming             loads in advance what the first call needs
     cleanse             removes provider settings from the environment; call it once, after reading the settings
@@ -21,5 +22,6 @@ from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.gateway import Gateway
 from keyledger.llm.native.pass_through import PassThrough
 from keyledger.llm.wire.dispatch import Timeouts
+from keyledger.llm.wire.idle_connections import IdleConnections
 
-__all__ = ["CallConfiguration", "Gateway", "PassThrough", "Timeouts", "Warming", "cleanse"]
+__all__ = ["CallConfiguration", "Gateway", "IdleConnections", "PassThrough", "Timeouts", "Warming", "cleanse"]

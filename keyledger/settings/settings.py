@@ -34,6 +34,9 @@ from keyledger.settings.sources import Resolved, Sources, items_of
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["auto", "json", "text"]
 
+IDLE_CONNECTIONS = 256
+IDLE_CONNECTIONS_MAX = 65_536
+
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -45,6 +48,7 @@ class Settings:
     encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes have it.
     database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: a
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
+    idle_connections: the idle connections to providers that one process keeps.
     resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
     """
 
@@ -62,6 +66,7 @@ class Settings:
     database_admin_url: Secret | None
     data_dir: Path
     ai_models_file: Path
+    idle_connections: int
     allow_unreadable: bool
     reason_required: bool
     audit_signing_key: Secret | None
@@ -124,6 +129,7 @@ def _read(sources: Sources) -> Settings:
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),
         ai_models_file=_ai_models_file(sources),
+        idle_connections=sources.whole("PROVIDER_IDLE_CONNECTIONS", IDLE_CONNECTIONS, 0, IDLE_CONNECTIONS_MAX),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
         audit_signing_key=read_audit_signing_key(sources),

@@ -1,15 +1,17 @@
 """A provider on raw sockets that a test can make misbehave at any point of an exchange, recording what each connection
 carried.
 
-Each request names a mark in its `x-mark` header, and the answer repeats it: a caller that receives another mark has
-received another call's answer.
+Each request names a mark, in its `x-mark` header or as the first message of a chat, and the answer repeats it: a caller
+that receives another mark has received another call's answer.
 """
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from tests.support.loopback import serving
@@ -28,7 +30,7 @@ class Asked:
 
     @property
     def mark(self) -> str:
-        return _found(_MARK, self.head)
+        return _found(_MARK, self.head) or str(json.loads(self.body)["messages"][0]["content"] if self.body else "")
 
     @property
     def key(self) -> str:
@@ -84,7 +86,7 @@ class ScriptedProvider:
                 asked = Asked(await reader.readuntil(b"\r\n\r\n"))
                 line.asked.append(asked)
                 line.keys.add(asked.key)
-                if asked.mark == "evil" and self.misbehave is not None:
+                if _found(_MARK, asked.head) == "evil" and self.misbehave is not None:
                     await self.misbehave(line, asked)
                     continue
                 asked.body = await reader.readexactly(asked.length)
@@ -101,7 +103,8 @@ class ScriptedProvider:
 
 def answer_to(mark: str, *headers: str) -> bytes:
     """Return the proper answer to a request."""
-    body = json.dumps({"mark": mark}).encode()
+    said = {"index": 0, "message": {"role": "assistant", "content": mark}, "finish_reason": "stop"}
+    body = json.dumps({"mark": mark, "object": "chat.completion", "choices": [said]}).encode()
     lines = ["HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -113,6 +116,27 @@ async def scripted_provider() -> AsyncIterator[ScriptedProvider]:
     async with serving(provider.serve) as port:
         provider.url = f"http://127.0.0.1:{port}"
         yield provider
+
+
+@contextmanager
+def provider_in_a_thread() -> Iterator[ScriptedProvider]:
+    """Serve in a thread of its own while the block lasts."""
+    started: Future[ScriptedProvider] = Future()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+    async def run() -> None:
+        async with scripted_provider() as provider:
+            started.set_result(provider)
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread.start()
+    try:
+        yield started.result(60)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(60)
+        loop.close()
 
 
 def _found(pattern: re.Pattern[bytes], head: bytes) -> str:

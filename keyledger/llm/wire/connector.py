@@ -42,7 +42,7 @@ class Dialling:
 
 
 DIALLING: ContextVar[Dialling] = ContextVar("keyledger_dialling")
-"""What the running task's request needs; aiohttp passes nothing of its caller's to a connector."""
+"""The dialling of the running task's request. aiohttp has no argument that reaches its connector."""
 
 
 class LendingConnector(aiohttp.TCPConnector):

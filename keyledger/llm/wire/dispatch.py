@@ -89,16 +89,9 @@ class Dispatcher:
         that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
         since their tracebacks reach the headers with the key.
         """
-        reason = lease.refused(origin_of(url)) or ("body-not-sent" if content and method in BODILESS_METHODS else None)
-        if reason:
-            if not lease.observation.sent:
-                lease.observation.failure = reason
-            raise CallFailedError(reason)
-        lease.observation.sent = True
-        cancelled: asyncio.CancelledError | None = None
-        assert lease.secret is not None  # noqa: S101  a closed lease has been refused
-        dialling = Dialling(purpose_of(lease.owner, lease.secret, lease.origin))
+        dialling = _begun(lease, method, url, content)
         of_this_call = DIALLING.set(dialling)
+        cancelled: asyncio.CancelledError | None = None
         try:
             if lease.checked:
                 self._check_literal(lease)
@@ -155,6 +148,18 @@ class Dispatcher:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
+
+
+def _begun(lease: Lease, method: str, url: URL, content: bytes | AsyncIterable[bytes] | None) -> Dialling:
+    """Note in the lease that its request is sent. Raises CallFailedError for one that must not be."""
+    reason = lease.refused(origin_of(url)) or ("body-not-sent" if content and method in BODILESS_METHODS else None)
+    if reason:
+        if not lease.observation.sent:
+            lease.observation.failure = reason
+        raise CallFailedError(reason)
+    assert lease.secret is not None  # noqa: S101  a closed lease has been refused
+    lease.observation.sent = True
+    return Dialling(purpose_of(lease.owner, lease.secret, lease.origin))
 
 
 def _key_header(lease: Lease) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from keyledger.llm.wire.provider_connection import ProviderConnection, Purpose
+from keyledger.settings.settings import IDLE_CONNECTIONS
 
-IDLE_MAX = 256
 _SWEEP_S = 1.0
 
 _Account = tuple[str, str, bool]
@@ -23,10 +23,16 @@ _Account = tuple[str, str, bool]
 its own key, so both can have connections at a time."""
 
 
+def _default() -> int:
+    return IDLE_CONNECTIONS
+
+
 class IdleConnections:
     """Keeps connections between calls, for one event loop."""
 
-    def __init__(self, most: Callable[[], int] = lambda: IDLE_MAX, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, most: Callable[[], int] = lambda: IDLE_CONNECTIONS, registry: CollectorRegistry | None = None
+    ) -> None:
         """most: returns how many connections may be kept now; with 0, none. registry: where they are counted."""
         self._most = most
         self._idle: dict[Purpose, list[ProviderConnection]] = {}

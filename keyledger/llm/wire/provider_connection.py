@@ -99,7 +99,7 @@ class ProviderConnection(asyncio.Protocol):
         self._idle, self._head_read, self.received = False, False, 0
         if self.left_over() or not self.parser.is_connected():
             return False
-        # A server may send session tickets just after the handshake of TLS; they are no part of an answer.
+        # A server may send session tickets just after the handshake of TLS; they do not belong to an answer.
         return (self._encrypted and not self.served) or not self._waiting()
 
     def answered(self, keep_alive: str | None) -> None:
@@ -112,7 +112,7 @@ class ProviderConnection(asyncio.Protocol):
                 self._keep_s = earlier
 
     def end(self) -> None:
-        """End the call: keep the connection for the next one if nothing of this one is left, otherwise close it.
+        """End the call: keep the connection for the next one, or close it if any part of this one is left.
 
         aiohttp calls this while it parses the last bytes of an answer, so `left_over` is asked again later.
         """

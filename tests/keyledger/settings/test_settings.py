@@ -113,6 +113,11 @@ def test_a_switch_is_off_in_each_of_its_spellings_and_when_blank(spelling):
     assert not load(ON | {"TENANT_CREDENTIALS_ENABLED": spelling}, None).policy.tenant_credentials
 
 
+@pytest.mark.parametrize(("given", "kept"), [({}, 256), ({"PROVIDER_IDLE_CONNECTIONS": " 0 "}, 0)])
+def test_idle_connections_are_a_number_with_a_default(given, kept):
+    assert load(ON | given, None).idle_connections == kept
+
+
 def test_a_vllm_server_without_a_global_key_is_fine():
     assert load({"VLLM_MODEL_URL": "http://vllm:8000"}, None).policy.base_urls == {"vllm": "http://vllm:8000"}
 

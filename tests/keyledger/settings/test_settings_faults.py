@@ -216,6 +216,14 @@ FAULTS = [
     pytest.param(
         {"SELF_HOSTED_ENDPOINTS": CANARY}, "SELF_HOSTED_ENDPOINTS: must be one of: allowed, listed", id="another trust"
     ),
+    *(
+        pytest.param(
+            {"PROVIDER_IDLE_CONNECTIONS": value},
+            "PROVIDER_IDLE_CONNECTIONS: must be a whole number from 0 to 65536",
+            id=f"{value} idle connections",
+        )
+        for value in ("-1", "65537", "1.5", "many", "٣", "9" * 30)
+    ),
     pytest.param({"GLOBAL_FALLBACK": CANARY}, "GLOBAL_FALLBACK: must be one of: allow, deny", id="another fallback"),
     pytest.param({"LOG_LEVEL": CANARY}, "LOG_LEVEL: must be one of: debug", id="another level"),
     pytest.param({"LOG_FORMAT": CANARY}, "LOG_FORMAT: must be one of: auto, json, text", id="another format"),

@@ -74,6 +74,21 @@ def test_every_method_goes_on_with_path_query_headers_and_body(harness, method):
     assert (b"x-mine", b"1") in call.headers
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("framing", [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")])
+def test_a_body_with_a_method_that_has_none_is_refused_before_anything_is_resolved(harness, method, framing):
+    sent = send(harness.app, *pieces(b"hello"), method=method, headers=[framing])
+    assert sent[0]["status"] == 422
+    assert (b"connection", b"close") in [(name.lower(), value) for name, value in sent[0]["headers"]]
+    assert harness.native.calls == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+def test_a_length_of_zero_is_no_body(harness, method):
+    assert harness.client.request(method, URL, headers={"content-length": "0"}).status_code == 200
+    assert len(harness.native.calls) == 1
+
+
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW"])
 def test_other_methods_are_405(harness, method):
     answer = harness.client.request(method, URL)
