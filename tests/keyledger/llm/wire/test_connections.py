@@ -177,6 +177,20 @@ def test_bytes_that_come_with_an_answer_reach_no_other_call(moment, stray):
     with_rig(use)
 
 
+@pytest.mark.parametrize("stray", [one for one in STRAYS.values() if one != b"\r\n"])
+@pytest.mark.parametrize("moment", [at_once, with_the_body])
+def test_a_connection_on_which_bytes_follow_an_answer_serves_no_other_call(moment, stray):
+    """An empty line may precede an answer, and is no message."""
+
+    async def use(rig: Rig) -> None:
+        rig.provider.misbehave = moment(stray)
+        await _evil(rig)
+        await rig.call(A)
+        assert [len(line.asked) for line in rig.provider.lines] == [1, 1]
+
+    with_rig(use)
+
+
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
 def test_a_connection_is_closed_as_soon_as_anything_arrives_while_it_is_kept(stray):
     async def use(rig: Rig) -> None:
