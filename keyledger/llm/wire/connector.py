@@ -17,7 +17,7 @@ from yarl import URL
 from domain.credentials.providers import BUILT_IN
 from keyledger.llm.requests.origin import Origin, origin_of
 from keyledger.llm.wire.idle_connections import IdleConnections
-from keyledger.llm.wire.provider_connection import Borrowed, ProviderConnection, Purpose
+from keyledger.llm.wire.provider_connection import UNEXPECTED, Borrowed, ProviderConnection, Purpose
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
@@ -68,7 +68,7 @@ class LendingConnector(aiohttp.TCPConnector):
             lent = ProviderConnection(opened, self, dialling.purpose, keep_s, self._idle_connections)
             self._idle_connections.opened(lent)
             if not lent.begin():
-                lent.close("unexpected-data")
+                lent.close(UNEXPECTED)
                 raise aiohttp.ClientResponseError(req.request_info, (), message="the provider spoke first")
         dialling.used = lent
         return cast("Connection", Borrowed(lent))

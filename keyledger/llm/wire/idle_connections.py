@@ -4,7 +4,8 @@ Promises: a call receives only a connection that was opened for its own purpose 
 call with a new version of a credential closes the connections of the version before it: idle ones at once, others after
 their call. At most `most` connections are kept;
 beyond that, the one that has been idle longest is closed. A connection that has been idle too long is closed within
-about a second.
+about a second. Where anything arrived on an idle connection, all connections of that tenant to that provider end with
+their calls for the next minute: what arrives later than the next request would look like its answer.
 """
 
 import asyncio
@@ -13,9 +14,12 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from keyledger.llm.wire.provider_connection import ProviderConnection, Purpose
+from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection, Purpose
 from keyledger.settings.settings import IDLE_CONNECTIONS
 
+DISTRUST_S = 60.0
+"""Seconds for which a provider that sent something unasked loses its kept connections."""
+_DISTRUSTED = "distrusted"
 _SWEEP_S = 1.0
 
 _Account = tuple[str, str, bool]
@@ -38,6 +42,7 @@ class IdleConnections:
         self._idle: dict[Purpose, list[ProviderConnection]] = {}
         self._longest_idle_first: OrderedDict[ProviderConnection, None] = OrderedDict()
         self._open: dict[_Account, set[ProviderConnection]] = {}
+        self._distrusted: dict[_Account, float] = {}
         self._sweeping: asyncio.TimerHandle | None = None
         registry = registry or CollectorRegistry()
         kept = Gauge("keyledger_provider_connections_idle", "Idle connections to providers.", registry=registry)
@@ -69,8 +74,10 @@ class IdleConnections:
         for other in [*of_account]:
             if other.purpose[2:4] != connection.purpose[2:4]:
                 older = (other.purpose.version or 0) > (connection.purpose.version or 0)
-                (connection if older else other).replace()
+                (connection if older else other).retire("replaced")
         of_account.add(connection)
+        if self._distrusted.get(account, 0.0) > asyncio.get_running_loop().time():
+            connection.retire(_DISTRUSTED)
 
     def keep(self, connection: ProviderConnection) -> None:
         """Keep a connection whose call has ended."""
@@ -85,6 +92,11 @@ class IdleConnections:
         """Forget an idle connection that is being closed."""
         self._remove(connection)
         self._closed.labels(reason).inc()
+        if reason == UNEXPECTED:
+            account = _account(connection.purpose)
+            self._distrusted[account] = asyncio.get_running_loop().time() + DISTRUST_S
+            for other in [*self._open.get(account, ())]:
+                other.retire(_DISTRUSTED)
 
     def gone(self, connection: ProviderConnection) -> None:
         """Forget a connection that has ended."""
@@ -120,13 +132,16 @@ class IdleConnections:
 
     def _sweep(self) -> None:
         self._sweeping = None
+        loop = asyncio.get_running_loop()
         for connection in [*self._longest_idle_first]:
             if not connection.fresh():
                 connection.close("expired")
             elif connection.left_over():
-                connection.close("unexpected-data")
-        if self._longest_idle_first:
-            self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+                connection.close(UNEXPECTED)
+        now = loop.time()
+        self._distrusted = {account: until for account, until in self._distrusted.items() if until > now}
+        if self._longest_idle_first or self._distrusted:
+            self._sweeping = loop.call_later(_SWEEP_S, self._sweep)
 
 
 def _account(purpose: Purpose) -> _Account:

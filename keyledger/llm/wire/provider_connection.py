@@ -27,6 +27,9 @@ from keyledger.llm.wire.lease import Owner
 HEAD_MAX = 1024 * 1024
 """Bytes that may arrive before the head of an answer has been read, interim answers (1xx) included."""
 
+UNEXPECTED = "unexpected-data"
+"""The reason for closing a connection on which something arrived between two calls."""
+
 _SALT = secrets.token_bytes(32)
 _TIMEOUT = re.compile(r"(?i)(?:^|[,;])\s*timeout\s*=\s*\"?([0-9]{1,6})")
 _GRACE_S = 1.0
@@ -87,7 +90,7 @@ class ProviderConnection(asyncio.Protocol):
         self._until = 0.0
         self._keep_s = keep_s
         self._shelf = shelf
-        self._idle = self._head_read = self._replaced = False
+        self._idle = self._head_read = self._retired = False
         self._transport: asyncio.Transport = opened.transport
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
@@ -116,7 +119,7 @@ class ProviderConnection(asyncio.Protocol):
 
         aiohttp calls this while it parses the last bytes of an answer, so `left_over` is asked again later.
         """
-        if self._replaced or self.parser.should_close or self._transport.get_write_buffer_size():
+        if self._retired or self.parser.should_close or self._transport.get_write_buffer_size():
             self.opened.close()
             return
         self.served = self._idle = True
@@ -127,11 +130,11 @@ class ProviderConnection(asyncio.Protocol):
         """Whether an idle connection is within its time."""
         return self._now() < self._until
 
-    def replace(self) -> None:
-        """Close the connection, after the call that uses it: its credential was replaced."""
-        self._replaced = True
+    def retire(self, reason: str) -> None:
+        """Close the connection, after the call that uses it. reason: a code for the metrics, if it is idle."""
+        self._retired = True
         if self._idle:
-            self.close("replaced")
+            self.close(reason)
 
     def close(self, reason: str) -> None:
         """Close the connection. reason: a code for the metrics, if it is idle."""
@@ -147,7 +150,7 @@ class ProviderConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass on what arrives during a call; close the connection on what arrives between calls."""
         if self._idle:
-            self.close("unexpected-data")
+            self.close(UNEXPECTED)
             return
         if not self._head_read:
             self.received += len(data)
@@ -159,7 +162,7 @@ class ProviderConnection(asyncio.Protocol):
 
     def _check_end(self) -> None:
         if self._idle and self.left_over():  # the call ended within the bytes that were just parsed
-            self.close("unexpected-data")
+            self.close(UNEXPECTED)
 
     def eof_received(self) -> None:
         """Pass on that the provider has ended the connection. The transport then closes it."""

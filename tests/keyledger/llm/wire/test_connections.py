@@ -19,7 +19,7 @@ from domain.endpoints.rules import EndpointRules
 from domain.errors import ServiceError
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from keyledger.llm.wire import connector
-from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.idle_connections import DISTRUST_S, IdleConnections
 from keyledger.llm.wire.provider_connection import HEAD_MAX
 from tests.keyledger.llm.rig import Keys, catalogue
 from tests.support.meter import ListeningMeter
@@ -180,7 +180,7 @@ def test_bytes_that_come_with_an_answer_reach_no_other_call(moment, stray):
 @pytest.mark.parametrize("stray", [one for one in STRAYS.values() if one != b"\r\n"])
 @pytest.mark.parametrize("moment", [at_once, with_the_body])
 def test_a_connection_on_which_bytes_follow_an_answer_serves_no_other_call(moment, stray):
-    """An empty line may precede an answer, and is no message."""
+    """An empty line may precede an answer, so a parser skips it."""
 
     async def use(rig: Rig) -> None:
         rig.provider.misbehave = moment(stray)
@@ -200,6 +200,26 @@ def test_a_connection_is_closed_as_soon_as_anything_arrives_while_it_is_kept(str
         await line.gone.wait()
         assert (rig.idle, rig.closed("unexpected-data")) == (0, 1)
         await rig.follow()
+
+    with_rig(use)
+
+
+def test_a_tenant_s_connections_are_not_kept_for_a_minute_after_anything_arrived_on_an_idle_one():
+    async def use(rig: Rig) -> None:
+        loop = asyncio.get_running_loop()
+        real, offset = loop.time, 0.0
+        loop.time = lambda: real() + offset  # type: ignore[method-assign]
+        await rig.call(A)
+        rig.provider.lines[0].send(PLANTED)
+        await rig.provider.lines[0].gone.wait()
+        for _ in range(3):
+            await rig.call(A)
+            await rig.call(B)
+        assert sorted(len(line.asked) for line in rig.provider.lines) == [1, 1, 1, 1, 3]
+        offset = DISTRUST_S + 1
+        await rig.call(A)
+        await rig.call(A)
+        assert len(rig.provider.lines[-1].asked) == 2
 
     with_rig(use)
 
