@@ -107,11 +107,12 @@ def flooded(flood: Callable[[int, random.Random], Request], requests: int, hours
 def test_strangers_add_few_events_and_an_insider_is_there_by_name(
     flood: Callable[[int, random.Random], Request], hours: float
 ) -> None:
-    log = flooded(flood, FLOOD, hours)
+    requests = FLOOD if hours == 1 else FLOOD // 10
+    log = flooded(flood, requests, hours)
     events = [event for event in log.events if isinstance(event, RequestRefused)]
     strangers = [event for event in events if event.actor == ANONYMOUS]
     assert most_in_an_hour(strangers) <= MOST // 2, "so that two processes stay below the limit"
-    assert sum(event.count for event in strangers) == FLOOD, "every one is counted"
+    assert sum(event.count for event in strangers) == requests, "every one is counted"
     named = [(event.method, event.tenant_id, event.count) for event in events if event.actor == "app1"]
     assert named == [("PUT", TENANT, 1), ("DELETE", TENANT, 1)]
 
