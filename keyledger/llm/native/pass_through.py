@@ -22,20 +22,17 @@ from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
-from keyledger.llm.wire.answer_reader import AnswerReader, Limits
+from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
-from keyledger.llm.wire.scrubbing import Scrubber
 
 ANSWER_MAX = 1024 * MIB
 """Bytes in one response: more than the largest file that providers store."""
-
-_DECODED = frozenset({"", "identity", "gzip", "deflate", "br", "zstd"})
-_BINARY = ("audio/", "image/", "video/", "font/", "application/octet-stream", "application/pdf", "application/zip")
 
 
 class PassThrough:
@@ -108,11 +105,11 @@ class PassThrough:
             answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
                 note_answer(lease.observation, answer, streaming=False)
-                if answer.headers.get("content-encoding", "").strip().lower() not in _DECODED:
-                    lease.observation.failure = "answer-encoding-unknown"
+                if not is_readable(answer):
+                    lease.observation.failure = ENCODING_UNKNOWN
             failure = native_call_error(lease.observation, receipt)
             if answer is not None and failure is None and lease.secret is not None:
-                return _passed_on(answer, lease, call.method, receipt, self._dispatcher.pause, metered)
+                return await _passed_on(answer, lease, receipt, self._dispatcher.pause, metered)
             if answer is not None:
                 answer.close()  # a pooled connection would keep the unread body, which may repeat the key
         except CallFailedError as refused:
@@ -165,17 +162,17 @@ def _content(call: NativeCall) -> bytes | Body | None:
     return call.body or None if isinstance(call.body, bytes) else call.body
 
 
-def _passed_on(
-    answer: aiohttp.ClientResponse, lease: Lease, method: str, receipt: Receipt, pause: float, metered: MeteredCall
-) -> NativeAnswer:
+async def _passed_on(
+    answer: aiohttp.ClientResponse, lease: Lease, receipt: Receipt, pause: float, metered: MeteredCall
+) -> NativeAnswer | ServiceError:
     assert lease.secret is not None  # noqa: S101  checked by the caller
-    scrubber = Scrubber(lease.secret.reveal(), text=not answer.headers.get("content-type", "").startswith(_BINARY))
-    headers = to_caller(answer.raw_headers, scrubber.found_in)
-    if method == "HEAD" and "content-encoding" not in answer.headers and "content-length" in answer.headers:
-        headers.append((b"content-length", answer.headers["content-length"].encode("ascii", "replace")))
-    reader = AnswerReader(answer, lease.observation, scrubber, Limits(ANSWER_MAX, pause, None))
-    whole = reader.rest_at_hand()
-    if whole is not None:
-        metered.finish()
+    forms = KeyForms(lease.secret.reveal())
+    headers = to_caller(answer.raw_headers, forms.found_in)
+    reader = AnswerReader(answer, lease.observation, forms, Limits(ANSWER_MAX, pause, None))
+    whole = await reader.rest_at_hand()
     pieces = _Pieces(reader, lease.observation, receipt, metered) if whole is None else None
+    if reader.broken:
+        return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
+    if pieces is None:
+        metered.finish()
     return NativeAnswer(receipt, answer.status, headers, whole, pieces)

@@ -1,7 +1,9 @@
-"""Reads the response of one call from the network, with the key removed and within limits.
+"""Reads the response of one call from the network, inflated, with the key removed and within limits.
 
-Promises: what is read does not contain the key (see `scrubbing`); a response that is too long, too slow or cut off ends
-early, with `broken` set and the reason in the observation. No key is held after the end or after `drop`.
+Promises: what is read does not contain the key (see `scrubbed_body`); a response that is too long, too slow or cut off
+ends early, with `broken` set and the reason in the observation. Other tasks run between steps of 36 KiB. For a caller
+who does not read, nothing is read ahead but what the scrubber holds back and the connection's own buffer. No key is
+held after the end or after `drop`.
 """
 
 import asyncio
@@ -9,9 +11,23 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from keyledger.llm.answers.bounded_json import TOO_LARGE
+from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
+from keyledger.llm.wire.hidden_gzip import MAGIC_LENGTH, window_of
+from keyledger.llm.wire.inflating import WINDOWS, Inflater
+from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.observation import Observation, note_failure
-from keyledger.llm.wire.scrubbing import Scrubber
+from keyledger.llm.wire.scrubbed_body import ScrubbedBody
+from keyledger.llm.wire.scrubbing import STEP, redacted
+
+ENCODING_UNKNOWN = "answer-encoding-unknown"
+
+_PLAIN = frozenset({"", "identity"})
+
+
+def is_readable(answer: aiohttp.ClientResponse) -> bool:
+    """Return whether the content encoding of a response can be looked into."""
+    encoding = _encoding(answer)
+    return encoding in _PLAIN or encoding in WINDOWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +43,118 @@ class AnswerReader:
     """One response being read."""
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, observation: Observation, scrubber: Scrubber, limits: Limits
+        self, answer: aiohttp.ClientResponse, observation: Observation, forms: KeyForms, limits: Limits
     ) -> None:
-        """answer: with its head received. observation: receives the reason when the response breaks off."""
+        """answer: with its head received, and readable. observation: receives the reason when the response breaks off.
+
+        forms: of the key to remove. limits: of the inflated response.
+        """
         self._answer: aiohttp.ClientResponse | None = answer
         self._observation = observation
-        self._scrubber = scrubber
+        self._forms: KeyForms | None = forms
+        self._body = ScrubbedBody(forms, answer.headers.get("content-type", ""))
+        encoding = _encoding(answer)
+        self._inflater = None if encoding in _PLAIN else Inflater(WINDOWS[encoding])
         self._limits = limits
         self._size = 0
+        self._at_a_stretch = 0
+        self._ahead = b""
         self.broken = False
 
     async def next(self) -> bytes | None:
         """Return the next piece, or None at the end or where the response broke off."""
         while self._answer is not None:
-            piece = await self._read(self._answer)
+            passed = await self._step(self._answer)
             if self.broken:
                 self.drop()
                 return None
-            if not piece:
-                self._answer = None  # at its end, it has released its connection
-                return self._scrubber.finish()
-            if scrubbed := self._scrubber.feed(piece):
-                return scrubbed
+            if passed:
+                return passed
         return None
 
-    def rest_at_hand(self) -> bytes | None:
-        """Return the rest of the response if all of it has arrived, else None. Does not wait."""
-        answer = self._answer
-        if answer is None or not answer.content.is_eof() or answer.content.exception() is not None:
+    async def rest_at_hand(self) -> bytes | None:
+        """Return the rest of the response if all of it has arrived, else None. Does not wait for the network.
+
+        Returns None for a compressed response too, because its length is not known, and for one that is broken.
+        """
+        answer, forms = self._answer, self._forms
+        if answer is None or forms is None or self._inflater is not None or not _has_arrived(answer, self._limits.size):
             return None
-        rest = answer.content.read_nowait(-1)
-        if len(rest) > self._limits.size:
-            return None
-        self._answer = None
-        return self._scrubber.feed(rest) + self._scrubber.finish()
+        if answer.content.total_bytes <= STEP:
+            rest = answer.content.read_nowait(-1)
+            if window_of(rest[:MAGIC_LENGTH]) is None:
+                self._answer = None
+                self.drop()
+                return redacted(rest, forms)
+            self._ahead = rest
+        pieces = []
+        while (piece := await self.next()) is not None:
+            pieces.append(piece)
+        return None if self.broken else b"".join(pieces)
 
     def drop(self) -> None:
         """Stop reading and close the connection."""
-        answer, self._answer = self._answer, None
-        self._scrubber.finish()
+        answer, self._answer, self._forms, self._inflater, self._ahead = self._answer, None, None, None, b""
+        self._body.drop()
         if answer is not None:
             answer.close()
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Return a piece, empty at the end. Errors are noted, not raised, because their tracebacks reach the key."""
+    async def _step(self, answer: aiohttp.ClientResponse) -> bytes:
+        """Return what the next piece allows to leave. Errors are noted, not raised: their tracebacks reach the key."""
         cancelled: asyncio.CancelledError | None = None
-        piece = b""
+        passed = b""
         try:
-            async with asyncio.timeout_at(self._deadline()):
-                piece = await answer.content.readany()
+            async with asyncio.timeout_at(self._limits.deadline or _now() + self._limits.pause):
+                passed = await self._scrubbed(answer.content)
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
+        except InvalidAnswerError as error:
+            self._observation.failure = error.reason
+            self.broken = True
         except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(self._observation, error)
             self.broken = True
         if cancelled is not None:
             self.drop()
             raise cancelled
+        return passed
+
+    async def _scrubbed(self, content: aiohttp.StreamReader) -> bytes:
+        if self._at_a_stretch >= STEP:  # what has arrived is read without waiting, so let other tasks run
+            self._at_a_stretch = 0
+            await asyncio.sleep(0)
+        piece = await self._inflated(content)
+        self._at_a_stretch += len(piece)
         self._size += len(piece)
         if self._size > self._limits.size:
-            self._observation.failure = TOO_LARGE
-            self.broken = True
+            raise InvalidAnswerError(TOO_LARGE)
+        if piece:
+            return await self._body.feed(piece)
+        self._answer = self._forms = self._inflater = None  # at its end, it has released its connection
+        return await self._body.finish()
+
+    async def _inflated(self, content: aiohttp.StreamReader) -> bytes:
+        """Return the next piece of the inflated body, empty at its end."""
+        while self._inflater is None or not (piece := self._inflater.step()):
+            received = self._ahead or await content.read(STEP)
+            self._ahead = b""
+            if self._inflater is None:
+                return received
+            if not received:
+                self._inflater.finish()
+                return b""
+            self._inflater.feed(received)
         return piece
 
-    def _deadline(self) -> float:
-        return self._limits.deadline or asyncio.get_running_loop().time() + self._limits.pause
+
+def _has_arrived(answer: aiohttp.ClientResponse, most: int) -> bool:
+    content = answer.content
+    return content.is_eof() and content.exception() is None and content.total_bytes <= most
+
+
+def _encoding(answer: aiohttp.ClientResponse) -> str:
+    return answer.headers.get("content-encoding", "").strip().lower()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

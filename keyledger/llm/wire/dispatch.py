@@ -28,6 +28,9 @@ from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
 from keyledger.llm.wire.provider_connection import purpose_of
 
+READ_AHEAD = 32 * 1024
+"""Bytes of a response that are received ahead of its reader; twice as many stop the connection."""
+
 _NOT_ADDED = ("content-type", "user-agent")
 
 
@@ -141,6 +144,8 @@ class Dispatcher:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
                 trust_env=False,
+                auto_decompress=False,  # bodies are inflated in steps, see `inflating`
+                read_bufsize=READ_AHEAD,
                 skip_auto_headers=_NOT_ADDED,
             )
         return self._sessions[kind]

@@ -1,108 +1,92 @@
-"""Removes a key from bytes that a provider sent, even if it is split between two pieces.
+"""Removes a key from a body that a provider sent, however the network splits it.
 
-Promises: the output does not contain the key as it was sent, as JSON, HTML or a URL would write it, or in base64; in
-JSON, any of its characters may be escaped. Only a possible start of the key, or of an escape, at the end of a piece is
-held back, so a stream is not delayed. Other bytes are unchanged, except that an escaped character of the key may come
-out unescaped, which is the same JSON.
-Not detected: a key that the provider spreads over several JSON values. A key shorter than eight characters is not
-removed, since it would be found in ordinary words.
+Promises: the output does not contain the key in any of the forms of `key_forms`; each is replaced by `[redacted]`, and
+all other bytes are unchanged. How many bytes leave, and when, depends on the body and never on the key, so a caller who
+chooses what the provider sends learns nothing about the key from it: the last 28 KiB are always held back, of a shorter
+body everything. Of bodies made of lines, such as server-sent events, each line leaves at its end, because no form of a
+key contains a line end.
+Not detected: a key that the provider spreads over several values or lines; a form longer than 28 KiB, which is 7 bytes
+for each character of the longest key.
 """
 
-import base64
-import html
-import itertools
-import json
-import re
-from urllib.parse import quote
-
-from domain.credentials.providers import KEY_MIN
+from keyledger.llm.wire.key_forms import KeyForms
 
 REDACTED = b"[redacted]"
 
-_BACKSLASHES = rb"\\"
-_SET_ASIDE = b"\xff"  # never occurs in UTF-8, so never in JSON
-_CUT_ESCAPE = re.compile(rb"\\(u[0-9a-fA-F]{0,3})?\Z")
-_ESCAPE_MAX = 6
+HOLD = 28 * 1024
+"""Bytes that stay back, for every key alike."""
+STEP = 36 * 1024
+"""Bytes that are searched in one go, besides those held back: some milliseconds at worst."""
+_CONTEXT = 1024
+"""Bytes before a place that decide how the text is decoded there: an escape may have begun before."""
+
+_LINES = frozenset(
+    (
+        *("text/event-stream", "application/json-seq", "application/stream+json"),
+        *("application/x-ndjson", "application/ndjson", "application/x-json-stream"),
+        *("application/jsonl", "application/x-jsonl", "application/jsonlines", "application/x-jsonlines"),
+        *("application/json-lines", "text/jsonl", "text/x-jsonl", "text/ndjson"),
+    )
+)
 
 
 class Scrubber:
-    """Removes a key from one response, piece by piece. Holds the key until `finish`."""
+    """Removes a key from one body, piece by piece. Holds the key until `finish` or `drop`."""
 
-    def __init__(self, key: str, *, text: bool = True) -> None:
-        """text: False for binary content, where backslashes start no escapes; then only the key's bytes change."""
-        self._forms = _forms(key) if len(key) >= KEY_MIN else ()
-        self._key = key
-        self._text = text
-        self._escapes: tuple[tuple[bytes, bytes], ...] | None = None  # computed on the first escape
-        self._held = b""
-
-    def found_in(self, text: bytes) -> bool:
-        """Return whether `text` contains the key, in any letter case."""
-        if not self._forms:
-            return False
-        return any(form in text for form in self._forms) or self._key.lower().encode() in text.lower()
+    def __init__(self, forms: KeyForms, media_type: str = "") -> None:
+        """media_type: of the body, with or without parameters; it decides whether lines leave at their ends."""
+        self._forms = forms
+        self._in_lines = media_type.partition(";")[0].strip().lower() in _LINES
+        self._buffer = bytearray()
+        self._passed = 0  # bytes at the start of the buffer that have left and are kept as context
 
     def feed(self, piece: bytes) -> bytes:
         """Return the bytes that can be passed on so far."""
-        if not self._forms:
-            return piece
-        text, cut_escape = self._unescaped(self._held + piece)
-        for form in self._forms:
-            text = text.replace(form, REDACTED)
-        held = max((_beginning(text, form) for form in self._forms), default=0)
-        passed, kept = text[: len(text) - held], text[len(text) - held :]
-        self._held = kept + cut_escape
-        return passed
+        self._buffer += piece
+        end = self._passed
+        if self._in_lines:
+            since = len(self._buffer) - len(piece)
+            end = max(end, self._buffer.rfind(b"\n", since) + 1, self._buffer.rfind(b"\r", since) + 1)
+        if len(self._buffer) - end >= HOLD + STEP:
+            end = len(self._buffer) - HOLD
+        return self._released(end) if end > self._passed else b""
 
     def finish(self) -> bytes:
         """Return the remaining bytes and drop the key."""
-        rest, self._held, self._forms, self._escapes, self._key = self._held, b"", (), (), ""
+        rest = self._released(len(self._buffer))
+        self.drop()
         return rest
 
-    def _unescaped(self, text: bytes) -> tuple[bytes, bytes]:
-        """Return `text` with the key's characters unescaped, and separately a possible start of an escape.
+    def drop(self) -> None:
+        """Drop the bytes held back and the key."""
+        self._forms, self._buffer, self._passed = _NO_FORMS, bytearray(), 0
 
-        Whole-text replacements only, so that the cost does not depend on the provider's text.
-        """
-        if not self._text or b"\\" not in text or _SET_ASIDE in text:
-            return text, b""
-        text = text.replace(_BACKSLASHES, _SET_ASIDE)  # what follows an escaped backslash is not an escape
-        cut = _CUT_ESCAPE.search(text, max(0, len(text) - _ESCAPE_MAX))
-        cut_escape = cut[0] if cut else b""
-        text = text[: len(text) - len(cut_escape)]
-        if b"\\/" in text or b"\\u00" in text:
-            if self._escapes is None:
-                self._escapes = _escapes(self._key)
-            for escape, character in self._escapes:
-                text = text.replace(escape, character)
-        return text.replace(_SET_ASIDE, _BACKSLASHES), cut_escape
+    def _released(self, end: int) -> bytes:
+        """Return the scrubbed bytes up to `end`, or up to the end of an occurrence of the key that begins before."""
+        text = bytes(self._buffer)
+        released, end = _redacted(text, self._passed, end, self._forms)
+        context = 0 if text[end - 1 : end] in _LINE_ENDS else min(end, _CONTEXT)
+        del self._buffer[: end - context]
+        self._passed = context
+        return released
 
 
-def _forms(key: str) -> tuple[bytes, ...]:
-    """Return the ways a server may write the key, longest first, so that replacing one never leaves half of another."""
-    texts = {key, json.dumps(key)[1:-1], quote(key, safe=""), html.escape(key)}
-    forms = {text.encode() for text in texts} | {base64.b64encode(key.encode()).rstrip(b"=")}
-    return tuple(sorted(forms, key=len, reverse=True))
+_NO_FORMS = KeyForms("")
+_LINE_ENDS = (b"\n", b"\r")
 
 
-def _escapes(key: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the JSON escapes of the key's characters, each with the character's usual form.
-
-    A key is a header value, so its characters are ASCII. The digits of an escape may have either case.
-    """
-    found = [(b"\\/", b"/")] if "/" in key else []
-    for character in sorted(set(key)):
-        usual = json.dumps(character)[1:-1].encode().replace(_BACKSLASHES, _SET_ASIDE)
-        digits = [sorted({digit, digit.upper()}) for digit in f"{ord(character):04x}"]
-        found += [(f"\\u{''.join(spelling)}".encode(), usual) for spelling in itertools.product(*digits)]
-    return tuple(found)
+def redacted(text: bytes, forms: KeyForms) -> bytes:
+    """Return a complete text without the key."""
+    return _redacted(text, 0, len(text), forms)[0]
 
 
-def _beginning(text: bytes, form: bytes) -> int:
-    """Return the length of the longest suffix of `text` that is a proper prefix of `form`."""
-    start = max(0, len(text) - len(form) + 1)
-    while (start := text.find(form[:1], start)) >= 0:
-        if form.startswith(text[start:]):
-            return len(text) - start
-        start += 1
-    return 0
+def _redacted(text: bytes, start: int, end: int, forms: KeyForms) -> tuple[bytes, int]:
+    """Return `text` from `start` to `end` without the key, and where it really ended: an occurrence is never cut."""
+    parts, at = [], start
+    for begin, ended in forms.spans(text, start):
+        if begin >= end:
+            break
+        parts += [text[at:begin], REDACTED]
+        at = ended
+    parts.append(text[at:end])
+    return b"".join(parts), max(at, end)

@@ -19,13 +19,13 @@ from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
 from keyledger.llm.answers.server_sent_events import DONE, event_texts
-from keyledger.llm.wire.answer_reader import AnswerReader, Limits
+from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_answer
-from keyledger.llm.wire.scrubbing import Scrubber
 
 AT_ONCE_MAX = 64 * 1024
 """Bytes; checking a smaller response takes less time than starting a thread."""
@@ -85,9 +85,11 @@ class Wire:
         if answer is None:
             return
         note_answer(lease.observation, answer, streaming=lease.streaming)
+        if lease.observation.accepted and not is_readable(answer):
+            lease.observation.failure = ENCODING_UNKNOWN
         if lease.observation.accepted and lease.secret is not None:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
-            lease.answer = AnswerReader(answer, lease.observation, Scrubber(lease.secret.reveal()), limits)
+            lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits)
         else:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keyledger.llm.native.headers import to_caller, to_provider
-from keyledger.llm.wire.scrubbing import Scrubber
+from keyledger.llm.wire.key_forms import KeyForms
 
 KEY = "sk-Tenant-canary-5f3a9c"
 
@@ -83,25 +83,25 @@ def test_what_a_provider_may_see_of_a_caller(name, passes):
 @pytest.mark.parametrize(("name", "passes"), rows(TO_CALLER))
 @pytest.mark.parametrize("spelt", [str.lower, str.title])
 def test_what_a_caller_may_see_of_a_provider(name, passes, spelt):
-    found = to_caller([(spelt(name).encode(), b"v")], Scrubber(KEY).found_in)
+    found = to_caller([(spelt(name).encode(), b"v")], KeyForms(KEY).found_in)
     assert found == ([(name.encode(), b"v")] if passes else [])
 
 
 def test_headers_that_connection_names_do_not_pass():
     given = [(b"connection", b"close, X-Hop"), (b"x-hop", b"1"), (b"x-other", b"2")]
     assert to_provider(given) == [("x-other", "2")]
-    assert to_caller(given, Scrubber(KEY).found_in) == [(b"x-other", b"2")]
+    assert to_caller(given, KeyForms(KEY).found_in) == [(b"x-other", b"2")]
 
 
 @pytest.mark.parametrize("value", [b"a\r\nb", b"a\x00b", b"\xc3\xa9", b"\x7f"])
 def test_a_value_with_other_than_printable_ascii_does_not_pass(value):
     assert to_provider([(b"x-a", value)]) == []
-    assert to_caller([(b"x-a", value)], Scrubber(KEY).found_in) == []
+    assert to_caller([(b"x-a", value)], KeyForms(KEY).found_in) == []
 
 
 def test_a_header_that_repeats_the_key_does_not_pass_and_the_others_do():
     echoed = [(b"x-a", b"Bearer " + KEY.encode()), (b"x-" + KEY.lower().encode(), b"1"), (b"x-b", KEY.upper().encode())]
-    assert to_caller([*echoed, (b"x-fine", b"1")], Scrubber(KEY).found_in) == [(b"x-fine", b"1")]
+    assert to_caller([*echoed, (b"x-fine", b"1")], KeyForms(KEY).found_in) == [(b"x-fine", b"1")]
 
 
 def test_a_header_that_comes_twice_passes_twice():
@@ -110,12 +110,12 @@ def test_a_header_that_comes_twice_passes_twice():
 
 
 def test_the_provider_s_request_id_is_told_beside_ours():
-    assert to_caller([(b"x-request-id", b"req_1")], Scrubber(KEY).found_in) == [(b"x-provider-request-id", b"req_1")]
+    assert to_caller([(b"x-request-id", b"req_1")], KeyForms(KEY).found_in) == [(b"x-provider-request-id", b"req_1")]
 
 
 def test_a_name_without_measure_does_not_pass():
     assert to_provider([(b"x" * 129, b"1")]) == []
-    assert to_caller([(b"x" * 129, b"1")], Scrubber(KEY).found_in) == []
+    assert to_caller([(b"x" * 129, b"1")], KeyForms(KEY).found_in) == []
 
 
 def test_the_header_that_carries_the_key_is_dropped_in_every_spelling():
