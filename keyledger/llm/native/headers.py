@@ -28,6 +28,8 @@ _TO_PROVIDER = re.compile(
             *_HOP_BY_HOP,
             *("cookie2?", "x-goog-user-project", "x-goog-iam-.*", "x-goog-authenticated-.*"),
             *("openai-.*", "x-openai-.*", "x-amz-.*", "x-ms-client-principal.*", "x-ms-token-.*", "x-keyledger-.*"),
+            # Which part, or in which form, a provider sends: a key cut in two or written otherwise is not found.
+            *("range", "if-range", "request-range", "x-ms-range", "accept-charset", "a-im", "want-.*digest"),
             *("host", "content-length", "accept-encoding", "expect", "x-request-id", "max-forwards"),
             *("forwarded", "via", "x-forwarded.*", "x-real-ip", "x-client-ip", "true-client-ip", "cf-.*", "x-envoy-.*"),
             *("x-original-.*", "x-rewrite-.*", "x-http-method.*", "x-method-override", "x-accel-.*"),
@@ -45,6 +47,7 @@ _TO_CALLER = re.compile(
     "|".join(
         (
             *_HOP_BY_HOP,
+            *("content-md5", "x-ms-content-md5", ".*digest", "accept-ranges"),  # of the body with the key in it
             *("content-length", "content-encoding", "date", "server", "via", "alt-svc", "age", "x-powered-by"),
             *("set-cookie2?", "www-authenticate", "authentication-info", "clear-site-data", "x-api-key", "api-key"),
             *("authorization", "location", "content-location", "operation-location", "refresh", "link"),

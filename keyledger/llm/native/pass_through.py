@@ -30,6 +30,7 @@ from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
+from keyledger.llm.wire.turns import Turns
 
 ANSWER_MAX = 1024 * MIB
 """Bytes in one response: more than the largest file that providers store."""
@@ -54,6 +55,7 @@ class PassThrough:
         self._configuration = configuration
         self._meter = meter
         self._dispatcher = Dispatcher(lambda: configuration().rules, timeouts, lookup, idle)
+        self._turns = Turns()
 
     async def start(self) -> None:
         """Do nothing: connections are opened by calls."""
@@ -109,7 +111,7 @@ class PassThrough:
                     lease.observation.failure = ENCODING_UNKNOWN
             failure = native_call_error(lease.observation, receipt)
             if answer is not None and failure is None and lease.secret is not None:
-                return await _passed_on(answer, lease, receipt, self._dispatcher.pause, metered)
+                return await self._passed_on(answer, lease, receipt, metered)
             if answer is not None:
                 answer.close()  # a pooled connection would keep the unread body, which may repeat the key
         except CallFailedError as refused:
@@ -119,6 +121,22 @@ class PassThrough:
         if isinstance(call.body, CheckedForm) and call.body.error is not None:
             return call.body.error
         return failure or ProviderUnavailableError(call.provider, "no-answer")
+
+    async def _passed_on(
+        self, answer: aiohttp.ClientResponse, lease: Lease, receipt: Receipt, metered: MeteredCall
+    ) -> NativeAnswer | ServiceError:
+        assert lease.secret is not None  # noqa: S101  checked by the caller
+        forms = KeyForms(lease.secret.reveal())
+        headers = to_caller(answer.raw_headers, forms.found_in)
+        limits = Limits(ANSWER_MAX, self._dispatcher.pause, None)
+        reader = AnswerReader(answer, lease.observation, forms, limits, self._turns)
+        whole = await reader.rest_at_hand()
+        if reader.broken:
+            return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
+        if whole is not None:
+            metered.finish()
+        pieces = _Pieces(reader, lease.observation, receipt, metered) if whole is None else None
+        return NativeAnswer(receipt, answer.status, headers, whole, pieces)
 
 
 class _Pieces:
@@ -160,19 +178,3 @@ def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:
 
 def _content(call: NativeCall) -> bytes | Body | None:
     return call.body or None if isinstance(call.body, bytes) else call.body
-
-
-async def _passed_on(
-    answer: aiohttp.ClientResponse, lease: Lease, receipt: Receipt, pause: float, metered: MeteredCall
-) -> NativeAnswer | ServiceError:
-    assert lease.secret is not None  # noqa: S101  checked by the caller
-    forms = KeyForms(lease.secret.reveal())
-    headers = to_caller(answer.raw_headers, forms.found_in)
-    reader = AnswerReader(answer, lease.observation, forms, Limits(ANSWER_MAX, pause, None))
-    whole = await reader.rest_at_hand()
-    pieces = _Pieces(reader, lease.observation, receipt, metered) if whole is None else None
-    if reader.broken:
-        return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
-    if pieces is None:
-        metered.finish()
-    return NativeAnswer(receipt, answer.status, headers, whole, pieces)

@@ -18,6 +18,7 @@ from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.observation import Observation, note_failure
 from keyledger.llm.wire.scrubbed_body import ScrubbedBody
 from keyledger.llm.wire.scrubbing import STEP, redacted
+from keyledger.llm.wire.turns import Turns
 
 ENCODING_UNKNOWN = "answer-encoding-unknown"
 
@@ -43,19 +44,25 @@ class AnswerReader:
     """One response being read."""
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, observation: Observation, forms: KeyForms, limits: Limits
+        self,
+        answer: aiohttp.ClientResponse,
+        observation: Observation,
+        forms: KeyForms,
+        limits: Limits,
+        turns: Turns,
     ) -> None:
         """answer: with its head received, and readable. observation: receives the reason when the response breaks off.
 
-        forms: of the key to remove. limits: of the inflated response.
+        forms: of the key to remove. limits: of the inflated response. turns: shared by the event loop's readers.
         """
         self._answer: aiohttp.ClientResponse | None = answer
         self._observation = observation
         self._forms: KeyForms | None = forms
-        self._body = ScrubbedBody(forms, answer.headers.get("content-type", ""))
+        self._body = ScrubbedBody(forms, answer.headers.get("content-type", ""), turns)
         encoding = _encoding(answer)
         self._inflater = None if encoding in _PLAIN else Inflater(WINDOWS[encoding])
         self._limits = limits
+        self._turns = turns
         self._size = 0
         self._at_a_stretch = 0
         self._ahead = b""
@@ -122,7 +129,7 @@ class AnswerReader:
     async def _scrubbed(self, content: aiohttp.StreamReader) -> bytes:
         if self._at_a_stretch >= STEP:  # what has arrived is read without waiting, so let other tasks run
             self._at_a_stretch = 0
-            await asyncio.sleep(0)
+            await self._turns.wait()
         piece = await self._inflated(content)
         self._at_a_stretch += len(piece)
         self._size += len(piece)

@@ -5,7 +5,6 @@ can be written again without it as long as none of it has left; otherwise it has
 Not looked into: a body compressed twice, or inside an archive, and what follows a place that cannot be inflated.
 """
 
-import asyncio
 import zlib
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.wire.inflating import GZIP, NOT_INFLATABLE, ZLIB, Inflater
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import HOLD, Scrubber
+from keyledger.llm.wire.turns import Turns
 
 KEY_INSIDE = "answer-holds-key"
 
@@ -34,10 +34,11 @@ def window_of(head: bytes) -> int | None:
 class HiddenGzip:
     """The inflated copy of one body."""
 
-    def __init__(self, window: int, forms: KeyForms) -> None:
-        """window: as returned by `window_of`."""
+    def __init__(self, window: int, forms: KeyForms, turns: Turns) -> None:
+        """window: as returned by `window_of`. turns: of the event loop."""
         self._window = window
         self._forms = forms
+        self._turns = turns
         self._inflater: Inflater | None = Inflater(window)
         self._found = False
         self._waiting = bytearray()
@@ -80,7 +81,7 @@ class HiddenGzip:
                 text = self._tail + inflated
                 self._found = self._forms.found_in(text)
                 self._tail = text[-HOLD:]
-                await asyncio.sleep(0)
+                await self._turns.wait()
         except InvalidAnswerError as error:
             if error.reason != NOT_INFLATABLE:
                 raise
@@ -93,5 +94,5 @@ class HiddenGzip:
         with suppress(InvalidAnswerError):  # what follows cannot be inflated by the caller either
             while inflated := inflater.step():
                 parts.append(compressor.compress(scrubber.feed(inflated)))
-                await asyncio.sleep(0)
+                await self._turns.wait()
         return b"".join([*parts, compressor.compress(scrubber.finish()), compressor.flush()])

@@ -16,7 +16,7 @@ from keyledger.llm.wire.escapes import Layer, layers_of
 
 _SEXTET, _OCTET = 6, 8
 _JSON_LEVELS = 2
-_ESCAPED = frozenset("\"\\%&")
+_ESCAPED = frozenset('"\\%&')
 """Characters of a key that JSON escapes, or that begin an escape."""
 _FOR_URLS = bytes.maketrans(b"+/", b"-_")
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")

@@ -7,15 +7,17 @@ of inflating. No key is held after the end or after `drop`.
 from keyledger.llm.wire.hidden_gzip import MAGIC_LENGTH, HiddenGzip, window_of
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import Scrubber
+from keyledger.llm.wire.turns import Turns
 
 
 class ScrubbedBody:
     """One body on its way to the caller."""
 
-    def __init__(self, forms: KeyForms, media_type: str) -> None:
-        """forms: of the key to remove. media_type: as for `Scrubber`."""
+    def __init__(self, forms: KeyForms, media_type: str, turns: Turns) -> None:
+        """forms: of the key to remove. media_type: as for `Scrubber`. turns: of the event loop."""
         self._forms: KeyForms | None = forms
         self._media_type = media_type
+        self._turns = turns
         self._head = b""
         self._scrubber: Scrubber | None = None  # once the head has shown whether the body is compressed
         self._hidden: HiddenGzip | None = None
@@ -26,9 +28,9 @@ class ScrubbedBody:
             self._head += piece
             if len(self._head) < MAGIC_LENGTH:
                 return b""
-            piece = self._head
-        scrubber = self._begun()
-        passed = scrubber.feed(piece)
+            piece = self._begin()
+        assert self._scrubber is not None  # noqa: S101  begun
+        passed = self._scrubber.feed(piece)
         if self._hidden is not None:
             await self._hidden.feed(piece)
             if passed:
@@ -37,10 +39,10 @@ class ScrubbedBody:
 
     async def finish(self) -> bytes:
         """Return the remaining bytes and drop the key. Raises InvalidAnswerError as `feed` does."""
-        if self._scrubber is None:
-            self._begun().feed(self._head)  # too short to be compressed, and to leave before the end
+        head = self._begin() if self._scrubber is None else b""
+        assert self._scrubber is not None  # noqa: S101  begun
         rewritten = None if self._hidden is None else await self._hidden.finish()
-        rest = self._begun().finish()
+        rest = self._scrubber.feed(head) + self._scrubber.finish()
         self.drop()
         return rest if rewritten is None else rewritten
 
@@ -50,11 +52,11 @@ class ScrubbedBody:
             self._scrubber.drop()
         self._forms, self._hidden, self._head = None, None, b""
 
-    def _begun(self) -> Scrubber:
-        """Return the scrubber. The first time, the head decides how to look for the key."""
-        if self._scrubber is None:
-            assert self._forms is not None  # noqa: S101  not dropped
-            window = window_of(self._head)
-            self._hidden = None if window is None else HiddenGzip(window, self._forms)
-            self._scrubber = Scrubber(self._forms, self._media_type if window is None else "")
-        return self._scrubber
+    def _begin(self) -> bytes:
+        """Choose how to look for the key. Return the head, which decides it and has not been looked at."""
+        assert self._forms is not None  # noqa: S101  not dropped
+        head, self._head = self._head, b""
+        window = window_of(head)
+        self._hidden = None if window is None else HiddenGzip(window, self._forms, self._turns)
+        self._scrubber = Scrubber(self._forms, self._media_type if window is None else "")
+        return head

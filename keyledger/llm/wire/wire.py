@@ -26,6 +26,7 @@ from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_answer
+from keyledger.llm.wire.turns import Turns
 
 AT_ONCE_MAX = 64 * 1024
 """Bytes; checking a smaller response takes less time than starting a thread."""
@@ -46,6 +47,7 @@ class Wire:
     ) -> None:
         """rules, timeouts, lookup, idle: as for `Dispatcher`."""
         self._dispatcher = Dispatcher(rules, timeouts, lookup, idle)
+        self._turns = Turns()
 
     @contextmanager
     def activate(self, lease: Lease) -> Iterator[None]:
@@ -89,7 +91,7 @@ class Wire:
             lease.observation.failure = ENCODING_UNKNOWN
         if lease.observation.accepted and lease.secret is not None:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
-            lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits)
+            lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits, self._turns)
         else:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 

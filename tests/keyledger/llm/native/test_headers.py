@@ -10,7 +10,7 @@ KEY = "sk-Tenant-canary-5f3a9c"
 TO_PROVIDER = {
     "kept": [
         *("content-type", "accept", "user-agent", "anthropic-version", "anthropic-beta", "idempotency-key"),
-        *("x-stainless-lang", "content-encoding", "range", "if-none-match", "content-disposition"),
+        *("x-stainless-lang", "content-encoding", "if-none-match", "content-disposition"),
     ],
     "the caller's own auth": ["authorization", "x-api-key", "api-key", "proxy-authorization", "x-goog-api-key"],
     "auth in other spellings": [
@@ -34,6 +34,10 @@ TO_PROVIDER = {
     "where the caller is": ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "cf-connecting-ip"],
     "the caller's traces": ["traceparent", "tracestate", "baggage", "x-request-id"],
     "rewriting": ["x-http-method-override", "x-original-url", "x-rewrite-url"],
+    "parts and forms of a body": [
+        *("range", "if-range", "request-range", "x-ms-range", "accept-charset", "a-im", "want-digest"),
+        "want-repr-digest",
+    ],
     "from a browser": ["origin", "referer", "sec-fetch-site"],
 }
 TO_CALLER = {
@@ -63,6 +67,7 @@ TO_CALLER = {
     ],
     "hop-by-hop": ["connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "proxy-authenticate"],
     "of the message": ["content-length", "content-encoding", "date", "server", "via"],
+    "of the body before it was scrubbed": ["content-md5", "digest", "content-digest", "repr-digest", "accept-ranges"],
     "policies of another host": [
         *("strict-transport-security", "access-control-allow-origin", "content-security-policy", "www-authenticate"),
         *("clear-site-data", "report-to", "nel"),
