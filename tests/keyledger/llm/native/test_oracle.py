@@ -118,7 +118,7 @@ def test_what_leaves_and_when_is_the_same_for_two_tenants():
 ODD = {
     "gzip": (gzip.compress(ESCAPES * 2000), {"content_encoding": "gzip"}),
     "gzip that is cut off": (gzip.compress(ESCAPES * 2000)[:-9], {"content_encoding": "gzip"}),
-    "gzip that is none": (b"sk-proj-Qx7" * 9, {"content_encoding": "gzip"}),
+    "gzip in name only": (b"sk-proj-Qx7" * 9, {"content_encoding": "gzip"}),
     "gzip of too much": (gzip.compress(bytes(2**22)), {"content_encoding": "gzip"}),
     "gzip without a header": (gzip.compress(b"sk-proj-Qx7" * 9), {}),
     "gzip without a header, long": (gzip.compress(bytes(range(256)) * 900, 0), {}),
