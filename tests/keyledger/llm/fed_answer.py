@@ -1,0 +1,41 @@
+"""An answer of a provider whose pieces arrive when a test says so, as a reader of answers sees it."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+
+from keyledger.llm.wire.answer_reader import AnswerReader, Limits
+from keyledger.llm.wire.key_forms import KeyForms
+from keyledger.llm.wire.observation import Observation
+from keyledger.llm.wire.turns import Turns
+
+
+class FedAnswer:
+    """Stands in for aiohttp's response; its content is aiohttp's own.
+
+    headers: with underscores in place of hyphens.
+    """
+
+    def __init__(self, *pieces: bytes, ended: bool = False, **headers: str) -> None:
+        self.closed = False
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        protocol = SimpleNamespace(connected=True, pause_reading=lambda: None, resume_reading=lambda **_: None)
+        self.content = aiohttp.StreamReader(cast(Any, protocol), 2**16, loop=asyncio.get_running_loop())
+
+        for piece in pieces:
+            self.content.feed_data(piece)
+        if ended:
+            self.content.feed_eof()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def reader_of(
+    answer: FedAnswer, key: str, observation: Observation | None = None, turns: Turns | None = None, size: int = 2**24
+) -> AnswerReader:
+    """Return a reader of this answer. size: the most bytes, inflated."""
+    limits = Limits(size, 60, None)
+    return AnswerReader(cast(Any, answer), observation or Observation(), KeyForms(key), limits, turns or Turns())
