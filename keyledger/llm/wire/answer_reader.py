@@ -85,7 +85,9 @@ class AnswerReader:
         Returns None for a compressed response too, because its length is not known, and for one that is broken.
         """
         answer, forms = self._answer, self._forms
-        if answer is None or forms is None or self._inflater is not None or not _has_arrived(answer, self._limits.size):
+        if answer is None or forms is None or not _has_arrived(answer, self._limits.size):
+            return None
+        if self._inflater is not None and answer.content.total_bytes > 0:
             return None
         if answer.content.total_bytes <= STEP:
             rest = answer.content.read_nowait(-1)

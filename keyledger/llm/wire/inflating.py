@@ -12,7 +12,7 @@ from keyledger.llm.answers.bounds import MIB
 
 PIECE = 36 * 1024
 RATIO_MAX = 100
-MEMBERS_MAX = 1000
+MEMBERS_MAX = 100
 """Members shorter than a KiB on average, since each costs as much as inflating some KiB."""
 
 BROKEN_OFF = "answer-cut-off"

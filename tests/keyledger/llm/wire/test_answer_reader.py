@@ -100,8 +100,9 @@ def test_a_small_answer_may_be_compressed_as_far_as_it_goes():
     assert read(gzip.compress(bytes(2**20)), content_encoding="gzip") == (bytes(2**20), None)
 
 
-def test_no_content_is_no_broken_encoding():
-    assert read(content_encoding="gzip") == (b"", None)
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_no_content_is_no_broken_encoding(at_hand):
+    assert read(at_hand=at_hand, content_encoding="gzip") == (b"", None)
 
 
 @pytest.mark.parametrize("at_hand", [False, True])
