@@ -1,6 +1,7 @@
 """An answer of a provider whose pieces arrive when a test says so, as a reader of answers sees it."""
 
 import asyncio
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,10 +16,10 @@ from keyledger.llm.wire.turns import Turns
 class FedAnswer:
     """Stands in for aiohttp's response; its content is aiohttp's own.
 
-    headers: with underscores in place of hyphens.
+    headers: with underscores in place of hyphens. ended: all of it has arrived.
     """
 
-    def __init__(self, *pieces: bytes, ended: bool = False, **headers: str) -> None:
+    def __init__(self, *pieces: bytes, headers: Mapping[str, str], ended: bool = False) -> None:
         self.closed = False
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
         protocol = SimpleNamespace(connected=True, pause_reading=lambda: None, resume_reading=lambda **_: None)

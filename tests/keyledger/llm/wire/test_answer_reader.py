@@ -32,7 +32,7 @@ def read(*pieces: bytes, at_hand: bool = False, size: int = 2**24, **headers: st
 
     async def whole() -> tuple[bytes, str | None]:
         observation = Observation()
-        answer = FedAnswer(*(pieces if at_hand else ()), ended=at_hand, **headers)
+        answer = FedAnswer(*(pieces if at_hand else ()), headers=headers, ended=at_hand)
         reader = reader_of(answer, KEY, observation, size=size)
         if (rest := await reader.rest_at_hand()) is not None:
             return rest, observation.failure
@@ -166,7 +166,7 @@ def test_other_tasks_run_between_the_steps_of_a_long_answer(body, headers):
     async def look() -> None:
         rounds = _CountedRounds()
         other = asyncio.ensure_future(rounds.run())
-        await _rest(reader_of(FedAnswer(*cut(body, 65_536), ended=True, **headers), KEY))
+        await _rest(reader_of(FedAnswer(*cut(body, 65_536), headers=headers, ended=True), KEY))
         assert rounds.count >= len(body) // (2 * STEP)
         other.cancel()
 
@@ -178,7 +178,7 @@ def test_long_answers_take_turns():
         turns, rounds = Turns(), _CountedRounds()
         other = asyncio.ensure_future(rounds.run())
         body = cut(b"x" * 20 * STEP, STEP)
-        readers = [reader_of(FedAnswer(*body), KEY, turns=turns) for _ in range(50)]
+        readers = [reader_of(FedAnswer(*body, headers={}), KEY, turns=turns) for _ in range(50)]
         await asyncio.gather(*(reader.next() for reader in readers))
         begun = rounds.count
         for _ in range(5):
@@ -191,7 +191,7 @@ def test_long_answers_take_turns():
 
 def test_nothing_is_read_ahead_of_a_caller_who_does_not_read():
     async def look() -> None:
-        answer = FedAnswer(*[bytes(STEP)] * 20)
+        answer = FedAnswer(*[bytes(STEP)] * 20, headers={})
         reader = reader_of(answer, KEY)
         assert await reader.next() == bytes(2 * STEP - HOLD)
         assert len(answer.content.read_nowait()) == 18 * STEP
