@@ -51,7 +51,7 @@ def read(*pieces: bytes, at_hand: bool = False, size: int = 2**24, **headers: st
 async def _rest(reader: AnswerReader) -> bytes:
     pieces = []
     while (piece := await reader.next()) is not None:
-        assert piece, "an empty piece is no piece"
+        assert piece, "an empty piece would end the body"
         pieces.append(piece)
     return b"".join(pieces)
 
