@@ -3,7 +3,7 @@
 Promises: two applications in one process share nothing; every error is answered with a problem (see `problems`).
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,6 +12,10 @@ from starlette.types import ASGIApp
 
 from api.console import pages
 from api.front.bodies import Limits
+from api.front.bounds.bound_metrics import BoundMetrics
+from api.front.bounds.bounded_use import BoundedUse
+from api.front.bounds.connections import CONNECTIONS, Connections
+from api.front.bounds.shares import Shares
 from api.front.envelope import Envelope
 from api.front.error_middleware import ErrorMiddleware
 from api.front.failed_keys import FailedKeys
@@ -79,6 +83,10 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     )
     app.state.services = services
     app.state.metrics = Metrics(lasting.registry)
+    bound_metrics = BoundMetrics(lasting.registry)
+    shares = Shares(bound_metrics.reached)
+    app.state.connections = Connections(lambda: services().bounds, lambda: services().proxies, bound_metrics.reached)
+    bound_metrics.show(app.state.connections, shares)
     # An included router would be searched twice per request.
     app.router.routes[:0] = [route for router in _ROUTERS for route in router.routes]
     limits, failed_keys = limits or Limits(), FailedKeys()
@@ -87,6 +95,7 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     app.add_middleware(ErrorMiddleware, routes=app.router.routes)
     app.add_middleware(JsonBody, limits=limits)
     app.add_middleware(Native, metrics=app.state.metrics, limits=limits)
+    app.add_middleware(BoundedUse, shares=shares, limits=limits)
     app.add_middleware(Guard, limits=limits, metrics=app.state.metrics, failed_keys=failed_keys)
     app.add_middleware(Head)
     app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS))
@@ -95,10 +104,10 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
     services: Services = app.state.services()
     await services.startup()
     try:
-        yield
+        yield {CONNECTIONS: app.state.connections}
     finally:
         await services.shutdown()

@@ -78,6 +78,10 @@ class ServiceError(Exception):
         self.detail = detail
 
 
+FIELDS_MAX = 20
+"""Fields that one error names. A request with more has the same mistake many times, or is meant to cost time."""
+
+
 @dataclass(frozen=True, slots=True)
 class InvalidField:
     """One invalid field of a request. field: its name. rule: what is wrong and how to fix it."""
@@ -89,7 +93,7 @@ class InvalidField:
 class InvalidRequestError(ServiceError):
     """The request breaks a rule; nothing was recorded. Never carries a value that was sent.
 
-    fields: those that break rules, where the rule is one of fields.
+    fields: those that break rules, where the rule is one of fields; at most the first `FIELDS_MAX`.
     """
 
     def __init__(
@@ -99,8 +103,8 @@ class InvalidRequestError(ServiceError):
         detail: str | None = None,
     ) -> None:
         """detail: by default the fields, each with its rule."""
-        super().__init__(code, detail or "; ".join(f"{invalid.field}: {invalid.rule}" for invalid in fields))
-        self.fields = tuple(fields)
+        self.fields = tuple(fields[:FIELDS_MAX])
+        super().__init__(code, detail or "; ".join(f"{invalid.field}: {invalid.rule}" for invalid in self.fields))
 
 
 class NotFoundError(ServiceError):

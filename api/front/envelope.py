@@ -13,6 +13,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.front.bounds.pieces import send_in_pieces
 from api.front.exchange import Exchange, open_exchange
 from api.front.metrics import Metrics
 from api.front.problems import internal_problem, problem_response, shutdown_problem
@@ -47,7 +48,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message, exchange)
-            await send(message)
+            await send_in_pieces(send, message)
 
         try:
             await self._app(scope, receive, send_with_headers)

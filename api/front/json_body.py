@@ -1,16 +1,19 @@
 """The body of a request: one JSON object that means one thing only (RFC 8259 and I-JSON, RFC 7493), read once.
 
 Promises: `Exchange.body` is one object that arrived in time and within its limit, or None. The value that `parse`
-returns can be encoded again, is unambiguous and cannot exhaust the stack. The API key in a body is noted, so that no
-other text of the request is stored with it; a reason that contains a key is refused.
+returns can be encoded again, is unambiguous and cannot exhaust the stack. A long text is parsed in a thread, one at a
+time and one of each service key in turn, after its structure was found to be within bounds. The API key in a body is
+noted, so that no other text of the request is stored with it; a reason that contains a key is refused.
 Refuses: other media types, encodings and content encodings, a byte order mark, duplicate names, NaN and infinities,
-numbers out of range, lone surrogates, deep nesting. No error repeats any part of the body.
+numbers out of range, lone surrogates, deep nesting, more values than a call can need. No error repeats any part of the
+body.
 """
 
 import asyncio
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Never
 
 from starlette.concurrency import run_in_threadpool
@@ -18,14 +21,17 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.front.bodies import CLOSE, Limits, announces_body, cut_off, declared_length, refuse, too_large, too_slow
+from api.front.bounds.bounded_use import held_of
+from api.front.bounds.shares import Held
 from api.front.exchange import Json, exchange_of
+from api.front.json_structure import check_structure
 from api.front.paths import is_about_credentials, is_guarded, routed_path, speaks_openai
 from api.front.problems import HttpError, problem_of
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
 
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
-PARSED_INLINE_MAX = 256 * 1024
+PARSED_INLINE_MAX = 64 * 1024
 """Bytes of the longest text parsed on the event loop; a longer one would delay all other requests."""
 
 DEPTH_MAX = 64
@@ -41,6 +47,7 @@ class JsonBody:
     def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self._app = app
         self._limits = limits
+        self._parsing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body of a request, or refuse it."""
@@ -50,7 +57,7 @@ class JsonBody:
         exchange = exchange_of(scope)
         try:
             if scope["method"] in _WITH_BODY and announces_body(headers := Headers(scope=scope)):
-                exchange.body = await self._read(path, headers, receive)
+                exchange.body = await self._read(path, headers, receive, held_of(scope))
                 if is_about_credentials(path):
                     exchange.take_note_of(*_keys_in(exchange.body))
             if exchange.reason is not None:
@@ -60,7 +67,7 @@ class JsonBody:
             return
         await self._app(scope, receive, send)
 
-    async def _read(self, path: str, headers: Headers, receive: Receive) -> Json | None:
+    async def _read(self, path: str, headers: Headers, receive: Receive, held: Held) -> Json | None:
         """Return the object in the body, None for an empty body. Raises HttpError, InvalidRequestError."""
         _check_media_type(headers)
         for_llm = speaks_openai(path)
@@ -70,10 +77,20 @@ class JsonBody:
             raise too_large(limit)
         try:
             async with asyncio.timeout(seconds):
-                text = await _received(receive, limit)
+                text = await _received(receive, limit, held.take_bytes if for_llm else _uncounted)
         except TimeoutError:
             raise too_slow(seconds) from None
-        return await _object_of(text) if text else None
+        return await self._object_of(text, held) if text else None
+
+    async def _object_of(self, text: bytes, held: Held) -> Json:
+        if len(text) <= PARSED_INLINE_MAX:
+            value = parse(text)
+        else:
+            async with held.turn(), self._parsing:
+                value = await run_in_threadpool(_parse_long, text)
+        if not isinstance(value, dict):
+            raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
+        return value
 
 
 def parse(text: bytes) -> object:
@@ -98,6 +115,12 @@ def parse(text: bytes) -> object:
     if _SURROGATE.search(text):
         _check_surrogates(value)
     return value
+
+
+def _parse_long(text: bytes) -> object:
+    """Return the value of a long text. Raises HttpError, InvalidRequestError."""
+    check_structure(text)
+    return parse(text)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -140,8 +163,16 @@ def _children(item: object) -> list[object]:
 
 
 def _check_surrogates(value: object) -> None:
+    """Look at one string after the other: encoding them together would hold up every other thread."""
+    level = [value]
     try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        while level:
+            for item in level:
+                if isinstance(item, str):
+                    item.encode()
+                elif isinstance(item, dict):
+                    "".join(item).encode()
+            level = [child for item in level for child in _children(item)]
     except UnicodeEncodeError:
         raise _malformed("a string holds half of a surrogate pair") from None
 
@@ -154,8 +185,12 @@ def _malformed(why: str) -> HttpError:
     return HttpError("malformed-json", f"The body is not acceptable JSON: {why}.")
 
 
-async def _received(receive: Receive, limit: int) -> bytes:
-    """Return a whole body. Raises HttpError."""
+def _uncounted(size: int) -> None:
+    """Count nothing: an administrator's body is short."""
+
+
+async def _received(receive: Receive, limit: int, take_bytes: Callable[[int], None]) -> bytes:
+    """Return a whole body. Raises HttpError, also what `take_bytes` raises for the size of a piece."""
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -165,6 +200,7 @@ async def _received(receive: Receive, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise too_large(limit)
+        take_bytes(len(chunk))
         chunks.append(chunk)
         more = message.get("more_body", False)
     return b"".join(chunks)
@@ -177,13 +213,6 @@ def _check_media_type(headers: Headers) -> None:
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"} or encoded:
         detail = "Send the body as application/json in UTF-8, without a content encoding."
         raise HttpError("unsupported-media-type", detail, CLOSE)
-
-
-async def _object_of(text: bytes) -> Json:
-    value = parse(text) if len(text) <= PARSED_INLINE_MAX else await run_in_threadpool(parse, text)
-    if not isinstance(value, dict):
-        raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
-    return value
 
 
 def _keys_in(body: Json | None) -> tuple[Secret, ...]:

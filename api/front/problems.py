@@ -84,8 +84,10 @@ HTTP_ROWS: Mapping[str, Row] = {
     "body-too-large": Row(413, "Body too large"),
     "unsupported-media-type": Row(415, "Unsupported media type"),
     "locked-out": Row(429, "Locked out"),
+    "limit-reached": Row(429, "Limit reached"),
     "client-left": Row(499, "Client left"),
     "internal-error": Row(500, "Internal error"),
+    "provider-busy": Row(503, "Provider busy"),
     "shutting-down": Row(503, "Shutting down"),
 }
 """Errors of the HTTP interface itself, by code."""

@@ -67,6 +67,11 @@ class TrustedProxies:
                 break
         return str(address)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Say whether an address is that of a trusted proxy."""
+        address = _address(peer) if self.networks else None
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: _Address) -> bool:
         return any(address in network for network in self.networks)
 

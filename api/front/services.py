@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
 from api.front.auth import Authenticator
+from api.front.bounds.chosen import Bounds
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from domain.audit.entries import AuditTrail
@@ -79,6 +80,7 @@ class Services:
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: those believed about a client's address.
     lockout: when an address that sends wrong keys is locked out.
+    bounds: on what one caller can hold.
     encryption_keys: None in a service without an encryption key, where the feature is off.
     readiness: runs the named checks of `/readyz`, within its own time limit.
     reload: reads the settings again; raises ConflictError, StoreUnavailableError.
@@ -110,6 +112,7 @@ class Services:
     reason_required: bool = False
     proxies: TrustedProxies = NO_PROXIES
     lockout: LockoutPolicy = NO_LOCKOUT
+    bounds: Bounds = field(default_factory=Bounds)
     startup: Hook = _nothing
     shutdown: Hook = _nothing
     registry: CollectorRegistry = field(default_factory=new_registry)

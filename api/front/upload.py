@@ -5,7 +5,7 @@ sender disconnects end the call, each with its own `error`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
@@ -37,8 +37,12 @@ class Upload:
         """Whether some of the body has not been read."""
         return self._announced and not self._ended.is_set()
 
-    async def open(self) -> "bytes | Upload":
-        """Return the whole body if it is short, otherwise this upload, to be iterated. Raises HttpError."""
+    async def open(self, take_bytes: Callable[[int], None]) -> "bytes | Upload":
+        """Return the whole body if it is short, otherwise this upload, to be iterated.
+
+        take_bytes: is told of each piece that is held until then, and raises HttpError if it may not be. Raises
+        HttpError.
+        """
         if not self._announced:
             self._ended.set()
             return b""
@@ -47,6 +51,7 @@ class Upload:
         pieces = []
         while not self._ended.is_set() and self._size <= WHOLE_MAX:
             pieces.append(await self._next())
+            take_bytes(len(pieces[-1]))
         self._begun = b"".join(pieces)
         return self._begun if self._ended.is_set() else self
 

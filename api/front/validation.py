@@ -17,7 +17,7 @@ from domain.audit.formats import ExportFormat
 from domain.audit.query import QUERY_MAX
 from domain.audit.request_events import Outcome
 from domain.credentials.stored import CredentialState
-from domain.errors import InvalidField, InvalidRequestError
+from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name
 
 RULES: Mapping[str, str] = {
@@ -67,7 +67,7 @@ def request_errors(error: RequestValidationError, route: object = None) -> Inval
     route: the matched route, whose body fields are named as the known ones.
     """
     known = _body_fields(route)
-    errors = dict.fromkeys(_error(finding, known) for finding in error.errors())
+    errors = dict.fromkeys(_error(finding, known) for finding in error.errors()[:FIELDS_MAX])
     return InvalidRequestError(list(errors))
 
 
@@ -92,7 +92,8 @@ def _query_check(names: Sequence[str]) -> Callable[[Request], None]:
                 raise InvalidRequestError([InvalidField(name, f"must have at most {QUERY_MAX} characters")])
             exchange_of(request.scope).require_no_key(name, value)
         errors = [InvalidField(name, "is given more than once") for name in names if sent.count(name) > 1]
-        errors += [unknown_name(name, "query parameter", names, rule) for name in sent if name not in names]
+        unknown = [name for name in sent if name not in names]
+        errors += [unknown_name(name, "query parameter", names, rule) for name in unknown[:FIELDS_MAX]]
         if errors:
             raise InvalidRequestError(list(dict.fromkeys(errors)))
 

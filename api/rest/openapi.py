@@ -18,7 +18,15 @@ TITLE = "KeyLedger"
 VERSION = "1"
 
 ETAG: Mapping[str, Any] = {"ETag": {"description": 'The version, such as `"v3"`.', "schema": {"type": "string"}}}
-_ALWAYS = ("unauthenticated", "forbidden", "not-found", "invalid-request", "locked-out", "internal-error")
+_ALWAYS = (
+    "unauthenticated",
+    "forbidden",
+    "not-found",
+    "invalid-request",
+    "locked-out",
+    "limit-reached",
+    "internal-error",
+)
 BODY = ("malformed-json", "unsupported-media-type", "body-too-large", "request-timeout")
 ADMIN = (*_ALWAYS, "feature_disabled", "store-unavailable")
 COMMAND = ("malformed-header", "unknown-provider", "version-conflict", "idempotency-key-reused")
@@ -34,6 +42,7 @@ CALL = (
     "provider-rate-limited",
     "provider-timeout",
     "provider-unavailable",
+    "provider-busy",
     "store-unavailable",
 )
 
@@ -55,6 +64,7 @@ NATIVE_CALL = (
     "credential-rejected",
     "provider-timeout",
     "provider-unavailable",
+    "provider-busy",
     "store-unavailable",
 )
 RECEIPT: Mapping[str, Any] = {

@@ -72,6 +72,7 @@ class RequestServices:
             reason_required=settings.reason_required,
             proxies=settings.trusted_proxies,
             lockout=settings.lockout,
+            bounds=settings.bounds,
             encryption_keys=parts.encryption.rotations,
             projections=parts.projections.replays,
             past=now.past,

@@ -8,11 +8,12 @@ A stream that is not read to its end must be closed with `aclose`, which closes 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from api.front.json_structure import is_long
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.credentials.providers import Provider
@@ -61,6 +62,7 @@ class Gateway:
         """
         self._configuration = configuration
         self._meter = meter
+        self._checking = asyncio.Lock()
         self._wire = Wire(lambda: configuration().rules, timeouts, lookup, idle)
         self._adapters: dict[Adapter, LiteLLMAdapter | DirectAdapter] = {
             Adapter.LITELLM: LiteLLMAdapter(),
@@ -104,7 +106,7 @@ class Gateway:
         """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.COMPLETION)
-        return await self._call(configuration, tenant_id, entry, chat_request(params))
+        return await self._call(configuration, tenant_id, entry, await self._checked(chat_request, params))
 
     async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
         """Compute embeddings.
@@ -113,9 +115,17 @@ class Gateway:
         """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.EMBEDDING)
-        answer = await self._call(configuration, tenant_id, entry, embeddings_request(params))
+        request = await self._checked(embeddings_request, params)
+        answer = await self._call(configuration, tenant_id, entry, request)
         assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
         return answer
+
+    async def _checked(self, check: Callable[[Json], Request], params: Json) -> Request:
+        """Return the checked request; a long one is checked in a thread, one at a time."""
+        if not is_long(params):
+            return check(params)
+        async with self._checking:
+            return await asyncio.to_thread(check, params)
 
     def _adapters_of_models(self) -> Set[Adapter]:
         return {model.adapter for model in self._configuration().catalogue.models}

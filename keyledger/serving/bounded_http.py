@@ -3,38 +3,34 @@
 Promises: the head of a request (request line and headers) may have `HEAD_BYTES` and at most one piece more; a longer
 one gets 431. Anything else outside a body, such as trailers, has the same limit, and then the connection just ends. A
 head must be complete within `HEAD_SECONDS` of connecting or, on a connection that was used before, of its first byte;
-otherwise the connection is closed. One process holds at most `most_connections()` connections; further ones get 503
-before anything of them is read. The rest is uvicorn's: keep-alive, pipelining, 100-continue. The application limits the
-size and the time of bodies. No answer is written into one that is under way; the connection just ends.
+otherwise the connection is closed. A request that does not name its host, or not clearly, gets 400 before anything else
+is decided, and so does one that is not HTTP. How many connections there may be, and which of them make room, is decided
+in `api.front.bounds.connections`; one that never got an answer is sent 503 first. A client that takes nothing of its
+answer for a time is cut off (`reader_watch`). The rest is uvicorn's: keep-alive, pipelining, 100-continue. The
+application limits the size and the time of bodies. No answer is written into one that is under way; the connection just
+ends.
 """
 
 import asyncio
-import sys
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.front.bounds.chosen import Bounds
+from api.front.bounds.connections import CONNECTIONS, Connections, Place
+from api.front.bounds.reached import Bound
+from api.front.proxies import NO_PROXIES
+from keyledger.serving.host_header import host_is_clear
+from keyledger.serving.reader_watch import ReaderWatch
 
 _PIECE = 4096
 """Bytes given to the parser at a time: it keeps what it was given until a header is complete."""
 _LINGER_S = 1.0
 _LINGER_BYTES = 1024 * 1024
-_MOST_CONNECTIONS = 1000
-_DESCRIPTORS_FOR_OTHERS = 64
-_DESCRIPTORS_EACH = 2  # a call holds a connection to its provider too
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-def most_connections() -> int:
-    """Return how many connections one process accepts: as many as its file descriptors allow, up to a thousand."""
-    if sys.platform == "win32":
-        return _MOST_CONNECTIONS
-    import resource
-
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
-        return _MOST_CONNECTIONS
-    return max(1, min(_MOST_CONNECTIONS, (descriptors - _DESCRIPTORS_FOR_OTHERS) // _DESCRIPTORS_EACH))
+_ENDED = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n" + _ENDED
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _ENDED
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n" + _ENDED
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -49,20 +45,70 @@ class BoundedHttp(HttpToolsProtocol):
         self._unframed = 0  # bytes since the last one that completed something or was part of a body
         self._deadline: asyncio.TimerHandle | None = None
         self._leaving = False
+        self._answered = False
+        self._register = _register_in(self.app_state)
+        self._place: Place | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take the connection, unless there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > most_connections():
-            transport.write(_TOO_MANY)
-            transport.close()  # at once: descriptors are scarce
+        register = self._register
+        self._reader = ReaderWatch(
+            transport,
+            self.loop.call_later,
+            lambda: register.bounds().reader_seconds,
+            lambda: register.reached(Bound.READER),
+        )
+        self._place = register.enter(self.client[0] if self.client else None, self)
+        if self._place is None:
+            self.make_way()
         else:
             self._start_deadline()
+            register.make_room_soon(self._place, self.loop.call_soon)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_deadline()
+        self._reader.stop()
+        if self._place is not None:
+            self._place.leave()
         super().connection_lost(exc)
+
+    def is_idle(self) -> bool:
+        """Say whether no request is being answered."""
+        return not self._answering()
+
+    def make_way(self) -> None:
+        """Close the connection at once: descriptors are scarce."""
+        self._stop_deadline()
+        if self._answering() or self.transport.get_write_buffer_size():
+            self.transport.abort()
+            return
+        if not self._answered:
+            self.transport.write(_TOO_MANY)
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Hold the application back, and see whether the client takes what is waiting."""
+        super().pause_writing()
+        self._reader.start()
+
+    def resume_writing(self) -> None:
+        """Let the application write on."""
+        self._reader.stop()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was not used again, even if the client does not take the end of its answer."""
+        super().timeout_keep_alive_handler()
+        self._reader.start()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request; if the connection is closing, see whether the client takes what is waiting."""
+        self._answered = True
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._reader.start()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, piece by piece, until a head is too large."""
@@ -70,13 +116,13 @@ class BoundedHttp(HttpToolsProtocol):
             self._throw_away(data)
             return
         for start in range(0, len(data), _PIECE):
-            if self.transport.is_closing():
+            if self._is_over():
                 return
             piece = data[start : start + _PIECE]
             self._unframed += len(piece)
             super().data_received(piece)
-            if self._unframed > self.HEAD_BYTES and not self.transport.is_closing():
-                self._refuse_head()
+            if self._unframed > self.HEAD_BYTES and not self._is_over():
+                self._refuse(_TOO_LARGE)
                 return
         if self._deadline is None and (self._in_head or not self._answering()):
             self._start_deadline()
@@ -87,8 +133,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Note that it is complete."""
+        """Note that it is complete. Raises ValueError, which the parser passes on, if it does not name its host."""
+        if not host_is_clear(self.headers, self.parser.get_http_version()):
+            raise ValueError("the host is not clear")
         self._in_head, self._unframed = False, 0
+        if self._place is not None:
+            self._place.put_into(self.scope["state"])
         self._stop_deadline()
         super().on_headers_complete()
 
@@ -105,6 +155,9 @@ class BoundedHttp(HttpToolsProtocol):
     def _answering(self) -> bool:
         # Before the first request there is none, whatever uvicorn declares.
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+
+    def _is_over(self) -> bool:
+        return self._leaving or self.transport.is_closing()
 
     def _start_deadline(self) -> None:
         if not self.transport.is_closing():
@@ -123,13 +176,22 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _refuse_head(self) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not a request, or not a clear one. msg: not sent."""
+        del msg
+        if self._answering() and not (self._in_head or self.pipeline or self.cycle.response_started):
+            self.transport.write(_BAD_REQUEST)  # its body is broken, and it has no other answer yet
+            self.transport.close()
+        else:
+            self._refuse(_BAD_REQUEST)
+
+    def _refuse(self, answer: bytes) -> None:
         self._leaving = True
         self._stop_deadline()
-        if self._answering() or not self._in_head:
+        if self._answering() or (answer is _TOO_LARGE and not self._in_head):
             self.transport.abort()
             return
-        self.transport.write(_TOO_LARGE)
+        self.transport.write(answer)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         # What the client still sends is discarded for a moment: closing now would make it miss the answer.
@@ -139,3 +201,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._unframed += len(data)
         if self._unframed > _LINGER_BYTES:
             self.transport.abort()
+
+
+def _register_in(state: dict[str, Any]) -> Connections:
+    """Return the register of the application, or a new one for an application without."""
+    known = state.get(CONNECTIONS)
+    if known is None:
+        known = state[CONNECTIONS] = Connections(Bounds, lambda: NO_PROXIES, lambda bound: None)
+    register: Connections = known
+    return register

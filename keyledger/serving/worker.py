@@ -18,6 +18,7 @@ from typing import Any
 from uvicorn.supervisors import Multiprocess
 
 from keyledger.process_memory import protect
+from keyledger.serving.fair_process import be_fair
 from keyledger.serving.garbage_collection import collect_rarely
 from keyledger.serving.signals import hangups_held, hear_hangups, on_hangup
 from keyledger.settings.start_environment import StartEnvironment
@@ -43,6 +44,7 @@ class Worker:
         from keyledger.assembly.compose import service_from_environment
 
         collect_rarely()
+        be_fair()
 
         with ExitStack() as opened:
             if self.data_dir is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from api.front.auth import NamedKey
+from api.front.bounds.chosen import Bounds
 from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.calls.native_rules import NativeRules, OpenedRoute
@@ -19,6 +20,7 @@ from domain.credentials.resolution import ResolutionPolicy
 from domain.credentials.secret import Secret
 from domain.endpoints.allowed_hosts import allowed_host
 from domain.endpoints.rules import EndpointRules
+from keyledger.settings.bounds import read_bounds
 from keyledger.settings.database_url import read_database_url
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.providers import read_base_urls, read_global_credentials
@@ -56,6 +58,7 @@ class Settings:
     endpoint_rules: EndpointRules
     native_rules: NativeRules
     trusted_proxies: TrustedProxies
+    bounds: Bounds
     encryption_key: Secret | None
     next_encryption_key: Secret | None
     previous_encryption_keys: tuple[Secret, ...]
@@ -119,6 +122,7 @@ def _read(sources: Sources) -> Settings:
         endpoint_rules=_endpoint_rules(sources),
         native_rules=_native_rules(sources, providers),
         trusted_proxies=_trusted_proxies(sources),
+        bounds=read_bounds(sources),
         encryption_key=primary,
         next_encryption_key=coming,
         previous_encryption_keys=previous,

@@ -32,12 +32,16 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
+    from keyledger.serving.fair_process import be_fair
     from keyledger.serving.http_server import listen
     from keyledger.serving.signals import hangups_held, orderly_end
+    from keyledger.settings.bounds import allow_descriptors
     from keyledger.settings.file_modes import exposure_warnings
     from keyledger.settings.settings import load
     from keyledger.startup_code import foreign_modules
 
+    be_fair()
+    allow_descriptors()
     settings = load(OF_THIS_PROCESS, Path(".env"))
     for warning in (*settings.warnings, *_notes(settings), *exposure_warnings(OF_THIS_PROCESS, Path(".env"))):
         say(f"warning: {warning}")

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
 
+from api.front.bounds.bounded_use import held_of
 from api.front.departure import until_client_leaves
 from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
-from api.front.json_response import json_response
+from api.front.json_response import json_response, json_response_in_steps
 from api.front.metrics import Metrics, MetricsOf
 from api.front.operation import Operation
 from api.front.paths import OPENAI
@@ -33,6 +34,7 @@ async def create_chat_completion(
     """Complete a chat with the tenant's key; `stream: true` answers in server-sent events."""
     params, name = _call_of(exchange)
     model = services.models.model(name)
+    held_of(request.scope).begin_call(tenant_id, model.provider)
     with _counted(metrics, model):
         call = _begun(services.models.complete(tenant_id, model.name, params))
         answer, first = await until_client_leaves(request.receive, call)
@@ -40,7 +42,7 @@ async def create_chat_completion(
     headers = receipt_headers(answer.receipt)
     if isinstance(answer, AnswerStream):
         return EventStream(first, answer.chunks, headers, exchange.request_id)
-    return json_response(answer.body, headers)
+    return await json_response_in_steps(answer.body, headers)
 
 
 @router.post("/embeddings", operation_id="createEmbeddings", summary="Compute embeddings", **EMBEDDINGS)
@@ -50,10 +52,11 @@ async def create_embeddings(
     """Compute embeddings with the tenant's key."""
     params, name = _call_of(exchange)
     model = services.models.model(name)
+    held_of(request.scope).begin_call(tenant_id, model.provider)
     with _counted(metrics, model):
         answer = await until_client_leaves(request.receive, services.models.embed(tenant_id, model.name, params))
     metrics.served(answer.receipt)
-    return json_response(answer.body, receipt_headers(answer.receipt))
+    return await json_response_in_steps(answer.body, receipt_headers(answer.receipt))
 
 
 @router.get("/models", operation_id="listModels", summary="List the models", **MODELS)

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.front.bodies import CLOSE, Limits, refuse
+from api.front.bounds.bounded_use import held_of
 from api.front.departure import until_client_leaves
 from api.front.exchange import exchange_of
 from api.front.metrics import Metrics
@@ -79,8 +80,10 @@ class Native:
         tenant_id, provider, path = _target(raw_path(scope))
         services = services_in_force(scope)
         services.providers.named(provider)  # before anything is counted for it
+        held = held_of(scope)
+        held.begin_call(tenant_id, provider)
         query = bytes(scope["query_string"]).decode("latin-1")
-        body = await upload.open()
+        body = await upload.open(held.take_bytes)
         call = NativeCall(tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length)
         await until_client_leaves(upload.after_end, self._serve(services.native, call, upload, answering))
 

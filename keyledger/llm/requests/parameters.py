@@ -8,13 +8,13 @@ parameter is repeated only if it is a plain one (see `domain.unknown_names`), si
 value never is.
 """
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from domain.calls.models import Json
-from domain.errors import InvalidField, InvalidRequestError
+from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
 from domain.unknown_names import unknown_name
 from keyledger.llm.requests.allowed_parameters import (
     CHAT,
@@ -26,8 +26,10 @@ from keyledger.llm.requests.allowed_parameters import (
     is_whole,
 )
 
-MESSAGES_MAX = 10_000
-INPUTS_MAX = 10_000
+MESSAGES_MAX = 2048
+INPUTS_MAX = 2048
+"""Both as OpenAI has them; what libraries do with a request takes time for each message and input."""
+_INTEGER_BITS = 64
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _ACCEPTED = "accepted are OpenAI's parameters and common extras of open model servers"
@@ -48,6 +50,8 @@ class Request:
 
 def chat_request(params: Json) -> Request:
     """Check a chat request. Raises InvalidRequestError with every invalid field."""
+    if isinstance(messages := params.get("messages"), list) and len(messages) > MESSAGES_MAX:
+        raise InvalidRequestError(_count_errors(messages))  # before any of them is copied
     body = _sendable(params)
     errors = _messages_errors(body.get("messages"))
     stream = body.pop("stream", False)
@@ -69,16 +73,39 @@ def embeddings_request(params: Json) -> Request:
 
 def _sendable(params: Json) -> dict[str, Any]:
     """Return a deep copy without nulls and without the model, which is a separate argument."""
+    if not isinstance(params, dict):
+        raise InvalidRequestError([InvalidField("the body", "must be an object")])
     try:
-        text = json.dumps(params, ensure_ascii=False, allow_nan=False)
-        text.encode()
+        return {name: _copied(value) for name, value in params.items() if value is not None and name != "model"}
     except (TypeError, ValueError, RecursionError):
         rule = "must be JSON: finite numbers, whole Unicode characters, not nested without measure"
         raise InvalidRequestError([InvalidField("the body", rule)]) from None
-    copied = json.loads(text)
-    if not isinstance(copied, dict):
-        raise InvalidRequestError([InvalidField("the body", "must be an object")])
-    return {name: value for name, value in copied.items() if value is not None and name != "model"}
+
+
+def _copied(value: Any) -> Any:
+    """Return a deep copy of JSON. Value by value, because the json module would stop all other threads meanwhile.
+
+    Raises TypeError, ValueError and RecursionError.
+    """
+    if isinstance(value, str):
+        value.encode()
+        return str.__str__(value)
+    if value is None or (isinstance(value, int) and value.bit_length() <= _INTEGER_BITS):
+        return value
+    if isinstance(value, dict):
+        return {_copied_name(name): _copied(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise TypeError("not JSON")
+
+
+def _copied_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError("not a name")
+    name.encode()
+    return str.__str__(name)
 
 
 def _sorted(
@@ -89,6 +116,8 @@ def _sorted(
     Raises InvalidRequestError with `errors` and those found here.
     """
     for name, value in body.items():
+        if len(errors) >= FIELDS_MAX:
+            break
         rule = known.get(name) or extras.get(name)
         if rule is None:
             errors.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
@@ -99,9 +128,14 @@ def _sorted(
     return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n in extras})
 
 
+def _count_errors(messages: Any) -> list[InvalidField]:
+    ok = isinstance(messages, list) and 0 < len(messages) <= MESSAGES_MAX
+    return [] if ok else [InvalidField("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
+
+
 def _messages_errors(messages: Any) -> list[InvalidField]:
-    if not isinstance(messages, list) or not 0 < len(messages) <= MESSAGES_MAX:
-        return [InvalidField("messages", f"must be a list of 1 to {MESSAGES_MAX} messages")]
+    if errors := _count_errors(messages):
+        return errors
     for index, message in enumerate(messages):
         if rule := _message_error(message):
             return [InvalidField("messages", f"message {index + 1} {rule}")]

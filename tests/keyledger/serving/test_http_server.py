@@ -1,16 +1,20 @@
 """The HTTP server around an application: its socket, its start, its end."""
 
-import resource
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import anyio.to_thread
 import httpx
 import pytest
 
-from keyledger.serving import bounded_http
-from keyledger.serving.bounded_http import BoundedHttp, most_connections
+from api.front.bounds.chosen import Bounds
+from api.front.bounds.connections import CONNECTIONS, Connections, place_of
+from api.front.bounds.pieces import send_in_pieces
+from api.front.bounds.reached import Bound
+from api.front.proxies import NO_PROXIES
+from keyledger.serving.bounded_http import BoundedHttp
 from keyledger.serving.http_server import address_of, listen, listen_near, serve_here, served_beside
 from keyledger.start_error import StartError
 
@@ -228,24 +232,159 @@ def test_an_answer_that_takes_longer_than_a_head_may_is_not_cut_nor_is_the_reque
             received += more
 
 
-def test_connections_past_the_limit_are_told_so_and_a_free_place_is_taken_again(monkeypatch):
-    monkeypatch.setattr(bounded_http, "most_connections", lambda: 2)
-    app, _ = application()
-    with served(app) as connect, connect() as first, connect() as second:
-        for client in (first, second):
-            client.sendall(GET + b"\r\n")
-            answer_of(client)
-        with connect() as third:
-            assert until_closed(third).startswith(b"HTTP/1.1 503 ")
-        first.sendall(GET + b"Connection: close\r\n\r\n")
-        until_closed(first)
-        with connect() as fourth:
-            fourth.sendall(GET + b"\r\n")
-            assert answer_of(fourth).startswith(b"HTTP/1.1 200 ")
+def bounded(app, reached, **chosen):
+    """An application that brings a register of connections with these bounds."""
+    register = Connections(lambda: replace(Bounds(), **chosen), lambda: NO_PROXIES, reached.append)
+
+    async def with_register(scope, receive, send):
+        if scope["type"] == "lifespan":
+            scope["state"][CONNECTIONS] = register
+        elif (place := place_of(scope)) is not None and scope["path"].startswith("/key"):
+            place.prove(scope["path"], spared=False)
+        await app(scope, receive, send)
+
+    return with_register
 
 
-def test_the_limit_of_connections_leaves_descriptors_for_the_calls_and_the_database(monkeypatch):
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
-    assert most_connections() == 480
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert most_connections() == 1000
+def served_once(client, path=b"/"):
+    client.sendall(GET.replace(b"/ ", path + b" ", 1) + b"\r\n")
+    return answer_of(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_of_too_many_connections_the_oldest_idle_one_without_a_key_makes_room():
+    reached: list[Bound] = []
+    with served(bounded(application()[0], reached, connections=3)) as connect, connect() as keyed, connect() as idle:
+        assert served_once(keyed, b"/key")
+        assert served_once(idle)
+        with connect() as third, connect() as fourth:
+            assert served_once(third, b"/key")
+            assert served_once(fourth)
+            assert until_closed(idle) == b""
+            assert served_once(keyed)
+            assert served_once(third)
+    assert reached == [Bound.CONNECTIONS]
+
+
+def test_a_connection_that_never_had_an_answer_is_told_why_it_ends():
+    with (
+        served(bounded(application()[0], [], connections=1)) as connect,
+        connect() as silent,
+        connect() as other,
+    ):
+        assert served_once(other)
+        assert until_closed(silent).startswith(b"HTTP/1.1 503 ")
+
+
+def test_idle_connections_of_strangers_take_no_request_from_a_caller():
+    reached: list[Bound] = []
+    with (
+        served(bounded(application()[0], reached, connections=40, address_connections=10)) as connect,
+        ExitStack() as strangers,
+        connect() as kept,
+    ):
+        assert served_once(kept, b"/key")
+        for _ in range(120):
+            strangers.enter_context(connect())
+            assert served_once(kept, b"/key")
+            with connect() as new:
+                assert served_once(new, b"/key")
+    assert reached.count(Bound.ADDRESS_CONNECTIONS) >= 120 - 10
+
+
+HOSTS = {
+    "none": (b"HTTP/1.1\r\n", 400),
+    "two": (b"HTTP/1.1\r\nHost: here\r\nHost: here\r\n", 400),
+    "two different ones": (b"HTTP/1.1\r\nHost: here\r\nhOST: there\r\n", 400),
+    "one with a space": (b"HTTP/1.1\r\nHost: he re\r\n", 400),
+    "two in a list": (b"HTTP/1.1\r\nHost: here, there\r\n", 400),
+    "a URL": (b"HTTP/1.1\r\nHost: http://here/\r\n", 400),
+    "one with a user": (b"HTTP/1.1\r\nHost: me@here\r\n", 400),
+    "a path": (b"HTTP/1.1\r\nHost: here/there\r\n", 400),
+    "a word for a port": (b"HTTP/1.1\r\nHost: here:http\r\n", 400),
+    "a bracket that stays open": (b"HTTP/1.1\r\nHost: [::1\r\n", 400),
+    "half an escape": (b"HTTP/1.1\r\nHost: he%2\r\n", 400),
+    "letters beyond ASCII": (b"HTTP/1.1\r\nHost: h\xc3\xa9re\r\n", 400),
+    "two of HTTP/1.0": (b"HTTP/1.0\r\nHost: here\r\nHost: here\r\n", 400),
+    "an invalid one of HTTP/1.0": (b"HTTP/1.0\r\nHost: he re\r\n", 400),
+    "a name": (b"HTTP/1.1\r\nHost: Here.example\r\n", 200),
+    "a name with a port": (b"HTTP/1.1\r\nhost:here:8000\r\n", 200),
+    "an underscore": (b"HTTP/1.1\r\nHost: key_ledger:8000\r\n", 200),
+    "an IPv4 address": (b"HTTP/1.1\r\nHost: 127.0.0.1:80\r\n", 200),
+    "an IPv6 address": (b"HTTP/1.1\r\nHost: [::1]:8000\r\n", 200),
+    "an empty one": (b"HTTP/1.1\r\nHost:\r\n", 200),
+    "none of HTTP/1.0": (b"HTTP/1.0\r\n", 200),
+}
+
+
+@pytest.fixture(scope="module")
+def connect():
+    with served(application()[0]) as connecting:
+        yield connecting
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_request_names_one_valid_host(host, connect):
+    sent, status = HOSTS[host]
+    with connect() as client:
+        client.sendall(b"GET / " + sent + b"Connection: close\r\n\r\n")
+        assert until_closed(client).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_client_that_still_sends_its_body_receives_the_refusal_of_its_host(connect):
+    with connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000)
+        assert until_closed(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_without_a_host_behind_one_under_way_gets_no_answer_into_the_other():
+    begun, may_end = threading.Event(), threading.Event()
+    plain, _ = application()
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            begun.set()
+            await anyio.to_thread.run_sync(may_end.wait)
+        await plain(scope, receive, send)
+
+    with served(app) as connect, connect() as client:
+        client.sendall(GET + b"\r\n")
+        assert begun.wait(60)
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        try:
+            assert until_closed(client) == b""
+        except GONE:
+            pass
+        finally:
+            may_end.set()
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["a connection that is kept", "one that closes"])
+@pytest.mark.parametrize("size", [50_000_000, 8_000_000], ids=["far too much", "more than the system buffers"])
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(size, keeps):
+    reached, ended = Reached(), threading.Event()
+    plain, _ = application()
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await plain(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send_in_pieces(send, {"type": "http.response.body", "body": b"x" * size})
+        ended.set()
+
+    closing = b"" if keeps else b"Connection: close\r\n"
+    with served(bounded(app, reached, reader_seconds=0.2)) as connect, connect() as client:
+        client.sendall(GET + closing + b"\r\n")
+        assert reached.event.wait(60)
+        assert ended.wait(60)
+    assert reached == [Bound.READER]
+
+
+class Reached(list):
+    def __init__(self):
+        super().__init__()
+        self.event = threading.Event()
+
+    def append(self, bound):
+        super().append(bound)
+        self.event.set()

@@ -1,0 +1,210 @@
+"""The connections of one process, and which of them make room when there are too many.
+
+A connection is unproved until a request on it has presented a valid key. Promises: too many unproved connections from
+one address cost that address its oldest idle ones, and too many in all cost the oldest unproved ones, idle ones first;
+a proved connection is never closed to make room. Proved connections of one key, and those used for calls by all keys,
+are limited to their shares, so that room is always left for a connection with another key. Proxies are not counted by
+address, because all clients come from theirs.
+Nothing is decided while connections arrive, but once what arrived with them has been read (`make_room`).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, Protocol, cast
+
+from starlette.types import Scope
+
+from api.front.bounds.chosen import Bounds
+from api.front.bounds.reached import Bound
+from api.front.proxies import TrustedProxies
+
+_PLACE = "keyledger.place"
+CONNECTIONS = "keyledger.connections"
+"""The name under which the server finds the register in the state of the application."""
+
+_TURNS = 3
+"""Turns of the event loop after which what had arrived with a connection has been read."""
+_BURST = 2
+"""How many times the number of connections may be there for a moment, until it is decided who leaves."""
+
+
+class Connection(Protocol):
+    """What the register asks of a connection."""
+
+    def is_idle(self) -> bool:
+        """Say whether no request on it is being answered."""
+        ...
+
+    def make_way(self) -> None:
+        """Close it at once."""
+        ...
+
+
+class Connections:
+    """The register. To be used from one event loop."""
+
+    def __init__(
+        self, bounds: Callable[[], Bounds], proxies: Callable[[], TrustedProxies], reached: Callable[[Bound], None]
+    ) -> None:
+        """bounds, proxies: return those in force. reached: called for each connection closed or refused."""
+        self.bounds = bounds
+        self.reached = reached
+        self._proxies = proxies
+        self._unproved: dict[Place, None] = {}  # the oldest first
+        self._of_address: dict[str, dict[Place, None]] = {}
+        self._of_key: Counter[str] = Counter()
+        self._of_callers = 0
+        self._count = 0
+        self._deciding = False
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @property
+    def unproved(self) -> int:
+        """How many of them have presented no valid key."""
+        return len(self._unproved)
+
+    @property
+    def proved(self) -> int:
+        """How many are counted for a service key."""
+        return self._of_callers
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses those without a key come from."""
+        return len(self._of_address)
+
+    def enter(self, address: str | None, connection: Connection) -> "Place | None":
+        """Return a place for a new connection; None where there is none. address: of the peer."""
+        if self._count >= _BURST * self.bounds().connections:
+            self.reached(Bound.CONNECTIONS)
+            return None
+        place = Place(self, connection, self._counted_address(address))
+        self._count += 1
+        self._unproved[place] = None
+        if place.address is not None:
+            self._of_address.setdefault(place.address, {})[place] = None
+        return place
+
+    def make_room_soon(self, place: "Place", call_soon: Callable[..., object]) -> None:
+        """Have `make_room` called if there are too many since `place` was taken. call_soon: of the event loop."""
+        bounds = self.bounds()
+        of_address = self._of_address.get(place.address or "", ())
+        crowded = self._count > bounds.connections or len(of_address) > bounds.address_connections
+        if crowded and not self._deciding:
+            self._deciding = True
+            self._after(_TURNS, call_soon)
+
+    def _after(self, turns: int, call_soon: Callable[..., object]) -> None:
+        if turns:
+            call_soon(self._after, turns - 1, call_soon)
+        else:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Close connections until the bounds hold."""
+        self._deciding = False
+        bounds = self.bounds()
+        for places in [one for one in self._of_address.values() if len(one) > bounds.address_connections]:
+            idle = [place for place in places if place.connection.is_idle()]
+            for place in idle[: len(places) - bounds.address_connections]:
+                self._close(place, Bound.ADDRESS_CONNECTIONS)
+        if self._count > bounds.connections:
+            oldest = sorted(self._unproved, key=lambda place: not place.connection.is_idle())
+            for place in oldest[: self._count - bounds.connections]:
+                self._close(place, Bound.CONNECTIONS)
+
+    def prove(self, place: "Place", key: str, *, spared: bool) -> bool:
+        """Note that a request presented a valid key. Return False if its bound of connections is reached.
+
+        key: its name. spared: an administrator's request, which no share limits.
+        """
+        bounds = self.bounds()
+        self._uncount(place)
+        if not spared:
+            full = self._of_callers >= bounds.share(bounds.call_share)
+            if full or self._of_key[key] >= bounds.share(bounds.key_share):
+                self.reached(Bound.CALLS if full else Bound.KEY_CONNECTIONS)
+                return False
+            self._of_key[key] += 1
+            self._of_callers += 1
+        self._forget_unproved(place)
+        place.key, place.counted = key, not spared
+        return True
+
+    def leave(self, place: "Place") -> None:
+        """Forget a connection that has ended."""
+        self._count -= 1
+        self._uncount(place)
+        self._forget_unproved(place)
+
+    def _close(self, place: "Place", bound: Bound) -> None:
+        self.reached(bound)
+        place.connection.make_way()
+        place.leave()
+
+    def _uncount(self, place: "Place") -> None:
+        if place.counted and place.key is not None:
+            self._of_callers -= 1
+            self._of_key[place.key] -= 1
+            if not self._of_key[place.key]:
+                del self._of_key[place.key]
+        place.counted = False
+
+    def _forget_unproved(self, place: "Place") -> None:
+        if self._unproved.pop(place, place) is place or place.address is None:
+            return
+        of_address = self._of_address[place.address]
+        del of_address[place]
+        if not of_address:
+            del self._of_address[place.address]
+
+    def _counted_address(self, address: str | None) -> str | None:
+        if address is None or self._proxies().is_proxy(address):
+            return None
+        try:
+            read = ip_address(address.partition("%")[0])
+        except ValueError:
+            return address
+        if not isinstance(read, IPv6Address):
+            return str(read)
+        return str(read.ipv4_mapped or ip_network((read, 64), strict=False))
+
+
+class Place:
+    """One connection in the register."""
+
+    __slots__ = ("_left", "_register", "address", "connection", "counted", "key")
+
+    def __init__(self, register: Connections, connection: Connection, address: str | None) -> None:
+        self._register = register
+        self._left = False
+        self.connection = connection
+        self.address = address
+        self.key: str | None = None
+        self.counted = False
+
+    def put_into(self, state: dict[str, Any]) -> None:
+        """Make this the place of a request. state: the `state` of its scope."""
+        state[_PLACE] = self
+
+    def prove(self, key: str, *, spared: bool) -> bool:
+        """Note a valid key; see `Connections.prove`."""
+        if self._left or (self.key == key and self.counted is not spared):
+            return True
+        return self._register.prove(self, key, spared=spared)
+
+    def leave(self) -> None:
+        """Give the place up. Does nothing the second time."""
+        if not self._left:
+            self._left = True
+            self._register.leave(self)
+
+
+def place_of(scope: Scope) -> Place | None:
+    """Return the place of the connection that a request came on; None behind another server than ours."""
+    return cast("Place | None", scope.get("state", {}).get(_PLACE))

@@ -1,0 +1,134 @@
+"""What callers hold at the moment: calls under way, by tenant and provider, and bytes of bodies, by service key.
+
+Promises: what a request took is given back exactly once, when `Held.release` is called, however the request ended.
+A request that reaches a bound takes nothing, and its error names the bound and what lifts it. Requests of
+administrators that are not calls take no share.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from api.front.bounds.chosen import MIB, Bounds
+from api.front.bounds.rates import Rates
+from api.front.bounds.reached import Bound
+from api.front.problems import HttpError
+
+_SOON = "1"
+"""Seconds after which a place that is taken may be free again; nobody knows."""
+
+
+class Shares:
+    """What is held in one process. To be used from one event loop."""
+
+    def __init__(self, reached: Callable[[Bound], None], now: Callable[[], float] = time.monotonic) -> None:
+        """reached: is told of each request that a bound refuses. now: a clock in seconds that never goes back."""
+        self.reached = reached
+        self.calls = 0
+        self.calls_of_tenant: Counter[str] = Counter()
+        self.calls_of_provider: Counter[str] = Counter()
+        self.bytes = 0
+        self.bytes_of_key: Counter[str] = Counter()
+        self.turns: dict[str, asyncio.Lock] = {}
+        self.key_rates, self.tenant_rates, self.provider_rates = Rates(now), Rates(now), Rates(now)
+
+    def hold(self, key: str, bounds: Bounds) -> "Held":
+        """Begin a request. key: its service key's name. Raises HttpError if the key has sent too many lately."""
+        wait = self.key_rates.admit(key, bounds.key_requests)
+        if wait:
+            limit = f"{bounds.key_requests} requests a minute (KEY_REQUESTS_PER_MINUTE)"
+            raise self.refused(Bound.KEY_RATE, f"This service key has sent its {limit}.", wait)
+        return Held(self, key, bounds)
+
+    def refused(self, bound: Bound, detail: str, wait: int | str = _SOON, code: str = "limit-reached") -> HttpError:
+        """Return the error for a request that a bound refuses, and count it."""
+        self.reached(bound)
+        return HttpError(code, detail, {"Retry-After": str(wait)})
+
+
+class Held:
+    """What one request holds."""
+
+    def __init__(self, shares: Shares, key: str, bounds: Bounds) -> None:
+        self._shares = shares
+        self._key = key
+        self._bounds = bounds
+        self._call: tuple[str, str] | None = None
+        self._bytes = 0
+
+    @property
+    def key(self) -> str:
+        """The name of the service key."""
+        return self._key
+
+    def begin_call(self, tenant_id: str, provider: str) -> None:
+        """Take a place for a call as a tenant to a provider. Raises HttpError if there is none."""
+        shares, bounds = self._shares, self._bounds
+        all_calls, of_tenant, of_provider = (
+            bounds.share(percent) for percent in (bounds.call_share, bounds.tenant_share, bounds.provider_share)
+        )
+        if shares.calls_of_tenant[tenant_id] >= of_tenant:
+            detail = f"This tenant has {of_tenant} calls under way, as many as it may (TENANT_SHARE). Wait for one."
+            raise shares.refused(Bound.TENANT_CALLS, detail)
+        if shares.calls_of_provider[provider] >= of_provider:
+            detail = (
+                f"{of_provider} calls to this provider are under way, as many as there may be (PROVIDER_SHARE). It may "
+                "be slow to answer."
+            )
+            raise shares.refused(Bound.PROVIDER_CALLS, detail, code="provider-busy")
+        if shares.calls >= all_calls:
+            detail = f"{all_calls} calls are under way, as many as this process may have (CALL_SHARE)."
+            raise shares.refused(Bound.CALLS, detail, code="provider-busy")
+        self._within_rates(tenant_id, provider)
+        shares.calls += 1
+        shares.calls_of_tenant[tenant_id] += 1
+        shares.calls_of_provider[provider] += 1
+        self._call = (tenant_id, provider)
+
+    def take_bytes(self, size: int) -> None:
+        """Count bytes of a body that are held from now on. Raises HttpError if there is no room for them."""
+        if not size:
+            return
+        shares, bounds = self._shares, self._bounds
+        if shares.bytes_of_key[self._key] + size > bounds.key_body_bytes:
+            limit = f"{bounds.key_body_bytes // MIB} MiB (KEY_BODY_MIB)"
+            raise shares.refused(Bound.KEY_BODIES, f"Requests of this service key hold bodies of {limit}.")
+        if shares.bytes + size > bounds.body_bytes:
+            detail = f"Requests hold bodies of {bounds.body_bytes // MIB} MiB (BODY_MIB), as much as they may."
+            raise shares.refused(Bound.BODIES, detail)
+        self._bytes += size
+        shares.bytes += size
+        shares.bytes_of_key[self._key] += size
+
+    def turn(self) -> asyncio.Lock:
+        """Return the lock under which this key's long pieces of work are done, one after the other."""
+        return self._shares.turns.setdefault(self._key, asyncio.Lock())
+
+    def release(self) -> None:
+        """Give everything back. Does nothing the second time."""
+        shares = self._shares
+        call, self._call = self._call, None
+        if call is not None:
+            shares.calls -= 1
+            _give(shares.calls_of_tenant, call[0], 1)
+            _give(shares.calls_of_provider, call[1], 1)
+        size, self._bytes = self._bytes, 0
+        if size:
+            shares.bytes -= size
+            _give(shares.bytes_of_key, self._key, size)
+
+    def _within_rates(self, tenant_id: str, provider: str) -> None:
+        shares, bounds = self._shares, self._bounds
+        if wait := shares.tenant_rates.admit(tenant_id, bounds.tenant_calls):
+            limit = f"{bounds.tenant_calls} calls a minute (TENANT_CALLS_PER_MINUTE)"
+            raise shares.refused(Bound.TENANT_RATE, f"This tenant has made its {limit}.", wait)
+        if wait := shares.provider_rates.admit(provider, bounds.provider_calls):
+            limit = f"{bounds.provider_calls} calls a minute (PROVIDER_CALLS_PER_MINUTE)"
+            raise shares.refused(Bound.PROVIDER_RATE, f"This provider has had its {limit}.", wait, "provider-busy")
+
+
+def _give(counted: Counter[str], name: str, amount: int) -> None:
+    counted[name] -= amount
+    if not counted[name]:
+        del counted[name]  # callers invent names of tenants

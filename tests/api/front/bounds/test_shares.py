@@ -1,0 +1,180 @@
+"""What callers hold: shares of calls, bytes of bodies, and rates."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.front.bounds.chosen import MIB, Bounds
+from api.front.bounds.reached import Bound
+from api.front.bounds.shares import Shares
+from api.front.problems import HttpError
+
+TEN = replace(Bounds(), connections=10, key_share=80, call_share=90, tenant_share=40, provider_share=60)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def shares(clock=None):
+    reached: list[Bound] = []
+    return Shares(reached.append, clock or Clock()), reached
+
+
+def call(held, tenant, provider):
+    try:
+        held.begin_call(tenant, provider)
+    except HttpError as refused:
+        return refused.code
+    return "begun"
+
+
+def test_a_tenant_leaves_calls_to_other_tenants():
+    holding, reached = shares()
+    begun = [call(holding.hold("app", TEN), "a", "openai") for _ in range(6)]
+    assert begun == ["begun"] * 4 + ["limit-reached"] * 2
+    assert call(holding.hold("app", TEN), "b", "openai") == "begun"
+    assert reached == [Bound.TENANT_CALLS] * 2
+
+
+def test_a_provider_that_hangs_leaves_calls_to_other_providers():
+    holding, reached = shares()
+    begun = [call(holding.hold("app", TEN), str(tenant), "openai") for tenant in range(8)]
+    assert begun == ["begun"] * 6 + ["provider-busy"] * 2
+    assert call(holding.hold("app", TEN), "8", "mistral") == "begun"
+    assert reached == [Bound.PROVIDER_CALLS] * 2
+
+
+def test_all_calls_together_leave_room_for_administrators():
+    holding, reached = shares()
+    begun = [call(holding.hold("app", TEN), str(number), str(number)) for number in range(10)]
+    assert begun == ["begun"] * 9 + ["provider-busy"]
+    assert reached == [Bound.CALLS]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sizes", "key", "bound"),
+    [
+        pytest.param({"key_body_bytes": 10}, [4, 6, 1], "a", Bound.KEY_BODIES, id="of one key"),
+        pytest.param({"body_bytes": 10}, [4, 6, 1], "b", Bound.BODIES, id="of all keys"),
+    ],
+)
+def test_bytes_of_bodies_are_bounded(chosen, sizes, key, bound):
+    holding, reached = shares()
+    bounds = replace(Bounds(), **chosen)
+    first = holding.hold("a", bounds)
+    for size in sizes[:-1]:
+        first.take_bytes(size)
+    other = holding.hold(key, bounds)
+    with pytest.raises(HttpError, match="BODY_MIB"):
+        other.take_bytes(sizes[-1])
+    assert reached == [bound]
+    first.release()
+    other.take_bytes(10)
+    other.release()
+    assert holding.bytes == 0
+
+
+def test_another_key_is_not_held_up_by_the_bodies_of_one():
+    holding, _ = shares()
+    bounds = replace(Bounds(), key_body_bytes=MIB, body_bytes=2 * MIB)
+    holding.hold("a", bounds).take_bytes(MIB)
+    holding.hold("b", bounds).take_bytes(MIB)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name", "bound"),
+    [
+        pytest.param({"key_requests": 60}, "KEY_REQUESTS_PER_MINUTE", Bound.KEY_RATE, id="requests of a key"),
+        pytest.param({"tenant_calls": 60}, "TENANT_CALLS_PER_MINUTE", Bound.TENANT_RATE, id="calls of a tenant"),
+        pytest.param({"provider_calls": 60}, "PROVIDER_CALLS_PER_MINUTE", Bound.PROVIDER_RATE, id="of a provider"),
+    ],
+)
+def test_a_minute_has_its_number_and_a_second_later_there_is_room_for_one_more(chosen, name, bound):
+    clock = Clock()
+    holding, reached = shares(clock)
+    bounds = replace(Bounds(), **chosen)
+
+    def one():
+        held = holding.hold("app", bounds)
+        held.begin_call("a", "openai")
+        held.release()
+
+    for _ in range(60):
+        one()
+    with pytest.raises(HttpError, match=name) as refused:
+        one()
+    assert refused.value.headers == {"Retry-After": "1"}
+    assert reached == [bound]
+    clock.now += 1
+    one()
+    with pytest.raises(HttpError):
+        one()
+    clock.now += 60
+    for _ in range(60):
+        one()
+
+
+def test_without_a_rate_there_is_none():
+    holding, reached = shares()
+    for number in range(10_000):
+        held = holding.hold("app", Bounds())
+        held.begin_call(str(number), "openai")
+        held.release()
+    assert reached == []
+    assert holding.tenant_rates.names == 0
+
+
+def test_names_that_callers_invent_are_forgotten():
+    clock = Clock()
+    holding, _ = shares(clock)
+    bounds = replace(Bounds(), tenant_calls=600)
+    for number in range(20_000):
+        clock.now += 0.01
+        held = holding.hold("app", bounds)
+        held.begin_call(str(number), "openai")
+        held.release()
+    assert holding.tenant_rates.names < 5000
+    assert not holding.calls_of_tenant
+
+
+ENDS = ("returns", "raises", "is cancelled", "is refused")
+
+
+@given(st.lists(st.tuples(st.sampled_from(ENDS), st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 9))))
+def test_however_requests_end_and_in_whatever_order_nothing_is_held_in_the_end(requests):
+    holding, _ = shares()
+
+    async def request(end, tenant, provider, turns):
+        held = holding.hold("app", TEN)
+        try:
+            held.take_bytes(turns)
+            held.begin_call(tenant, provider)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if end == "raises":
+                raise ValueError
+            if end == "is cancelled":
+                await asyncio.get_running_loop().create_future()
+        finally:
+            held.release()
+            held.release()
+
+    async def all_of_them():
+        running = [asyncio.create_task(request(*one)) for one in requests]
+        for _ in range(12):
+            await asyncio.sleep(0)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    asyncio.run(all_of_them())
+    assert (holding.calls, holding.bytes) == (0, 0)
+    assert not (holding.calls_of_tenant or holding.calls_of_provider or holding.bytes_of_key)
