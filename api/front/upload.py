@@ -40,8 +40,8 @@ class Upload:
     async def open(self, take_bytes: Callable[[int], None]) -> "bytes | Upload":
         """Return the whole body if it is short, otherwise this upload, to be iterated.
 
-        take_bytes: is told of each piece that is held until then, and raises HttpError if it may not be. Raises
-        HttpError.
+        take_bytes: called with the size of each piece that is held until then; raises HttpError if there is no room
+        for it. Raises HttpError.
         """
         if not self._announced:
             self._ended.set()

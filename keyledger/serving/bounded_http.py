@@ -5,8 +5,8 @@ one gets 431. Anything else outside a body, such as trailers, has the same limit
 head must be complete within `HEAD_SECONDS` of connecting or, on a connection that was used before, of its first byte;
 otherwise the connection is closed. A request that does not name its host, or not clearly, gets 400 before anything else
 is decided, and so does one that is not HTTP. How many connections there may be, and which of them make room, is decided
-in `api.front.bounds.connections`; one that never got an answer is sent 503 first. A client that takes nothing of its
-answer for a time is cut off (`reader_watch`). The rest is uvicorn's: keep-alive, pipelining, 100-continue. The
+in `api.front.bounds.connections`; one that never got an answer is sent 503 first. A client that reads no byte of a
+waiting answer for a time is cut off (`reader_watch`). The rest is uvicorn's: keep-alive, pipelining, 100-continue. The
 application limits the size and the time of bodies. No answer is written into one that is under way; the connection just
 ends.
 """

@@ -1,4 +1,4 @@
-"""Notices a client that does not take its answer.
+"""Notices a client that does not read its answer.
 
 Promises: while bytes are waiting for the client, a time in which it takes none of them ends the connection; a slow
 client that takes some in each such time is left alone.

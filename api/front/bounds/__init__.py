@@ -1,1 +1,1 @@
-"""Bounds on what one caller can hold, so that nobody holds up the others."""
+"""Bounds on what one caller can hold, so that no caller holds up the others."""

@@ -30,7 +30,7 @@ _BURST = 2
 
 
 class Connection(Protocol):
-    """What the register asks of a connection."""
+    """A connection, as far as the register deals with it."""
 
     def is_idle(self) -> bool:
         """Say whether no request on it is being answered."""

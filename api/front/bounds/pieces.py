@@ -13,9 +13,9 @@ async def send_in_pieces(send: Send, message: Message) -> None:
     """Send one message; a long piece of a body as several short ones."""
     body = message.get("body", b"")
     if len(body) > PIECE:
-        view = memoryview(body)
+        whole = memoryview(body)
         last = (len(body) - 1) // PIECE * PIECE
         for start in range(0, last, PIECE):
-            await send({**message, "body": bytes(view[start : start + PIECE]), "more_body": True})
-        message = {**message, "body": bytes(view[last:])}
+            await send({**message, "body": bytes(whole[start : start + PIECE]), "more_body": True})
+        message = {**message, "body": bytes(whole[last:])}
     await send(message)

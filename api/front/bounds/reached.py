@@ -1,4 +1,4 @@
-"""What is bounded, by the names that metrics and documents use."""
+"""The bounds, by the names that metrics and documents use."""
 
 from enum import StrEnum
 

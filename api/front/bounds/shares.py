@@ -1,4 +1,4 @@
-"""What callers hold at the moment: calls under way, by tenant and provider, and bytes of bodies, by service key.
+"""Everything that callers hold: calls under way, by tenant and provider, and bytes of bodies, by service key.
 
 Promises: what a request took is given back exactly once, when `Held.release` is called, however the request ended.
 A request that reaches a bound takes nothing, and its error names the bound and what lifts it. Requests of
@@ -16,14 +16,14 @@ from api.front.bounds.reached import Bound
 from api.front.problems import HttpError
 
 _SOON = "1"
-"""Seconds after which a place that is taken may be free again; nobody knows."""
+"""Seconds after which a place that is taken may be free again; there is no way to know."""
 
 
 class Shares:
-    """What is held in one process. To be used from one event loop."""
+    """Everything held in one process. To be used from one event loop."""
 
     def __init__(self, reached: Callable[[Bound], None], now: Callable[[], float] = time.monotonic) -> None:
-        """reached: is told of each request that a bound refuses. now: a clock in seconds that never goes back."""
+        """reached: called for each request that a bound refuses. now: a clock in seconds that never goes back."""
         self.reached = reached
         self.calls = 0
         self.calls_of_tenant: Counter[str] = Counter()
@@ -48,7 +48,7 @@ class Shares:
 
 
 class Held:
-    """What one request holds."""
+    """Everything that one request holds."""
 
     def __init__(self, shares: Shares, key: str, bounds: Bounds) -> None:
         self._shares = shares

@@ -1,4 +1,4 @@
-"""What callers hold: shares of calls, bytes of bodies, and rates."""
+"""Everything that callers hold: shares of calls, bytes of bodies, and rates."""
 
 import asyncio
 from dataclasses import replace
