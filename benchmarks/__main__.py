@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import append, chat, credentials_http, footprint, growth, report, resolve, transparency
+from benchmarks import append, chat, credentials_http, fairness, footprint, growth, report, resolve, transparency
 from benchmarks.frame import QUICK, Scale, Section, UnusableError
 from keyledger.serving.signals import orderly_end
 
@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, Callable[[Scale, Path], Section]] = {
     "chat": chat.run_chat,
     "passthrough": chat.run_pass_through,
     "footprint": footprint.run,
+    "fairness": fairness.run,
     "growth": growth.run,
     "transparency": transparency.run,
 }

@@ -13,7 +13,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.front.bounds.pieces import send_in_pieces
+from api.front.bounds.pieces import Pieces
 from api.front.exchange import Exchange, open_exchange
 from api.front.metrics import Metrics
 from api.front.problems import internal_problem, problem_response, shutdown_problem
@@ -32,6 +32,7 @@ class Envelope:
     def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: RouteNames) -> None:
         self._app = app
         self._metrics = metrics
+        self._pieces = Pieces()
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +49,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message, exchange)
-            await send_in_pieces(send, message)
+            await self._pieces.send(send, message)
 
         try:
             await self._app(scope, receive, send_with_headers)

@@ -63,6 +63,7 @@ class JsonBody:
             if exchange.reason is not None:
                 exchange.require_no_key("X-Audit-Reason", exchange.reason)
         except (HttpError, InvalidRequestError) as refused:
+            refused.__traceback__ = None  # its frames hold the body, and would until the next collection of garbage
             await refuse(problem_of(refused), scope, receive, send, self._limits)
             return
         await self._app(scope, receive, send)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 _SWITCH_S = 0.0005
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of mallopt(3)
-_BLOCK = 256 * 1024
+_BLOCK = 60_000  # less than the pieces in which bodies and answers are read and sent
 _ARENAS = 2
 
 

@@ -69,6 +69,7 @@ class Native:
             return
         except (ServiceError, HttpError) as error:
             refused = upload.error or error if upload is not None else error
+            refused.__traceback__ = None  # its frames hold the body, and would until the next collection of garbage
         exchange.refused = refused.code
         if not answering.begun:
             problem = problem_of(refused)

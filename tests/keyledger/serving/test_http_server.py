@@ -11,7 +11,7 @@ import pytest
 
 from api.front.bounds.chosen import Bounds
 from api.front.bounds.connections import CONNECTIONS, Connections, place_of
-from api.front.bounds.pieces import send_in_pieces
+from api.front.bounds.pieces import Pieces
 from api.front.bounds.reached import Bound
 from api.front.proxies import NO_PROXIES
 from keyledger.serving.bounded_http import BoundedHttp
@@ -369,7 +369,7 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(size, keeps):
             await plain(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
-        await send_in_pieces(send, {"type": "http.response.body", "body": b"x" * size})
+        await Pieces().send(send, {"type": "http.response.body", "body": b"x" * size})
         ended.set()
 
     closing = b"" if keeps else b"Connection: close\r\n"
