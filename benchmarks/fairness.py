@@ -141,7 +141,7 @@ def _send(port: int, method: str, path: str, body: bytes | None, headers: tuple[
 
 
 def _hold(what: str, port: int) -> None:
-    """Call the provider's own API and read nothing of the answer, for as long as the service allows."""
+    """Call the provider's own API and leave the answer unread for as long as the service allows."""
     with socket.create_connection(("127.0.0.1", port)) as client:
         head = f"GET {_NATIVE.format(what)} HTTP/1.1\r\nHost: 127.0.0.1\r\n{ADMIN[0][0]}: {ADMIN[0][1]}\r\n\r\n"
         client.sendall(head.encode())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -238,6 +240,22 @@ def test_a_request_with_too_many_parts_is_refused_with_few_errors(what: str, sta
     assert refused.status_code == 422
     assert len(refused.json()["errors"]) == errors
     assert len(refused.content) < 20_000
+
+
+def test_refused_bodies_are_given_back_at_once(stage: Stage) -> None:
+    path = f"/api/v1/tenants/{uuid4()}/openai/v1/chat/completions"
+    body = json.dumps({"model": "gpt-4o", **MANY["messages"][0]}).encode()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with client_of(stage.url, APP) as client:
+            for _ in range(8):
+                client.http.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert tracemalloc.get_traced_memory()[0] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_a_query_with_thousands_of_names_is_refused_with_few_errors(stage: Stage) -> None:

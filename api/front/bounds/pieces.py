@@ -2,7 +2,7 @@
 
 Promises: no more of an answer waits in the server than its client is slow by, a piece or two, and the answer's request
 ends when the last piece has been handed over, so that what the request holds is held for no longer and no shorter.
-In one turn of the event loop a few answers go on by a long piece, however many there are, and all other work goes on.
+In one turn of the event loop, only a few answers send a long piece, however many there are, so other work is not late.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from starlette.types import Message, Send
 PIECE = 64 * 1024
 _LONG = 16 * 1024
 _AT_ONCE = 2
-"""Answers that go on in one turn; scrubbing and sending a long piece takes about a millisecond."""
+"""Answers that send a long piece in one turn; scrubbing and sending a long piece takes about a millisecond."""
 
 
 class Pieces:
