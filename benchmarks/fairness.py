@@ -26,6 +26,8 @@ from benchmarks.processes import Running
 from benchmarks.service import ADMIN, LIST, MODEL, service, set_credentials, settle
 
 _EVERY_S = 0.01
+_GONE_S = 3.0
+"""After which the service has noticed that a crowd has left."""
 _NATIVE = f"/api/v1/tenants/{TENANT % 1}/providers/openai/v1/{{}}"
 _CHAT = f"/api/v1/tenants/{TENANT % 1}/openai/v1/chat/completions"
 _GOAL, _HANGING_GOAL = Goal(2.0, at_most=True), Goal(1.5, at_most=True)
@@ -75,6 +77,7 @@ def _measure(
     times = {name: statistics.median(one.p99_ms for one in rounds) for name, rounds in found.items()}
     beside = ", ".join(f"{name} {time:.1f} ms" for name, time in times.items())
     section.rows.append(Row(what, ratio, crowd.goal, beside))
+    time.sleep(_GONE_S)
     kept = Spread.of([max(0.0, running.memory_mb - before)])
     section.rows.append(Row(f"{what}: MB kept", kept, _GIVEN_BACK, f"{max(during) - before:.0f} MB more in the crowd"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from api.front.json_response import encode, json_response_in_steps
 
-VALUES = {
+VALUES: dict[str, dict[str, object]] = {
     "a short answer": {"a": 1, "b": [1, 2], "c": {}},
     "embeddings": {
         "object": "list",
