@@ -9,7 +9,7 @@ key, nor does its traceback.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +30,9 @@ from keyledger.llm.wire.provider_connection import purpose_of
 
 READ_AHEAD = 32 * 1024
 """Bytes of a response that are received ahead of its reader; twice as many stop the connection."""
+WHOLE_MAX = 256 * 1024
+"""Bytes of the longest body that is handed to the connection in one piece."""
+_PIECE = 64 * 1024
 
 _NOT_ADDED = ("content-type", "user-agent")
 
@@ -93,6 +96,7 @@ class Dispatcher:
         since their tracebacks reach the headers with the key.
         """
         dialling = _begun(lease, method, url, content)
+        body, framing = _in_pieces(content)
         of_this_call = DIALLING.set(dialling)
         cancelled: asyncio.CancelledError | None = None
         try:
@@ -102,8 +106,8 @@ class Dispatcher:
                 answer = await self._session(checked=lease.checked, self_hosted=lease.self_hosted).request(
                     method,
                     url,
-                    data=content,
-                    headers=[*(one for one in headers if one[0] != lease.header.name), _key_header(lease)],
+                    data=body,
+                    headers=[*(one for one in headers if one[0] != lease.header.name), *framing, _key_header(lease)],
                     allow_redirects=False,
                 )
             if dialling.used is not None:
@@ -165,6 +169,26 @@ def _begun(lease: Lease, method: str, url: URL, content: bytes | AsyncIterable[b
     assert lease.secret is not None  # noqa: S101  a closed lease has been refused
     lease.observation.sent = True
     return Dialling(purpose_of(lease.owner, lease.secret, lease.origin))
+
+
+class _InPieces:
+    """A long body in pieces. Other tasks run between two of them, and it can be sent a second time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), _PIECE):
+            yield self._content[start : start + _PIECE]
+
+
+def _in_pieces(
+    content: bytes | AsyncIterable[bytes] | None,
+) -> tuple[bytes | AsyncIterable[bytes] | None, list[tuple[str, str]]]:
+    """Return the body as it is sent, and the headers that frame it where aiohttp does not set them."""
+    if not isinstance(content, bytes) or len(content) <= WHOLE_MAX:
+        return content, []
+    return _InPieces(content), [("content-length", str(len(content)))]
 
 
 def _key_header(lease: Lease) -> tuple[str, str]:

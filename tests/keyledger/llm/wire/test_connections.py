@@ -18,6 +18,7 @@ from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ServiceError
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts
+from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.wire import connector
 from keyledger.llm.wire.idle_connections import DISTRUST_S, IdleConnections
 from keyledger.llm.wire.provider_connection import HEAD_MAX
@@ -377,6 +378,7 @@ async def _two() -> AsyncIterator[bytes]:
 FRAMING = {
     "no body": ({}, {b"content-length: 0"}),
     "a whole body": ({"body": b"onetwo"}, {b"content-length: 6"}),
+    "a whole body that is long": ({"body": bytes(2 * MIB)}, {b"content-length: 2097152"}),
     "pieces of a known length": ({"body": _two, "length": 6}, {b"content-length: 6"}),
     "pieces of an unknown length": ({"body": _two}, {b"transfer-encoding: chunked"}),
 }
