@@ -370,7 +370,9 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_tests_that_the_threat_model_names_exist() -> None:
     for named in re.findall(r"`(tests/[^`]+)`", (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")):
-        assert (REPOSITORY / named).exists(), named
+        path, _, function = named.partition("::")
+        assert (REPOSITORY / path).exists(), named
+        assert not function or f"def {function}(" in (REPOSITORY / path).read_text(encoding="utf-8"), named
 
 
 def test_every_setting_is_documented() -> None:
