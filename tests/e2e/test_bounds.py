@@ -43,7 +43,7 @@ class Stage:
 
     def call(self, tenant: str, provider: str = "openai", key: str = APP) -> bytes:
         path = f"/api/v1/tenants/{tenant}/providers/{provider}/v1/chat/completions"
-        body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]})
+        body = json.dumps({"model": MODELS[provider], "messages": [{"role": "user", "content": "hello"}]})
         return post(path, body.encode(), key)
 
     def reached(self, bound: str) -> float:
@@ -107,6 +107,7 @@ def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
         yield one
 
 
+MODELS = {"openai": "gpt-4o", "mistral": "mistral-small"}
 COMPLETION = {
     "id": "c",
     "object": "chat.completion",
