@@ -28,7 +28,7 @@ from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
 from keyledger.llm.wire.provider_connection import purpose_of
 
-READ_AHEAD = 32 * 1024
+READ_AHEAD = 8 * 1024
 """Bytes of a response that are received ahead of its reader; twice as many stop the connection."""
 WHOLE_MAX = 256 * 1024
 """Bytes of the longest body that is handed to the connection in one piece."""

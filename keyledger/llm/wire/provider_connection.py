@@ -27,9 +27,14 @@ from keyledger.llm.wire.lease import Owner
 HEAD_MAX = 1024 * 1024
 """Bytes that may arrive before the head of an answer has been read, interim answers (1xx) included."""
 
+READ_MAX = 16 * 1024
+"""Bytes that are read at a time. An event loop reads sixteen times as many by default, before it can be stopped for a
+caller that does not read."""
+
 UNEXPECTED = "unexpected-data"
 """The reason for closing a connection on which something arrived between two calls."""
 
+_BUFFER = memoryview(bytearray(READ_MAX))
 _SALT = secrets.token_bytes(32)
 _TIMEOUT = re.compile(r"(?i)(?:^|[,;])\s*timeout\s*=\s*\"?([0-9]{1,6})")
 _GRACE_S = 1.0
@@ -70,7 +75,7 @@ class Shelf(Protocol):
         ...
 
 
-class ProviderConnection(asyncio.Protocol):
+class ProviderConnection(asyncio.BufferedProtocol):
     """A connection that calls use one after the other. It receives all that arrives, and passes it to aiohttp."""
 
     def __init__(self, opened: Connection, opener: object, purpose: Purpose, keep_s: float, shelf: Shelf) -> None:
@@ -95,7 +100,9 @@ class ProviderConnection(asyncio.Protocol):
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
         self._now = asyncio.get_running_loop().time
+        self._transport.pause_reading()  # what reads at present would go on filling buffers of its own size
         self._transport.set_protocol(self)
+        self._transport.resume_reading()
 
     def begin(self) -> bool:
         """Start a call on this connection. Return whether the connection can be used; it must be closed otherwise."""
@@ -147,8 +154,13 @@ class ProviderConnection(asyncio.Protocol):
         """Whether bytes after the last answer have been read from the socket."""
         return self.parser.should_close or _message_begun(self.parser)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the buffer that is read into. All connections share it: it is emptied before the next one reads."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Pass on what arrives during a call; close the connection on what arrives between calls."""
+        data = bytes(_BUFFER[:nbytes])
         if self._idle:
             self.close(UNEXPECTED)
             return
