@@ -1,13 +1,14 @@
 """Reads the response of one call from the network, inflated, with the key removed and within limits.
 
 Promises: what is read does not contain the key (see `scrubbed_body`); a response that is too long, too slow or cut off
-ends early, with `broken` set and the reason in the observation. Other tasks run between steps of 36 KiB. For a caller
-who does not read, nothing is read ahead but what the scrubber holds back and the connection's own buffer. No key is
-held after the end or after `drop`.
+ends early, with `broken` set and the reason in the observation. Other tasks run between steps of 36 KiB, and for as
+long as a slow step took (see `turns`). For a caller who does not read, nothing is read ahead but what the scrubber
+holds back and the connection's own buffer. No key is held after the end or after `drop`.
 """
 
 import asyncio
 from dataclasses import dataclass
+from time import perf_counter
 
 import aiohttp
 
@@ -138,7 +139,10 @@ class AnswerReader:
         if self._size > self._limits.size:
             raise InvalidAnswerError(TOO_LARGE)
         if piece:
-            return await self._body.feed(piece)
+            begun = perf_counter()
+            passed = await self._body.feed(piece)
+            self._turns.took(perf_counter() - begun)
+            return passed
         self._answer = self._forms = self._inflater = None  # at its end, it has released its connection
         return await self._body.finish()
 
