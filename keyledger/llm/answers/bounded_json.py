@@ -2,6 +2,9 @@
 
 Promises: JSON with more values than allowed is refused after a few passes over its bytes; the result can be written as
 JSON again: no NaN, no infinity, no unbounded nesting. Raises InvalidAnswerError only.
+Refuses: UTF-16 and UTF-32, which the standard forbids. Python's parser decodes both, so a key in them, which the
+scrubber does not find, would leave as plain text; nor do the bounds count them.
+Standard: RFC 8259, section 8.1 (UTF-8).
 """
 
 import json
@@ -13,6 +16,8 @@ from keyledger.llm.answers.bounds import DEPTH_MAX, JsonBounds
 NOT_USABLE = "answer-not-usable"
 TOO_COMPLEX = "answer-too-complex"
 TOO_LARGE = "answer-too-large"
+
+_ENCODINGS = frozenset({"utf-8", "utf-8-sig"})
 
 
 class InvalidAnswerError(Exception):
@@ -28,6 +33,8 @@ def read_object(text: bytes, most: JsonBounds) -> dict[str, Any]:
     """Parse `text`, which must be a JSON object. most: its bounds. Raises InvalidAnswerError."""
     _count(text, most)
     error = NOT_USABLE
+    if json.detect_encoding(text) not in _ENCODINGS:
+        raise InvalidAnswerError(error)
     try:
         content = json.loads(text, parse_constant=refuse_constant)
         if isinstance(content, dict) and _is_plain(content):

@@ -145,6 +145,10 @@ def test_an_answer_out_of_proportion_is_refused_and_no_library_sees_any_of_it(an
         pytest.param(b'{"a":"' + rb"\"" * CHAT_MAX, "answer-too-large", id="more than is read"),
         pytest.param(b'{"a": 1e999}', "answer-not-usable", id="a number that is infinite"),
         pytest.param(b'{"a": "\xff"}', "answer-not-usable", id="no UTF-8"),
+        *(
+            pytest.param(json.dumps(chat()).encode(encoding), "answer-not-usable", id=encoding)
+            for encoding in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+        ),
         pytest.param(b'{"a": %s}' % (b"9" * 9999), "answer-not-usable", id="a number without end"),
         pytest.param(b"", "answer-not-usable", id="nothing"),
     ],
