@@ -79,7 +79,7 @@ class KeyForms:
 class _Search:
     """The occurrences of one form in one layer, one after the other."""
 
-    __slots__ = ("_at", "_form", "_layer", "_next", "_within")
+    __slots__ = ("_at", "_form", "_layer", "_next", "_own", "_within")
 
     def __init__(self, layer: Layer, within: bytes, form: _Form) -> None:
         """within: the layer's text, in lower case if the form is."""
@@ -87,13 +87,17 @@ class _Search:
         self._within = within
         self._form = form
         self._at = 0
+        self._own = -1  # where the characters of the next occurrence begin that the key alone decides
         self._next: Span | None = (-1, -1)
 
     def next(self, start: int) -> Span | None:
-        """Return the first occurrence that begins at `start` of the undecoded text or later."""
-        while self._next is not None and self._next[0] < start:
+        """Return the first occurrence that begins at `start` of the undecoded text or later.
+
+        Of base64, the key's own characters have to: two neighbours share the character between them.
+        """
+        while self._next is not None and self._own < start:
             self._next = self._find()
-        return self._next
+        return None if self._next is None else (max(start, self._next[0]), self._next[1])
 
     def _find(self) -> Span | None:
         form, within = self._form, self._within
@@ -101,6 +105,7 @@ class _Search:
         if begin < 0:
             return None
         self._at = begin + 1
+        self._own = self._layer.origin(begin)
         end = begin + len(form.text)
         if form.before and begin > 0 and within[begin - 1] in _ALPHABET:
             begin -= 1

@@ -125,6 +125,14 @@ def test_what_base64_shares_with_its_neighbours_is_removed_too():
             assert redacted(text, KeyForms(USUAL)) == text[:first] + REDACTED + text[last:]
 
 
+@pytest.mark.parametrize("key", [USUAL, USUAL[1:], USUAL[2:]])
+@pytest.mark.parametrize("before", range(3))
+def test_of_keys_that_follow_each_other_in_base64_each_is_removed(key, before):
+    text = in_base64("?" * before + 3 * key + "??").encode()
+    first, last = before * 8 // 6, -(-(before + 3 * len(key)) * 8 // 6)
+    assert redacted(text, KeyForms(key)) == text[:first] + 3 * REDACTED + text[last:]
+
+
 ALPHABET = st.sampled_from(
     [
         "a",
