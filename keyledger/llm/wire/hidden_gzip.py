@@ -21,14 +21,21 @@ MAGIC_LENGTH = 3
 
 _BATCH = HOLD // 2
 _GZIP = b"\x1f\x8b\x08"
-_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_METHOD, _WINDOW_MAX, _CHECK, _DICTIONARY = zlib.DEFLATED, 7, 31, 0x20
+"""Of the two bytes with which zlib begins (RFC 1950, section 2.2)."""
 
 
 def window_of(head: bytes) -> int | None:
     """Return the format of a body that begins with these bytes, None for one that is not compressed."""
     if head.startswith(_GZIP):
         return GZIP
-    return ZLIB if head.startswith(_ZLIB) else None
+    return ZLIB if len(head) > 1 and _begins_zlib(*head[:2]) else None
+
+
+def _begins_zlib(method: int, flags: int) -> bool:
+    if method & 0xF != _METHOD or method >> 4 > _WINDOW_MAX or flags & _DICTIONARY:
+        return False
+    return (method << 8 | flags) % _CHECK == 0
 
 
 class HiddenGzip:

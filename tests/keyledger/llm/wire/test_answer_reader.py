@@ -5,6 +5,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -112,8 +113,16 @@ def test_an_answer_that_is_too_long_breaks_off(at_hand):
     assert len(left) <= 400_000
 
 
+def zlib_of(window: int, text: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=window)
+    return compressor.compress(text) + compressor.flush()
+
+
+ZLIB = [partial(zlib_of, window) for window in range(9, 16)]
+
+
 @pytest.mark.parametrize("at_hand", [False, True])
-@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress], ids=["gzip", "zlib"])
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, *ZLIB])
 @pytest.mark.parametrize("size", [1, 1000, 10**9])
 def test_a_short_body_that_is_compressed_without_saying_so_is_scrubbed(compress, size, at_hand):
     inflate: Any = gzip.decompress if compress is gzip.compress else zlib.decompress
