@@ -166,7 +166,7 @@ def _has_arrived(answer: aiohttp.ClientResponse, most: int) -> bool:
 
 
 def _encoding(answer: aiohttp.ClientResponse) -> str:
-    return answer.headers.get("content-encoding", "").strip().lower()
+    return ",".join(answer.headers.getall("content-encoding", ())).strip().lower()  # several are one list (RFC 9110)
 
 
 def _now() -> float:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
+from multidict import CIMultiDict
 
 from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.key_forms import KeyForms
@@ -21,7 +22,7 @@ class FedAnswer:
 
     def __init__(self, *pieces: bytes, headers: Mapping[str, str], ended: bool = False) -> None:
         self.closed = False
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
         protocol = SimpleNamespace(connected=True, pause_reading=lambda: None, resume_reading=lambda **_: None)
         self.content = aiohttp.StreamReader(cast(Any, protocol), 2**16, loop=asyncio.get_running_loop())
 

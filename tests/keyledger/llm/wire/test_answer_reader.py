@@ -6,11 +6,11 @@ import os
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from keyledger.llm.wire.answer_reader import AnswerReader
+from keyledger.llm.wire.answer_reader import AnswerReader, is_readable
 from keyledger.llm.wire.inflating import RATIO_MAX
 from keyledger.llm.wire.observation import Observation
 from keyledger.llm.wire.scrubbing import HOLD, STEP
@@ -111,6 +111,16 @@ def test_an_answer_that_is_too_long_breaks_off(at_hand):
     left, failure = read(*cut(bytes(500_000), 10_000), at_hand=at_hand, size=400_000)
     assert failure == "answer-too-large"
     assert len(left) <= 400_000
+
+
+@pytest.mark.parametrize("second", ["gzip", "br", "deflate"])
+def test_an_encoding_behind_another_header_is_not_overlooked(second):
+    async def readable() -> bool:
+        answer = FedAnswer(headers={"content_encoding": "identity"})
+        answer.headers.add("Content-Encoding", second)
+        return is_readable(cast(Any, answer))
+
+    assert not asyncio.run(readable())
 
 
 def zlib_of(window: int, text: bytes) -> bytes:
