@@ -2,7 +2,8 @@
 
 Promises: finds the key in any letter case, with any of its characters escaped as in JSON, HTML or URLs (see `escapes`),
 and in base64, standard or URL-safe: of the key alone or of a longer text such as `Bearer KEY` or `user:KEY`. Only the
-whole key is found; its beginnings are not distinguished from other text.
+whole key is found; its beginnings are not distinguished from other text, nor by the time that a search takes (see
+`sieve`).
 Not found: a key shorter than eight characters, since it occurs in ordinary words.
 """
 
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from domain.credentials.providers import KEY_MIN
 from keyledger.llm.wire.escapes import Layer, layers_of
+from keyledger.llm.wire.sieve import Sieve
 
 _SEXTET, _OCTET = 6, 8
 _JSON_LEVELS = 2
@@ -41,11 +43,12 @@ class _Form(NamedTuple):
 class KeyForms:
     """The forms of one key."""
 
-    __slots__ = ("_forms",)
+    __slots__ = ("_forms", "_sieves")
 
     def __init__(self, key: str) -> None:
         """key: a secret; the forms hold it as long as they live."""
         self._forms = _forms(key) if len(key) >= KEY_MIN else []
+        self._sieves = [Sieve(form.text for form in self._forms if form.any_case is case) for case in (False, True)]
 
     def found_in(self, text: bytes) -> bool:
         """Return whether `text` contains the key."""
@@ -68,11 +71,12 @@ class KeyForms:
             return []
         searches = []
         for layer in layers_of(text):
-            lowered = layer.text.lower()
-            for form in self._forms:
-                within = lowered if form.any_case else layer.text
-                if form.text in within:
-                    searches.append(_Search(layer, within, form))
+            for sieve, within, any_case in zip(
+                self._sieves, (layer.text, layer.text.lower()), (False, True), strict=True
+            ):
+                if sieve.may_hold(within):
+                    forms = [form for form in self._forms if form.any_case is any_case and form.text in within]
+                    searches += [_Search(layer, within, form) for form in forms]
         return searches
 
 
