@@ -13,7 +13,7 @@ NAMES_KEPT = 1024
 _NAME_KEPT_MAX = 128
 _DECODINGS = 4
 _PUNCTUATION = re.compile(r"[^a-z0-9]+")
-_SEPARATORS = re.compile("[&;?]")
+_SEPARATORS = re.compile("[&;?,]")
 
 _IN_BOTH = (
     r"(?:x-)?(?:api-?(?:key|token|secret)|auth|(?:proxy-)?authori[sz]ation|authentication|bearer|credentials?|jwt)",
@@ -27,9 +27,21 @@ _IN_BOTH = (
 # No provider documents names such as "api-key-2" and "auth-user", but some servers look at beginnings only.
 _HEADER = re.compile(
     "|".join((*_IN_BOTH, r"(?:x-)?(?:api-?key|auth|authori[sz]ation)-.*", r"(?:.*-)?(?<!idempotency-)(?<!cache-)key"))
-    + r"|(?:.*-)?(?:token|secret|api-?key)"
+    + r"|(?:.*-)?(?:token|secret|api-?key|auth|authori[sz]ation|jwt|assertion|dpop|cookie2?|method-override)"
+    + r"|(?:.*-)?(?:password|passwd|passphrase|pwd|signature|credentials?)|x-amzn-oidc-.*"
 )
-_PARAMETER = re.compile("|".join((*_IN_BOTH, "key|apikey|sig|code|x-amz-.*")))
+_BRACKETED = re.compile("|".join(_IN_BOTH))
+_PAGES = r"(?!(?:.*-)?(?:next-?)?(?:page|next|continuation|sync)-?token)"
+"""Tokens that ask for the next page of a list."""
+_PARAMETER = re.compile(
+    "|".join(
+        (
+            *_IN_BOTH,
+            "(?:.*-)?key|.*api-?key|.*access-?key-?id|sig|code|x-amz-.*",
+            _PAGES + "(?:.*-)?(?:token|secret|auth|jwt|assertion|pass|passwd|password|passphrase|pwd)",
+        )
+    )
+)
 
 
 @lru_cache(maxsize=NAMES_KEPT)
@@ -49,7 +61,12 @@ def holds_key_parameter(text: str, dropped: frozenset[str]) -> bool:
     A part that holds separators once it is decoded is several parameters.
     """
     for _ in range(_DECODINGS):
-        if any(map(_reads_key, names := _names(text))) or not dropped.isdisjoint(names):
+        names, within_brackets = _names(text)
+        if (
+            any(map(_reads_key, names))
+            or not dropped.isdisjoint(names)
+            or any(map(_BRACKETED.fullmatch, within_brackets))
+        ):
             return True
         decoded = unquote_to_bytes(text).decode("latin-1")
         if decoded == text:
@@ -58,9 +75,14 @@ def holds_key_parameter(text: str, dropped: frozenset[str]) -> bool:
     return True  # no caller has a reason to escape a text so often
 
 
-def _names(text: str) -> list[str]:
-    names = [one.partition("=")[0].partition("[")[0] for one in _SEPARATORS.split(text)]
-    return [plain(name) if len(name) <= _NAME_KEPT_MAX else plain.__wrapped__(name) for name in names]
+def _names(text: str) -> tuple[list[str], list[str]]:
+    """Return the names without what is in brackets, and those in brackets as one name with what precedes them."""
+    given = [one.partition("=")[0] for one in _SEPARATORS.split(text)]
+    return [_plain(name.partition("[")[0]) for name in given], [_plain(name) for name in given if "[" in name]
+
+
+def _plain(name: str) -> str:
+    return plain(name) if len(name) <= _NAME_KEPT_MAX else plain.__wrapped__(name)
 
 
 def _reads_key(name: str) -> bool:

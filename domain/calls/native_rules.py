@@ -28,7 +28,10 @@ _ACCOUNT_SEGMENTS = (
     *("billing", "dashboard", "users?", "projects?", "workspaces?", "teams?", "members?", "memberships?"),
     *("invites?", "invitations?", "audit[_-]?logs?", "usage", "costs?", "credits?", "credit[_-]?grants?"),
     *("invoices?", "payment[_-]?methods?", "subscriptions?", "spend[_-]?limits?", "rate[_-]?limits?"),
-    *("provisioning", "management", "certificates?", "data[_-]?retention"),
+    *("provisioning", "management", "certificates?", "data[_-]?retention", "permissions?", "compliance", "roles?"),
+    *("groups?", "webhooks?", "client[_-]?secrets?", "ephemeral[_-]?keys?", "access[_-]?tokens?", "tokens", "config"),
+    *("(?:usage|cost)[_-]?reports?", "(?:team|user|customer|key|model)[_-]?info", "customers?"),
+    *("model/(?:new|update|delete|info)",),
 )
 """Segments of paths under which providers administer an account: its members, keys, projects and bills."""
 _ACCOUNT = re.compile(rf"(?:^|/)[^a-z0-9/]*(?:{'|'.join(_ACCOUNT_SEGMENTS)})(?![a-z0-9_-])", re.IGNORECASE)

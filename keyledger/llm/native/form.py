@@ -31,7 +31,7 @@ _DISPOSITION = re.compile(
 )
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}): *([ -~]{1,512})")
 _VALUES = {
-    b"content-type": re.compile(rb"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?: *;[ -~]*)?"),
+    b"content-type": re.compile(rb"(?!(?i:multipart|message)/)[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+(?: *;[ -~]*)?"),
     b"content-transfer-encoding": re.compile(rb"(?i:binary|8bit|7bit)"),
     b"content-length": re.compile(rb"[0-9]{1,12}"),
 }

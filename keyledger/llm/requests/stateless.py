@@ -48,7 +48,7 @@ _OPAQUE = frozenset(
 )
 _CHAT = "chat/completions"
 _TOOL_USE = frozenset({"tool_use", "server_tool_use"})
-_ADDRESS = re.compile(r"(?:.*_)?ur[il]")
+_ADDRESS = re.compile(r"(?i:(?:.*_)?ur[il]s?)|.*[a-z]Ur[il]s?")
 _FETCHED = re.compile(r"(?:https?|data):", re.IGNORECASE)
 _ID = re.compile(
     r"(?i:.*[^a-z0-9]ids?|(?:file|container|vector_?store|connector|response|conversation)ids?|ids)|.*[a-z]I[dD]s?"
@@ -77,12 +77,24 @@ _KEPT_TYPES = re.compile(
     r"|program.*"
 )
 _CONTENTS = (
-    *("action", "arguments", "content", "custom", "encrypted_content", "function", "input", "name", "operation"),
+    *("action", "arguments", "content", "custom", "encrypted_content", "function", "input", "operation"),
     *("output", "tools"),
 )
 """Members that hold the content of an item; one with an id and none of them is a reference."""
-_REPEATED_BY = {"reasoning": "encrypted_content", "compaction": "encrypted_content", "image_generation_call": "result"}
+_REPEATED_BY = {
+    "reasoning": "encrypted_content",
+    "compaction": "encrypted_content",
+    "image_generation_call": "result",
+    "message": "content",
+    "function_call": "arguments",
+    "function_call_output": "output",
+    "custom_tool_call": "input",
+    "custom_tool_call_output": "output",
+}
 """Members without which the provider looks an item of these types up by its id."""
+_LOOKED_UP = frozenset({"reasoning", "compaction", "image_generation_call"})
+"""Types of items that are looked up by their ids also if that member is empty."""
+_ABSENT, _NOTHING = (None,), (None, "")
 
 
 def require_stateless(
@@ -145,6 +157,8 @@ def _found(root: Mapping[str, Any], served: Callable[[str], bool]) -> Iterator[s
             reading = _reading_of(name) if len(name) <= _NAME_KEPT_MAX else _read_as(name)
             if reading is not _Reading.PLAIN and (wrong := _nested_error(reading, value, served)):
                 yield wrong
+            if name == "audio" and isinstance(value, dict) and value.get("id") is not None:
+                yield f"has the id of a sound that {KEPT}"
             if isinstance(value, dict | list) and name not in _OPAQUE and not (name == "input" and kind in _TOOL_USE):
                 waiting.append(value)
 
@@ -163,7 +177,7 @@ def _is_complete(item: Mapping[str, Any], kind: Any) -> bool:
             item.get("role") is not None and item.get("content") is not None
         )
     if kind in _REPEATED_BY:
-        return bool(item.get(_REPEATED_BY[kind]))
+        return item.get(_REPEATED_BY[kind]) not in (_NOTHING if kind in _LOOKED_UP else _ABSENT)
     return any(item.get(name) is not None for name in _CONTENTS)
 
 
@@ -184,7 +198,7 @@ def _read_as(name: str) -> _Reading:
         return _Reading.DISGUISED
     if name not in _IDS_OF_THE_REQUEST and _ID.fullmatch(name):
         return _Reading.ID
-    if _ADDRESS.fullmatch(name.lower()):
+    if _ADDRESS.fullmatch(name):
         return _Reading.ADDRESS
     if name in _ALWAYS_KEPT:
         return _Reading.KEPT
@@ -203,7 +217,7 @@ def _nested_error(reading: _Reading, value: Any, served: Callable[[str], bool]) 
         return None
     if reading is _Reading.ID and isinstance(value, str | list):
         return f"has an id, in a member that ends in id or ids, that {KEPT}"
-    if reading is _Reading.ADDRESS and isinstance(value, str) and not _FETCHED.match(value):
+    if reading is _Reading.ADDRESS and not all(map(_is_fetched, value if isinstance(value, list) else [value])):
         return "has an address that is neither https, http nor data, so it may lead into the platform's storage"
     if reading is _Reading.KEPT:
         return f"has a member that {KEPT}"
@@ -212,6 +226,10 @@ def _nested_error(reading: _Reading, value: Any, served: Callable[[str], bool]) 
     if reading is _Reading.TOOLS and isinstance(value, list):
         return next((wrong for tool in value if (wrong := _tool_error(tool))), None)
     return None
+
+
+def _is_fetched(address: Any) -> bool:
+    return not isinstance(address, str) or _FETCHED.match(address) is not None
 
 
 def _tool_error(tool: Any) -> str | None:

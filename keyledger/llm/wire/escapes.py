@@ -3,7 +3,7 @@
 Promises: an escape is decoded wherever it appears, up to three levels deep, since nothing is known about the format of
 the text: JSON in JSON, `%2541`, `&amp;#65;`. 64 KiB of nothing but escapes take some milliseconds. Only printable ASCII
 is decoded, because keys have no other characters.
-Not decoded: a character reference with more than seven leading zeros, and escapes behind more than eight backslashes.
+Not decoded: a character reference with more than seven leading zeros.
 """
 
 import html
@@ -14,10 +14,12 @@ from itertools import accumulate, compress, product
 from typing import Self
 
 DEPTH = 3
+_KEPT_MAX = 16
+"""Bytes of the longest escape whose character is kept; there are some thousands of those."""
 
-# Of a run of backslashes, at most eight belong to an escape: JSON doubles them on every level.
+# A run of backslashes is taken as a whole: JSON doubles them on every level.
 _ALTERNATIVES = {
-    b"\\": rb"\\(?<!\\\\)\\{0,7}+(?:u00[2-7][0-9a-fA-F]|x[2-7][0-9a-fA-F]|[\"'/])",
+    b"\\": rb"\\(?<!\\\\)\\*+(?:u00[2-7][0-9a-fA-F]|x[2-7][0-9a-fA-F]|[\"'/])",
     b"%": rb"%[2-7][0-9a-fA-F]",
     b"&": (
         rb"&(?:#0{0,7}(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])(?![0-9]);?"
@@ -40,12 +42,14 @@ _PATTERNS = _patterns()
 
 
 class _Characters(dict[bytes, bytes]):
-    """The character of each escape, filled as escapes are met. The pattern bounds their number to some thousands."""
+    """The character of each escape, filled as escapes are met, unless they are longer than usual."""
 
     def __missing__(self, escape: bytes) -> bytes:
         if escape[:1] == b"&" and escape[1:2] != b"#":
             return escape  # a name of another character, or none
-        self[escape] = character = _numbered(escape)
+        character = _numbered(escape)
+        if len(escape) <= _KEPT_MAX:
+            self[escape] = character
         return character
 
 

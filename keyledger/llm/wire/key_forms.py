@@ -17,7 +17,7 @@ from keyledger.llm.wire.escapes import Layer, layers_of
 from keyledger.llm.wire.sieve import Sieve
 
 _SEXTET, _OCTET = 6, 8
-_JSON_LEVELS = 2
+_JSON_LEVELS = 3
 _ESCAPED = frozenset('"\\%&')
 """Characters of a key that JSON escapes, or that begin an escape."""
 _FOR_URLS = bytes.maketrans(b"+/", b"-_")
@@ -43,12 +43,12 @@ class _Form(NamedTuple):
 class KeyForms:
     """The forms of one key."""
 
-    __slots__ = ("_forms", "_sieves")
+    __slots__ = ("_forms", "_sieve")
 
     def __init__(self, key: str) -> None:
         """key: a secret; the forms hold it as long as they live."""
         self._forms = _forms(key) if len(key) >= KEY_MIN else []
-        self._sieves = [Sieve(form.text for form in self._forms if form.any_case is case) for case in (False, True)]
+        self._sieve = Sieve(form.text.lower() for form in self._forms)
 
     def found_in(self, text: bytes) -> bool:
         """Return whether `text` contains the key."""
@@ -71,12 +71,12 @@ class KeyForms:
             return []
         searches = []
         for layer in layers_of(text):
-            for sieve, within, any_case in zip(
-                self._sieves, (layer.text, layer.text.lower()), (False, True), strict=True
-            ):
-                if sieve.may_hold(within):
-                    forms = [form for form in self._forms if form.any_case is any_case and form.text in within]
-                    searches += [_Search(layer, within, form) for form in forms]
+            lowered = layer.text.lower()
+            if self._sieve.may_hold(lowered):
+                for form in self._forms:
+                    within = lowered if form.any_case else layer.text
+                    if form.text in within:
+                        searches.append(_Search(layer, within, form))
         return searches
 
 

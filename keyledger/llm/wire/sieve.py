@@ -29,7 +29,8 @@ class Sieve:
         at_multiples, anywhere = set(), set()
         for text in texts:
             if len(text) < _SPREAD:
-                anywhere.add(text[:_GRAM])
+                middle = (len(text) - _GRAM) // 2
+                anywhere.add(text[middle : middle + _GRAM])
                 continue
             middle = (len(text) - _SPREAD) // 2
             at_multiples |= {text[at : at + _GRAM] for at in range(middle, middle + _GRAM)}

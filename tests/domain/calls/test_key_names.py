@@ -11,6 +11,16 @@ KEYS = [
     *("x-auth-token", "x_auth_token", "x-auth", "auth", "auth-token", "access-token", "access_token", "x-access-token"),
     *("token", "x-token", "bearer-token", "private-token", "x-secret", "client-secret", "password", "x-goog-api-key"),
     *("x-goog-api_key", "ocp-apim-subscription-key", "ocp_apim_subscription_key", "x-functions-key", "hf-token"),
+    *(
+        "http-authorization",
+        "www-authorization",
+        "helicone-auth",
+        "api-auth",
+        "x-basic-auth",
+        "x-jwt-assertion",
+        "dpop",
+    ),
+    *("x-amzn-oidc-data", "x-goog-iap-jwt-assertion", "pwd", "passphrase", "http-method-override", "x-cookie"),
     *("x-amz-security-token", "credentials", "jwt", "x-master-key", "x-signature", "helicone-auth-token"),
 ]
 OTHERS = [
@@ -54,6 +64,9 @@ QUERIES = [
     ("X-Amz-Credential=1&X-Amz-Signature=1&X-Amz-Security-Token=1&sig=1&b=1", "b=1"),
     ("subscription-key=1&ocp-apim-subscription-key=1&x-goog-api-key=1&b=1", "b=1"),
     ("b=1&api-key", "b=1"),
+    ("openai_api_key=1&litellm_key=1&client_key=1&job_token=1&hapikey=1&AWSAccessKeyId=1&pass=1&pwd=1&b=1", "b=1"),
+    ("api[key]=1&auth[token]=1&b=1", "b=1"),
+    ("a=1,api-key=2&b=1", "b=1"),
 ]
 PASSES = [
     *(
@@ -62,6 +75,7 @@ PASSES = [
         "a=1;b=2",
         "metadata[key]=v",
         "page_token=t",
+        "next_page_token=t&continuation-token=t",
         "pageToken=t&pageSize=1",
     ),
     *("include[]=step_details.tool_calls[*].file_search.results[*].content", "purpose=batch", "keys=1", "a;b;c"),

@@ -51,6 +51,19 @@ ACCOUNT = [
     "keys/k",
     "v1/accounts/a/users",
     "v1beta/keys",
+    "v1/realtime/client_secrets",
+    "v1/fine_tuning/checkpoints/c/permissions",
+    "v1/compliance/logs",
+    "v1/roles",
+    "v1/groups/g",
+    "v1/webhooks",
+    "v1/access_tokens",
+    "v1/organizations/cost_report",
+    "v1/usage_report/messages",
+    "model/new",
+    "user_info",
+    "customer/info",
+    "config/update",
 ]
 OPEN = [
     *(

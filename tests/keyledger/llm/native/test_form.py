@@ -151,6 +151,12 @@ def test_no_more_than_the_beginning_is_read_for_a_model_that_does_not_come(rig: 
 
 
 LATER = {
+    "a form within a file": part(
+        "file",
+        b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n--x--',
+        '; filename="a"',
+        "Content-Type: multipart/mixed; boundary=x\r\n",
+    ).join([MODEL, END]),
     "a semicolon in a filename": MODEL + part("file", b"x", '; filename="a; name=model"') + END,
     "a filename in another form": MODEL + part("file", b"x", "; filename*=UTF-8''a.wav") + END,
     "a second model": MODEL + file() + part("model", b"o1") + END,

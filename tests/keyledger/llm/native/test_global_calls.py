@@ -114,7 +114,7 @@ ROUTES_REFUSED = [
     ("GET", "v1/containers/c/files/f/content"),
     ("POST", "v1/evals"),
     ("POST", "v1/moderations"),
-    ("POST", "v1/realtime/client_secrets"),
+    ("POST", "v1/realtime/sessions"),
     ("POST", "v1/audio/voices"),
     ("POST", "v1/videos"),
     ("POST", "v1/messages/batches"),
@@ -379,6 +379,13 @@ STATE: dict[str, tuple[str, dict[str, Any]]] = {
         message(tools=[{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5"}]),
     ),
     "diagnostics": ("v1/messages", message(diagnostics={"previous_message_id": "msg_1"})),
+    "an earlier sound": (
+        "v1/chat/completions",
+        chat(messages=[{"role": "assistant", "audio": {"id": "audio_1", "role": "user", "content": "x"}}]),
+    ),
+    "an earlier message by a name": ("v1/responses", asked(input=[{"type": "message", "id": "msg_1", "name": "x"}])),
+    "an address in camel case": ("v1/messages", message(system=[{"type": "text", "text": "", "fileUri": "gs://b/f"}])),
+    "addresses in a list": ("v1/messages", message(system=[{"type": "text", "text": "", "image_urls": ["gs://b/f"]}])),
     "a member that is not known yet": ("v1/messages", message(remember=True)),
 }
 

@@ -19,6 +19,7 @@ from domain.errors import ServiceError
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from keyledger.llm.wire.observation import Observation
 from keyledger.llm.wire.scrubbing import HOLD, STEP
+from keyledger.llm.wire.turns import Turns
 from tests.keyledger.llm.fed_answer import FedAnswer, reader_of
 from tests.keyledger.llm.rig import Keys, catalogue
 from tests.support.meter import ListeningMeter
@@ -31,10 +32,15 @@ ROUNDS = 4
 Left = list[list[bytes]]
 
 
+async def _at_once(_seconds: float) -> None:
+    """Rest for one round of the event loop, however long a step took here."""
+    await asyncio.sleep(0)
+
+
 async def observe(key: str, pieces: Iterable[bytes], *, cut: bool = False, **headers: str) -> tuple[Left, Any]:
     """Return what leaves after each piece of an answer and at its end, and how it ends. cut: it breaks off."""
     answer, observation = FedAnswer(headers=headers), Observation()
-    reader = reader_of(answer, key, observation)
+    reader = reader_of(answer, key, observation, Turns(_at_once))
     assert await reader.rest_at_hand() is None
     left: Left = [[]]
 
