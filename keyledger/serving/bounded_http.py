@@ -6,15 +6,17 @@ head must be complete within `HEAD_SECONDS` of connecting or, on a connection th
 otherwise the connection is closed. A request that does not name its host, or not clearly, gets 400 before anything else
 is decided, and so does one that is not HTTP. How many connections there may be, and which of them make room, is decided
 in `api.front.bounds.connections`; one that never got an answer is sent 503 first. A client that reads no byte of a
-waiting answer for a time is cut off (`reader_watch`). The rest is uvicorn's: keep-alive, pipelining, 100-continue. The
-application limits the size and the time of bodies. No answer is written into one that is under way; the connection just
-ends.
+waiting answer for a time is cut off (`reader_watch`). While a request waits for the answer to the one before it, what
+follows is kept as it came and not looked at: at most `AHEAD_BYTES` and what one read brings, or the connection ends
+after `HEAD_SECONDS`. A client that leaves is noticed by every request it sent. The rest is uvicorn's: keep-alive,
+pipelining, 100-continue. The application limits the size and the time of bodies. No answer is written into one that is
+under way; the connection just ends.
 """
 
 import asyncio
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.front.bounds.chosen import Bounds
 from api.front.bounds.connections import CONNECTIONS, Connections, Place
@@ -25,6 +27,7 @@ from keyledger.serving.reader_watch import ReaderWatch
 
 _PIECE = 4096
 """Bytes given to the parser at a time: it keeps what it was given until a header is complete."""
+_AHEAD_MAX = 1024 * 1024
 _LINGER_S = 1.0
 _LINGER_BYTES = 1024 * 1024
 _ENDED = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
@@ -38,6 +41,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     HEAD_BYTES: ClassVar[int] = 64 * 1024
     HEAD_SECONDS: ClassVar[float] = 10.0
+    AHEAD_BYTES: ClassVar[int] = 64 * 1024
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,6 +50,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._leaving = False
         self._answered = False
+        self._running: RequestResponseCycle | None = None
+        self._ahead = b""
+        self._too_far_ahead: asyncio.TimerHandle | None = None
         self._register = _register_in(self.app_state)
         self._place: Place | None = None
 
@@ -67,8 +74,14 @@ class BoundedHttp(HttpToolsProtocol):
             register.make_room_soon(self._place, self.loop.call_soon)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and tell every request that its client has left: uvicorn tells the last one only."""
         self._stop_deadline()
+        self._keep_ahead(b"")
+        for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
         self._reader.stop()
         if self._place is not None:
             self._place.leave()
@@ -109,6 +122,16 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._reader.start()
+        elif self._ahead and not self.pipeline:
+            ahead = self._ahead
+            self._keep_ahead(b"")
+            self.data_received(ahead)
+        if len(self._ahead) > self.AHEAD_BYTES:
+            self.flow.pause_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, piece by piece, until a head is too large."""
@@ -117,6 +140,9 @@ class BoundedHttp(HttpToolsProtocol):
             return
         for start in range(0, len(data), _PIECE):
             if self._is_over():
+                return
+            if self.pipeline:
+                self._keep_ahead(self._ahead + data[start:])
                 return
             piece = data[start : start + _PIECE]
             self._unframed += len(piece)
@@ -141,6 +167,8 @@ class BoundedHttp(HttpToolsProtocol):
             self._place.put_into(self.scope["state"])
         self._stop_deadline()
         super().on_headers_complete()
+        if self.pipeline:
+            self.flow.resume_reading()  # to notice that the client leaves
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of a body on."""
@@ -151,6 +179,19 @@ class BoundedHttp(HttpToolsProtocol):
         """Note that a request is complete."""
         self._unframed = 0
         super().on_message_complete()
+
+    def _keep_ahead(self, data: bytes) -> None:
+        self._ahead = data
+        if len(data) <= self.AHEAD_BYTES:
+            if self._too_far_ahead is not None:
+                self._too_far_ahead.cancel()
+                self._too_far_ahead = None
+            return
+        self.flow.pause_reading()
+        if len(data) > _AHEAD_MAX:  # requests under way let more be read
+            self.transport.abort()
+        elif self._too_far_ahead is None:
+            self._too_far_ahead = self.loop.call_later(self.HEAD_SECONDS, self.transport.abort)
 
     def _answering(self) -> bool:
         # Before the first request there is none, whatever uvicorn declares.

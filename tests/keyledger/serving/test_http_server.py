@@ -388,3 +388,54 @@ class Reached(list):
     def append(self, bound):
         super().append(bound)
         self.event.set()
+
+
+def test_requests_sent_ahead_of_an_answer_are_kept_as_they_came(monkeypatch):
+    monkeypatch.setattr(BoundedHttp, "HEAD_SECONDS", 0.2)
+    begun, go_on = [], threading.Event()
+    app, _ = application()
+
+    async def waiting(scope, receive, send):
+        if scope["type"] != "lifespan":
+            begun.append(scope["path"])
+            await anyio.to_thread.run_sync(go_on.wait)
+        await app(scope, receive, send)
+
+    parsed = []
+    usual = BoundedHttp.on_headers_complete
+    monkeypatch.setattr(BoundedHttp, "on_headers_complete", lambda self: (parsed.append(1), usual(self))[1])
+    with served(waiting) as connect:
+        with connect() as client:
+            client.sendall(GET + b"\r\n")
+            with pytest.raises(GONE):
+                for _ in range(1000):
+                    client.sendall((GET + b"\r\n") * 1000)
+        assert len(begun) == 1
+        assert len(parsed) < 4096 / len(GET) + 2
+        go_on.set()
+        with connect() as client:  # all are answered, if they are not too many
+            client.sendall((GET + b"\r\n") * 1000 + GET + b"Connection: close\r\n\r\n")
+            assert until_closed(client).count(b"\r\n\r\nok") == 1001
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_a_client_that_sent_requests_ahead_and_leaves_ends_the_one_under_way(later):
+    begun, left = threading.Event(), threading.Event()
+    app, _ = application()
+
+    async def waiting(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    with served(waiting) as connect, connect() as client:
+        client.sendall((GET + b"\r\n") * (1 if later else 3))
+        assert begun.wait(60)
+        if later:
+            client.sendall((GET + b"\r\n") * 3)
+        client.close()
+        assert left.wait(60)
