@@ -1,16 +1,19 @@
 """The connections of one process, and which of them make room when there are too many.
 
 A connection is unproved until a request on it has presented a valid key. Promises: too many unproved connections from
-one address cost that address its oldest idle ones, and too many in all cost the oldest unproved ones, idle ones first;
-a proved connection is never closed to make room. Proved connections of one key, and those used for calls by all keys,
-are limited to their shares, so that room is always left for a connection with another key. Proxies are not counted by
-address, because all clients come from theirs.
+one address cost that address its oldest ones, idle ones first, but none that came within `PATIENCE_S`: a client with a
+key may open many connections before it sends anything. Too many in all cost the oldest unproved ones in the same order,
+and then those that just came, from the most crowded address first; a proved connection is never closed to make room.
+Proved connections of one key, and those used for calls by all keys, are limited to their shares, so that room is always
+left for a connection with another key. Proxies are not counted by address, because all clients come from theirs.
 Nothing is decided while connections arrive, but once what arrived with them has been read (`make_room`).
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import chain, islice
 from typing import Any, Protocol, cast
 
 from starlette.types import Scope
@@ -23,6 +26,7 @@ _PLACE = "keyledger.place"
 CONNECTIONS = "keyledger.connections"
 """The name under which the server finds the register in the state of the application."""
 
+PATIENCE_S = 1.0
 _TURNS = 3
 """Turns of the event loop after which what had arrived with a connection has been read."""
 _BURST = 2
@@ -45,12 +49,20 @@ class Connections:
     """The register. To be used from one event loop."""
 
     def __init__(
-        self, bounds: Callable[[], Bounds], proxies: Callable[[], TrustedProxies], reached: Callable[[Bound], None]
+        self,
+        bounds: Callable[[], Bounds],
+        proxies: Callable[[], TrustedProxies],
+        reached: Callable[[Bound], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """bounds, proxies: return those in force. reached: called for each connection closed or refused."""
+        """bounds, proxies: return those in force. reached: called for each connection closed or refused.
+
+        now: a clock in seconds that never goes back.
+        """
         self.bounds = bounds
         self.reached = reached
         self._proxies = proxies
+        self._now = now
         self._unproved: dict[Place, None] = {}  # the oldest first
         self._of_address: dict[str, dict[Place, None]] = {}
         self._of_key: Counter[str] = Counter()
@@ -83,7 +95,7 @@ class Connections:
         if self._count >= _BURST * self.bounds().connections:
             self.reached(Bound.CONNECTIONS)
             return None
-        place = Place(self, connection, self._counted_address(address))
+        place = Place(self, connection, self._counted_address(address), self._now())
         self._count += 1
         self._unproved[place] = None
         if place.address is not None:
@@ -110,13 +122,33 @@ class Connections:
         self._deciding = False
         bounds = self.bounds()
         for places in [one for one in self._of_address.values() if len(one) > bounds.address_connections]:
-            idle = [place for place in places if place.connection.is_idle()]
-            for place in idle[: len(places) - bounds.address_connections]:
+            for place in self._known(places, len(places) - bounds.address_connections):
                 self._close(place, Bound.ADDRESS_CONNECTIONS)
         if self._count > bounds.connections:
-            oldest = sorted(self._unproved, key=lambda place: not place.connection.is_idle())
-            for place in oldest[: self._count - bounds.connections]:
+            for place in self._known(self._unproved, self._count - bounds.connections):
                 self._close(place, Bound.CONNECTIONS)
+            for place in self._newcomers(self._count - bounds.connections):
+                self._close(place, Bound.CONNECTIONS)
+
+    def _known(self, places: "Iterable[Place]", number: int) -> "list[Place]":
+        """Return up to so many of those that had time to present a key. places: the oldest first."""
+        until = self._now() - PATIENCE_S
+        idle, served = list[Place](), list[Place]()
+        for place in places:
+            if place.since > until or len(idle) >= number:
+                break
+            (idle if place.connection.is_idle() else served).append(place)
+        return [*idle, *served][:number]
+
+    def _newcomers(self, number: int) -> "list[Place]":
+        """Return up to so many others, those of the most crowded addresses first."""
+        if number <= 0:
+            return []
+        crowds = sorted(self._of_address.values(), key=len, reverse=True)
+        ordered = [*chain(*crowds), *(place for place in self._unproved if place.address is None)]
+        idle = list(islice((place for place in ordered if place.connection.is_idle()), number))
+        served = (place for place in ordered if not place.connection.is_idle())
+        return [*idle, *islice(served, number - len(idle))]
 
     def prove(self, place: "Place", key: str, *, spared: bool) -> bool:
         """Note that a request presented a valid key. Return False if its bound of connections is reached.
@@ -178,13 +210,14 @@ class Connections:
 class Place:
     """One connection in the register."""
 
-    __slots__ = ("_left", "_register", "address", "connection", "counted", "key")
+    __slots__ = ("_left", "_register", "address", "connection", "counted", "key", "since")
 
-    def __init__(self, register: Connections, connection: Connection, address: str | None) -> None:
+    def __init__(self, register: Connections, connection: Connection, address: str | None, since: float) -> None:
         self._register = register
         self._left = False
         self.connection = connection
         self.address = address
+        self.since = since
         self.key: str | None = None
         self.counted = False
 

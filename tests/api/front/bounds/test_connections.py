@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.front.bounds.chosen import Bounds
-from api.front.bounds.connections import Connections
+from api.front.bounds.connections import PATIENCE_S, Connections
 from api.front.bounds.reached import Bound
 from api.front.proxies import TrustedProxies
 
@@ -33,14 +33,19 @@ class Crowd:
 
     def __init__(self, **chosen):
         self.reached: list[Bound] = []
+        self.time = 0.0
         bounds = replace(Bounds(), **chosen)
         self.register = Connections(
-            lambda: bounds, lambda: TrustedProxies([ip_network(PROXY)]), lambda bound: self.reached.append(bound)
+            lambda: bounds,
+            lambda: TrustedProxies([ip_network(PROXY)]),
+            lambda bound: self.reached.append(bound),
+            lambda: self.time,
         )
         self.fakes: list[Fake] = []
         self.places = []
 
-    def come(self, address="192.0.2.1", *, idle=True, key=None, spared=False):
+    def come(self, address="192.0.2.1", *, idle=True, key=None, spared=False, later=PATIENCE_S):
+        self.time += later
         fake = Fake(idle=idle)
         place = self.register.enter(address, fake)
         assert place is not None
@@ -93,12 +98,38 @@ def test_strangers_are_counted_by_address(addresses, left):
     assert crowd.open == left
 
 
-def test_a_connection_with_a_key_and_one_that_is_served_are_not_counted_against_their_address():
+def test_a_connection_with_a_key_is_not_counted_against_its_address():
     crowd = Crowd(address_connections=1)
     for key in ("a", "b", None):
-        crowd.come(key=key, idle=key is not None)
-    crowd.come(idle=False)
-    assert crowd.open == [0, 1, 2, 3]
+        crowd.come(key=key)
+    assert crowd.open == [0, 1, 2]
+
+
+def test_strangers_that_are_served_take_no_place_from_one_that_has_just_come_from_their_address():
+    crowd = Crowd(address_connections=2)
+    for _ in range(3):
+        crowd.come(idle=False)
+    assert crowd.open == [1, 2]
+    crowd.come()
+    assert crowd.open == [2, 3]
+
+
+def test_many_that_come_at_once_from_one_address_have_time_to_present_a_key():
+    crowd = Crowd(address_connections=2)
+    for _ in range(5):
+        crowd.come(later=0)
+    assert crowd.open == [0, 1, 2, 3, 4]
+    assert crowd.places[0].prove("a", spared=False)
+    crowd.come()
+    assert crowd.open == [0, 4, 5]
+
+
+def test_of_those_that_have_just_come_the_most_crowded_address_makes_room():
+    crowd = Crowd(connections=5, address_connections=4)
+    crowd.come("192.0.2.7", later=0)
+    for _ in range(6):
+        crowd.come("192.0.2.1", later=0)
+    assert crowd.open == [0, 3, 4, 5, 6]
 
 
 def test_a_key_has_its_share_of_connections_and_leaves_the_rest_to_others():
