@@ -5,20 +5,22 @@ Content-Security-Policy allows neither. Everything from the document is escaped.
 authentication, so they contain nothing private. Links are relative, so they work behind a prefix that a proxy adds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from api.console.reference import groups_of
-from api.front.json_response import json_response
+from api.front.json_response import encode, json_response
 from api.front.operation import Operation
 from api.rest.openapi import TITLE, answer
+
+T = TypeVar("T")
 
 router = APIRouter(route_class=Operation, tags=["operation"])
 
@@ -75,7 +77,13 @@ async def index(request: Request) -> Response:
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """Show the OpenAPI document."""
-    return _page(_reference(request.app))
+    return _page(_made_once(request.app, "page", rendered_reference))
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return Response(_made_once(request.app, "text", encode), media_type="application/json")
 
 
 @router.get("/docs.css", include_in_schema=False)
@@ -88,14 +96,15 @@ def _page(text: str, headers: Mapping[str, str] | None = None) -> Response:
     return Response(text, headers={**_HEADERS, **(headers or {})}, media_type="text/html")
 
 
-def _reference(app: Any) -> str:
-    """Return the page of an application; it is rendered once for each document that is built."""
+def _made_once(app: Any, form: str, make: Callable[[Mapping[str, Any]], T]) -> T:
+    """Return a form of the application's document. It is made once for each document: anyone may ask for it often."""
     document = app.openapi()
-    shown, page = getattr(app.state, "reference", (None, ""))
-    if shown is not document:
-        page = rendered_reference(document)
-        app.state.reference = (document, page)
-    return str(page)
+    if getattr(app.state, "documented", None) is not document:
+        app.state.documented, app.state.forms = document, {}
+    forms: dict[str, T] = app.state.forms
+    if form not in forms:
+        forms[form] = make(document)
+    return forms[form]
 
 
 def rendered_reference(document: Mapping[str, Any]) -> str:

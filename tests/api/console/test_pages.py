@@ -1,11 +1,13 @@
 """The two pages: what they say, that they need nothing from elsewhere, and that nothing of a document breaks out."""
 
 from html.parser import HTMLParser
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
 
+from api.console import pages
 from api.console.pages import rendered_reference
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -127,3 +129,15 @@ def test_nothing_of_a_document_breaks_out_of_the_page():
     assert not {"script", "img"} & set(page.tags) and "onerror" not in page.attributes
     assert not [href for href in page.leads if href.lower().startswith("javascript:")]
     assert "{{ 7*7 }}" in " ".join(page.words)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_a_document_that_anyone_may_ask_for_is_made_once(harness, path, monkeypatch):
+    first = harness.client.get(path)
+    for name in ("rendered_reference", "encode"):
+        monkeypatch.setattr(pages, name, _never)
+    assert harness.client.get(path).content == first.content != b""
+
+
+def _never(_document: object) -> NoReturn:
+    raise AssertionError("it was made again")
