@@ -7,7 +7,7 @@ otherwise the connection is closed. A request that does not name its host, or no
 is decided, and so does one that is not HTTP. How many connections there may be, and which of them make room, is decided
 in `api.front.bounds.connections`; one that never got an answer is sent 503 first. A client that reads no byte of a
 waiting answer for a time is cut off (`reader_watch`). While a request waits for the answer to the one before it, what
-follows is kept as it came and not looked at: at most `AHEAD_BYTES` and what one read brings, or the connection ends
+follows is kept unread: at most `AHEAD_BYTES` and what one read brings, or the connection ends
 after `HEAD_SECONDS`. A client that leaves is noticed by every request it sent. The rest is uvicorn's: keep-alive,
 pipelining, 100-continue. The application limits the size and the time of bodies. No answer is written into one that is
 under way; the connection just ends.

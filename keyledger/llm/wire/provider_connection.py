@@ -100,7 +100,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
         self._now = asyncio.get_running_loop().time
-        self._transport.pause_reading()  # what reads at present would go on filling buffers of its own size
+        self._transport.pause_reading()  # a read that has begun would keep its own, larger buffer
         self._transport.set_protocol(self)
         self._transport.resume_reading()
 
