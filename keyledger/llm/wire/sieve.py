@@ -45,7 +45,7 @@ class Sieve:
 
 def _grams(text: bytes, start: int) -> Iterator[bytes]:
     """Return the eight characters that begin at `start`, and at every eighth character after it."""
-    view = memoryview(text)[start:]
-    many = len(view) // _MANY.size * _MANY.size
-    rest = view[many : len(view) // _GRAM * _GRAM]
-    return chain(chain.from_iterable(_MANY.iter_unpack(view[:many])), chain.from_iterable(_ONE.iter_unpack(rest)))
+    chosen = memoryview(text)[start:]
+    many = len(chosen) // _MANY.size * _MANY.size
+    rest = chosen[many : len(chosen) // _GRAM * _GRAM]
+    return chain(chain.from_iterable(_MANY.iter_unpack(chosen[:many])), chain.from_iterable(_ONE.iter_unpack(rest)))
