@@ -1,11 +1,14 @@
 """Logs refused requests, lock-outs, reads and exports, so that no caller can hide or drown the records of another.
 
-Promises: each caller has counts and a quota of its own (`tally`), so what one does never changes how the requests of
+Promises: each caller has counts and quotas of its own (`tally`), so what one does never changes how the requests of
 another are recorded. The first request of a kind is stored within about a second (a read or an export before it is
 answered); more of the same kind are counted and stored as one event. For a caller with a key, a kind is everything that
-is recorded: address, method, route, tenant, provider, outcome. All callers without a valid key share one quota; their
-kinds are address (IPv6: the /64), status and route. So any number of requests, from any number of addresses, causes a
-bounded number of events. Whatever the database does not accept is kept and tried again.
+is recorded: address, method, route, tenant, provider, status, code. Within an hour, its first 200 kinds of refused
+writes and its first 100 kinds of other refused requests have records of their own; neither uses up the other. Any more
+are counted by method, route, status and tenant, and for each method, route and status from the 17th tenant on without
+the tenant. All callers without a valid key share one quota; their kinds are address (IPv6: the /64), status and route.
+So any number of requests, from any number of addresses, causes a bounded number of events. Whatever the database does
+not accept is kept and tried again.
 Survives: an orderly shutdown stores everything. A killed process loses the refused requests of its last second and the
 counts of its last window, never a change and never the fact of an export.
 """
@@ -26,7 +29,7 @@ from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
-from keyledger.log.tally import Facts, Quota, Tally
+from keyledger.log.tally import Beyond, Facts, Quota, Tally
 
 UNCONFIRMED = 1024
 """At most this many events wait for the database; until they are stored, later ones are only counted."""
@@ -34,14 +37,18 @@ TICK_S = 1.0
 """Seconds between two flushes."""
 
 _MINUTE = timedelta(minutes=1)
-OF_AN_ACTOR = Quota(1000, 500, 400, _MINUTE, 10 * _MINUTE)
-"""For refused requests of one caller with a key."""
+OF_WRITES = Quota(200, 200, 200, _MINUTE, 10 * _MINUTE, apart=16)
+"""For refused writes of one caller with a key."""
+OF_OTHERS = Quota(100, 100, 100, _MINUTE, 10 * _MINUTE, apart=16)
+"""For all other refused requests of one caller with a key."""
 OF_STRANGERS = Quota(16, 8, 12, 30 * _MINUTE, 30 * _MINUTE, of_a_client=4)
 """For refused requests of all callers without a valid key."""
 OF_LOCKOUTS = Quota(5, 3, 2, 30 * _MINUTE, 30 * _MINUTE, of_a_client=1)
 """For all lock-outs of addresses. Together with the refused requests of strangers: 46 events an hour."""
 OF_READS = Quota(1000, 5000, 1000, _MINUTE, _MINUTE)
 """For reads of the audit by one caller."""
+
+_WRITES = frozenset({"PUT", "POST", "PATCH", "DELETE"})
 
 _log = logging.getLogger("keyledger.audit")
 
@@ -60,24 +67,25 @@ class AuditRecorder:
 
     def refused(self, meta: CommandMeta, refused: RefusedRequest) -> None:
         """Record a refused request."""
-        beyond = (refused.outcome, refused.status)
         if meta.role == ANONYMOUS:
+            beyond = (refused.outcome, refused.status)
             # Nothing else in it may make a kind: a stranger can make up any number of tenants and methods.
-            key: tuple[Hashable, ...] = (network_of(meta.client_address), *beyond, refused.route)
-            self._note("refused by a stranger", OF_STRANGERS, key, beyond, meta, refused)
-        else:
-            # A caller that floods on purpose still leaves the method and route of everything it tried.
-            merged = (*beyond, refused.method, refused.route)
-            self._note("refused", OF_AN_ACTOR, (meta.client_address, refused), merged, meta, refused)
+            key = (network_of(meta.client_address), *beyond, refused.route)
+            self._note("refused by a stranger", OF_STRANGERS, key, Beyond(beyond), meta, refused)
+            return
+        # A caller that floods on purpose still leaves the method and route of everything it tried.
+        merged = Beyond((refused.outcome, refused.status, refused.method, refused.route), refused.tenant_id)
+        what, quota = ("refused write", OF_WRITES) if refused.method in _WRITES else ("refused", OF_OTHERS)
+        self._note(what, quota, (meta.client_address, refused), merged, meta, refused)
 
     def locked_out(self, meta: CommandMeta, lockout: Lockout) -> None:
         """Record that an address was locked out."""
-        self._note("locked out", OF_LOCKOUTS, (network_of(meta.client_address),), None, meta, lockout)
+        self._note("locked out", OF_LOCKOUTS, (network_of(meta.client_address),), Beyond(None), meta, lockout)
 
     def read(self, meta: CommandMeta, view: str, query: str | None) -> None:
         """Record a read of the audit. Raises StoreUnavailableError."""
         facts = ReadOfAudit(view=view, query=query)
-        if self._note("read", OF_READS, (meta.client_address, facts), view, meta, facts) or self._unconfirmed:
+        if self._note("read", OF_READS, (meta.client_address, facts), Beyond(view), meta, facts) or self._unconfirmed:
             self.flush()
 
     def exported(self, meta: CommandMeta, form: str, query: str | None) -> None:
@@ -107,7 +115,7 @@ class AuditRecorder:
         await asyncio.to_thread(self._store_all)
 
     def _note(
-        self, what: str, quota: Quota, key: tuple[Hashable, ...], beyond: Hashable, meta: CommandMeta, facts: Facts
+        self, what: str, quota: Quota, key: tuple[Hashable, ...], beyond: Beyond, meta: CommandMeta, facts: Facts
     ) -> bool:
         """Count one more request of a caller. Return whether its record is due at once."""
         now = self._clock()

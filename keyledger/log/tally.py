@@ -3,22 +3,24 @@
 Promises: the first request of a kind becomes a record at once; more of that kind are counted, and each count becomes
 one record when `window` has passed since the last one. Kinds beyond the quota are merged: a merged record holds what
 all its requests have in common, and counts them. A count for which the hour has no room left waits, at most until the
-end. In any hour a caller adds at most `first` + `again` + `merged` records, and at the end one more for each merged
-kind; memory holds at most `first` kinds.
+end; the one that has waited longest comes first. In any hour a caller adds at most `first` + `again` + `merged`
+records, and at the end one more for each merged kind; memory holds at most `first` kinds.
 Not thread-safe.
 """
 
-from collections import deque
-from collections.abc import Hashable, Iterator
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Protocol, Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Protocol, Self
 from uuid import uuid4
 
 from domain.audit.client_network import common_client
 from domain.event import CommandMeta, Event
 
 HOUR = timedelta(hours=1)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Facts(Protocol):
@@ -39,7 +41,8 @@ class Quota:
 
     first: those that name a new kind, and the kinds that are known at a time. again: those that count more of a known
     kind. merged: those that count kinds beyond. window, merged_window: the shortest time between two records of one
-    kind. of_a_client: the kinds that one address or network may have; None for any number.
+    kind. apart: the values, such as tenants, by which each merged kind is kept apart; any more of them share one.
+    of_a_client: the kinds that one address or network may have; None for any number.
     """
 
     first: int
@@ -47,19 +50,27 @@ class Quota:
     merged: int
     window: timedelta
     merged_window: timedelta
+    apart: int = 0
     of_a_client: int | None = None
+
+
+class Beyond(NamedTuple):
+    """The kind that requests are merged into where there is no room for a record of their own.
+
+    apart: a value by which this kind is kept apart, for the first `Quota.apart` values; None for none.
+    """
+
+    kind: Hashable
+    apart: Hashable = None
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Requests of one kind. count: those without a record; meta, facts: what they have in common.
-
-    beyond: of the kind that these are merged into, where there is no room for a record of their own.
-    """
+    """Requests of one kind. count: those without a record; meta, facts: what they have in common."""
 
     meta: CommandMeta
     facts: Facts
-    beyond: Hashable
+    beyond: Beyond
     count: int = 0
     recorded_at: datetime | None = None
 
@@ -107,15 +118,15 @@ class Tally:
     def __init__(self, quota: Quota) -> None:
         self._quota = quota
         self._kinds: dict[tuple[Hashable, ...], _Kind] = {}
-        self._merged: dict[Hashable, _Kind] = {}
+        self._merged: dict[Beyond, _Kind] = {}
+        self._apart: Counter[Hashable] = Counter()
         self._new = 0
         self._first, self._again, self._beyond = _Room(quota.first), _Room(quota.again), _Room(quota.merged)
 
-    def note(self, key: tuple[Hashable, ...], beyond: Hashable, meta: CommandMeta, facts: Facts, now: datetime) -> bool:
+    def note(self, key: tuple[Hashable, ...], beyond: Beyond, meta: CommandMeta, facts: Facts, now: datetime) -> bool:
         """Count one more request of a kind. Return whether its record is due at once.
 
-        key: of the kind, with the client first. beyond: of the kind that it is merged into, where the quota has no
-        room.
+        key: of the kind, with the client first.
         """
         kind, window = self._kinds.get(key), self._quota.window
         if kind is None and self._has_room_for(key, now):
@@ -129,13 +140,13 @@ class Tally:
     def records(self, now: datetime) -> Iterator[Event]:
         """Yield the records that are due, and forget kinds without a request for an hour."""
         self._forget(now)
-        for kind in self._kinds.values():
+        for kind in _longest_first(self._kinds.values()):
             if kind.count and not kind.rests(now, self._quota.window):
                 new = kind.recorded_at is None
                 if (self._first if new else self._again).take(now):
                     self._new -= new
                     yield kind.record(now)
-        for kind in self._merged.values():
+        for kind in _longest_first(self._merged.values()):
             if kind.count and not kind.rests(now, self._quota.merged_window) and self._beyond.take(now):
                 yield kind.record(now)
 
@@ -164,12 +175,21 @@ class Tally:
     def _may_continue(self, kind: _Kind, now: datetime) -> bool:
         return kind.recorded_at is None or kind.rests(now, self._quota.window) or self._again.left(now) > 0
 
-    def _merged_kind(self, beyond: Hashable, meta: CommandMeta, facts: Facts) -> _Kind:
+    def _merged_kind(self, beyond: Beyond, meta: CommandMeta, facts: Facts) -> _Kind:
+        if beyond not in self._merged and self._apart[beyond.kind] >= self._quota.apart:
+            beyond = Beyond(beyond.kind)
         kind = self._merged.get(beyond)
         if kind is None:
             kind = self._merged[beyond] = _Kind(meta, facts, beyond)
+            self._apart[beyond.kind] += beyond.apart is not None
         return kind
 
     def _forget(self, now: datetime) -> None:
         self._kinds = {key: kind for key, kind in self._kinds.items() if kind.count or kind.rests(now, HOUR)}
         self._merged = {key: kind for key, kind in self._merged.items() if kind.count or kind.rests(now, HOUR)}
+        self._apart = Counter(beyond.kind for beyond in self._merged if beyond.apart is not None)
+
+
+def _longest_first(kinds: Iterable[_Kind]) -> list[_Kind]:
+    """Return the kinds in the order of their last records, those without one first."""
+    return sorted(kinds, key=lambda kind: kind.recorded_at or _NEVER)

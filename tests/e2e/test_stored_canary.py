@@ -223,7 +223,7 @@ def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
     """A service that counts nothing together, so that each refusal is an event of its own."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for quota in ("OF_AN_ACTOR", "OF_STRANGERS"):
+        for quota in ("OF_WRITES", "OF_OTHERS", "OF_STRANGERS"):
             patch.setattr(audit_recorder, quota, Quota(10**6, 10**6, 10**6, timedelta(0), timedelta(0)))
         patch.setattr(audit_recorder, "TICK_S", 0.01)
         database_url = stack.enter_context(postgres_server.fresh_database())

@@ -68,14 +68,15 @@ def test_an_insider_is_there_by_name_whatever_strangers_do(harness: Harness, whe
     assert len([event for event in events if event.actor == "anonymous"]) <= 50
 
 
-def test_an_insider_who_floods_is_there_with_every_target(harness: Harness) -> None:
+def test_an_insider_who_floods_is_there_with_every_target_of_its_writes(harness: Harness) -> None:
     key = {"X-API-Key": KEYS[Role.RUNTIME]}
-    for number in range(300):
+    for number in range(199):
         tenant = str(UUID(int=number, version=4))
+        harness.client.get(f"/api/v1/sysadmin/tenants/{tenant}/credentials", headers=key)
         harness.client.delete(f"/api/v1/sysadmin/tenants/{tenant}/credentials/openai", headers=key)
     harness.client.delete(CREDENTIALS.replace(TENANT, OTHER_TENANT) + "/openai", headers=key)
-    targets = [event.tenant_id for event in refused_events(harness)]
-    assert len(targets) == len(set(targets)) == 301 and OTHER_TENANT in targets
+    targets = [event.tenant_id for event in refused_events(harness) if event.method == "DELETE"]
+    assert len(targets) == len(set(targets)) == 200 and OTHER_TENANT in targets
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])

@@ -17,7 +17,8 @@ from domain.audit.request_events import (
 )
 from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
-from keyledger.log.audit_recorder import OF_AN_ACTOR, OF_READS, UNCONFIRMED, AuditRecorder
+from keyledger.log.audit_recorder import OF_OTHERS, OF_READS, OF_WRITES, UNCONFIRMED, AuditRecorder
+from keyledger.log.tally import Quota
 from tests.support.scenario import NOW
 from tests.support.twins.log import MemoryLog
 
@@ -103,45 +104,87 @@ def test_different_callers_addresses_targets_and_reasons_are_told_apart(
     assert len({event.originator_id for event in log.events}) == 6
 
 
-def test_one_caller_causes_a_bounded_number_of_events_and_its_first_thousand_targets_are_named(
-    log: MemoryLog, clock: Clock, recorder: AuditRecorder
+@pytest.mark.parametrize(("method", "quota"), [("PUT", OF_WRITES), ("GET", OF_OTHERS)])
+def test_one_caller_causes_a_bounded_number_of_events_and_its_first_targets_are_named(
+    log: MemoryLog, clock: Clock, recorder: AuditRecorder, method: str, quota: Quota
 ) -> None:
     for minute in range(60):
         for number in range(100):
-            refuse(recorder, tenant=f"tenant-{minute}-{number}")
-            refuse(recorder, tenant="the same")
+            refuse(recorder, tenant=f"tenant-{minute}-{number}", method=method)
+            refuse(recorder, tenant="the same", method=method)
         recorder.flush()
         clock.now += MINUTE
     named = {event.tenant_id for event in refused_events(log)} - {None}
-    assert len(named) >= OF_AN_ACTOR.first
-    assert len(log.events) <= OF_AN_ACTOR.first + OF_AN_ACTOR.again + OF_AN_ACTOR.merged
+    assert len(named) >= quota.first + quota.apart
+    assert len(log.events) <= quota.first + quota.again + quota.merged <= 600
     merged = [event for event in refused_events(log) if event.tenant_id is None]
-    assert merged and all((event.actor, event.method, event.route) == ("anna", "PUT", "/r") for event in merged)
+    assert merged and all((event.actor, event.method, event.route) == ("anna", method, "/r") for event in merged)
     clock.now += HOUR
     recorder.flush()
     assert sum(counts(log)) == 60 * 200, "every one is counted"
 
 
-def test_a_caller_that_floods_first_hides_no_other_command_of_its_own(log: MemoryLog, recorder: AuditRecorder) -> None:
-    for number in range(5 * OF_AN_ACTOR.first):
-        refuse(recorder, tenant=f"tenant-{number}", method="GET")
-        if number % 1000 == 0:
+WRITES = ["PUT", "POST", "PATCH", "DELETE"]
+OTHERS = ["GET", "HEAD", "OPTIONS", "other"]
+
+
+@pytest.mark.parametrize("method", WRITES)
+def test_reads_that_a_caller_floods_with_hide_no_write_of_its_own(
+    log: MemoryLog, recorder: AuditRecorder, method: str
+) -> None:
+    for number in range(2500):
+        refuse(recorder, tenant=f"tenant-{number}", method=OTHERS[number % len(OTHERS)])
+        if number % 500 == 0:
             recorder.flush()
-    refuse(recorder, tenant="b", method="DELETE")
     recorder.flush()
+    assert len(log.events) <= OF_OTHERS.first + len(OTHERS) * (OF_OTHERS.apart + 1) <= 200
+    before = len(log.events)
+    for tenant in ("b", "b", "t"):
+        refuse(recorder, tenant=tenant, method=method)
     recorder.flush()
-    found = [(event.tenant_id, event.count) for event in refused_events(log) if event.method == "DELETE"]
-    assert found == [("b", 1)]
+    found = [(event.actor, event.method, event.tenant_id, event.count) for event in refused_events(log)[before:]]
+    assert found == [("anna", method, "b", 2), ("anna", method, "t", 1)]
+
+
+def test_writes_that_a_caller_floods_with_hide_no_other_command_and_no_first_targets_of_its_own(
+    log: MemoryLog, recorder: AuditRecorder
+) -> None:
+    for number in range(OF_WRITES.first):
+        refuse(recorder, tenant=f"tenant-{number}", method="PUT")
+    recorder.flush()
+    for number in range(OF_WRITES.apart + 4):
+        for method in ("PUT", "DELETE"):
+            refuse(recorder, tenant=f"other-{number}", method=method)
+            refuse(recorder, tenant=f"other-{number}", code="not-found", method=method)
+    recorder.flush()
+    found = [(event.method, event.tenant_id, event.count) for event in refused_events(log)[OF_WRITES.first :]]
+    targets = [f"other-{number}" for number in range(OF_WRITES.apart)]
+    expected = {(method, target, 2) for method in ("PUT", "DELETE") for target in targets}
+    assert set(found) == expected | {("PUT", None, 8), ("DELETE", None, 8)}
+
+
+def test_a_merged_kind_that_is_never_quiet_does_not_keep_another_from_its_record(
+    log: MemoryLog, clock: Clock, recorder: AuditRecorder
+) -> None:
+    for number in range(OF_WRITES.first):
+        refuse(recorder, tenant=f"tenant-{number}")
+    for minute in range(300):
+        for number in range(3 * OF_WRITES.apart):
+            refuse(recorder, tenant=f"other-{number}", method=WRITES[number % 3])
+        if minute == 59:
+            refuse(recorder, tenant="b", method="DELETE")
+        recorder.flush()
+        clock.now += MINUTE
+    assert [event.count for event in refused_events(log) if event.tenant_id == "b"] == [1]
 
 
 def test_what_one_caller_floods_hides_nothing_of_another(log: MemoryLog, recorder: AuditRecorder) -> None:
-    for number in range(3 * OF_AN_ACTOR.first):
+    for number in range(3 * OF_WRITES.first):
         refuse(recorder, actor="app1", tenant=f"tenant-{number}")
     refuse(recorder, actor="bert", tenant="b")
-    for number in range(3 * OF_AN_ACTOR.first):
+    for number in range(3 * OF_WRITES.first):
         refuse(recorder, actor="app1", tenant=f"other-{number}")
-    for _ in range(2 + OF_AN_ACTOR.first // UNCONFIRMED):
-        recorder.flush()
+    recorder.flush()
     assert [(event.tenant_id, event.count) for event in refused_events(log, "bert")] == [("b", 1)]
 
 
