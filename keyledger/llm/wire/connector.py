@@ -17,6 +17,7 @@ from yarl import URL
 from domain.credentials.providers import BUILT_IN
 from keyledger.llm.requests.origin import Origin, origin_of
 from keyledger.llm.wire.idle_connections import IdleConnections
+from keyledger.llm.wire.observation import Observation
 from keyledger.llm.wire.provider_connection import UNEXPECTED, Borrowed, ProviderConnection, Purpose
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ _PUBLIC = frozenset(origin_of(URL(row.base_url)) for row in BUILT_IN.values() if
 
 @dataclass(slots=True)
 class Dialling:
-    """The connection of one call. used: the last one that was lent to it."""
+    """The connection of one call. observation: of the call. used: the last connection that was lent to it."""
 
     purpose: Purpose
+    observation: Observation
     used: ProviderConnection | None = None
 
 
@@ -71,6 +73,7 @@ class LendingConnector(aiohttp.TCPConnector):
                 lent.close(UNEXPECTED)
                 raise aiohttp.ClientResponseError(req.request_info, (), message="the provider spoke first")
         dialling.used = lent
+        lent.observation = dialling.observation
         return cast("Connection", Borrowed(lent))
 
     def _next(self, dialling: Dialling) -> ProviderConnection | None:

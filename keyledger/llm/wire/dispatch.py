@@ -111,7 +111,7 @@ class Dispatcher:
                     allow_redirects=False,
                 )
             if dialling.used is not None:
-                dialling.used.answered(answer.headers.get("keep-alive"))
+                dialling.used.answered(answer.content, answer.headers.get("keep-alive"))
             return answer
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)
@@ -168,7 +168,7 @@ def _begun(lease: Lease, method: str, url: URL, content: bytes | AsyncIterable[b
         raise CallFailedError(reason)
     assert lease.secret is not None  # noqa: S101  a closed lease has been refused
     lease.observation.sent = True
-    return Dialling(purpose_of(lease.owner, lease.secret, lease.origin))
+    return Dialling(purpose_of(lease.owner, lease.secret, lease.origin), lease.observation)
 
 
 class _InPieces:

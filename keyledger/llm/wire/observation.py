@@ -28,13 +28,17 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @dataclass(slots=True)
 class Observation:
-    """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code."""
+    """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code.
+
+    broken_off: a code; why the connection was ended on this side, which everything that fails then is due to.
+    """
 
     sent: bool = False
     status: int | None = None
     retry_after: int | None = None
     failure: str | None = None
     timed_out: bool = False
+    broken_off: str | None = None
 
     @property
     def accepted(self) -> bool:
@@ -53,7 +57,9 @@ def note_answer(observation: Observation, answer: aiohttp.ClientResponse, *, str
 def note_failure(observation: Observation, error: Exception) -> None:
     """Record why there is no response, or only part of one."""
     cause = getattr(error, "os_error", error)
-    if isinstance(cause, ForbiddenAddressError):
+    if observation.broken_off:
+        observation.failure = observation.broken_off
+    elif isinstance(cause, ForbiddenAddressError):
         observation.failure = cause.reason
     elif isinstance(error, TimeoutError):
         observation.timed_out = True

@@ -2,8 +2,9 @@
 
 Promises: a connection serves calls of one `Purpose` only: one tenant, one version of one credential with one key, one
 origin. It is closed, and no other call uses it, as soon as anything arrives between two calls, and when anything of an
-answer is left over or a request was not sent completely. What precedes the head of an answer is bounded. A purpose
-holds a digest of the key, never the key.
+answer is left over or a request was not sent completely. What precedes the head of an answer is bounded, and so is what
+frames its body, because each interim answer and each chunk takes time to parse. A purpose holds a digest of the key,
+never the key.
 One private name of aiohttp is in use: `ResponseHandler._parser`, in `_message_begun`; a test covers it.
 Standard: RFC 9112, section 9 (connection management).
 """
@@ -23,9 +24,19 @@ from aiohttp.connector import Connection
 from domain.credentials.secret import Secret
 from keyledger.llm.requests.origin import Origin
 from keyledger.llm.wire.lease import Owner
+from keyledger.llm.wire.observation import Observation
 
-HEAD_MAX = 1024 * 1024
+HEAD_MAX = 64 * 1024
 """Bytes that may arrive before the head of an answer has been read, interim answers (1xx) included."""
+
+HEAD_TOO_LARGE = "answer-head-too-large"
+
+FRAMING_MAX = 64 * 1024
+"""Bytes of an answer that may be neither head nor body, in addition to twice the length of the body."""
+
+CHUNKS_TOO_SMALL = "answer-chunks-too-small"
+"""The reason for ending an answer with more framing. Of chunks of three bytes and more, it may have any number: the
+framing of one is five bytes."""
 
 READ_MAX = 16 * 1024
 """Bytes that are read at a time. An event loop reads sixteen times as many by default, before it can be stopped for a
@@ -92,10 +103,12 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self.parser: ResponseHandler = opened.protocol
         self.served = False
         self.received = 0
+        self.observation: Observation | None = None
         self._until = 0.0
         self._keep_s = keep_s
         self._shelf = shelf
-        self._idle = self._head_read = self._retired = False
+        self._idle = self._retired = False
+        self._content: aiohttp.StreamReader | None = None
         self._transport: asyncio.Transport = opened.transport
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
@@ -106,15 +119,15 @@ class ProviderConnection(asyncio.BufferedProtocol):
 
     def begin(self) -> bool:
         """Start a call on this connection. Return whether the connection can be used; it must be closed otherwise."""
-        self._idle, self._head_read, self.received = False, False, 0
+        self._idle, self._content, self.received = False, None, 0
         if self.left_over() or not self.parser.is_connected():
             return False
         # A server may send session tickets just after the handshake of TLS; they do not belong to an answer.
         return (self._encrypted and not self.served) or not self._waiting()
 
-    def answered(self, keep_alive: str | None) -> None:
-        """Note that the head of an answer was read. keep_alive: its header of this name."""
-        self._head_read = True
+    def answered(self, content: aiohttp.StreamReader, keep_alive: str | None) -> None:
+        """Note that the head of an answer was read. content: its body. keep_alive: its header of this name."""
+        self._content = content
         if keep_alive is not None and (stated := _TIMEOUT.search(keep_alive)):
             earlier = max(0.0, int(stated[1]) - _GRACE_S)
             if earlier < self._keep_s:
@@ -130,6 +143,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
             self.opened.close()
             return
         self.served = self._idle = True
+        self._content = self.observation = None
         self._until = self._now() + self._keep_s
         self._shelf.keep(self)
 
@@ -164,13 +178,19 @@ class ProviderConnection(asyncio.BufferedProtocol):
         if self._idle:
             self.close(UNEXPECTED)
             return
-        if not self._head_read:
-            self.received += len(data)
-            if self.received > HEAD_MAX:
-                self._transport.abort()
-                return
-        self.parser.data_received(data)
-        self._check_end()
+        self.received += len(data)
+        if self._content is None and self.received > HEAD_MAX:
+            self._break_off(HEAD_TOO_LARGE)
+        elif self._content is not None and self.received - 3 * self._content.total_bytes > HEAD_MAX + FRAMING_MAX:
+            self._break_off(CHUNKS_TOO_SMALL)
+        else:
+            self.parser.data_received(data)
+            self._check_end()
+
+    def _break_off(self, reason: str) -> None:
+        if self.observation is not None:
+            self.observation.broken_off = reason
+        self._transport.abort()
 
     def _check_end(self) -> None:
         if self._idle and self.left_over():  # the call ended within the bytes that were just parsed

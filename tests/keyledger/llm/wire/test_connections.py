@@ -21,7 +21,6 @@ from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.wire import connector
 from keyledger.llm.wire.idle_connections import DISTRUST_S, IdleConnections
-from keyledger.llm.wire.provider_connection import HEAD_MAX
 from tests.keyledger.llm.rig import Keys, catalogue
 from tests.support.meter import ListeningMeter
 from tests.support.scripted_provider import Asked, Line, Misbehaviour, ScriptedProvider, answer_to, scripted_provider
@@ -306,20 +305,76 @@ def test_an_answer_that_ends_with_its_connection_is_read_to_its_end():
     with_rig(use)
 
 
-def test_a_flood_of_interim_answers_ends_the_call():
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 Continue\r\n\r\n", EARLY_HINTS], ids=["100", "103"])
+def test_a_flood_of_interim_answers_ends_the_call(interim):
     async def use(rig: Rig) -> None:
         async def misbehave(line: Line, asked: Asked) -> None:
-            with_many = b"HTTP/1.1 100 Continue\r\n\r\n" * 1000
-            for _ in range(2 * HEAD_MAX // len(with_many)):
-                line.send(with_many)
-                await line.writer.drain()
+            line.send(interim * (100_000 // len(interim)), answer_to("evil"))
             await line.ended()
 
         rig.provider.misbehave = misbehave
-        with pytest.raises(ServiceError, match="connection-lost"):
+        with pytest.raises(ServiceError, match="answer-head-too-large"):
             await rig.call(A, "evil", "GET")
         assert len([one for line in rig.provider.lines for one in line.asked]) == 1
         await rig.follow()
+
+    with_rig(use)
+
+
+USUAL = {
+    "three bytes": (b"abc", 50_000),
+    "short events": (b"data: 1\n\n", 5_000),
+    "events": (b'data: {"choices":[{"delta":{"content":" a"}}]}\n\n', 5_000),
+    "long pieces": (b"x" * 30_000, 100),
+}
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"2\r\nxx\r\n", b"1;name=value\r\nx\r\n", b"00000001\r\nx\r\n"])
+def test_an_answer_in_tiny_chunks_is_broken_off(chunk):
+    async def use(rig: Rig) -> None:
+        sent: list[int] = []
+
+        async def misbehave(line: Line, asked: Asked) -> None:
+            line.send(CHUNKED)
+            for _ in range(300):
+                line.send(chunk * 10_000)
+                sent.append(10_000)
+                await line.writer.drain()
+            line.send(b"0\r\n\r\n")
+            await line.ended()
+
+        rig.provider.misbehave = misbehave
+        with pytest.raises(ServiceError, match="answer-chunks-too-small"):
+            await rig.call(A, "evil")
+        assert sum(sent) < 3_000_000
+        assert rig.idle == 0
+        await rig.follow()
+
+    with_rig(use)
+
+
+@pytest.mark.parametrize(("piece", "times"), USUAL.values(), ids=USUAL)
+def test_an_answer_in_usual_chunks_passes_whole(piece, times):
+    async def use(rig: Rig) -> None:
+        async def misbehave(line: Line, asked: Asked) -> None:
+            line.send(EARLY_HINTS * 20, CHUNKED.replace(b"OK", b"OK\r\nContent-Type: text/event-stream", 1))
+            for _ in range(times // 100):
+                line.send(_chunk(piece) * 100)
+                await line.writer.drain()
+            line.send(b"0\r\n\r\n")
+
+        rig.provider.misbehave = misbehave
+        headers = [(b"x-mark", b"evil")]
+        answer = await rig.apis.call(NativeCall(A, "openai", "POST", "v1/things", headers=headers))
+        assert await _body(answer) == piece * times
+        assert rig.idle == 1
 
     with_rig(use)
 
