@@ -32,7 +32,7 @@ HEAD_MAX = 64 * 1024
 HEAD_TOO_LARGE = "answer-head-too-large"
 
 FRAMING_MAX = 64 * 1024
-"""Bytes of an answer that may be neither head nor body, in addition to twice the length of the body."""
+"""Bytes that may frame the body of an answer, in addition to twice its length."""
 
 CHUNKS_TOO_SMALL = "answer-chunks-too-small"
 """The reason for ending an answer with more framing. Of chunks of three bytes and more, it may have any number: the
@@ -109,6 +109,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self._shelf = shelf
         self._idle = self._retired = False
         self._content: aiohttp.StreamReader | None = None
+        self._framing_max = 0
         self._transport: asyncio.Transport = opened.transport
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
@@ -128,6 +129,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
     def answered(self, content: aiohttp.StreamReader, keep_alive: str | None) -> None:
         """Note that the head of an answer was read. content: its body. keep_alive: its header of this name."""
         self._content = content
+        self._framing_max = self.received - content.total_bytes + FRAMING_MAX
         if keep_alive is not None and (stated := _TIMEOUT.search(keep_alive)):
             earlier = max(0.0, int(stated[1]) - _GRACE_S)
             if earlier < self._keep_s:
@@ -181,7 +183,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self.received += len(data)
         if self._content is None and self.received > HEAD_MAX:
             self._break_off(HEAD_TOO_LARGE)
-        elif self._content is not None and self.received - 3 * self._content.total_bytes > HEAD_MAX + FRAMING_MAX:
+        elif self._content is not None and self.received - 3 * self._content.total_bytes > self._framing_max:
             self._break_off(CHUNKS_TOO_SMALL)
         else:
             self.parser.data_received(data)
