@@ -88,8 +88,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def is_idle(self) -> bool:
-        """Say whether no request is being answered."""
-        return not self._answering()
+        """Say whether no request is being answered, and its client has taken every answer."""
+        return not (self._answering() or self.transport.get_write_buffer_size())
 
     def make_way(self) -> None:
         """Close the connection at once: descriptors are scarce."""

@@ -12,6 +12,7 @@ _USUAL = Bounds()
 _CONNECTIONS_MAX = 100_000
 _PER_MINUTE_MAX = 10_000_000
 _MIB_MAX = 1024 * 1024
+_BODY_MIB_MIN = 8  # the longest body of a call
 _DESCRIPTORS_FOR_OTHERS = 64
 _DESCRIPTORS_EACH = 2  # a call holds a connection to its provider too
 _DESCRIPTORS_WANTED = _DESCRIPTORS_FOR_OTHERS + _DESCRIPTORS_EACH * _USUAL.connections
@@ -23,6 +24,8 @@ def read_bounds(sources: Sources) -> Bounds:
     possible = possible_connections()
     if possible < wanted and sources.is_set("MAX_CONNECTIONS"):
         sources.warn("MAX_CONNECTIONS", f"the limit of file descriptors (ulimit -n) allows only {possible}")
+    body_mib = sources.whole("BODY_MIB", _USUAL.body_bytes // MIB, _BODY_MIB_MIN, _MIB_MAX)
+    key_body_mib = sources.whole("KEY_BODY_MIB", max(_BODY_MIB_MIN, body_mib // 3), _BODY_MIB_MIN, _MIB_MAX)
     return Bounds(
         connections=min(wanted, possible),
         address_connections=sources.whole(
@@ -35,8 +38,8 @@ def read_bounds(sources: Sources) -> Bounds:
         key_requests=sources.whole("KEY_REQUESTS_PER_MINUTE", 0, 0, _PER_MINUTE_MAX),
         tenant_calls=sources.whole("TENANT_CALLS_PER_MINUTE", 0, 0, _PER_MINUTE_MAX),
         provider_calls=sources.whole("PROVIDER_CALLS_PER_MINUTE", 0, 0, _PER_MINUTE_MAX),
-        key_body_bytes=MIB * sources.whole("KEY_BODY_MIB", _USUAL.key_body_bytes // MIB, 8, _MIB_MAX),
-        body_bytes=MIB * sources.whole("BODY_MIB", _USUAL.body_bytes // MIB, 8, _MIB_MAX),
+        key_body_bytes=MIB * key_body_mib,
+        body_bytes=MIB * body_mib,
         reader_seconds=sources.whole("READER_SECONDS", _USUAL.reader_seconds, 1, 3600),
     )
 

@@ -33,7 +33,7 @@ class BoundMetrics:
                 lambda: connections.unproved,
             ),
             "keyledger_calls_under_way": ("Calls to models under way.", lambda: shares.calls),
-            "keyledger_call_body_bytes": ("Bytes of bodies of calls that are held.", lambda: shares.bytes),
+            "keyledger_call_body_bytes": ("Bytes of long bodies of calls that are held.", lambda: shares.bytes),
         }
         for name, (text, value) in held.items():
             Gauge(name, text, registry=self._registry).set_function(value)

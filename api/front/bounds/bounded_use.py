@@ -1,7 +1,8 @@
 """Counts each authenticated request for its service key, and refuses those for which there is no room.
 
 Promises: what a request takes is given back when its answer has ended, or its client has left, or anything was raised.
-A sysadmin's requests are not limited, unless they are calls to models. A refused request is answered 429, or 503 where
+A sysadmin's requests are not limited, unless they are calls to models; those of other administrators are not refused
+for what callers hold. A refused request is answered 429, or 503 where
 the provider is what is busy, with `Retry-After`.
 """
 
@@ -57,10 +58,10 @@ class BoundedUse:
         """Return what the request holds so far. Raises HttpError."""
         spared = actor.role is Role.SYSADMIN and not calling
         place = place_of(scope)
-        if place is not None and not place.prove(actor.name, spared=spared):
+        if place is not None and not place.prove(actor.name, calling=calling, spared=spared):
             detail = (
-                "This service key, or all keys together, have as many connections to this process as they may "
-                "(KEY_SHARE, CALL_SHARE, MAX_CONNECTIONS). Close some that are idle, or wait."
+                "This service key, or all keys together, have requests under way on as many connections as they may "
+                "(KEY_SHARE, CALL_SHARE, MAX_CONNECTIONS). Wait for one."
             )
             raise HttpError("limit-reached", detail, {"Retry-After": "1", **CLOSE})
         return Held(self._shares, actor.name, bounds) if spared else self._shares.hold(actor.name, bounds)

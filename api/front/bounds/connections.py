@@ -3,14 +3,15 @@
 A connection is unproved until a request on it has presented a valid key. Promises: too many unproved connections from
 one address cost that address its oldest ones, idle ones first, but none that came within `PATIENCE_S`: a client with a
 key may open many connections before it sends anything. Too many in all cost the oldest unproved ones in the same order,
-and then those that just came, from the most crowded address first; a proved connection is never closed to make room.
-Proved connections of one key, and those used for calls by all keys, are limited to their shares, so that room is always
-left for a connection with another key. Proxies are not counted by address, because all clients come from theirs.
+and then those that just came, from the most crowded address first. Strangers never cost a proved connection.
+Proved connections of one key, and those of all keys, are limited to their shares: beyond, an idle one makes room, the
+longest unused of the key that has the most, and none on which a request is under way. Only calls for which no idle
+connection makes room are refused, and other requests of a key whose own share is taken by requests under way. Each key
+leaves room to the others (`leaves_room`). Proxies are not counted by address, because all clients come from theirs.
 Nothing is decided while connections arrive, but once what arrived with them has been read (`make_room`).
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import chain, islice
@@ -18,7 +19,8 @@ from typing import Any, Protocol, cast
 
 from starlette.types import Scope
 
-from api.front.bounds.chosen import Bounds
+from api.front.bounds.by_key import ByKey
+from api.front.bounds.chosen import Bounds, leaves_room
 from api.front.bounds.reached import Bound
 from api.front.proxies import TrustedProxies
 
@@ -37,7 +39,7 @@ class Connection(Protocol):
     """A connection, as far as the register deals with it."""
 
     def is_idle(self) -> bool:
-        """Say whether no request on it is being answered."""
+        """Say whether no request on it is being answered, and no answer is on its way."""
         ...
 
     def make_way(self) -> None:
@@ -65,8 +67,7 @@ class Connections:
         self._now = now
         self._unproved: dict[Place, None] = {}  # the oldest first
         self._of_address: dict[str, dict[Place, None]] = {}
-        self._of_key: Counter[str] = Counter()
-        self._of_callers = 0
+        self._by_key = ByKey[Place](lambda place: place.connection.is_idle())
         self._count = 0
         self._deciding = False
 
@@ -83,7 +84,7 @@ class Connections:
     @property
     def proved(self) -> int:
         """How many are counted for a service key."""
-        return self._of_callers
+        return self._by_key.count
 
     @property
     def addresses(self) -> int:
@@ -127,6 +128,8 @@ class Connections:
         if self._count > bounds.connections:
             for place in self._known(self._unproved, self._count - bounds.connections):
                 self._close(place, Bound.CONNECTIONS)
+            for _ in range(min(self._count - bounds.connections, self.proved - bounds.share(bounds.call_share))):
+                self._close_idle(self._by_key.idle(), Bound.CONNECTIONS)
             for place in self._newcomers(self._count - bounds.connections):
                 self._close(place, Bound.CONNECTIONS)
 
@@ -150,42 +153,57 @@ class Connections:
         served = (place for place in ordered if not place.connection.is_idle())
         return [*idle, *islice(served, number - len(idle))]
 
-    def prove(self, place: "Place", key: str, *, spared: bool) -> bool:
+    def prove(self, place: "Place", key: str, *, calling: bool, spared: bool) -> bool:
         """Note that a request presented a valid key. Return False if its bound of connections is reached.
 
-        key: its name. spared: an administrator's request, which no share limits.
+        key: its name. calling: the request is a call. spared: it is an administrator's, which no share limits.
         """
-        bounds = self.bounds()
-        self._uncount(place)
-        if not spared:
-            full = self._of_callers >= bounds.share(bounds.call_share)
-            if full or self._of_key[key] >= bounds.share(bounds.key_share):
-                self.reached(Bound.CALLS if full else Bound.KEY_CONNECTIONS)
-                return False
-            self._of_key[key] += 1
-            self._of_callers += 1
+        before = place.key
+        if before is not None:
+            self._by_key.forget(place, before)
+        bound = self._lack(key, calling=calling)
+        if bound is not None and not spared:
+            self.reached(bound)
+            if before is not None:
+                self._by_key.use(place, before)
+            return False
+        self._by_key.use(place, key)
         self._forget_unproved(place)
-        place.key, place.counted = key, not spared
+        place.key, place.calling = key, calling
         return True
+
+    def use(self, place: "Place", key: str) -> None:
+        """Note that another request of the same kind came on a proved connection."""
+        self._by_key.use(place, key)
+
+    def _lack(self, key: str, *, calling: bool) -> Bound | None:
+        """Return the bound that leaves no room for one more with a key, after an idle one may have made room."""
+        bounds, own = self.bounds(), self._by_key.of(key)
+        most = bounds.share(bounds.key_share)
+        if own >= most:
+            made = self._close_idle(self._by_key.idle_of(key), Bound.KEY_CONNECTIONS)
+            return None if made else Bound.KEY_CONNECTIONS
+        if leaves_room(own, most, self.proved, bounds.share(bounds.call_share)):
+            return None
+        made = self._close_idle(self._by_key.idle(), Bound.CALLS)
+        return Bound.CALLS if calling and not made else None
+
+    def _close_idle(self, place: "Place | None", bound: Bound) -> bool:
+        if place is not None:
+            self._close(place, bound)
+        return place is not None
 
     def leave(self, place: "Place") -> None:
         """Forget a connection that has ended."""
         self._count -= 1
-        self._uncount(place)
+        if place.key is not None:
+            self._by_key.forget(place, place.key)
         self._forget_unproved(place)
 
     def _close(self, place: "Place", bound: Bound) -> None:
         self.reached(bound)
         place.connection.make_way()
         place.leave()
-
-    def _uncount(self, place: "Place") -> None:
-        if place.counted and place.key is not None:
-            self._of_callers -= 1
-            self._of_key[place.key] -= 1
-            if not self._of_key[place.key]:
-                del self._of_key[place.key]
-        place.counted = False
 
     def _forget_unproved(self, place: "Place") -> None:
         if self._unproved.pop(place, place) is place or place.address is None:
@@ -210,7 +228,7 @@ class Connections:
 class Place:
     """One connection in the register."""
 
-    __slots__ = ("_left", "_register", "address", "connection", "counted", "key", "since")
+    __slots__ = ("_left", "_register", "address", "calling", "connection", "key", "since")
 
     def __init__(self, register: Connections, connection: Connection, address: str | None, since: float) -> None:
         self._register = register
@@ -219,17 +237,20 @@ class Place:
         self.address = address
         self.since = since
         self.key: str | None = None
-        self.counted = False
+        self.calling = False
 
     def put_into(self, state: dict[str, Any]) -> None:
         """Make this the place of a request. state: the `state` of its scope."""
         state[_PLACE] = self
 
-    def prove(self, key: str, *, spared: bool) -> bool:
+    def prove(self, key: str, *, calling: bool, spared: bool) -> bool:
         """Note a valid key; see `Connections.prove`."""
-        if self._left or (self.key == key and self.counted is not spared):
+        if self._left:
             return True
-        return self._register.prove(self, key, spared=spared)
+        if self.key == key and (self.calling or not calling):
+            self._register.use(self, key)
+            return True
+        return self._register.prove(self, key, calling=calling, spared=spared)
 
     def leave(self) -> None:
         """Give the place up. Does nothing the second time."""

@@ -240,7 +240,7 @@ def bounded(app, reached, **chosen):
         if scope["type"] == "lifespan":
             scope["state"][CONNECTIONS] = register
         elif (place := place_of(scope)) is not None and scope["path"].startswith("/key"):
-            place.prove(scope["path"], spared=False)
+            place.prove(scope["path"], calling=True, spared=False)
         await app(scope, receive, send)
 
     return with_register

@@ -53,6 +53,12 @@ def test_each_bound_is_a_setting(name, value, member, expected, descriptors):
     assert getattr(bounds_of(**{name: value}), member) == expected
 
 
+def test_a_key_may_hold_a_third_of_the_bodies_unless_it_is_set(descriptors):
+    assert bounds_of(BODY_MIB="99").key_body_bytes == 33 * 1024 * 1024
+    assert bounds_of(BODY_MIB="10").key_body_bytes == 8 * 1024 * 1024
+    assert bounds_of(BODY_MIB="99", KEY_BODY_MIB="66").key_body_bytes == 66 * 1024 * 1024
+
+
 @pytest.mark.parametrize("value", ["-1", "0", "101", "many", "1e2", "4.5", "٤٠", "99999999999999"])
 def test_a_share_that_is_none_is_refused(value):
     with pytest.raises(SettingsError, match="TENANT_SHARE: must be a whole number from 1 to 100"):

@@ -12,6 +12,7 @@ from api.front.bounds.reached import Bound
 from api.front.bounds.shares import Shares
 from api.front.problems import HttpError
 
+SHORT = 64 * 1024
 TEN = replace(Bounds(), connections=10, key_share=80, call_share=90, tenant_share=40, provider_share=60)
 
 
@@ -36,20 +37,66 @@ def call(held, tenant, provider):
     return "begun"
 
 
+def begun(holding, key, tenants, provider, tries=1000):
+    """How many of the calls of one key to one provider begin. tenants: taken by turns."""
+    return sum(
+        call(holding.hold(key, Bounds()), tenants[number % len(tenants)], provider) == "begun"
+        for number in range(tries)
+    )
+
+
+STRANGERS = [f"tenant {number}" for number in range(1000)]
+
+
 def test_a_tenant_leaves_calls_to_other_tenants():
     holding, reached = shares()
-    begun = [call(holding.hold("app", TEN), "a", "openai") for _ in range(6)]
-    assert begun == ["begun"] * 4 + ["limit-reached"] * 2
-    assert call(holding.hold("app", TEN), "b", "openai") == "begun"
-    assert reached == [Bound.TENANT_CALLS] * 2
+    assert begun(holding, "app", ["a"], "openai", 402) == 400
+    assert call(holding.hold("app", Bounds()), "b", "openai") == "begun"
+    assert call(holding.hold("app", Bounds()), "a", "mistral") == "limit-reached"
+    assert reached == [Bound.TENANT_CALLS] * 3
+
+
+def test_tenants_whose_calls_hang_leave_calls_to_the_provider_with_the_same_key():
+    holding, _ = shares()
+    assert begun(holding, "app", ["a"], "vllm") == 400
+    assert begun(holding, "app", ["b"], "vllm") == 45
+    assert call(holding.hold("app", Bounds()), "c", "vllm") == "begun"
 
 
 def test_a_provider_that_hangs_leaves_calls_to_other_providers():
     holding, reached = shares()
-    begun = [call(holding.hold("app", TEN), str(tenant), "openai") for tenant in range(8)]
-    assert begun == ["begun"] * 6 + ["provider-busy"] * 2
-    assert call(holding.hold("app", TEN), "8", "mistral") == "begun"
-    assert reached == [Bound.PROVIDER_CALLS] * 2
+    assert begun(holding, "app", STRANGERS, "openai") == 450
+    assert begun(holding, "app", STRANGERS, "mistral") == 450
+    assert set(reached) == {Bound.PROVIDER_CALLS}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"), [(["a"], [450]), (["a", "b"], [450, 113]), (["a", "b", "c"], [450, 113, 28])]
+)
+def test_keys_that_take_all_they_get_of_a_provider_leave_calls_to_another_key(keys, expected):
+    holding, reached = shares()
+    assert [begun(holding, key, STRANGERS, "openai") for key in keys] == expected
+    assert set(reached) == {Bound.PROVIDER_CALLS}
+    assert call(holding.hold("other", Bounds()), "x", "openai") == "begun"
+
+
+def test_the_refusal_of_a_key_s_call_says_what_is_under_way():
+    holding, _ = shares()
+    begun(holding, "app", STRANGERS, "openai")
+    with pytest.raises(
+        HttpError, match=r"Of the 600 calls .* 450 are, 450 of them with this service key.*PROVIDER_SHARE"
+    ):
+        holding.hold("app", Bounds()).begin_call("x", "openai")
+
+
+@pytest.mark.parametrize("connections", range(1, 60))
+def test_however_few_connections_there_are_a_call_can_begin_and_each_share_is_kept(connections):
+    holding, _ = shares()
+    bounds = replace(Bounds(), connections=connections)
+    assert call(holding.hold("app", bounds), "a", "openai") == "begun"
+    for number in range(200):
+        call(holding.hold(f"key {number % 7}", bounds), f"tenant {number % 11}", "openai")
+    assert 1 <= holding.calls <= bounds.share(bounds.provider_share)
 
 
 def test_all_calls_together_leave_room_for_administrators():
@@ -62,31 +109,49 @@ def test_all_calls_together_leave_room_for_administrators():
 @pytest.mark.parametrize(
     ("chosen", "sizes", "key", "bound"),
     [
-        pytest.param({"key_body_bytes": 10}, [4, 6, 1], "a", Bound.KEY_BODIES, id="of one key"),
-        pytest.param({"body_bytes": 10}, [4, 6, 1], "b", Bound.BODIES, id="of all keys"),
+        pytest.param({"key_body_bytes": MIB}, [SHORT, SHORT, MIB - 2 * SHORT], "a", Bound.KEY_BODIES, id="of one key"),
+        pytest.param({"body_bytes": MIB}, [SHORT, SHORT, MIB - 2 * SHORT], "b", Bound.BODIES, id="of all keys"),
     ],
 )
 def test_bytes_of_bodies_are_bounded(chosen, sizes, key, bound):
     holding, reached = shares()
     bounds = replace(Bounds(), **chosen)
     first = holding.hold("a", bounds)
-    for size in sizes[:-1]:
+    for size in sizes:
         first.take_bytes(size)
+    assert holding.bytes == MIB
     other = holding.hold(key, bounds)
     with pytest.raises(HttpError, match="BODY_MIB"):
-        other.take_bytes(sizes[-1])
+        other.take_bytes(SHORT + 1)
     assert reached == [bound]
     first.release()
-    other.take_bytes(10)
     other.release()
+    another = holding.hold(key, bounds)
+    another.take_bytes(MIB)
+    another.release()
     assert holding.bytes == 0
 
 
-def test_another_key_is_not_held_up_by_the_bodies_of_one():
+def test_another_key_is_not_held_up_by_the_long_bodies_of_two():
     holding, _ = shares()
-    bounds = replace(Bounds(), key_body_bytes=MIB, body_bytes=2 * MIB)
+    for key in ("a", "b"):
+        with pytest.raises(HttpError, match="KEY_BODY_MIB"):
+            for _ in range(100):
+                holding.hold(key, Bounds()).take_bytes(8 * MIB)
+    for _ in range(10):
+        holding.hold("c", Bounds()).take_bytes(8 * MIB)
+
+
+def test_a_short_body_is_served_whatever_others_hold():
+    holding, _ = shares()
+    bounds = replace(Bounds(), key_body_bytes=MIB, body_bytes=MIB)
     holding.hold("a", bounds).take_bytes(MIB)
-    holding.hold("b", bounds).take_bytes(MIB)
+    for key in ("a", "b"):
+        held = holding.hold(key, bounds)
+        for _ in range(SHORT):
+            held.take_bytes(1)
+        with pytest.raises(HttpError, match="BODY_MIB"):
+            held.take_bytes(1)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +207,7 @@ def test_names_that_callers_invent_are_forgotten():
         held.begin_call(str(number), "openai")
         held.release()
     assert holding.tenant_rates.names < 5000
-    assert not holding.calls_of_tenant
+    assert not holding.calls_of
 
 
 ENDS = ("returns", "raises", "is cancelled", "is refused")
@@ -155,7 +220,7 @@ def test_however_requests_end_and_in_whatever_order_nothing_is_held_in_the_end(r
     async def request(end, tenant, provider, turns):
         held = holding.hold("app", TEN)
         try:
-            held.take_bytes(turns)
+            held.take_bytes(turns * SHORT)
             held.begin_call(tenant, provider)
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -177,4 +242,4 @@ def test_however_requests_end_and_in_whatever_order_nothing_is_held_in_the_end(r
 
     asyncio.run(all_of_them())
     assert (holding.calls, holding.bytes) == (0, 0)
-    assert not (holding.calls_of_tenant or holding.calls_of_provider or holding.bytes_of_key)
+    assert not (holding.calls_of or holding.bytes_of_key)
