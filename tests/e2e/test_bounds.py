@@ -25,8 +25,10 @@ from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, DIRECT_MODELS, client_of, environment, served
 
 APP, OTHER = "app-key-for-tests-0123456789", "other-key-for-tests-0123456789"
+THIRD, AUDITOR = "third-key-for-tests-0123456789", "auditor-key-for-tests-0123456789"
 MIB = 1024 * 1024
-CONNECTIONS, OF_ADDRESS, OF_KEY, OF_TENANT, OF_PROVIDER = 40, 10, 32, 16, 24
+CONNECTIONS, OF_ADDRESS, OF_KEY, OF_TENANT = 40, 10, 32, 16
+OF_PROVIDER_FOR_ONE_KEY, OF_PROVIDER_FOR_TWO = 18, 21  # of the share of 24
 
 
 @dataclass
@@ -81,9 +83,12 @@ def head_of(client: socket.socket) -> tuple[int, bytes]:
 def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
     with ExitStack() as stack:
         provider = stack.enter_context(native_provider())
-        keys = (("app", APP), ("other", OTHER))
+        keys = [
+            *((name, Role.RUNTIME, key) for name, key in (("app", APP), ("other", OTHER), ("third", THIRD))),
+            ("auditor", Role.AUDITOR, AUDITOR),
+        ]
         settings = environment(
-            API_KEYS=",".join(format_named_key(name, Role.RUNTIME, Secret(key)) for name, key in keys),
+            API_KEYS=",".join(format_named_key(name, role, Secret(key)) for name, role, key in keys),
             AI_MODELS_FILE=DIRECT_MODELS,
             OPENAI_API_KEY="sk-global-openai-0123456789",
             MISTRAL_API_KEY="global-mistral-0123456789",
@@ -143,15 +148,22 @@ def test_idle_sockets_of_a_stranger_take_no_request_from_a_caller(stage: Stage) 
     assert stage.reached("address-connections") + stage.reached("connections") >= 5 * CONNECTIONS - CONNECTIONS
 
 
-def test_a_provider_that_hangs_takes_nothing_from_others(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("keys", "calls"),
+    [
+        pytest.param((APP,), OF_PROVIDER_FOR_ONE_KEY, id="for one key"),
+        pytest.param((APP, OTHER), OF_PROVIDER_FOR_TWO, id="for two keys"),
+    ],
+)
+def test_a_provider_that_hangs_takes_nothing_from_others(keys: tuple[str, ...], calls: int, stage: Stage) -> None:
     stage.hanging.add("openai")
     with ExitStack() as stack:
-        for number in range(OF_PROVIDER):
+        for number in range(calls):
             client = stack.enter_context(stage.connect())
-            client.sendall(stage.call(str(uuid4()), key=(APP, OTHER)[number % 2]))
+            client.sendall(stage.call(str(uuid4()), key=keys[number % len(keys)]))
             stage.until(lambda expected=number + 1: len(stage.provider.heard) == expected)  # type: ignore[misc]
         with stage.connect() as refused:
-            refused.sendall(stage.call(str(uuid4())))
+            refused.sendall(stage.call(str(uuid4()), key=keys[-1]))
             status, text = head_of(refused)
         assert (status, b"PROVIDER_SHARE" in text, b"retry-after: 1" in text.lower()) == (503, True, True)
         with stage.connect() as other:
@@ -184,21 +196,54 @@ def test_a_tenant_whose_calls_hang_takes_nothing_from_other_tenants(stage: Stage
             assert head_of(other)[0] == 200
 
 
-def test_a_key_with_many_connections_leaves_some_to_other_keys(stage: Stage) -> None:
-    path = f"/api/v1/tenants/{uuid4()}/openai/v1/models"
-    request = f"GET {path} HTTP/1.1\r\nHost: here\r\nX-API-Key: {{}}\r\n\r\n"
+def test_the_calls_of_one_key_leave_the_provider_to_another(stage: Stage) -> None:
+    stage.hanging.add("openai")
     with ExitStack() as stack:
-        statuses = []
-        for _ in range(OF_KEY + 3):
+        for _ in range(OF_PROVIDER_FOR_ONE_KEY + 5):
+            stack.enter_context(stage.connect()).sendall(stage.call(str(uuid4())))
+        stage.until(lambda: len(stage.provider.heard) == OF_PROVIDER_FOR_ONE_KEY)
+        stage.hanging.clear()
+        with stage.connect() as other:
+            other.sendall(stage.call(str(uuid4()), key=OTHER))
+            assert head_of(other)[0] == 200
+
+
+def listing(key: str) -> bytes:
+    """A request that is answered at once, so that its connection is idle."""
+    path = "/api/v1/audit/entries" if key in {AUDITOR, ADMIN_KEY} else f"/api/v1/tenants/{uuid4()}/openai/v1/models"
+    return f"GET {path} HTTP/1.1\r\nHost: here\r\nX-API-Key: {key}\r\n\r\n".encode()
+
+
+def test_idle_connections_of_any_number_refuse_no_caller(stage: Stage) -> None:
+    before = stage.reached("calls")
+    statuses = []
+    with ExitStack() as stack:
+        for key in [APP] * 2 * CONNECTIONS + [OTHER] * CONNECTIONS + [THIRD, AUDITOR, ADMIN_KEY] * 3:
             client = stack.enter_context(stage.connect())
-            client.sendall(request.format(APP).encode())
+            client.sendall(listing(key))
             statuses.append(head_of(client)[0])
-        assert statuses == [200] * OF_KEY + [429] * 3
-        for key in (OTHER, ADMIN_KEY):
+        with stage.connect() as call:
+            call.sendall(stage.call(str(uuid4()), key=THIRD))
+            statuses.append(head_of(call)[0])
+    assert set(statuses) == {200}
+    assert stage.reached("calls") > before
+
+
+def test_a_key_with_many_requests_under_way_leaves_connections_to_other_keys(stage: Stage) -> None:
+    slow = post(f"/api/v1/tenants/{uuid4()}/openai/v1/chat/completions", b"x" * 1000, APP)[:-1]
+    before = stage.reached("key-connections")
+    with ExitStack() as stack:
+        for _ in range(OF_KEY):
+            stack.enter_context(stage.connect()).sendall(slow)
+            stage.metric("keyledger_connections")  # what was sent has been read
+        with stage.connect() as refused:
+            refused.sendall(slow)
+            assert head_of(refused)[0] == 429
+        for key in (OTHER, AUDITOR, ADMIN_KEY):
             client = stack.enter_context(stage.connect())
-            client.sendall(request.format(key).encode())
+            client.sendall(listing(key))
             assert head_of(client)[0] == 200
-    assert stage.reached("key-connections") == 3
+    assert stage.reached("key-connections") == before + 1
 
 
 def test_bodies_of_one_key_leave_memory_to_others(stage: Stage) -> None:
@@ -221,6 +266,21 @@ def test_bodies_of_one_key_leave_memory_to_others(stage: Stage) -> None:
         other = stack.enter_context(stage.connect())
         other.sendall(post(path, body, OTHER))
         stage.until(lambda: len(stage.provider.heard) == fitting + 1)
+
+
+def test_a_short_chat_is_served_while_slow_bodies_hold_all_the_memory_that_they_may(stage: Stage) -> None:
+    path = f"/api/v1/tenants/{uuid4()}/openai/v1/chat/completions"
+    almost = post(path, b"x" * (4 * MIB - 200_000), APP)[:-1]
+    chat = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "x" * 60_000}]}).encode()
+    with ExitStack() as stack:
+        for key in (APP, APP, OTHER, OTHER):
+            client = stack.enter_context(stage.connect())
+            client.sendall(almost.replace(APP.encode(), key.encode(), 1))
+        stage.until(lambda: stage.metric("keyledger_call_body_bytes") > 15 * MIB)
+        for key in (THIRD, APP):
+            with stage.connect() as served_at_once:
+                served_at_once.sendall(post(path, chat, key))
+                assert head_of(served_at_once)[0] == 200
 
 
 MANY: dict[str, tuple[dict[str, Any], int]] = {
