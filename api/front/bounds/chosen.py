@@ -49,7 +49,7 @@ class Bounds:
 def leaves_room(own: int, most: int, all_of_them: int, limit: int) -> bool:
     """Say whether one that holds `own` places may take another, and still leave some of `limit` to the others.
 
-    most: what it may hold when nobody else holds anything. all_of_them: places that are held. What one may hold shrinks
+    most: what it may hold when the others hold nothing. all_of_them: places that are held. What one may hold shrinks
     with what is free, in proportion, so that a few that take all they get never have everything.
     """
     most = min(most, limit)
