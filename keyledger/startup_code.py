@@ -18,10 +18,12 @@ _OF_THE_ENVIRONMENT = frozenset({"_virtualenv.pth", "distutils-precedence.pth"})
 
 def foreign_modules() -> Iterator[Path]:
     """Yield the files of the modules that Python imported at its start and that are not its own."""
-    own = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    own = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    own += [folder.resolve() for folder in own]
     for name in _MODULES:
         file = getattr(sys.modules.get(name), "__file__", None)
-        if file is not None and not any(Path(file).resolve().is_relative_to(folder) for folder in own):
+        # Debian links its module in the standard library to a file elsewhere, so the link is what counts.
+        if file is not None and not any(Path(file).is_relative_to(folder) for folder in own):
             yield Path(file)
 
 

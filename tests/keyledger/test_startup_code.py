@@ -4,6 +4,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,20 @@ def test_a_module_that_python_imports_at_its_start_is_named(tmp_path: Path, name
 def test_the_environment_of_the_tests_has_no_such_code() -> None:
     assert list(startup_code.foreign_modules()) == []
     assert list(startup_code.foreign_path_files()) == []
+
+
+def test_a_module_of_the_vendor_may_be_a_link_to_a_file_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, library = tmp_path / "etc" / "sitecustomize.py", tmp_path / "lib"
+    for folder in (elsewhere.parent, library):
+        folder.mkdir()
+    elsewhere.write_text("")
+    (library / elsewhere.name).symlink_to(elsewhere)
+    monkeypatch.setitem(sys.modules, "sitecustomize", SimpleNamespace(__file__=str(library / elsewhere.name)))
+    assert list(startup_code.foreign_modules()) == [library / elsewhere.name]
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(library))
+    assert list(startup_code.foreign_modules()) == []
 
 
 def test_a_path_file_that_no_package_lists_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
