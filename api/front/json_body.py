@@ -85,13 +85,23 @@ class JsonBody:
 
     async def _object_of(self, text: bytes, held: Held) -> Json:
         if len(text) <= PARSED_INLINE_MAX:
-            value = parse(text)
+            value = parse_bounded(text)
         else:
             async with held.turn(), self._parsing:
-                value = await run_in_threadpool(_parse_long, text)
+                value = await run_in_threadpool(parse_bounded, text)
         if not isinstance(value, dict):
             raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
         return value
+
+
+def parse_bounded(text: bytes) -> object:
+    """Return the value of a text whose structure, if it is long, is counted first.
+
+    Raises HttpError, and InvalidRequestError for too much structure.
+    """
+    if len(text) > PARSED_INLINE_MAX:
+        check_structure(text)
+    return parse(text)
 
 
 def parse(text: bytes) -> object:
@@ -116,12 +126,6 @@ def parse(text: bytes) -> object:
     if _SURROGATE.search(text):
         _check_surrogates(value)
     return value
-
-
-def _parse_long(text: bytes) -> object:
-    """Return the value of a long text. Raises HttpError, InvalidRequestError."""
-    check_structure(text)
-    return parse(text)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -15,7 +15,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from api.front.json_body import PARSED_INLINE_MAX, parse
+from api.front.json_body import PARSED_INLINE_MAX, parse_bounded
 from domain.calls.native import Body, NativeCall
 from domain.credentials.providers import Provider
 from domain.errors import ErrorCode, InvalidField, InvalidRequestError, NotFoundError
@@ -99,7 +99,7 @@ class _Admission:
 
     def _checked(self, text: bytes) -> bytes:
         """Return the text of a JSON body that may be sent. Raises InvalidRequestError, NotFoundError, HttpError."""
-        body = parse(text)
+        body = parse_bounded(text)
         if not isinstance(body, dict):
             raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
         require_stateless(body, self.route, self._serves)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.front.json_structure import CONTAINERS_MAX
 from domain.calls.native import NativeCall
 from domain.credentials.providers import BUILT_IN
 from domain.errors import ErrorCode, InvalidRequestError, NotFoundError
@@ -515,6 +516,12 @@ def test_a_long_body_is_read_whole_before_anything_is_sent(rig: Rig) -> None:
     assert heard.headers["content-length"] == str(len(heard.body))
     last = text[:-1] + b',"store":true}'
     rig.refused(replace(post("v1/chat/completions", b""), body=Sent([last[:99], last[99:]]), length=len(last)))
+
+
+def test_a_long_body_with_too_much_structure_is_refused_before_it_is_parsed(rig: Rig) -> None:
+    text = json.dumps(chat(messages=[{} for _ in range(CONTAINERS_MAX)])).encode()
+    error = rig.refused(replace(post("v1/chat/completions", b""), body=Sent([text]), length=len(text)))
+    assert f"at most {CONTAINERS_MAX} objects and lists" in str(error.fields)
 
 
 OPENED = [
