@@ -13,7 +13,6 @@ Nothing is decided while connections arrive, but once what arrived with them has
 
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import chain, islice
 from typing import Any, Protocol, cast
 
@@ -23,6 +22,7 @@ from api.front.bounds.by_key import ByKey
 from api.front.bounds.chosen import Bounds, leaves_room
 from api.front.bounds.reached import Bound
 from api.front.proxies import TrustedProxies
+from domain.audit.client_network import network_of
 
 _PLACE = "keyledger.place"
 CONNECTIONS = "keyledger.connections"
@@ -214,15 +214,7 @@ class Connections:
             del self._of_address[place.address]
 
     def _counted_address(self, address: str | None) -> str | None:
-        if address is None or self._proxies().is_proxy(address):
-            return None
-        try:
-            read = ip_address(address.partition("%")[0])
-        except ValueError:
-            return address
-        if not isinstance(read, IPv6Address):
-            return str(read)
-        return str(read.ipv4_mapped or ip_network((read, 64), strict=False))
+        return None if address is None or self._proxies().is_proxy(address) else network_of(address)
 
 
 class Place:
