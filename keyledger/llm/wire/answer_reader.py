@@ -8,7 +8,6 @@ holds back and the connection's own buffer. No key is held after the end or afte
 
 import asyncio
 from dataclasses import dataclass
-from time import perf_counter
 
 import aiohttp
 
@@ -139,10 +138,7 @@ class AnswerReader:
         if self._size > self._limits.size:
             raise InvalidAnswerError(TOO_LARGE)
         if piece:
-            begun = perf_counter()
-            passed = await self._body.feed(piece)
-            self._turns.took(perf_counter() - begun)
-            return passed
+            return await self._body.feed(piece)
         self._answer = self._forms = self._inflater = None  # at its end, it has released its connection
         return await self._body.finish()
 

@@ -7,6 +7,7 @@ Not looked into: a body compressed twice, or inside an archive, and what follows
 
 import zlib
 from contextlib import suppress
+from time import perf_counter
 
 from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.wire.inflating import GZIP, NOT_INFLATABLE, ZLIB, Inflater
@@ -85,9 +86,11 @@ class HiddenGzip:
         self._inflater.feed(waiting)
         try:
             while not self._found and (inflated := self._inflater.step()):
+                begun = perf_counter()
                 text = self._tail + inflated
                 self._found = self._forms.found_in(text)
                 self._tail = text[-HOLD:]
+                self._turns.took(perf_counter() - begun)
                 await self._turns.wait()
         except InvalidAnswerError as error:
             if error.reason != NOT_INFLATABLE:

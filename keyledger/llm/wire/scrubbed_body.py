@@ -4,6 +4,8 @@ Promises: as `scrubbing` and, for a body that begins like gzip or zlib, `hidden_
 of inflating. No key is held after the end or after `drop`.
 """
 
+from time import perf_counter
+
 from keyledger.llm.wire.hidden_gzip import MAGIC_LENGTH, HiddenGzip, window_of
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import Scrubber
@@ -30,7 +32,9 @@ class ScrubbedBody:
                 return b""
             piece = self._begin()
         assert self._scrubber is not None  # noqa: S101  begun
+        begun = perf_counter()
         passed = self._scrubber.feed(piece)
+        self._turns.took(perf_counter() - begun)
         if self._hidden is not None:
             await self._hidden.feed(piece)
             if passed:

@@ -22,7 +22,7 @@ class Turns:
         self._rest = 0.0
 
     def took(self, seconds: float) -> None:
-        """Note how long a step took."""
+        """Note how long a step took, without what it waited for."""
         if seconds > LONG_S:
             self._rest = min(self._rest + seconds, REST_MAX_S)
 
