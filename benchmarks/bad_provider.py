@@ -6,10 +6,10 @@ answer.
 
 import asyncio
 import gzip
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
+
+from benchmarks.processes import listening
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe
@@ -20,20 +20,9 @@ _PIECE = 64 * 1024
 _JSON, _GZIPPED = b"application/json", b"application/json\r\ncontent-encoding: gzip"
 
 
-@contextmanager
-def bad_provider() -> Iterator[int]:
+def bad_provider() -> AbstractContextManager[int]:
     """Run it in a process of its own; gives the port."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    there.close()
-    try:
-        port: int = here.recv()
-        yield port
-    finally:
-        process.terminate()
-        process.join()
+    return listening(_serve)
 
 
 def _serve(port_to: "Pipe") -> None:

@@ -5,17 +5,22 @@ in a file alongside its data and its end is shown when it does not start.
 """
 
 import http.client
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.frame import UnusableError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection as Pipe
 
 _PATIENCE_S = 120
 _STOP_S = 30
@@ -33,6 +38,22 @@ class Running:
     def memory_mb(self) -> float:
         """Resident memory of the process and those it started, in MB; without a database server's."""
         return sum(_resident_mb(pid) for pid in _family(self.pid))
+
+
+@contextmanager
+def listening(serve: Callable[["Pipe"], None]) -> Iterator[int]:
+    """Run a function in a process of its own until the block ends; yields the port, which it sends once it listens."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=serve, args=(there,), daemon=True)
+    process.start()
+    there.close()
+    try:
+        port: int = here.recv()
+        yield port
+    finally:
+        process.terminate()
+        process.join()
 
 
 def free_port() -> int:

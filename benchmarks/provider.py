@@ -5,10 +5,10 @@ Any POST on loopback is answered the same, whatever key it carries; a stream com
 
 import asyncio
 import json
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
+
+from benchmarks.processes import listening
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe
@@ -18,20 +18,9 @@ _USAGE = {"prompt_tokens": 9, "completion_tokens": CHUNKS, "total_tokens": 9 + C
 _COMMON = {"id": "chatcmpl-benchmark", "created": 1_767_225_600, "model": "gpt-4o"}
 
 
-@contextmanager
-def provider() -> Iterator[int]:
+def provider() -> AbstractContextManager[int]:
     """Run it in a process of its own; gives the port."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    there.close()
-    try:
-        port: int = here.recv()
-        yield port
-    finally:
-        process.terminate()
-        process.join()
+    return listening(_serve)
 
 
 def _serve(port_to: "Pipe") -> None:
