@@ -1,14 +1,17 @@
 """The members that every event carries: who caused it, in which role, from where and why."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import ClassVar, Protocol, TypedDict
+from typing import ClassVar, Protocol, Self, TypedDict, TypeVar
 from uuid import UUID, uuid5
 
 from domain.event_definition import EventDefinition
-from domain.upcasting import UNKNOWN
 
+UNKNOWN = "unknown"
+"""The role or source of a command that does not say."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 _RECORDS = UUID("2f5c1c0a-6a0e-5b0d-8b1a-94d5b0a7e6c1")
 
 
@@ -26,6 +29,7 @@ class CommandSource(StrEnum):
 class CommandMeta:
     """The caller of a command, and the request. A command with the same `command_id` takes effect once.
 
+    causation_id: the command id of what caused this command, such as a rotation; None where a caller did.
     may_repeat: the caller chose the command id and may have sent it before.
     role: of the key that was presented, or `operator` for a command that works on the database directly. source: see
     `CommandSource`. client_address: of the peer, without a port; None if there is none. reason: as given.
@@ -39,12 +43,15 @@ class CommandMeta:
     source: str = UNKNOWN
     client_address: str | None = None
     reason: str | None = None
+    causation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened. originator_id: its stream. originator_version: its place in the stream, from 1.
 
+    timestamp: in UTC; in the log it never goes back. node_time: the same as the node's own clock told it, RFC 3339 in
+    UTC; earlier where another node with a clock ahead of it appended before. causation_id: as in `CommandMeta`.
     TOPIC: the name under which it is stored, for ever; never a Python path. Members may have the types `str`,
     `str | None`, `int` (a count) and `float` (seconds).
     """
@@ -57,10 +64,16 @@ class Event:
     request_id: str
     command_id: str
     timestamp: datetime
+    node_time: str
     role: str = UNKNOWN
     source: str = UNKNOWN
     client_address: str | None = None
     reason: str | None = None
+    causation_id: str | None = None
+
+    def at(self, time: datetime) -> Self:
+        """Return the same event at another time. time: in UTC."""
+        return replace(self, timestamp=time)
 
     def own_stream(self) -> UUID:
         """Return the only stream that an event with these members may be in."""
@@ -93,10 +106,12 @@ class EventEnvelope(TypedDict):
     request_id: str
     command_id: str
     timestamp: datetime
+    node_time: str
     role: str
     source: str
     client_address: str | None
     reason: str | None
+    causation_id: str | None
 
 
 def envelope(stream: UUID, version: int, meta: CommandMeta, now: datetime) -> EventEnvelope:
@@ -108,11 +123,30 @@ def envelope(stream: UUID, version: int, meta: CommandMeta, now: datetime) -> Ev
         "request_id": meta.request_id,
         "command_id": meta.command_id,
         "timestamp": now,
+        "node_time": time_text(now),
         "role": meta.role,
         "source": meta.source,
         "client_address": meta.client_address,
         "reason": meta.reason,
+        "causation_id": meta.causation_id,
     }
+
+
+E = TypeVar("E", bound=Event)
+
+
+def in_order_of_time(events: Iterable[E], not_before: datetime) -> list[E]:
+    """Return the events, each at its own time or at that of the one before it, whichever is later."""
+    ordered: list[E] = []
+    for event in events:
+        ordered.append(event if event.timestamp >= not_before else event.at(not_before))
+        not_before = ordered[-1].timestamp
+    return ordered
+
+
+def time_text(time: datetime) -> str:
+    """Return the one spelling of a time in the log: RFC 3339 in UTC, with microseconds and +00:00."""
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
 class Clock(Protocol):

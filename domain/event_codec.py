@@ -21,7 +21,7 @@ from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
+from domain.event import Event, time_text
 from domain.event_definition import Members, Upcaster
 
 _Check = Callable[[object], object]
@@ -122,11 +122,11 @@ _config = lru_cache(1 << 10)(CredentialConfig)
 def encode(event: Event) -> bytes:
     """Return the members of an event as canonical JSON in UTF-8: sorted, without white space."""
     members: Members = {name: getattr(event, name) for name in _PLANS[event.TOPIC].names}
-    members["timestamp"] = _time_text(event.timestamp)
+    members["timestamp"] = time_text(event.timestamp)
     if isinstance(event, CredentialSealed):
         members |= {name: getattr(event.sealed, name) for name in _SEALED}
         members |= {name: getattr(event.config, name) for name in CONFIG_FIELDS}
-        members["set_at"] = _time_text(event.set_at)
+        members["set_at"] = time_text(event.set_at)
     if (version := event.DEFINITION.class_version) > 1:
         members[CLASS_VERSION] = version
     return _CANONICAL(members).encode()
@@ -194,7 +194,3 @@ def _time(value: object) -> datetime:
     if time.utcoffset() is None:
         raise ValueError("time without a zone")
     return time.astimezone(UTC)
-
-
-def _time_text(time: datetime) -> str:
-    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat(timespec="microseconds")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 Members = dict[str, object]
 Upcaster = Callable[[Members], Members]
-"""Turns the stored members of one class version into those of the next; see `domain.upcasting`."""
+"""Turns the stored members of one class version into those of the next."""
 
 
 class Subject(Enum):

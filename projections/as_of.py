@@ -26,7 +26,8 @@ from projections.database.connections import BoundedConnection, Connection, unav
 _PAGE = 100
 _PROVIDERS = "SELECT provider FROM current_credentials WHERE tenant_id = %s"
 _DOWN = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events
  WHERE originator_id = %s AND originator_version < %s ORDER BY originator_version DESC LIMIT %s
 """
 _USED = """

@@ -5,6 +5,7 @@ never move, so the page after a position is the same at any time.
 """
 
 from collections.abc import Iterable, MutableMapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -36,12 +37,17 @@ COLUMNS = (
     "reason",
     "request_id",
     "command_id",
+    "causation_id",
+    "node_time",
     "masked_key",
     "key_id",
     "fingerprint",
     "details",
 )
-_TYPES = ("int8", "uuid", "int8", "timestamptz", "text", "text", "uuid", *["text"] * 11, "jsonb")
+_TYPES = (
+    *("int8", "uuid", "int8", "timestamptz", "text", "text", "uuid"),
+    *(*["text"] * 9, "timestamptz", *["text"] * 3, "jsonb"),
+)
 _NO_DETAILS = Jsonb({}, dumps=lambda _: "{}")
 _uuid = lru_cache(1 << 16)(UUID)
 _TOPICS = """
@@ -51,8 +57,8 @@ SELECT originator_id, topic FROM keyledger_events
 """
 
 _TEXTS = (
-    "concat_ws(' ', action, actor, role, source, client_address, reason, request_id, command_id, tenant_id::text,"
-    " provider, masked_key, key_id, fingerprint, details::text)"
+    "concat_ws(' ', action, actor, role, source, client_address, reason, request_id, command_id, causation_id,"
+    " tenant_id::text, provider, masked_key, key_id, fingerprint, details::text)"
 )
 
 Topics = MutableMapping[int, str]
@@ -79,6 +85,8 @@ def project(appended: Appended, action: Action) -> tuple[object, ...]:
         event.reason,
         event.request_id,
         event.command_id,
+        event.causation_id,
+        datetime.fromisoformat(event.node_time),
         facts.masked_key,
         facts.key_id,
         facts.fingerprint,
@@ -189,6 +197,8 @@ def _entry(row: Row) -> AuditEntry:
         reason=row["reason"],
         request_id=row["request_id"],
         command_id=row["command_id"],
+        causation_id=row["causation_id"],
+        node_time=row["node_time"],
         masked_key=row["masked_key"],
         key_id=row["key_id"],
         fingerprint=row["fingerprint"],

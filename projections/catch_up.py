@@ -8,14 +8,14 @@ Refuses: to skip an event. One that cannot be read stops the projection before i
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-from uuid import UUID
+from typing import Any, NamedTuple
 
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
+from domain.event_code import LogRow
 from domain.event_codec import decode
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
@@ -23,23 +23,24 @@ BATCH = 1000
 """Events for one transaction: some tens of milliseconds, far inside the deadline of a request."""
 
 _AFTER = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events
  WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
 """
 _TOPIC = re.compile("[A-Za-z]{1,64}")
 END = 2**63 - 1
 """A position after every other."""
 
-StoredRow = tuple[int, UUID, int, str, bytes]
-"""Position, stream, version, topic and state of an event, as stored."""
+Columns = Sequence[Any]
+"""The values of a `LogRow`, as a cursor returns them."""
 
 
 class Appended(NamedTuple):
-    """An event, its position in the log, and its state as stored."""
+    """An event, its position in the log, and its row as stored."""
 
     position: int
     event: Event
-    state: bytes
+    row: LogRow
 
 
 Write = Callable[[Connection, Sequence[Appended]], None]
@@ -53,14 +54,15 @@ class Lag:
     head: int
 
 
-def read_row(row: StoredRow) -> Appended:
+def read_row(columns: Columns) -> Appended:
     """Return the event of a row. Raises CredentialIntegrityError that names the position, and the topic if it is one.
 
     The stored topic appears in the error only if it has the form of a topic.
     """
-    position, stream, version, topic, state = row
+    row = LogRow._make(columns)
+    position, stream, version, topic, state = row[:5]
     try:
-        return Appended(position, decode(stream, version, topic, state), state)
+        return Appended(position, decode(stream, version, topic, state), row)
     except CredentialIntegrityError as error:
         named = f", topic {topic}" if _TOPIC.fullmatch(topic) else ""
         raise CredentialIntegrityError(f"{error.reason} at position {position}{named}") from None

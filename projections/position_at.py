@@ -13,7 +13,8 @@ from projections.database.connections import Connection
 
 _PAGE = 1_000
 _BEFORE = """
-SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events
  WHERE notification_id <= %s ORDER BY notification_id DESC LIMIT %s
 """
 

@@ -39,7 +39,7 @@ def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
 
 def hash_of(appended: Appended) -> bytes:
     """Return the leaf hash of an event."""
-    return leaf_hash(leaf_of(appended.position, appended.event, appended.state))
+    return leaf_hash(leaf_of(appended.event, appended.row))
 
 
 def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE) -> None:

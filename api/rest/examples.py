@@ -54,6 +54,8 @@ ENTRY = {
     "reason": "ticket 4711",
     "request_id": REQUEST_ID,
     "command_id": _COMMAND,
+    "causation_id": None,
+    "node_time": "2026-01-31T12:00:00Z",
     "masked_key": "...xyz9",
     "key_id": "k0123456789",
     "fingerprint": "f0123456789abcdef",

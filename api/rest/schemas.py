@@ -183,6 +183,8 @@ class AuditEntryView(BaseModel):
     reason: str | None = Field(description="What the caller said in X-Audit-Reason.")
     request_id: str
     command_id: str
+    causation_id: str | None = Field(description="The command id of what caused the command, such as a rotation.")
+    node_time: Moment = Field(description="As the clock of the node that wrote the event told it.")
     masked_key: str | None
     key_id: str | None
     fingerprint: str | None = Field(

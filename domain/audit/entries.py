@@ -99,8 +99,9 @@ class AuditEntry:
     """One entry: the action, its subject, the caller, the time, the place and the reason.
 
     position: in the log, from 1. version: of the stream after the event. tenant_id, provider: None if the event is not
-    about a credential. masked_key, key_id, fingerprint: None if no key is concerned. details: the members that only
-    events of this action have.
+    about a credential. causation_id: the command id of what caused the command. node_time: as the clock of the node
+    that wrote the event told it; `timestamp` never goes back. masked_key, key_id, fingerprint: None if no key is
+    concerned. details: the members that only events of this action have.
     """
 
     position: int
@@ -117,6 +118,8 @@ class AuditEntry:
     reason: str | None
     request_id: str
     command_id: str
+    causation_id: str | None
+    node_time: datetime
     masked_key: str | None
     key_id: str | None
     fingerprint: str | None

@@ -8,36 +8,37 @@ which is random. The members are those of `domain.audit.record`.
 from datetime import UTC
 from hashlib import sha256
 from json.encoder import encode_basestring as _text
-from uuid import UUID
 
 from domain.audit.entries import facts_of
 from domain.audit.record import spell
 from domain.event import Event
+from domain.event_code import LogRow
 
 _STREAM_SIZE = (16).to_bytes(4, "big")
 
 
-def row_digest(position: int, stream: UUID, version: int, topic: str, state: bytes) -> str:
+def row_digest(row: LogRow) -> str:
     """Return `sha256:` and the digest of a row. The length before each part keeps rows from being hashed alike."""
+    position, stream, version, topic, state, key_id, code = row
     digest = sha256(_STREAM_SIZE + stream.bytes)
-    for part in (b"%d" % version, topic.encode(), state, b"%d" % position):
+    for part in (b"%d" % version, topic.encode(), state, b"%d" % position, (key_id or "").encode(), code or b""):
         digest.update(len(part).to_bytes(4, "big") + part)
     return f"sha256:{digest.hexdigest()}"
 
 
-def leaf_of(position: int, event: Event, state: bytes) -> bytes:
-    """Return the leaf of an event. position: in the log, from 1. state: the stored bytes of its members.
+def leaf_of(event: Event, row: LogRow) -> bytes:
+    """Return the leaf of an event. row: as the log holds it.
 
     The result equals `record.spell` of the members; writing them in order is faster, and a replay makes millions.
     """
     outcome, tenant_id, provider, masked_key, key_id, fingerprint, details = facts_of(event)
-    digest = row_digest(position, event.originator_id, event.originator_version, event.TOPIC, state)
+    digest = row_digest(row)
     time = event.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
     return (
-        f'{{"actor":{_text(event.actor)},"client_address":{_or_null(event.client_address)}'
+        f'{{"actor":{_text(event.actor)},"causation_id":{_or_null(event.causation_id)},"client_address":{_or_null(event.client_address)}'
         f',"command_id":{_text(event.command_id)},"details":{spell(details).decode() if details else "{}"}'
         f',"event":"{digest}","fingerprint":{_or_null(fingerprint)},"key_id":{_or_null(key_id)}'
-        f',"masked_key":{_or_null(masked_key)},"outcome":{_text(outcome)},"position":{position}'
+        f',"masked_key":{_or_null(masked_key)},"node_time":"{event.node_time}","outcome":{_text(outcome)},"position":{row.position}'
         f',"provider":{_or_null(provider)},"reason":{_or_null(event.reason)},"request_id":{_text(event.request_id)}'
         f',"role":{_text(event.role)},"source":{_text(event.source)},"stream":"{event.originator_id}"'
         f',"tenant_id":{_or_null(tenant_id)},"time":"{time}","type":"{event.TOPIC}"'

@@ -30,14 +30,16 @@ class AuditRecord(NamedTuple):
     """One record of the audit log, with its members in the order of the leaf.
 
     position: in the log, from 1. stream, version: the record's place in its stream, from 1. type: the topic of the
-    event. time: UTC. event: "sha256:" and the digest of the stored row. role, source: of the caller, and the way the
-    command came in. client_address, reason: None if unknown. tenant_id, provider, masked_key, key_id, fingerprint: None
-    if they do not apply. details: the members that only this type has.
+    event. time: UTC; it never goes back. node_time: as the clock of the node that wrote the event told it. event:
+    "sha256:" and the digest of the stored row. role, source: of the caller, and the way the command came in.
+    causation_id: of what caused the command. client_address, reason: None if unknown. tenant_id, provider, masked_key,
+    key_id, fingerprint: None if they do not apply. details: the members that only this type has.
 
     A tuple, because a verification makes millions of records and no other immutable type is as fast.
     """
 
     actor: str
+    causation_id: str | None
     client_address: str | None
     command_id: str
     details: Mapping[str, Any]
@@ -45,6 +47,7 @@ class AuditRecord(NamedTuple):
     fingerprint: str | None
     key_id: str | None
     masked_key: str | None
+    node_time: datetime
     outcome: Outcome
     position: int
     provider: str | None
@@ -61,7 +64,9 @@ class AuditRecord(NamedTuple):
 
 _MEMBERS = AuditRecord._fields
 _NAMES = frozenset(_MEMBERS)
-_OPTIONAL = frozenset({"client_address", "fingerprint", "key_id", "masked_key", "provider", "reason", "tenant_id"})
+_OPTIONAL = frozenset(
+    {"causation_id", "client_address", "fingerprint", "key_id", "masked_key", "provider", "reason", "tenant_id"}
+)
 _NUMBERS = frozenset({"position", "version"})
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
@@ -93,6 +98,7 @@ def decode_record(leaf: bytes) -> AuditRecord:
         raise ProofError("event: sha256 and 64 hexadecimal digits expected")
     members["stream"] = _uuid(members["stream"])
     members["outcome"] = _OUTCOMES[members["outcome"]]
+    members["node_time"] = _time(members["node_time"])
     members["time"] = _time(members["time"])
     return AuditRecord._make(members.values())
 

@@ -10,10 +10,10 @@ contain the key they replace.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Self
 from uuid import UUID, uuid5
 
 from domain.credentials.commands import Command, DeleteCredential, Precondition, ReencryptCredential
@@ -31,7 +31,6 @@ from domain.errors import (
 )
 from domain.event import Event, EventEnvelope, envelope
 from domain.event_definition import CREATE, DELETE, UPDATE, ActionDefinition, EventDefinition, Subject
-from domain.upcasting import with_fingerprint, with_provenance
 
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
 STREAMS_KEPT = 1 << 16
@@ -81,8 +80,7 @@ class CredentialEvent(Event):
 class CredentialSealed(CredentialEvent):
     """An event that carries the whole state of a live credential.
 
-    fingerprint: equal for equal API keys under the same encryption key, across tenants; see `Sealer.fingerprint`. None
-    in events that were stored before it was recorded.
+    fingerprint: equal for equal API keys under the same encryption key, across tenants; see `Sealer.fingerprint`.
     """
 
     sealed: SealedSecret
@@ -103,8 +101,11 @@ class CredentialSet(CredentialSealed):
         action_again=ActionDefinition(
             "replaced", "a credential is set again, with another key or other settings", UPDATE
         ),
-        upcasters=(with_fingerprint,),
     )
+
+    def at(self, time: datetime) -> Self:
+        """Return the same event at another time, which is also when the key was set."""
+        return replace(self, timestamp=time, set_at=time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,6 @@ class CredentialDeleted(CredentialEvent):
         Subject.CREDENTIAL,
         ActionDefinition("deleted", "a credential is deleted", DELETE),
         removes=True,
-        upcasters=(with_provenance,),
     )
 
 
@@ -130,7 +130,6 @@ class CredentialReencrypted(CredentialSealed):
         ActionDefinition(
             "reencrypted", "a rotation seals a credential under another encryption key", UPDATE, "re-encrypted"
         ),
-        upcasters=(with_fingerprint,),
     )
 
 

@@ -15,7 +15,6 @@ from uuid import UUID
 from domain.errors import ConflictError, ErrorCode
 from domain.event import CommandMeta, Event, EventEnvelope, envelope
 from domain.event_definition import CREATE, DEACTIVATE, UPDATE, ActionDefinition, EventDefinition, Subject
-from domain.upcasting import with_provenance
 
 KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
 """One stream for all keys of a ledger."""
@@ -40,7 +39,6 @@ class EncryptionKeyIntroduced(KeyringEvent):
         ActionDefinition(
             "key-introduced", "a service starts with an encryption key that is new to the log or was retired", CREATE
         ),
-        upcasters=(with_provenance,),
     )
     key_id: str
 
@@ -53,7 +51,6 @@ class KeyRotationStarted(KeyringEvent):
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
         Subject.ENCRYPTION_KEY,
         ActionDefinition("rotation-started", "a rotation to another encryption key starts", UPDATE),
-        upcasters=(with_provenance,),
     )
     rotation_id: str
     key_id: str
@@ -72,7 +69,6 @@ class KeyRotationCompleted(KeyringEvent):
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
         Subject.ENCRYPTION_KEY,
         ActionDefinition("rotation-completed", "a rotation ends", UPDATE),
-        upcasters=(with_provenance,),
     )
     rotation_id: str
     key_id: str
@@ -90,7 +86,6 @@ class EncryptionKeyRetired(KeyringEvent):
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
         Subject.ENCRYPTION_KEY,
         ActionDefinition("key-retired", "an operator retires an encryption key", DEACTIVATE),
-        upcasters=(with_provenance,),
     )
     key_id: str
     unrecoverable: int

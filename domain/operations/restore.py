@@ -10,7 +10,6 @@ from uuid import UUID
 
 from domain.event import CommandMeta, Event, envelope
 from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
-from domain.upcasting import with_provenance
 
 RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
 """One stream for all restores of a ledger."""
@@ -32,7 +31,6 @@ class RestoreAccepted(Event):
             "an operator accepts a log that contradicts what was recorded outside the database",
             UPDATE,
         ),
-        upcasters=(with_provenance,),
     )
     from_position: int
     to_position: int

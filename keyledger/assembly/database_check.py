@@ -47,6 +47,8 @@ _FAILURES: Mapping[Failure, str] = {
 _FLAWS: Mapping[Flaw, str] = {
     Flaw.OLD_SERVER: "the server is older than PostgreSQL 15: upgrade it",
     Flaw.NEWER_SCHEMA: "a newer release of KeyLedger has migrated this database: run that release",
+    Flaw.OLDER_SCHEMA: "a program from before the first release made this database, and its log has another form:"
+    " name an empty database in {setting}, or another DATA_DIR",
     Flaw.RIGHTS: "the role in {setting} lacks privileges: {names}; the owner grants them with grants.sql, as"
     " docs/operations.md shows",
     Flaw.TRIGGERS: "{names} is not protected against changes: its trigger is missing or disabled; find out who did"

@@ -2,7 +2,8 @@
 
 Promises: progress is recorded only in the log. The work list is what is still under another key, so a rotation that was
 killed at any point can be run again with the same result; several at once do no harm. Each event of a rotation carries
-the rotation's id as its command id. Batches are described in `keyledger.encryption.reencryption`.
+the rotation's id as its command id, and the command that started it as its cause. Batches are described in
+`keyledger.encryption.reencryption`.
 Refuses: to start while a running service does not know the primary key. A credential that cannot be opened is reported
 and left unchanged; the others continue.
 """
@@ -116,13 +117,16 @@ class Rotator:
         progress = RotationProgress(begun.rotation_id, begun.key_id, begun.credentials)
         if not watch(progress):
             return progress
-        own = replace(meta, command_id=begun.rotation_id, source=CommandSource.ROTATION.value)
+        caused = replace(meta, causation_id=begun.command_id)
+        own = replace(caused, command_id=begun.rotation_id, source=CommandSource.ROTATION.value)
         with closing(self._sealing(own)) as batches:
             for done in batches:
                 progress = _after(progress, done)
                 if not done.again and not watch(progress):
                     return progress
-        append_to_keyring(self._log, lambda keys: complete_rotation(keys, begun, progress.counts, meta, self._clock()))
+        append_to_keyring(
+            self._log, lambda keys: complete_rotation(keys, begun, progress.counts, caused, self._clock())
+        )
         return progress
 
 

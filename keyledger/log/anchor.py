@@ -26,6 +26,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import row_digest
 from domain.errors import StoreUnavailableError
+from domain.event_code import LogRow
 from keyledger.log.durable_file import UnreadableFileError, replace_file
 from projections.database.connections import BoundedConnection, Row, unavailable
 
@@ -33,7 +34,7 @@ FILE_NAME = "log-anchor.json"
 
 # One statement: one snapshot.
 _LOOK = """
-SELECT ledger.ledger_id, event.*
+SELECT ledger.ledger_id, notification_id, originator_id, originator_version, topic, state, code_key_id, code
   FROM keyledger_ledger AS ledger
   LEFT JOIN keyledger_events AS event
     ON event.notification_id = ANY (ARRAY[%s::bigint, (SELECT max(notification_id) FROM keyledger_events)])
@@ -132,6 +133,5 @@ def _read(ledger_id: str, members: Mapping[str, Any]) -> Anchor:
 def _anchor(row: Row) -> Anchor:
     if row["notification_id"] is None:
         return Anchor(str(row["ledger_id"]), 0, None)
-    position = row["notification_id"]
-    digest = row_digest(position, row["originator_id"], row["originator_version"], row["topic"], bytes(row["state"]))
-    return Anchor(str(row["ledger_id"]), position, digest)
+    stored = LogRow._make(list(row.values())[1:])
+    return Anchor(str(row["ledger_id"]), stored.position, row_digest(stored))

@@ -3,19 +3,26 @@
 Promises: `append` stores events and the rows of `current_credentials` together, in the order of positions, in one call
 to the database. Once it returns they survive a crash of any process and of the database. The process environment
 influences nothing: no persistence, cipher, compressor or topic.
+Every event gets its code (`domain.event_code`), and the time of the log never goes back: an event that would be older
+than the last one gets the time of that one, and keeps the node's own time.
 Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for
 its command id. A warning from the database during an append also counts as an outage: it is how PostgreSQL reports that
-a synchronous standby did not confirm.
+a synchronous standby did not confirm. To append from a node whose clock is more than five seconds off the database's,
+and, once the log has codes, without a key. To read for a command an event whose code is wrong.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
+    ApplicationRecorder,
+    DatabaseError,
     EventStore,
     InfrastructureFactory,
     IntegrityError,
@@ -36,30 +43,50 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.recording import recordable
-from domain.errors import StoreUnavailableError, VersionConflictError
-from domain.event import Event
+from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
+from domain.event import EARLIEST, Event, in_order_of_time, time_text, utc_now
+from domain.event_code import NO_CODES, EventCodes, LogRow
 from domain.event_codec import decode, encode
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
-_APPEND = "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s::jsonb) AS position"
+_APPEND = (
+    "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s, %b::bytea[], %s, %b::timestamptz, %s::jsonb) AS position"
+)
 """Arrays are sent in binary form: as text, the states alone would cost client and server more than the insert."""
 _TO_JSON = json.JSONEncoder(default=str)
+_TIME_BEHIND, _CLOCK_OFF, _CODE_NEEDED = "KL001", "KL002", "KL003"
+"""States with which `keyledger_append` refuses, as functions/append.sql describes them."""
+_TRIES = 8
+"""Attempts to append while other nodes, whose clocks are ahead, append in between."""
 
 
 _NEWEST = """
-SELECT e.originator_id, e.originator_version, e.topic, e.state
+SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code
   FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
        SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
 """
+_STREAM = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version
+"""
 _FIND_ALL = """
-SELECT wanted.command_id, e.originator_id, e.originator_version, e.topic, e.state
+SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code,
+       wanted.command_id
   FROM unnest(%b::uuid[], %s::text[]) AS wanted (stream, command_id), LATERAL (
        SELECT * FROM keyledger_events
         WHERE originator_id = wanted.stream
           AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
         ORDER BY originator_version LIMIT 1) AS e
 """
+
+
+_REFUSALS = {
+    _CLOCK_OFF: "The clock of this node is more than 5 seconds off the database's, so it changes nothing: set the"
+    " clock.",
+    _CODE_NEEDED: "The log's events are authenticated, and this node has no key for that: configure ENCRYPTION_KEY or"
+    " AUDIT_SIGNING_KEY.",
+}
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -83,17 +110,37 @@ class ClosedMapper(Mapper[UUID]):
 
 
 class ProjectingEventStore(EventStore[UUID]):
-    """Computes the rows of `current_credentials` from the events, so that no append can bypass the projection.
+    """Computes the rows of `current_credentials` and the codes of the events, so that no append can bypass them.
 
-    For the same reason, events pass the gate that keeps API keys out of the log here.
+    For the same reason, events pass the gate that keeps API keys out of the log here, and get their final time.
     """
+
+    def __init__(self, mapper: Mapper[UUID], recorder: ApplicationRecorder, codes: Callable[[], EventCodes]) -> None:
+        super().__init__(mapper, recorder)
+        self._codes = codes
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
         """Store the events together with the projection's rows."""
         events = [recordable(event) for event in domain_events if isinstance(event, Event)]
-        rows = [project(event) for event in last_of_each(events)]
-        self.recorder.insert_events([*map(self.mapper.to_stored_event, events)], view_rows=rows, **kwargs)
-        return []  # recordings are for followers within a process; ours follow the log
+        not_before = EARLIEST
+        for _ in range(_TRIES):
+            events = in_order_of_time(events, not_before)
+            try:
+                self._insert(events, kwargs)
+            except DatabaseError as refused:
+                not_before = _time_of_head(refused)
+            else:
+                return []  # recordings are for followers within a process; ours follow the log
+        raise PersistenceError("other nodes, whose clocks are ahead, appended in between each time")
+
+    def _insert(self, events: Sequence[Event], kwargs: Mapping[str, Any]) -> None:
+        self.recorder.insert_events(
+            [*map(self.mapper.to_stored_event, events)],
+            view_rows=[project(event) for event in last_of_each(events)],
+            earliest=time_text(events[0].timestamp) if events else "",
+            codes=self._codes(),
+            **kwargs,
+        )
 
 
 class OneCallRecorder(PostgresApplicationRecorder):
@@ -118,7 +165,7 @@ class OneCallRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             connection.add_notice_handler(note)
             try:
-                columns = _columns(stored_events, kwargs["view_rows"])
+                columns = _columns(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
                 found = connection.execute(_APPEND, columns).fetchall()
             finally:
                 connection.remove_notice_handler(note)
@@ -154,9 +201,13 @@ class CredentialLog(Application[UUID]):
 
     name = EVENTS_TABLE.removesuffix("_events")
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
-        """pool: connections to a migrated database. It stays open when the log is closed."""
+    def __init__(self, pool: ConnectionPool[BoundedConnection], codes: EventCodes = NO_CODES) -> None:
+        """pool: connections to a migrated database. It stays open when the log is closed.
+
+        codes: authenticate what is appended and check what is read; may be replaced at any time.
+        """
         self._pool = pool
+        self.codes = codes
         super().__init__()
 
     def construct_env(self, name: str, env: Any = None) -> Environment:
@@ -169,7 +220,7 @@ class CredentialLog(Application[UUID]):
 
     def construct_event_store(self) -> EventStore[UUID]:
         """Return the store that projects what it appends."""
-        return ProjectingEventStore(self.mapper, self.recorder)
+        return ProjectingEventStore(self.mapper, self.recorder, lambda: self.codes)
 
     def construct_mapper(self) -> Mapper[UUID]:
         """Return the closed mapper, without cipher or compressor."""
@@ -185,7 +236,7 @@ class CredentialLog(Application[UUID]):
         Raises StoreUnavailableError, CredentialIntegrityError.
         """
         rows = self._rows(_NEWEST, [list(set(streams))])
-        return {stream: decode(stream, version, topic, state) for stream, version, topic, state in rows}
+        return {row.stream: self._read(row) for row in map(LogRow._make, rows)}
 
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
         """Return the first event of each command, by stream and command id.
@@ -194,17 +245,11 @@ class CredentialLog(Application[UUID]):
         """
         columns = [[stream for stream, _ in wanted], [command_id for _, command_id in wanted]]
         rows = self._rows(_FIND_ALL, columns)
-        return {
-            (stream, command_id): decode(stream, version, topic, state)
-            for command_id, stream, version, topic, state in rows
-        }
+        return {(row[1], row[-1]): self._read(LogRow._make(row[:-1])) for row in rows}
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailableError, CredentialIntegrityError."""
-        try:
-            return [event for event in self.events.get(stream) if isinstance(event, Event)]
-        except PersistenceError:
-            raise StoreUnavailableError from None
+        return [self._read(LogRow._make(row)) for row in self._rows(_STREAM, [stream])]
 
     def append(self, events: Sequence[Event]) -> None:
         """Store the events with the rows of `current_credentials`.
@@ -215,8 +260,13 @@ class CredentialLog(Application[UUID]):
             self.events.put(events)
         except IntegrityError:
             raise VersionConflictError(events[0].originator_version, precondition=False) from None
-        except PersistenceError:
-            raise StoreUnavailableError from None
+        except PersistenceError as error:
+            raise StoreUnavailableError(_REFUSALS.get(_state_of(error))) from None
+
+    def _read(self, row: LogRow) -> Event:
+        if (said := self.codes.check(row)).is_forgery:
+            raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+        return decode(row.stream, row.version, row.topic, row.state)
 
     def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
         with (
@@ -227,11 +277,33 @@ class CredentialLog(Application[UUID]):
             return cursor.execute(statement, columns).fetchall()
 
 
-def _columns(stored_events: Sequence[StoredEvent], rows: Sequence[dict[str, object]]) -> list[object]:
+def _columns(
+    stored_events: Sequence[StoredEvent], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
+) -> list[object]:
+    coded = [
+        codes.code(UUID(str(event.originator_id)), event.originator_version, event.topic, event.state)
+        for event in stored_events
+    ]
     return [
         [event.originator_id for event in stored_events],
         [event.originator_version for event in stored_events],
         [event.topic for event in stored_events],
         [event.state for event in stored_events],
+        codes.primary_id,
+        [code.mac for code in coded if code is not None] or None,
+        earliest,
+        utc_now(),
         _TO_JSON.encode(rows),
     ]
+
+
+def _state_of(error: PersistenceError) -> str:
+    """Return the state with which the database refused, "" if it did not answer."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def _time_of_head(refused: PersistenceError) -> datetime:
+    """Return the time of the log's last event, which was later than an event to append. Raises any other refusal."""
+    if _state_of(refused) != _TIME_BEHIND or not isinstance(refused.__cause__, psycopg.Error):
+        raise refused
+    return datetime.fromisoformat(refused.__cause__.diag.message_primary or "")

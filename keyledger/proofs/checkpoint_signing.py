@@ -107,7 +107,7 @@ class Transparency:
             if not 1 <= position <= size:
                 raise proof_not_found(f"the tree of {size} leaves has no position {position}")
             (appended,) = read_after(connection, position - 1, 1)
-            leaf = leaf_of(appended.position, appended.event, appended.state)
+            leaf = leaf_of(appended.event, appended.row)
             with _whole_tree(position):
                 proof = inclusion_proof(position - 1, size, hashes_at(connection, size))
             root = _root(connection, size)
@@ -133,7 +133,7 @@ class Transparency:
                 for appended in batch:
                     if tenant_id is not None and facts_of(appended.event).tenant_id != tenant_id:
                         continue
-                    leaf = leaf_of(appended.position, appended.event, appended.state).decode()
+                    leaf = leaf_of(appended.event, appended.row).decode()
                     proof = () if tenant_id is None else _proof(appended.position, size, hashes)
                     yield ProvenLeaf(appended.position, leaf, stored.get(appended.position), proof)
 

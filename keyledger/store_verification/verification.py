@@ -13,7 +13,7 @@ Does not detect: changes that leave no trace elsewhere, such as an event removed
 checkpoint.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -33,10 +33,14 @@ from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
-from projections.catch_up import Appended, StoredRow, read_row
+from projections.catch_up import Appended, Columns, read_row
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
 
 BATCH = 2_000
+_LOG = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events ORDER BY 1
+"""
 _ALONG_THE_LOG = "log, tree and trail"
 
 Checkpoint = tuple[int, bytes]
@@ -90,7 +94,7 @@ def _log_tree_and_trail(connection: Connection, verdict: StoreVerdict, data_dir:
 
 
 def _go_through(
-    batches: Iterable[list[StoredRow]],
+    batches: Iterable[Sequence[Columns]],
     history: History,
     tree: StoredTree,
     trail: StoredTrail,
@@ -102,7 +106,7 @@ def _go_through(
         hashes: list[bytes] = []
         for row in batch:
             appended = _readable(row, verdict.events + 1)
-            leaf = leaf_of(appended.position, appended.event, appended.state)
+            leaf = leaf_of(appended.event, appended.row)
             hashes.append(leaf_hash(leaf))
             # In this order, because a changed event explains more than a version that does not fit.
             tree.compare_leaf(appended, hashes[-1])
@@ -115,16 +119,15 @@ def _go_through(
     trail.finish()
 
 
-def _rows(connection: Connection) -> Generator[list[StoredRow], None, None]:
+def _rows(connection: Connection) -> Generator[Sequence[Columns], None, None]:
     """Yield the stored rows in the order of positions, unchecked."""
-    query = "SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events ORDER BY 1"
     with connection.cursor("verified_log", row_factory=tuple_row) as cursor:
-        cursor.execute(query)
+        cursor.execute(_LOG)
         while rows := cursor.fetchmany(BATCH):
             yield rows
 
 
-def _readable(row: StoredRow, expected: int) -> Appended:
+def _readable(row: Columns, expected: int) -> Appended:
     position = row[0]
     if position != expected:
         what = "it is missing: events were removed" if position > expected else "the position occurs twice"

@@ -23,7 +23,7 @@ from projections.database.connections import (
     reachable_conninfo,
     unavailable,
 )
-from projections.database.migration import SCHEMA_VERSION, statements_of, version_of
+from projections.database.migration import FIRST_VERSION, SCHEMA_VERSION, statements_of, version_of
 
 OLDEST_SERVER = 150000
 _APPEND_ONLY = {EVENTS_TABLE: "keyledger_events_append_only", "keyledger_ledger": "keyledger_ledger_append_only"}
@@ -37,6 +37,7 @@ class Flaw(StrEnum):
 
     OLD_SERVER = "old-server"
     NEWER_SCHEMA = "newer-schema"
+    OLDER_SCHEMA = "older-schema"
     RIGHTS = "rights"
     TRIGGERS = "triggers"
     TIME_LIMITS = "time-limits"
@@ -109,11 +110,17 @@ def _may_read_version(connection: BoundedConnection) -> bool:
     return bool(row and row["may"])
 
 
+def _flaw_of(schema: int) -> Flaw | None:
+    if schema > SCHEMA_VERSION:
+        return Flaw.NEWER_SCHEMA
+    return Flaw.OLDER_SCHEMA if 0 < schema < FIRST_VERSION else None
+
+
 def _findings(connection: BoundedConnection, schema: int | None) -> Iterator[Finding]:
     yield Finding("connection")
     yield Finding("version", None if connection.info.server_version >= OLDEST_SERVER else Flaw.OLD_SERVER)
     if schema is not None:
-        yield Finding("schema", Flaw.NEWER_SCHEMA if schema > SCHEMA_VERSION else None)
+        yield Finding("schema", _flaw_of(schema))
     yield Finding("time-limits", None if _limits_arrive(connection) else Flaw.TIME_LIMITS)
     yield Finding("locks", None if _locks_end(connection) else Flaw.LOCKS)
     yield _named("durability", Flaw.UNSAFE_SERVER, _switched_off(connection))
@@ -206,6 +213,6 @@ def _append_is_durable(connection: BoundedConnection) -> bool:
     """Say whether an append waits for the disk even if the server's default is not to. Appends nothing."""
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL synchronous_commit = off")
-        connection.execute("SELECT keyledger_append('{}', '{}', '{}', '{}', '[]')")
+        connection.execute("SELECT keyledger_append('{}', '{}', '{}', '{}', NULL, '{}', NULL, clock_timestamp(), '[]')")
         row = connection.execute("SELECT current_setting('synchronous_commit') AS value").fetchone()
     return bool(row and row["value"] != "off")

@@ -16,7 +16,7 @@ GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
 
 -- The log.
 GRANT SELECT, INSERT ON keyledger_events TO "APPLICATION_ROLE";
-GRANT EXECUTE ON FUNCTION keyledger_append(uuid[], bigint[], text[], bytea[], jsonb) TO "APPLICATION_ROLE";
+GRANT EXECUTE ON FUNCTION keyledger_append(uuid[], bigint[], text[], bytea[], text, bytea[], text, timestamptz, jsonb) TO "APPLICATION_ROLE";
 GRANT EXECUTE ON FUNCTION keyledger_lock_log() TO "APPLICATION_ROLE";
 
 -- The projections and their positions. Rows of the audit trail are only added; a deleted credential keeps its row.

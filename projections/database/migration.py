@@ -3,7 +3,8 @@
 Promises: many processes may call `migrate` at once, at every start. Where the schema is current, it takes no lock on a
 table and needs no right to change one, so the service can run under a role that has no such right. An interrupted
 migration leaves the database as it was.
-Refuses: a database migrated by a newer program, since this one cannot know what its tables now mean. A service that is
+Refuses: a database migrated by a newer program, since this one cannot know what its tables now mean, and one made
+before the first release, whose log has another form. A service that is
 already running when a newer one migrates keeps running until it is replaced: files only ever add to the schema. Nothing
 is dropped; the log is never rewritten.
 """
@@ -14,17 +15,17 @@ from importlib.resources import files
 from projections.database.connections import Connection, connect, unavailable
 
 SCHEMA: Mapping[str, int] = {
-    "tables/schema_version.sql": 1,
-    "functions/refuse_change.sql": 1,
-    "functions/lock_log.sql": 1,
-    "functions/append.sql": 1,
-    "tables/log.sql": 1,
-    "tables/current_credentials.sql": 3,
-    "tables/audit_trail.sql": 3,
-    "tables/transparency_log.sql": 2,
-    "tables/projection_positions.sql": 1,
-    "tables/credential_usage.sql": 2,
-    "tables/operations.sql": 3,
+    "tables/schema_version.sql": 4,
+    "functions/refuse_change.sql": 4,
+    "functions/lock_log.sql": 4,
+    "functions/append.sql": 4,
+    "tables/log.sql": 4,
+    "tables/current_credentials.sql": 4,
+    "tables/audit_trail.sql": 4,
+    "tables/transparency_log.sql": 4,
+    "tables/projection_positions.sql": 4,
+    "tables/credential_usage.sql": 4,
+    "tables/operations.sql": 4,
 }
 """Files of SQL in the order they are applied, each with the version of the schema that last changed it.
 
@@ -33,23 +34,27 @@ the schema, edit the file and give it the next version; a test holds the digest 
 """
 
 SCHEMA_VERSION = max(SCHEMA.values())
+FIRST_VERSION = 4
+"""The version of the first release; programs before it made versions 1 to 3."""
 
 _LOCK = 0x6B65796C65646765
 """Spells "keyledge": one number for every node."""
 
 
 def migrate(dsn: str) -> None:
-    """Bring the database to the schema of this program; leave that of a newer program as it is.
+    """Bring the database to the schema of this program; leave one that it cannot read as it is.
 
     Raises StoreUnavailableError.
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         present = version_of(connection)
+        if 0 < present < FIRST_VERSION:
+            return
         for name, version in SCHEMA.items():
             if version > present:
                 connection.execute(statements_of(name).encode())
-        for version in range(present + 1, SCHEMA_VERSION + 1):
+        for version in range(max(present + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
 
 

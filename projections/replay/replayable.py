@@ -72,7 +72,7 @@ WITH RECURSIVE streams (originator_id) AS (
         SELECT originator_id FROM keyledger_events WHERE originator_id > s.originator_id
          ORDER BY originator_id LIMIT 1) AS n
 ), page AS (SELECT originator_id FROM streams LIMIT %(limit)s)
-SELECT e.notification_id, page.originator_id, e.originator_version, e.topic, e.state
+SELECT e.notification_id, page.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code
   FROM page LEFT JOIN LATERAL (
        SELECT * FROM keyledger_events AS e
         WHERE e.originator_id = page.originator_id AND e.notification_id <= %(upto)s

@@ -66,6 +66,8 @@ def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     definition, action = _STEPS[entry["action"]]
     by = f"{entry['actor']} ({entry['source']})" + (f": {entry['reason']}" if entry["reason"] else "")
     print_hanging(f"{time_of(entry)}  v{entry['version']}  {action.timeline or action.name} by {by}", "  ")
+    if entry["causation_id"] is not None:
+        print_hanging(f"caused by: command {entry['causation_id']}", "      ")
     if entry["masked_key"] is None:  # the event does not carry the credential's state
         return {} if definition.removes else before
     known = {**cast("dict[str, object]", entry["details"]), **entry}

@@ -60,6 +60,7 @@ def main(database_url: str) -> None:
     from domain.audit.leaf import leaf_of
     from domain.event_codec import decode, encode
     from scripts.main import main as keyledger
+    from tests.support.rows import row_of
     from tests.support.service import ADMIN_KEY, client_of, environment, served
     from tests.support.store import open_store
 
@@ -74,7 +75,7 @@ def main(database_url: str) -> None:
         "stored": json.loads(stored),
         "read back": read[0] == event,
         "days of the older version": getattr(read[1], "days", None),
-        "leaf": json.loads(leaf_of(1, event, stored)),
+        "leaf": json.loads(leaf_of(event, row_of(1, event))),
         "page": page(),
     }
     with open_store(database_url) as store:

@@ -24,6 +24,8 @@ SET = AuditEntry(
     reason="ticket 4711",
     request_id="req-1",
     command_id="cmd-1",
+    causation_id=None,
+    node_time=datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC),
     masked_key="...xyz9",
     key_id="k0123456789",
     fingerprint="f0123456789abcdef",

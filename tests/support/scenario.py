@@ -25,7 +25,7 @@ from domain.errors import (
     ServiceError,
     UnreadableCredentialError,
 )
-from domain.event import CommandMeta
+from domain.event import CommandMeta, time_text
 from tests.support.twins.current_credentials import MemoryCurrentCredentials
 from tests.support.twins.log import MemoryLog
 
@@ -111,6 +111,7 @@ def was_set(
         request_id="req-1",
         command_id="c-1",
         timestamp=NOW,
+        node_time=time_text(NOW),
         sealed=(sealer or ClearSealer()).seal(Secret(key), context),
         masked_key=Secret(key).masked(),
         config=config,
@@ -130,6 +131,7 @@ def was_reencrypted(version: int, key: str = KEY, key_id: str = "k0000000002") -
         request_id="req-1",
         command_id="c-1",
         timestamp=NOW,
+        node_time=time_text(NOW),
         sealed=sealed,
         masked_key=Secret(key).masked(),
         config=CredentialConfig(),
@@ -148,6 +150,7 @@ def was_deleted(version: int) -> CredentialDeleted:
         request_id="req-1",
         command_id="c-1",
         timestamp=NOW,
+        node_time=time_text(NOW),
     )
 
 

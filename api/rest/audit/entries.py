@@ -109,6 +109,8 @@ def view_of(entry: AuditEntry) -> AuditEntryView:
         reason=entry.reason,
         request_id=entry.request_id,
         command_id=entry.command_id,
+        causation_id=entry.causation_id,
+        node_time=entry.node_time,
         masked_key=entry.masked_key,
         key_id=entry.key_id,
         fingerprint=entry.fingerprint,

@@ -6,7 +6,11 @@ CREATE TABLE IF NOT EXISTS keyledger_events (
     topic              text   NOT NULL,          -- kind of event
     state              bytea  NOT NULL,          -- the event's fields as canonical JSON; secrets are sealed
     notification_id    bigint NOT NULL,          -- position within the log, from 1, without gaps
-    PRIMARY KEY (originator_id, originator_version)
+    code_key_id        text,                     -- the key of the code; NULL: written without a key
+    code               bytea,                    -- shows that a holder of the ledger's keys wrote the event, 32 bytes
+    PRIMARY KEY (originator_id, originator_version),
+    CONSTRAINT keyledger_events_in_place CHECK (notification_id >= 1 AND originator_version >= 1),
+    CONSTRAINT keyledger_events_coded CHECK (num_nulls(code_key_id, code) IN (0, 2) AND octet_length(code) = 32)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS keyledger_events_notification_id_idx ON keyledger_events (notification_id);
 COMMENT ON TABLE keyledger_events IS 'The log. Append-only: UPDATE, DELETE and TRUNCATE are refused.';

@@ -8,11 +8,9 @@ CREATE TABLE IF NOT EXISTS nodes (
     process        text        NOT NULL,         -- machine and process id: services on the same machine see whether it died
     primary_key_id text        NOT NULL,
     key_ids        text[]      NOT NULL,
+    version        text        NOT NULL,         -- of the program
     seen_at        timestamptz NOT NULL DEFAULT now()
 );
-
--- Since version 3: the version of the program; '' for older programs.
-ALTER TABLE nodes ADD COLUMN IF NOT EXISTS version text NOT NULL DEFAULT '';
 
 -- Progress of each rotation of the encryption key, for those who watch it.
 CREATE TABLE IF NOT EXISTS key_rotations (

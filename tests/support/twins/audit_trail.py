@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, action_of, facts_of
 from domain.audit.request_events import Outcome
@@ -39,6 +40,8 @@ class MemoryAuditTrail:
             reason=event.reason,
             request_id=event.request_id,
             command_id=event.command_id,
+            causation_id=event.causation_id,
+            node_time=datetime.fromisoformat(event.node_time),
             masked_key=facts.masked_key,
             key_id=facts.key_id,
             fingerprint=facts.fingerprint,

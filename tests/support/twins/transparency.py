@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from domain.audit.leaf import leaf_of
 from domain.errors import ServiceError
 from domain.event import Clock
-from domain.event_codec import encode
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, Node, consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found
 from domain.proofs.tiles import TileBuilder
+from tests.support.rows import row_of
 from tests.support.twins.log import MemoryLog
 
 
@@ -61,7 +61,7 @@ class MemoryTransparency:
         if size is not None and size > len(self._log.events):
             raise proof_not_found(f"no tree of {size}")
         events = enumerate(self._log.events[:size], start=1)
-        return [leaf_of(position, event, encode(event)) for position, event in events]
+        return [leaf_of(event, row_of(position, event)) for position, event in events]
 
 
 @dataclass

@@ -1,0 +1,153 @@
+"""The authentication code of an event: it shows that a holder of the ledger's keys wrote the event, in this place.
+
+    code  HMAC-SHA256(key, ledger id, stream, version, topic, state)
+          ids as 16 bytes, the version as 8; topic and state are each preceded by their length, four bytes
+    key   derived from an encryption key, or from the signing key of the audit log where there is none
+
+Promises: a code holds for one ledger, one stream and one version, so an event that is changed, moved or copied into
+another ledger is recognised, and so is one that was added by somebody who may write to the database but has no key.
+An event at or before the last attested position needs no code: a holder of the keys attested the log up to there, and
+the hash tree holds it (`domain.operations.attestation`).
+Refuses: to call a code wrong whose key is not at hand; it is told apart, and so is a reader without any key.
+Standards: RFC 2104 (HMAC).
+"""
+
+import hmac
+from collections.abc import Iterable
+from enum import Enum
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+NO_LEDGER = UUID(int=0)
+
+
+class EventCode(NamedTuple):
+    """A stored code. key_id: of the key it was made with. mac: 32 bytes."""
+
+    key_id: str
+    mac: bytes
+
+
+class LogRow(NamedTuple):
+    """An event as a row of the log holds it. code_key_id, code: None if it was written without a key."""
+
+    position: int
+    stream: UUID
+    version: int
+    topic: str
+    state: bytes
+    code_key_id: str | None
+    code: bytes | None
+
+
+class CodeKey:
+    """A key that authenticates events. Its repr shows only its id."""
+
+    __slots__ = ("_key", "key_id")
+
+    def __init__(self, key_id: str, key: bytes) -> None:
+        """key: 32 bytes."""
+        self.key_id = key_id
+        self._key = key
+
+    def __repr__(self) -> str:
+        return f"<event code key {self.key_id}>"
+
+    def mac(self, message: bytes) -> bytes:
+        """Return the code of a message, 32 bytes."""
+        return hmac.digest(self._key, message, sha256().name)
+
+
+class CodeState(Enum):
+    """What a code says. UNCHECKED: there is no key here. LOST_KEY: there are keys, but not the one it was made with."""
+
+    RIGHT = "right"
+    ATTESTED = "attested"
+    UNCHECKED = "unchecked"
+    LOST_KEY = "under a key that is not configured"
+    WRONG = "wrong"
+    MISSING = "missing"
+
+    @property
+    def is_forgery(self) -> bool:
+        """Whether nobody with a key of the ledger wrote the event."""
+        return self in {CodeState.WRONG, CodeState.MISSING}
+
+
+class EventCodes:
+    """Makes and checks the codes of one ledger."""
+
+    def __init__(
+        self, ledger_id: UUID, keys: Iterable[CodeKey] = (), attested: int = 0, accepted: Iterable[int] = ()
+    ) -> None:
+        """keys: the first one authenticates new events, all of them check.
+
+        attested: the last attested position. accepted: positions of forged events that an operator accepted.
+        """
+        listed = tuple(keys)
+        self.ledger_id = ledger_id
+        self.attested = attested
+        self.accepted = frozenset(accepted)
+        self._primary = listed[0] if listed else None
+        self._keys = {key.key_id: key for key in listed}
+        self._ledger = ledger_id.bytes
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of the keys at hand."""
+        return frozenset(self._keys)
+
+    @property
+    def primary_id(self) -> str | None:
+        """The id of the key that authenticates new events; None where there is no key."""
+        return self._primary.key_id if self._primary else None
+
+    def with_keys(self, keys: Iterable[CodeKey]) -> "EventCodes":
+        """Return the codes of the same ledger with other keys."""
+        return EventCodes(self.ledger_id, keys, self.attested, self.accepted)
+
+    def with_attested(self, attested: int, accepted: Iterable[int] = ()) -> "EventCodes":
+        """Return the same codes for a log that is attested up to a position."""
+        return EventCodes(self.ledger_id, self._keys.values(), attested, accepted)
+
+    def code(self, stream: UUID, version: int, topic: str, state: bytes) -> EventCode | None:
+        """Return the code of a new event; None where there is no key."""
+        if self._primary is None:
+            return None
+        return EventCode(self._primary.key_id, self._primary.mac(self._message(stream, version, topic, state)))
+
+    def check(self, row: LogRow) -> CodeState:
+        """Return what the code of a stored event says, compared in constant time."""
+        position, stream, version, topic, state, key_id, code = row
+        if not self._keys:
+            return CodeState.UNCHECKED
+        key = self._keys.get(key_id) if key_id is not None else None
+        if key is not None:
+            expected = key.mac(self._message(stream, version, topic, state))
+            right = hmac.compare_digest(expected, code or b"")
+            return CodeState.RIGHT if right else self._forged(position, CodeState.WRONG)
+        if 0 < position <= self.attested:
+            return CodeState.ATTESTED
+        return CodeState.LOST_KEY if key_id is not None else self._forged(position, CodeState.MISSING)
+
+    def _forged(self, position: int, how: CodeState) -> CodeState:
+        return CodeState.ATTESTED if position in self.accepted else how
+
+    def _message(self, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
+        name = topic.encode()
+        return b"".join(
+            (
+                self._ledger,
+                stream.bytes,
+                version.to_bytes(8, "big", signed=True),
+                len(name).to_bytes(4, "big"),
+                name,
+                len(state).to_bytes(4, "big"),
+                state,
+            )
+        )
+
+
+NO_CODES = EventCodes(NO_LEDGER)
+"""For readers that have no key: nothing is authenticated, nothing is checked."""

@@ -1,0 +1,9 @@
+"""Events as rows of the log, as they are stored without a key."""
+
+from domain.event import Event
+from domain.event_code import LogRow
+from domain.event_codec import encode
+
+
+def row_of(position: int, event: Event) -> LogRow:
+    return LogRow(position, event.originator_id, event.originator_version, event.TOPIC, encode(event), None, None)
