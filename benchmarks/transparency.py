@@ -15,7 +15,9 @@ from pathlib import Path
 from benchmarks.append import appends_of, from_threads, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
+from domain.event_code import NO_CODES
 from keyledger.log.background_catch_up import TICK_S
+from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
@@ -51,7 +53,9 @@ def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
             if tree:
                 follower = transparency_log.follower(pool)
                 signer = LogSigner(generate_signing_key("benchmark"))
-                work.append(Transparency(pool, dsn, follower, signer, Path(data), lambda: datetime.now(UTC)).checkpoint)
+                watch = CodeWatch(pool, lambda: NO_CODES, lambda: 0)
+                signing = Transparency(pool, dsn, follower, watch, signer, Path(data), lambda: datetime.now(UTC))
+                work.append(signing.checkpoint)
             with _each_second(work), from_threads(writes) as write:
                 return written(lambda: write(next(events)), writers, scale.seconds)
     finally:

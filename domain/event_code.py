@@ -5,7 +5,7 @@
     key   derived from an encryption key, or from the signing key of the audit log where there is none
 
 Promises: a code holds for one ledger, one stream and one version, so an event that is changed, moved or copied into
-another ledger is recognised, and so is one that was added by somebody who may write to the database but has no key.
+another ledger is recognised, and so is one that was added by a role that may write to the database but has no key.
 An event at or before the last attested position needs no code: a holder of the keys attested the log up to there, and
 the hash tree holds it (`domain.operations.attestation`).
 Refuses: to call a code wrong whose key is not at hand; it is told apart, and so is a reader without any key.
@@ -13,6 +13,7 @@ Standards: RFC 2104 (HMAC).
 """
 
 import hmac
+import re
 from collections.abc import Iterable
 from enum import Enum
 from hashlib import sha256
@@ -20,6 +21,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 NO_LEDGER = UUID(int=0)
+SIGNING = "s"
+"""The first letter of the id of a code key that comes from a signing key; a node with such a key alone may meet codes
+of nodes that have encryption keys, and cannot check them."""
+
+
+_KEY_ID = re.compile(r"k[0-9a-f]{10}|s[0-9a-f]{8}")
 
 
 class EventCode(NamedTuple):
@@ -60,37 +67,56 @@ class CodeKey:
 
 
 class CodeState(Enum):
-    """What a code says. UNCHECKED: there is no key here. LOST_KEY: there are keys, but not the one it was made with."""
+    """The result of checking a code.
+
+    ATTESTED: a holder of the keys vouched for the event. UNCHECKED: no key here, or no encryption key, could check it.
+    LOST_KEY: it was made with a key that an operator declared lost. UNKNOWN_KEY: with one that is not at hand, and was
+    neither retired nor declared lost; such a code can be written without any key.
+    """
 
     RIGHT = "right"
     ATTESTED = "attested"
     UNCHECKED = "unchecked"
-    LOST_KEY = "under a key that is not configured"
+    LOST_KEY = "under-a-lost-key"
+    UNKNOWN_KEY = "under-a-key-that-is-not-configured"
     WRONG = "wrong"
     MISSING = "missing"
 
     @property
     def is_forgery(self) -> bool:
-        """Whether nobody with a key of the ledger wrote the event."""
+        """Whether no holder of the ledger's keys wrote the event."""
         return self in {CodeState.WRONG, CodeState.MISSING}
+
+    @property
+    def proves(self) -> bool:
+        """Whether the event may decide whose key is used: nothing speaks against it that a reader here could know."""
+        return self in {CodeState.RIGHT, CodeState.ATTESTED, CodeState.UNCHECKED}
 
 
 class EventCodes:
     """Makes and checks the codes of one ledger."""
 
     def __init__(
-        self, ledger_id: UUID, keys: Iterable[CodeKey] = (), attested: int = 0, accepted: Iterable[int] = ()
+        self,
+        ledger_id: UUID,
+        keys: Iterable[CodeKey] = (),
+        attested: int = 0,
+        accepted: Iterable[int] = (),
+        lost: Iterable[str] = (),
     ) -> None:
         """keys: the first one authenticates new events, all of them check.
 
         attested: the last attested position. accepted: positions of forged events that an operator accepted.
+        lost: ids of keys that were lost before the attestation, so that it says nothing about their codes.
         """
         listed = tuple(keys)
         self.ledger_id = ledger_id
         self.attested = attested
         self.accepted = frozenset(accepted)
+        self.lost = frozenset(lost)
         self._primary = listed[0] if listed else None
         self._keys = {key.key_id: key for key in listed}
+        self._seals = any(key_id[:1] != SIGNING for key_id in self._keys)
         self._ledger = ledger_id.bytes
 
     @property
@@ -105,11 +131,11 @@ class EventCodes:
 
     def with_keys(self, keys: Iterable[CodeKey]) -> "EventCodes":
         """Return the codes of the same ledger with other keys."""
-        return EventCodes(self.ledger_id, keys, self.attested, self.accepted)
+        return EventCodes(self.ledger_id, keys, self.attested, self.accepted, self.lost)
 
-    def with_attested(self, attested: int, accepted: Iterable[int] = ()) -> "EventCodes":
+    def with_attested(self, attested: int, accepted: Iterable[int] = (), lost: Iterable[str] = ()) -> "EventCodes":
         """Return the same codes for a log that is attested up to a position."""
-        return EventCodes(self.ledger_id, self._keys.values(), attested, accepted)
+        return EventCodes(self.ledger_id, self._keys.values(), attested, accepted, lost)
 
     def code(self, stream: UUID, version: int, topic: str, state: bytes) -> EventCode | None:
         """Return the code of a new event; None where there is no key."""
@@ -128,8 +154,10 @@ class EventCodes:
             right = hmac.compare_digest(expected, code or b"")
             return CodeState.RIGHT if right else self._forged(position, CodeState.WRONG)
         if 0 < position <= self.attested:
-            return CodeState.ATTESTED
-        return CodeState.LOST_KEY if key_id is not None else self._forged(position, CodeState.MISSING)
+            return CodeState.LOST_KEY if key_id in self.lost else CodeState.ATTESTED
+        if key_id is None:
+            return self._forged(position, CodeState.MISSING)
+        return CodeState.UNKNOWN_KEY if self._seals or key_id[:1] == SIGNING else CodeState.UNCHECKED
 
     def _forged(self, position: int, how: CodeState) -> CodeState:
         return CodeState.ATTESTED if position in self.accepted else how
@@ -151,3 +179,8 @@ class EventCodes:
 
 NO_CODES = EventCodes(NO_LEDGER)
 """For readers that have no key: nothing is authenticated, nothing is checked."""
+
+
+def shown_key_id(key_id: str | None) -> str:
+    """Return a stored key id if it is well formed: a row that was tampered with may hold anything."""
+    return key_id if key_id is not None and _KEY_ID.fullmatch(key_id) else "malformed"

@@ -22,6 +22,10 @@ class EventLog(Protocol):
         """Return the first event of each wanted stream and command id that exists, read in one statement."""
         ...
 
+    def proves(self, event: Event) -> bool:
+        """Return whether the code of a stream's newest event can be checked. A wrong one cannot be read at all."""
+        ...
+
     def append(self, events: Sequence[Event]) -> None:
         """Store the events and their rows of the current projection together, or nothing.
 

@@ -68,6 +68,12 @@ def read_row(columns: Columns) -> Appended:
         raise CredentialIntegrityError(f"{error.reason} at position {position}{named}") from None
 
 
+def read_rows(connection: Connection, position: int, upto: int = END, limit: int = BATCH) -> list[LogRow]:
+    """Return the next rows after `position` and not after `upto`, as they are stored."""
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        return [LogRow._make(row) for row in cursor.execute(_AFTER, [position, upto, limit]).fetchall()]
+
+
 def read_after(connection: Connection, position: int, limit: int, upto: int = END) -> list[Appended]:
     """Return the next events after `position` and not after `upto`, up to the first that cannot be read.
 

@@ -17,6 +17,7 @@ from domain.credentials.providers import BUILT_IN, CredentialConfig, Providers
 from domain.credentials.secret import SealedSecret
 from domain.credentials.stored import Head, Stored
 from domain.event import Event
+from domain.event_code import LogRow
 from projections.database.combined_reads import CombinedReads
 from projections.database.connections import BoundedAsyncConnection, BoundedConnection, Row, unavailable
 from projections.tenant_credentials import NO_OTHERS, OF_TENANTS, credential_of, listed, of_tenants, stored_of
@@ -39,20 +40,26 @@ COLUMNS = (
 # One row for each place, in the order asked for, with only what a call needs.
 _READ_MANY = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.originator_version, h.topic
+       c.tenant_id IS NOT NULL, h.originator_version, h.topic, CASE WHEN h.state IS NOT NULL THEN h.position END,
+       h.state, CASE WHEN h.state IS NOT NULL THEN h.code_key_id END, CASE WHEN h.state IS NOT NULL THEN h.code END
   FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) WITH ORDINALITY AS wanted (tenant_id, provider, stream, nth)
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
                       WHERE one.tenant_id = wanted.tenant_id AND one.provider = wanted.provider LIMIT 1) AS c ON true
-  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
+  LEFT JOIN LATERAL (SELECT originator_version, topic, notification_id AS position, code_key_id, code,
+                             CASE WHEN topic = 'CredentialDeleted' THEN state END AS state
+                        FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
  ORDER BY wanted.nth
 """
 _READ_ONE = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.originator_version, h.topic
+       c.tenant_id IS NOT NULL, h.originator_version, h.topic, CASE WHEN h.state IS NOT NULL THEN h.position END,
+       h.state, CASE WHEN h.state IS NOT NULL THEN h.code_key_id END, CASE WHEN h.state IS NOT NULL THEN h.code END
   FROM (SELECT) AS always
   LEFT JOIN (SELECT * FROM current_credentials WHERE tenant_id = %s AND provider = %s) AS c ON true
-  LEFT JOIN (SELECT originator_version, topic FROM keyledger_events
+  LEFT JOIN (SELECT originator_version, topic, notification_id AS position, code_key_id, code,
+                    CASE WHEN topic = 'CredentialDeleted' THEN state END AS state
+               FROM keyledger_events
               WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
@@ -195,10 +202,24 @@ def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
 
 def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:
     """Return what a row of `_READ_ONE` or `_READ_MANY` says of a place."""
-    version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, head, topic = row
+    version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, *newest = row
     shown = None
     if there:
         sealed = SealedSecret(token, binding, key_id) if token is not None else None
         config = CredentialConfig(endpoint, api_version, deployment)
         shown = Credential(*place, version, sealed, masked, config, set_at)
-    return Stored(shown, Head(head, topic) if head is not None else None)
+    return Stored(shown, _head(place, *newest) if newest[0] is not None else None)
+
+
+def _head(
+    place: tuple[str, str],
+    version: int,
+    topic: str,
+    position: int | None,
+    state: bytes | None,
+    code_key_id: str | None,
+    code: bytes | None,
+) -> Head:
+    if position is None or state is None:
+        return Head(version, topic)
+    return Head(version, topic, LogRow(position, stream_id(*place), version, topic, state, code_key_id, code))

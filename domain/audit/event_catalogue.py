@@ -13,9 +13,9 @@ from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS
 from domain.event import Event
 from domain.event_definition import ActionDefinition, EventDefinition
-from domain.operations import encryption_keys, policy, replay, restore
+from domain.operations import attestation, encryption_keys, policy, replay, restore
 
-_MODULES = (credential, acceptance, encryption_keys, replay, restore, policy, request_events)
+_MODULES = (credential, acceptance, encryption_keys, replay, restore, attestation, policy, request_events)
 
 
 def _defined_in(module: ModuleType) -> Iterator[type[Event]]:

@@ -51,6 +51,7 @@ class CommandBatch:
         self._sealer = sealer
         self._clock = clock
         self._unchanged: dict[tuple[str, str], Event] = {}
+        self._unproved: list[Event] = []
 
     def decide(self, log: EventLog, projection: CurrentCredentials, *, sent_before: bool) -> None:
         """Decide the commands on the present state of the log and the projection.
@@ -60,6 +61,8 @@ class CommandBatch:
         Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
         newest = log.newest([_stream(command) for command in self._commands])
+        deletions = [event for event in newest.values() if isinstance(event, CredentialDeleted)]
+        self._unproved = [event for event in deletions if not log.proves(event)]
         ids = [(_stream(one), one.meta.command_id) for one in self._commands if sent_before or one.meta.may_repeat]
         earlier = log.find_all(ids) if ids else {}
         self._decide(newest, earlier, damaged=frozenset())
@@ -98,7 +101,8 @@ class CommandBatch:
             return self._repeated(before, command)
         known = last.get(stream)
         state = evolve(known) if known is not None else None
-        repair = place in damaged and known not in self.events
+        stored = known is not None and known not in self.events
+        repair = stored and (place in damaged or known in self._unproved)
         events = decide(state, command, self._clock(), self._sealer, repair=repair)
         for event in events:
             last[stream] = done[stream, command.meta.command_id] = event

@@ -160,7 +160,8 @@ def decide(
 ) -> Sequence[CredentialEvent]:
     """Return the events that `command` causes in `state` at `now` (UTC); none if nothing would change.
 
-    repair: the projection does not show `state`, so a set is stored even if it changes nothing.
+    repair: the projection does not show `state`, or nothing proves that it was deleted, so the command is stored even
+    if it changes nothing.
 
     Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
     delete or to re-encrypt, InvalidRequestError for settings that contain the key they replace. A re-encryption
@@ -173,7 +174,7 @@ def decide(
         return _reencrypted(state, command, now, sealer)
     stored = _opened(state, sealer)
     if isinstance(command, DeleteCredential):
-        if not live:
+        if not live and not (repair and version):
             raise CredentialNotFoundError(command.tenant_id, command.provider)
         return [CredentialDeleted(**_envelope(command, version + 1, now, stored))]
     if state is not None and not repair and stored == [command.secret] and command.says(state.config):

@@ -12,14 +12,16 @@ from typing import Protocol
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
+from domain.event_code import LogRow
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Version and topic of the newest event of a stream in the log."""
+    """Version and topic of the newest event of a stream in the log. deletion: its row, if it is a deletion."""
 
     version: int
     topic: str
+    deletion: LogRow | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

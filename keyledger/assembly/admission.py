@@ -11,13 +11,15 @@ from uuid import uuid4
 from psycopg_pool import ConnectionPool
 
 from domain.event import Clock, CommandMeta, CommandSource
+from domain.event_code import EventCodes
 from keyledger.assembly.configuration import Configuration
 from keyledger.assembly.in_force import Lasting, sealing_with_next
-from keyledger.assembly.start_checks import require_keys
+from keyledger.assembly.start_checks import missing_keys, require_keys, unproved_by_key
 from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node
+from keyledger.log.attestation import Attesting, attest_first
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.policy_recorder import record_policy
 from keyledger.start_error import StartError
@@ -31,24 +33,37 @@ def admit(lasting: Lasting, configuration: Configuration) -> Configuration:
     """
     others = lasting.presence.others()
     admitted = sealing_with_next(configuration, others)
-    require_keys_of(lasting.pool, admitted)
+    require_keys_of(lasting.pool, admitted, lasting.log.codes.with_keys(admitted.code_keys))
     _require_agreed(others, admitted)
-    record(lasting.log, admitted, lasting.clock)
+    record(lasting.pool, lasting.log, admitted, lasting.clock)
     # Another node may have started, or started to seal, since: nothing that can fail comes after this.
     lasting.presence.settle(lambda others: _require_agreed(others, admitted))
     return admitted
 
 
-def require_keys_of(pool: ConnectionPool[BoundedConnection], configuration: Configuration) -> None:
+def require_keys_of(pool: ConnectionPool[BoundedConnection], configuration: Configuration, codes: EventCodes) -> None:
     """Raise StartError when live credentials need keys that the configuration lacks. Raises StoreUnavailableError."""
     settings = configuration.settings
     if settings.policy.tenant_credentials:
-        require_keys(pool, configuration.keyring, allow_unreadable=settings.allow_unreadable)
+        require_keys(pool, configuration.keyring, codes, allow_unreadable=settings.allow_unreadable)
 
 
-def record(log: CredentialLog, configuration: Configuration, clock: Clock) -> None:
-    """Record the policy and the keys of a configuration in the log, where they are new to it."""
+def lost_keys(pool: ConnectionPool[BoundedConnection], configuration: Configuration, codes: EventCodes) -> set[str]:
+    """Return the ids of keys that the log needs and that are not recorded as lost. Raises StoreUnavailableError."""
+    return {*missing_keys(pool, configuration.keyring), *unproved_by_key(pool, codes)} - codes.lost
+
+
+def record(
+    pool: ConnectionPool[BoundedConnection], log: CredentialLog, configuration: Configuration, clock: Clock
+) -> None:
+    """Attest what is in the log from before its first key; record lost keys, policy and keys where the log lacks them.
+
+    Raises StoreUnavailableError, CredentialIntegrityError.
+    """
     meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
+    attest_first(pool, log, meta, clock)
+    if configuration.settings.allow_unreadable and lost_keys(pool, configuration, log.codes):
+        Attesting(pool, log, clock, lost_keys=True)(meta)
     record_policy(log, configuration.settings.policy, meta, clock)
     if configuration.keyring is not None:
         introduce_keys(log, configuration.keyring, meta, clock)

@@ -37,6 +37,7 @@ from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence
 from keyledger.llm import Gateway, cleanse
 from keyledger.log.anchor import AnchorFile
+from keyledger.log.attestation import read_codes
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
 from keyledger.settings.start_environment import StartEnvironment
@@ -69,11 +70,12 @@ class Service:
         require_same_log(pool, AnchorFile(settings.data_dir))
         self._steering.seal_with_next()
         configuration = self._steering().configuration
-        require_keys_of(pool, configuration)
+        self._lasting.log.codes = read_codes(pool, configuration.code_keys)
+        require_keys_of(pool, configuration, self._lasting.log.codes)
         if configuration.keyring is not None:
             require_agreement(self._lasting.presence, configuration.keyring)
             self._resources.callback(_leave, self._lasting.presence)
-        record(self._lasting.log, configuration, self._lasting.clock)
+        record(pool, self._lasting.log, configuration, self._lasting.clock)
 
     def close(self) -> None:
         """Close what was opened for the service, the last first."""
@@ -94,14 +96,14 @@ def build(
     """
     configuration, registry = configuration_of(settings), new_registry()
     lasting = open_lasting(dsn)
+    log, projections = log_parts(lasting, settings), projection_parts(lasting, settings)
     calls = call_parts(lasting, lambda: steering(), registry)  # noqa: PLW0108  it is bound below
     steering = Steering(lasting, configuration, calls.gateway.warming.look_again)
-    projections = projection_parts(lasting, settings)
     built = ServiceParts(
         lasting,
-        log_parts(lasting, settings),
+        log,
         projections,
-        proof_parts(lasting, projections, settings, registry),
+        proof_parts(lasting, log, projections, settings, registry),
         calls,
         encryption_parts(lasting, steering),
     )

@@ -5,12 +5,14 @@ so no call sees half of a change. No part keeps a setting that a reload can chan
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from domain.credentials.secret import Sealer, Secret
+from domain.event_code import CodeKey
 from keyledger.encryption.keyring import EncryptionKey, Keyring, NoKeyring
+from keyledger.proofs.signing_keys import LogSigner
 from keyledger.settings.ai_models import Catalogue, load_catalogue
 from keyledger.settings.settings import Settings
 
@@ -35,6 +37,11 @@ class Configuration:
         return self.keyring or NoKeyring()
 
     @property
+    def code_keys(self) -> tuple[CodeKey, ...]:
+        """The keys that authenticate events, that of new events first."""
+        return code_keys_of(self.keys or self.settings.unused_encryption_keys, self.settings.audit_signing_key)
+
+    @property
     def next_id(self) -> str | None:
         """The key id of ENCRYPTION_KEY_NEXT while another key seals, else None."""
         coming = self.settings.next_encryption_key
@@ -56,6 +63,16 @@ def keyring_of(settings: Settings) -> Keyring | None:
     """Return the ring in which ENCRYPTION_KEY seals and every key opens; None while tenant credentials are off."""
     keys = keys_of(settings)
     return Keyring(keys[0], keys[1:]) if keys else None
+
+
+def code_keys_of(encryption_keys: Sequence[Secret], signing_key: Secret | None) -> tuple[CodeKey, ...]:
+    """Return the keys that authenticate events; the first one authenticates new ones.
+
+    encryption_keys: the one that seals first; they authenticate events even while tenant credentials are off.
+    signing_key: of the audit log.
+    """
+    ring = Keyring(encryption_keys[0], encryption_keys[1:]) if encryption_keys else None
+    return (*(ring.code_keys if ring else ()), *((LogSigner(signing_key).code_key,) if signing_key else ()))
 
 
 def keys_of(settings: Settings) -> tuple[Secret, ...]:

@@ -21,6 +21,7 @@ from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
 from keyledger.llm import CallConfiguration
+from keyledger.log.attestation import Attesting
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings import logs
 from projections.as_of import PostgresPastCredentials
@@ -65,7 +66,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         projection,
         CallConfiguration(
             configuration.catalogue,
-            Resolver(projection, sealer, settings.policy),
+            Resolver(projection, sealer, settings.policy, lambda: lasting.log.codes),
             settings.endpoint_rules,
             settings.native_rules,
         ),
@@ -80,10 +81,12 @@ def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
     ring, keys = configuration.keyring, configuration.keys
     if ring is None:
         return None
+    allowed = configuration.settings.allow_unreadable
+    attesting = Attesting(lasting.pool, lasting.log, lasting.clock, lost_keys=allowed)
     sealing = ReencryptionProcess(lasting.dsn, keys[0], keys[1:])
     return KeyWork(
         KeyStatuses(lasting.pool, lasting.log, ring, lasting.follower),
-        Rotator(lasting.pool, lasting.log, ring, lasting.clock, sealing),
+        Rotator(lasting.pool, lasting.log, ring, lasting.clock, sealing, attesting.or_say_why),
     )
 
 
@@ -111,7 +114,9 @@ class Steering:
             return now if configuration is now.configuration else in_force(self._lasting, configuration)
 
         self._current.change(decided)
-        _configure_logs(before, self._current().configuration)
+        now = self._current().configuration
+        self._lasting.log.codes = self._lasting.log.codes.with_keys(now.code_keys)
+        _configure_logs(before, now)
         self._changed()
 
     def beat(self) -> None:

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta, utc_now
 from keyledger.assembly.command_meta import command_meta
-from keyledger.assembly.configuration import keys_with_next_first
+from keyledger.assembly.configuration import code_keys_of, keys_with_next_first
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.start_checks import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
@@ -27,6 +27,7 @@ from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.log.anchor import AnchorFile, renew
+from keyledger.log.attestation import Attesting, read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError
@@ -101,14 +102,15 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
 
 def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
-    ring, alone, log = Keyring(primary, previous), Keyring(primary), CredentialLog(pool)
-    follower = audit_trail.follower(pool)
+    ring, alone = Keyring(primary, previous), Keyring(primary)
+    log = CredentialLog(pool, read_codes(pool, code_keys_of([primary, *previous], settings.audit_signing_key)))
+    follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
     return KeyOperation(
         statuses=statuses,
-        rotator=Rotator(pool, log, ring, utc_now),
+        rotator=Rotator(pool, log, ring, utc_now, attest=attesting.or_say_why),
         records=RotationRows(pool),
-        retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now),
+        retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now, attesting),
         meta=command_meta(),
         _dsn=ledger.admin_dsn,
         _pool=pool,

@@ -16,6 +16,7 @@ from keyledger.assembly.start_checks import missing_keys
 from keyledger.llm import Warming
 from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.log.code_watch import CodeWatch
 from keyledger.proofs.signing_loop import SigningLoop
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
@@ -31,6 +32,7 @@ class Readiness:
         audit_trail: BackgroundCatchUp,
         transparency_log: SigningLoop,
         log: AnchorWatch,
+        codes: CodeWatch,
         models: Warming,
     ) -> None:
         self._current = current
@@ -38,6 +40,7 @@ class Readiness:
         self._audit_trail = audit_trail
         self._transparency_log = transparency_log
         self._log = log
+        self._codes = codes
         self._models = models
 
     async def __call__(self) -> Mapping[str, CheckResult]:
@@ -50,6 +53,7 @@ class Readiness:
                 "database": CheckResult(True, "answers"),
                 "schema": self._schema(),
                 "log": self._log.check(),
+                "event_codes": self._codes.check(),
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
                 "transparency_log": self._transparency_log.check(),

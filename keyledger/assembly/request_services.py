@@ -43,6 +43,7 @@ class RequestServices:
             parts.projections.trail,
             parts.proofs.signing,
             parts.log.watch,
+            parts.log.codes,
             parts.calls.gateway.warming,
         )
         self._made = (now := steering(), self._services_of(now))

@@ -22,8 +22,10 @@ from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
+from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.usage_meter import UsageMeter
+from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.proofs.signing_loop import SigningLoop
@@ -37,10 +39,11 @@ from projections.database.connections import make_async_pool, open_pool
 
 @dataclass(frozen=True, slots=True)
 class LogParts:
-    """Record refused requests and reads of the audit in the log, and watch that the log only grows."""
+    """Record refused requests and reads of the audit in the log, and watch that it only grows by what nodes write."""
 
     recorder: AuditRecorder
     watch: AnchorWatch
+    codes: CodeWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class ServiceParts:
                 "connections": LoopConnections(self.lasting.async_pool),
                 "heartbeat": self.encryption.heartbeat,
                 "watch of the log": self.log.watch,
+                "check of event codes": self.log.codes,
                 "signing of checkpoints": self.proofs.signing,
                 "audit trail": self.projections.trail,
                 "transparency log": self.projections.tree,
@@ -125,7 +129,21 @@ def open_lasting(dsn: str) -> Lasting:
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     """Build the parts of the log."""
-    return LogParts(AuditRecorder(lasting.log, lasting.clock), AnchorWatch(lasting.pool, AnchorFile(settings.data_dir)))
+    return LogParts(
+        AuditRecorder(lasting.log, lasting.clock),
+        AnchorWatch(lasting.pool, AnchorFile(settings.data_dir)),
+        CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings)),
+    )
+
+
+def _vouched_for(lasting: Lasting, settings: Settings) -> int:
+    """Return the position up to which this node vouched for the log before it was stopped."""
+    ledger_id = str(lasting.log.codes.ledger_id)
+    if settings.audit_signing_key is None:
+        anchor = AnchorFile(settings.data_dir).read().get(ledger_id)
+        return anchor.position if anchor else 0
+    kept = CheckpointFile(settings.data_dir, ledger_id).read()
+    return kept[1].size if kept else 0
 
 
 def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
@@ -140,12 +158,12 @@ def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
 
 
 def proof_parts(
-    lasting: Lasting, projections: ProjectionParts, settings: Settings, registry: CollectorRegistry
+    lasting: Lasting, log: LogParts, projections: ProjectionParts, settings: Settings, registry: CollectorRegistry
 ) -> ProofParts:
     """Build the parts that sign and prove. registry: where the age of the last checkpoint is measured."""
     signer = LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
     transparency = Transparency(
-        lasting.pool, lasting.dsn, projections.tree_follower, signer, settings.data_dir, lasting.clock
+        lasting.pool, lasting.dsn, projections.tree_follower, log.codes, signer, settings.data_dir, lasting.clock
     )
     return ProofParts(transparency, SigningLoop(transparency, projections.tree, lasting.clock, registry))
 

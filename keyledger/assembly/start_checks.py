@@ -12,6 +12,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 import keyledger
+from domain.event_code import EventCodes
 from keyledger.encryption.keyring import Keyring
 from keyledger.log.anchor import AnchorFile, Contradiction, look
 from keyledger.log.durable_file import UnreadableFileError
@@ -19,6 +20,17 @@ from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable
 
 _PACKAGES = ("domain", "projections", "api", "scripts")
+_UNPROVED = """
+SELECT key_id, sum(deletions) AS deletions FROM (
+    SELECT e.code_key_id AS key_id, e.notification_id AS position, 1 AS deletions
+      FROM current_credentials AS c
+      JOIN keyledger_events AS e ON e.originator_id = c.stream_id AND e.originator_version = c.version
+     WHERE c.token IS NULL
+     UNION ALL
+    (SELECT code_key_id, notification_id, 0 FROM keyledger_events ORDER BY notification_id DESC LIMIT 1)) AS needed
+ WHERE position > %(attested)s AND key_id <> ALL (%(known)s::text[])
+ GROUP BY key_id ORDER BY key_id
+"""
 _LIVE = "SELECT key_id, count(*) AS live FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id ORDER BY 1"
 
 
@@ -55,22 +67,43 @@ def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) 
     return found
 
 
-def require_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None, *, allow_unreadable: bool) -> None:
-    """Raise StartError when live credentials need keys that are not in the ring. Raises StoreUnavailableError."""
-    missing = missing_keys(pool, keyring)
-    if missing and not allow_unreadable:
-        listed = ", ".join(f"{key_id} ({count} credentials)" for key_id, count in missing.items())
-        raise StartError(
-            f"live credentials are sealed under keys that are not configured: {listed}. Add them to"
-            " ENCRYPTION_KEY_PREVIOUS. If a key is lost for good, set ALLOW_UNREADABLE_CREDENTIALS=true: its"
-            " credentials then answer with an error until they are set again."
-        )
+def require_keys(
+    pool: ConnectionPool[BoundedConnection], keyring: Keyring | None, codes: EventCodes, *, allow_unreadable: bool
+) -> None:
+    """Raise StartError when live credentials, or deletions that let the global key serve, need keys that are missing.
+
+    Raises StoreUnavailableError.
+    """
+    missing, unproved = missing_keys(pool, keyring), unproved_by_key(pool, codes)
+    if allow_unreadable or not (missing or unproved):
+        return
+    listed = [f"{key_id} ({count} credentials)" for key_id, count in missing.items()]
+    listed += [f"{key_id} ({count})" for key_id, count in unproved.items()]
+    raise StartError(
+        "live credentials are sealed, or events authenticated, under keys that are not configured:"
+        f" {', '.join(listed)}. Add them to ENCRYPTION_KEY_PREVIOUS. If a key is lost for good, set"
+        " ALLOW_UNREADABLE_CREDENTIALS=true: what needs it then answers with an error until the credential is set, or"
+        " deleted, again."
+    )
 
 
 def missing_keys(pool: ConnectionPool[BoundedConnection], keyring: Keyring | None) -> Mapping[str, int]:
     """Return the key ids that live credentials need and the ring lacks, with how many need each."""
     known = keyring.key_ids if keyring else frozenset()
     return {key_id: live for key_id, live in live_by_key(pool).items() if key_id not in known}
+
+
+def unproved_by_key(pool: ConnectionPool[BoundedConnection], codes: EventCodes) -> Mapping[str, str]:
+    """Return the ids of missing keys that codes of deletions, or of the log's last event, need, with what needs each.
+
+    Keys that were retired or declared lost are not listed. Raises StoreUnavailableError.
+    """
+    if not codes.key_ids:
+        return {}
+    wanted = {"known": sorted(codes.key_ids), "attested": codes.attested}
+    with unavailable(), pool.connection() as connection:
+        rows = connection.execute(_UNPROVED, wanted).fetchall()
+    return {row["key_id"]: f"{row['deletions']} deletions" if row["deletions"] else "the last events" for row in rows}
 
 
 def live_by_key(pool: ConnectionPool[BoundedConnection]) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     nodes, own = running_nodes(here.pool()), version("keyledger")
     others = [node for node in nodes if node.version != own]
     if others:
-        told = listed([f"{node.name} runs {node.version or 'an older version'}" for node in others])
+        told = listed([f"{node.name} runs {node.version}" for node in others])
         yield warning(SUBJECT, f"this program is version {own}, but {told}", "keyledger --version, on each of them")
     yield from _of_keys(here, [node for node in nodes if node.primary_id])
     if not nodes:

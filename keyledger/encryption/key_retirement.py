@@ -1,7 +1,8 @@
 """Retirement: the recorded decision that an encryption key may be destroyed.
 
 Promises: a key is retired only after verifying that nothing live needs it, and after checking all obstacles once more;
-the event records how many past secrets become unreadable with it.
+the event records how many past secrets become unreadable with it. The codes that were made with it are checked, and the
+log is attested under the present key, before the event.
 Refuses, with all reasons at once: the primary key of this or of a running service, a key that the log does not know or
 that is already retired, and any key while a rotation runs.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
 
+from domain.errors import CredentialIntegrityError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, key_not_retirable, replay, retire
@@ -19,7 +21,7 @@ from keyledger.encryption.key_verification import Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.removable_keys import KeyStatuses
-from keyledger.encryption.rotation import append_to_keyring
+from keyledger.encryption.rotation import Attest, append_to_keyring
 from keyledger.encryption.rotation_rows import RotationRows
 from projections.database.connections import BoundedConnection
 
@@ -43,14 +45,16 @@ class Retirer:
         alone: Keyring,
         statuses: KeyStatuses,
         clock: Clock,
+        attest: Attest = lambda meta: None,
     ) -> None:
-        """alone: a ring with only the primary key."""
+        """alone: a ring with only the primary key. attest: attests the log, or raises CredentialIntegrityError."""
         self._dsn = dsn
         self._pool = pool
         self._log = log
         self._alone = alone
         self._statuses = statuses
         self._clock = clock
+        self._attest = attest
 
     def plan(self, key_id: str, watch: Watch) -> RetirementPlan:
         """Check everything, which takes time.
@@ -74,6 +78,10 @@ class Retirer:
             reasons.append(f"live credentials are sealed under it: {status.live}")
         if reasons:
             raise key_not_retirable(reasons)
+        try:
+            self._attest(meta)
+        except CredentialIntegrityError as error:
+            raise key_not_retirable([f"the codes of the log's events cannot be checked: {error.reason}"]) from None
         return append_to_keyring(
             self._log, lambda keys: retire(keys, plan.key_id, plan.unrecoverable, meta, self._clock())
         )

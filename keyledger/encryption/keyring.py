@@ -7,6 +7,7 @@
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
     fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
              HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
+    event code   `domain.event_code`, keyed with HKDF-SHA256(raw key, info="keyledger/v1/event-code")
 
 Promises: a token opens only under the key of its key id, and only in the place for which it was sealed. The binding is
 checked, in constant time, before anything is decrypted. Fingerprints are comparable only under one encryption key: they
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
+from domain.event_code import CodeKey, shown_key_id
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
@@ -42,7 +44,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key and the values derived from it. Its repr shows only the key id."""
 
-    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "key_id")
+    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "code_key", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, for anything else."""
@@ -55,6 +57,7 @@ class EncryptionKey:
         self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
         self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
+        self.code_key = CodeKey(self.key_id, _derive(raw, "event-code", 32))
         self._framed_id = _framed(self.key_id)
 
     def __repr__(self) -> str:
@@ -108,6 +111,11 @@ class Keyring:
         """The key ids this ring can open."""
         return frozenset(self._keys)
 
+    @property
+    def code_keys(self) -> tuple[CodeKey, ...]:
+        """The keys that authenticate events, the primary's first."""
+        return tuple(key.code_key for key in self._keys.values())
+
     def seal(self, secret: Secret, context: SealContext) -> SealedSecret:
         """Encrypt under the primary key and bind to `context`."""
         token = self._primary.encrypt(secret)
@@ -132,7 +140,7 @@ class Keyring:
     def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
         key = self._keys.get(sealed.key_id)
         if key is None:
-            raise UnreadableCredentialError(_shown(sealed.key_id), "key-not-in-keyring")
+            raise UnreadableCredentialError(shown_key_id(sealed.key_id), "key-not-in-keyring")
         expected = key.bind(sealed.token, context)
         if not hmac.compare_digest(expected.encode(), sealed.binding.encode()):
             raise CredentialIntegrityError("binding")
@@ -152,7 +160,7 @@ class NoKeyring:
 
     def open(self, sealed: SealedSecret, context: SealContext) -> Secret:
         """Raise UnreadableCredentialError."""
-        raise UnreadableCredentialError(_shown(sealed.key_id), "key-not-in-keyring")
+        raise UnreadableCredentialError(shown_key_id(sealed.key_id), "key-not-in-keyring")
 
     def check(self, sealed: SealedSecret, context: SealContext) -> None:
         """Raise UnreadableCredentialError."""
@@ -179,12 +187,6 @@ def _settings(endpoint: str | None, api_version: str | None, deployment_name: st
     """Return the framed canonical JSON of the settings, which many credentials share."""
     settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
     return _framed(json.dumps(settings, sort_keys=True, separators=(",", ":")))
-
-
-def _shown(key_id: str) -> str:
-    """Return a stored key id if it is well formed: a row that was tampered with may hold anything."""
-    well_formed = len(key_id) == 11 and key_id[0] == "k" and all(digit in "0123456789abcdef" for digit in key_id[1:])
-    return key_id if well_formed else "malformed"
 
 
 def _derive(raw: bytes, purpose: str, length: int) -> bytes:

@@ -26,6 +26,7 @@ from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.reencryption import LocalReencryption, Sealed
+from keyledger.log.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.process_memory import protect
 from projections.database.connections import open_pool
@@ -136,7 +137,9 @@ def _carry_out(asked_by: Connection) -> None:
     primary, *previous = map(Secret, order["keys"])
     pool = open_pool(order["dsn"])
     try:
-        sealing = LocalReencryption(pool, CredentialLog(pool), Keyring(primary, previous), utc_now, order["rest"])
+        ring = Keyring(primary, previous)
+        log = CredentialLog(pool, read_codes(pool, ring.code_keys))
+        sealing = LocalReencryption(pool, log, ring, utc_now, order["rest"])
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)
             asked_by.recv_bytes()

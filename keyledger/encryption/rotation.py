@@ -60,6 +60,8 @@ class RotationProgress:
 
 Watch = Callable[[RotationProgress], bool]
 """Called after each batch; returns whether to continue."""
+Attest = Callable[[CommandMeta], None]
+"""Attests the log under the present key, so that the codes of events no longer need the former ones."""
 
 E = TypeVar("E", bound=Event)
 
@@ -74,12 +76,14 @@ class Rotator:
         keyring: Keyring,
         clock: Clock,
         sealing: Reencryption | None = None,
+        attest: Attest = lambda meta: None,
     ) -> None:
-        """sealing: does the work; by default this process, at full speed."""
+        """sealing: does the work; by default this process, at full speed. attest: attests the log at the end."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
         self._clock = clock
+        self._attest = attest
         self._sealing = sealing or LocalReencryption(pool, log, keyring, clock)
 
     def plan(self) -> RotationPlan:
@@ -124,9 +128,9 @@ class Rotator:
                 progress = _after(progress, done)
                 if not done.again and not watch(progress):
                     return progress
-        append_to_keyring(
-            self._log, lambda keys: complete_rotation(keys, begun, progress.counts, caused, self._clock())
-        )
+        counts = progress.counts
+        append_to_keyring(self._log, lambda keys: complete_rotation(keys, begun, counts, caused, self._clock()))
+        self._attest(caused)
         return progress
 
 

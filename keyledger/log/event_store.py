@@ -13,11 +13,9 @@ and, once the log has codes, without a key. To read for a command an event whose
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-import psycopg
 from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
@@ -44,9 +42,11 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.recording import recordable
 from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
-from domain.event import EARLIEST, Event, in_order_of_time, time_text, utc_now
+from domain.event import Event, time_text, utc_now
 from domain.event_code import NO_CODES, EventCodes, LogRow
 from domain.event_codec import decode, encode
+from keyledger.log.append_errors import reason_of, time_of_head
+from keyledger.log.log_time import LogTime
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
@@ -55,10 +55,8 @@ _APPEND = (
 )
 """Arrays are sent in binary form: as text, the states alone would cost client and server more than the insert."""
 _TO_JSON = json.JSONEncoder(default=str)
-_TIME_BEHIND, _CLOCK_OFF, _CODE_NEEDED = "KL001", "KL002", "KL003"
-"""States with which `keyledger_append` refuses, as functions/append.sql describes them."""
 _TRIES = 8
-"""Attempts to append while other nodes, whose clocks are ahead, append in between."""
+"""Attempts to append while other nodes append in between."""
 
 
 _NEWEST = """
@@ -79,14 +77,6 @@ SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.stat
           AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
         ORDER BY originator_version LIMIT 1) AS e
 """
-
-
-_REFUSALS = {
-    _CLOCK_OFF: "The clock of this node is more than 5 seconds off the database's, so it changes nothing: set the"
-    " clock.",
-    _CODE_NEEDED: "The log's events are authenticated, and this node has no key for that: configure ENCRYPTION_KEY or"
-    " AUDIT_SIGNING_KEY.",
-}
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -118,26 +108,32 @@ class ProjectingEventStore(EventStore[UUID]):
     def __init__(self, mapper: Mapper[UUID], recorder: ApplicationRecorder, codes: Callable[[], EventCodes]) -> None:
         super().__init__(mapper, recorder)
         self._codes = codes
+        self._time = LogTime(utc_now)
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
         """Store the events together with the projection's rows."""
         events = [recordable(event) for event in domain_events if isinstance(event, Event)]
-        not_before = EARLIEST
-        for _ in range(_TRIES):
-            events = in_order_of_time(events, not_before)
+        for _ in range(_TRIES if events else 0):
+            events = self._time.stamp(events)
             try:
                 self._insert(events, kwargs)
-            except DatabaseError as refused:
-                not_before = _time_of_head(refused)
+            except DatabaseError as error:
+                head = time_of_head(error)
+                if head is None:
+                    raise
+                self._time.crossed(head)
             else:
+                self._time.stored(events[-1].timestamp)
                 return []  # recordings are for followers within a process; ours follow the log
-        raise PersistenceError("other nodes, whose clocks are ahead, appended in between each time")
+        if not events:
+            return []
+        raise PersistenceError("other nodes appended in between each time")
 
     def _insert(self, events: Sequence[Event], kwargs: Mapping[str, Any]) -> None:
         self.recorder.insert_events(
             [*map(self.mapper.to_stored_event, events)],
             view_rows=[project(event) for event in last_of_each(events)],
-            earliest=time_text(events[0].timestamp) if events else "",
+            earliest=time_text(events[0].timestamp),
             codes=self._codes(),
             **kwargs,
         )
@@ -146,8 +142,7 @@ class ProjectingEventStore(EventStore[UUID]):
 class OneCallRecorder(PostgresApplicationRecorder):
     """Inserts through the function `keyledger_append`. Reads as the library does, without its blind retries."""
 
-    # The library retries a failed call ten times, which hides an outage for minutes and turns a lost answer into a
-    # conflict. `__wrapped__` is the plain call.
+    # The library retries a failed call ten times, which hides an outage and turns a lost answer into a conflict.
     select_events = PostgresApplicationRecorder.select_events.__wrapped__
     select_notifications = PostgresApplicationRecorder.select_notifications.__wrapped__
     max_notification_id = PostgresApplicationRecorder.max_notification_id.__wrapped__
@@ -251,6 +246,14 @@ class CredentialLog(Application[UUID]):
         """Return every event of a stream, oldest first. Raises StoreUnavailableError, CredentialIntegrityError."""
         return [self._read(LogRow._make(row)) for row in self._rows(_STREAM, [stream])]
 
+    def proves(self, event: Event) -> bool:
+        """Return whether the key of the code of a stream's newest event is configured, or the event is attested.
+
+        Raises StoreUnavailableError.
+        """
+        rows = map(LogRow._make, self._rows(_NEWEST, [[event.originator_id]]))
+        return all(self.codes.check(row).proves for row in rows)
+
     def append(self, events: Sequence[Event]) -> None:
         """Store the events with the rows of `current_credentials`.
 
@@ -261,7 +264,7 @@ class CredentialLog(Application[UUID]):
         except IntegrityError:
             raise VersionConflictError(events[0].originator_version, precondition=False) from None
         except PersistenceError as error:
-            raise StoreUnavailableError(_REFUSALS.get(_state_of(error))) from None
+            raise StoreUnavailableError(reason_of(error)) from None
 
     def _read(self, row: LogRow) -> Event:
         if (said := self.codes.check(row)).is_forgery:
@@ -295,15 +298,3 @@ def _columns(
         utc_now(),
         _TO_JSON.encode(rows),
     ]
-
-
-def _state_of(error: PersistenceError) -> str:
-    """Return the state with which the database refused, "" if it did not answer."""
-    return getattr(error.__cause__, "sqlstate", None) or ""
-
-
-def _time_of_head(refused: PersistenceError) -> datetime:
-    """Return the time of the log's last event, which was later than an event to append. Raises any other refusal."""
-    if _state_of(refused) != _TIME_BEHIND or not isinstance(refused.__cause__, psycopg.Error):
-        raise refused
-    return datetime.fromisoformat(refused.__cause__.diag.message_primary or "")

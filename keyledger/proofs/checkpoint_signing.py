@@ -3,8 +3,8 @@
 Promises: a checkpoint is signed only if the tree begins with the last checkpoint kept outside the database, so a
 database that was rolled back or rewritten gets no signature; a checkpoint is on disk before it is returned. Each
 request first catches up with the log, so its answer includes every earlier write.
-Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint, or when that one cannot be
-read.
+Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint or holds an event that no
+holder of the ledger's keys wrote, or when the last checkpoint cannot be read; to give out evidence with such an event.
 Survives: after a crash between two steps, the last checkpoint or a newer one of the same log is on disk.
 """
 
@@ -28,6 +28,7 @@ from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, 
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
 from domain.proofs.signed_note import SignedNote, open_note
 from domain.proofs.tiles import TILE_WIDTH, Tile, TileHashes
+from keyledger.log.code_watch import CodeWatch
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
@@ -57,14 +58,19 @@ class Transparency:
         pool: ConnectionPool[BoundedConnection],
         dsn: str,
         follower: CatchUp,
+        codes: CodeWatch,
         signer: LogSigner | None,
         data_dir: Path,
         clock: Clock,
     ) -> None:
-        """dsn: for evidence, which uses its own connection. signer: None if no AUDIT_SIGNING_KEY is set."""
+        """dsn: for evidence, which uses its own connection. codes: checks every event before it is signed.
+
+        signer: None if no AUDIT_SIGNING_KEY is set.
+        """
         self._pool = pool
         self._dsn = dsn
         self._follower = follower
+        self._codes = codes
         self._signer = signer
         self._data_dir = data_dir
         self._clock = clock
@@ -133,6 +139,7 @@ class Transparency:
                 for appended in batch:
                     if tenant_id is not None and facts_of(appended.event).tenant_id != tenant_id:
                         continue
+                    self._codes.require_one(appended.row)
                     leaf = leaf_of(appended.event, appended.row).decode()
                     proof = () if tenant_id is None else _proof(appended.position, size, hashes)
                     yield ProvenLeaf(appended.position, leaf, stored.get(appended.position), proof)
@@ -157,6 +164,7 @@ class Transparency:
                 if last.checkpoint.size == size and last.checkpoint.origin == signer.name:
                     self._last = last
                     return last
+            self._require_codes(size)
             checkpoint = Checkpoint(signer.name, size, _root(connection, size))
         note = SignedNote(checkpoint.text).signed_by(signer)
         try:
@@ -166,6 +174,12 @@ class Transparency:
         self._last = _Last(note, checkpoint, self._clock())
         _log.info("audit checkpoint", extra={"size": size, "checkpoint": note.render().decode()})
         return self._last
+
+    def _require_codes(self, size: int) -> None:
+        try:
+            self._codes.require(size)
+        except CredentialIntegrityError as forged:
+            raise CheckpointRefusedError(f"{forged.reason}: no holder of a key of this ledger wrote it") from None
 
     def _kept(self, file: CheckpointFile, signer: LogSigner) -> _Last | None:
         """Return the last checkpoint of the file, signed with this key or an earlier one.

@@ -17,10 +17,13 @@ import secrets
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
 from domain.event import Clock, utc_now
+from domain.event_code import SIGNING, CodeKey
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import (
     COSIGNATURE_V1,
@@ -90,6 +93,14 @@ class LogSigner(_Signer):
     def sign(self, text: bytes) -> bytes:
         """Return the signature over the text of a note."""
         return self._private.sign(text)
+
+    @property
+    def code_key(self) -> CodeKey:
+        """The key that authenticates events where there is no encryption key."""
+        derived = HKDF(SHA256(), 32, salt=None, info=b"keyledger/v1/event-code").derive(
+            self._private.private_bytes_raw()
+        )
+        return CodeKey(SIGNING + self.key_id.hex(), derived)
 
 
 class WitnessSigner(_Signer):

@@ -1,7 +1,7 @@
 """A replay whose outcome is logged for auditors.
 
 Promises: a replay that may swap the live projection is logged, whether it swapped it or found differences and kept it.
-One that only compares is not logged. Neither the replay nor its event needs an encryption key.
+One that only compares is not logged, nor is one without a key where every event needs a code.
 """
 
 from datetime import datetime
@@ -15,7 +15,7 @@ from projections.replay.replaying import replay_projection
 
 def recorded_replay(
     dsn: str,
-    log: EventLog,
+    log: EventLog | None,
     projection: str,
     progress: Progress,
     *,
@@ -24,9 +24,12 @@ def recorded_replay(
     meta: CommandMeta,
     clock: Clock,
 ) -> ReplayResult:
-    """Replay a projection as `replay_projection` does, and log it. Raises what that raises."""
+    """Replay a projection as `replay_projection` does, and log it. Raises what that raises.
+
+    log: None where there is no key that authenticates events, but the log has codes.
+    """
     result = replay_projection(dsn, projection, progress, swap=swap, until=until)
-    if until is None and swap is not Swap.NEVER:
+    if log is not None and until is None and swap is not Swap.NEVER:
         event = projection_replayed(
             meta,
             clock(),

@@ -9,6 +9,7 @@ import base64
 import hmac
 import re
 from collections import Counter
+from dataclasses import dataclass
 from hashlib import sha256
 
 from api.front.auth import NamedKey, parse_named_key
@@ -24,13 +25,28 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _GENERATE = "make one with: keyledger generate-encryption-key"
 
 
-def read_encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | None, Secret | None, tuple[Secret, ...]]:
-    """Return ENCRYPTION_KEY, ENCRYPTION_KEY_NEXT and all of ENCRYPTION_KEY_PREVIOUS; none of them unless `enabled`."""
+@dataclass(frozen=True, slots=True)
+class EncryptionKeys:
+    """The keys of ENCRYPTION_KEY, ENCRYPTION_KEY_NEXT and ENCRYPTION_KEY_PREVIOUS.
+
+    unused: all of them while tenant credentials are off; they still authenticate the events of the log.
+    """
+
+    primary: Secret | None
+    coming: Secret | None
+    previous: tuple[Secret, ...]
+    unused: tuple[Secret, ...] = ()
+
+
+def read_encryption_keys(sources: Sources, *, enabled: bool) -> EncryptionKeys:
+    """Return the encryption keys; unless `enabled`, as keys that neither seal nor open."""
     primary = sources.secret("ENCRYPTION_KEY", shown=hidden)
     coming = sources.secret("ENCRYPTION_KEY_NEXT", shown=hidden)
     listed = sources.secret("ENCRYPTION_KEY_PREVIOUS", shown=hidden)
+    previous = tuple(Secret(item) for item in items_of(listed.reveal() if listed else ""))
     if not enabled:
-        return None, None, ()
+        found = [key for key in (coming, primary, *previous) if key is not None and _FERNET_KEY.fullmatch(key.reveal())]
+        return EncryptionKeys(None, None, (), tuple(found))
     if primary is None and not sources.is_set("ENCRYPTION_KEY"):
         sources.error("ENCRYPTION_KEY", f"is required when TENANT_CREDENTIALS_ENABLED is true; {_GENERATE}")
     seen: dict[bytes, str] = {}
@@ -38,10 +54,9 @@ def read_encryption_keys(sources: Sources, *, enabled: bool) -> tuple[Secret | N
         _check_fernet_key(sources, "ENCRYPTION_KEY", "the value", primary, seen)
     if coming is not None:
         _check_fernet_key(sources, "ENCRYPTION_KEY_NEXT", "the value", coming, seen)
-    previous = tuple(Secret(item) for item in items_of(listed.reveal() if listed else ""))
     for number, key in enumerate(previous, start=1):
         _check_fernet_key(sources, "ENCRYPTION_KEY_PREVIOUS", f"key {number}", key, seen)
-    return primary, coming, previous
+    return EncryptionKeys(primary, coming, previous)
 
 
 def _check_fernet_key(sources: Sources, name: str, which: str, key: Secret, seen: dict[bytes, str]) -> None:

@@ -62,6 +62,7 @@ class Settings:
     encryption_key: Secret | None
     next_encryption_key: Secret | None
     previous_encryption_keys: tuple[Secret, ...]
+    unused_encryption_keys: tuple[Secret, ...]
     super_key: Secret | None
     named_keys: tuple[NamedKey, ...]
     lockout: LockoutPolicy
@@ -107,7 +108,7 @@ def load_secret_files(environ: Mapping[str, str], dotenv: Path | None) -> Mappin
 
 def _read(sources: Sources) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
-    primary, coming, previous = read_encryption_keys(sources, enabled=enabled)
+    keys = read_encryption_keys(sources, enabled=enabled)
     super_key = read_super_key(sources)
     providers = _providers(sources)
     base_urls = read_base_urls(sources, providers)
@@ -123,9 +124,10 @@ def _read(sources: Sources) -> Settings:
         native_rules=_native_rules(sources, providers),
         trusted_proxies=_trusted_proxies(sources),
         bounds=read_bounds(sources),
-        encryption_key=primary,
-        next_encryption_key=coming,
-        previous_encryption_keys=previous,
+        encryption_key=keys.primary,
+        next_encryption_key=keys.coming,
+        previous_encryption_keys=keys.previous,
+        unused_encryption_keys=keys.unused,
         super_key=super_key,
         named_keys=read_named_keys(sources, super_key),
         lockout=read_lockout(sources),
@@ -142,6 +144,12 @@ def _read(sources: Sources) -> Settings:
         resolved=tuple(sources.resolved),
         warnings=_warnings(sources),
     )
+
+
+def load_code_keys(environ: Mapping[str, str], dotenv: Path | None) -> tuple[tuple[Secret, ...], Secret | None]:
+    """Return only the encryption keys and AUDIT_SIGNING_KEY, as far as they are set and well formed."""
+    sources = Sources(environ, dotenv)
+    return read_encryption_keys(sources, enabled=False).unused, read_audit_signing_key(sources)
 
 
 def load_data_dir(environ: Mapping[str, str], dotenv: Path | None) -> Path:

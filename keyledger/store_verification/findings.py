@@ -9,9 +9,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """One inconsistency. part: log, tree, trail, current, bindings or checkpoint. position: in the log, if known.
+    """One inconsistency. part: log, codes, tree, trail, current, bindings or checkpoint.
 
-    tenant_id, provider: of the credential, if it is about one.
+    position: in the log, if known. tenant_id, provider: of the credential, if it is about one.
     """
 
     part: str
@@ -26,12 +26,14 @@ class StoreVerdict:
     """The numbers of a verification, and its first inconsistency; None if there is none.
 
     unopenable: live credentials whose encryption key is missing, so that their binding was not checked.
+    codes_unchecked: events whose code was made with a key that was not given, or that have none.
     """
 
     events: int = 0
     streams: int = 0
     credentials: int = 0
     unopenable: int = 0
+    codes_unchecked: int = 0
     checkpoint_size: int | None = None
     behind: Mapping[str, int] = field(default_factory=dict)
     error: Inconsistency | None = None

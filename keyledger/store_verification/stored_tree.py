@@ -5,7 +5,8 @@ only once the tiles below it are right, so a difference is in that tile alone. E
 not an inconsistency.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from domain.proofs.merkle_tree import HASH_SIZE
 from domain.proofs.tiles import TILE_WIDTH, TileBuilder, TileRow
@@ -24,8 +25,10 @@ SELECT level, tile FROM transparency_log
 class StoredTree:
     """Takes every event in log order."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, sizes: Iterable[int] = ()) -> None:
+        """sizes: at which `root_at` will be asked for the root."""
         self._connection = connection
+        self._sizes = sorted(set(sizes))
         self._builder = TileBuilder()
         self._roots: dict[int, bytes] = {}
         self._index = -1
@@ -47,14 +50,15 @@ class StoredTree:
                 part="tree",
             )
 
-    def grow(self, hashes: Sequence[bytes], checkpoint: tuple[int, bytes] | None) -> None:
-        """Add leaves, and compare the upper tiles that are now full. Keeps the root at the checkpoint's size."""
-        size = self._builder.size
-        cut = checkpoint[0] - size if checkpoint else 0
-        rows = self._builder.complete(hashes[: max(0, cut)]) if cut > 0 else []
-        if checkpoint and self._builder.size == checkpoint[0]:
-            self._roots[checkpoint[0]] = self._builder.root()
-        rows += self._builder.complete(hashes[max(0, cut) :])
+    def grow(self, hashes: Sequence[bytes]) -> None:
+        """Add leaves, and compare the upper tiles that are now full. Keeps the roots at the wanted sizes."""
+        before = self._builder.size
+        ends = [size - before for size in self._sizes if before < size <= before + len(hashes)]
+        rows: list[TileRow] = []
+        for start, end in pairwise([0, *ends, len(hashes)]):
+            rows += self._builder.complete(hashes[start:end])
+            if end in ends:
+                self._roots[before + end] = self._builder.root()
         for row in rows:
             self._compare(row)
 

@@ -2,6 +2,7 @@
 
 In one snapshot of the database and one pass over the log, in order:
     log        positions have no gap, every event is readable, the versions and changes of each stream are possible
+    codes      every event was written by a holder of the ledger's keys, if keys are given, or is attested by one
     tree       the hash of every event is the stored leaf; every upper tile follows from those below it
     trail      every entry of the audit trail matches its event
     current    every credential's row matches its last event, and there are no other rows
@@ -23,12 +24,14 @@ from psycopg_pool import ConnectionPool
 from domain.audit.leaf import leaf_of
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError
+from domain.event_code import CodeKey
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
+from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
@@ -57,35 +60,47 @@ def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
             follower.run()
 
 
-def verify_store(dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress) -> StoreVerdict:
-    """Verify the store behind `dsn`. sealer: None without an encryption key. Raises StoreUnavailableError."""
+def verify_store(
+    dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress, keys: Sequence[CodeKey] = ()
+) -> StoreVerdict:
+    """Verify the store behind `dsn`. sealer: None without an encryption key. keys: check the codes of events.
+
+    Raises StoreUnavailableError.
+    """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return verify_snapshot(connection, sealer, data_dir, progress)
+        return verify_snapshot(connection, sealer, data_dir, progress, keys)
 
 
 def verify_snapshot(
-    connection: Connection, sealer: Sealer | None, data_dir: Path, progress: Progress = lambda step, done, total: None
+    connection: Connection,
+    sealer: Sealer | None,
+    data_dir: Path,
+    progress: Progress = lambda step, done, total: None,
+    keys: Sequence[CodeKey] = (),
 ) -> StoreVerdict:
     """Verify the snapshot of one transaction, which may contain changes that will be rolled back."""
     verdict = StoreVerdict()
     try:
-        _log_tree_and_trail(connection, verdict, data_dir, progress)
+        _log_tree_and_trail(connection, verdict, data_dir, progress, keys)
         compare_credentials(connection, sealer, verdict, progress)
     except EvidenceError as found:
         verdict.error = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
     return verdict
 
 
-def _log_tree_and_trail(connection: Connection, verdict: StoreVerdict, data_dir: Path, progress: Progress) -> None:
+def _log_tree_and_trail(
+    connection: Connection, verdict: StoreVerdict, data_dir: Path, progress: Progress, keys: Sequence[CodeKey]
+) -> None:
     counted = connection.execute("SELECT count(*) AS n FROM keyledger_events").fetchone()
     total = counted["n"] if counted else 0
-    history, tree, checkpoint = History(whole=True), StoredTree(connection), _kept(connection, data_dir)
+    checkpoint, codes = _kept(connection, data_dir), StoredCodes(connection, keys)
+    wanted = [*codes.sizes, checkpoint[0]] if checkpoint else codes.sizes
+    history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
-        _go_through(
-            batches, history, tree, trail, checkpoint, verdict, lambda done: progress(_ALONG_THE_LOG, done, total)
-        )
-    verdict.streams = history.streams
+        _go_through(batches, history, tree, trail, codes, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
+    verdict.streams, verdict.codes_unchecked = history.streams, codes.unchecked
+    codes.compare_roots(tree)
     _compare_checkpoint(tree, checkpoint, verdict)
     verdict.behind = {
         audit_trail.TABLE: verdict.events - trail.position,
@@ -98,7 +113,7 @@ def _go_through(
     history: History,
     tree: StoredTree,
     trail: StoredTrail,
-    checkpoint: Checkpoint | None,
+    codes: StoredCodes,
     verdict: StoreVerdict,
     told: Callable[[int], None],
 ) -> None:
@@ -110,10 +125,11 @@ def _go_through(
             hashes.append(leaf_hash(leaf))
             # In this order, because a changed event explains more than a version that does not fit.
             tree.compare_leaf(appended, hashes[-1])
+            codes.check(appended.row)
             history.tell_leaf(appended.position, leaf)
             trail.compare(appended)
             verdict.events += 1
-        tree.grow(hashes, checkpoint)
+        tree.grow(hashes)
         told(verdict.events)
     tree.finish(verdict.events)
     trail.finish()

@@ -1,6 +1,7 @@
 """`replay`: computes projections again from the log, without a service and without any key.
 
-Promises: DATABASE_URL and DATA_DIR are the only settings read. A copy that differs from the live projection replaces it
+Promises: only the settings of the database and, where they are set, of the keys are read; with a key, the codes of all
+events are checked first. A copy that differs from the live projection replaces it
 only with --yes; otherwise the exit code is 1. An interrupted replay does not change the live projection.
 Refuses: contradictory options.
 """
@@ -62,10 +63,12 @@ def replay(
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[ReplayResult]":
     from domain.event import utc_now
     from keyledger.assembly.command_meta import command_meta
+    from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.log.attestation import has_codes, read_codes, unchecked_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.replay.recorded_replay import recorded_replay
-    from keyledger.settings.settings import load_database
+    from keyledger.settings.settings import load_code_keys, load_database
     from projections.replay.replayable import PROJECTIONS, projection_named
 
     names = list(PROJECTIONS) if projection is None else [projection_named(projection).name]
@@ -74,11 +77,18 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
         interruptible("projections not yet replaced are unchanged"),
         ProgressDisplay() as display,
     ):
-        log = CredentialLog(ledger.open_pool())
+        pool = ledger.open_pool()
+        log = CredentialLog(pool, read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))))
+        unchecked = unchecked_codes(pool, log.codes)
+        if unchecked:
+            say(f"{unchecked:,} events have a code under a key that is not configured, or none: not checked")
+        recorder = log if log.codes.primary_id is not None or not has_codes(pool) else None
+        if recorder is None and swap is not swap.NEVER:
+            say("no key is configured that authenticates events, so this replay is not recorded in the log")
         return [
             recorded_replay(
                 ledger.dsn,
-                log,
+                recorder,
                 name,
                 partial(display.update, f"replaying {name}"),
                 swap=swap,

@@ -120,11 +120,15 @@ def accept(
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
     from domain.event import utc_now
+    from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.assembly.restore_acceptance import Restore
     from keyledger.log.anchor import AnchorFile
+    from keyledger.log.attestation import read_codes
     from keyledger.log.event_store import CredentialLog
+    from keyledger.settings.settings import load_code_keys
 
     with open_ledger(settings.database, Purpose.APPEND) as ledger:  # the backup may be of an older release
         pool = ledger.open_pool()
-        yield Restore(pool, CredentialLog(pool), AnchorFile(ledger.data_dir), utc_now)
+        log = CredentialLog(pool, read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))))
+        yield Restore(pool, log, AnchorFile(ledger.data_dir), utc_now)

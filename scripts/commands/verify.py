@@ -4,7 +4,7 @@ Promises: read-only, except that the audit trail and the tree are first caught u
 with its position, and the exit code is then 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,32 +18,38 @@ from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.credentials.secret import Sealer
+    from domain.event_code import CodeKey
     from keyledger.assembly.open_ledger import Ledger
     from keyledger.store_verification import Inconsistency, StoreVerdict
 
 
 def verify(
     without_keys: Annotated[
-        bool, typer.Option("--without-keys", help="Do not verify bindings; only DATABASE_URL and DATA_DIR are read.")
+        bool,
+        typer.Option(
+            "--without-keys", help="Verify neither bindings nor codes; only DATABASE_URL and DATA_DIR are read."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Verify the whole ledger.
 
-    Compares log, tree, audit trail, current credentials, bindings and last checkpoint with each other, on the database.
-    Exits with 1 and the position of the first error.
+    Compares log, codes, tree, audit trail, current credentials, bindings and last checkpoint with each other, on the
+    database. Exits with 1 and the position of the first error.
     """
     from keyledger.store_verification import catch_up, verify_store
 
-    with _opened(without_keys=without_keys) as (ledger, sealer), ProgressDisplay() as display:
+    with _opened(without_keys=without_keys) as (ledger, sealer, keys), ProgressDisplay() as display:
         catch_up(ledger.open_pool())
-        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.update)
+        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.update, keys)
     if as_json:
         print_json(_as_json(verdict))
     else:
         print_table(Table(("part", "count", "result"), _rows(verdict)))
     if verdict.error is not None:
         raise CommandError(Exit.ERROR_FOUND, _said(verdict.error))
+    if verdict.codes_unchecked:
+        say(f"{verdict.codes_unchecked:,} events have a code under a key that is not configured, or none: not checked")
     if verdict.unopenable:
         say(
             f"{verdict.unopenable} live credentials are sealed under keys that are not configured; their bindings were"
@@ -52,18 +58,18 @@ def verify(
 
 
 @contextmanager
-def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None]]":
-    from keyledger.assembly.configuration import keyring_of
+def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None, Sequence[CodeKey]]]":
+    from keyledger.assembly.configuration import code_keys_of, keyring_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
-    from keyledger.settings.settings import load, load_database
+    from keyledger.settings.settings import load, load_code_keys, load_database
 
     if without_keys:
         with open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.READ) as ledger:
-            yield ledger, None
+            yield ledger, None, ()
         return
     settings = load(OF_THIS_PROCESS, Path(".env"))
     with open_ledger(settings.database, Purpose.VERIFY) as ledger:
-        yield ledger, keyring_of(settings)
+        yield ledger, keyring_of(settings), code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))
 
 
 def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
@@ -71,6 +77,7 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     checkpoint = "none" if verdict.checkpoint_size is None else f"{verdict.checkpoint_size:,}"
     parts = (
         ("log", "events", f"{verdict.events:,}"),
+        ("codes", "codes of events", f"{verdict.events - verdict.codes_unchecked:,} of {verdict.events:,}"),
         ("tree", "hashes", f"{verdict.events - verdict.behind.get('transparency_log', 0):,}"),
         ("trail", "audit entries", f"{verdict.events - verdict.behind.get('audit_trail', 0):,}"),
         ("checkpoint", "events under the last checkpoint", checkpoint),
@@ -80,7 +87,7 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
     state = {part: "verified" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
-    if failed in {"log", "tree", "trail", "checkpoint"}:  # these are verified in one pass
+    if failed in {"log", "codes", "tree", "trail", "checkpoint"}:  # these are verified in one pass
         state = {part: "FAULT" if part == failed else "-" for part in names}
     return [(what, number, state[part]) for part, what, number in parts]
 
@@ -98,6 +105,7 @@ def _as_json(verdict: "StoreVerdict") -> dict[str, object]:
         "events": verdict.events,
         "streams": verdict.streams,
         "credentials": verdict.credentials,
+        "codes_not_checked": verdict.codes_unchecked,
         "bindings_not_checked": verdict.unopenable,
         "checkpoint_size": verdict.checkpoint_size,
         "fault": None

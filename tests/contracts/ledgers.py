@@ -31,7 +31,7 @@ from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import make_async_pool
 from projections.fleet import PostgresFleet
 from tests.support.scenario import ClearSealer
-from tests.support.store import open_store
+from tests.support.store import open_store, unchecked
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
 from tests.support.twins.fleet import MemoryFleet
@@ -162,6 +162,6 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
             PostgresCredentialUsage(store.pool),
             PostgresFleet(store.pool),
             PostgresPastCredentials(store.pool, SEALER),
-            Transparency(store.pool, url, store.tree_follower, SIGNER, folder, lambda: BEGIN),
+            Transparency(store.pool, url, store.tree_follower, unchecked(store.pool), SIGNER, folder, lambda: BEGIN),
             store.pool.close,
         )

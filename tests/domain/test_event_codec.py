@@ -27,6 +27,7 @@ from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_codec import decode, encode
+from domain.operations.attestation import attest_log
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.operations.policy import change_policy
 from domain.operations.replay import projection_replayed
@@ -47,6 +48,7 @@ BARE: dict[str, Event] = {
     "key_rotation_completed": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), meta(), NOW),
     "encryption_key_retired": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, meta(), NOW),
     "restore_accepted": accept_restore(None, 120, 100, meta(), NOW),
+    "log_attested": attest_log(None, 120, bytes(32), meta(), NOW, [7, 11], ["k0000000001"]),
 }
 WHENCE: dict[str, Any] = {
     "role": "sysadmin",

@@ -24,6 +24,7 @@ def encode_record(record: AuditRecord) -> bytes:
         raise ProofError("time: UTC expected")
     members["stream"] = str(record.stream)
     members["time"] = record.time.isoformat(timespec="microseconds")
+    members["node_time"] = record.node_time.isoformat(timespec="microseconds")
     members["outcome"] = str(record.outcome)
     try:
         leaf = spell(members)
@@ -50,12 +51,14 @@ class Records:
             "version": self._versions[stream],
             "type": kind,
             "time": BEGIN + timedelta(seconds=position),
+            "node_time": BEGIN + timedelta(seconds=position),
             "event": f"sha256:{position:064x}",
             "actor": "olga",
             "role": "sysadmin",
             "source": "api",
             "request_id": f"req-{position}",
             "command_id": str(uuid5(REQUESTS, str(position))),
+            "causation_id": None,
             "client_address": "192.0.2.1",
             "reason": None,
             "outcome": Outcome.SUCCESS,

@@ -21,7 +21,10 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
+from domain.event_code import NO_CODES
 from keyledger.encryption.keyring import Keyring
+from keyledger.log.attestation import read_codes
+from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
@@ -90,12 +93,17 @@ def write_here(writes: CombinedWrites[W, R], one: W) -> R:
     return asyncio.run(writes.write(one))
 
 
+def unchecked(pool: ConnectionPool[BoundedConnection]) -> CodeWatch:
+    """Return the watch of codes that a service without any key has."""
+    return CodeWatch(pool, lambda: NO_CODES, lambda: 0)
+
+
 @contextmanager
 def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
     pool = open_pool(url)
     ring = keyring or Keyring(ENCRYPTION_KEY)
     try:
-        log, view = CredentialLog(pool), PostgresCurrentCredentials(pool)
+        log, view = CredentialLog(pool, read_codes(pool, ring.code_keys)), PostgresCurrentCredentials(pool)
         follower = audit_trail.follower(pool)
         tree = transparency_log.follower(pool)
         service = CredentialService(log, view, ring, lambda: datetime.now(UTC))

@@ -33,7 +33,7 @@ BEGIN
     SELECT e.notification_id AS position, e.code IS NOT NULL AS coded,
            substring(encode(e.state, 'escape') FROM '"timestamp":"([0-9T:.+-]{32})"') COLLATE "C" AS time
       INTO head FROM keyledger_events AS e ORDER BY e.notification_id DESC LIMIT 1;
-    -- All times have one spelling, so their order as texts is their order in time. One in the future is no writer's.
+    -- All times have one spelling, so their order as texts is their order in time. No node writes one in the future.
     at_head := to_char((clock_timestamp() + interval '5 seconds') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US+00:00');
     IF head.time > earliest AND head.time <= at_head THEN
         RAISE EXCEPTION '%', head.time USING ERRCODE = 'KL001';

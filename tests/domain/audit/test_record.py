@@ -28,12 +28,14 @@ RECORDS = st.builds(
     version=st.integers(1, 2**31),
     type=TEXT,
     time=st.datetimes(timezones=st.just(UTC), min_value=datetime(1000, 1, 1)),  # noqa: DTZ001  hypothesis adds the zone
+    node_time=st.datetimes(timezones=st.just(UTC), min_value=datetime(1000, 1, 1)),  # noqa: DTZ001  as above
     event=st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}"),
     actor=TEXT,
     role=TEXT,
     source=TEXT,
     request_id=TEXT,
     command_id=TEXT,
+    causation_id=st.none() | TEXT,
     client_address=st.none() | TEXT,
     reason=st.none() | TEXT,
     outcome=st.sampled_from(Outcome),
@@ -53,9 +55,11 @@ def test_a_record_that_is_encoded_reads_back(record):
 
 def test_the_leaf_of_a_record_is_written_like_this_for_ever():
     assert LEAF.decode() == (
-        '{"actor":"olga","client_address":"192.0.2.1","command_id":"af53bccf-0e8b-5d1a-b18d-b5378bc4e2e0","details":{},'
+        '{"actor":"olga","causation_id":null,"client_address":"192.0.2.1",'
+        '"command_id":"af53bccf-0e8b-5d1a-b18d-b5378bc4e2e0","details":{},'
         '"event":"sha256:0000000000000000000000000000000000000000000000000000000000000002","fingerprint":null,'
-        '"key_id":null,"masked_key":null,"outcome":"success","position":2,"provider":"openai","reason":null,'
+        '"key_id":null,"masked_key":null,"node_time":"2026-01-01T00:00:02.000000+00:00",'
+        '"outcome":"success","position":2,"provider":"openai","reason":null,'
         '"request_id":"req-2","role":"sysadmin","source":"api","stream":"553c4fc9-58d2-528c-ad1e-b88f256e9d4a",'
         '"tenant_id":"00000000-0000-4000-8000-00000000000a","time":"2026-01-01T00:00:02.000000+00:00",'
         '"type":"CredentialSet","version":1}'

@@ -154,7 +154,8 @@ FLAWS = [
     ),
     pytest.param(
         "CREATE OR REPLACE FUNCTION keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"
-        " view_rows jsonb) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        " code_key_id text, codes bytea[], earliest text, node_time timestamptz, view_rows jsonb)"
+        " RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'",
         "an append may not wait for the disk",
         id="another append",
     ),

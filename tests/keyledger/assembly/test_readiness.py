@@ -22,6 +22,7 @@ def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> N
         "database",
         "schema",
         "log",
+        "event_codes",
         "encryption_keys",
         "audit_trail",
         "transparency_log",

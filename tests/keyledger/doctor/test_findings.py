@@ -399,13 +399,6 @@ class TestPeers:
         deployment.administer("UPDATE nodes SET version = '0.0.1', name = 'machine:7'")
         deployment.only("peers", State.WARNING, "machine:7 runs 0.0.1")
 
-    def test_one_of_a_version_that_told_none_is_named_too(self, deployment: Deployment) -> None:
-        deployment.administer(
-            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids)"
-            f" VALUES (gen_random_uuid(), 'machine:8', '', 'k1', '{{{deployment.store.keyring.primary_id}}}')"
-        )
-        deployment.only("peers", State.WARNING, "machine:8 runs an older version")
-
     def test_one_that_cannot_open_what_would_be_sealed_here_is_a_fault(self, deployment: Deployment) -> None:
         Presence(deployment.store.pool).beat(Keyring(OTHER_ENCRYPTION_KEY))
         deployment.only("peers", State.FAULT, "cannot open credentials sealed here")

@@ -25,7 +25,7 @@ from tests.support.evidence import signed
 from tests.support.merkle import root_of
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
-from tests.support.store import Store, open_store
+from tests.support.store import Store, open_store, unchecked
 
 TENANT = str(uuid4())
 KEY = generate_signing_key("log.test")
@@ -34,7 +34,9 @@ SIZES = (1, 2, 3, 255, 256, 257, 300)
 
 
 def transparency(store: Store, folder: Path, signer: LogSigner | None = SIGNER) -> Transparency:
-    return Transparency(store.pool, store.url, store.tree_follower, signer, folder, lambda: datetime.now(UTC))
+    return Transparency(
+        store.pool, store.url, store.tree_follower, unchecked(store.pool), signer, folder, lambda: datetime.now(UTC)
+    )
 
 
 def grow(store: Store, upto: int) -> None:

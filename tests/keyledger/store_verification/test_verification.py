@@ -29,7 +29,7 @@ from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from keyledger.store_verification import StoreVerdict, verify_snapshot
 from projections.database.connections import Connection
 from tests.support.postgres import TemplatedServer
-from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
+from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store, unchecked
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "64"))
 HONEST_LOGS = int(os.environ.get("HONEST_LOGS", "12"))
@@ -88,14 +88,14 @@ class Scene:
     events: int
 
     def verdict(self, connection: Connection) -> StoreVerdict:
-        return verify_snapshot(connection, BOTH, self.folder)
+        return verify_snapshot(connection, BOTH, self.folder, keys=BOTH.code_keys)
 
 
 SIGNER = LogSigner(generate_signing_key("scene"))
 
 
 def sign(store: Store, folder: Path) -> None:
-    Transparency(store.pool, store.url, store.tree_follower, SIGNER, folder, now).checkpoint()
+    Transparency(store.pool, store.url, store.tree_follower, unchecked(store.pool), SIGNER, folder, now).checkpoint()
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +168,10 @@ def changed_column(database: Connection, scene: Scene, chance: random.Random) ->
 
 def close_gap(database: Connection, position: int, by: int) -> None:
     """Move everything from a position on. In two steps: positions are unique at every moment."""
-    shift = "UPDATE keyledger_events SET notification_id = %s WHERE notification_id >= %s"
-    database.execute(shift.replace("= %s W", "= -(notification_id + %s) W").encode(), [by, position])
-    database.execute("UPDATE keyledger_events SET notification_id = -notification_id WHERE notification_id < 0")
+    shift = "UPDATE keyledger_events SET notification_id = notification_id + %s WHERE notification_id >= %s"
+    far = 1 << 40
+    database.execute(shift.encode(), [far + by, position])
+    database.execute(shift.encode(), [-far, far])
 
 
 def deleted_event(database: Connection, scene: Scene, chance: random.Random) -> Expected:
@@ -190,7 +191,7 @@ def cut_tail(database: Connection, scene: Scene, chance: random.Random) -> Expec
 def swapped_events(database: Connection, scene: Scene, chance: random.Random) -> Expected:
     one, other = sorted(chance.sample(range(1, scene.events + 1), 2))
     swap = "UPDATE keyledger_events SET notification_id = %s WHERE notification_id = %s"
-    for to, at in ((-1, one), (one, other), (other, -1)):
+    for to, at in ((1 << 40, one), (one, other), (other, 1 << 40)):
         database.execute(swap.encode(), [to, at])
     return "any", one
 
@@ -217,7 +218,7 @@ def forged_deletion(database: Connection, scene: Scene, chance: random.Random) -
         "INSERT INTO keyledger_events VALUES (%s, %s, %s, %s, %s)",
         [event.originator_id, event.originator_version, event.TOPIC, encode(event), scene.events + 1],
     )
-    return "current", scene.events + 1
+    return "codes", scene.events + 1
 
 
 def changed_entry(database: Connection, scene: Scene, chance: random.Random) -> Expected:
@@ -244,8 +245,9 @@ def deleted_entry(database: Connection, scene: Scene, chance: random.Random) -> 
 
 def invented_entry(database: Connection, scene: Scene, chance: random.Random) -> Expected:
     database.execute(
-        "INSERT INTO audit_trail (position, stream_id, version, recorded_at, action, actor, request_id, command_id,"
-        " details) VALUES (%s, gen_random_uuid(), 1, now(), 'set', 'x', 'x', 'x', '{}')",
+        "INSERT INTO audit_trail (position, stream_id, version, recorded_at, action, outcome, actor, role, source,"
+        " request_id, command_id, node_time, details)"
+        " VALUES (%s, gen_random_uuid(), 1, now(), 'set', 'success', 'x', 'x', 'x', 'x', 'x', now(), '{}')",
         [scene.events + 1],
     )
     return "trail", scene.events + 1

@@ -243,7 +243,8 @@ def test_a_difference_that_is_not_about_a_credential_has_no_tenant(store: Store)
         database.execute(
             "INSERT INTO audit_trail (position, stream_id, version, recorded_at, action, outcome, actor, role, source,"
             " request_id, command_id, node_time, details)"
-            " VALUES (1, gen_random_uuid(), 1, now(), 'key-introduced', 'success', 'x', 'x', 'x', 'x', 'x', now(), '{}')"
+            " VALUES (1, gen_random_uuid(), 1, now(), 'key-introduced', 'success', 'x', 'x', 'x', 'x', 'x', now(),"
+            " '{}')"
         )
     assert compare(store.url, "audit_trail").differences == (Difference("unexpected", None, None, 1),)
 

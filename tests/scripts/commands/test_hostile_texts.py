@@ -58,8 +58,9 @@ def forge_events(database: psycopg.Connection) -> None:
         place = (stream, version + 1) if topic == "CredentialSet" else (record_stream(members["command_id"]), 1)
         text = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         database.execute(
-            "SELECT keyledger_append(%s::uuid[], %s::bigint[], %s, %s::bytea[], '[]')",
-            ([place[0]], [place[1]], [topic], [text.encode()]),
+            "SELECT keyledger_append(%s::uuid[], %s::bigint[], %s, %s::bytea[], 'k0123456789', %s::bytea[], NULL,"
+            " clock_timestamp(), '[]')",
+            ([place[0]], [place[1]], [topic], [text.encode()], [bytes(32)]),
         )
 
 

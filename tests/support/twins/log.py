@@ -40,6 +40,9 @@ class MemoryLog:
         self.answer()
         return [event for event in self.events if event.originator_id == stream]
 
+    def proves(self, event: Event) -> bool:
+        return event in self.events
+
     def append(self, events: Sequence[Event]) -> None:
         self.answer()
         with self._lock:

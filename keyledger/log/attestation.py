@@ -1,0 +1,202 @@
+"""Attests the log under the present key, and reads which attestations count.
+
+Promises: what is attested was checked before: no event with a wrong code is attested unless an operator accepts it. The
+events from before the first key are attested once, when a service first starts with a key.
+Refuses: to attest a log with an event whose key is not at hand.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from psycopg.rows import tuple_row
+from psycopg_pool import ConnectionPool
+
+from domain.errors import CredentialIntegrityError, VersionConflictError
+from domain.event import Clock, CommandMeta
+from domain.event_code import CodeKey, CodeState, EventCodes, LogRow
+from domain.event_codec import decode
+from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
+from keyledger.log.event_store import CredentialLog
+from projections import transparency_log
+from projections.catch_up import position_of, read_rows
+from projections.database.connections import BoundedConnection, Connection, unavailable
+
+_TRIES = 8
+_log = logging.getLogger("keyledger.audit")
+_ATTESTATIONS = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version DESC
+"""
+_LAST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events ORDER BY notification_id DESC LIMIT 1"
+_FIRST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events WHERE notification_id = 1"
+
+
+def read_codes(pool: ConnectionPool[BoundedConnection], keys: Iterable[CodeKey]) -> EventCodes:
+    """Return the codes of the ledger in the database, as its attestations stand.
+
+    Raises StoreUnavailableError, CredentialIntegrityError.
+    """
+    with unavailable(), pool.connection() as connection:
+        return codes_in(connection, keys)
+
+
+def codes_in(connection: Connection, keys: Iterable[CodeKey]) -> EventCodes:
+    """Return what `read_codes` does, in the caller's transaction."""
+    row = connection.execute("SELECT ledger_id FROM keyledger_ledger").fetchone()
+    if row is None:
+        raise CredentialIntegrityError("ledger-id-missing")
+    return believed(attestations(connection), EventCodes(row["ledger_id"], keys))
+
+
+def attestations(connection: Connection) -> list[tuple[LogRow, LogAttested]]:
+    """Return every event of the stream of attestations, the newest first. Raises CredentialIntegrityError."""
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        rows = [LogRow._make(row) for row in cursor.execute(_ATTESTATIONS, [ATTESTATION_STREAM]).fetchall()]
+    found = [(row, decode(row.stream, row.version, row.topic, row.state)) for row in rows]
+    return [(row, event) for row, event in found if isinstance(event, LogAttested)]
+
+
+def has_codes(pool: ConnectionPool[BoundedConnection]) -> bool:
+    """Return whether the last event of the log has a code: from the first one on, each needs one."""
+    with unavailable(), pool.connection() as connection:
+        row = connection.execute(_LAST_HAS_CODE).fetchone()
+    return bool(row and row["coded"])
+
+
+def unchecked_codes(pool: ConnectionPool[BoundedConnection], codes: EventCodes) -> int:
+    """Check the code of every event, and return the number of events whose code could not be checked.
+
+    Raises StoreUnavailableError, and CredentialIntegrityError that names the first forged one.
+    """
+    unchecked = position = 0
+    with unavailable(), pool.connection() as connection:
+        while rows := read_rows(connection, position):
+            said = Counter(require_code(row, codes) for row in rows)
+            unchecked += said[CodeState.UNCHECKED] + said[CodeState.LOST_KEY]
+            position = rows[-1].position
+    return unchecked
+
+
+def attest_first(pool: ConnectionPool[BoundedConnection], log: CredentialLog, meta: CommandMeta, clock: Clock) -> None:
+    """Attest the events from before the first key, if there are any and it was not done.
+
+    Raises StoreUnavailableError, CredentialIntegrityError.
+    """
+    if log.codes.primary_id is None or log.codes.attested:
+        return
+    with unavailable(), pool.connection() as connection:
+        row = connection.execute(_FIRST_HAS_CODE).fetchone()
+        if row is None or row["coded"] or attestations(connection):
+            return
+    for _ in range(_TRIES):
+        attested = _attest(pool, log, meta, clock)
+        with unavailable(), pool.connection() as connection:
+            (own, _), *_ = attestations(connection)
+        if own.position == attested + 1:
+            return  # otherwise a node without a key appended in between
+
+
+class Attesting:
+    """Checks the codes of everything that is not yet attested, and attests it under the present key.
+
+    It is an `Attest` of `keyledger.encryption.rotation`.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool[BoundedConnection], log: CredentialLog, clock: Clock, *, lost_keys: bool
+    ) -> None:
+        """lost_keys: an operator declared the keys that are not configured lost; their codes are not attested."""
+        self._pool = pool
+        self._log = log
+        self._clock = clock
+        self._lost_keys = lost_keys
+
+    def __call__(self, meta: CommandMeta) -> None:
+        """Attest. Raises StoreUnavailableError, and CredentialIntegrityError for a code that cannot be attested."""
+        codes = self._log.codes
+        if codes.primary_id is None:
+            return
+        with unavailable(), self._pool.connection() as connection:
+            lost = unknown_keys(connection, codes, codes.attested)
+        if lost and not self._lost_keys:
+            raise CredentialIntegrityError(f"event-code-under-a-key-that-is-not-configured: {', '.join(sorted(lost))}")
+        _attest(self._pool, self._log, meta, self._clock, lost=codes.lost | lost)
+
+    def or_say_why(self, meta: CommandMeta) -> None:
+        """Attest, or log why not: the former keys are then still needed, which their retirement says, too."""
+        try:
+            self(meta)
+        except CredentialIntegrityError as error:
+            _log.error("the log was not attested: %s", error.reason)
+
+
+def accept(
+    pool: ConnectionPool[BoundedConnection], log: CredentialLog, forged: Sequence[int], meta: CommandMeta, clock: Clock
+) -> None:
+    """Attest the log with forged events in it, which an operator accepts as they are. Raises StoreUnavailableError."""
+    _attest(pool, log, meta, clock, forged)
+
+
+def require_codes(connection: Connection, codes: EventCodes, after: int, upto: int) -> int:
+    """Check the events after a position, and return the last position checked.
+
+    Raises CredentialIntegrityError that names the first forged one.
+    """
+    while rows := read_rows(connection, after, upto):
+        for row in rows:
+            require_code(row, codes)
+        after = rows[-1].position
+    return after
+
+
+def require_code(row: LogRow, codes: EventCodes) -> CodeState:
+    """Return what the code of an event says.
+
+    Raises CredentialIntegrityError if the event is forged, or its key is neither configured nor declared lost.
+    """
+    said = codes.check(row)
+    if said.is_forgery or said is CodeState.UNKNOWN_KEY:
+        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+    return said
+
+
+def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> frozenset[str]:
+    """Check the events after a position, and return the ids of the keys that their codes need and that are not at hand.
+
+    Raises CredentialIntegrityError that names the first forged one.
+    """
+    lost = set[str]()
+    while rows := read_rows(connection, after):
+        for row in rows:
+            if codes.check(row) is CodeState.UNKNOWN_KEY and row.code_key_id is not None:
+                lost.add(row.code_key_id)
+            else:
+                require_code(row, codes)
+        after = rows[-1].position
+    return frozenset(lost)
+
+
+def _attest(
+    pool: ConnectionPool[BoundedConnection],
+    log: CredentialLog,
+    meta: CommandMeta,
+    clock: Clock,
+    accepted: Sequence[int] = (),
+    lost: frozenset[str] = frozenset(),
+) -> int:
+    """Append an attestation of the whole log, and return the last position that it covers."""
+    transparency_log.follower(pool).run()
+    with unavailable(), pool.connection() as connection:
+        size = position_of(connection, transparency_log.TABLE)
+        root = transparency_log.builder_at(connection, size).root()
+    for last_try in (False,) * (_TRIES - 1) + (True,):
+        try:
+            log.append([attest_log(log.last(ATTESTATION_STREAM), size, root, meta, clock(), accepted, lost)])
+        except VersionConflictError:
+            if last_try:
+                raise
+        else:
+            break
+    log.codes = log.codes.with_attested(size, log.codes.accepted.union(accepted), log.codes.lost | lost)
+    return size

@@ -1,0 +1,49 @@
+"""Chooses the times of new events so that the time of the log never goes back, however many nodes append at once.
+
+An append that waits for others reaches the log after events that were decided later. It then gets a time a little ahead
+of this node's clock, and so do the next ones while appends keep crossing each other; the event also has the node's own
+time (`node_time`). Without contention an event has the time of its decision.
+Promises: no time is ahead of the clock by more than `AHEAD_MAX`, except where the last event of the log already is.
+"""
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from domain.event import EARLIEST, Clock, Event, in_order_of_time
+
+E = TypeVar("E", bound=Event)
+
+AHEAD_MIN = timedelta(milliseconds=5)
+"""About as long as an append waits for one of another node."""
+AHEAD_MAX = timedelta(milliseconds=640)
+_NONE = timedelta()
+
+
+class LogTime:
+    """The times that one process gives to events. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._not_before = EARLIEST
+        self._ahead = _NONE
+
+    def stamp(self, events: Sequence[E]) -> list[E]:
+        """Return the events with times that the log should accept now."""
+        with self._lock:
+            expected = self._clock() + self._ahead if self._ahead else EARLIEST
+            return in_order_of_time(events, max(self._not_before, expected))
+
+    def stored(self, last: datetime) -> None:
+        """Note that an append was accepted. last: the time of its last event."""
+        with self._lock:
+            self._not_before = max(self._not_before, last)
+            self._ahead = self._ahead * 0.9 if self._ahead > AHEAD_MIN / 5 else _NONE
+
+    def crossed(self, head: datetime) -> None:
+        """Note that the last event of the log, at `head`, was later than an event to append."""
+        with self._lock:
+            self._not_before = max(self._not_before, head)
+            self._ahead = min(max(self._ahead * 2, AHEAD_MIN), AHEAD_MAX)
