@@ -1,9 +1,13 @@
-"""The current task's request id, for code too deep to be passed it.
+"""The current task's request id and service key, for code too deep to be passed them.
 
-It is set where a request comes in. A task that no request started has none. No decision depends on it.
+They are set where a request comes in. A task that no request started has none. Nothing that is decided depends on them
+but the order in which long responses take turns.
 """
 
 from contextvars import ContextVar
 
 REQUEST_ID: ContextVar[str] = ContextVar("keyledger_request_id")
 """The `X-Request-ID` of the request."""
+
+SERVICE_KEY: ContextVar[str] = ContextVar("keyledger_service_key")
+"""The name of the service key that the request presented."""

@@ -20,6 +20,7 @@ from api.front.exchange import exchange_of
 from api.front.paths import is_guarded, is_native, routed_path, speaks_openai
 from api.front.problems import HttpError, problem_of
 from api.front.services import services_in_force
+from domain.request_context import SERVICE_KEY
 
 _HELD = "keyledger.held"
 
@@ -49,6 +50,7 @@ class BoundedUse:
             await refuse(problem_of(refused), scope, receive, send, self._limits)
             return
         scope[_HELD] = held
+        SERVICE_KEY.set(actor.name)
         try:
             await self._app(scope, receive, send)
         finally:

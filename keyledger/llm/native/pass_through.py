@@ -15,6 +15,7 @@ from domain.calls.native import Body, NativeAnswer, NativeCall
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ProviderUnavailableError, ServiceError
+from domain.request_context import SERVICE_KEY
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.call_configuration import CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
@@ -129,7 +130,8 @@ class PassThrough:
         forms = KeyForms(lease.secret.reveal())
         headers = to_caller(answer.raw_headers, forms.found_in)
         limits = Limits(ANSWER_MAX, self._dispatcher.pause, None)
-        reader = AnswerReader(answer, lease.observation, forms, limits, self._turns)
+        turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
+        reader = AnswerReader(answer, lease.observation, forms, limits, turns)
         whole = await reader.rest_at_hand()
         if reader.broken:
             return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")

@@ -18,7 +18,7 @@ from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.observation import Observation, note_failure
 from keyledger.llm.wire.scrubbed_body import ScrubbedBody
 from keyledger.llm.wire.scrubbing import STEP, redacted
-from keyledger.llm.wire.turns import Turns
+from keyledger.llm.wire.turns import TurnsOfOne
 
 ENCODING_UNKNOWN = "answer-encoding-unknown"
 
@@ -49,11 +49,11 @@ class AnswerReader:
         observation: Observation,
         forms: KeyForms,
         limits: Limits,
-        turns: Turns,
+        turns: TurnsOfOne,
     ) -> None:
         """answer: with its head received, and readable. observation: receives the reason when the response breaks off.
 
-        forms: of the key to remove. limits: of the inflated response. turns: shared by the event loop's readers.
+        forms: of the key to remove. limits: of the inflated response. turns: of this response.
         """
         self._answer: aiohttp.ClientResponse | None = answer
         self._observation = observation

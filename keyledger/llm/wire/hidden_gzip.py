@@ -13,7 +13,7 @@ from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.wire.inflating import GZIP, NOT_INFLATABLE, ZLIB, Inflater
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import HOLD, Scrubber
-from keyledger.llm.wire.turns import Turns
+from keyledger.llm.wire.turns import TurnsOfOne
 
 KEY_INSIDE = "answer-holds-key"
 
@@ -42,8 +42,8 @@ def _begins_zlib(method: int, flags: int) -> bool:
 class HiddenGzip:
     """The inflated copy of one body."""
 
-    def __init__(self, window: int, forms: KeyForms, turns: Turns) -> None:
-        """window: as returned by `window_of`. turns: of the event loop."""
+    def __init__(self, window: int, forms: KeyForms, turns: TurnsOfOne) -> None:
+        """window: as returned by `window_of`. turns: of this response."""
         self._window = window
         self._forms = forms
         self._turns = turns

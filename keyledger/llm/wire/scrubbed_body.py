@@ -9,14 +9,14 @@ from time import perf_counter
 from keyledger.llm.wire.hidden_gzip import MAGIC_LENGTH, HiddenGzip, window_of
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import Scrubber
-from keyledger.llm.wire.turns import Turns
+from keyledger.llm.wire.turns import TurnsOfOne
 
 
 class ScrubbedBody:
     """One body on its way to the caller."""
 
-    def __init__(self, forms: KeyForms, media_type: str, turns: Turns) -> None:
-        """forms: of the key to remove. media_type: as for `Scrubber`. turns: of the event loop."""
+    def __init__(self, forms: KeyForms, media_type: str, turns: TurnsOfOne) -> None:
+        """forms: of the key to remove. media_type: as for `Scrubber`. turns: of this response."""
         self._forms: KeyForms | None = forms
         self._media_type = media_type
         self._turns = turns

@@ -3,10 +3,10 @@
 Python's own search skips ahead by the distance of each character from the end of what it looks for. So a caller who
 chooses the text, and measures how long the search takes, learns where which characters are in a key. Here several
 characters at a time are compared by their hashes, which differ in each process.
-Promises: a text that holds one of the secret texts, of eight characters or more, passes. A text passes only if it holds,
-in a row, half of the characters of one, 16 at most, from its middle; those of a key that is long enough are too many to
-guess, also where it is known to be hexadecimal, and in base64, where 16 characters are twelve of the key. The time
-depends on how long the secret texts are, and the place of what they have in common with the text does not change it.
+Promises: a text that holds one of the secret texts, of eight characters or more, passes. A text passes only if it
+holds, in a row, half of the characters of one, 16 at most, from its middle; those of a key that is long enough are too
+many to guess, also where it is known to be hexadecimal, and in base64, where 16 characters are twelve of the key. The
+time depends on how long the secret texts are, not on what they have in common with the text.
 """
 
 import struct

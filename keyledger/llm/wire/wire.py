@@ -15,6 +15,7 @@ import httpx
 from yarl import URL
 
 from domain.endpoints.rules import EndpointRules
+from domain.request_context import SERVICE_KEY
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
@@ -91,7 +92,8 @@ class Wire:
             lease.observation.failure = ENCODING_UNKNOWN
         if lease.observation.accepted and lease.secret is not None:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
-            lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits, self._turns)
+            turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
+            lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits, turns)
         else:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 

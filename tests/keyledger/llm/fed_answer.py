@@ -36,8 +36,14 @@ class FedAnswer:
 
 
 def reader_of(
-    answer: FedAnswer, key: str, observation: Observation | None = None, turns: Turns | None = None, size: int = 2**24
+    answer: FedAnswer,
+    key: str,
+    observation: Observation | None = None,
+    turns: Turns | None = None,
+    size: int = 2**24,
+    names: tuple[str, ...] = (),
 ) -> AnswerReader:
-    """Return a reader of this answer. size: the most bytes, inflated."""
+    """Return a reader of this answer. size: the most bytes, inflated. names: whose the answer is."""
     limits = Limits(size, 60, None)
-    return AnswerReader(cast(Any, answer), observation or Observation(), KeyForms(key), limits, turns or Turns())
+    turns_of_one = (turns or Turns()).of(*names)
+    return AnswerReader(cast(Any, answer), observation or Observation(), KeyForms(key), limits, turns_of_one)
