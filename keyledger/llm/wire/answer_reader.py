@@ -1,13 +1,15 @@
 """Reads the response of one call from the network, inflated, with the key removed and within limits.
 
 Promises: what is read does not contain the key (see `scrubbed_body`); a response that is too long, too slow or cut off
-ends early, with `broken` set and the reason in the observation. Other tasks run between steps of 36 KiB, and for as
-long as a slow step took (see `turns`). For a caller who does not read, nothing is read ahead but what the scrubber
-holds back and the connection's own buffer. No key is held after the end or after `drop`.
+ends early, with `broken` set and the reason in the observation. Other tasks run between steps of 36 KiB, which are much
+shorter where the provider sends small chunks, and for as long as a slow step took (see `turns`). For a caller who does
+not read, nothing is read ahead but what the scrubber holds back and the connection's own buffer. No key is held after
+the end or after `drop`.
 """
 
 import asyncio
 from dataclasses import dataclass
+from time import perf_counter
 
 import aiohttp
 
@@ -23,6 +25,12 @@ from keyledger.llm.wire.turns import TurnsOfOne
 ENCODING_UNKNOWN = "answer-encoding-unknown"
 
 _PLAIN = frozenset({"", "identity"})
+_SMALL_STEP = STEP // 16
+"""Bytes of a body in small chunks that are read at a time: each chunk costs some microseconds, however short it is."""
+_FRAMING_USUAL = 1024
+"""Bytes of framing that any body may have without being read in small steps."""
+_FRAMED = 32
+"""Bytes of a body that take as long to read and to search as one byte of framing."""
 
 
 def is_readable(answer: aiohttp.ClientResponse) -> bool:
@@ -63,7 +71,7 @@ class AnswerReader:
         self._inflater = None if encoding in _PLAIN else Inflater(WINDOWS[encoding])
         self._limits = limits
         self._turns = turns
-        self._size = 0
+        self._size = self._received = 0
         self._at_a_stretch = 0
         self._ahead = b""
         self.broken = False
@@ -89,7 +97,7 @@ class AnswerReader:
             return None
         if self._inflater is not None and answer.content.total_bytes > 0:
             return None
-        if answer.content.total_bytes <= STEP:
+        if answer.content.total_bytes <= STEP and not self._in_small_chunks(answer.content):
             rest = answer.content.read_nowait(-1)
             if window_of(rest[:MAGIC_LENGTH]) is None:
                 self._answer = None
@@ -133,7 +141,8 @@ class AnswerReader:
             self._at_a_stretch = 0
             await self._turns.wait()
         piece = await self._inflated(content)
-        self._at_a_stretch += len(piece)
+        framed = _FRAMED * self._observation.framing // max(1, content.total_bytes)
+        self._at_a_stretch += len(piece) * (1 + framed)
         self._size += len(piece)
         if self._size > self._limits.size:
             raise InvalidAnswerError(TOO_LARGE)
@@ -145,7 +154,8 @@ class AnswerReader:
     async def _inflated(self, content: aiohttp.StreamReader) -> bytes:
         """Return the next piece of the inflated body, empty at its end."""
         while self._inflater is None or not (piece := self._inflater.step()):
-            received = self._ahead or await content.read(STEP)
+            received = self._ahead or await self._next_of(content)
+            self._received += len(received)
             self._ahead = b""
             if self._inflater is None:
                 return received
@@ -154,6 +164,18 @@ class AnswerReader:
                 return b""
             self._inflater.feed(received)
         return piece
+
+    async def _next_of(self, content: aiohttp.StreamReader) -> bytes:
+        """Return what has arrived, or arrives next, as far as it belongs to one step."""
+        waits = content.total_bytes == self._received
+        begun = perf_counter()
+        received = await content.read(_SMALL_STEP if self._in_small_chunks(content) else STEP)
+        if not waits:
+            self._turns.took(perf_counter() - begun)
+        return received
+
+    def _in_small_chunks(self, content: aiohttp.StreamReader) -> bool:
+        return 16 * (self._observation.framing - _FRAMING_USUAL) > content.total_bytes
 
 
 def _has_arrived(answer: aiohttp.ClientResponse, most: int) -> bool:

@@ -111,7 +111,7 @@ class Dispatcher:
                     allow_redirects=False,
                 )
             if dialling.used is not None:
-                dialling.used.answered(answer.content, answer.headers.get("keep-alive"))
+                dialling.used.answered(answer)
             return answer
         except asyncio.CancelledError as error:
             cancelled = asyncio.CancelledError(*error.args)

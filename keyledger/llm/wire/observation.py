@@ -31,6 +31,7 @@ class Observation:
     """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code.
 
     broken_off: a code; why the connection was ended on this side, which everything that fails then is due to.
+    framing: bytes that have framed a body in chunks so far.
     """
 
     sent: bool = False
@@ -39,6 +40,7 @@ class Observation:
     failure: str | None = None
     timed_out: bool = False
     broken_off: str | None = None
+    framing: int = 0
 
     @property
     def accepted(self) -> bool:

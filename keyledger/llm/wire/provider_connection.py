@@ -32,7 +32,8 @@ HEAD_MAX = 64 * 1024
 HEAD_TOO_LARGE = "answer-head-too-large"
 
 FRAMING_MAX = 64 * 1024
-"""Bytes that may frame the body of an answer, in addition to twice its length."""
+"""Bytes that may frame the body of an answer, in addition to twice its length. Those of interim answers before a body
+in chunks are counted as well."""
 
 CHUNKS_TOO_SMALL = "answer-chunks-too-small"
 """The reason for ending an answer with more framing. Of chunks of three bytes and more, it may have any number: the
@@ -109,7 +110,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self._shelf = shelf
         self._idle = self._retired = False
         self._content: aiohttp.StreamReader | None = None
-        self._framing_max = 0
+        self._head = 0
         self._transport: asyncio.Transport = opened.transport
         self._waiting = _waiting_in(self._transport.get_extra_info("socket"))
         self._encrypted = self._transport.get_extra_info("ssl_object") is not None
@@ -126,11 +127,13 @@ class ProviderConnection(asyncio.BufferedProtocol):
         # A server may send session tickets just after the handshake of TLS; they do not belong to an answer.
         return (self._encrypted and not self.served) or not self._waiting()
 
-    def answered(self, content: aiohttp.StreamReader, keep_alive: str | None) -> None:
-        """Note that the head of an answer was read. content: its body. keep_alive: its header of this name."""
-        self._content = content
-        self._framing_max = self.received - content.total_bytes + FRAMING_MAX
-        if keep_alive is not None and (stated := _TIMEOUT.search(keep_alive)):
+    def answered(self, answer: aiohttp.ClientResponse) -> None:
+        """Note that the head of an answer was read."""
+        self._content = answer.content
+        chunked = "transfer-encoding" in answer.headers
+        self._head = _length_of_head(answer) if chunked else self.received - answer.content.total_bytes
+        self._note_framing(answer.content)
+        if (stated := _TIMEOUT.search(answer.headers.get("keep-alive", ""))) is not None:
             earlier = max(0.0, int(stated[1]) - _GRACE_S)
             if earlier < self._keep_s:
                 self._until -= self._keep_s - earlier
@@ -183,11 +186,20 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self.received += len(data)
         if self._content is None and self.received > HEAD_MAX:
             self._break_off(HEAD_TOO_LARGE)
-        elif self._content is not None and self.received - 3 * self._content.total_bytes > self._framing_max:
+        elif self._content is not None and self._framing(self._content) > FRAMING_MAX + 2 * self._content.total_bytes:
             self._break_off(CHUNKS_TOO_SMALL)
         else:
             self.parser.data_received(data)
+            if self._content is not None:
+                self._note_framing(self._content)
             self._check_end()
+
+    def _framing(self, content: aiohttp.StreamReader) -> int:
+        return self.received - self._head - content.total_bytes
+
+    def _note_framing(self, content: aiohttp.StreamReader) -> None:
+        if self.observation is not None:
+            self.observation.framing = self._framing(content)
 
     def _break_off(self, reason: str) -> None:
         if self.observation is not None:
@@ -255,6 +267,12 @@ class Borrowed:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _length_of_head(answer: aiohttp.ClientResponse) -> int:
+    """Return the length of the head of an answer, without interim answers before it."""
+    status_line = len("HTTP/1.1 200 ") + len(answer.reason or "")
+    return status_line + sum(len(name) + len(value) + 4 for name, value in answer.raw_headers) + 4
 
 
 def _message_begun(parser: ResponseHandler) -> bool:

@@ -21,6 +21,7 @@ from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.wire import connector
 from keyledger.llm.wire.idle_connections import DISTRUST_S, IdleConnections
+from keyledger.llm.wire.turns import Turns
 from tests.keyledger.llm.rig import Keys, catalogue
 from tests.support.meter import ListeningMeter
 from tests.support.scripted_provider import Asked, Line, Misbehaviour, ScriptedProvider, answer_to, scripted_provider
@@ -377,6 +378,33 @@ def test_an_answer_in_usual_chunks_passes_whole(piece, times):
         assert rig.idle == 1
 
     with_rig(use)
+
+
+def test_the_smaller_the_chunks_of_an_answer_the_less_of_it_is_read_in_one_turn(monkeypatch):
+    turns: list[tuple[str, ...]] = []
+    wait = Turns.wait
+
+    async def counted(self: Turns, names: tuple[str, ...]) -> None:
+        turns.append(names)
+        await wait(self, names)
+
+    def of(piece: bytes, times: int) -> int:
+        async def use(rig: Rig) -> None:
+            async def misbehave(line: Line, asked: Asked) -> None:
+                line.send(CHUNKED, _chunk(piece) * times, b"0\r\n\r\n")
+
+            rig.provider.misbehave = misbehave
+            answer = await rig.apis.call(NativeCall(A, "openai", "POST", "v1/things", headers=[(b"x-mark", b"evil")]))
+            assert await _body(answer) == piece * times
+
+        turns.clear()
+        with_rig(use)
+        return len(turns)
+
+    monkeypatch.setattr(Turns, "wait", counted)
+    assert of(b"x" * 30_000, 5) <= 5
+    assert of(b"abc", 50_000) >= 50
+    assert of(b"abc", 5_000) >= 5, "also where the whole of it has arrived"
 
 
 @pytest.mark.parametrize("size", [10, 8 * 1024 * 1024], ids=["short", "long"])
