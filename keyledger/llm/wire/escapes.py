@@ -87,12 +87,31 @@ class Layer:
         """Return the place in the undecoded text where the character at this place of `text` begins."""
         if self._below is None:
             return at
+        starts, origins = self._places()
+        index = bisect_right(starts, at) - 1
+        return self._below.origin(origins[index] + at - starts[index])
+
+    def place(self, origin: int) -> int:
+        """Return the place of the first character of `text` that begins there in the undecoded text, or later."""
+        if self._below is None:
+            return origin
+        starts, origins = self._places()
+        at = self._below.place(origin)
+        index = bisect_right(origins, at) - 1
+        ahead = at - origins[index]
+        return starts[index] + ahead if not ahead or self._is_kept(index) else starts[index + 1]
+
+    def _is_kept(self, index: int) -> bool:
+        escaped, decoded = self._parts
+        return escaped[index] == decoded[index]
+
+    def _places(self) -> tuple[list[int], list[int]]:
+        """Return where each part begins in this text and in the one below."""
         if not self._starts:
             escaped, decoded = self._parts
             self._starts = list(accumulate(map(len, decoded), initial=0))
             self._origins = list(accumulate(map(len, escaped), initial=0))
-        index = bisect_right(self._starts, at) - 1
-        return self._below.origin(self._origins[index] + at - self._starts[index])
+        return self._starts, self._origins
 
 
 def layers_of(text: bytes) -> list[Layer]:

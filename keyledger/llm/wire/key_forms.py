@@ -99,7 +99,8 @@ class _Search:
 
         Of base64, the key's own characters have to: two neighbours share the character between them.
         """
-        while self._next is not None and self._own < start:
+        if self._next is not None and self._own < start:
+            self._at = max(self._at, self._layer.place(start))
             self._next = self._find()
         return None if self._next is None else (max(start, self._next[0]), self._next[1])
 

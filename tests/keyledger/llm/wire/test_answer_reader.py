@@ -12,6 +12,7 @@ import pytest
 
 from keyledger.llm.wire.answer_reader import AnswerReader, is_readable
 from keyledger.llm.wire.inflating import RATIO_MAX
+from keyledger.llm.wire.key_forms import KeyForms, Span, _Search
 from keyledger.llm.wire.observation import Observation
 from keyledger.llm.wire.scrubbing import HOLD, STEP
 from keyledger.llm.wire.turns import Turns
@@ -190,6 +191,21 @@ def test_other_tasks_run_between_the_steps_of_a_long_answer(body, headers):
         other.cancel()
 
     asyncio.run(look())
+
+
+def test_occurrences_that_overlap_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key of one character, in a text of nothing else, begins at every place of it."""
+    finds: list[bool] = []
+    find = _Search._find
+
+    def counted(self: _Search) -> Span | None:
+        finds.append(True)
+        return find(self)
+
+    monkeypatch.setattr(_Search, "_find", counted)
+    key, text = "a" * 200, b"a" * 200 * 100 + b"%2561" * 200
+    assert list(KeyForms(key).spans(text)) == [*((at, at + 200) for at in range(0, 20000, 200)), (20000, 21000)]
+    assert len(finds) < 500
 
 
 def test_long_answers_take_turns():
