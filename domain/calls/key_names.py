@@ -16,7 +16,7 @@ _PUNCTUATION = re.compile(r"[^a-z0-9]+")
 _SEPARATORS = re.compile("[&;?,]")
 
 _IN_BOTH = (
-    r"(?:x-)?(?:api-?(?:key|token|secret)|auth|(?:proxy-)?authori[sz]ation|authentication|bearer|credentials?|jwt)",
+    r"(?:x-)?(?:api-?(?:keys?|token|secret)|auth|(?:proxy-)?authori[sz]ation|authentication|bearer|credentials?|jwt)",
     r"(?:x-)?(?:access|auth|oauth|authentication|bearer|private|secret|security)-?(?:key|token|secret)",
     r"(?:x-)?(?:session|service|user|app|account|admin|id)-?(?:key|token|secret)",
     r"(?:x-)?(?:token|secret|password|passwd|signature)",

@@ -32,6 +32,9 @@ _TO_PROVIDER = re.compile(
             *("range", "if-range", "request-range", "x-ms-range", "accept-charset", "a-im", "want-.*digest"),
             *("host", "content-length", "accept-encoding", "expect", "x-request-id", "max-forwards"),
             *("forwarded", "via", "x-forwarded.*", "x-real-ip", "x-client-ip", "true-client-ip", "cf-.*", "x-envoy-.*"),
+            # The client's name, as a proxy in front of a server states it.
+            *("(?:x-)?(?:remote|authenticated|webauth|impersonate)-.*", "(?:x-)?client-(?:cert|dn|verify).*"),
+            *("(?:x-)?ssl-.*", "x-scope-orgid", "x-consumer-.*"),
             *("x-original-.*", "x-rewrite-.*", "x-http-method.*", "x-method-override", "x-accel-.*"),
             *("origin", "referer", "sec-.*", "traceparent", "tracestate", "baggage", "b3", "x-b3-.*"),
         )

@@ -22,6 +22,7 @@ KEYS = [
     ),
     *("x-amzn-oidc-data", "x-goog-iap-jwt-assertion", "pwd", "passphrase", "http-method-override", "x-cookie"),
     *("x-amz-security-token", "credentials", "jwt", "x-master-key", "x-signature", "helicone-auth-token"),
+    *("x-api-keys", "apikeys"),
 ]
 OTHERS = [
     *("accept", "content-type", "user-agent", "anthropic-version", "anthropic-beta", "idempotency-key", "x-request-id"),
@@ -67,6 +68,7 @@ QUERIES = [
     ("openai_api_key=1&litellm_key=1&client_key=1&job_token=1&hapikey=1&AWSAccessKeyId=1&pass=1&pwd=1&b=1", "b=1"),
     ("api[key]=1&auth[token]=1&b=1", "b=1"),
     ("a=1,api-key=2&b=1", "b=1"),
+    ("apikeys=1&api_keys[]=1&b=1", "b=1"),
 ]
 PASSES = [
     *(

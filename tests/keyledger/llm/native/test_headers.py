@@ -32,6 +32,17 @@ TO_PROVIDER = {
     "openai's own": ["openai-organization", "openai-project", "openai-beta", "openai-anything"],
     "of the message": ["host", "content-length", "accept-encoding", "expect"],
     "where the caller is": ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "cf-connecting-ip"],
+    "who a proxy says the caller is": [
+        *(
+            "remote-user",
+            "x_remote_user",
+            "remote-groups",
+            "x-authenticated-user",
+            "x-webauth-user",
+            "impersonate-user",
+        ),
+        *("client-cert", "x-ssl-client-cert", "ssl-client-s-dn", "x-client-verify", "x-scope-orgid", "x-consumer-id"),
+    ],
     "the caller's traces": ["traceparent", "tracestate", "baggage", "x-request-id"],
     "rewriting": ["x-http-method-override", "x-original-url", "x-rewrite-url"],
     "parts and forms of a body": [
