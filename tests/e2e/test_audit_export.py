@@ -15,6 +15,7 @@ from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, bare_environment, cli
 from tests.support.canary import leaks
+from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 
@@ -26,11 +27,12 @@ EXPORT = "/api/v1/audit/export"
 SIGNING_KEY = generate_signing_key("log.test")
 
 
-@pytest.fixture
-def client(database_url: str) -> Iterator[Client]:
-    """A service in which 100 tenants set, replaced, deleted and mistook their keys."""
+@pytest.fixture(scope="module")
+def client(postgres_server: TemplatedServer) -> Iterator[Client]:
+    """A service in which 100 tenants set, replaced, deleted and mistook their keys. What is read of it is recorded."""
     settings = environment(AUDIT_SIGNING_KEY=SIGNING_KEY.reveal())
     with ExitStack() as stack:
+        database_url = stack.enter_context(postgres_server.fresh_database())
         client = stack.enter_context(client_of(stack.enter_context(served(database_url, settings))))
         for number, (tenant, canary) in enumerate(CANARIES.items()):
             assert client.put(tenant, "openai", api_key=canary).status_code == 200
@@ -44,6 +46,7 @@ def client(database_url: str) -> Iterator[Client]:
                 client.http.get("/api/v1/audit/entries", params={"q": f"{canary} x", "actor": canary})
                 client.http.get(EXPORT, params={"format": "csv", "key_id": canary, "fingerprint": canary})
                 client.http.get(EXPORT, headers={"X-API-Key": canary})
+        del client.http.headers["X-Audit-Reason"]
         yield client
 
 
