@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from tests.support.lazily import lazily
+from tests.support.lazily import Lazily
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import anthropic
     import openai
 else:
-    anthropic = lazily("anthropic")
-    openai = lazily("openai")
+    anthropic = Lazily("anthropic")
+    openai = Lazily("openai")
 
 KEYS = {"openai": "sk-global-openai-0123456789", "anthropic": "sk-ant-global-0123456789"}
 MODELS = {"openai": ["gpt-4o", "emb-1", "whisper-1", "gpt-image-1", "tts-1"], "anthropic": ["claude-sonnet-5"]}

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.canary import leaks
-from tests.support.lazily import lazily
+from tests.support.lazily import Lazily
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import anthropic
     import openai
 else:
-    anthropic = lazily("anthropic")
-    openai = lazily("openai")
+    anthropic = Lazily("anthropic")
+    openai = Lazily("openai")
 
 
 TENANT, OTHER = str(uuid4()), str(uuid4())

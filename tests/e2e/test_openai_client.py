@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
-from tests.support.lazily import lazily
+from tests.support.lazily import Lazily
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, client_of, environment, served
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionToolParam
 else:
-    openai = lazily("openai")
+    openai = Lazily("openai")
 
 
 TENANT = str(uuid4())

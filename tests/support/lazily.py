@@ -1,19 +1,20 @@
 """Modules that take a second to load, loaded when a test first uses them and not in every worker that collects it."""
 
-import sys
-from importlib.util import LazyLoader, find_spec, module_from_spec
-from types import ModuleType
+from importlib import import_module
+from typing import Any
 
 
-def lazily(name: str) -> ModuleType:
-    """Return the module, which loads itself when one of its members is first asked for. Raises ImportError."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ImportError(name)
-    spec.loader = LazyLoader(spec.loader)
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+class Lazily:
+    """Stands for a module, which is loaded when one of its members is first asked for.
+
+    The modules of `importlib.util.LazyLoader` load as soon as anything looks at them, as pytest does with each name in
+    a module of tests.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, member: str) -> Any:
+        if member.startswith("__"):
+            raise AttributeError(member)
+        return getattr(import_module(self._name), member)
