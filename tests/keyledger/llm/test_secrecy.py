@@ -87,12 +87,16 @@ def _spellings(key: str) -> list[str]:
     return list(dict.fromkeys(written))
 
 
+_BEGINNINGS = [spelling[:9] for spelling in _spellings(canary())]
+"""Of every spelling, too little to be the key: looked for first, since hardly any text has one."""
+
+
 def _holds_canary(value: object) -> bool:
     if not isinstance(value, _TEXTS) or len(value) < _LENGTH:
         return False
     if isinstance(value, str):
-        return any(spelling in value for spelling in _spellings(canary()))
-    return any(spelling.encode() in value for spelling in _spellings(canary()))
+        return any(begin in value for begin in _BEGINNINGS) and any(one in value for one in _spellings(canary()))
+    return any(begin.encode() in value for begin in _BEGINNINGS) and _holds_canary(value.decode("latin-1"))
 
 
 def _reachable(start: object) -> Iterator[object]:
