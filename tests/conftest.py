@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 
 from keyledger.serving.garbage_collection import collect_rarely
-from tests.support import memory, trust
+from tests.support import memory, trust, warmed
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import Store, open_store
@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    warmed.end()
     if home := config.stash.get(HOME, None):
         forget(home)
     if folder := config.stash.get(MEMORY, None):

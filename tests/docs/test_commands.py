@@ -16,6 +16,7 @@ import pytest
 from api.front.problems import HTTP_ROWS, SERVICE_ROWS
 from domain.audit.query import NAMES
 from scripts.terminal.exits import Exit
+from tests.support import warmed
 from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.ports import free_port
@@ -37,7 +38,11 @@ def blocks(document: str, heading: str) -> list[str]:
 
 def furnished(folder: Path, models: str = DIRECT_MODELS) -> Path:
     """The folder, with what a clone has in it."""
-    (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    warmed.command_in(programs)
+    for used in ("pyvenv.cfg", "lib", "bin/python"):
+        (folder / ".venv" / used).symlink_to(REPOSITORY / ".venv" / used)
     (folder / "ai_models.yml").symlink_to(models)
     return folder
 

@@ -56,7 +56,7 @@ def following(
     environment = {"INTRIC_SUPER_API_KEY": ADMIN_KEY, "DATABASE_URL": database_url, **(more or {})}
     with ExitStack() as stack:
         if as_process:
-            url = stack.enter_context(ServiceProcess(environment, folder)).url
+            url = stack.enter_context(ServiceProcess(environment, folder, cold=True)).url
         else:
             stack.enter_context(chdir(folder))
             url = stack.enter_context(served(database_url, environment, Path(".env")))

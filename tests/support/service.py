@@ -1,5 +1,6 @@
 """The whole service on real parts: served in this process for speed, or as processes that can be killed."""
 
+import os
 import re
 import signal
 import subprocess
@@ -17,9 +18,11 @@ import httpx
 from keyledger.assembly.compose import build
 from keyledger.serving.http_server import listen, served_beside
 from keyledger.settings.settings import load
+from tests.support import warmed
 from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.store import ENCRYPTION_KEY
+from tests.support.warmed import Warmed
 
 ADMIN_KEY = "admin-key-for-tests-0123456789"
 DIRECT_MODELS = str(REPOSITORY / "tests/support/direct_models.yml")
@@ -90,37 +93,39 @@ def served(database_url: str, settings: Mapping[str, str], dotenv: Path | None =
 
 @dataclass
 class ServiceProcess:
-    """`keyledger serve` as a process of its own."""
+    """`keyledger serve` as a process of its own. cold: it loads its modules, too (see `tests.support.warmed`)."""
 
     settings: Mapping[str, str]
     folder: Path
-    arguments: tuple[str, ...] = ()
+    cold: bool = False
     url: str = ""
     log: str = ""
-    _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
+    _process: "subprocess.Popen[bytes] | Warmed | None" = field(default=None, repr=False)
     _reader: threading.Thread | None = field(default=None, repr=False)
 
     def start(self) -> "ServiceProcess":
-        inherited = inheritable()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.main", "serve", "--port", "0", *self.arguments],
-            cwd=self.folder,
-            env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.settings},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        reading, writing = os.pipe()
+        lines = os.fdopen(reading, encoding="utf-8")
+        with os.fdopen(writing, "wb") as log, Path(os.devnull).open("r+b") as null:
+            self._process = self._begin((null.fileno(), null.fileno(), log.fileno()))
+        for line in lines:
             self.log += line
             if found := _SERVING.search(line):
                 self.url = found[1]
-                self._reader = threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+                self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
                 self._reader.start()
                 return self
-        self._process.communicate(timeout=60)
+        lines.close()
+        self._process.wait(timeout=60)
         self._process = None
         raise AssertionError(f"the service ended: {self.log}")
+
+    def _begin(self, streams: tuple[int, int, int]) -> "subprocess.Popen[bytes] | Warmed":
+        arguments, env = ("serve", "--port", "0"), {**inheritable(), "PYTHONPATH": str(REPOSITORY), **self.settings}
+        if not self.cold:
+            return Warmed(warmed.address(), arguments, self.folder, env, streams)
+        command, (stdin, stdout, stderr) = [sys.executable, "-m", "scripts.main", *arguments], streams
+        return subprocess.Popen(command, cwd=self.folder, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
     @property
     def pid(self) -> int:
@@ -138,8 +143,9 @@ class ServiceProcess:
 
     def _read(self, lines: IO[str]) -> None:
         """Read the log all the time: a service waits as soon as the pipe for its log is full."""
-        for line in lines:
-            self.log += line
+        with lines:
+            for line in lines:
+                self.log += line
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None or self._reader is None:
@@ -147,8 +153,6 @@ class ServiceProcess:
         self._process.send_signal(how)
         self._process.wait(timeout=60)
         self._reader.join(timeout=60)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
         self._process = None
 
     def __enter__(self) -> "ServiceProcess":
