@@ -79,8 +79,9 @@ def end() -> None:
 def command_in(folder: Path) -> None:
     """Write the program `keyledger` into a folder."""
     program = folder / "keyledger"
-    words = shlex.join([sys.executable, "-IS", __file__, address()])
-    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+    program.write_text(
+        f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", __file__, address()])} "$@"\n', encoding="utf-8"
+    )
     program.chmod(0o755)
 
 
