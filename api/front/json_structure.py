@@ -15,6 +15,7 @@ CONTAINERS_MAX = 50_000
 VALUES_MAX = 500_000
 """Commas outside texts: more tokens than any provider takes in one request."""
 _PIECE = 64 * 1024
+_COUNTS_FOR_NOTHING = bytes(set(range(256)) - set(b'{[,"'))
 _SHORT = 2000
 """Values that are looked through in a millisecond or two."""
 
@@ -42,7 +43,8 @@ def check_structure(text: bytes) -> None:
         at = end
         if b"\\" in piece:
             piece = piece.replace(rb"\\", b"").replace(rb"\"", b"")
-        parts = piece.split(b'"')
+        # Two quotes with nothing that counts between them end and begin the same thing, a string or what is outside.
+        parts = piece.translate(None, _COUNTS_FOR_NOTHING).replace(b'""', b"").split(b'"')
         outside = b"".join(parts[inside::2])
         inside ^= len(parts) % 2 == 0
         containers += outside.count(b"{") + outside.count(b"[")
