@@ -3,6 +3,7 @@ is out of its reach."""
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +20,9 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
 from projections.replay.replaying import PROJECTIONS, Swap, replay_projection
 from scripts.demo.stand_in_provider import StandInProvider
-from tests.docs.test_commands import blocks, folder, run
+from tests.docs.test_commands import blocks, folder, furnished, run
 from tests.support.checker import check
-from tests.support.postgres import programs
+from tests.support.postgres import TemplatedServer, programs
 from tests.support.service import client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
@@ -52,8 +53,8 @@ class Roles:
     service_role: str
 
 
-@pytest.fixture
-def roles(empty_database_url: str, folder: Path) -> Iterator[Roles]:
+@contextmanager
+def granted(empty_database_url: str, folder: Path) -> Iterator[Roles]:
     """A database made and granted as the document says. Roles belong to the whole server, so their names are random."""
     owner, service, password = f"owner_{secrets.token_hex(4)}", f"app-{secrets.token_hex(4)}", secrets.token_hex(16)
     owner_url, service_url = (
@@ -73,6 +74,22 @@ def roles(empty_database_url: str, folder: Path) -> Iterator[Roles]:
             for user in (service, owner):
                 database.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(user)))
                 database.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))
+
+
+@pytest.fixture
+def roles(empty_database_url: str, folder: Path) -> Iterator[Roles]:
+    with granted(empty_database_url, folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_roles(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
+    """One database for the tests that only try what is refused."""
+    with (
+        postgres_server.empty_database() as url,
+        granted(url, furnished(tmp_path_factory.mktemp("granted"))) as made,
+    ):
+        yield made
 
 
 def test_the_service_works_with_the_rights_of_the_file(roles: Roles) -> None:
@@ -108,10 +125,10 @@ def test_the_serving_role_rotates_and_the_owner_replays(roles: Roles) -> None:
         check(store)
 
 
-def test_the_serving_role_has_exactly_these_rights(roles: Roles) -> None:
-    with psycopg.connect(roles.owner_url) as database:
+def test_the_serving_role_has_exactly_these_rights(shared_roles: Roles) -> None:
+    with psycopg.connect(shared_roles.owner_url) as database:
         found: dict[str, set[str]] = {table: set() for (table,) in database.execute(_TABLES).fetchall()}
-        for table, right in database.execute(_RIGHTS, [roles.service_role]).fetchall():
+        for table, right in database.execute(_RIGHTS, [shared_roles.service_role]).fetchall():
             found[table].add(right)
     assert found == GRANTED, "a new table needs its line in grants.sql, or a service under such a role would not start"
 
@@ -138,10 +155,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-def test_the_serving_role_is_refused(roles: Roles, statement: str) -> None:
-    with open_store(roles.service_url) as store:
-        store.set(TENANT, "openai", "sk-first-0123456789")
+def test_the_serving_role_is_refused(shared_roles: Roles, statement: str) -> None:
+    tenant = str(uuid4())
+    with open_store(shared_roles.service_url) as store:
+        store.set(tenant, "openai", "sk-first-0123456789")
         with store.superuser() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement.encode())
-        unchanged = store.audit(tenant_id=TENANT)
+        unchanged = store.audit(tenant_id=tenant)
     assert [entry.version for entry in unchanged] == [1]
