@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
 from domain.proofs.errors import ProofError
-from domain.proofs.merkle_tree import leaf_hash
+from domain.proofs.merkle_tree import EMPTY_ROOT, leaf_hash
 from domain.proofs.tiles import TILE_HEIGHT, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
@@ -90,6 +90,11 @@ def builder_at(connection: Connection, size: int, table: str = TABLE) -> TileBui
         return TileBuilder(size, {tile.level: found.get(tile, b"") for tile in edge})
     except ProofError:
         raise CredentialIntegrityError(f"transparency-log-damaged before position {size + 1}") from None
+
+
+def root_at(connection: Connection, size: int) -> bytes:
+    """Return the root over the first `size` leaves, from stored tiles. Raises CredentialIntegrityError."""
+    return EMPTY_ROOT if size == 0 else builder_at(connection, size).root()
 
 
 def hashes_at(connection: Connection, size: int, table: str = TABLE) -> TileHashes:

@@ -5,13 +5,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
+import psycopg
 import pytest
 
 from keyledger.serving.garbage_collection import collect_rarely
 from tests.support import memory, trust, warmed
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
-from tests.support.store import Store, open_store
+from tests.support.store import LEDGER_ID, Store, open_store
 
 HOME = pytest.StashKey[Path]()
 MEMORY = pytest.StashKey[Path | None]()
@@ -91,3 +92,7 @@ def _migrate(url: str) -> None:
     from projections.database.migration import migrate  # a test that needs no database does not load it
 
     migrate(url)
+    with psycopg.connect(url, autocommit=True) as database:  # copies then have verifier keys that are known before
+        database.execute("ALTER TABLE keyledger_ledger DISABLE TRIGGER keyledger_ledger_append_only")
+        database.execute("UPDATE keyledger_ledger SET ledger_id = %s", [LEDGER_ID])
+        database.execute("ALTER TABLE keyledger_ledger ENABLE ALWAYS TRIGGER keyledger_ledger_append_only")

@@ -1,6 +1,6 @@
 """A checkpoint: the state of the log at one size, as the text that the log signs.
 
-    origin                  the name of the log
+    origin                  the name of the log: that of its signing key, a slash and the id of the ledger
     size                    number of leaves, in decimal digits
     root                    base64 of the root of its Merkle tree
     further lines           optional; kept and signed, but not interpreted
@@ -19,6 +19,14 @@ from domain.proofs.signed_note import decode_base64
 MAX_SIZE = (1 << 63) - 1
 
 
+def origin_of(name: str, ledger_id: str) -> str:
+    """Return the origin of a ledger's checkpoints, which is also the name of the key that verifies them.
+
+    name: of the signing key. Two ledgers that share a signing key so are two logs to every verifier.
+    """
+    return f"{name}/{ledger_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The state of a log: `size` leaves under `root`, 32 bytes."""
@@ -33,6 +41,11 @@ class Checkpoint:
             raise ProofError("a checkpoint must not have empty lines or control characters")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_SIZE:
             raise ProofError("a checkpoint must have a size of 0 or more and a root of 32 bytes")
+
+    @property
+    def ledger_id(self) -> str:
+        """The id of the ledger that the origin names; "" where it names none."""
+        return self.origin.rpartition("/")[2] if "/" in self.origin else ""
 
     @property
     def text(self) -> str:

@@ -31,13 +31,14 @@ def admit(lasting: Lasting, configuration: Configuration) -> Configuration:
 
     Raises StartError, StoreUnavailableError.
     """
-    others = lasting.presence.others()
+    others = lasting.presence.others(configuration.keyring)
     admitted = sealing_with_next(configuration, others)
     require_keys_of(lasting.pool, admitted, lasting.log.codes.with_keys(admitted.code_keys))
     _require_agreed(others, admitted)
     record(lasting.pool, lasting.log, admitted, lasting.clock)
     # Another node may have started, or started to seal, since: nothing that can fail comes after this.
-    lasting.presence.settle(lambda others: _require_agreed(others, admitted))
+    if admitted.keyring is not None:
+        lasting.presence.settle(admitted.keyring, lambda others: _require_agreed(others, admitted))
     return admitted
 
 

@@ -23,6 +23,7 @@ from keyledger.assembly.open_ledger import admin_address, database_of
 from keyledger.assembly.parts import Parts
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.request_services import RequestServices, reload_node
+from keyledger.assembly.same_ledger import require_peers_agree, require_same_log
 from keyledger.assembly.service_parts import (
     ServiceParts,
     call_parts,
@@ -31,12 +32,13 @@ from keyledger.assembly.service_parts import (
     open_lasting,
     projection_parts,
     proof_parts,
+    signer_of,
 )
-from keyledger.assembly.start_checks import require_own_packages, require_same_log
+from keyledger.assembly.start_checks import require_own_packages
 from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence
 from keyledger.llm import Gateway, cleanse
-from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchor_places import anchor_places
 from keyledger.log.attestation import read_codes
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
@@ -67,7 +69,8 @@ class Service:
         require_own_packages()
         settings = self._steering().configuration.settings
         prepare_database(self._lasting.dsn, admin_address(settings.database, self._lasting.dsn))
-        require_same_log(pool, AnchorFile(settings.data_dir))
+        require_same_log(pool, anchor_places(settings.data_dir, settings.anchor_dir))
+        require_peers_agree(pool, self._lasting.log, signer_of(settings))
         self._steering.seal_with_next()
         configuration = self._steering().configuration
         self._lasting.log.codes = read_codes(pool, configuration.code_keys)

@@ -148,7 +148,8 @@ class Steering:
             decided = sealing_with_next(now, others)
             return None if decided is now else decided.keyring
 
-        self._lasting.presence.settle(decide)
+        if now.keyring is not None:
+            self._lasting.presence.settle(now.keyring, decide)
         return decided
 
 

@@ -16,7 +16,7 @@ from domain.event import CommandMeta, utc_now
 from keyledger.assembly.command_meta import command_meta
 from keyledger.assembly.configuration import code_keys_of, keys_with_next_first
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
-from keyledger.assembly.start_checks import require_same_log
+from keyledger.assembly.same_ledger import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.key_verification import Verification, Watch, verify
@@ -26,7 +26,7 @@ from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
-from keyledger.log.anchor import AnchorFile, renew
+from keyledger.log.anchor_watch import renew
 from keyledger.log.attestation import Attesting, read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
@@ -61,7 +61,7 @@ class KeyOperation:
             return
         told: list[str] = []
         for _ in range(2 * int(BEAT_S)):
-            late = [one.name for one in live_nodes(self._pool) if one.primary_id != self._ring.primary_id]
+            late = [one.name for one in live_nodes(self._pool, self._ring) if one.primary_id != self._ring.primary_id]
             if not late:
                 return
             if not told:
@@ -92,12 +92,12 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
     if settings.encryption_key is None:
         raise StartError("there are no encryption keys: TENANT_CREDENTIALS_ENABLED is not true")
     with open_ledger(settings.database, Purpose.APPEND) as ledger:
-        pool, anchor = ledger.open_pool(), AnchorFile(ledger.data_dir)
-        require_same_log(pool, anchor)
+        pool, places = ledger.open_pool(), ledger.anchor_places
+        require_same_log(pool, places)
         try:
             yield _parts(ledger, pool, settings)
         finally:
-            renew(pool, anchor)
+            renew(pool, places)
 
 
 def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:

@@ -6,7 +6,7 @@ Refuses: a database that is not fit for the purpose, before anything is read fro
 DATABASE_ADMIN_URL that lead to different databases. Only the purposes that say so create a database or its tables.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -20,6 +20,7 @@ from keyledger.assembly.database_check import (
     require_one_database,
     require_reachable,
 )
+from keyledger.log.anchor_places import AnchorPlace, anchor_places
 from keyledger.settings.settings import DatabaseSettings
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, open_pool
@@ -54,7 +55,13 @@ class Ledger:
     admin_dsn: str
     setting: str
     data_dir: Path
+    anchor_dir: Path | None
     _opened: ExitStack
+
+    @property
+    def anchor_places(self) -> Sequence[AnchorPlace]:
+        """The places of this node's anchor, with nothing known yet."""
+        return anchor_places(self.data_dir, self.anchor_dir)
 
     def open_pool(self) -> ConnectionPool[BoundedConnection]:
         """Open a pool of connections to `dsn`, which is closed with the ledger."""
@@ -93,7 +100,8 @@ def _as_served(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) 
     dsn = database_of(database, opened)
     admin_dsn = admin_address(database, dsn)
     prepare_database(dsn, admin_dsn, appends=purpose is Purpose.APPEND)
-    return Ledger(dsn, admin_dsn, "DATABASE_URL" if database.url is not None else "DATA_DIR", database.data_dir, opened)
+    setting = "DATABASE_URL" if database.url is not None else "DATA_DIR"
+    return Ledger(dsn, admin_dsn, setting, database.data_dir, database.anchor_dir, opened)
 
 
 def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -> Ledger:
@@ -106,7 +114,7 @@ def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -
             raise StartError(
                 "the database does not have the schema of this version; start the service once to migrate it"
             )
-    return Ledger(dsn, dsn, setting, database.data_dir, opened)
+    return Ledger(dsn, dsn, setting, database.data_dir, database.anchor_dir, opened)
 
 
 def _admin_database(database: DatabaseSettings, opened: ExitStack, *, create: bool) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from api.front.services import CheckResult
 from domain.errors import ServiceError
 from keyledger.assembly.configuration import Configuration
 from keyledger.assembly.start_checks import missing_keys
+from keyledger.encryption.nodes import strays
 from keyledger.llm import Warming
 from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
@@ -76,7 +77,9 @@ class Readiness:
         if not current.settings.policy.tenant_credentials:
             return CheckResult(True, "not used")
         missing = missing_keys(self._pool, current.keyring)
+        strange = len(strays(self._pool, current.keyring)) if current.keyring is not None else 0
+        ignored = f"; ignored rows of the table nodes, written by no node with these keys: {strange}" if strange else ""
         if not missing:
-            return CheckResult(True, "complete")
+            return CheckResult(True, f"complete{ignored}")
         text = ", ".join(f"{key_id} is missing for {count}" for key_id, count in missing.items())
-        return CheckResult(current.settings.allow_unreadable, text)
+        return CheckResult(current.settings.allow_unreadable, f"{text}{ignored}")

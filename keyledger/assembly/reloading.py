@@ -22,6 +22,7 @@ FIXED = {
     "DATABASE_URL": ("database_url",),
     "DATABASE_ADMIN_URL": ("database_admin_url",),
     "DATA_DIR": ("data_dir",),
+    "ANCHOR_DIR": ("anchor_dir",),
     "AUDIT_SIGNING_KEY": ("audit_signing_key",),
 }
 """Settings that only a restart changes, with their fields in `Settings`. `_ENABLED` is another."""

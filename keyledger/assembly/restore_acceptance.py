@@ -1,28 +1,51 @@
-"""Shows how a log contradicts its anchor, and lets an operator accept the log as it is.
+"""Shows how the database contradicts what this node knows of its ledger, and lets an operator accept it as it is.
 
-Promises: accepting appends an event, then sets the last checkpoint aside so that signing starts over, then renews the
-anchor. After a crash between two of these steps the service still refuses to start, and the operator accepts again.
-Whether the log should be accepted is for the operator to judge.
+Promises: accepting appends an event, which names the former ledger if the id changed, then sets the last checkpoint
+aside so that signing starts over, then binds DATA_DIR and ANCHOR_DIR to the ledger as it is. After a crash between two
+of these steps the service still refuses to start, and the operator accepts again.
+Refuses: a contradiction that is not the log's own, such as a projection ahead of it, which a replay corrects. Whether
+the log should be accepted is for the operator to judge.
 """
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
 from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
-from keyledger.assembly.start_checks import contradiction_of
-from keyledger.log.anchor import AnchorFile, Contradiction, look
+from keyledger.assembly.same_ledger import contradiction_of, contradiction_of_peers
+from keyledger.log.anchor_places import AnchorPlace
+from keyledger.log.anchor_watch import taken_over
+from keyledger.log.contradiction import Contradiction
+from keyledger.log.event_store import CredentialLog
+from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
+from keyledger.proofs.signing_keys import LogSigner
+from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
 
 
 class Restore:
-    """A restore that was noticed because the log contradicts the anchor in DATA_DIR."""
+    """A restore that was noticed because the database contradicts what this node knows."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], log: EventLog, file: AnchorFile, clock: Clock) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        log: CredentialLog,
+        data_dir: Path,
+        places: Sequence[AnchorPlace],
+        signer: LogSigner | None,
+        clock: Clock,
+    ) -> None:
+        """places: of the anchors. signer: made of AUDIT_SIGNING_KEY, for the checkpoints of other nodes."""
         self._pool = pool
         self._log = log
-        self._file = file
+        self._kept = CheckpointFile(data_dir)
+        self._places = places
+        self._signer = signer
         self._clock = clock
 
     def found(self) -> Contradiction | None:
@@ -30,20 +53,28 @@ class Restore:
 
         Raises StartError for a contradiction that cannot be accepted, StoreUnavailableError.
         """
-        return contradiction_of(self._pool, self._file)
+        found = contradiction_of(self._pool, self._places)
+        if found is not None and not found.acceptable:
+            raise StartError(f"{found.detail}. {found.remedy}")
+        log: StreamLog = self._log
+        signed = contradiction_of_peers(self._pool, log, self._signer)
+        if found is None or signed is None:
+            return found or signed
+        return replace(found, recorded=max(found.recorded, signed.recorded))
 
     def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
-        """Record that the log is accepted, set aside the checkpoint of the former log, and renew the anchor.
+        """Record that the log is accepted, set aside the checkpoint of the former log, and bind the places to this one.
 
         Raises VersionConflictError when someone else accepted meanwhile, StoreUnavailableError, OSError when DATA_DIR
-        cannot be written.
+        or ANCHOR_DIR cannot be written.
         """
+        for place in self._places:
+            place.require()
         last = self._log.last(RESTORE_STREAM)
-        event = accept_restore(last, found.recorded, found.head, meta, self._clock())
+        event = accept_restore(last, found.recorded, found.head, found.known_ledger, meta, self._clock())
         self._log.append([event])
-        anchor, _ = look(self._pool, {})
-        kept = CheckpointFile(self._file.path.parent, anchor.ledger_id)
-        with kept.alone():
-            kept.give_up()
-        self._file.write(anchor)
+        now = look(self._pool, []).now
+        with self._kept.alone():
+            self._kept.give_up()
+        taken_over(now, self._places)
         return event

@@ -12,6 +12,7 @@ from domain.event import utc_now
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address
 from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
+from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
@@ -19,6 +20,7 @@ from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchor_places import anchor_places
 from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
@@ -27,6 +29,7 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.checkpoint_signing import Transparency
+from keyledger.proofs.signing_guard import SigningGuard
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
@@ -131,7 +134,7 @@ def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     """Build the parts of the log."""
     return LogParts(
         AuditRecorder(lasting.log, lasting.clock),
-        AnchorWatch(lasting.pool, AnchorFile(settings.data_dir)),
+        AnchorWatch(lasting.pool, anchor_places(settings.data_dir, settings.anchor_dir)),
         CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings)),
     )
 
@@ -140,10 +143,10 @@ def _vouched_for(lasting: Lasting, settings: Settings) -> int:
     """Return the position up to which this node vouched for the log before it was stopped."""
     ledger_id = str(lasting.log.codes.ledger_id)
     if settings.audit_signing_key is None:
-        anchor = AnchorFile(settings.data_dir).read().get(ledger_id)
-        return anchor.position if anchor else 0
-    kept = CheckpointFile(settings.data_dir, ledger_id).read()
-    return kept[1].size if kept else 0
+        anchor = AnchorFile(settings.data_dir).read()
+        return anchor.position if anchor is not None and anchor.ledger_id == ledger_id else 0
+    kept = CheckpointFile(settings.data_dir).read()
+    return kept[1].size if kept is not None and kept[1].ledger_id == ledger_id else 0
 
 
 def projection_parts(lasting: Lasting, settings: Settings) -> ProjectionParts:
@@ -161,11 +164,26 @@ def proof_parts(
     lasting: Lasting, log: LogParts, projections: ProjectionParts, settings: Settings, registry: CollectorRegistry
 ) -> ProofParts:
     """Build the parts that sign and prove. registry: where the age of the last checkpoint is measured."""
-    signer = LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
+    presence = lasting.presence
+    guard = SigningGuard(
+        log.watch.require_same_log, peer_checkpoints(lasting.log, presence.published), presence.publish
+    )
     transparency = Transparency(
-        lasting.pool, lasting.dsn, projections.tree_follower, log.codes, signer, settings.data_dir, lasting.clock
+        lasting.pool,
+        lasting.dsn,
+        projections.tree_follower,
+        log.codes,
+        signer_of(settings),
+        settings.data_dir,
+        lasting.clock,
+        guard,
     )
     return ProofParts(transparency, SigningLoop(transparency, projections.tree, lasting.clock, registry))
+
+
+def signer_of(settings: Settings) -> LogSigner | None:
+    """Return the signer that AUDIT_SIGNING_KEY makes, or None."""
+    return LogSigner(settings.audit_signing_key) if settings.audit_signing_key else None
 
 
 def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: CollectorRegistry) -> CallParts:

@@ -1,8 +1,8 @@
-"""Checks before a start: our own packages, a log that only grew, the key of every live credential.
+"""Checks before a start: our own packages, and the key of every live credential.
 
 Refuses to start when `domain`, `projections` or `api` come from another distribution (their names are generic, and
-another package of the same name would win silently), when the log contradicts what was recorded of it in DATA_DIR, and
-when a live credential is sealed under a key that is not configured, unless the operator declares the key lost.
+another package of the same name would win silently), and when a live credential is sealed under a key that is not
+configured, unless the operator declares the key lost.
 """
 
 import importlib
@@ -14,8 +14,6 @@ from psycopg_pool import ConnectionPool
 import keyledger
 from domain.event_code import EventCodes
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.anchor import AnchorFile, Contradiction, look
-from keyledger.log.durable_file import UnreadableFileError
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable
 
@@ -43,28 +41,6 @@ def require_own_packages() -> None:
             f"the packages {', '.join(foreign)} come from another distribution; install KeyLedger in an environment"
             " of its own"
         )
-
-
-def require_same_log(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
-    """Raise StartError when the log lost events or was rewritten. Raises StoreUnavailableError."""
-    found = contradiction_of(pool, file)
-    if found is not None:
-        raise StartError(
-            f"{found.detail}. Later events are lost: restore a newer backup, or accept the log as it is with:"
-            " keyledger restore accept"
-        )
-
-
-def contradiction_of(pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> Contradiction | None:
-    """Return how the log contradicts its anchor, or None. Raises StartError where the anchor is unreadable."""
-    try:
-        _, found = look(pool, file.read())
-    except UnreadableFileError:
-        raise StartError(
-            f"{file.path} records the last known state of the log and cannot be read. Restore the file or make it"
-            " readable; if you know what happened to it, delete it: the next start writes a new one"
-        ) from None
-    return found
 
 
 def require_keys(

@@ -5,7 +5,7 @@ DATA_DIR are read; no key is needed.
 Refuses: a database that a running service uses, and a dump made by a newer release.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import IO
 
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
-from keyledger.assembly.start_checks import contradiction_of
+from keyledger.assembly.same_ledger import contradiction_of
 from keyledger.backup.dump import Contents, Told, read_dump
 from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs, programs_of
 from keyledger.backup.replacing import replace_by
 from keyledger.encryption.nodes import running_nodes
-from keyledger.log.anchor import AnchorFile, Contradiction
+from keyledger.log.anchor_places import AnchorPlace
+from keyledger.log.contradiction import Contradiction
 from keyledger.settings.settings import load_database
 from keyledger.store_verification import StoreVerdict, catch_up, verify_store
 from projections.database.connections import connect, open_pool, unavailable
@@ -35,7 +36,7 @@ class Restoration:
     replaces: str
     _dump: IO[bytes]
     _dsn: str
-    _data_dir: Path
+    _places: Sequence[AnchorPlace]
     _programs: Programs
 
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
@@ -52,7 +53,7 @@ class Restoration:
             catch_up(pool)
             # Not with the kept checkpoint: like the anchor, it contradicts an older backup until the operator accepts.
             verdict = verify_store(self._dsn, None, Path(without_checkpoint), told)
-            return verdict, contradiction_of(pool, AnchorFile(self._data_dir))
+            return verdict, contradiction_of(pool, self._places)
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def _look(ledger: Ledger, dump: IO[bytes]) -> Restoration:
     contents = read_dump(programs, dump, lambda step, done, total: None)
     if contents.schema > SCHEMA_VERSION:
         raise BackupError("a newer release of KeyLedger made it: restore it with that release", about_file=True)
-    return Restoration(contents, _require_idle(ledger.dsn), dump, ledger.dsn, ledger.data_dir, programs)
+    return Restoration(contents, _require_idle(ledger.dsn), dump, ledger.dsn, ledger.anchor_places, programs)
 
 
 def _require_idle(dsn: str) -> str:
@@ -83,7 +84,7 @@ def _require_idle(dsn: str) -> str:
             "SELECT count(*) AS n, coalesce(max(notification_id), 0) AS head FROM keyledger_events"
         ).fetchone() or {"n": 0, "head": 0}
     with closing(open_pool(dsn)) as pool:
-        if running := running_nodes(pool):
+        if running := running_nodes(pool, None):
             names = ", ".join(sorted({node.name for node in running}))
             raise BackupError(
                 f"a service uses this database, or did a moment ago: {names}; stop it first. Nothing was changed"

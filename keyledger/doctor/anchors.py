@@ -1,34 +1,62 @@
-"""Whether the log agrees with what DATA_DIR recorded of it: the anchor of its end and the last signed checkpoint."""
+"""Whether the database holds the ledger that is known outside it, by its anchors, last checkpoint and other nodes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from keyledger.assembly.same_ledger import contradiction_of_peers
+from keyledger.assembly.service_parts import signer_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.log.anchor import AnchorFile
-from keyledger.log.anchor import look as look_at_log
+from keyledger.log.anchor import Anchor
+from keyledger.log.anchor_places import AnchorPlace, anchor_places
+from keyledger.log.contradiction import Contradiction
 from keyledger.log.durable_file import UnreadableFileError
+from keyledger.log.event_store import CredentialLog
+from keyledger.log.log_state import Known
+from keyledger.log.log_state import look as look_at_log
 from keyledger.proofs.checkpoint_file import CheckpointFile
 
 SUBJECT = "anchors"
 
 
 def look(here: Circumstances) -> Iterator[Finding]:
-    """Report whether the log continues what was recorded outside the database."""
-    file = AnchorFile(here.data_dir)
-    try:
-        known = file.read()
-    except UnreadableFileError:
-        said = f"{file.path} cannot be read, so no service will start: restore the file or make it readable"
-        yield fault(SUBJECT, said, f"ls -l {file.path}")
-        return
-    now, contradiction = look_at_log(here.pool(), known)
-    if contradiction is not None:
-        yield fault(SUBJECT, contradiction.detail, "keyledger restore accept")
-    elif now.ledger_id in known:
-        yield ok(
-            SUBJECT,
-            f"the log, now at position {now.position}, contains the event recorded at {known[now.ledger_id].position}",
-        )
+    """Report whether the ledger continues what was recorded outside the database, and what other nodes signed."""
+    places = anchor_places(here.data_dir, here.settings.anchor_dir if here.settings is not None else None)
+    known: list[Known] = []
+    for place in places:
+        try:
+            found = place.known()
+        except UnreadableFileError:
+            said = f"{place.file.path} cannot be read, so no service will start: restore the file or make it readable"
+            yield fault(SUBJECT, said, f"ls -l {place.file.path}")
+            return
+        if found is not None:
+            known.append(found)
+    seen = look_at_log(here.pool(), known)
+    if seen.contradiction is not None:
+        yield _contradicted(seen.contradiction)
+    else:
+        yield from _of_places(here, places, known, seen.now)
+    yield from _of_checkpoint(here, seen.now)
+    if here.settings is not None and here.settings.audit_signing_key is not None:
+        signed = contradiction_of_peers(here.pool(), CredentialLog(here.pool()), signer_of(here.settings))
+        if signed is not None:
+            yield _contradicted(signed)
+
+
+def _contradicted(found: Contradiction) -> Finding:
+    command = "keyledger restore accept" if found.acceptable else f"keyledger replay --projection {found.projection}"
+    return fault(SUBJECT, found.detail, command)
+
+
+def _of_places(
+    here: Circumstances, places: Sequence[AnchorPlace], known: Sequence[Known], now: Anchor
+) -> Iterator[Finding]:
+    for place in places:
+        if place.problem:
+            yield warning(SUBJECT, place.problem, f"ls -l {place.file.path}")
+    if known:
+        recorded = ", ".join(f"{one.anchor.position} in {one.where}" for one in known)
+        yield ok(SUBJECT, f"the log, now at position {now.position}, contains the event recorded at {recorded}")
     elif now.position:
         said = (
             f"{here.data_dir} has no anchor of this log yet: until a start writes one, an older backup goes unnoticed"
@@ -36,11 +64,10 @@ def look(here: Circumstances) -> Iterator[Finding]:
         yield warning(SUBJECT, said, "keyledger serve")
     else:
         yield ok(SUBJECT, "the log is empty and has no anchor yet")
-    yield from _of_checkpoint(here, now.ledger_id, now.position)
 
 
-def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[Finding]:
-    file = CheckpointFile(here.data_dir, ledger_id)
+def _of_checkpoint(here: Circumstances, now: Anchor) -> Iterator[Finding]:
+    file = CheckpointFile(here.data_dir)
     try:
         kept = file.read()
     except UnreadableFileError:
@@ -48,8 +75,12 @@ def _of_checkpoint(here: Circumstances, ledger_id: str, head: int) -> Iterator[F
         return
     if kept is None:
         return
-    if kept[1].size > head:
-        said = f"the last signed checkpoint covers {kept[1].size} events, but the log has only {head}"
+    checkpoint = kept[1]
+    if checkpoint.ledger_id != now.ledger_id:
+        said = f"the last signed checkpoint in {file.path} is of another ledger than the database holds"
+        yield fault(SUBJECT, said, "keyledger restore accept")
+    elif checkpoint.size > now.position:
+        said = f"the last signed checkpoint covers {checkpoint.size} events, but the log has only {now.position}"
         yield fault(SUBJECT, said, "keyledger verify")
     else:
-        yield ok(SUBJECT, f"the last signed checkpoint covers {kept[1].size} of {head} events")
+        yield ok(SUBJECT, f"the last signed checkpoint covers {checkpoint.size} of {now.position} events")

@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from importlib.metadata import version
 
+from domain.visible_text import visible
+from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning
+from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.node_codes import Standing
 from keyledger.encryption.nodes import Node, running_nodes
 
 SUBJECT = "peers"
@@ -12,7 +16,12 @@ SUBJECT = "peers"
 
 def look(here: Circumstances) -> Iterator[Finding]:
     """Report which services run and how they differ from this one."""
-    nodes, own = running_nodes(here.pool()), version("keyledger")
+    keyring = _keyring(here)
+    rows, own = running_nodes(here.pool(), keyring), version("keyledger")
+    nodes = [node for node in rows if node.standing is not Standing.FORGED]
+    if strange := [visible(node.name) for node in rows if node.standing is Standing.FORGED]:
+        said = f"the table nodes has forged rows, which are ignored: {listed(strange)}"
+        yield fault(SUBJECT, said, "keyledger keys list, and find out who can write to the database")
     others = [node for node in nodes if node.version != own]
     if others:
         told = listed([f"{node.name} runs {node.version}" for node in others])
@@ -22,6 +31,10 @@ def look(here: Circumstances) -> Iterator[Finding]:
         yield ok(SUBJECT, "no service runs on this database now")
     elif not others:
         yield ok(SUBJECT, f"every service on this database runs version {own}: {listed([node.name for node in nodes])}")
+
+
+def _keyring(here: Circumstances) -> Keyring | None:
+    return keyring_of(here.settings) if here.settings is not None else None
 
 
 def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:

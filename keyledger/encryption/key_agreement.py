@@ -4,7 +4,8 @@ Promises: a node does not start to serve if another live node does not know its 
 other's. It waits as long as the row of a node that is gone can remain, logs for which node, and starts as soon as that
 node ends or gets the key. Nodes with the same keys never wait for each other, and a waiting node blocks no other.
 Checking and registering are one step, so of two nodes that start at once the second sees the first.
-Rows are trusted: write access to them can prevent a start, but do nothing else.
+Only rows that a node with one of these keys wrote count (`keyledger.encryption.nodes`): write access to the table
+prevents no start, except that of a ledger in which nothing is sealed yet.
 """
 
 import logging
@@ -51,7 +52,7 @@ def _join(presence: Presence, keyring: Keyring) -> list[str]:
         found = disagreements(others, keyring)
         return None if found else keyring
 
-    presence.settle(decide)
+    presence.settle(keyring, decide)
     return found
 
 

@@ -19,7 +19,6 @@ from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetir
 from domain.operations.rotation import KeyStatus
 from keyledger.encryption.key_verification import Watch, verify
 from keyledger.encryption.keyring import Keyring
-from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Attest, append_to_keyring
 from keyledger.encryption.rotation_rows import RotationRows
@@ -91,7 +90,7 @@ class Retirer:
 
     def _obstacles(self, key_id: str) -> list[str]:
         known = replay(self._log.stream(KEYRING_STREAM))
-        sealing = sorted(node.name for node in live_nodes(self._pool) if node.primary_id == key_id)
+        sealing = sorted(self._statuses.sealing().get(key_id, ()))
         running = RotationRows(self._pool).running()
         told: Sequence[tuple[bool, str]] = (
             (key_id not in known.introduced, "the log does not know a key of this id"),

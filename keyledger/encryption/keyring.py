@@ -8,6 +8,7 @@
     fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
              HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
     event code   `domain.event_code`, keyed with HKDF-SHA256(raw key, info="keyledger/v1/event-code")
+    node code    HMAC-SHA256 keyed with HKDF-SHA256(raw key, info="keyledger/v1/node"), of rows of the table `nodes`
 
 Promises: a token opens only under the key of its key id, and only in the place for which it was sealed. The binding is
 checked, in constant time, before anything is decrypted. Fingerprints are comparable only under one encryption key: they
@@ -44,7 +45,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key and the values derived from it. Its repr shows only the key id."""
 
-    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "code_key", "key_id")
+    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "_node_mac", "code_key", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, for anything else."""
@@ -56,6 +57,7 @@ class EncryptionKey:
         # These are never finalised, only copies of them.
         self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
         self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
+        self._node_mac = HMAC(_derive(raw, "node", 32), SHA256())
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
         self.code_key = CodeKey(self.key_id, _derive(raw, "event-code", 32))
         self._framed_id = _framed(self.key_id)
@@ -79,6 +81,12 @@ class EncryptionKey:
         mac = self._fingerprint_mac.copy()
         mac.update(secret.reveal().encode())
         return "f" + mac.finalize()[:8].hex()
+
+    def node_code(self, message: bytes) -> bytes:
+        """Return the code of a node's message to other nodes, 32 bytes."""
+        mac = self._node_mac.copy()
+        mac.update(message)
+        return mac.finalize()
 
     def bind(self, token: str, context: SealContext) -> str:
         """Return the binding of a token to its place."""
@@ -136,6 +144,10 @@ class Keyring:
     def fingerprint(self, secret: Secret) -> str:
         """Return the fingerprint of a secret under the primary key."""
         return self._primary.fingerprint(secret)
+
+    def node_code(self, key_id: str, message: bytes) -> bytes:
+        """Return the code of a node's message under a key of the ring. Raises KeyError for any other key."""
+        return self._keys[key_id].node_code(message)
 
     def _checked(self, sealed: SealedSecret, context: SealContext) -> EncryptionKey:
         key = self._keys.get(sealed.key_id)

@@ -7,7 +7,7 @@ Refuses: to show a malformed key id, because an edited row may hold anything.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
@@ -64,12 +64,17 @@ class KeyStatuses:
         """Return every key, the primary first. Raises StoreUnavailableError, CredentialIntegrityError."""
         known = replay(self._log.stream(KEYRING_STREAM))
         uses = self._uses()
-        sealing = defaultdict[str, list[str]](list)
-        for node in live_nodes(self._pool):
-            sealing[node.primary_id].append(node.name)
+        sealing = self.sealing()
         names = {*known.introduced, *known.retired, *self._keyring.key_ids, *uses}
-        found = [self._status(name, known, uses.get(name, _Use()), sealing[name]) for name in sorted(names)]
+        found = [self._status(name, known, uses.get(name, _Use()), sealing.get(name, ())) for name in sorted(names)]
         return sorted(found, key=lambda one: _ORDER.index(one.state))
+
+    def sealing(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the running services by the key that they seal with. Raises StoreUnavailableError."""
+        sealing = defaultdict[str, list[str]](list)
+        for node in live_nodes(self._pool, self._keyring):
+            sealing[node.primary_id].append(node.name)
+        return sealing
 
     def _uses(self) -> dict[str, _Use]:
         self._follower.run()

@@ -89,7 +89,7 @@ class Rotator:
     def plan(self) -> RotationPlan:
         """Return what a rotation would do. Raises StoreUnavailableError."""
         primary = self._keyring.primary_id
-        behind = [node.name for node in live_nodes(self._pool) if primary not in node.key_ids]
+        behind = [node.name for node in live_nodes(self._pool, self._keyring) if primary not in node.key_ids]
         obstacles = tuple(f"the service {name} does not know the key {primary}" for name in behind)
         with unavailable(), self._pool.connection() as connection:
             row = connection.execute(

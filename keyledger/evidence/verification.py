@@ -16,7 +16,7 @@ from pathlib import Path
 from domain.audit.record import AuditRecord
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
-from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note
+from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note, parse_note
 from domain.visible_text import visible
 from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.errors import EvidenceError
@@ -99,7 +99,7 @@ def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed255
         note, verified = open_note(data, [log, *cosigners])
         checkpoint = parse_checkpoint(note.text)
     except ProofError as error:
-        raise EvidenceError(f"The checkpoint cannot be trusted: {error}.") from None
+        raise EvidenceError(f"The checkpoint cannot be trusted: {_of_another_log(data, log) or error}.") from None
     signers = {(signature.name, signature.key_id) for signature in verified}
     for key in (log, *cosigners):
         if (key.name, key.key_id) not in signers:
@@ -109,6 +109,15 @@ def open_checkpoint(data: bytes, log: Ed25519Verifier, cosigners: Sequence[Ed255
             "The checkpoint belongs to another log than the key: its origin is not the name of the key."
         )
     return checkpoint
+
+
+def _of_another_log(data: bytes, log: Ed25519Verifier) -> str:
+    """Return, for a note that the key did not sign, whose checkpoint it claims to be; "" for one of this log."""
+    try:
+        origin = parse_checkpoint(parse_note(data).text).origin
+    except ProofError:
+        return ""
+    return "" if origin == log.name else f"it is of the log {origin}, and the key is that of the log {log.name}"
 
 
 def _verify(
@@ -223,7 +232,8 @@ def _older(since: str, log: Ed25519Verifier, checkpoint: Checkpoint) -> Checkpoi
     try:
         older = open_checkpoint(since.encode(), log)
     except (EvidenceError, UnicodeEncodeError):
-        raise EvidenceError("The older checkpoint was not signed by this key.") from None
+        other = _of_another_log(since.encode(errors="replace"), log)
+        raise EvidenceError(f"The older checkpoint was not signed by this key{other and f': {other}'}.") from None
     if older.size > checkpoint.size:
         raise EvidenceError(
             f"The older checkpoint covers {older.size} records, this one {checkpoint.size}: records were removed, or"

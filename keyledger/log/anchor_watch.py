@@ -1,21 +1,25 @@
-"""Checks that the log only grows, and keeps the anchor outside the database near the head of the log.
+"""Checks that the ledger is the recorded one and only grows, and keeps the anchors near the head of the log.
 
-Promises: the anchor records an event about a second after its commit, and the last one at an orderly shutdown. If the
-log goes backwards or is rewritten while a service runs, the service stops being ready. While the log contradicts the
-anchor, the anchor is not changed: only an operator can renew it.
-If DATA_DIR cannot be written, the watch continues in memory while the process lives, and readiness reports it.
+Promises: each anchor records an event about a second after its commit, and the last one at an orderly shutdown. If the
+database gets another ledger, the log goes backwards or is rewritten, or a projection gets ahead of the log while a
+service runs, the service stops being ready and signs nothing. Until an operator accepts the log, the anchors stay.
+If DATA_DIR cannot be written or ANCHOR_DIR cannot be reached, the watch continues in memory while the process lives,
+and readiness reports it; the service stays ready, because calls do not depend on the place.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from psycopg_pool import ConnectionPool
 
 from api.front.services import CheckResult
-from domain.errors import ServiceError
-from keyledger.log.anchor import Anchor, AnchorFile, Contradiction, look
+from domain.errors import CheckpointRefusedError, ServiceError
+from keyledger.log.anchor import Anchor
+from keyledger.log.anchor_places import AnchorPlace
+from keyledger.log.contradiction import Contradiction
 from keyledger.log.durable_file import UnreadableFileError
+from keyledger.log.log_state import Known, Seen, look
 from keyledger.log.periodic_task import PeriodicTask
 from projections.database.connections import BoundedConnection
 
@@ -26,19 +30,17 @@ _log = logging.getLogger("keyledger.store")
 
 
 class AnchorWatch:
-    """Compares the log with its anchor, in a task on the event loop."""
+    """Compares the ledger with its anchors, in a task on the event loop."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], file: AnchorFile) -> None:
+    def __init__(self, pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]) -> None:
         self._pool = pool
-        self._file = file
-        self._on_file: Mapping[str, Anchor] = {}
-        self._seen: Mapping[str, Anchor] = {}
-        self._unwritable = False
+        self._places = places
         self._error = ""
-        self._task = PeriodicTask(self.record, TICK_S, "watch of the log")
+        self._task = PeriodicTask(self.record, TICK_S, "watch of the log", pause_first=True)
 
     async def start(self) -> None:
-        """Start the task on the running event loop."""
+        """Check the ledger once, so that the places are bound to it, then start the task on the running event loop."""
+        await asyncio.to_thread(self.record)
         self._task.start()
 
     async def stop(self) -> None:
@@ -47,48 +49,44 @@ class AnchorWatch:
         await asyncio.to_thread(self.record)
 
     def record(self) -> None:
-        """Check the log and renew the anchor, unless the two contradict each other. Failures are logged."""
+        """Check the ledger and renew the anchors, unless they contradict each other. Failures are logged."""
         try:
-            now, contradiction = look(self._pool, self._known())
+            seen = self._look()
         except ServiceError:
             return  # logged where it occurred; the next check tries again
         except UnreadableFileError:
             self._note("the anchor of the log cannot be read")
             return
-        self._note(contradiction.detail if contradiction else "")
-        if contradiction is None:
-            self._seen = {**self._seen, now.ledger_id: now}
-            if now != self._on_file.get(now.ledger_id):
-                self._write(now)
+        self._note(seen.contradiction.detail if seen.contradiction else "")
+        if seen.contradiction is None:
+            for place in self._places:
+                place.keep(seen.now)
 
     def check(self) -> CheckResult:
-        """Compare the log with the anchor now. Raises StoreUnavailableError."""
+        """Compare the ledger with the anchors now. Raises StoreUnavailableError."""
         try:
-            now, contradiction = look(self._pool, self._known())
+            seen = self._look()
         except UnreadableFileError:
-            return CheckResult(False, "the anchor in DATA_DIR cannot be read")
-        if contradiction is not None:
-            return CheckResult(False, _short(contradiction))
-        unrecorded = "; not recorded outside the database: DATA_DIR cannot be written" if self._unwritable else ""
-        return CheckResult(True, f"at position {now.position}{unrecorded}")
+            return CheckResult(False, "the anchor in DATA_DIR or ANCHOR_DIR cannot be read")
+        if seen.contradiction is not None:
+            return CheckResult(False, seen.contradiction.short)
+        problems = "".join(f"; {place.problem}" for place in self._places if place.problem)
+        return CheckResult(True, f"at position {seen.now.position}{problems}")
 
-    def _known(self) -> Mapping[str, Anchor]:
-        """Return the last known state: from the file if another process wrote it, otherwise from memory."""
-        on_file = self._file.read()
-        if on_file != self._on_file:
-            self._on_file = on_file
-            self._seen = {**self._seen, **on_file}
-        return self._seen
-
-    def _write(self, anchor: Anchor) -> None:
+    def require_same_log(self) -> None:
+        """Raise CheckpointRefusedError if the ledger contradicts an anchor now. Raises StoreUnavailableError."""
         try:
-            self._file.write(anchor)
-        except OSError:
-            if not self._unwritable:
-                _log.warning("DATA_DIR cannot be written: the end of the log is not recorded outside the database")
-            self._unwritable = True
-        else:
-            self._on_file, self._unwritable = {**self._on_file, anchor.ledger_id: anchor}, False
+            contradiction: Contradiction | None = self._look().contradiction
+        except UnreadableFileError:
+            raise CheckpointRefusedError("the anchor in DATA_DIR or ANCHOR_DIR cannot be read") from None
+        if contradiction is not None:
+            raise CheckpointRefusedError(contradiction.detail)
+
+    def _look(self) -> Seen:
+        return look(self._pool, self._known())
+
+    def _known(self) -> list[Known]:
+        return [known for place in self._places if (known := place.known()) is not None]
 
     def _note(self, error: str) -> None:
         if error and error != self._error:
@@ -96,7 +94,22 @@ class AnchorWatch:
         self._error = error
 
 
-def _short(found: Contradiction) -> str:
-    """Return the state as text that reveals nothing confidential."""
-    how = "went back" if found.head < found.recorded else "was rewritten"
-    return f"{how}: position {found.recorded} was recorded, the end is at {found.head}; an operator has to look"
+def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]) -> None:
+    """Move existing anchors to the end of the log, unless they contradict it or anything fails.
+
+    For commands that append while no service runs; the next service would do the same.
+    """
+    try:
+        present = [(place, known) for place in places if (known := place.known()) is not None]
+        seen = look(pool, [known for _, known in present])
+    except (UnreadableFileError, ServiceError):
+        return
+    if seen.contradiction is None:
+        for place, _ in present:
+            place.keep(seen.now)
+
+
+def taken_over(now: Anchor, places: Sequence[AnchorPlace]) -> None:
+    """Bind the places to a ledger as it is now, whatever they recorded. Raises OSError."""
+    for place in places:
+        place.replace(now)

@@ -1,8 +1,9 @@
-"""The last signed checkpoint, kept outside the database: DATA_DIR/checkpoints/<ledger id>, a C2SP signed note.
+"""The last signed checkpoint, kept outside the database: DATA_DIR/checkpoints/last, a C2SP signed note.
 
-Promises: after a crash at any point the file is complete, either old or new. Several processes may share it: under
+Promises: one file, whichever ledger the database names, so a database with another ledger meets the checkpoint of the
+former one. After a crash at any point the file is complete, either old or new. Several processes may share it: under
 `alone` they read the last checkpoint, compare and write in one step, so none is replaced by a smaller one. A checkpoint
-that an operator gave up by accepting an older backup stays in the same folder, with its size as suffix.
+that an operator gave up by accepting another log stays in the same folder, with its size as suffix.
 """
 
 from contextlib import AbstractContextManager, suppress
@@ -13,15 +14,15 @@ from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import SignedNote, parse_note
 from keyledger.log.durable_file import UnreadableFileError, alone, replace_file
 
-FOLDER = "checkpoints"
+FOLDER, FILE_NAME = "checkpoints", "last"
 
 
 class CheckpointFile:
-    """The checkpoints of one ledger in one DATA_DIR."""
+    """The last checkpoint in one DATA_DIR."""
 
-    def __init__(self, data_dir: Path, ledger_id: str) -> None:
+    def __init__(self, data_dir: Path) -> None:
         """data_dir: created when the first checkpoint is written."""
-        self.path = data_dir / FOLDER / ledger_id
+        self.path = data_dir / FOLDER / FILE_NAME
 
     def alone(self) -> AbstractContextManager[None]:
         """Lock the file against other processes, to compare a checkpoint with the last one and keep it.

@@ -1,10 +1,12 @@
 """The checkpoints and proofs that one running service issues.
 
-Promises: a checkpoint is signed only if the tree begins with the last checkpoint kept outside the database, so a
-database that was rolled back or rewritten gets no signature; a checkpoint is on disk before it is returned. Each
-request first catches up with the log, so its answer includes every earlier write.
-Refuses, with `CheckpointRefusedError`: to sign a log that contradicts the last checkpoint or holds an event that no
-holder of the ledger's keys wrote, or when the last checkpoint cannot be read; to give out evidence with such an event.
+Promises: a checkpoint is signed only if the ledger is the recorded one, and its tree begins with the last checkpoint
+kept outside the database and with those that other nodes published, so a database that was replaced, rolled back or
+rewritten gets no signature; a checkpoint is on disk before it is returned. Its origin names the ledger. Each request
+first catches up with the log, so its answer includes every earlier write.
+Refuses, with `CheckpointRefusedError`: to sign for another ledger, to sign a log that contradicts its anchor or a
+checkpoint, or that holds an event that no holder of the ledger's keys wrote, or when one of these cannot be read; to
+give out evidence with such an event.
 Survives: after a crash between two steps, the last checkpoint or a newer one of the same log is on disk.
 """
 
@@ -24,17 +26,18 @@ from domain.errors import CheckpointRefusedError, CredentialIntegrityError
 from domain.event import Clock
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.errors import ProofError
-from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
+from domain.proofs.merkle_tree import HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
 from domain.proofs.signed_note import SignedNote, open_note
 from domain.proofs.tiles import TILE_WIDTH, Tile, TileHashes
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
+from keyledger.proofs.signing_guard import SigningGuard, ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import CatchUp, position_of, read_after, read_all
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
-from projections.transparency_log import TABLE, builder_at, hashes_at, read_tiles
+from projections.transparency_log import TABLE, hashes_at, read_tiles, root_at
 
 _PAGE = 1000
 _UNWRITABLE = "DATA_DIR is not writable, and a checkpoint must be stored there before it is returned"
@@ -62,6 +65,7 @@ class Transparency:
         signer: LogSigner | None,
         data_dir: Path,
         clock: Clock,
+        guard: SigningGuard | None = None,
     ) -> None:
         """dsn: for evidence, which uses its own connection. codes: checks every event before it is signed.
 
@@ -74,6 +78,7 @@ class Transparency:
         self._signer = signer
         self._data_dir = data_dir
         self._clock = clock
+        self._guard = guard or SigningGuard()
         self._signing = threading.Lock()
         self._last: _Last | None = None
 
@@ -81,6 +86,11 @@ class Transparency:
     def signs(self) -> bool:
         """Whether this service has a key to sign with."""
         return self._signer is not None
+
+    @property
+    def untrusted_peers(self) -> int:
+        """The number of nodes whose published checkpoints were not signed for this ledger."""
+        return self._guard.untrusted_peers
 
     @property
     def last_signed_at(self) -> datetime | None:
@@ -116,7 +126,7 @@ class Transparency:
             leaf = leaf_of(appended.event, appended.row)
             with _whole_tree(position):
                 proof = inclusion_proof(position - 1, size, hashes_at(connection, size))
-            root = _root(connection, size)
+            root = root_at(connection, size)
         return Inclusion(position, size, leaf.decode(), leaf_hash(leaf), proof, root)
 
     def consistency(self, older: int, size: int | None) -> Consistency:
@@ -128,7 +138,7 @@ class Transparency:
                 raise proof_not_found(f"a tree of {size} leaves does not begin with one of {older}")
             with _whole_tree(None):
                 proof = consistency_proof(older, size, hashes_at(connection, size))
-            return Consistency(older, size, _root(connection, older), _root(connection, size), proof)
+            return Consistency(older, size, root_at(connection, older), root_at(connection, size), proof)
 
     def evidence(self, size: int, tenant_id: str | None) -> Iterator[ProvenLeaf]:
         """Yield leaves in order, read page by page. Raises StoreUnavailableError, CredentialIntegrityError."""
@@ -146,11 +156,14 @@ class Transparency:
 
     def _renew(self, signer: LogSigner) -> _Last:
         """Sign the tree as it is, unless the last checkpoint is of the same size. The caller holds the lock."""
+        self._guard.same_log()
+        file = CheckpointFile(self._data_dir)
         with self._connection() as connection:
-            row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
-        file = CheckpointFile(self._data_dir, row["ledger_id"] if row else "")
+            signer = signer.of_ledger(ledger_id_of(connection))
         with self._alone(file):
-            return self._continue(file, signer)
+            last = self._continue(file, signer)
+        self._guard.publish(last.note.render().decode())
+        return last
 
     def _continue(self, file: CheckpointFile, signer: LogSigner) -> _Last:
         """Sign the tree if it extends the last checkpoint, and store the new checkpoint."""
@@ -161,11 +174,12 @@ class Transparency:
             _require_events(connection, size)
             if last is not None:
                 self._require_continuation(connection, last.checkpoint, size)
-                if last.checkpoint.size == size and last.checkpoint.origin == signer.name:
-                    self._last = last
-                    return last
+            self._guard.require_peers_agree(connection, signer)
+            if last is not None and last.checkpoint.size == size and last.checkpoint.origin == signer.name:
+                self._last = last
+                return last
             self._require_codes(size)
-            checkpoint = Checkpoint(signer.name, size, _root(connection, size))
+            checkpoint = Checkpoint(signer.name, size, root_at(connection, size))
         note = SignedNote(checkpoint.text).signed_by(signer)
         try:
             file.write(note)
@@ -195,6 +209,10 @@ class Transparency:
         if found is None:
             return None
         note, checkpoint = found
+        if not signer.name.endswith(f"/{checkpoint.ledger_id}"):
+            raise CheckpointRefusedError(
+                f"the last checkpoint in DATA_DIR was signed for another ledger: {checkpoint.origin}"
+            )
         if checkpoint.origin == signer.name:
             try:
                 open_note(note.render(), [verifier_of(signer.vkey)])
@@ -212,7 +230,7 @@ class Transparency:
                 f"the log has {size} entries, but a checkpoint over {last.size} was signed: it was rolled back"
             )
         try:
-            root = _root(connection, last.size)
+            root = root_at(connection, last.size)
         except CredentialIntegrityError:
             root = b""
         if root != last.root:
@@ -246,13 +264,6 @@ def _require_events(connection: Connection, size: int) -> None:
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     if row is None or row["head"] < size:
         raise CheckpointRefusedError(f"the tree covers {size} events, but the log has fewer: it was rolled back")
-
-
-def _root(connection: Connection, size: int) -> bytes:
-    """Return the root over the first `size` leaves, from stored tiles. Raises CredentialIntegrityError."""
-    if size == 0:
-        return EMPTY_ROOT
-    return builder_at(connection, size).root()
 
 
 def _leaf_hashes(connection: Connection, first: int, last: int, size: int) -> dict[int, bytes]:

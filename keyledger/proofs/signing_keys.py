@@ -24,6 +24,7 @@ from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
 from domain.event import Clock, utc_now
 from domain.event_code import SIGNING, CodeKey
+from domain.proofs.checkpoint import origin_of
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import (
     COSIGNATURE_V1,
@@ -67,7 +68,7 @@ class _Signer:
 
     @property
     def name(self) -> str:
-        """The key name; a log's is also its origin."""
+        """The key name. That of the key that signs for a ledger is also the origin of its checkpoints."""
         return self.key.name
 
     @property
@@ -85,10 +86,20 @@ class _Signer:
 
 
 class LogSigner(_Signer):
-    """A log's key for signing checkpoints. Implements `domain.proofs.signed_note.NoteSigner`."""
+    """A log's key for signing checkpoints. Implements `domain.proofs.signed_note.NoteSigner`.
+
+    The signing key itself names no ledger; `of_ledger` returns the one that signs for a ledger.
+    """
 
     __slots__ = ()
     _kind, _called = ED25519, "signing"
+
+    def of_ledger(self, ledger_id: str) -> "LogSigner":
+        """Return the same private key under the name of a ledger's checkpoints, with a verifier key of its own."""
+        made = object.__new__(LogSigner)
+        made._private = self._private
+        made.key = VerifierKey(origin_of(self.name, ledger_id), self._kind, self.key.public)
+        return made
 
     def sign(self, text: bytes) -> bytes:
         """Return the signature over the text of a note."""

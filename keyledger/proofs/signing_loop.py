@@ -69,7 +69,9 @@ class SigningLoop:
             return CheckResult(True, f"{tree.text}; not signed: AUDIT_SIGNING_KEY is not set")
         age = self._age()
         signed = "no checkpoint yet" if age < 0 else f"last checkpoint {age:.0f} s ago"
-        return CheckResult(True, f"{tree.text}; {signed}")
+        strange = self._transparency.untrusted_peers
+        ignored = f"; ignored checkpoints of other nodes, not signed for this ledger: {strange}" if strange else ""
+        return CheckResult(True, f"{tree.text}; {signed}{ignored}")
 
     def _age(self) -> float:
         signed_at = self._transparency.last_signed_at

@@ -107,7 +107,7 @@ def read_audit_signing_key(sources: Sources) -> Secret | None:
     except ProofError as error:  # its text is ours and names the rule
         sources.error("AUDIT_SIGNING_KEY", f"{error}; make one with: keyledger audit generate-signing-key")
         return None
-    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.vkey})")
+    sources.show_as("AUDIT_SIGNING_KEY", f"*** ({signer.name})")
     return key
 
 

@@ -50,6 +50,7 @@ class Settings:
     encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes have it.
     database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: a
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
+    anchor_dir: a second place for the anchor of the log, None for DATA_DIR alone.
     idle_connections: the idle connections to providers that one process keeps.
     resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
     """
@@ -69,6 +70,7 @@ class Settings:
     database_url: Secret | None
     database_admin_url: Secret | None
     data_dir: Path
+    anchor_dir: Path | None
     ai_models_file: Path
     idle_connections: int
     allow_unreadable: bool
@@ -87,7 +89,7 @@ class Settings:
     @property
     def database(self) -> "DatabaseSettings":
         """The addresses of the database."""
-        return DatabaseSettings(self.database_url, self.database_admin_url, self.data_dir)
+        return DatabaseSettings(self.database_url, self.database_admin_url, self.data_dir, self.anchor_dir)
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
@@ -134,6 +136,7 @@ def _read(sources: Sources) -> Settings:
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         data_dir=_data_dir(sources),
+        anchor_dir=_anchor_dir(sources),
         ai_models_file=_ai_models_file(sources),
         idle_connections=sources.whole("PROVIDER_IDLE_CONNECTIONS", IDLE_CONNECTIONS, 0, IDLE_CONNECTIONS_MAX),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
@@ -162,12 +165,14 @@ class DatabaseSettings:
     """The addresses of the database.
 
     url: where requests go, a libpq URL or parameter list; None for the embedded PostgreSQL in `data_dir`. admin_url:
-    a direct address of the same database, for what creates or copies tables; None where `url` will do.
+    a direct address of the same database, for what creates or copies tables; None where `url` will do. anchor_dir: the
+    second place for anchors, if there is one.
     """
 
     url: Secret | None
     admin_url: Secret | None
     data_dir: Path
+    anchor_dir: Path | None
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
@@ -181,7 +186,10 @@ def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSe
 
 def _database(sources: Sources) -> DatabaseSettings:
     return DatabaseSettings(
-        read_database_url(sources), read_database_url(sources, "DATABASE_ADMIN_URL"), _data_dir(sources)
+        read_database_url(sources),
+        read_database_url(sources, "DATABASE_ADMIN_URL"),
+        _data_dir(sources),
+        _anchor_dir(sources),
     )
 
 
@@ -192,6 +200,15 @@ def _warnings(sources: Sources) -> tuple[str, ...]:
 
 def _data_dir(sources: Sources) -> Path:
     return Path(sources.text("DATA_DIR", ".data") or "")
+
+
+def _anchor_dir(sources: Sources) -> Path | None:
+    given = sources.text("ANCHOR_DIR")
+    if not given:
+        return None
+    if Path(given).absolute() == _data_dir(sources).absolute():
+        sources.error("ANCHOR_DIR", "is the same folder as DATA_DIR: name one on another disk or machine, or none")
+    return Path(given)
 
 
 def _providers(sources: Sources) -> Providers:

@@ -9,7 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """One inconsistency. part: log, codes, tree, trail, current, bindings or checkpoint.
+    """One inconsistency. part: log, codes, tree, trail, current, bindings, checkpoint or anchor.
 
     position: in the log, if known. tenant_id, provider: of the credential, if it is about one.
     """
@@ -27,6 +27,8 @@ class StoreVerdict:
 
     unopenable: live credentials whose encryption key is missing, so that their binding was not checked.
     codes_unchecked: events whose code was made with a key that was not given, or that have none.
+    unopenable: live credentials whose encryption key is missing, so that their binding was not checked. anchors: places
+    outside the database whose anchor was compared.
     """
 
     events: int = 0
@@ -35,6 +37,7 @@ class StoreVerdict:
     unopenable: int = 0
     codes_unchecked: int = 0
     checkpoint_size: int | None = None
+    anchors: int = 0
     behind: Mapping[str, int] = field(default_factory=dict)
     error: Inconsistency | None = None
 

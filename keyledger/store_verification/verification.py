@@ -7,7 +7,8 @@ In one snapshot of the database and one pass over the log, in order:
     trail      every entry of the audit trail matches its event
     current    every credential's row matches its last event, and there are no other rows
     bindings   every live credential's token is bound to its place, if an encryption key is given
-    checkpoint the last one in DATA_DIR matches the first entries of this log
+    checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
+    anchor     the anchors in DATA_DIR and ANCHOR_DIR are of this ledger and match its log
 Promises: read-only. Memory is bounded by the number of streams. The first inconsistency is named by its position, if it
 has one. Events that a projection has not caught up with are not an inconsistency.
 Does not detect: changes that leave no trace elsewhere, such as an event removed with every trace of it before the first
@@ -28,8 +29,10 @@ from domain.event_code import CodeKey
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
+from keyledger.log.anchor_places import anchor_places
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
+from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
@@ -61,7 +64,12 @@ def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
 
 
 def verify_store(
-    dsn: str, sealer: Sealer | None, data_dir: Path, progress: Progress, keys: Sequence[CodeKey] = ()
+    dsn: str,
+    sealer: Sealer | None,
+    data_dir: Path,
+    progress: Progress,
+    keys: Sequence[CodeKey] = (),
+    anchor_dir: Path | None = None,
 ) -> StoreVerdict:
     """Verify the store behind `dsn`. sealer: None without an encryption key. keys: check the codes of events.
 
@@ -69,7 +77,7 @@ def verify_store(
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return verify_snapshot(connection, sealer, data_dir, progress, keys)
+        return verify_snapshot(connection, sealer, data_dir, progress, keys, anchor_dir)
 
 
 def verify_snapshot(
@@ -78,11 +86,13 @@ def verify_snapshot(
     data_dir: Path,
     progress: Progress = lambda step, done, total: None,
     keys: Sequence[CodeKey] = (),
+    anchor_dir: Path | None = None,
 ) -> StoreVerdict:
     """Verify the snapshot of one transaction, which may contain changes that will be rolled back."""
     verdict = StoreVerdict()
     try:
         _log_tree_and_trail(connection, verdict, data_dir, progress, keys)
+        verdict.anchors = require_anchored(connection, anchor_places(data_dir, anchor_dir))
         compare_credentials(connection, sealer, verdict, progress)
     except EvidenceError as found:
         verdict.error = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
@@ -157,10 +167,15 @@ def _readable(row: Columns, expected: int) -> Appended:
 def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:
     row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
     try:
-        found = CheckpointFile(data_dir, row["ledger_id"] if row else "").read()
+        found = CheckpointFile(data_dir).read()
     except UnreadableFileError:
         raise EvidenceError("the last checkpoint in DATA_DIR cannot be read", part="checkpoint") from None
-    return (found[1].size, found[1].root) if found else None
+    if found is None:
+        return None
+    if row is None or found[1].ledger_id != row["ledger_id"]:
+        meaning = f"the last checkpoint in DATA_DIR is of another ledger than the database holds: {found[1].ledger_id}"
+        raise EvidenceError(meaning, part="checkpoint")
+    return found[1].size, found[1].root
 
 
 def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict: StoreVerdict) -> None:

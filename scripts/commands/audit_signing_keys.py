@@ -3,8 +3,10 @@
 Promises: a signing key is printed once and stored nowhere.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -35,16 +37,40 @@ def public_key(
         typer.Option("--key-file", help="File with the signing key.  [default: AUDIT_SIGNING_KEY]", show_default=False),
     ] = None,
     of_witness: Annotated[bool, typer.Option("--witness", help="The key belongs to a witness.")] = False,
+    ledger: Annotated[
+        UUID | None,
+        typer.Option("--ledger", help="Id of the ledger.  [default: that in DATA_DIR]", show_default=False),
+    ] = None,
 ) -> None:
-    """Print the public key for auditors. Do not send it to them together with a bundle."""
+    """Print the public key of the ledger for auditors. Do not send it to them together with a bundle."""
     from domain.proofs.errors import ProofError
     from keyledger.proofs.signing_keys import LogSigner, WitnessSigner
 
     try:
         key = _signing_key(key_file)
-        typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).vkey)
+        typer.echo(WitnessSigner(key).vkey if of_witness else LogSigner(key).of_ledger(_ledger_id(ledger)).vkey)
     except ProofError as error:
         raise CommandError(Exit.USAGE, f"the signing key: {error}") from None
+
+
+def _ledger_id(named: UUID | None) -> str:
+    """Return the id of the ledger whose checkpoints are verified: the key that auditors get is for it alone."""
+    if named is not None:
+        return str(named)
+    from keyledger.log.anchor_places import anchor_places
+    from keyledger.log.durable_file import UnreadableFileError
+    from keyledger.settings.settings import load_database
+
+    database = load_database(OF_THIS_PROCESS, Path(".env"))
+    for place in anchor_places(database.data_dir, database.anchor_dir):
+        with suppress(UnreadableFileError):
+            if (known := place.known()) is not None:
+                return known.anchor.ledger_id
+    raise CommandError(
+        Exit.USAGE,
+        f"{database.data_dir} knows no ledger yet, and the public key is for one ledger: start the service once with"
+        " this DATA_DIR, or name the ledger with --ledger",
+    )
 
 
 def _signing_key(key_file: Path | None) -> Secret:

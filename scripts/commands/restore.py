@@ -3,8 +3,8 @@
 Promises: a backup replaces everything or nothing. `accept` shows its findings before it asks; who accepted which
 positions is recorded in the log; the last signed checkpoint is set aside, not deleted. Both work on the database
 itself, because the service does not start until then.
-Refuses: a file that is not a backup, a database in use by a service, a backup of a newer release, and accepting in a
-database other than the one DATA_DIR was used with. Nothing is recorded when there is nothing to accept.
+Refuses: a file that is not a backup, a database in use by a service, and a backup of a newer release. Nothing is
+recorded when there is nothing to accept.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.assembly.restore_acceptance import Restore
-    from keyledger.log.anchor import Contradiction
+    from keyledger.log.contradiction import Contradiction
     from keyledger.settings.settings import Settings
     from keyledger.store_verification import StoreVerdict
 
@@ -90,7 +90,7 @@ def accept(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Accept an older or different log. Until then the service refuses to start. Recorded in the audit trail."""
+    """Accept an older log, or another ledger. Until then the service refuses to start. Recorded in the audit trail."""
     from keyledger.assembly.command_meta import command_meta
     from keyledger.settings.settings import load
 
@@ -100,7 +100,7 @@ def accept(
         if found is None:
             say("nothing to accept: the log matches this node's records")
             if as_json:
-                print_json({"accepted": False, "from_position": None, "to_position": None})
+                print_json({"accepted": False, **dict.fromkeys(("from_position", "to_position", "from_ledger_id"))})
             return
         say(found.detail)
         if not yes:
@@ -110,11 +110,16 @@ def accept(
         except OSError:
             raise CommandError(
                 Exit.REFUSED,
-                f"cannot replace the anchor or checkpoint in {settings.data_dir}; the service still does not start",
+                f"cannot replace the anchor or checkpoint in {_folders(settings)}; the service still does not start",
             ) from None
     say(f"accepted as {event.actor}; the service can start")
     if as_json:
-        print_json({"accepted": True, "from_position": event.from_position, "to_position": event.to_position})
+        members = {"from_position": event.from_position, "to_position": event.to_position}
+        print_json({"accepted": True, **members, "from_ledger_id": event.from_ledger_id})
+
+
+def _folders(settings: "Settings") -> str:
+    return " or ".join(str(one) for one in (settings.data_dir, settings.anchor_dir) if one is not None)
 
 
 @contextmanager
@@ -123,7 +128,7 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
     from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.assembly.restore_acceptance import Restore
-    from keyledger.log.anchor import AnchorFile
+    from keyledger.assembly.service_parts import signer_of
     from keyledger.log.attestation import read_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.settings.settings import load_code_keys
@@ -131,4 +136,4 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
     with open_ledger(settings.database, Purpose.APPEND) as ledger:  # the backup may be of an older release
         pool = ledger.open_pool()
         log = CredentialLog(pool, read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))))
-        yield Restore(pool, log, AnchorFile(ledger.data_dir), utc_now)
+        yield Restore(pool, log, ledger.data_dir, ledger.anchor_places, signer_of(settings), utc_now)

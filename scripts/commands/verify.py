@@ -25,23 +25,20 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 def verify(
     without_keys: Annotated[
-        bool,
-        typer.Option(
-            "--without-keys", help="Verify neither bindings nor codes; only DATABASE_URL and DATA_DIR are read."
-        ),
+        bool, typer.Option("--without-keys", help="Verify neither bindings nor codes; no key is read.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Verify the whole ledger.
 
-    Compares log, codes, tree, audit trail, current credentials, bindings and last checkpoint with each other, on the
+    Compares log, codes, tree, audit trail, current credentials, bindings, last checkpoint and anchors, on the
     database. Exits with 1 and the position of the first error.
     """
     from keyledger.store_verification import catch_up, verify_store
 
     with _opened(without_keys=without_keys) as (ledger, sealer, keys), ProgressDisplay() as display:
         catch_up(ledger.open_pool())
-        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.update, keys)
+        verdict = verify_store(ledger.dsn, sealer, ledger.data_dir, display.update, keys, ledger.anchor_dir)
     if as_json:
         print_json(_as_json(verdict))
     else:
@@ -81,13 +78,14 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
         ("tree", "hashes", f"{verdict.events - verdict.behind.get('transparency_log', 0):,}"),
         ("trail", "audit entries", f"{verdict.events - verdict.behind.get('audit_trail', 0):,}"),
         ("checkpoint", "events under the last checkpoint", checkpoint),
+        ("anchor", "places outside the database", f"{verdict.anchors}"),
         ("current", "streams", f"{verdict.streams:,}"),
         ("bindings", "live credentials", f"{verdict.credentials - verdict.unopenable:,} of {verdict.credentials:,}"),
     )
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
     state = {part: "verified" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
-    if failed in {"log", "codes", "tree", "trail", "checkpoint"}:  # these are verified in one pass
+    if failed in {"log", "codes", "tree", "trail", "checkpoint", "anchor"}:  # these are verified in one pass
         state = {part: "FAULT" if part == failed else "-" for part in names}
     return [(what, number, state[part]) for part, what, number in parts]
 

@@ -63,10 +63,13 @@ def promoted(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def verifier_key(data_dir: Path) -> str:
-    """Return the public key (vkey) that verifies the demo's checkpoints."""
+    """Return the public key (vkey) that verifies the demo's checkpoints, once its service has run."""
+    from keyledger.log.anchor import AnchorFile
     from keyledger.proofs.signing_keys import LogSigner
 
-    return LogSigner(_signing_key(data_dir / "demo")).vkey
+    folder = data_dir / "demo"
+    anchor = AnchorFile(folder).read()
+    return LogSigner(_signing_key(folder)).of_ledger(anchor.ledger_id if anchor is not None else "").vkey
 
 
 def _encryption_key(path: Path) -> Secret:

@@ -47,7 +47,7 @@ BARE: dict[str, Event] = {
     "key_rotation_started": BEGUN,
     "key_rotation_completed": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), meta(), NOW),
     "encryption_key_retired": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, meta(), NOW),
-    "restore_accepted": accept_restore(None, 120, 100, meta(), NOW),
+    "restore_accepted": accept_restore(None, 120, 100, "5ec1e1ed-9e7a-4b0c-8d2f-0a1b2c3d4e5f", meta(), NOW),
     "log_attested": attest_log(None, 120, bytes(32), meta(), NOW, [7, 11], ["k0000000001"]),
 }
 WHENCE: dict[str, Any] = {

@@ -17,7 +17,7 @@ from tests.scripts.conftest import Cli, bare_environment, cli
 from tests.support.canary import leaks
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
-from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
+from tests.support.store import ENCRYPTION_KEY, LEDGER_ID, OTHER_ENCRYPTION_KEY
 
 __all__ = ["bare_environment", "cli"]
 
@@ -110,7 +110,10 @@ def bundled(client: Client, cli: Cli, folder: Path, *wanted: str) -> bytes:
     env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
     taken = cli("audit", "bundle", "-o", folder.name, *wanted, env=env)
     assert taken.code == Exit.OK, taken.err
-    assert cli("audit", "verify", folder.name, "--public-key", LogSigner(SIGNING_KEY).vkey).code == Exit.OK
+    assert (
+        cli("audit", "verify", folder.name, "--public-key", LogSigner(SIGNING_KEY).of_ledger(LEDGER_ID).vkey).code
+        == Exit.OK
+    )
     files = [path for path in folder.rglob("*") if path.is_file()]
     return b"".join(str(path.relative_to(folder)).encode() + b"\n" + path.read_bytes() for path in files)
 

@@ -35,6 +35,8 @@ from projections.database.connections import BoundedConnection, Connection, open
 W = TypeVar("W")
 R = TypeVar("R")
 
+LEDGER_ID = "5ec1e1ed-9e7a-4b0c-8d2f-0a1b2c3d4e5f"
+"""Of every ledger that a test gets as a copy of the template."""
 ENCRYPTION_KEY = Secret("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 OTHER_ENCRYPTION_KEY = Secret("ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=")
 

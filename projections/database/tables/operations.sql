@@ -9,7 +9,9 @@ CREATE TABLE IF NOT EXISTS nodes (
     primary_key_id text        NOT NULL,
     key_ids        text[]      NOT NULL,
     version        text        NOT NULL,         -- of the program
-    seen_at        timestamptz NOT NULL DEFAULT now()
+    seen_at        timestamptz NOT NULL DEFAULT now(),
+    codes          bytea[]     NOT NULL DEFAULT '{}', -- in the order of key_ids; they show that a node with the keys wrote the row
+    checkpoint     text                          -- the last one that the node signed
 );
 
 -- Progress of each rotation of the encryption key, for those who watch it.

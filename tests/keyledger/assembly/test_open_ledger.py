@@ -25,7 +25,7 @@ of_each_purpose = pytest.mark.parametrize("purpose", Purpose, ids=lambda one: on
 
 
 def at(url: str, admin_url: str | None = None, data_dir: Path = Path("nowhere")) -> DatabaseSettings:
-    return DatabaseSettings(Secret(url), Secret(admin_url) if admin_url else None, data_dir)
+    return DatabaseSettings(Secret(url), Secret(admin_url) if admin_url else None, data_dir, None)
 
 
 def opens(database: DatabaseSettings, purpose: Purpose) -> bool:
@@ -78,7 +78,7 @@ def test_a_database_that_does_not_answer_is_named_by_its_setting(purpose: Purpos
 def test_reading_makes_no_embedded_database(purpose: Purpose, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with pytest.raises(StartError, match="there is no database in"):
-        opened(DatabaseSettings(None, None, data_dir), purpose)
+        opened(DatabaseSettings(None, None, data_dir, None), purpose)
     assert not data_dir.exists()
 
 

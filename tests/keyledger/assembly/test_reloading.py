@@ -173,7 +173,7 @@ def test_a_previous_encryption_key_opens_at_once(one: Running, database_url: str
     one.reload(ENCRYPTION_KEY_PREVIOUS=OTHER_ENCRYPTION_KEY.reveal())
     assert one.client.http.get(listed).json()["credentials"][0]["state"] != "unreadable"
     with open_store(database_url) as store:
-        assert [node.key_ids for node in live_nodes(store.pool)] == [BOTH.key_ids], "other nodes learn of it"
+        assert [node.key_ids for node in live_nodes(store.pool, BOTH)] == [BOTH.key_ids], "other nodes learn of it"
 
 
 def test_what_only_a_restart_changes_is_named_by_each_reload_until_it_is_taken_back(one: Running) -> None:
@@ -245,7 +245,7 @@ def test_a_node_that_is_about_to_serve_is_not_forgotten_when_the_next_key_seals(
     late.leave()
     require_agreement(Presence(store.pool), OLD)
     one.service._steering.beat()
-    assert {node.primary_id for node in live_nodes(store.pool)} == {OLD.primary_id}
+    assert {node.primary_id for node in live_nodes(store.pool, BOTH)} == {OLD.primary_id}
 
 
 def test_that_the_next_key_seals_is_told_before_it_does(one: Running, store: Store) -> None:

@@ -18,7 +18,8 @@ from keyledger.doctor import CHECKS, Finding, State, circumstances, disk, endpoi
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
-from keyledger.log.anchor import AnchorFile, look
+from keyledger.log.anchor import AnchorFile
+from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from tests.support.pooler import pooled
 from tests.support.ports import free_port
@@ -81,7 +82,7 @@ def deployment(tmp_path: Path, store: Store) -> Deployment:
     (tmp_path / ".env").chmod(0o600)
     data_dir = tmp_path / "data"
     data_dir.mkdir(mode=0o700)
-    AnchorFile(data_dir).write(look(store.pool, {})[0])
+    AnchorFile(data_dir).replace(look(store.pool, []).now)
     port = free_port()
     environ = {
         "TENANT_CREDENTIALS_ENABLED": "true",
@@ -252,7 +253,7 @@ class TestAnchors:
 
     def test_a_log_that_lost_its_end_is_a_fault(self, deployment: Deployment) -> None:
         deployment.store.set(TENANT, "mistral", KEY)
-        AnchorFile(deployment.folder / "data").write(look(deployment.store.pool, {})[0])
+        AnchorFile(deployment.folder / "data").replace(look(deployment.store.pool, []).now)
         deployment.administer(
             "ALTER TABLE keyledger_events DISABLE TRIGGER ALL",
             "DELETE FROM keyledger_events WHERE notification_id = 2",
@@ -261,8 +262,7 @@ class TestAnchors:
         deployment.only("anchors", State.FAULT, "the log ends at position 1")
 
     def test_a_checkpoint_that_is_none_is_a_fault(self, deployment: Deployment) -> None:
-        now, _ = look(deployment.store.pool, {})
-        file = CheckpointFile(deployment.folder / "data", now.ledger_id)
+        file = CheckpointFile(deployment.folder / "data")
         file.path.parent.mkdir()
         file.path.write_text("nothing")
         deployment.only("anchors", State.FAULT, "cannot be read")
@@ -324,7 +324,7 @@ class TestClock:
     def test_times_of_the_log_that_go_back_are_told_with_their_position(self, deployment: Deployment) -> None:
         deployment.store.set(TENANT, "mistral", KEY)
         deployment.store.follow()
-        AnchorFile(deployment.folder / "data").write(look(deployment.store.pool, {})[0])
+        AnchorFile(deployment.folder / "data").replace(look(deployment.store.pool, []).now)
         deployment.administer("UPDATE audit_trail SET recorded_at = recorded_at - interval '1 hour' WHERE position = 2")
         deployment.only("clock", State.WARNING, "the last at position 2")
 
@@ -394,10 +394,20 @@ class TestFileModes:
 
 
 class TestPeers:
-    def test_a_service_of_another_version_is_named(self, deployment: Deployment) -> None:
-        Presence(deployment.store.pool).beat(deployment.store.keyring)
-        deployment.administer("UPDATE nodes SET version = '0.0.1', name = 'machine:7'")
-        deployment.only("peers", State.WARNING, "machine:7 runs 0.0.1")
+    def test_a_service_of_another_version_is_named(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("keyledger.encryption.nodes.version", lambda name: "0.0.1")
+            Presence(deployment.store.pool).beat(deployment.store.keyring)
+        deployment.only("peers", State.WARNING, "runs 0.0.1")
+
+    def test_a_row_that_no_node_wrote_is_named(self, deployment: Deployment) -> None:
+        deployment.administer(
+            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids)"
+            f" VALUES (gen_random_uuid(), 'machine:8', '', 'k1', '{{{deployment.store.keyring.primary_id}}}')"
+        )
+        deployment.only("peers", State.FAULT, "has forged rows, which are ignored: machine:8")
 
     def test_one_that_cannot_open_what_would_be_sealed_here_is_a_fault(self, deployment: Deployment) -> None:
         Presence(deployment.store.pool).beat(Keyring(OTHER_ENCRYPTION_KEY))

@@ -20,9 +20,9 @@ def test_a_service_is_known_with_its_keys_while_it_serves_and_gone_afterwards(da
     settings = environment(ENCRYPTION_KEY_PREVIOUS=OTHER_ENCRYPTION_KEY.reveal())
     with open_store(database_url) as store:
         with served(database_url, settings), served(database_url, settings):
-            nodes = live_nodes(store.pool)
+            nodes = live_nodes(store.pool, BOTH)
             assert [(node.primary_id, node.key_ids) for node in nodes] == [(OLD.primary_id, BOTH.key_ids)] * 2
-        assert live_nodes(store.pool) == []
+        assert live_nodes(store.pool, BOTH) == []
         introduced = store.log.stream(KEYRING_STREAM)
     assert [(event.actor, event.key_id) for event in introduced if isinstance(event, EncryptionKeyIntroduced)] == [
         ("service", NEW.primary_id),
@@ -32,8 +32,8 @@ def test_a_service_is_known_with_its_keys_while_it_serves_and_gone_afterwards(da
 
 def test_a_service_without_the_feature_is_known_but_has_no_keys_to_tell_of(database_url: str) -> None:
     with open_store(database_url) as store, served(database_url, environment(TENANT_CREDENTIALS_ENABLED="false")):
-        assert live_nodes(store.pool) == []
-        assert [node.key_ids for node in running_nodes(store.pool)] == [frozenset()]
+        assert live_nodes(store.pool, BOTH) == []
+        assert [node.key_ids for node in running_nodes(store.pool, BOTH)] == [frozenset()]
         assert store.log.stream(KEYRING_STREAM) == []
 
 
@@ -59,7 +59,7 @@ def test_a_heart_that_faltered_says_so_once_and_beats_on(
     async def live() -> None:
         heart = Heartbeat(lambda: presence.beat(OLD), presence.leave)
         await heart.start()
-        while not await asyncio.to_thread(live_nodes, store.pool):
+        while not await asyncio.to_thread(live_nodes, store.pool, BOTH):
             pass
         await heart.stop()
 
@@ -69,4 +69,4 @@ def test_a_heart_that_faltered_says_so_once_and_beats_on(
     assert [record.getMessage() for record in caplog.records] == [
         "this node cannot renew its registration: store-unavailable"
     ]
-    assert live_nodes(store.pool) == []
+    assert live_nodes(store.pool, BOTH) == []

@@ -12,7 +12,7 @@ import pytest
 
 from keyledger.encryption.key_agreement import PATIENCE_S, disagreements, require_agreement
 from keyledger.encryption.keyring import Keyring
-from keyledger.encryption.nodes import Node, Presence, live_nodes
+from keyledger.encryption.nodes import Node, Presence
 from keyledger.start_error import StartError
 from tests.scripts.process import Process, running
 from tests.support.rings import BOTH, NEW, OLD
@@ -72,7 +72,7 @@ def test_rings_agree_when_each_opens_what_the_other_seals(
     store: Store, there: Keyring, here: Keyring, agree: bool
 ) -> None:
     Presence(store.pool).beat(there)
-    assert (disagreements(live_nodes(store.pool), here) == []) is agree
+    assert (disagreements(Presence(store.pool).others(here), here) == []) is agree
     time = Time()
     if agree:
         require(store, here, time)
@@ -148,13 +148,13 @@ def test_two_nodes_never_decide_at_once_and_the_second_finds_what_the_first_did(
         order.append("first")
         return OLD
 
-    second = Thread(target=Presence(store.pool).settle, args=[decide_second])
-    Presence(store.pool).settle(decide_first)
+    second = Thread(target=Presence(store.pool).settle, args=[OLD, decide_second])
+    Presence(store.pool).settle(OLD, decide_first)
     second.join()
     assert (order, found) == (["first", "second"], [OLD.primary_id])
 
 
 def _waits_for_a_lock(store: Store) -> bool:
     with store.pool.connection() as connection:
-        row = connection.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        row = connection.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'relation' AND NOT granted")
         return bool((row.fetchone() or {"n": 0})["n"])

@@ -290,13 +290,14 @@ def test_a_service_that_was_killed_on_this_machine_stands_in_no_way(database_url
         assert rotate(store).counts.reencrypted == 1
 
 
-def test_a_service_on_another_machine_counts_until_it_was_silent_for_a_while(database_url: str) -> None:
+def test_a_service_on_another_machine_counts_until_it_was_silent_for_a_while(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
-        Presence(store.pool).beat(OLD)
-        with store.superuser() as database:
-            database.execute("UPDATE nodes SET process = 'another-boot/1/2/3'")
+        with monkeypatch.context() as patch:
+            patch.setattr("keyledger.encryption.nodes._process", lambda number: "another-boot/1/2/3")
+            Presence(store.pool).beat(OLD)
         assert rotator(store).plan().obstacles
-        with store.superuser() as database:
-            database.execute("UPDATE nodes SET seen_at = now() - interval '1 minute'")
+        monkeypatch.setattr("keyledger.encryption.nodes.LIVE_S", 0)
         assert not rotator(store).plan().obstacles

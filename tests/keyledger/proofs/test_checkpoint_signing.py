@@ -25,11 +25,12 @@ from tests.support.evidence import signed
 from tests.support.merkle import root_of
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
-from tests.support.store import Store, open_store, unchecked
+from tests.support.store import LEDGER_ID, Store, open_store, unchecked
 
 TENANT = str(uuid4())
 KEY = generate_signing_key("log.test")
 SIGNER = LogSigner(KEY)
+OWN = SIGNER.of_ledger(LEDGER_ID)
 SIZES = (1, 2, 3, 255, 256, 257, 300)
 
 
@@ -71,7 +72,7 @@ def test_a_checkpoint_covers_every_write_that_was_acknowledged_before(store: Sto
         store.set(TENANT, "openai", f"sk-live-{size:010}")
         made = log.checkpoint()
         assert made.size == size
-        note, _ = open_note(made.note.encode(), [verifier_of(SIGNER.vkey)])
+        note, _ = open_note(made.note.encode(), [verifier_of(OWN.vkey)])
         assert parse_checkpoint(note.text).root == made.root
         assert kept(tmp_path).read_bytes() == made.note.encode(), "it is on disk before anyone gets it"
 
@@ -124,7 +125,7 @@ class TestNothingIsSigned:
     def test_beside_a_checkpoint_of_another_log_under_the_same_name(self, store: Store, tmp_path: Path) -> None:
         grow(store, 2)
         transparency(store, tmp_path).checkpoint()
-        kept(tmp_path).write_bytes(signed([b"one", b"two"], SIGNER))
+        kept(tmp_path).write_bytes(signed([b"one", b"two"], OWN))
         self.refused(store, tmp_path, "the log was rewritten")
 
     @pytest.mark.parametrize(
@@ -133,8 +134,18 @@ class TestNothingIsSigned:
     def test_beside_a_checkpoint_of_another_key(
         self, store: Store, tmp_path: Path, before: bytes, name: str, meaning: str
     ) -> None:
-        kept(tmp_path).write_bytes(signed([b"one"], LogSigner(generate_signing_key(name))))
+        other = LogSigner(generate_signing_key(name)).of_ledger(LEDGER_ID)
+        kept(tmp_path).write_bytes(signed([b"one"], other))
         self.refused(store, tmp_path, meaning)
+
+    @pytest.mark.parametrize("signer", [SIGNER, SIGNER.of_ledger(str(uuid4()))], ids=["no ledger", "another"])
+    def test_after_a_checkpoint_of_another_ledger(
+        self, store: Store, tmp_path: Path, before: bytes, signer: LogSigner
+    ) -> None:
+        other = signed([b"one"], signer)
+        kept(tmp_path).write_bytes(other)
+        self.refused(store, tmp_path, "was signed for another ledger")
+        assert kept(tmp_path).read_bytes() == other
 
     @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"log.test\n5\n", b"\xff"])
     def test_beside_a_file_that_is_no_checkpoint(
@@ -161,7 +172,7 @@ def test_a_key_under_another_name_goes_on_from_the_checkpoint_of_the_former(stor
     grow(store, 4)
     successor = LogSigner(generate_signing_key("log.next"))
     assert transparency(store, tmp_path, successor).checkpoint().size == 4
-    assert parse_note(kept(tmp_path).read_bytes()).text.startswith("log.next\n4\n")
+    assert parse_note(kept(tmp_path).read_bytes()).text.startswith(f"log.next/{LEDGER_ID}\n4\n")
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

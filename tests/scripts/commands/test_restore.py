@@ -66,7 +66,8 @@ def test_an_older_backup_is_refused_until_an_operator_accepts_it(
     put(database_url, settings, FIRST)
     dump(database_url, bare_environment / "backup")
     put(database_url, settings, SECOND)
-    (before,) = AnchorFile(bare_environment / "data").read().values()
+    before = AnchorFile(bare_environment / "data").read()
+    assert before is not None
     restore(database_url, bare_environment / "backup")
 
     with pytest.raises(StartError, match="an older backup was restored"):
@@ -80,14 +81,15 @@ def test_an_older_backup_is_refused_until_an_operator_accepts_it(
     accepted = cli("restore", "accept", "--yes", "--json", env=settings)
     assert accepted.code == Exit.OK, accepted.err
     answer = json.loads(accepted.out)
-    assert answer == {"accepted": True, "from_position": before.position, "to_position": answer["to_position"]}
+    positions = {"from_position": before.position, "to_position": answer["to_position"]}
+    assert answer == {"accepted": True, **positions, "from_ledger_id": None}
     assert 0 < answer["to_position"] < before.position
 
     with served(database_url, settings) as url, client_of(url) as client:
         assert client.http.get("/readyz").json()["checks"]["log"]["ok"]
         entries = client.http.get("/api/v1/audit/entries").json()["entries"]
         recorded = next(entry for entry in entries if entry["action"] == "restore-accepted")
-        assert recorded["details"] == {"from_position": before.position, "to_position": answer["to_position"]}
+        assert recorded["details"] == positions
         assert recorded["actor"].startswith("cli")
         assert recorded["tenant_id"] is None
         assert client.put(SECOND, "openai", api_key="sk-live-again-0001").status_code == 200
@@ -132,15 +134,30 @@ def test_each_restore_that_is_accepted_is_an_event_of_its_own(
         check(store)
 
 
-def test_a_folder_may_serve_several_databases(
+def test_a_folder_is_bound_to_one_ledger_until_an_operator_accepts_another(
     cli: Cli, database_url: str, empty_database_url: str, bare_environment: Path
 ) -> None:
-    put(database_url, settings_of(database_url, bare_environment), FIRST, SECOND)
+    here = settings_of(database_url, bare_environment)
+    put(database_url, here, FIRST, SECOND)
+    before = AnchorFile(bare_environment / "data").read()
+    assert before is not None
     elsewhere = settings_of(empty_database_url, bare_environment)
-    put(empty_database_url, elsewhere, FIRST)
-    put(database_url, settings_of(database_url, bare_environment))
-    nothing = cli("restore", "accept", "--yes", "--json", env=elsewhere)
-    assert json.loads(nothing.out)["accepted"] is False
+    with pytest.raises(StartError, match=r"DATA_DIR belongs to the ledger .* set DATA_DIR to another folder"):
+        put(empty_database_url, elsewhere)
+    assert AnchorFile(bare_environment / "data").read() == before
+    put(empty_database_url, elsewhere | {"DATA_DIR": str(bare_environment / "own")}, FIRST)
+    put(database_url, here)
+
+    accepted = cli("restore", "accept", "--yes", "--json", env=elsewhere)
+    assert accepted.code == Exit.OK, accepted.err
+    assert json.loads(accepted.out)["from_ledger_id"] == before.ledger_id
+    put(empty_database_url, elsewhere)
+    with pytest.raises(StartError, match=f"but the database holds the ledger {before.ledger_id}"):
+        put(database_url, here)
+    with open_store(empty_database_url) as store:
+        (entry,) = (entry for entry in store.audit() if entry.action.value == "restore-accepted")
+        assert entry.details["from_ledger_id"] == before.ledger_id
+        check(store)
 
 
 def test_signing_goes_on_after_a_restore_was_accepted_and_the_checkpoint_stays_aside(
@@ -190,3 +207,25 @@ def test_a_crash_at_giving_up_the_checkpoint_leaves_the_start_refused_and_accept
     assert cli("restore", "accept", "--yes", env=settings).code == Exit.OK
     with served(database_url, settings) as url, client_of(url) as client:
         assert client.http.get("/api/v1/audit/checkpoint").status_code == 200
+
+
+@pytest.mark.parametrize("projection", ["audit_trail", "transparency_log"])
+@pytest.mark.parametrize("moved", [1000, 1, -1])
+def test_a_position_that_was_moved_is_not_accepted_but_replayed(
+    cli: Cli, database_url: str, bare_environment: Path, projection: str, moved: int
+) -> None:
+    settings = settings_of(database_url, bare_environment)
+    put(database_url, settings, FIRST)
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(
+            "UPDATE projection_positions SET position = position + %s WHERE projection = %s", [moved, projection]
+        )
+    with pytest.raises(StartError, match=f"keyledger replay --projection {projection} --yes"):
+        put(database_url, settings)
+    refused = cli("restore", "accept", "--yes", env=settings)
+    assert refused.code == Exit.REFUSED, refused.err
+    replayed = cli("replay", "--projection", projection, "--yes", env=settings)
+    assert replayed.code == Exit.OK, replayed.err
+    put(database_url, settings, SECOND)
+    with open_store(database_url) as store:
+        check(store)

@@ -59,6 +59,7 @@ def test_a_store_that_is_in_order_has_every_part_counted(verify: Verify) -> None
         "hashes": events,
         "audit entries": events,
         "events under the last checkpoint": events,
+        "places outside the database": "1",
         "streams": numbers["streams"],
         "live credentials": "2 of 2",
     }
@@ -153,6 +154,22 @@ def test_everything_rewritten_contradicts_the_kept_checkpoint(verify: Verify, da
     answer = json.loads(verify("--json").out)
     assert answer["fault"]["part"] == "checkpoint"
     assert "events were removed" in answer["fault"]["meaning"]
+
+
+def test_another_ledger_is_named_by_what_is_outside_the_database(
+    verify: Verify, database_url: str, settings: dict[str, str]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("ALTER TABLE keyledger_ledger DISABLE TRIGGER ALL")
+        database.execute("UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()")
+        database.execute("ALTER TABLE keyledger_ledger ENABLE ALWAYS TRIGGER keyledger_ledger_append_only")
+    by_checkpoint = verify("--json")
+    assert by_checkpoint.code == Exit.ERROR_FOUND
+    assert json.loads(by_checkpoint.out)["fault"]["part"] == "checkpoint"
+    (Path(settings["DATA_DIR"]) / FOLDER / "last").unlink()
+    by_anchor = json.loads(verify("--json").out)["fault"]
+    assert by_anchor["part"] == "anchor"
+    assert "belongs to the ledger" in by_anchor["meaning"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_a_fault(verify: Verify, settings: dict[str, str]) -> None:
