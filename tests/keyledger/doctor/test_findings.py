@@ -404,8 +404,8 @@ class TestPeers:
 
     def test_a_row_that_no_node_wrote_is_named(self, deployment: Deployment) -> None:
         deployment.administer(
-            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids)"
-            f" VALUES (gen_random_uuid(), 'machine:8', '', 'k1', '{{{deployment.store.keyring.primary_id}}}')"
+            "INSERT INTO nodes (version, node_id, name, process, primary_key_id, key_ids)"
+            f" VALUES ('', gen_random_uuid(), 'machine:8', '', 'k1', '{{{deployment.store.keyring.primary_id}}}')"
         )
         deployment.only("peers", State.FAULT, "has forged rows, which are ignored: machine:8")
 

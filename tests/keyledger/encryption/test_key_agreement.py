@@ -100,7 +100,9 @@ def test_a_start_waits_for_a_real_node_which_it_names_and_goes_on_when_that_ends
 def test_a_start_that_waits_ends_in_order_when_it_is_told_to(tmp_path: Path, database_url: str) -> None:
     with serving(tmp_path / "first", database_url, ENCRYPTION_KEY.reveal()) as first:
         wait_until_it_serves(first)
-        with serving(tmp_path / "second", database_url, OTHER_ENCRYPTION_KEY.reveal()) as second:
+        with serving(
+            tmp_path / "second", database_url, OTHER_ENCRYPTION_KEY.reveal(), ENCRYPTION_KEY.reveal()
+        ) as second:
             second.wait_for(r"(waiting for up to)")
             second.popen.terminate()
             assert second.end() == 0

@@ -49,8 +49,8 @@ def by_a_node_that_ended(store: Store) -> None:
         database.execute("INSERT INTO nodes SELECT * FROM taken")
 
 
-INSERT = "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, seen_at, codes) VALUES"
-FORGED = f"{INSERT} (gen_random_uuid(), 'evil'"
+INSERT = "INSERT INTO nodes (version, node_id, name, process, primary_key_id, key_ids, seen_at, codes) VALUES"
+FORGED = f"{INSERT} ('', gen_random_uuid(), 'evil'"
 ATTACKS = {
     "a row without a code": by_hand(f"{FORGED}, '', '{OLD.primary_id}', '{{{OLD.primary_id}}}', now(), '{{}}')"),
     "a row with a wrong code": by_hand(

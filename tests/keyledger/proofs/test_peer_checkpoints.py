@@ -57,8 +57,8 @@ def publish(store: Store, checkpoint: str) -> None:
     """As anyone may who may write to the table."""
     with store.superuser() as database:
         database.execute(
-            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, checkpoint)"
-            " VALUES (gen_random_uuid(), 'evil \x1b[2J', '', '', '{}', %s)",
+            "INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version, checkpoint)"
+            " VALUES (gen_random_uuid(), 'evil \x1b[2J', '', '', '{}', '', %s)",
             [checkpoint],
         )
 
