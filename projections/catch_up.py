@@ -27,6 +27,7 @@ SELECT notification_id, originator_id, originator_version, topic, state, code_ke
   FROM keyledger_events
  WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
 """
+_LOCK = "SELECT FROM projection_positions WHERE projection = %s FOR UPDATE"
 _TOPIC = re.compile("[A-Za-z]{1,64}")
 END = 2**63 - 1
 """A position after every other."""
@@ -95,9 +96,15 @@ def read_after(connection: Connection, position: int, limit: int, upto: int = EN
 def lock(connection: Connection, projection: str) -> None:
     """Make the caller's transaction the only one that writes a projection. The next one finds the work done.
 
-    The lock is on the name, not on the table, because a replay swaps the table.
+    The lock is on the row of its position, not on its table, because a replay swaps the table. Only a role that may
+    move the position can take it.
     """
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [projection])
+    if not connection.execute(_LOCK, [projection]).rowcount:
+        connection.execute(
+            "INSERT INTO projection_positions (projection, position) VALUES (%s, 0) ON CONFLICT DO NOTHING",
+            [projection],
+        )
+        connection.execute(_LOCK, [projection])  # the row may be another transaction's
 
 
 def position_of(connection: Connection, projection: str) -> int:

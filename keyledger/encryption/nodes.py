@@ -27,6 +27,7 @@ from domain.errors import ServiceError
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import NodeRow, Standing, codes_of, standing_of
 from projections.database.connections import BoundedConnection, Connection, Row, unavailable
+from projections.database.row_locks import NODES, hold
 
 BEAT_S = 10.0
 """Seconds between two renewals."""
@@ -102,8 +103,7 @@ class Presence:
         raises, nothing is registered. Raises StoreUnavailableError.
         """
         with unavailable(), self._pool.connection() as connection, connection.transaction():
-            # A lock that only those can take who may write to the table.
-            connection.execute("LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE")
+            hold(connection, NODES)
             chosen = decide(_counted(connection, keyring, self._id))
             if chosen is not None:
                 self._tell(connection, chosen)

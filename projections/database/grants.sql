@@ -9,10 +9,14 @@ DO $$ BEGIN
 END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, audit_trail,
-    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage FROM "APPLICATION_ROLE";
+    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks
+    FROM "APPLICATION_ROLE";
 
 -- The version of the schema and the id of the ledger.
 GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
+
+-- Row locks need the right to update; a trigger refuses every update of the rows.
+GRANT SELECT, UPDATE ON keyledger_locks TO "APPLICATION_ROLE";
 
 -- The log.
 GRANT SELECT, INSERT ON keyledger_events TO "APPLICATION_ROLE";

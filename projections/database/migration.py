@@ -10,13 +10,17 @@ is dropped; the log is never rewritten.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
+
+import psycopg
 
 from projections.database.connections import Connection, connect, unavailable
 
 SCHEMA: Mapping[str, int] = {
     "tables/schema_version.sql": 4,
     "functions/refuse_change.sql": 4,
+    "tables/locks.sql": 4,
     "functions/lock_log.sql": 4,
     "functions/append.sql": 4,
     "tables/log.sql": 4,
@@ -37,22 +41,37 @@ SCHEMA_VERSION = max(SCHEMA.values())
 FIRST_VERSION = 4
 """The version of the first release; programs before it made versions 1 to 3."""
 
-_LOCK = 0x6B65796C65646765
-"""Spells "keyledge": one number for every node."""
-
 
 def migrate(dsn: str) -> None:
     """Bring the database to the schema of this program; leave one that it cannot read as it is.
 
     Raises StoreUnavailableError.
     """
-    with connect(dsn) as connection, unavailable(), connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    with connect(dsn) as connection, unavailable():
+        while (present := version_of(connection)) == 0 or FIRST_VERSION <= present < SCHEMA_VERSION:
+            with suppress(psycopg.errors.UniqueViolation):  # another process made the first table meanwhile
+                _apply(connection)
+
+
+def apply_again(dsn: str) -> None:
+    """Apply every file again, such as after someone replaced a function. Removes nothing, and changes no row.
+
+    Raises StoreUnavailableError.
+    """
+    with connect(dsn) as connection, unavailable():
+        _apply(connection, again=True)
+
+
+def _apply(connection: Connection, *, again: bool = False) -> None:
+    """Apply the files that are newer than the database, or all of them, in one transaction."""
+    with connection.transaction():
+        # Making the table waits for a transaction that is making it, and the lock for one that is migrating. Only the
+        # owner can hold either; an advisory lock would be open to every role.
+        connection.execute(statements_of("tables/schema_version.sql").encode())
+        connection.execute("LOCK TABLE keyledger_schema IN EXCLUSIVE MODE")
         present = version_of(connection)
-        if 0 < present < FIRST_VERSION:
-            return
         for name, version in SCHEMA.items():
-            if version > present:
+            if again or version > present:
                 connection.execute(statements_of(name).encode())
         for version in range(max(present + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])

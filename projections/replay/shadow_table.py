@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from domain.operations.replay import replay_conflict, replay_running
+from projections.database import row_locks
 from projections.database.connections import Connection, Row, connect, unavailable, was_interrupted
 
 LOCK_WAIT_MS = 300
@@ -51,21 +52,23 @@ def new_shadow(dsn: str, connection: Connection, projection: str) -> Iterator[tu
     Also yields a function that raises if the lock was lost meanwhile, since the copy may then be another replay's.
     Raises ConflictError if the projection is already being replayed, or the role may not create the table.
     """
-    with connect(dsn) as holder, unavailable(), holder.transaction():
-        holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it is idle while the copy is filled
-        if not _try_lock(holder, shadow_of(projection)):
-            raise replay_running(projection)
-        with _empty_shadow(connection, projection) as shadow:
-            yield shadow, lambda: holder.execute("SELECT")
+    if not _may_replace(connection, projection):
+        raise replay_conflict(
+            f"Only the database role that owns {projection} may replay it. Run keyledger replay as that role.",
+        )
+    with connect(dsn) as holder, unavailable():
+        row_locks.add(holder, shadow_of(projection))  # before the transaction: the next replay must not wait for it
+        with holder.transaction():
+            holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it is idle while the copy is filled
+            if not row_locks.try_to_hold(holder, shadow_of(projection)):
+                raise replay_running(projection)
+            with _empty_shadow(connection, projection) as shadow:
+                yield shadow, lambda: holder.execute("SELECT")
 
 
 @contextmanager
 def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
     shadow = shadow_of(projection)
-    if not _may_replace(connection, projection):
-        raise replay_conflict(
-            f"Only the database role that owns {projection} may replay it. Run keyledger replay as that role.",
-        )
     drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(shadow))
     try:
         connection.execute(drop)
@@ -82,7 +85,7 @@ def _empty_shadow(connection: Connection, projection: str) -> Iterator[str]:
 
 def is_replayed(connection: Connection, projection: str) -> bool:
     """Say whether any process is replaying the projection now."""
-    return not _try_lock(connection, shadow_of(projection))
+    return row_locks.is_held(connection, shadow_of(projection))
 
 
 def add_key(connection: Connection, projection: str) -> None:
@@ -213,9 +216,3 @@ def _may_replace(connection: Connection, projection: str) -> bool:
         [projection],
     ).fetchone()
     return bool(row and row["may"])
-
-
-def _try_lock(connection: Connection, shadow: str) -> bool:
-    """Take the lock until the transaction ends. Return False if another transaction has it."""
-    row = connection.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS got", [shadow]).fetchone()
-    return bool(row and row["got"])

@@ -30,7 +30,9 @@ from projections import audit_trail, transparency_log
 from projections.audit_trail import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
-from projections.database.connections import BoundedConnection, Connection, open_pool
+from projections.database import row_locks
+from projections.database.connections import BoundedConnection, Connection, connect, open_pool
+from projections.replay.shadow_table import shadow_of
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -112,6 +114,16 @@ def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
         yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(lambda: service.handle_all))
     finally:
         pool.close()
+
+
+@contextmanager
+def replay_elsewhere(url: str, projection: str) -> Iterator[None]:
+    """As if another process replayed the projection until the block ends."""
+    with connect(url) as connection:
+        row_locks.add(connection, shadow_of(projection))
+        with connection.transaction():
+            assert row_locks.try_to_hold(connection, shadow_of(projection))
+            yield
 
 
 _commands = count(1)

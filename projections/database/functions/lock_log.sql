@@ -1,7 +1,11 @@
--- Takes the writer lock: until the caller's transaction ends, no other transaction can append. The lock is advisory, so VACUUM
--- never waits for it, and it ends with its transaction, so it holds through a connection pooler too.
+-- Takes the writer lock: until the caller's transaction ends, no other transaction can append. The lock is on a row, so
+-- VACUUM never waits for it, and no role without rights on the table can take it. It ends with its transaction, so it
+-- holds through a connection pooler too.
 
 CREATE OR REPLACE FUNCTION keyledger_lock_log() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock('keyledger_events'::regclass::oid::bigint);
+    PERFORM FROM keyledger_locks WHERE name = 'log' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'keyledger_locks has no row for the writer lock';
+    END IF;
 END $$;

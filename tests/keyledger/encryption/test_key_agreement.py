@@ -158,5 +158,5 @@ def test_two_nodes_never_decide_at_once_and_the_second_finds_what_the_first_did(
 
 def _waits_for_a_lock(store: Store) -> bool:
     with store.pool.connection() as connection:
-        row = connection.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'relation' AND NOT granted")
+        row = connection.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
         return bool((row.fetchone() or {"n": 0})["n"])

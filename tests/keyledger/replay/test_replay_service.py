@@ -15,7 +15,7 @@ from keyledger.replay import replay_service as replays
 from keyledger.replay.replay_service import ReplayService
 from tests.support.errors import raises
 from tests.support.service import Client, client_of, environment, served
-from tests.support.store import Store, open_store
+from tests.support.store import Store, open_store, replay_elsewhere
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 KEY = "sk-live-0123456789"
@@ -107,11 +107,9 @@ def wait_for_end(operator: ReplayService, begun: ReplayStatus) -> ReplayStatus:
 
 def test_a_replay_that_runs_elsewhere_is_a_conflict_and_answered_for_here(store: Store) -> None:
     here = ReplayService(store.pool, store.url, store.log, now)
-    with store.superuser() as elsewhere:
-        elsewhere.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is already running"):
-            here.start("audit_trail", Swap.IF_EQUAL, META)
-        elsewhere.execute("SELECT pg_advisory_unlock_all()")
+    running = raises(ErrorCode.REPLAY_CONFLICT, match="audit_trail is already running")
+    with replay_elsewhere(store.url, "audit_trail"), running:
+        here.start("audit_trail", Swap.IF_EQUAL, META)
     begun = here.start("audit_trail", Swap.IF_EQUAL, META)
     with open_store(store.url) as another:
         assert (

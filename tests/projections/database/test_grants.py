@@ -32,6 +32,7 @@ TENANT = str(uuid4())
 GRANTED = {
     "keyledger_schema": {"SELECT"},
     "keyledger_ledger": {"SELECT"},
+    "keyledger_locks": {"SELECT", "UPDATE"},
     "keyledger_events": {"SELECT", "INSERT"},
     "current_credentials": {"SELECT", "INSERT", "UPDATE"},
     "audit_trail": {"SELECT", "INSERT"},
@@ -146,6 +147,8 @@ REFUSED = [
     "ALTER TABLE keyledger_events ADD COLUMN more text",
     "DROP TABLE keyledger_events",
     "SET session_replication_role = replica",
+    "UPDATE keyledger_locks SET name = 'another'",
+    "DELETE FROM keyledger_locks",
     "UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()",
     "DELETE FROM audit_trail",
     "UPDATE audit_trail SET actor = 'no one'",

@@ -15,7 +15,8 @@ from tests.support.store import open_store
 RECORDED = {
     ("tables/schema_version.sql", 4): "a0860d3b4512e93563e8824c741942a53c9188407a3992fa238cdb40b6dff0ff",
     ("functions/refuse_change.sql", 4): "4c139672f80b3d28a25bc20dbeb2f52b41c68eac05679b88025ac5918182f2b8",
-    ("functions/lock_log.sql", 4): "ba7d508bb08cbe927199363645e8eed87242ec42cee8041b82840433f092c8ff",
+    ("tables/locks.sql", 4): "439e8a68ad166c37665d255c3e925cd81f5790b57129bd002d8c1fe11e6f6407",
+    ("functions/lock_log.sql", 4): "1cb94859df4be759b3d4747a081ab9fcfa7571715b80bca2562d6d4f807bae3c",
     ("functions/append.sql", 4): "1c6a7c5d2da777aa69d8d2ba45fbaa667f3c2c176065d0e07b3e9550abc89f8c",
     ("tables/log.sql", 4): "9c49f5d22e6762bc87dbc23ed76e408a900d5fcb81dc6ce6b1905bb567c94eec",
     ("tables/current_credentials.sql", 4): "9a96c25e9d5a031fe16de841d206e67fa2b7533bf6a0488ac6447a9e3981d01b",

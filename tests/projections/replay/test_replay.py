@@ -18,7 +18,7 @@ from projections.replay.status import projection_statuses
 from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.scenario import OTHER_TENANT, TENANT
-from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store
+from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store, replay_elsewhere
 
 KEY = "sk-live-0123456789xyz9"
 
@@ -122,10 +122,8 @@ def test_the_service_goes_on_while_a_view_is_replayed(store: Store) -> None:
 
 
 def test_two_replays_of_one_view_do_not_run_at_once(store: Store) -> None:
-    with store.superuser() as database:
-        database.execute("SELECT pg_advisory_lock(hashtextextended('audit_trail_shadow', 0))")
-        with raises(ErrorCode.REPLAY_CONFLICT, match="already running"):
-            replay_projection(store.url, "audit_trail")
+    with replay_elsewhere(store.url, "audit_trail"), raises(ErrorCode.REPLAY_CONFLICT, match="already running"):
+        replay_projection(store.url, "audit_trail")
 
 
 def test_what_an_interrupted_replay_left_is_removed_by_the_next(store: Store) -> None:

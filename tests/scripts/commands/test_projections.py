@@ -17,7 +17,7 @@ from tests.scripts.conftest import Cli
 from tests.scripts.process import running
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT
-from tests.support.store import ENCRYPTION_KEY, open_store
+from tests.support.store import ENCRYPTION_KEY, open_store, replay_elsewhere
 
 KEY = "sk-CANARY-0123456789xyz9"
 DAMAGE = "UPDATE current_credentials SET endpoint = 'https://evil.example.com' WHERE provider = 'openai'"
@@ -135,8 +135,7 @@ def test_an_unknown_view_is_refused_with_the_known_ones(cli: Cli, filled: str) -
 
 
 def test_a_second_replay_of_a_view_is_a_conflict(cli: Cli, filled: str) -> None:
-    with psycopg.connect(filled) as another:
-        another.execute("SELECT pg_advisory_lock(hashtextextended('current_credentials_shadow', 0))")
+    with replay_elsewhere(filled, "current_credentials"):
         assert cli("replay", env={"DATABASE_URL": filled}).code == Exit.CONFLICT
 
 
@@ -186,7 +185,7 @@ def test_a_replay_that_is_killed_leaves_the_view_and_the_next_cleans_up(
     assert "https://evil.example.com" in endpoints(filled)
     with psycopg.connect(filled, autocommit=True) as database:
         # A server notices a client that was killed a moment later.
-        database.execute("SELECT pg_advisory_lock(hashtextextended('current_credentials_shadow', 0))")
+        database.execute("SELECT FROM keyledger_locks WHERE name = 'current_credentials_shadow' FOR UPDATE")
     assert cli("replay", "--yes", env=env).code == Exit.OK
     assert endpoints(filled) == {None}
     with psycopg.connect(filled) as database:
