@@ -1,15 +1,17 @@
 """Locks on rows of `keyledger_locks`, each held by one transaction at a time, until it ends.
 
-Promises: a role without the right to update the table can neither take a lock nor delay its holder. A lock holds through
-a pooler, and is released when its holder dies. Holding one leaves no dead row.
+Promises: a role without the right to update the table can neither take a lock nor delay its holder. A lock holds
+through a pooler, and is released when its holder dies. Holding one leaves no dead row.
 Refuses: to continue without a row to lock, since two transactions would then work at once.
 """
 
 from domain.errors import StoreUnavailableError
 from projections.database.connections import Connection
 
+LOG = "log"
+"""The writer lock, which `keyledger_lock_log` takes."""
 NODES = "nodes"
-"""Held while a node chooses its encryption keys. The writer lock, `log`, is taken by `keyledger_lock_log`."""
+"""Held while a node chooses its encryption keys."""
 
 
 def hold(connection: Connection, name: str) -> None:
