@@ -12,7 +12,8 @@ and, once the log has codes, without a key. To read for a command an event whose
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -47,8 +48,9 @@ from domain.event_code import NO_CODES, EventCodes, LogRow
 from domain.event_codec import decode, encode
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.log_time import LogTime
+from keyledger.log.read_back import ReadBack, Sent
 from projections.current_credentials import last_of_each, project
-from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
+from projections.database.connections import EVENTS_TABLE, BoundedConnection, together, unavailable
 
 _APPEND = (
     "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s, %b::bytea[], %s, %b::timestamptz, %s::jsonb) AS position"
@@ -147,8 +149,16 @@ class OneCallRecorder(PostgresApplicationRecorder):
     select_notifications = PostgresApplicationRecorder.select_notifications.__wrapped__
     max_notification_id = PostgresApplicationRecorder.max_notification_id.__wrapped__
 
+    @cached_property
+    def read_back(self) -> ReadBack:
+        """The comparison of each append with what the log then holds."""
+        return ReadBack()
+
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Insert the events and `view_rows`, and return the positions. Raises the library's persistence errors."""
+        """Insert the events and `view_rows`, read them back, and return the positions.
+
+        Raises the library's persistence errors, and CredentialIntegrityError for an append that was not kept.
+        """
         if not stored_events:
             return None
         warnings: list[str] = []
@@ -161,12 +171,18 @@ class OneCallRecorder(PostgresApplicationRecorder):
             connection.add_notice_handler(note)
             try:
                 columns = _columns(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
-                found = connection.execute(_APPEND, columns).fetchall()
+                reading = self.read_back.statement(connection, len(stored_events))
+                # Prepared from the first time: the driver forgets to check a later preparation that an error cut short.
+                with together(connection):
+                    appended = connection.execute(_APPEND, columns, prepare=True)
+                    kept = connection.execute(reading, prepare=True, binary=True)
+                positions = [row["position"] for row in appended.fetchall()]
+                self.read_back.require_kept(_sent(columns), positions, kept.fetchall())
             finally:
                 connection.remove_notice_handler(note)
         if warnings:
             raise PersistenceError("the database warned during an append")
-        return [row["position"] for row in found]
+        return positions
 
 
 class _Datastore(PostgresDatastore):
@@ -220,6 +236,11 @@ class CredentialLog(Application[UUID]):
     def construct_mapper(self) -> Mapper[UUID]:
         """Return the closed mapper, without cipher or compressor."""
         return ClosedMapper(JSONTranscoder())
+
+    def unkept(self) -> str:
+        """Return how an append was not kept as it was sent; "" if every append was."""
+        assert isinstance(self.recorder, OneCallRecorder)  # noqa: S101  the factory makes no other
+        return self.recorder.read_back.unkept
 
     def last(self, stream: UUID) -> Event | None:
         """Return the newest event of a stream. Raises StoreUnavailableError, CredentialIntegrityError."""
@@ -280,9 +301,16 @@ class CredentialLog(Application[UUID]):
             return cursor.execute(statement, columns).fetchall()
 
 
+def _sent(columns: Sequence[Any]) -> Iterator[Sent]:
+    streams, versions, topics, states, key_id, coded = columns[:6]
+    codes = coded or [None] * len(streams)
+    for stream, version, topic, state, code in zip(streams, versions, topics, states, codes, strict=True):
+        yield stream, version, topic, state, key_id, code
+
+
 def _columns(
     stored_events: Sequence[StoredEvent], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
-) -> list[object]:
+) -> list[Any]:
     coded = [
         codes.code(UUID(str(event.originator_id)), event.originator_version, event.topic, event.state)
         for event in stored_events
