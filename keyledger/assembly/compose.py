@@ -19,7 +19,7 @@ from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.in_force import Lasting, Steering
-from keyledger.assembly.open_ledger import admin_address, database_of
+from keyledger.assembly.open_ledger import admin_address, database_of, role_rule
 from keyledger.assembly.parts import Parts
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.request_services import RequestServices, reload_node
@@ -68,7 +68,8 @@ class Service:
         pool = self._lasting.pool
         require_own_packages()
         settings = self._steering().configuration.settings
-        prepare_database(self._lasting.dsn, admin_address(settings.database, self._lasting.dsn))
+        database = settings.database
+        prepare_database(self._lasting.dsn, admin_address(database, self._lasting.dsn), role=role_rule(database))
         require_same_log(pool, anchor_places(settings.data_dir, settings.anchor_dir))
         require_peers_agree(pool, self._lasting.log, signer_of(settings))
         self._steering.seal_with_next()

@@ -23,6 +23,7 @@ from keyledger.assembly.database_check import (
 from keyledger.log.anchor_places import AnchorPlace, anchor_places
 from keyledger.settings.settings import DatabaseSettings
 from keyledger.start_error import StartError
+from keyledger.store_attestation import RoleRule
 from projections.database.connections import BoundedConnection, open_pool
 
 
@@ -96,10 +97,19 @@ def admin_address(database: DatabaseSettings, dsn: str) -> str:
     return database.admin_url.reveal() if database.admin_url is not None else dsn
 
 
+def role_rule(database: DatabaseSettings) -> RoleRule:
+    """Return what follows from a serving role with more rights than it needs."""
+    if database.url is None:
+        return RoleRule.IGNORED
+    return RoleRule.REFUSED if database.role_strict else RoleRule.NAMED
+
+
 def _as_served(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -> Ledger:
     dsn = database_of(database, opened)
     admin_dsn = admin_address(database, dsn)
-    prepare_database(dsn, admin_dsn, appends=purpose is Purpose.APPEND)
+    strict = role_rule(database) is RoleRule.REFUSED  # a warning at every command would be read by no one
+    role = RoleRule.REFUSED if strict else RoleRule.IGNORED
+    prepare_database(dsn, admin_dsn, appends=purpose is Purpose.APPEND, role=role)
     setting = "DATABASE_URL" if database.url is not None else "DATA_DIR"
     return Ledger(dsn, admin_dsn, setting, database.data_dir, database.anchor_dir, opened)
 

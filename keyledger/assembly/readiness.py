@@ -1,7 +1,7 @@
 """The checks behind `/readyz`, each with a name and a public text.
 
 Promises: the deadline of each statement bounds the time that the checks take. A text contains states, codes, positions,
-key ids and names of models, and nothing else.
+key ids and names of models, tables, functions and rights, and nothing else.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
 from keyledger.proofs.signing_loop import SigningLoop
+from keyledger.store_attestation import StoreWatch
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
 
@@ -34,6 +35,7 @@ class Readiness:
         transparency_log: SigningLoop,
         log: AnchorWatch,
         codes: CodeWatch,
+        store: StoreWatch,
         models: Warming,
     ) -> None:
         self._current = current
@@ -42,6 +44,7 @@ class Readiness:
         self._transparency_log = transparency_log
         self._log = log
         self._codes = codes
+        self._store = store
         self._models = models
 
     async def __call__(self) -> Mapping[str, CheckResult]:
@@ -55,6 +58,7 @@ class Readiness:
                 "schema": self._schema(),
                 "log": self._log.check(),
                 "event_codes": self._codes.check(),
+                "store": self._store.check(),
                 "encryption_keys": self._encryption_keys(),
                 "audit_trail": self._audit_trail.check(),
                 "transparency_log": self._transparency_log.check(),

@@ -21,6 +21,7 @@ from keyledger.start_error import StartError
 FIXED = {
     "DATABASE_URL": ("database_url",),
     "DATABASE_ADMIN_URL": ("database_admin_url",),
+    "DATABASE_ROLE_STRICT": ("database_role_strict",),
     "DATA_DIR": ("data_dir",),
     "ANCHOR_DIR": ("anchor_dir",),
     "AUDIT_SIGNING_KEY": ("audit_signing_key",),

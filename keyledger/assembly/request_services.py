@@ -44,6 +44,7 @@ class RequestServices:
             parts.proofs.signing,
             parts.log.watch,
             parts.log.codes,
+            parts.log.store,
             parts.calls.gateway.warming,
         )
         self._made = (now := steering(), self._services_of(now))

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from domain.event import utc_now
 from keyledger.assembly.in_force import InForce, Lasting, Steering
-from keyledger.assembly.open_ledger import admin_address
+from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
 from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.encryption.heartbeat import Heartbeat
@@ -34,6 +34,7 @@ from keyledger.proofs.signing_keys import LogSigner
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
+from keyledger.store_attestation import StoreWatch
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
@@ -42,11 +43,15 @@ from projections.database.connections import make_async_pool, open_pool
 
 @dataclass(frozen=True, slots=True)
 class LogParts:
-    """Record refused requests and reads of the audit in the log, and watch that it only grows by what nodes write."""
+    """Record refused requests and reads of the audit in the log, and watch that it only grows by what nodes write.
+
+    store: watches that the database is as this program ships it.
+    """
 
     recorder: AuditRecorder
     watch: AnchorWatch
     codes: CodeWatch
+    store: StoreWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class ServiceParts:
                 "heartbeat": self.encryption.heartbeat,
                 "watch of the log": self.log.watch,
                 "check of event codes": self.log.codes,
+                "attestation of the store": self.log.store,
                 "signing of checkpoints": self.proofs.signing,
                 "audit trail": self.projections.trail,
                 "transparency log": self.projections.tree,
@@ -136,6 +142,7 @@ def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
         AuditRecorder(lasting.log, lasting.clock),
         AnchorWatch(lasting.pool, anchor_places(settings.data_dir, settings.anchor_dir)),
         CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings)),
+        StoreWatch(lasting.pool, lasting.log.unkept, role_rule(settings.database)),
     )
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from keyledger.assembly.database_check import sentence_of, stands_in_the_way
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import CheckSkippedError, Finding, State, ok, warning
+from keyledger.store_attestation import RoleRule, sentence_of, stands_in_the_way
 from projections.database.connection_check import check_connection
+from projections.database.findings import Flaw
 from projections.database.migration import SCHEMA_VERSION
 
 SUBJECT = "database"
@@ -20,8 +21,12 @@ def look(here: Circumstances) -> Iterator[Finding]:
             "the embedded server is not running; starting the service starts it", "keyledger database start"
         )
     report = check_connection(here.dsn)
+    strict = here.settings is not None and here.settings.database_role_strict
     for flawed in (one for one in report.findings if one.flaw is not None):
-        state = State.FAULT if stands_in_the_way(flawed) else State.WARNING
+        if flawed.flaw is Flaw.ROLE and here.embedded:
+            continue
+        role = RoleRule.REFUSED if strict else RoleRule.NAMED
+        state = State.FAULT if stands_in_the_way(flawed, role=role) else State.WARNING
         yield Finding(SUBJECT, state, sentence_of(flawed), "keyledger config check")
     if report.schema is not None and report.schema < SCHEMA_VERSION:
         said = f"the schema is at version {report.schema} of {SCHEMA_VERSION}; a start as its owner brings it there"

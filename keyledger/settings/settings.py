@@ -51,6 +51,7 @@ class Settings:
     database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: a
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
     anchor_dir: a second place for the anchor of the log, None for DATA_DIR alone.
+    database_role_strict: a role in `database_url` with more rights than it needs is refused, not only named.
     idle_connections: the idle connections to providers that one process keeps.
     resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
     """
@@ -69,6 +70,7 @@ class Settings:
     lockout: LockoutPolicy
     database_url: Secret | None
     database_admin_url: Secret | None
+    database_role_strict: bool
     data_dir: Path
     anchor_dir: Path | None
     ai_models_file: Path
@@ -89,7 +91,13 @@ class Settings:
     @property
     def database(self) -> "DatabaseSettings":
         """The addresses of the database."""
-        return DatabaseSettings(self.database_url, self.database_admin_url, self.data_dir, self.anchor_dir)
+        return DatabaseSettings(
+            self.database_url,
+            self.database_admin_url,
+            self.data_dir,
+            self.anchor_dir,
+            role_strict=self.database_role_strict,
+        )
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
@@ -135,6 +143,7 @@ def _read(sources: Sources) -> Settings:
         lockout=read_lockout(sources),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
+        database_role_strict=_role_strict(sources),
         data_dir=_data_dir(sources),
         anchor_dir=_anchor_dir(sources),
         ai_models_file=_ai_models_file(sources),
@@ -166,13 +175,14 @@ class DatabaseSettings:
 
     url: where requests go, a libpq URL or parameter list; None for the embedded PostgreSQL in `data_dir`. admin_url:
     a direct address of the same database, for what creates or copies tables; None where `url` will do. anchor_dir: the
-    second place for anchors, if there is one.
+    second place for anchors, if there is one. role_strict: a role in `url` with more rights than it needs is refused.
     """
 
     url: Secret | None
     admin_url: Secret | None
     data_dir: Path
     anchor_dir: Path | None
+    role_strict: bool = False
 
 
 def load_database(environ: Mapping[str, str], dotenv: Path | None) -> DatabaseSettings:
@@ -190,7 +200,12 @@ def _database(sources: Sources) -> DatabaseSettings:
         read_database_url(sources, "DATABASE_ADMIN_URL"),
         _data_dir(sources),
         _anchor_dir(sources),
+        role_strict=_role_strict(sources),
     )
+
+
+def _role_strict(sources: Sources) -> bool:
+    return sources.switch("DATABASE_ROLE_STRICT", default=False)
 
 
 def _warnings(sources: Sources) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """One inconsistency. part: log, codes, tree, trail, current, bindings, checkpoint or anchor.
+    """One inconsistency. part: log, codes, tree, trail, current, bindings, checkpoint, anchor or store.
 
     position: in the log, if known. tenant_id, provider: of the credential, if it is about one.
     """
@@ -28,7 +28,8 @@ class StoreVerdict:
     unopenable: live credentials whose encryption key is missing, so that their binding was not checked.
     codes_unchecked: events whose code was made with a key that was not given, or that have none.
     unopenable: live credentials whose encryption key is missing, so that their binding was not checked. anchors: places
-    outside the database whose anchor was compared.
+    outside the database whose anchor was compared. attested: things in the database that were compared with what this
+    program ships. unfit: a sentence for each kind that differs.
     """
 
     events: int = 0
@@ -40,8 +41,10 @@ class StoreVerdict:
     anchors: int = 0
     behind: Mapping[str, int] = field(default_factory=dict)
     error: Inconsistency | None = None
+    attested: int = 0
+    unfit: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether the store is consistent."""
+        """Whether the store is consistent and as this program ships it."""
         return self.error is None

@@ -9,6 +9,7 @@ In one snapshot of the database and one pass over the log, in order:
     bindings   every live credential's token is bound to its place, if an encryption key is given
     checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
     anchor     the anchors in DATA_DIR and ANCHOR_DIR are of this ledger and match its log
+    store      tables, functions, triggers and settings of the database are those that this program relies on
 Promises: read-only. Memory is bounded by the number of streams. The first inconsistency is named by its position, if it
 has one. Events that a projection has not caught up with are not an inconsistency.
 Does not detect: changes that leave no trace elsewhere, such as an event removed with every trace of it before the first
@@ -32,6 +33,7 @@ from keyledger.evidence.history import History
 from keyledger.log.anchor_places import anchor_places
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
+from keyledger.store_attestation import sentence_of, stands_in_the_way
 from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
 from keyledger.store_verification.stored_codes import StoredCodes
@@ -40,6 +42,8 @@ from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
 from projections.catch_up import Appended, Columns, read_row
+from projections.database.attestation import shipped
+from projections.database.connection_check import check_connection
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
 
 BATCH = 2_000
@@ -77,7 +81,13 @@ def verify_store(
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return verify_snapshot(connection, sealer, data_dir, progress, keys, anchor_dir)
+        verdict = verify_snapshot(connection, sealer, data_dir, progress, keys, anchor_dir)
+    findings = check_connection(dsn).findings
+    verdict.attested = len(shipped())
+    verdict.unfit = tuple(sentence_of(one) for one in findings if stands_in_the_way(one))
+    if verdict.unfit and verdict.error is None:
+        verdict.error = Inconsistency("store", "; ".join(verdict.unfit))
+    return verdict
 
 
 def verify_snapshot(

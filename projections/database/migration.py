@@ -9,8 +9,10 @@ already running when a newer one migrates keeps running until it is replaced: fi
 is dropped; the log is never rewritten.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.resources import files
 
 import psycopg
@@ -40,6 +42,8 @@ the schema, edit the file and give it the next version; a test holds the digest 
 SCHEMA_VERSION = max(SCHEMA.values())
 FIRST_VERSION = 4
 """The version of the first release; programs before it made versions 1 to 3."""
+
+_GRANT = re.compile(r"^GRANT ([A-Z, ]+) ON (FUNCTION )?(.+?) TO ", re.MULTILINE)
 
 
 def migrate(dsn: str) -> None:
@@ -89,3 +93,13 @@ def version_of(connection: Connection) -> int:
         return 0
     newest = connection.execute("SELECT coalesce(max(version), 0) AS version FROM keyledger_schema").fetchone()
     return newest["version"] if newest else 0
+
+
+@cache
+def needed_rights() -> tuple[tuple[str, str], ...]:
+    """Return the rights the serving role needs: each a privilege and its table or function."""
+    granted: list[tuple[str, str]] = []
+    for privileges, function, things in _GRANT.findall(statements_of("grants.sql")):
+        for thing in [things] if function else things.split(", "):
+            granted += [(privilege, thing) for privilege in privileges.split(", ")]
+    return tuple(granted)

@@ -31,8 +31,8 @@ def verify(
 ) -> None:
     """Verify the whole ledger.
 
-    Compares log, codes, tree, audit trail, current credentials, bindings, last checkpoint and anchors, on the
-    database. Exits with 1 and the position of the first error.
+    Compares log, codes, tree, audit trail, current credentials, bindings, last checkpoint and anchors with each other,
+    on the database, and the database with what this program ships. Exits with 1 and the position of the first error.
     """
     from keyledger.store_verification import catch_up, verify_store
 
@@ -44,7 +44,8 @@ def verify(
     else:
         print_table(Table(("part", "count", "result"), _rows(verdict)))
     if verdict.error is not None:
-        raise CommandError(Exit.ERROR_FOUND, _said(verdict.error))
+        said = () if verdict.error.part == "store" else (_said(verdict.error),)
+        raise CommandError(Exit.ERROR_FOUND, *said, *verdict.unfit)
     if verdict.codes_unchecked:
         say(f"{verdict.codes_unchecked:,} events have a code under a key that is not configured, or none: not checked")
     if verdict.unopenable:
@@ -81,12 +82,15 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
         ("anchor", "places outside the database", f"{verdict.anchors}"),
         ("current", "streams", f"{verdict.streams:,}"),
         ("bindings", "live credentials", f"{verdict.credentials - verdict.unopenable:,} of {verdict.credentials:,}"),
+        ("store", "tables, functions, triggers", f"{verdict.attested:,}"),
     )
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
     state = {part: "verified" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
     if failed in {"log", "codes", "tree", "trail", "checkpoint", "anchor"}:  # these are verified in one pass
         state = {part: "FAULT" if part == failed else "-" for part in names}
+    if verdict.unfit:
+        state["store"] = "FAULT" if failed == "store" else "not as shipped"
     return [(what, number, state[part]) for part, what, number in parts]
 
 

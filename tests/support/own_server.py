@@ -50,10 +50,10 @@ def installed_programs() -> Path | None:
 
 
 @contextmanager
-def own_server(rules: Sequence[str] = (), programs: Path | None = None) -> Iterator[OwnServer]:
+def own_server(rules: Sequence[str] = (), programs: Path | None = None, fsync: str = "on") -> Iterator[OwnServer]:
     """A server for as long as the block lasts. rules: lines of pg_hba.conf before the one that asks for a password.
 
-    programs: those of another PostgreSQL than the embedded one.
+    programs: those of another PostgreSQL than the embedded one. fsync: the server's setting.
     """
     folder = Path(tempfile.mkdtemp(prefix="keyledger-server-", dir="/tmp"))
     found = programs_for(folder / "data")
@@ -61,7 +61,7 @@ def own_server(rules: Sequence[str] = (), programs: Path | None = None) -> Itera
     password = secrets.token_hex(8)
     try:
         place.make(password, [*rules, "host all all 127.0.0.1/32 scram-sha-256"])
-        with place.running() as port:
+        with place.running(fsync) as port:
             yield OwnServer(port, password)
     finally:
         shutil.rmtree(folder)
@@ -96,13 +96,13 @@ class _Place:
         self._give_away()
 
     @contextmanager
-    def running(self) -> Iterator[int]:
+    def running(self, fsync: str = "on") -> Iterator[int]:
         port = free_port()
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "port": str(port),
-            "fsync": "off",
+            "fsync": fsync,
             **({"ssl": "on"} if self.has_tls else {}),
             "lc_messages": "C",
         }

@@ -1,7 +1,8 @@
 """A PostgreSQL for the tests: one server per run, a migrated database per test.
 
-The server is our embedded one without fsync, shared by all workers of a run: each attaches to it, and the last to leave
-stops it. `KEYLEDGER_TEST_DATABASE_URL` names another server instead, as a URL whose user may create databases.
+The server is our embedded one, in memory where there is room. All workers of a run share it: each attaches to it, and
+the last to leave stops it. `KEYLEDGER_TEST_DATABASE_URL` names another server instead, with fsync on, as a URL whose
+user may create databases.
 A test's database is a copy of a template that each worker migrates once, so a test pays for a file copy and never for
 the migration.
 """
@@ -41,7 +42,7 @@ class DatabaseServer:
     def database(self, template: str = "template1") -> Iterator[str]:
         """A new database, as a URL, dropped at the end even if clients are still connected."""
         name = next(self._names)
-        # Copying files beats writing the copy to the log by far, for a small template on a server without fsync.
+        # Copying files beats writing the copy to the log by far, for a small template on a server in memory.
         self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
         try:
             yield self.url_of(name)
@@ -98,7 +99,7 @@ def _server(shared_folder: Path) -> Iterator[DatabaseServer]:
         return
     # Left in its folder until the run ends: another worker may be about to start it again.
     with (
-        embedded_postgres.start(shared_folder / "pg", durable=False) as postgres,
+        embedded_postgres.start(shared_folder / "pg") as postgres,
         closing(DatabaseServer(postgres.dsn("postgres"))) as server,
     ):
         for statement in _IN_A_HURRY:

@@ -8,11 +8,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from domain.errors import StoreUnavailableError
-from keyledger.assembly.database_check import prepare_database, require_database, sentence_of
+from keyledger.assembly.database_check import prepare_database, require_database
 from keyledger.start_error import StartError
-from projections.database.connection_check import Flaw, check_connection, needed_rights
+from keyledger.store_attestation import sentence_of
+from projections.database.connection_check import check_connection
 from projections.database.connection_failure import Failure
-from projections.database.migration import SCHEMA_VERSION
+from projections.database.findings import Flaw
+from projections.database.migration import SCHEMA_VERSION, needed_rights
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.pooler import pooled
 from tests.support.ports import free_port
@@ -83,7 +85,7 @@ def test_behind_a_pooler_everything_holds_but_the_parameter_it_refuses(database_
     with pooled(database_url, "pool_mode = transaction") as pooler:
         report = check_connection(pooler.url)
         assert (report.pooled, report.has_present_schema) == (True, True)
-        assert {finding.flaw for finding in report.findings} <= {None, Flaw.UNSAFE_SERVER}
+        assert {finding.flaw for finding in report.findings} <= {None, Flaw.ROLE}
         with pytest.raises(StoreUnavailableError, match="rejects the parameter `options`"):
             require_database(f"{pooler.url}?options=-csearch_path%3Dpublic")
         assert check_connection(pooler.url.replace("app:", "nobody:")).findings[0].flaw is Failure.PASSWORD
@@ -156,7 +158,7 @@ FLAWS = [
         "CREATE OR REPLACE FUNCTION keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"
         " code_key_id text, codes bytea[], earliest text, node_time timestamptz, view_rows jsonb)"
         " RETURNS SETOF bigint LANGUAGE sql AS 'SELECT 1::bigint'",
-        "an append may not wait for the disk",
+        "keyledger_append",
         id="another append",
     ),
 ]
@@ -177,8 +179,3 @@ def test_a_role_without_rights_is_told_which(server: OwnServer) -> None:
     for needed in ("SELECT on keyledger_schema", "INSERT on keyledger_events", "DELETE on nodes"):
         assert needed in str(refused.value)
     assert ("EXECUTE", "keyledger_lock_log()") in needed_rights()
-
-
-def test_switched_off_durability_is_a_warning(server: OwnServer, caplog: pytest.LogCaptureFixture) -> None:
-    require_database(server.url("empty"))
-    assert [record.getMessage().partition(" is off")[0] for record in caplog.records] == ["fsync"]

@@ -23,6 +23,7 @@ def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> N
         "schema",
         "log",
         "event_codes",
+        "store",
         "encryption_keys",
         "audit_trail",
         "transparency_log",
@@ -30,6 +31,44 @@ def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> N
         "models",
     }
     assert checks["models"]["text"] == "no model needs LiteLLM"
+
+
+def test_a_swallowed_append_is_not_acknowledged_and_ends_readiness(database_url: str, tmp_path: Path) -> None:
+    swallow = (
+        "CREATE OR REPLACE FUNCTION keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"
+        " code_key_id text, codes bytea[], earliest text, node_time timestamptz,"
+        " view_rows jsonb) RETURNS SETOF bigint LANGUAGE sql AS 'SELECT unnest(versions)'"
+    )
+    settings = of_one_model(tmp_path, "family: openai")
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.http.get("/readyz").json()["checks"]["store"]["ok"]
+        with psycopg.connect(database_url, autocommit=True) as database:
+            database.execute(swallow)
+        answer = client.put(TENANT, "openai", api_key="sk-live-0123456789")
+        assert (answer.status_code, answer.json()["code"]) == (500, "credential-integrity")
+        answer = client.http.get("/readyz")
+        assert answer.status_code == 503
+        assert "not kept" in answer.json()["checks"]["store"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("ALTER TABLE audit_trail SET UNLOGGED", "unlogged: audit_trail"),
+        ("DROP INDEX keyledger_events_notification_id_idx", "indexes: keyledger_events_notification_id_idx (missing)"),
+    ],
+)
+def test_a_running_service_finds_within_its_next_attestation_what_was_changed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, said: str
+) -> None:
+    monkeypatch.setattr("keyledger.store_attestation.watch.TICK_S", 0.05)
+    settings = of_one_model(tmp_path, "family: openai")
+    with served(database_url, settings) as url, client_of(url) as client:
+        with psycopg.connect(database_url, autocommit=True) as database:
+            database.execute(change.encode())
+        while (answer := client.http.get("/readyz")).status_code == 200:
+            pass
+    assert said in answer.json()["checks"]["store"]["text"]
 
 
 def of_one_model(folder: Path, how: str) -> dict[str, str]:

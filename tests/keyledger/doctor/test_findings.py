@@ -49,8 +49,8 @@ class Deployment:
         with circumstances(self.environ, self.folder / ".env", "127.0.0.1", self.free_port) as here:
             for name, value in self.changes.items():
                 setattr(here, name, value)
-            # The tests' server keeps nothing on disk, which is found each time.
-            found = [one for one in examine(here) if "is off on the server" not in one.said]
+            # The tests' role is a superuser, which is found each time.
+            found = [one for one in examine(here) if "is a superuser" not in one.said]
         told = repr(found)
         assert not [secret for secret in SECRETS if secret in told]
         return found
