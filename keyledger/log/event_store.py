@@ -11,8 +11,7 @@ a synchronous standby did not confirm. To append from a node whose clock is more
 and, once the log has codes, without a key. To read for a command an event whose code is wrong.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, LiteralString
 from uuid import UUID
@@ -46,17 +45,13 @@ from domain.errors import CredentialIntegrityError, StoreUnavailableError, Versi
 from domain.event import Event, time_text, utc_now
 from domain.event_code import NO_CODES, EventCodes, LogRow
 from domain.event_codec import decode, encode
+from keyledger.log.append_call import APPEND, arguments_of, sent_of
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.log_time import LogTime
-from keyledger.log.read_back import ReadBack, Sent
+from keyledger.log.read_back import ReadBack
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, together, unavailable
 
-_APPEND = (
-    "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s, %b::bytea[], %s, %b::timestamptz, %s::jsonb) AS position"
-)
-"""Arrays are sent in binary form: as text, the states alone would cost client and server more than the insert."""
-_TO_JSON = json.JSONEncoder(default=str)
 _TRIES = 8
 """Attempts to append while other nodes append in between."""
 
@@ -170,14 +165,14 @@ class OneCallRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             connection.add_notice_handler(note)
             try:
-                columns = _columns(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
+                columns = arguments_of(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
                 reading = self.read_back.statement(connection, len(stored_events))
                 # Prepared from the first time: the driver forgets to check a later preparation that an error cut short.
                 with together(connection):
-                    appended = connection.execute(_APPEND, columns, prepare=True)
+                    appended = connection.execute(APPEND, columns, prepare=True)
                     kept = connection.execute(reading, prepare=True, binary=True)
                 positions = [row["position"] for row in appended.fetchall()]
-                self.read_back.require_kept(_sent(columns), positions, kept.fetchall())
+                self.read_back.require_kept(sent_of(columns), positions, kept.fetchall())
             finally:
                 connection.remove_notice_handler(note)
         if warnings:
@@ -299,30 +294,3 @@ class CredentialLog(Application[UUID]):
             connection.cursor(row_factory=tuple_row, binary=True) as cursor,
         ):
             return cursor.execute(statement, columns).fetchall()
-
-
-def _sent(columns: Sequence[Any]) -> Iterator[Sent]:
-    streams, versions, topics, states, key_id, coded = columns[:6]
-    codes = coded or [None] * len(streams)
-    for stream, version, topic, state, code in zip(streams, versions, topics, states, codes, strict=True):
-        yield stream, version, topic, state, key_id, code
-
-
-def _columns(
-    stored_events: Sequence[StoredEvent], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
-) -> list[Any]:
-    coded = [
-        codes.code(UUID(str(event.originator_id)), event.originator_version, event.topic, event.state)
-        for event in stored_events
-    ]
-    return [
-        [event.originator_id for event in stored_events],
-        [event.originator_version for event in stored_events],
-        [event.topic for event in stored_events],
-        [event.state for event in stored_events],
-        codes.primary_id,
-        [code.mac for code in coded if code is not None] or None,
-        earliest,
-        utc_now(),
-        _TO_JSON.encode(rows),
-    ]
