@@ -63,7 +63,7 @@ def test_a_role_without_rights_delays_no_write_no_read_no_migration_and_no_repla
     store.set(TENANT, "openai", "sk-live-0123456789")
     assert [entry.action for entry in store.audit()] == ["set"]
     store.follow()
-    Presence(store.pool).settle(lambda others: store.keyring)
+    Presence(store.pool).settle(store.keyring, lambda others: store.keyring)
     apply_again(store.url)
     for projection in PROJECTIONS:
         assert replay_projection(store.url, projection, swap=Swap.ALWAYS).swapped
