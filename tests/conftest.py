@@ -13,6 +13,8 @@ from tests.support import memory, trust, warmed
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.store import LEDGER_ID, Store, open_store
+from tests.support.shown_bundles import shown_to_others
+from tests.support.store import Store, open_store
 
 HOME = pytest.StashKey[Path]()
 MEMORY = pytest.StashKey[Path | None]()
@@ -55,6 +57,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _trust_store_read_once() -> Iterator[None]:
     with trust.read_once():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bundles_shown_to_others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with shown_to_others(tmp_path_factory.mktemp("verifier")):
         yield
 
 

@@ -13,3 +13,12 @@ CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
 
 FLOOD = int(os.environ.get("KEYLEDGER_TEST_FLOOD", "10000"))
 """Requests without a valid key in each flood."""
+
+STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "120"))
+"""Random bundles, most of them damaged, that verifiers of others judge as well."""
+
+FORGERIES = int(os.environ.get("KEYLEDGER_TEST_FORGERIES", "0"))
+"""Random forgeries in all, shared by the kinds. Each kind is tried at least once."""
+
+HONEST_LOGS = int(os.environ.get("KEYLEDGER_TEST_HONEST_LOGS", "10"))
+"""Random honest logs that must not be accused."""
