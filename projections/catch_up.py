@@ -2,7 +2,8 @@
 
 Promises: every event reaches the projection exactly once and in order, whatever crashes and however many processes
 catch up at once. When `run` returns, the projection shows every event that was in the log when it was called.
-Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error.
+Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error. So
+does a row that the projection has already, although its position says that it has not.
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from psycopg.errors import UniqueViolation
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
@@ -157,7 +159,10 @@ class CatchUp:
             batch = read_after(connection, position, BATCH)
             if not batch:
                 return position
-            self._write(connection, batch)
+            try:
+                self._write(connection, batch)
+            except UniqueViolation:  # of an outage the operator would wait for the end
+                raise CredentialIntegrityError(f"{self._projection}-ahead-of position {position}") from None
             set_position(connection, self._projection, batch[-1].position)
             return batch[-1].position
 
