@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from domain.credentials.credential import CredentialEvent, evolve
+from domain.credentials.credential import CredentialEvent, evolve, stream_id
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from keyledger.evidence.errors import EvidenceError
@@ -20,10 +20,10 @@ SELECT {columns} FROM current_credentials
   JOIN unnest(%s::uuid[], %s::text[]) AS wanted (tenant_id, provider) USING (tenant_id, provider)
 """
 _UNFOUNDED = """
-SELECT c.tenant_id::text, c.provider FROM current_credentials AS c
+SELECT c.tenant_id::text, c.provider, c.stream_id FROM current_credentials AS c
  WHERE NOT EXISTS (SELECT 1 FROM keyledger_events AS e WHERE e.originator_id = c.stream_id)
     OR (SELECT count(*) FROM current_credentials AS o WHERE o.stream_id = c.stream_id) > 1
- ORDER BY 1, 2 LIMIT 1
+ ORDER BY 1, 2
 """
 
 
@@ -52,9 +52,17 @@ def compare_credentials(
             rows += 1
         progress("current credentials", rows, max(rows, total))
     if rows != total:
-        extra = connection.execute(_UNFOUNDED).fetchone() or {"tenant_id": None, "provider": None}
+        tenant_id, provider = _extra(connection)
         meaning = "current_credentials has a row that no event accounts for"
-        raise EvidenceError(meaning, tenant_id=extra["tenant_id"], provider=extra["provider"], part="current")
+        raise EvidenceError(meaning, tenant_id=tenant_id, provider=provider, part="current")
+
+
+def _extra(connection: Connection) -> tuple[str | None, str | None]:
+    """Return the place of a row too many: of two rows for one stream, that of the row which the stream is not of."""
+    rows = connection.execute(_UNFOUNDED).fetchall()
+    unnamed = [row for row in rows if row["stream_id"] != stream_id(row["tenant_id"], row["provider"])]
+    row = next(iter([*unnamed, *rows]), {"tenant_id": None, "provider": None})
+    return row["tenant_id"], row["provider"]
 
 
 def _stored(connection: Connection, events: Sequence[CredentialEvent]) -> dict[tuple[str, str], dict[str, object]]:
