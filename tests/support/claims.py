@@ -40,6 +40,14 @@ class Note:
             return False
         return True
 
+    def respelled(self) -> "Note":
+        """The note with the signatures as they have to be spelled.
+
+        The last bits of base64 may be zero or not, for the same bytes. We read one spelling only, others read all.
+        """
+        text, gap, lines = self.note.rpartition(b"\n\n")
+        return Note(text + gap + b"\n".join(map(_respelled, lines.split(b"\n"))), self.vkey)
+
 
 @dataclass(frozen=True)
 class Inclusion:
@@ -75,6 +83,14 @@ class Consistency:
         except ProofError:
             return False
         return True
+
+
+def _respelled(line: bytes) -> bytes:
+    before, space, spelled = line.rpartition(b" ")
+    try:
+        return before + space + base64.b64encode(base64.b64decode(spelled, validate=True))
+    except ValueError:
+        return line
 
 
 Claim = Note | Inclusion | Consistency

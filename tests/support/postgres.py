@@ -77,6 +77,12 @@ class TemplatedServer:
             yield url
 
     @contextmanager
+    def copy_of(self, url: str) -> Iterator[str]:
+        """A copy of a database that no one is connected to."""
+        with self.server.database(urlsplit(url).path.lstrip("/")) as copy:
+            yield copy
+
+    @contextmanager
     def empty_database(self) -> Iterator[str]:
         with self.server.database() as url:
             yield url

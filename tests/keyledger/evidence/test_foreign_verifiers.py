@@ -29,6 +29,7 @@ PARTS = 8
 """Tests that share the random bundles, so that they run on all cores."""
 LEAVES = many(600)
 SIGNERS = [LOG, *(LogSigner(generate_signing_key(name)) for name in ("log.example", "example.org/ledger", "x"))]
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 WITNESS = WitnessSigner(generate_signing_key("witness.example"), lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -83,6 +84,16 @@ def test_a_bundle_that_another_verifier_refuses_is_not_published_unnoticed(
     monkeypatch.setattr(exhibition, "_judges", {"doubter": lambda claim: isinstance(claim, Note)})
     with pytest.raises(AssertionError, match="doubter"):
         exhibition.show(bundle)
+
+
+def test_we_read_one_spelling_of_a_signature_and_go_reads_any(judges: Mapping[str, Judge], tmp_path: Path) -> None:
+    note = (full_bundle(tmp_path / "bundle", LEAVES[:2]) / "checkpoint").read_bytes()
+    at = note.index(b"=", note.rindex(b" ")) - 1
+    other = BASE64[BASE64.index(note[at]) + 1]  # the bits that no byte uses
+    claim = Note(note[:at] + bytes([other]) + note[at + 1 :], LOG.vkey)
+    assert (claim.holds(), claim.respelled().note, Note(note, LOG.vkey).holds()) == (False, note, True)
+    assert judges["proofbundle"](claim)
+    assert not judges["metamorphic-log"](claim)
 
 
 def random_bundle(chance: random.Random, folder: Path) -> tuple[Path, str]:
