@@ -12,7 +12,7 @@ from pathlib import Path
 
 from domain.credentials.secret import Secret
 from keyledger.encryption.keyring import Keyring
-from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
+from keyledger.proofs.signing_keys import generate_signing_key
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.command_line import Ended, command
 from tests.support.service import DIRECT_MODELS, Client, client_of, environment, served
@@ -22,7 +22,6 @@ PROVIDERS = ("openai", "mistral")
 MODELS = {"openai": "gpt-4o", "mistral": "mistral-small"}
 GLOBAL_KEYS = {name: f"sk-global-{name}-0123456789" for name in PROVIDERS}
 SIGNING_KEY = generate_signing_key("log.example")
-VKEY = LogSigner(SIGNING_KEY).vkey
 
 Place = tuple[str, str]
 """A tenant and a provider."""

@@ -16,7 +16,7 @@ from uuid import uuid4
 from domain.errors import ServiceError
 from keyledger.start_error import StartError
 from tests.support.claims import records_of
-from tests.support.deployment import PROVIDERS, VKEY, Deployment, Place
+from tests.support.deployment import PROVIDERS, Deployment, Place
 from tests.support.service import Client
 
 Entry = Mapping[str, Any]
@@ -27,13 +27,14 @@ class Honest:
     """The keys that calls use and the texts that auditors read while nothing is forged.
 
     calls: the key of each place. entries, records: of the audit trail and of the tree, up to some position.
-    checkpoint: a signed one that an auditor kept.
+    checkpoint: a signed one that an auditor kept. vkey: the public key that the auditor verifies with.
     """
 
     calls: Mapping[Place, str]
     entries: Sequence[Entry]
     records: Sequence[bytes]
     checkpoint: str
+    vkey: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def honest_view(deployment: Deployment, calls: Mapping[Place, str], folder: Path
         ]
     verified = deployment.command("verify")  # leaves every projection at the head of the log
     assert verified.code == 0, verified
-    return Honest(calls, entries, records[: len(entries)], checkpoint)
+    vkey = deployment.command("audit", "public-key").out.strip()
+    return Honest(calls, entries, records[: len(entries)], checkpoint, vkey)
 
 
 def examine(
@@ -171,7 +173,8 @@ def bundle(found: Examination, client: Client) -> None:
         found.find("audit bundle", taken.err)
         return
     kept.write_text(found.honest.checkpoint)
-    verified = found.deployment.command("audit", "verify", str(folder), "--public-key", VKEY, "--since", str(kept))
+    vkey = ("--public-key", found.honest.vkey)
+    verified = found.deployment.command("audit", "verify", str(folder), *vkey, "--since", str(kept))
     if verified.code:
         found.find("audit verify", verified.out + verified.err)
     records = records_of(folder, size_of(folder))
