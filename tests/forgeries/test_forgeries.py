@@ -24,7 +24,7 @@ from tests.forgeries.kinds import KINDS, Kind, Must, Where
 from tests.support.deployment import PROVIDERS, Deployment
 from tests.support.effort import FORGERIES
 from tests.support.examination import Examination, Honest, examine, honest_view
-from tests.support.forger import Access, Forger, connected
+from tests.support.forger import Access, By, Forger, connected
 from tests.support.honest_log import TENANTS, HonestLog, honest_log
 from tests.support.places import REPOSITORY
 from tests.support.postgres import TemplatedServer
@@ -62,21 +62,25 @@ class Scenes:
         return self.made[number]
 
     def _make(self, number: int) -> Scene:
-        log = self._log(f"{number}", 2)
+        log = self._log(f"{number}")
+        log.grow(2)
         places = sorted((tenant, provider) for tenant in TENANTS for provider in PROVIDERS)
         honest = honest_view(log.deployment, {place: log.expected(place) for place in places}, log.deployment.nodes[0])
-        other = self._log(f"{number} elsewhere", 0)
+        other = self._log(f"{number} elsewhere", another=True)
         with other.deployment.served() as client:
             for place in [*places, (str(UUID(int=99, version=4)), PROVIDERS[0])] * 3:
                 other.put(client, place)
         return Scene(log, honest, other.deployment)
 
-    def _log(self, name: str, sessions: int) -> HonestLog:
+    def _log(self, name: str, *, another: bool = False) -> HonestLog:
+        """Return a log with everything in it. another: of another ledger than the template of the test's databases."""
         chance = random.Random(name)
         log = honest_log(self.server, self.stack, self.folder / name, chance, self.provider)
         granted(log.deployment.url, self.role)
+        if another:
+            with Access(log.deployment.url, self.role).open(By.SUPERUSER) as database:
+                database.execute("UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()")
         log.everything_once()
-        log.grow(sessions)
         return log
 
 
