@@ -61,7 +61,7 @@ def _log_triggers(f: Forger) -> list[str]:
 def _(f: Forger) -> Where:
     name = f.chance.choice(_log_triggers(f))
     f.sql(f"DROP TRIGGER {name} ON keyledger_events")
-    return Where(words=(name,))
+    return Where(words=(name, "keyledger_events"))
 
 
 @kind("a trigger of the log that fires for no one else")
@@ -72,7 +72,7 @@ def _(f: Forger) -> Where:
         " $$ BEGIN NEW.topic := NEW.topic; RETURN NEW; END $$"
     )
     f.sql("CREATE TRIGGER retouch BEFORE INSERT ON keyledger_events FOR EACH ROW EXECUTE FUNCTION keyledger_retouch()")
-    return Where(words=("retouch",))
+    return Where(words=("retouch", "keyledger_events"))
 
 
 @kind("a rule on the log that discards what is inserted")

@@ -9,7 +9,7 @@ import random
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -136,6 +136,8 @@ class Attempt:
         restricted = self.kind.restricted or self.chance.random() < 0.5
         url = as_role(self.url, self.role) if restricted else self.url
         deployment = self.scene.log.deployment.copied(url, self.folder)
+        if self.kind.restricted:
+            deployment = replace(deployment, more={"DATABASE_ROLE_STRICT": "true"})
         served = self.chance.random() < 0.5
         if served:
             found = examine(deployment, self.scene.honest, self.folder, self.forge)
@@ -161,11 +163,11 @@ class Attempt:
 
     def forge(self) -> None:
         access = Access(self.url, self.role)
-        with access.open(self.kind.by) as database, connected(self.scene.other.url) as elsewhere:
-            try:
+        try:
+            with access.open(self.kind.by) as database, connected(self.scene.other.url) as elsewhere:
                 self.where = self.kind.forge(Forger(database, self.chance, self.kind.by, elsewhere))
-            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation, psycopg.errors.RaiseException):
-                self.refused = True
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation, psycopg.errors.RaiseException):
+            self.refused = True
 
     def _told(self, found: Examination) -> str:
         noticed = f"found {found.findings}, blocked {found.blocked}"

@@ -56,15 +56,19 @@ class Access:
             if by is By.APPLICATION:
                 yield connection
                 return
-            for table in _APPEND_ONLY:
-                connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
-            yield connection
-            for table in _APPEND_ONLY:
-                for row in connection.execute(_TRIGGERS, [table]).fetchall():
-                    connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row['tgname']}".encode())
+            with connection.transaction():  # no one ever sees the triggers off
+                for table in _APPEND_ONLY:
+                    connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
+                yield connection
+                for table in _APPEND_ONLY:
+                    for row in connection.execute(_TRIGGERS, [table]).fetchall():
+                        connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row['tgname']}".encode())
 
 
-_TRIGGERS = "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
+_TRIGGERS = (
+    "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgname LIKE 'keyledger%%'"
+)
+"""Of a table that is still there, without the forger's own."""
 
 
 @dataclass
