@@ -1,7 +1,7 @@
 """Forgeries of events: added, changed, moved, copied, dated back, with and without projections to match."""
 
 from tests.forgeries.kinds import BOTH, THE_LOG, Where, kind
-from tests.support.forger import ALICE, Forger, canonical, members_of, place_of, record_stream, time_text
+from tests.support.forger import ALICE, FAR, Forger, canonical, members_of, place_of, record_stream, time_text
 
 
 def _deletion(f: Forger) -> tuple[dict, dict, int]:
@@ -10,7 +10,7 @@ def _deletion(f: Forger) -> tuple[dict, dict, int]:
     return row, members, row["version"] + 1
 
 
-@kind("a deletion, appended with the service's function", BOTH)
+@kind("a deletion, appended with the service's function", BOTH, refusable=True)
 def _(f: Forger) -> Where:
     row, members, version = _deletion(f)
     gone = dict.fromkeys(f.columns("current_credentials"))
@@ -247,5 +247,5 @@ def _(f: Forger) -> Where:
 
 
 def _exchange(f: Forger, one: int, other: int) -> None:
-    for to, at in ((-1, one), (one, other), (other, -1)):
+    for to, at in ((FAR, one), (one, other), (other, FAR)):
         f.sql("UPDATE keyledger_events SET notification_id = %s WHERE notification_id = %s", to, at)

@@ -31,6 +31,8 @@ from tests.support.postgres import TemplatedServer
 
 MODULES = (events, projections, removals, surroundings)
 TIMES = max(1, FORGERIES // len(KINDS))
+REFUSALS = ("42501", "23514", "P0001", "KL")
+"""Of a right that is missing, of a constraint, and of the service's own functions."""
 BY_ITSELF = frozenset({"start", "readyz", "checkpoint", "call"})
 LOGS = 1 + TIMES // 16
 """Honest logs of each worker; each is used for many forgeries."""
@@ -166,7 +168,9 @@ class Attempt:
         try:
             with access.open(self.kind.by) as database, connected(self.scene.other.url) as elsewhere:
                 self.where = self.kind.forge(Forger(database, self.chance, self.kind.by, elsewhere))
-        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation, psycopg.errors.RaiseException):
+        except psycopg.Error as error:
+            if not (error.sqlstate or "").startswith(REFUSALS):
+                raise
             self.refused = True
 
     def _told(self, found: Examination) -> str:

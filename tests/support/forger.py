@@ -25,6 +25,8 @@ from tests.support.deployment import Place
 ALICE = "alice-the-honest-admin"
 Row = dict[str, Any]
 Database = psycopg.Connection[Row]
+FAR = 1_000_000_000
+"""A position that no event has."""
 _APPEND_ONLY = ("keyledger_events", "keyledger_ledger")
 
 
@@ -131,11 +133,15 @@ class Forger:
             "state": canonical(members),
             "notification_id": position,
         }
-        more = [name for name in self.columns("keyledger_events") if name not in values]
-        copied = self.chance.choice([None, self.last_of(stream) if self.has(stream) else self.event(), None])
-        values |= {name: copied[name] if copied else None for name in more}
-        self.insert("keyledger_events", values)
+        self.insert("keyledger_events", values | self.code(stream))
         return position
+
+    def code(self, stream: object) -> Row:
+        """A code for a new event: none, that of another event, or one that is made up."""
+        copied = self.last_of(stream) if self.has(stream) else self.event()
+        code = {name: copied[name] for name in ("code_key_id", "code")}
+        made_up = {**code, "code": self.chance.randbytes(32)}
+        return self.chance.choice([code, made_up, dict.fromkeys(code)])
 
     def has(self, stream: object) -> bool:
         """Whether a stream has an event."""
@@ -149,8 +155,14 @@ class Forger:
         )
         given: Row = {"streams": [stream], "versions": [version], "topics": [topic], "states": [canonical(members)]}
         given["view_rows"] = json.dumps([row] if row else [], default=str)
+        code = self.code(stream)
+        given |= {"code_key_id": code["code_key_id"], "codes": [code["code"]]}
+        given |= {"earliest": members["timestamp"], "node_time": time_text(0)}
         arguments = [f"{name} => %s::{kind}" for name, kind in zip(names["proargnames"], names["types"], strict=False)]
-        values = [given.get(name, [None]) for name, _ in zip(names["proargnames"], names["types"], strict=False)]
+        values = [
+            given.get(name, [None] if kind.endswith("[]") else None)
+            for name, kind in zip(names["proargnames"], names["types"], strict=False)
+        ]
         self.sql(f"SELECT keyledger_append({', '.join(arguments)})", *values)
         return self.head()
 
@@ -188,10 +200,9 @@ class Forger:
 
     def close_gap(self, position: int) -> None:
         """Move the events after a position back by one. In two steps: positions are unique at every moment."""
-        self.sql(
-            "UPDATE keyledger_events SET notification_id = 1 - notification_id WHERE notification_id > %s", position
-        )
-        self.sql("UPDATE keyledger_events SET notification_id = -notification_id WHERE notification_id < 0")
+        shift = "UPDATE keyledger_events SET notification_id = notification_id + %s WHERE notification_id > %s"
+        self.sql(shift, FAR - 1, position)
+        self.sql(shift, -FAR, FAR)
 
     def compute_again(self) -> None:
         """Have the audit trail and the tree computed again from the log as it is now."""
