@@ -161,7 +161,7 @@ class CatchUp:
                 return position
             try:
                 self._write(connection, batch)
-            except UniqueViolation:  # of an outage the operator would wait for the end
+            except UniqueViolation:  # not an outage, which would pass
                 raise CredentialIntegrityError(f"{self._projection}-ahead-of position {position}") from None
             set_position(connection, self._projection, batch[-1].position)
             return batch[-1].position

@@ -99,3 +99,13 @@ def test_an_event_that_is_not_understood_stops_the_trail_where_it_is(store: Stor
         with pytest.raises(CredentialIntegrityError, match="event-topic-unknown at position 2"):
             store.audit()
     assert store.follower.lag().position == 1
+
+
+def test_a_position_that_was_moved_back_stops_the_trail_and_is_not_taken_for_an_outage(store: Store) -> None:
+    for number in range(3):
+        store.set(TENANT, "openai", f"{KEY}{number}")
+    store.audit()
+    with store.superuser() as database:
+        database.execute("UPDATE projection_positions SET position = 1 WHERE projection = 'audit_trail'")
+    with pytest.raises(CredentialIntegrityError, match="audit_trail-ahead-of position 1"):
+        store.audit()

@@ -399,3 +399,16 @@ def test_a_credential_moved_to_another_tenant_does_not_pass_for_its_own(scene: S
     assert without.error is None
     assert without.unopenable == without.credentials > 0
     assert verify_snapshot(superuser, other, scene.folder).unopenable < without.unopenable
+
+
+def test_a_copied_row_is_named_and_not_the_one_it_was_copied_from(scene: Scene, superuser: Connection) -> None:
+    copy = (
+        "INSERT INTO current_credentials (tenant_id, provider, version, stream_id)"
+        " SELECT %s, provider, version, stream_id FROM current_credentials LIMIT 1"
+    )
+    for tenant in ("00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-ffffffffffff"):
+        superuser.execute(copy, [tenant])
+        error = scene.verdict(superuser).error
+        assert error is not None
+        assert error.tenant_id == tenant
+        superuser.execute("ROLLBACK TO honest")
