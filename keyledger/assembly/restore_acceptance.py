@@ -3,6 +3,7 @@
 Promises: accepting appends an event, which names the former ledger if the id changed, then sets the last checkpoint
 aside so that signing starts over, then binds DATA_DIR and ANCHOR_DIR to the ledger as it is. After a crash between two
 of these steps the service still refuses to start, and the operator accepts again.
+An event that no holder of the keys wrote can be accepted by its position; the attestation that says so is an event too.
 Refuses: a contradiction that is not the log's own, such as a projection ahead of it, which a replay corrects. Whether
 the log should be accepted is for the operator to judge.
 """
@@ -20,12 +21,17 @@ from keyledger.assembly.same_ledger import contradiction_of, contradiction_of_pe
 from keyledger.log.anchor_places import AnchorPlace
 from keyledger.log.anchor_watch import taken_over
 from keyledger.log.contradiction import Contradiction
+from keyledger.log.attestation import accept, forged_positions
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
+
+
+FORGED_MAX = 100
+"""Forged events that an operator can accept at a time; more speak for a restore."""
 
 
 class Restore:
@@ -61,6 +67,20 @@ class Restore:
         if found is None or signed is None:
             return found or signed
         return replace(found, recorded=max(found.recorded, signed.recorded))
+
+    def forged(self) -> list[int]:
+        """Return the positions of events that no holder of the ledger's keys wrote, at most `FORGED_MAX` of them.
+
+        Raises StoreUnavailableError.
+        """
+        return forged_positions(self._pool, self._log.codes, FORGED_MAX)
+
+    def accept_forged(self, forged: Sequence[int], meta: CommandMeta) -> None:
+        """Attest the log with these events as they are, so that they no longer stop a node. Raises StoreUnavailableError.
+
+        A deletion among them then lets the global key serve, as a deletion by a holder of the keys does.
+        """
+        accept(self._pool, self._log, forged, meta, self._clock)
 
     def accept(self, found: Contradiction, meta: CommandMeta) -> RestoreAccepted:
         """Record that the log is accepted, set aside the checkpoint of the former log, and bind the places to this one.

@@ -150,6 +150,19 @@ def require_codes(connection: Connection, codes: EventCodes, after: int, upto: i
     return after
 
 
+def forged_positions(pool: ConnectionPool[BoundedConnection], codes: EventCodes, most: int) -> list[int]:
+    """Return the first positions of events that no holder of the keys wrote, at most `most` of them.
+
+    Raises StoreUnavailableError.
+    """
+    found, position = list[int](), 0
+    with unavailable(), pool.connection() as connection:
+        while len(found) < most and (rows := read_rows(connection, position)):
+            found += [row.position for row in rows if codes.check(row).is_forgery]
+            position = rows[-1].position
+    return found[:most]
+
+
 def require_code(row: LogRow, codes: EventCodes) -> CodeState:
     """Return what the code of an event says.
 
