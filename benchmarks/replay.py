@@ -47,9 +47,12 @@ READ_VIEWS = ("current_credentials", "audit_trail")
 ROUNDS = 3
 RATIO_GOAL, LINEAR_GOAL, MEMORY_GOAL_MB = 0.30, 1.2, 400
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-_COPY = "COPY keyledger_events FROM STDIN (FORMAT binary)"
+_COPY = (
+    "COPY keyledger_events (originator_id, originator_version, topic, state, notification_id)"
+    " FROM STDIN (FORMAT binary)"
+)
 _RAW = (
-    "SELECT notification_id, originator_id, originator_version, topic, state FROM keyledger_events"
+    "SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code FROM keyledger_events"
     " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
 )
 

@@ -26,7 +26,10 @@ from projections.replay.replaying import PROJECTIONS, replay_projection
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _META = CommandMeta("benchmark", "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
-_COPY = "COPY keyledger_events FROM STDIN (FORMAT binary)"
+_COPY = (
+    "COPY keyledger_events (originator_id, originator_version, topic, state, notification_id)"
+    " FROM STDIN (FORMAT binary)"
+)
 
 
 @contextmanager

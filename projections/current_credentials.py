@@ -40,26 +40,22 @@ COLUMNS = (
 # One row for each place, in the order asked for, with only what a call needs.
 _READ_MANY = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.originator_version, h.topic, CASE WHEN h.state IS NOT NULL THEN h.position END,
-       h.state, CASE WHEN h.state IS NOT NULL THEN h.code_key_id END, CASE WHEN h.state IS NOT NULL THEN h.code END
+       c.tenant_id IS NOT NULL, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state,
+       h.code_key_id, h.code
   FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) WITH ORDINALITY AS wanted (tenant_id, provider, stream, nth)
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
                       WHERE one.tenant_id = wanted.tenant_id AND one.provider = wanted.provider LIMIT 1) AS c ON true
-  LEFT JOIN LATERAL (SELECT originator_version, topic, notification_id AS position, code_key_id, code,
-                             CASE WHEN topic = 'CredentialDeleted' THEN state END AS state
-                        FROM keyledger_events
+  LEFT JOIN LATERAL (SELECT * FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
  ORDER BY wanted.nth
 """
 _READ_ONE = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.originator_version, h.topic, CASE WHEN h.state IS NOT NULL THEN h.position END,
-       h.state, CASE WHEN h.state IS NOT NULL THEN h.code_key_id END, CASE WHEN h.state IS NOT NULL THEN h.code END
+       c.tenant_id IS NOT NULL, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state,
+       h.code_key_id, h.code
   FROM (SELECT) AS always
   LEFT JOIN (SELECT * FROM current_credentials WHERE tenant_id = %s AND provider = %s) AS c ON true
-  LEFT JOIN (SELECT originator_version, topic, notification_id AS position, code_key_id, code,
-                    CASE WHEN topic = 'CredentialDeleted' THEN state END AS state
-               FROM keyledger_events
+  LEFT JOIN (SELECT * FROM keyledger_events
               WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
@@ -163,14 +159,15 @@ class PostgresResolutionProjection:
 
 
 _UNDER_OTHER_KEYS = """
-SELECT c.*, h.originator_version AS head_version, h.topic AS head_topic
+SELECT c.*, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state, h.code_key_id, h.code
   FROM (SELECT * FROM current_credentials
          WHERE token IS NOT NULL AND key_id <> %(primary)s AND (tenant_id, provider) > (%(tenant)s, %(provider)s)
          ORDER BY tenant_id, provider LIMIT %(limit)s) AS c
-  LEFT JOIN LATERAL (SELECT originator_version, topic FROM keyledger_events
+  LEFT JOIN LATERAL (SELECT * FROM keyledger_events
                       WHERE originator_id = c.stream_id ORDER BY originator_version DESC LIMIT 1) AS h ON true
  ORDER BY c.tenant_id, c.provider
 """
+_LOG_ROW = ("notification_id", "originator_id", "originator_version", "topic", "state", "code_key_id", "code")
 _BEFORE_ALL = ("00000000-0000-0000-0000-000000000000", "")
 
 
@@ -192,7 +189,8 @@ def _stored_where_it_says(row: Row) -> Stored:
     """Return a row with the head of the stream it names, which counts only if it is the credential's own."""
     shown = credential_of(row)
     own = row["stream_id"] == stream_id(shown.tenant_id, shown.provider)
-    return Stored(shown, Head(row["head_version"], row["head_topic"]) if own and row["head_version"] else None)
+    newest = LogRow._make(row[name] for name in _LOG_ROW)
+    return Stored(shown, _head(newest) if own and row["originator_version"] is not None else None)
 
 
 def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
@@ -208,18 +206,8 @@ def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:
         sealed = SealedSecret(token, binding, key_id) if token is not None else None
         config = CredentialConfig(endpoint, api_version, deployment)
         shown = Credential(*place, version, sealed, masked, config, set_at)
-    return Stored(shown, _head(place, *newest) if newest[0] is not None else None)
+    return Stored(shown, _head(LogRow._make(newest)) if newest[0] is not None else None)
 
 
-def _head(
-    place: tuple[str, str],
-    version: int,
-    topic: str,
-    position: int | None,
-    state: bytes | None,
-    code_key_id: str | None,
-    code: bytes | None,
-) -> Head:
-    if position is None or state is None:
-        return Head(version, topic)
-    return Head(version, topic, LogRow(position, stream_id(*place), version, topic, state, code_key_id, code))
+def _head(row: LogRow) -> Head:
+    return Head(row.version, row.topic, row)

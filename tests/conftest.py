@@ -12,9 +12,8 @@ from keyledger.serving.garbage_collection import collect_rarely
 from tests.support import memory, trust, warmed
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
-from tests.support.store import LEDGER_ID, Store, open_store
 from tests.support.shown_bundles import shown_to_others
-from tests.support.store import Store, open_store
+from tests.support.store import LEDGER_ID, Store, open_store
 
 HOME = pytest.StashKey[Path]()
 MEMORY = pytest.StashKey[Path | None]()

@@ -8,8 +8,8 @@ The rules, in order:
 4. No key at all: NoCredentialError, which names the remedy.
 
 That a tenant has none is proved by the head of its stream in the log, never by the projection: a row that was removed,
-set back or marked as deleted is an integrity error. So is a deletion that no holder of the ledger's keys wrote; one
-under a key that is not configured is an error until the credential is set or deleted again.
+set back or marked as deleted is an integrity error. So is a newest event that no holder of the ledger's keys wrote;
+a deletion under a key that is not configured is an error until the credential is set or deleted again.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +19,9 @@ from enum import StrEnum
 from domain.credentials.credential import Credential
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import ResolutionProjection, Stored
-from domain.errors import CredentialIntegrityError, NoCredentialError, UnreadableCredentialError
-from domain.event_code import NO_CODES, EventCodes, LogRow, shown_key_id
+from domain.credentials.stored import ResolutionProjection, Stored, require_written
+from domain.errors import NoCredentialError
+from domain.event_code import NO_CODES, EventCodes
 
 
 class Source(StrEnum):
@@ -120,19 +120,6 @@ def choose(
     raise NoCredentialError(tenant_id, provider, f"{why}, and there is none", remedy=remedy)
 
 
-def require_deletion(deletion: LogRow, codes: EventCodes) -> None:
-    """Refuse a deletion that proves nothing.
-
-    Raises CredentialIntegrityError where no holder of a key wrote it, UnreadableCredentialError where its key is not
-    configured.
-    """
-    said = codes.check(deletion)
-    if said.is_forgery:
-        raise CredentialIntegrityError(f"event-code-{said.value} at position {deletion.position}")
-    if not said.proves:
-        raise UnreadableCredentialError(shown_key_id(deletion.code_key_id), "deletion-under-key-not-in-keyring")
-
-
 def _tenant_route(credential: Credential, provider: Provider, policy: ResolutionPolicy) -> Route:
     config, name = credential.config, credential.provider
     base_url = config.endpoint or policy.base_urls.get(name) or provider.base_url
@@ -175,7 +162,7 @@ class Resolver:
         policy: ResolutionPolicy,
         codes: Callable[[], EventCodes] = lambda: NO_CODES,
     ) -> None:
-        """codes: check the deletion of a credential before another key serves a call."""
+        """codes: check the newest event of a credential before its key, or another, serves a call."""
         self._projection = projection
         self._sealer = sealer
         self._policy = policy
@@ -192,8 +179,8 @@ class Resolver:
         self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
         stored = await self._projection.read(tenant_id, provider) if consulted else None
-        if stored is not None and stored.head is not None and stored.head.deletion is not None:
-            require_deletion(stored.head.deletion, self._codes())
+        if stored is not None:
+            require_written(stored, self._codes())
         return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:

@@ -10,18 +10,18 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
-from domain.errors import CredentialIntegrityError
+from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event import Event
-from domain.event_code import LogRow
+from domain.event_code import EventCodes, LogRow, shown_key_id
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Version and topic of the newest event of a stream in the log. deletion: its row, if it is a deletion."""
+    """Version and topic of the newest event of a stream. row: as the log holds it, where a reader needs that."""
 
     version: int
     topic: str
-    deletion: LogRow | None = field(default=None, compare=False)
+    row: LogRow | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,25 @@ class Stored:
         if (self.row.sealed is None) != (self.head.topic == CredentialDeleted.TOPIC):
             raise CredentialIntegrityError("view-contradicts-log")
         return None if self.row.sealed is None else self.row
+
+
+def require_written(stored: Stored, codes: EventCodes) -> None:
+    """Require that a holder of the ledger's keys wrote the newest event of a stream, and that the row shows its token.
+
+    Raises CredentialIntegrityError, and UnreadableCredentialError where the key of the event's code is not configured.
+    """
+    if stored.head is None or stored.head.row is None:
+        return
+    row = stored.head.row
+    said = codes.check(row)
+    if said.is_forgery:
+        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+    if not said.proves:
+        raise UnreadableCredentialError(shown_key_id(row.code_key_id), "event-under-key-not-in-keyring")
+    sealed = stored.row.sealed if stored.row is not None else None
+    # A binding does not name the ledger: the same keys may serve another one, and its rows would fit here.
+    if sealed is not None and b'"token":"%s"' % sealed.token.encode() not in row.state:
+        raise CredentialIntegrityError("view-contradicts-log")
 
 
 class CredentialState(StrEnum):

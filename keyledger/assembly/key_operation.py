@@ -22,6 +22,7 @@ from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.key_verification import Verification, Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import BEAT_S, live_nodes
+from keyledger.encryption.reencryption import LocalReencryption
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
@@ -106,9 +107,10 @@ def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Se
     log = CredentialLog(pool, read_codes(pool, code_keys_of([primary, *previous], settings.audit_signing_key)))
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
+    sealing = LocalReencryption(pool, log, ring, utc_now, codes=lambda: log.codes)
     return KeyOperation(
         statuses=statuses,
-        rotator=Rotator(pool, log, ring, utc_now, attest=attesting.or_say_why),
+        rotator=Rotator(pool, log, ring, utc_now, sealing, attesting.or_say_why),
         records=RotationRows(pool),
         retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now, attesting),
         meta=command_meta(),

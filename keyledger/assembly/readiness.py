@@ -19,7 +19,7 @@ from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
 from keyledger.proofs.signing_loop import SigningLoop
-from keyledger.store_attestation import StoreWatch
+from keyledger.store_attestation.watch import StoreWatch
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
 

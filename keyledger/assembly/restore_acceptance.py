@@ -20,15 +20,14 @@ from domain.operations.restore import RESTORE_STREAM, RestoreAccepted, accept_re
 from keyledger.assembly.same_ledger import contradiction_of, contradiction_of_peers
 from keyledger.log.anchor_places import AnchorPlace
 from keyledger.log.anchor_watch import taken_over
-from keyledger.log.contradiction import Contradiction
 from keyledger.log.attestation import accept, forged_positions
+from keyledger.log.contradiction import Contradiction
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
-
 
 FORGED_MAX = 100
 """Forged events that an operator can accept at a time; more speak for a restore."""
@@ -76,9 +75,10 @@ class Restore:
         return forged_positions(self._pool, self._log.codes, FORGED_MAX)
 
     def accept_forged(self, forged: Sequence[int], meta: CommandMeta) -> None:
-        """Attest the log with these events as they are, so that they no longer stop a node. Raises StoreUnavailableError.
+        """Attest the log with these events as they are, so that they no longer stop a node.
 
-        A deletion among them then lets the global key serve, as a deletion by a holder of the keys does.
+        A deletion among them then lets the global key serve, as a deletion by a holder of the keys does. Raises
+        StoreUnavailableError.
         """
         accept(self._pool, self._log, forged, meta, self._clock)
 

@@ -34,7 +34,7 @@ from keyledger.proofs.signing_keys import LogSigner
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
-from keyledger.store_attestation import StoreWatch
+from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage

@@ -16,6 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.commands import ReencryptCredential
 from domain.credentials.credential import Credential, CredentialEvent, decide, evolve, stream_id
+from domain.credentials.stored import require_written
 from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,
@@ -23,6 +24,7 @@ from domain.errors import (
     VersionConflictError,
 )
 from domain.event import Clock, CommandMeta
+from domain.event_code import NO_CODES, EventCodes
 from domain.event_log import EventLog
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
@@ -74,14 +76,19 @@ class LocalReencryption:
         clock: Clock,
         rest: float = 0.0,
         pause: Callable[[float], None] = time.sleep,
+        codes: Callable[[], EventCodes] = lambda: NO_CODES,
     ) -> None:
-        """rest: how long to pause after each batch, as a multiple of the time that the batch took."""
+        """rest: how long to pause after each batch, as a multiple of the time that the batch took.
+
+        codes: check what is read.
+        """
         self._pool = pool
         self._log = log
         self._keyring = keyring
         self._clock = clock
         self._rest = rest
         self._pause = pause
+        self._codes = codes
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
         """Re-encrypt until a pass changes nothing."""
@@ -124,6 +131,7 @@ class LocalReencryption:
                 continue
             batch.last = (row.tenant_id, row.provider)
             try:
+                require_written(stored, self._codes())
                 batch.events += self._reencrypted(stored.current(), meta, now)
             except CredentialNotFoundError:
                 batch.gone += 1

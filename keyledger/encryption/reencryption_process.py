@@ -139,7 +139,7 @@ def _carry_out(asked_by: Connection) -> None:
     try:
         ring = Keyring(primary, previous)
         log = CredentialLog(pool, read_codes(pool, ring.code_keys))
-        sealing = LocalReencryption(pool, log, ring, utc_now, order["rest"])
+        sealing = LocalReencryption(pool, log, ring, utc_now, order["rest"], codes=lambda: log.codes)
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)
             asked_by.recv_bytes()

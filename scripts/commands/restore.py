@@ -7,7 +7,7 @@ Refuses: a file that is not a backup, a database in use by a service, and a back
 recorded when there is nothing to accept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -96,8 +96,12 @@ def accept(
 
     settings = load(OF_THIS_PROCESS, Path(".env"))
     with _restore(settings) as restore:
-        found = restore.found()
+        found, forged = restore.found(), restore.forged()
+        if forged:
+            _accept_forged(restore, forged, yes=yes)
         if found is None:
+            if forged:
+                return
             say("nothing to accept: the log matches this node's records")
             if as_json:
                 print_json({"accepted": False, **dict.fromkeys(("from_position", "to_position", "from_ledger_id"))})
@@ -116,6 +120,18 @@ def accept(
     if as_json:
         members = {"from_position": event.from_position, "to_position": event.to_position}
         print_json({"accepted": True, **members, "from_ledger_id": event.from_ledger_id})
+
+
+def _accept_forged(restore: "Restore", forged: Sequence[int], *, yes: bool) -> None:
+    from keyledger.assembly.command_meta import command_meta
+
+    listed = ", ".join(map(str, forged))
+    say(f"no holder of a key of this ledger wrote the events at position {listed}; keyledger audit show POSITION")
+    say("a deletion among them, once accepted, lets the platform's key serve: set such a credential again first")
+    if not yes:
+        confirm_by_typing("accept", "Type accept to keep them as they are", "nothing was changed")
+    restore.accept_forged(forged, command_meta())
+    say("accepted; the attestation that says so is in the log")
 
 
 def _folders(settings: "Settings") -> str:

@@ -67,7 +67,7 @@ ENTRIES = [
     SET,
     replace(SET, action=Action("replaced"), version=2),
     replace(_KEYLESS, action=Action("deleted"), version=3),
-    replace(SET, action=Action("reencrypted"), source="rotation", client_address=None),
+    replace(SET, action=Action("reencrypted"), source="rotation", client_address=None, causation_id="cmd-0"),
     replace(
         _KEYLESS,
         action=Action("credential-rejected"),
@@ -93,6 +93,7 @@ ENTRIES = [
         details={"projection": "audit_trail", "result": "swapped", "replayed_to": 9, "rows": 9, "differences": 0},
     ),
     replace(_BARE, action=Action("restore-accepted"), details={"from_position": 9, "to_position": 7}),
+    replace(_BARE, action=Action("log-attested"), details={"attested_to": 9, "root": "ab" * 32, "lost_keys": "k1"}),
     replace(_BARE, action=Action("policy-changed"), details={"tenant_credentials": "on", "global_fallback": "deny"}),
     REFUSED,
     UNAUTHENTICATED,

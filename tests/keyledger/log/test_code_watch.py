@@ -14,7 +14,7 @@ from tests.support.service import Client, client_of, environment, served
 TENANT = str(uuid4())
 CODES = [
     pytest.param(None, None, "event-code-missing", id="without a code"),
-    pytest.param("k0123456789", bytes(32), "event-code-under-a-key-that-is-not-configured", id="of a key nobody has"),
+    pytest.param("k0123456789", bytes(32), "event-code-under-a-key-that-is-not-configured", id="of an unknown key"),
     pytest.param("own", bytes(32), "event-code-wrong", id="that is wrong"),
 ]
 
@@ -42,7 +42,7 @@ def checks(client: Client) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.parametrize(("key_id", "code", "said"), CODES)
-def test_a_forged_event_is_named_and_vouched_for_by_nobody(
+def test_a_forged_event_is_named_and_vouched_for_by_no_node(
     database_url: str, key_id: str | None, code: bytes | None, said: str
 ) -> None:
     settings = environment(AUDIT_SIGNING_KEY=generate_signing_key("log.test").reveal())

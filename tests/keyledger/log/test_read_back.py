@@ -3,7 +3,7 @@
 import pytest
 
 from domain.errors import CredentialIntegrityError, VersionConflictError
-from keyledger.store_attestation import StoreWatch
+from keyledger.store_attestation.watch import StoreWatch
 from tests.support.checker import check
 from tests.support.pooler import pooled
 from tests.support.scenario import TENANT, was_set

@@ -14,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from keyledger.assembly.database_check import prepare_database
 from keyledger.start_error import StartError
-from keyledger.store_attestation import RoleRule, StoreWatch
+from keyledger.store_attestation import RoleRule
+from keyledger.store_attestation.watch import StoreWatch
 from keyledger.store_verification import verify_store
 from projections.database.attestation import attest
 from projections.database.connection_check import check_connection

@@ -49,6 +49,8 @@ def test_an_entry_says_who_did_what_when(filled):
         "actor": "sysadmin-1",
         "request_id": "req-2",
         "command_id": second["command_id"],
+        "causation_id": None,
+        "node_time": "2026-01-31T12:00:01Z",
         "masked_key": "...-key",
         "key_id": "k0123456789",
         "fingerprint": "f0123456789abcdef",

@@ -73,7 +73,7 @@ class TestCsv:
             written
             == (
                 f"41,2026-01-31T12:00:00.123456Z,set,success,{TENANT},openai,1,alice,sysadmin,api,192.0.2.7,"
-                "ticket 4711,req-1,cmd-1,...xyz9,k0123456789,f0123456789abcdef,\r\n"
+                "ticket 4711,req-1,cmd-1,,2026-01-31T12:00:00.123456Z,...xyz9,k0123456789,f0123456789abcdef,\r\n"
             ).encode()
         )
         assert rows()[0] == list(NAMES)
