@@ -11,6 +11,8 @@ from domain.event_definition import EventDefinition
 
 UNKNOWN = "unknown"
 """The role or source of a command that does not say."""
+SERVICE = "service"
+"""The role of the service where it acts of its own accord."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 _RECORDS = UUID("2f5c1c0a-6a0e-5b0d-8b1a-94d5b0a7e6c1")
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 Members = dict[str, object]
 Upcaster = Callable[[Members], Members]
-"""Turns the stored members of one class version into those of the next."""
+"""Turns the stored members of one class version into those of the next, so that every released event stays readable."""
 
 
 class Subject(Enum):
@@ -26,6 +26,7 @@ class Subject(Enum):
     POLICY = "policy"
     REQUEST = "request"
     AUDIT = "audit"
+    PERSON = "person"
 
 
 class OcsfClass(NamedTuple):
@@ -72,6 +73,8 @@ class EventDefinition:
 
     action: what the event did. action_again: what it did where its stream already held something.
     removes: what the stream held is gone after the event. failed: the event reports a failure.
+    of_person, of_tenant: members that are personal, besides those of every event: about the caller, and about the
+    tenant. sealed: members that hold something sealed; readers do not see them.
     upcasters: the first one turns class version 1 into 2, the next one 2 into 3, and so on.
     """
 
@@ -80,6 +83,9 @@ class EventDefinition:
     action_again: ActionDefinition | None = None
     removes: bool = False
     failed: bool = False
+    of_person: tuple[str, ...] = ()
+    of_tenant: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
     ocsf_class: OcsfClass = ENTITY_MANAGEMENT
     upcasters: tuple[Upcaster, ...] = ()
 

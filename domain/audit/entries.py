@@ -4,6 +4,7 @@
 It is a pure function of the event, so both can be replayed at any time.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -101,7 +102,8 @@ class AuditEntry:
     position: in the log, from 1. version: of the stream after the event. tenant_id, provider: None if the event is not
     about a credential. causation_id: the command id of what caused the command. node_time: as the clock of the node
     that wrote the event told it; `timestamp` never goes back. masked_key, key_id, fingerprint: None if no key is
-    concerned. details: the members that only events of this action have.
+    concerned. details: the members that only events of this action have. erased: the names of members whose key is
+    destroyed or lost; they have no value, and those of `details` are missing there.
     """
 
     position: int
@@ -111,7 +113,7 @@ class AuditEntry:
     tenant_id: str | None
     provider: str | None
     version: int
-    actor: str
+    actor: str | None
     role: str
     source: str
     client_address: str | None
@@ -124,6 +126,24 @@ class AuditEntry:
     key_id: str | None
     fingerprint: str | None
     details: Details
+    erased: tuple[str, ...] = ()
+
+    def contains(self, text: str) -> bool:
+        """Say whether a text occurs anywhere in the entry, in any letter case."""
+        members = (
+            *(self.action, self.actor, self.role, self.source, self.client_address, self.reason, self.request_id),
+            *(
+                self.command_id,
+                self.causation_id,
+                self.tenant_id,
+                self.provider,
+                self.masked_key,
+                self.key_id,
+                self.fingerprint,
+            ),
+            json.dumps(dict(self.details), ensure_ascii=False),
+        )
+        return text.lower() in " ".join(member for member in members if member is not None).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +172,36 @@ class AuditFilter:
     newest_first: bool = False
     of_credential: bool = False
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether members have to be opened to find the entries."""
+        return bool(self.texts) or self.reason is not None or self.fingerprint is not None
+
+    def fits_inside(self, entry: AuditEntry) -> bool:
+        """Say whether an entry, with its members opened, matches what the filter asks of such members."""
+        return (
+            self.fingerprint in {None, entry.fingerprint}
+            and (self.reason is None or self.reason.lower() in (entry.reason or "").lower())
+            and all(map(entry.contains, self.texts))
+        )
+
+
+class FoundEntries(NamedTuple):
+    """Entries that match. following: the position from which the search continues; None where it has ended."""
+
+    entries: Sequence[AuditEntry]
+    following: int | None
+
 
 class AuditTrail(Protocol):
     """The audit entries. Catches up with the log before each answer, so a reader sees every acknowledged write."""
 
-    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
-        """Return the entries that match, in the order of the filter."""
+    def page(self, wanted: AuditFilter) -> FoundEntries:
+        """Return the entries that match, in the order of the filter.
+
+        There may be fewer than the limit, even none, although the search has not ended: a page looks at a bounded
+        number of entries.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 Refuses: an event type that is not defined in one of `_MODULES`, so a stored topic never decides what is imported.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from types import ModuleType
 
@@ -12,10 +12,13 @@ from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS
 from domain.event import Event
-from domain.event_definition import ActionDefinition, EventDefinition
-from domain.operations import attestation, encryption_keys, policy, replay, restore
+from domain.event_definition import ActionDefinition, EventDefinition, Subject
+from domain.operations import attestation, encryption_keys, erasure, ledger_secret, policy, replay, restore
 
-_MODULES = (credential, acceptance, encryption_keys, replay, restore, attestation, policy, request_events)
+_MODULES = (
+    *(credential, acceptance, encryption_keys, ledger_secret, replay, restore, attestation, policy),
+    *(erasure, request_events),
+)
 
 
 def _defined_in(module: ModuleType) -> Iterator[type[Event]]:
@@ -52,7 +55,8 @@ def details_of(event: type[Event]) -> tuple[str, ...]:
     """Return the members of an event type that are the details of its entries."""
     if issubclass(event, CredentialSealed):
         return CONFIG_FIELDS
-    return tuple(field.name for field in fields(event) if field.name not in _IN_EVERY_ENTRY)
+    unseen = _IN_EVERY_ENTRY.union(event.DEFINITION.sealed)
+    return tuple(field.name for field in fields(event) if field.name not in unseen)
 
 
 _PAGE = """\
@@ -65,15 +69,39 @@ release. The [audit](auditors.md#what-is-recorded), [exports](exports.md) and `k
 with an action. Its details are the members that entries of other actions do not have; those without a value are left
 out.
 
-| event | action | written when | details | OCSF class | OCSF activity |
-|---|---|---|---|---|---|
+Every event also has `actor`, `role`, `source`, `client_address`, `reason`, `request_id`, `command_id` and `timestamp`.
+Of these, `actor`, `client_address` and `reason` are [personal](privacy.md): the log holds them sealed, except in events
+of the service itself. They are opened for callers with the role `sysadmin` or `auditor`, and for operators with the
+keys. Every event is read by the audit trail and, as a record, by the transparency log; the table names what else reads
+it.
+
+| event | action | written when | details | personal | other members | also read by | OCSF class | OCSF activity |
+|---|---|---|---|---|---|---|---|---|
 {rows}
 """
+
+_READERS: Mapping[Subject, str] = {
+    Subject.CREDENTIAL: "`current_credentials`, resolution",
+    Subject.ENCRYPTION_KEY: "nodes, for keys and the ledger's secret",
+    Subject.POLICY: "nodes at their start",
+    Subject.PERSON: "nodes, for erasures",
+}
+"""By the subject of an event, what reads it besides the audit trail and the transparency log."""
 
 
 def page() -> str:
     """Return the catalogue as a page of Markdown."""
     return _PAGE.format(rows="\n".join(map(_row, EVENTS)))
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "-"
+
+
+def _others(event: type[Event]) -> Sequence[str]:
+    """Return the members of an event type that are not details."""
+    own = [field.name for field in fields(event) if field.name not in {one.name for one in fields(Event)}]
+    return [name for name in own if name not in details_of(event)]
 
 
 def _row(event: type[Event]) -> str:
@@ -83,7 +111,10 @@ def _row(event: type[Event]) -> str:
         f"`{event.TOPIC}`{version}",
         "<br>".join(f"`{action.name}`" for action in definition.actions),
         "<br>".join(action.written for action in definition.actions),
-        ", ".join(f"`{name}`" for name in details_of(event)) or "-",
+        _named(details_of(event)),
+        _named((*definition.of_person, *definition.of_tenant)),
+        _named(_others(event)),
+        _READERS.get(definition.subject, "-"),
         f"{definition.ocsf_class.name} ({definition.ocsf_class.uid})",
         "<br>".join(action.activity.name if action.activity else "by HTTP method" for action in definition.actions),
     )

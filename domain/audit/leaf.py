@@ -2,7 +2,8 @@
 
 Promises: a leaf is a pure function of a stored row, the same on every machine and for ever; changing any byte of the
 row changes the leaf. It holds no secret, and no digest that would let one be guessed: the digest covers a sealed token,
-which is random. The members are those of `domain.audit.record`.
+which is random. Sealed personal members are shown as their commitments, so no key is needed, now or later. The members
+are those of `domain.audit.record`.
 """
 
 from datetime import UTC
@@ -13,6 +14,7 @@ from domain.audit.entries import facts_of
 from domain.audit.record import spell
 from domain.event import Event
 from domain.event_code import LogRow
+from domain.personal import shown_in_proofs
 
 _STREAM_SIZE = (16).to_bytes(4, "big")
 
@@ -32,18 +34,29 @@ def leaf_of(event: Event, row: LogRow) -> bytes:
     The result equals `record.spell` of the members; writing them in order is faster, and a replay makes millions.
     """
     outcome, tenant_id, provider, masked_key, key_id, fingerprint, details = facts_of(event)
+    if hidden := event.DEFINITION.of_person:
+        details = {name: _committed(value) if name in hidden else value for name, value in details.items()}
     digest = row_digest(row)
     time = event.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
     return (
-        f'{{"actor":{_text(event.actor)},"causation_id":{_or_null(event.causation_id)},"client_address":{_or_null(event.client_address)}'
+        f'{{"actor":{_personal(event.actor)},"causation_id":{_or_null(event.causation_id)}'
+        f',"client_address":{_personal(event.client_address)}'
         f',"command_id":{_text(event.command_id)},"details":{spell(details).decode() if details else "{}"}'
-        f',"event":"{digest}","fingerprint":{_or_null(fingerprint)},"key_id":{_or_null(key_id)}'
+        f',"event":"{digest}","fingerprint":{_personal(fingerprint)},"key_id":{_or_null(key_id)}'
         f',"masked_key":{_or_null(masked_key)},"node_time":"{event.node_time}","outcome":{_text(outcome)},"position":{row.position}'
-        f',"provider":{_or_null(provider)},"reason":{_or_null(event.reason)},"request_id":{_text(event.request_id)}'
+        f',"provider":{_or_null(provider)},"reason":{_personal(event.reason)},"request_id":{_text(event.request_id)}'
         f',"role":{_text(event.role)},"source":{_text(event.source)},"stream":"{event.originator_id}"'
         f',"tenant_id":{_or_null(tenant_id)},"time":"{time}","type":"{event.TOPIC}"'
         f',"version":{event.originator_version}}}'
     ).encode()
+
+
+def _personal(text: str | None) -> str:
+    return "null" if text is None else _text(shown_in_proofs(text))
+
+
+def _committed(value: str | float) -> str | float:
+    return shown_in_proofs(value) if isinstance(value, str) else value
 
 
 def _or_null(text: str | None) -> str:

@@ -144,7 +144,10 @@ class AuditRead(RecordEvent):
 
     TOPIC: ClassVar[str] = "AuditRead"
     DEFINITION: ClassVar[EventDefinition] = EventDefinition(
-        Subject.AUDIT, ActionDefinition("audit-read", "a caller reads the audit", READ), ocsf_class=API_ACTIVITY
+        Subject.AUDIT,
+        ActionDefinition("audit-read", "a caller reads the audit", READ),
+        ocsf_class=API_ACTIVITY,
+        of_person=("query",),
     )
     view: str
     count: int
@@ -160,6 +163,7 @@ class AuditExported(RecordEvent):
         Subject.AUDIT,
         ActionDefinition("audit-exported", "a caller takes a copy of the audit, or evidence", READ),
         ocsf_class=API_ACTIVITY,
+        of_person=("query",),
     )
     format: str
     query: str | None = None

@@ -80,14 +80,14 @@ class CredentialEvent(Event):
 class CredentialSealed(CredentialEvent):
     """An event that carries the whole state of a live credential.
 
-    fingerprint: equal for equal API keys under the same encryption key, across tenants; see `Sealer.fingerprint`.
+    fingerprint: equal for equal API keys, across tenants; see `Sealer.fingerprint`.
     """
 
     sealed: SealedSecret
     masked_key: str
     config: CredentialConfig
     set_at: datetime
-    fingerprint: str | None = None
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ class CredentialSet(CredentialSealed):
         action_again=ActionDefinition(
             "replaced", "a credential is set again, with another key or other settings", UPDATE
         ),
+        of_tenant=("fingerprint",),
     )
 
     def at(self, time: datetime) -> Self:
@@ -130,6 +131,7 @@ class CredentialReencrypted(CredentialSealed):
         ActionDefinition(
             "reencrypted", "a rotation seals a credential under another encryption key", UPDATE, "re-encrypted"
         ),
+        of_tenant=("fingerprint",),
     )
 
 

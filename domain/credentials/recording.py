@@ -26,7 +26,8 @@ KEPT_CLEAR = (
 
 def recordable(event: E) -> E:
     """Return the event with every key in its texts masked."""
-    texts = {field.name: text for field in fields(event) if isinstance(text := getattr(event, field.name), str)}
+    named = {field.name for field in fields(event)}.difference(event.DEFINITION.sealed)
+    texts = {name: text for name in sorted(named) if isinstance(text := getattr(event, name), str)}
     changed = {name: kept for name, text in texts.items() if (kept := masked(text)) != text}
     return replace(event, **changed) if changed else event  # type: ignore[arg-type]  # texts for texts
 

@@ -110,5 +110,5 @@ class Sealer(Protocol):
         ...
 
     def fingerprint(self, secret: Secret) -> str:
-        """Return a keyed digest: equal for equal secrets under the primary encryption key, useless without that key."""
+        """Return a keyed digest: equal for equal secrets in one ledger, useless without its own secret."""
         ...

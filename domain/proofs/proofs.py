@@ -3,12 +3,13 @@
 Positions count from 1; the leaf of the event at position n has index n - 1 in the tree (RFC 6962).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from domain.errors import ErrorCode, NotFoundError
+from domain.personal import Disclosure
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,15 @@ class Consistency:
 class ProvenLeaf:
     """A leaf as evidence. stored_hash: the leaf hash that the tree has at its position; None if it has none.
 
-    proof: as in `Inclusion`; empty if the whole log is exported.
+    proof: as in `Inclusion`; empty if the whole log is exported. disclosed: by name, the personal members whose keys
+    exist.
     """
 
     position: int
     leaf: str
     stored_hash: bytes | None
     proof: Sequence[bytes] = ()
+    disclosed: Mapping[str, Disclosure] = field(default_factory=dict)
 
 
 class TransparencyLog(Protocol):

@@ -22,34 +22,24 @@ from domain.audit.request_events import (
     request_refused,
 )
 from domain.credentials.acceptance import accept_or_reject
-from domain.credentials.credential import CredentialSealed, CredentialSet, stream_id
+from domain.credentials.credential import CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_codec import decode, encode
 from domain.operations.attestation import attest_log
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
+from domain.operations.erasure import erase_person, expire
+from domain.operations.ledger_secret import Sealings, seal_for
 from domain.operations.policy import change_policy
 from domain.operations.replay import projection_replayed
 from domain.operations.restore import accept_restore
+from tests.support.people import PERSON, sealed
 from tests.support.places import GOLDEN
 from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
 
 STORED = GOLDEN / "events"
-BEGUN = start_rotation(Keys(1), "0b6ad4d4-7a3c-4f5e-9c2f-0a8f6a1f4b10", "k0000000002", 42, meta(), NOW)
 AZURE = CredentialConfig("https://res.openai.azure.com", "2024-10-21", "gpt-4o")
-BARE: dict[str, Event] = {
-    "credential_set": was_set(1),
-    "credential_set_azure": was_set(7, "sk-azure-key-0001", AZURE),
-    "credential_deleted": was_deleted(2),
-    "credential_reencrypted": was_reencrypted(8),
-    "encryption_key_introduced": introduce(Keys(), ["k0000000001"], meta(), NOW)[0],
-    "key_rotation_started": BEGUN,
-    "key_rotation_completed": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), meta(), NOW),
-    "encryption_key_retired": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, meta(), NOW),
-    "restore_accepted": accept_restore(None, 120, 100, "5ec1e1ed-9e7a-4b0c-8d2f-0a1b2c3d4e5f", meta(), NOW),
-    "log_attested": attest_log(None, 120, bytes(32), meta(), NOW, [7, 11], ["k0000000001"]),
-}
 WHENCE: dict[str, Any] = {
     "role": "sysadmin",
     "source": "api",
@@ -58,12 +48,7 @@ WHENCE: dict[str, Any] = {
     "causation_id": "cause-1",
 }
 WHO = replace(meta(), **WHENCE)
-
-
-def _with_all(event: Event) -> Event:
-    """Return the event with a value in each member that may lack one."""
-    more = {"fingerprint": "f0123456789abcdef"} if isinstance(event, CredentialSealed) else {}
-    return replace(event, **WHENCE, **more)  # type: ignore[arg-type]  # sealed events have one
+BEGUN = start_rotation(Keys(1), "0b6ad4d4-7a3c-4f5e-9c2f-0a8f6a1f4b10", "k0000000002", 42, WHO, NOW)
 
 
 def _accepted(*, rejected: bool) -> Event:
@@ -79,7 +64,24 @@ def _policy() -> Event:
     return event
 
 
-SAMPLES: dict[str, Event] = {f"{name}_v1": _with_all(event) for name, event in BARE.items()} | {
+_OF_CREDENTIALS = [
+    ("credential_set_v1", was_set(1)),
+    ("credential_set_azure_v1", was_set(7, "sk-azure-key-0001", AZURE)),
+    ("credential_deleted_v1", was_deleted(2)),
+    ("credential_reencrypted_v1", was_reencrypted(8)),
+]
+IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in _OF_CREDENTIALS} | {
+    "encryption_key_introduced_v1": introduce(Keys(), ["k0000000001"], WHO, NOW)[0],
+    "key_rotation_started_v1": BEGUN,
+    "key_rotation_completed_v1": complete_rotation(Keys(2), BEGUN, RotationCounts(40, 1, 1), WHO, NOW),
+    "encryption_key_retired_v1": retire(Keys(3, {"k0000000001": NOW}), "k0000000001", 12, WHO, NOW),
+    "ledger_secret_sealed_v1": seal_for(
+        Sealings(4), "s0123456789", [("k0000000001", "c2VhbGVk")], replace(WHO, role="service"), NOW
+    )[0],
+    "restore_accepted_v1": accept_restore(None, 120, 100, "5ec1e1ed-9e7a-4b0c-8d2f-0a1b2c3d4e5f", WHO, NOW),
+    "log_attested_v1": attest_log(None, 120, bytes(32), WHO, NOW, [7, 11], ["k0000000001"]),
+    "person_erased_v1": erase_person(None, "tenant", PERSON, 3, TENANT, WHO, NOW),
+    "personal_data_expired_v1": expire(None, NOW.date(), 3, WHO, NOW),
     "request_refused_v1": request_refused(
         WHO,
         NOW,
@@ -95,7 +97,7 @@ SAMPLES: dict[str, Event] = {f"{name}_v1": _with_all(event) for name, event in B
         3,
     ),
     "address_locked_out_v1": address_locked_out(WHO, NOW, Lockout(seconds=60.0), 2),
-    "audit_read_v1": audit_read(WHO, NOW, "entries", f"tenant:{TENANT}", 2),
+    "audit_read_v1": audit_read(WHO, NOW, "entries", f"tenant:{TENANT} actor:bruno", 2),
     "audit_exported_v1": audit_exported(WHO, NOW, "csv", None),
     "credential_rejected_v1": _accepted(rejected=True),
     "credential_recovered_v1": _accepted(rejected=False),
@@ -104,6 +106,9 @@ SAMPLES: dict[str, Event] = {f"{name}_v1": _with_all(event) for name, event in B
     ),
     "policy_changed_v1": _policy(),
 }
+"""Every event as its author makes it."""
+SAMPLES: dict[str, Event] = {name: sealed(event) for name, event in IN_CLEAR.items()}
+"""Every event as the log stores it."""
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -66,5 +66,6 @@ def test_an_event_type_is_added_by_its_class_alone(database_url: str) -> None:
     assert "v1  reported as expiring by expiry (service)" in observed["timeline"]
     assert (
         "| `CredentialExpiring` (class version 2) | `credential-expiring` | a credential is about to expire |"
-        " `days`, `share`, `notice` | Entity Management (3004) | About to expire |\n"
+        " `days`, `share`, `notice` | - | `tenant_id`, `provider` | `current_credentials`, resolution |"
+        " Entity Management (3004) | About to expire |\n"
     ) in observed["page"]

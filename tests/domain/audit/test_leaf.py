@@ -11,11 +11,12 @@ from domain.audit.leaf import leaf_of, row_digest
 from domain.audit.record import decode_record, spell
 from domain.credentials.providers import CredentialConfig
 from domain.event import Event
-from tests.domain.test_event_codec import SAMPLES
+from domain.personal import shown_in_proofs
+from tests.domain.test_event_codec import IN_CLEAR, SAMPLES
 from tests.support.rows import row_of
 from tests.support.scenario import KEY, was_set
 
-EVENTS = list(SAMPLES.items())
+EVENTS = [*SAMPLES.items(), *((f"{name} in clear", event) for name, event in IN_CLEAR.items())]
 
 
 @pytest.mark.parametrize("event", [event for _, event in EVENTS], ids=[name for name, _ in EVENTS])
@@ -28,10 +29,10 @@ def test_the_leaf_of_an_event_is_a_record_that_says_the_same(event: Event) -> No
         event.TOPIC,
     )
     assert (record.actor, record.role, record.source, record.reason) == (
-        event.actor,
+        shown_in_proofs(event.actor),
         event.role,
         event.source,
-        event.reason,
+        event.reason and shown_in_proofs(event.reason),
     )
     assert record.time == event.timestamp
 
