@@ -27,7 +27,9 @@ from domain.credentials.credential import decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta, Event
+from keyledger.assembly.people import people_of
 from keyledger.encryption.keyring import Keyring, generate_encryption_key
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.event_store import CredentialLog
 from projections.database.connections import open_pool
 
@@ -56,7 +58,7 @@ def run(scale: Scale, folder: Path) -> Section:
 def _ours(dsn: str, writers: int, scale: Scale) -> Measured:
     pool = open_pool(dsn)
     try:
-        writes, ready = appends_of(CredentialLog(pool)), ready_events(scale)
+        writes, ready = appends_of(CredentialLog(pool, people_of(pool, SecretKeys()).sealer)), ready_events(scale)
         with from_threads(writes) as write:
             return written(lambda: write(next(ready)), writers, scale.seconds)
     finally:

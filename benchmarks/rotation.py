@@ -39,12 +39,14 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
 from keyledger import embedded_postgres
+from keyledger.assembly.people import people_of
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from keyledger.encryption.reencryption import BATCH, Reencryption
 from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection, make_async_pool, open_pool
@@ -72,7 +74,7 @@ def _round(dsn: str, count: int) -> dict[str, float]:
     migrate(dsn)
     pool = open_pool(dsn)
     try:
-        log = CredentialLog(pool)
+        log = CredentialLog(pool, people_of(pool, SecretKeys()).sealer)
         events = _fill(log, Keyring(old), count)
         both = Keyring(new, [old])
         fernet = seconds(lambda: _plain_fernet(events, old, new))
@@ -121,7 +123,7 @@ def _command_line(dsn: str, new: str, old: str, at_least: int) -> None:
 def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Reencryption | None) -> None:
     pool = open_pool(dsn)
     try:
-        log, records = CredentialLog(pool), RotationRows(pool)
+        log, records = CredentialLog(pool, people_of(pool, SecretKeys()).sealer), RotationRows(pool)
         rotator = Rotator(pool, log, Keyring(new, [old]), _now, sealing)
         begun = rotator.begin(META)
         records.open(begun)
@@ -142,7 +144,7 @@ def _felt(dsn: str, count: int, run: _Run) -> dict[str, float]:
     migrate(dsn)
     pool = open_pool(dsn)
     try:
-        log = CredentialLog(pool)
+        log = CredentialLog(pool, people_of(pool, SecretKeys()).sealer)
         _fill(log, Keyring(old), count)
         both = Keyring(new, [old])
         service = CredentialService(log, PostgresCurrentCredentials(pool), both, _now)

@@ -8,14 +8,16 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from benchmarks.append import appends_of, from_threads, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
+from domain.event import utc_now
 from domain.event_code import NO_CODES
+from keyledger.assembly.people import people_of
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.background_catch_up import TICK_S
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
@@ -47,14 +49,15 @@ def run(scale: Scale, folder: Path) -> Section:
 def _appending(dsn: str, writers: int, scale: Scale, tree: bool) -> Measured:
     pool = open_pool(dsn)
     try:
-        writes, events = appends_of(CredentialLog(pool)), ready_events(scale)
+        people = people_of(pool, SecretKeys())
+        writes, events = appends_of(CredentialLog(pool, people.sealer)), ready_events(scale)
         work: list[Callable[[], object]] = [audit_trail.follower(pool).run]
         with tempfile.TemporaryDirectory() as data:
             if tree:
                 follower = transparency_log.follower(pool)
                 signer = LogSigner(generate_signing_key("benchmark"))
                 watch = CodeWatch(pool, lambda: NO_CODES, lambda: 0)
-                signing = Transparency(pool, dsn, follower, watch, signer, Path(data), lambda: datetime.now(UTC))
+                signing = Transparency(pool, dsn, follower, watch, signer, Path(data), utc_now, people.reader)
                 work.append(signing.checkpoint)
             with _each_second(work), from_threads(writes) as write:
                 return written(lambda: write(next(events)), writers, scale.seconds)

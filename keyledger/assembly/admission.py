@@ -6,13 +6,12 @@ Refuses: keys that live credentials need and the configuration lacks; keys that 
 """
 
 from collections.abc import Sequence
-from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
-from domain.event import Clock, CommandMeta, CommandSource
 from domain.event_code import EventCodes
-from keyledger.assembly.configuration import Configuration
+from keyledger.assembly.command_meta import service_meta
+from keyledger.assembly.configuration import Configuration, secret_keys_of
 from keyledger.assembly.in_force import Lasting, sealing_with_next
 from keyledger.assembly.start_checks import missing_keys, require_keys, unproved_by_key
 from keyledger.encryption.key_agreement import disagreements
@@ -20,7 +19,6 @@ from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node
 from keyledger.log.attestation import Attesting, attest_first
-from keyledger.log.event_store import CredentialLog
 from keyledger.log.policy_recorder import record_policy
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
@@ -35,7 +33,7 @@ def admit(lasting: Lasting, configuration: Configuration) -> Configuration:
     admitted = sealing_with_next(configuration, others)
     require_keys_of(lasting.pool, admitted, lasting.log.codes.with_keys(admitted.code_keys))
     _require_agreed(others, admitted)
-    record(lasting.pool, lasting.log, admitted, lasting.clock)
+    record(lasting, admitted)
     # Another node may have started, or started to seal, since: nothing that can fail comes after this.
     if admitted.keyring is not None:
         lasting.presence.settle(admitted.keyring, lambda others: _require_agreed(others, admitted))
@@ -54,20 +52,21 @@ def lost_keys(pool: ConnectionPool[BoundedConnection], configuration: Configurat
     return {*missing_keys(pool, configuration.keyring), *unproved_by_key(pool, codes)} - codes.lost
 
 
-def record(
-    pool: ConnectionPool[BoundedConnection], log: CredentialLog, configuration: Configuration, clock: Clock
-) -> None:
+def record(lasting: Lasting, configuration: Configuration) -> None:
     """Attest what is in the log from before its first key; record lost keys, policy and keys where the log lacks them.
 
-    Raises StoreUnavailableError, CredentialIntegrityError.
+    Raises StartError where none of the keys opens the ledger's own secret, StoreUnavailableError,
+    CredentialIntegrityError.
     """
-    meta = CommandMeta("service", str(uuid4()), str(uuid4()), role="service", source=CommandSource.SERVICE.value)
+    pool, log, clock = lasting.pool, lasting.log, lasting.clock
+    meta = service_meta()
     attest_first(pool, log, meta, clock)
     if configuration.settings.allow_unreadable and lost_keys(pool, configuration, log.codes):
         Attesting(pool, log, clock, lost_keys=True)(meta)
     record_policy(log, configuration.settings.policy, meta, clock)
     if configuration.keyring is not None:
         introduce_keys(log, configuration.keyring, meta, clock)
+    lasting.people.secret.keep(secret_keys_of(configuration.settings), log, meta, clock)
 
 
 def _require_agreed(others: Sequence[Node], configuration: Configuration) -> Keyring | None:

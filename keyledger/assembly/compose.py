@@ -16,7 +16,7 @@ from api.app import create_app
 from api.front.services import new_registry
 from domain.errors import ServiceError
 from keyledger.assembly.admission import admit, record, require_keys_of
-from keyledger.assembly.configuration import configuration_of
+from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.in_force import Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule
@@ -30,6 +30,7 @@ from keyledger.assembly.service_parts import (
     encryption_parts,
     log_parts,
     open_lasting,
+    privacy_part,
     projection_parts,
     proof_parts,
     signer_of,
@@ -40,6 +41,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.llm import Gateway, cleanse
 from keyledger.log.anchor_places import anchor_places
 from keyledger.log.attestation import read_codes
+from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
 from keyledger.settings.start_environment import StartEnvironment
@@ -58,6 +60,7 @@ class Service:
     reloader: Reloader
     _steering: Steering
     _lasting: Lasting
+    _privacy: PrivacyUpkeep
     _resources: ExitStack
 
     def prepare(self) -> None:
@@ -79,7 +82,8 @@ class Service:
         if configuration.keyring is not None:
             require_agreement(self._lasting.presence, configuration.keyring)
             self._resources.callback(_leave, self._lasting.presence)
-        record(pool, self._lasting.log, configuration, self._lasting.clock)
+        record(self._lasting, configuration)
+        self._privacy.run()
 
     def close(self) -> None:
         """Close what was opened for the service, the last first."""
@@ -99,7 +103,7 @@ def build(
     supervisor: makes the other processes of this node read them again, too.
     """
     configuration, registry = configuration_of(settings), new_registry()
-    lasting = open_lasting(dsn)
+    lasting = open_lasting(dsn, secret_keys_of(settings))
     log, projections = log_parts(lasting, settings), projection_parts(lasting, settings)
     calls = call_parts(lasting, lambda: steering(), registry)  # noqa: PLW0108  it is bound below
     steering = Steering(lasting, configuration, calls.gateway.warming.look_again)
@@ -110,6 +114,7 @@ def build(
         proof_parts(lasting, log, projections, settings, registry),
         calls,
         encryption_parts(lasting, steering),
+        privacy_part(lasting, settings, steering),
     )
     parts = built.in_order()
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(admit, lasting), steering.beat)
@@ -117,7 +122,7 @@ def build(
     closing = resources or ExitStack()
     closing.callback(lasting.pool.close)
     app = create_app(RequestServices(built, steering, parts, reload, registry))
-    return Service(app, calls.gateway, parts, reloader, steering, lasting, closing)
+    return Service(app, calls.gateway, parts, reloader, steering, lasting, built.privacy, closing)
 
 
 def _leave(presence: Presence) -> None:

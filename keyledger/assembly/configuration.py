@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 from domain.credentials.secret import Sealer, Secret
 from domain.event_code import CodeKey
-from keyledger.encryption.keyring import EncryptionKey, Keyring, NoKeyring
+from keyledger.encryption.keyring import EncryptionKey, Fingerprint, Keyring, NoKeyring
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.settings.ai_models import Catalogue, load_catalogue
 from keyledger.settings.settings import Settings
@@ -31,10 +32,9 @@ class Configuration:
     keys: tuple[Secret, ...]
     keyring: Keyring | None
 
-    @property
-    def sealer(self) -> Sealer:
-        """The keyring; one that seals and opens nothing where there are no keys."""
-        return self.keyring or NoKeyring()
+    def sealer(self, fingerprint: Fingerprint) -> Sealer:
+        """Return the keyring with the ledger's fingerprints; one that seals nothing where there are no keys."""
+        return self.keyring.with_fingerprints(fingerprint) if self.keyring is not None else NoKeyring()
 
     @property
     def code_keys(self) -> tuple[CodeKey, ...]:
@@ -86,6 +86,12 @@ def keys_with_next_first(settings: Settings) -> tuple[Secret, ...]:
     coming = settings.next_encryption_key
     keys = (coming, settings.encryption_key, *settings.previous_encryption_keys)
     return tuple(key for key in keys if key is not None)
+
+
+def secret_keys_of(settings: Settings) -> SecretKeys:
+    """Return the keys that seal and open the ledger's own secret."""
+    keys = keys_of(settings) or settings.unused_encryption_keys
+    return SecretKeys.of(keys, settings.audit_signing_key, declared_lost=settings.allow_unreadable)
 
 
 class Current(Generic[T]):

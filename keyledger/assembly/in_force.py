@@ -14,6 +14,7 @@ from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
 from domain.event import Clock
 from keyledger.assembly.configuration import Configuration, Current
+from keyledger.assembly.people import People
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence
 from keyledger.encryption.reencryption_process import ReencryptionProcess
@@ -40,6 +41,7 @@ class Lasting:
     log: CredentialLog
     follower: CatchUp
     presence: Presence
+    people: People
     clock: Clock
 
 
@@ -58,7 +60,7 @@ class InForce:
 
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     """Make the parts for a configuration."""
-    settings, sealer = configuration.settings, configuration.sealer
+    settings, sealer = configuration.settings, configuration.sealer(lasting.people.fingerprint)
     projection = PostgresResolutionProjection(lasting.async_pool, settings.providers)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     return InForce(
@@ -78,9 +80,10 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
 
 
 def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
-    ring, keys = configuration.keyring, configuration.keys
-    if ring is None:
+    keys = configuration.keys
+    if configuration.keyring is None:
         return None
+    ring = configuration.keyring.with_fingerprints(lasting.people.fingerprint)
     allowed = configuration.settings.allow_unreadable
     attesting = Attesting(lasting.pool, lasting.log, lasting.clock, lost_keys=allowed)
     sealing = ReencryptionProcess(lasting.dsn, keys[0], keys[1:])

@@ -13,9 +13,10 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta, utc_now
-from keyledger.assembly.command_meta import command_meta
-from keyledger.assembly.configuration import code_keys_of, keys_with_next_first
+from keyledger.assembly.command_meta import command_meta, service_meta
+from keyledger.assembly.configuration import code_keys_of, keys_with_next_first, secret_keys_of
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
+from keyledger.assembly.people import People, people_of
 from keyledger.assembly.same_ledger import require_same_log
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
@@ -27,6 +28,7 @@ from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.anchor_watch import renew
 from keyledger.log.attestation import Attesting, read_codes
 from keyledger.log.event_store import CredentialLog
@@ -51,6 +53,8 @@ class KeyOperation:
     _ring: Keyring
     _by_next: bool
     _alone: Keyring
+    _people: People
+    _secret_keys: SecretKeys
 
     def wait_until_sealing(self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
         """Wait until every node seals with ENCRYPTION_KEY_NEXT; each does within a beat after the last node got it.
@@ -72,6 +76,7 @@ class KeyOperation:
 
     def introduce_keys(self) -> None:
         """Record configured keys that are new to the log. Raises StoreUnavailableError."""
+        self._people.secret.keep(self._secret_keys, self._log, service_meta(), utc_now)
         introduce_keys(self._log, self._ring, self.meta, utc_now)
 
     def recorded_run(self) -> RecordedRun:
@@ -103,8 +108,11 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
 
 def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
-    ring, alone = Keyring(primary, previous), Keyring(primary)
-    log = CredentialLog(pool, read_codes(pool, code_keys_of([primary, *previous], settings.audit_signing_key)))
+    secret_keys = secret_keys_of(settings)
+    people = people_of(pool, secret_keys)
+    ring, alone = Keyring(primary, previous, people.fingerprint), Keyring(primary)
+    codes = read_codes(pool, code_keys_of([primary, *previous], settings.audit_signing_key))
+    log = CredentialLog(pool, people.sealer, codes)
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
     sealing = LocalReencryption(pool, log, ring, utc_now, codes=lambda: log.codes)
@@ -120,4 +128,6 @@ def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Se
         _ring=ring,
         _by_next=settings.next_encryption_key is not None,
         _alone=alone,
+        _people=people,
+        _secret_keys=secret_keys,
     )

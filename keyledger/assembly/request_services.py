@@ -13,7 +13,7 @@ from keyledger.assembly.parts import Part
 from keyledger.assembly.readiness import Readiness
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.service_parts import ServiceParts
-from projections.audit_trail import PostgresAuditTrail
+from projections.audit_search import PostgresAuditTrail
 from projections.fleet import PostgresFleet
 
 
@@ -66,7 +66,7 @@ class RequestServices:
             fleet=Fleet(PostgresFleet(parts.lasting.pool), now.credentials),
             models=parts.calls.gateway,
             native=parts.calls.pass_through,
-            audit=PostgresAuditTrail(parts.lasting.pool, parts.lasting.follower),
+            audit=PostgresAuditTrail(parts.lasting.pool, parts.lasting.follower, parts.lasting.people.reader),
             audit_recorder=parts.log.recorder,
             transparency=parts.proofs.transparency,
             usage=parts.calls.usage,

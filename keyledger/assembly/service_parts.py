@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from domain.event import utc_now
+from keyledger.assembly.command_meta import service_meta
+from keyledger.assembly.configuration import keyring_of
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
+from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.encryption.heartbeat import Heartbeat
+from keyledger.encryption.keyring import NoKeyring
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
@@ -27,6 +32,10 @@ from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.usage_meter import UsageMeter
+from keyledger.privacy.erasure import Eraser
+from keyledger.privacy.erasure_file import ErasureFile
+from keyledger.privacy.tenant_credentials import TenantCredentials
+from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_guard import SigningGuard
@@ -90,6 +99,16 @@ class EncryptionParts:
     rotations: RotationService | None
 
 
+def privacy_part(lasting: Lasting, settings: Settings, steering: Callable[[], InForce]) -> PrivacyUpkeep:
+    """Build the part that keeps erasures in force."""
+    pool, log, clock = lasting.pool, lasting.log, lasting.clock
+    credentials = TenantCredentials(pool, log, keyring_of(settings) or NoKeyring(), clock)
+    eraser = Eraser(
+        pool, log, lasting.people.keys, ErasureFile(settings.data_dir, settings.anchor_dir), credentials, clock
+    )
+    return PrivacyUpkeep(eraser, lambda: steering().configuration.settings.personal_data_days, service_meta)
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
     """All parts of a service that outlive a reload."""
@@ -100,6 +119,7 @@ class ServiceParts:
     proofs: ProofParts
     calls: CallParts
     encryption: EncryptionParts
+    privacy: PrivacyUpkeep
 
     def in_order(self) -> Parts:
         """Return what runs, in the order in which it starts; it stops in the reverse order.
@@ -119,6 +139,7 @@ class ServiceParts:
                 "signing of checkpoints": self.proofs.signing,
                 "audit trail": self.projections.trail,
                 "transparency log": self.projections.tree,
+                "privacy": self.privacy,
                 "audit recorder": self.log.recorder,
                 "usage meter": self.calls.meter,
                 "pass-through": self.calls.pass_through,
@@ -129,11 +150,15 @@ class ServiceParts:
         )
 
 
-def open_lasting(dsn: str) -> Lasting:
-    """Open the connections of a service, and make what every configuration is served with."""
+def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
+    """Open the connections of a service, and make what every configuration is served with.
+
+    keys: those that open the ledger's own secret.
+    """
     pool = open_pool(dsn)
-    log, follower, presence = CredentialLog(pool), audit_trail.follower(pool), Presence(pool)
-    return Lasting(dsn, pool, make_async_pool(dsn), log, follower, presence, utc_now)
+    people = people_of(pool, keys)
+    log, follower, presence = CredentialLog(pool, people.sealer), audit_trail.follower(pool), Presence(pool)
+    return Lasting(dsn, pool, make_async_pool(dsn), log, follower, presence, people, utc_now)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
@@ -183,6 +208,7 @@ def proof_parts(
         signer_of(settings),
         settings.data_dir,
         lasting.clock,
+        lasting.people.reader,
         guard,
     )
     return ProofParts(transparency, SigningLoop(transparency, projections.tree, lasting.clock, registry))

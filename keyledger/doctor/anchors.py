@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from keyledger.assembly.configuration import secret_keys_of
+from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import contradiction_of_peers
 from keyledger.assembly.service_parts import signer_of
 from keyledger.doctor.circumstances import Circumstances
@@ -38,7 +40,8 @@ def look(here: Circumstances) -> Iterator[Finding]:
         yield from _of_places(here, places, known, seen.now)
     yield from _of_checkpoint(here, seen.now)
     if here.settings is not None and here.settings.audit_signing_key is not None:
-        signed = contradiction_of_peers(here.pool(), CredentialLog(here.pool()), signer_of(here.settings))
+        log = CredentialLog(here.pool(), people_of(here.pool(), secret_keys_of(here.settings)).sealer)
+        signed = contradiction_of_peers(here.pool(), log, signer_of(here.settings))
         if signed is not None:
             yield _contradicted(signed)
 

@@ -4,7 +4,7 @@ Promises: a key is retired only after verifying that nothing live needs it, and 
 the event records how many past secrets become unreadable with it. The codes that were made with it are checked, and the
 log is attested under the present key, before the event.
 Refuses, with all reasons at once: the primary key of this or of a running service, a key that the log does not know or
-that is already retired, and any key while a rotation runs.
+that is already retired, any key while a rotation runs or before the primary key opens the ledger's own secret.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from domain.errors import CredentialIntegrityError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, key_not_retirable, replay, retire
+from domain.operations.ledger_secret import sealings_in
 from domain.operations.rotation import KeyStatus
 from keyledger.encryption.key_verification import Watch, verify
 from keyledger.encryption.keyring import Keyring
@@ -89,7 +90,9 @@ class Retirer:
         return next((one for one in self._statuses.all() if one.key_id == key_id), None)
 
     def _obstacles(self, key_id: str) -> list[str]:
-        known = replay(self._log.stream(KEYRING_STREAM))
+        events = self._log.stream(KEYRING_STREAM)
+        known, secret = replay(events), sealings_in(events)
+        sealed = secret.secret_id is None or self._alone.primary_id in secret.tokens
         sealing = sorted(self._statuses.sealing().get(key_id, ()))
         running = RotationRows(self._pool).running()
         told: Sequence[tuple[bool, str]] = (
@@ -98,5 +101,6 @@ class Retirer:
             (key_id == self._alone.primary_id, "it is the primary key"),
             (bool(sealing), f"it is the primary key of {', '.join(sealing)}"),
             (bool(running), "a rotation is running"),
+            (not sealed, "the primary key does not open the ledger's own secret yet: reload or restart a service"),
         )
         return [text for stands, text in told if stands]

@@ -5,14 +5,12 @@
     binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
              parts, each preceded by its length, four bytes: tenant_id, provider, stream id, version,
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
-    fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over the API key, keyed with
-             HKDF-SHA256(raw key, info="keyledger/v1/fingerprint")
     event code   `domain.event_code`, keyed with HKDF-SHA256(raw key, info="keyledger/v1/event-code")
     node code    HMAC-SHA256 keyed with HKDF-SHA256(raw key, info="keyledger/v1/node"), of rows of the table `nodes`
 
 Promises: a token opens only under the key of its key id, and only in the place for which it was sealed. The binding is
-checked, in constant time, before anything is decrypted. Fingerprints are comparable only under one encryption key: they
-reveal that two tenants use the same API key, and cannot be brute-forced without the encryption key.
+checked, in constant time, before anything is decrypted. Fingerprints are those of the ledger
+(`keyledger.encryption.ledger_secret`), so they outlive a key.
 Refuses: to try other keys, a missing or wrong binding, an unknown prefix. Errors carry the key id and a code.
 Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
 """
@@ -20,7 +18,8 @@ Standards: Fernet specification, RFC 2104 (HMAC), RFC 5869 (HKDF).
 import base64
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from functools import lru_cache
 from uuid import UUID
 
@@ -35,6 +34,8 @@ from domain.event_code import CodeKey, shown_key_id
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
+Fingerprint = Callable[[Secret], str]
+"""Returns the fingerprint of an API key."""
 
 
 def generate_encryption_key() -> Secret:
@@ -45,7 +46,7 @@ def generate_encryption_key() -> Secret:
 class EncryptionKey:
     """One Fernet key and the values derived from it. Its repr shows only the key id."""
 
-    __slots__ = ("_fernet", "_fingerprint_mac", "_framed_id", "_mac", "_node_mac", "code_key", "key_id")
+    __slots__ = ("_fernet", "_framed_id", "_mac", "_node_mac", "code_key", "key_id")
 
     def __init__(self, key: Secret) -> None:
         """key: 32 bytes in url-safe base64. Raises ValueError, without the value, for anything else."""
@@ -56,7 +57,6 @@ class EncryptionKey:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
         # These are never finalised, only copies of them.
         self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
-        self._fingerprint_mac = HMAC(_derive(raw, "fingerprint", 32), SHA256())
         self._node_mac = HMAC(_derive(raw, "node", 32), SHA256())
         self.key_id = "k" + _derive(raw, "key-id", 5).hex()
         self.code_key = CodeKey(self.key_id, _derive(raw, "event-code", 32))
@@ -75,12 +75,6 @@ class EncryptionKey:
             return Secret(self._fernet.decrypt(token.removeprefix(TOKEN_PREFIX).encode()).decode())
         except (InvalidToken, UnicodeError):
             raise UnreadableCredentialError(self.key_id, "token-does-not-open") from None
-
-    def fingerprint(self, secret: Secret) -> str:
-        """Return the fingerprint of a secret."""
-        mac = self._fingerprint_mac.copy()
-        mac.update(secret.reveal().encode())
-        return "f" + mac.finalize()[:8].hex()
 
     def node_code(self, message: bytes) -> bytes:
         """Return the code of a node's message to other nodes, 32 bytes."""
@@ -104,10 +98,22 @@ class EncryptionKey:
 class Keyring:
     """The primary key, which seals and opens, and previous keys, which only open. Implements `Sealer`."""
 
-    def __init__(self, primary: Secret, previous: Iterable[Secret] = ()) -> None:
-        """Raises ValueError for a key that is not a Fernet key."""
+    def __init__(
+        self, primary: Secret, previous: Iterable[Secret] = (), fingerprint: Fingerprint | None = None
+    ) -> None:
+        """fingerprint: returns that of an API key in one ledger; None for a ring that only opens and checks.
+
+        Raises ValueError for a key that is not a Fernet key.
+        """
         self._primary = EncryptionKey(primary)
         self._keys = {key.key_id: key for key in (self._primary, *map(EncryptionKey, previous))}
+        self._fingerprint = fingerprint
+
+    def with_fingerprints(self, fingerprint: Fingerprint) -> "Keyring":
+        """Return the same ring with the fingerprints of a ledger."""
+        ring = copy(self)
+        ring._fingerprint = fingerprint  # noqa: SLF001  of the copy
+        return ring
 
     @property
     def primary_id(self) -> str:
@@ -142,8 +148,10 @@ class Keyring:
         self._checked(sealed, context)
 
     def fingerprint(self, secret: Secret) -> str:
-        """Return the fingerprint of a secret under the primary key."""
-        return self._primary.fingerprint(secret)
+        """Return the fingerprint of a secret in the ledger. Raises UnreadableCredentialError for a ring without one."""
+        if self._fingerprint is None:
+            raise UnreadableCredentialError(self.primary_id, "no-ledger-secret")
+        return self._fingerprint(secret)
 
     def node_code(self, key_id: str, message: bytes) -> bytes:
         """Return the code of a node's message under a key of the ring. Raises KeyError for any other key."""

@@ -25,7 +25,10 @@ from domain.event import CommandMeta, utc_now
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.personal_keys import PersonalKeys
+from keyledger.encryption.personal_members import PersonalSealer
 from keyledger.encryption.reencryption import LocalReencryption, Sealed
+from keyledger.encryption.secret_keeping import SecretKeeper, SecretKeys
 from keyledger.log.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.process_memory import protect
@@ -137,8 +140,9 @@ def _carry_out(asked_by: Connection) -> None:
     primary, *previous = map(Secret, order["keys"])
     pool = open_pool(order["dsn"])
     try:
-        ring = Keyring(primary, previous)
-        log = CredentialLog(pool, read_codes(pool, ring.code_keys))
+        secret = SecretKeeper(pool, SecretKeys.of((primary, *previous), None))
+        ring = Keyring(primary, previous, lambda key: secret().fingerprint(key))
+        log = CredentialLog(pool, PersonalSealer(PersonalKeys(pool, secret)), read_codes(pool, ring.code_keys))
         sealing = LocalReencryption(pool, log, ring, utc_now, order["rest"], codes=lambda: log.codes)
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)

@@ -9,10 +9,18 @@ from domain.event import utc_now
 from domain.event_code import EventCodes
 from keyledger.log.read_back import Sent
 
-APPEND = (
-    "SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s, %b::bytea[], %s, %b::timestamptz, %s::jsonb) AS position"
-)
-"""Arrays are sent in binary form: as text, the states alone would cost client and server more than the insert."""
+APPEND = """
+SELECT keys.live, appended.position
+  FROM (SELECT count(*) AS live FROM personal_keys WHERE reference = ANY (%s)) AS keys
+  LEFT JOIN LATERAL (
+       SELECT keyledger_append(%b, %b::bigint[], %b, %b, %s, %b::bytea[], %s, %b::timestamptz, %s::jsonb) AS position
+        WHERE keys.live = %s) AS appended ON true
+"""
+"""Appends nothing if one of the keys that members are sealed under was destroyed before the statement.
+
+Its arguments are those keys, what `arguments_of` returns, and the number of the keys. Arrays are sent in binary form:
+as text, the states alone would cost client and server more than the insert.
+"""
 _TO_JSON = json.JSONEncoder(default=str)
 
 
@@ -43,7 +51,7 @@ class Stored(Protocol):
 def arguments_of(
     stored_events: Sequence[Stored], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
 ) -> list[Any]:
-    """Return the arguments of `APPEND`. rows: of `current_credentials`."""
+    """Return the arguments of `keyledger_append`. rows: of `current_credentials`."""
     coded = [
         codes.code(UUID(str(event.originator_id)), event.originator_version, event.topic, event.state)
         for event in stored_events

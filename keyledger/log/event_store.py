@@ -45,35 +45,17 @@ from domain.errors import CredentialIntegrityError, StoreUnavailableError, Versi
 from domain.event import Event, time_text, utc_now
 from domain.event_code import NO_CODES, EventCodes, LogRow
 from domain.event_codec import decode, encode
+from domain.personal import Sealing
 from keyledger.log.append_call import APPEND, arguments_of, sent_of
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.log_time import LogTime
 from keyledger.log.read_back import ReadBack
+from keyledger.log.statements import FIND_ALL, NEWEST, STREAM
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, together, unavailable
 
 _TRIES = 8
 """Attempts to append while other nodes append in between."""
-
-
-_NEWEST = """
-SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code
-  FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
-       SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
-"""
-_STREAM = """
-SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
-  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version
-"""
-_FIND_ALL = """
-SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code,
-       wanted.command_id
-  FROM unnest(%b::uuid[], %s::text[]) AS wanted (stream, command_id), LATERAL (
-       SELECT * FROM keyledger_events
-        WHERE originator_id = wanted.stream
-          AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
-        ORDER BY originator_version LIMIT 1) AS e
-"""
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -99,12 +81,21 @@ class ClosedMapper(Mapper[UUID]):
 class ProjectingEventStore(EventStore[UUID]):
     """Computes the rows of `current_credentials` and the codes of the events, so that no append can bypass them.
 
-    For the same reason, events pass the gate that keeps API keys out of the log here, and get their final time.
+    For the same reason, events pass the gates here that keep API keys out of the log and seal what is personal, and get
+    their final time.
     """
 
-    def __init__(self, mapper: Mapper[UUID], recorder: ApplicationRecorder, codes: Callable[[], EventCodes]) -> None:
+    def __init__(
+        self,
+        mapper: Mapper[UUID],
+        recorder: ApplicationRecorder,
+        codes: Callable[[], EventCodes],
+        people: Sealing[Event],
+    ) -> None:
+        """people: seals personal members."""
         super().__init__(mapper, recorder)
         self._codes = codes
+        self._people = people
         self._time = LogTime(utc_now)
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
@@ -113,27 +104,33 @@ class ProjectingEventStore(EventStore[UUID]):
         for _ in range(_TRIES if events else 0):
             events = self._time.stamp(events)
             try:
-                self._insert(events, kwargs)
+                stored = self._insert(events, kwargs)
             except DatabaseError as error:
                 head = time_of_head(error)
                 if head is None:
                     raise
                 self._time.crossed(head)
-            else:
+                continue
+            if stored:
                 self._time.stored(events[-1].timestamp)
                 return []  # recordings are for followers within a process; ours follow the log
+            self._people.forget()
         if not events:
             return []
-        raise PersistenceError("other nodes appended in between each time")
+        raise PersistenceError("other nodes appended, or erased people, in between each time")
 
-    def _insert(self, events: Sequence[Event], kwargs: Mapping[str, Any]) -> None:
-        self.recorder.insert_events(
+    def _insert(self, clear: Sequence[Event], kwargs: Mapping[str, Any]) -> bool:
+        """Insert the events; return whether they are stored: not if a key of their members was destroyed meanwhile."""
+        events, keys = self._people.sealed(clear)
+        positions = self.recorder.insert_events(
             [*map(self.mapper.to_stored_event, events)],
             view_rows=[project(event) for event in last_of_each(events)],
             earliest=time_text(events[0].timestamp),
             codes=self._codes(),
+            personal_keys=keys,
             **kwargs,
         )
+        return bool(positions)
 
 
 class OneCallRecorder(PostgresApplicationRecorder):
@@ -150,7 +147,7 @@ class OneCallRecorder(PostgresApplicationRecorder):
         return ReadBack()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Insert the events and `view_rows`, read them back, and return the positions.
+        """Insert the events and `view_rows`, read them back, and return the positions; None if a key was destroyed.
 
         Raises the library's persistence errors, and CredentialIntegrityError for an append that was not kept.
         """
@@ -167,11 +164,15 @@ class OneCallRecorder(PostgresApplicationRecorder):
             try:
                 columns = arguments_of(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
                 reading = self.read_back.statement(connection, len(stored_events))
+                keys = kwargs["personal_keys"]
                 # Prepared from the first time: the driver forgets to check a later preparation that an error cut short.
                 with together(connection):
-                    appended = connection.execute(APPEND, columns, prepare=True)
+                    appended = connection.execute(APPEND, [keys, *columns, len(keys)], prepare=True)
                     kept = connection.execute(reading, prepare=True, binary=True)
-                positions = [row["position"] for row in appended.fetchall()]
+                rows = appended.fetchall()
+                if rows[0]["live"] < len(keys):
+                    return None
+                positions = [row["position"] for row in rows if row["position"] is not None]
                 self.read_back.require_kept(sent_of(columns), positions, kept.fetchall())
             finally:
                 connection.remove_notice_handler(note)
@@ -207,12 +208,15 @@ class CredentialLog(Application[UUID]):
 
     name = EVENTS_TABLE.removesuffix("_events")
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], codes: EventCodes = NO_CODES) -> None:
-        """pool: connections to a migrated database. It stays open when the log is closed.
+    def __init__(
+        self, pool: ConnectionPool[BoundedConnection], people: Sealing[Event], codes: EventCodes = NO_CODES
+    ) -> None:
+        """pool: connections to a migrated database. It stays open when the log is closed. people: seals members.
 
         codes: authenticate what is appended and check what is read; may be replaced at any time.
         """
         self._pool = pool
+        self._people = people
         self.codes = codes
         super().__init__()
 
@@ -226,7 +230,7 @@ class CredentialLog(Application[UUID]):
 
     def construct_event_store(self) -> EventStore[UUID]:
         """Return the store that projects what it appends."""
-        return ProjectingEventStore(self.mapper, self.recorder, lambda: self.codes)
+        return ProjectingEventStore(self.mapper, self.recorder, lambda: self.codes, self._people)
 
     def construct_mapper(self) -> Mapper[UUID]:
         """Return the closed mapper, without cipher or compressor."""
@@ -246,7 +250,7 @@ class CredentialLog(Application[UUID]):
 
         Raises StoreUnavailableError, CredentialIntegrityError.
         """
-        rows = self._rows(_NEWEST, [list(set(streams))])
+        rows = self._rows(NEWEST, [list(set(streams))])
         return {row.stream: self._read(row) for row in map(LogRow._make, rows)}
 
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
@@ -255,19 +259,19 @@ class CredentialLog(Application[UUID]):
         Raises StoreUnavailableError, CredentialIntegrityError.
         """
         columns = [[stream for stream, _ in wanted], [command_id for _, command_id in wanted]]
-        rows = self._rows(_FIND_ALL, columns)
+        rows = self._rows(FIND_ALL, columns)
         return {(row[1], row[-1]): self._read(LogRow._make(row[:-1])) for row in rows}
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailableError, CredentialIntegrityError."""
-        return [self._read(LogRow._make(row)) for row in self._rows(_STREAM, [stream])]
+        return [self._read(LogRow._make(row)) for row in self._rows(STREAM, [stream])]
 
     def proves(self, event: Event) -> bool:
         """Return whether the key of the code of a stream's newest event is configured, or the event is attested.
 
         Raises StoreUnavailableError.
         """
-        rows = map(LogRow._make, self._rows(_NEWEST, [[event.originator_id]]))
+        rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
         return all(self.codes.check(row).proves for row in rows)
 
     def append(self, events: Sequence[Event]) -> None:

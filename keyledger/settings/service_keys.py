@@ -29,7 +29,8 @@ _GENERATE = "make one with: keyledger generate-encryption-key"
 class EncryptionKeys:
     """The keys of ENCRYPTION_KEY, ENCRYPTION_KEY_NEXT and ENCRYPTION_KEY_PREVIOUS.
 
-    unused: all of them while tenant credentials are off; they still authenticate the events of the log.
+    unused: all of them while tenant credentials are off; they still open the ledger's secret and authenticate the
+    events of the log.
     """
 
     primary: Secret | None

@@ -47,6 +47,7 @@ class Settings:
     """Everything an operator chose.
 
     audit_signing_key: signs checkpoints of the log, None if nothing is signed. reason_required: changes need a reason.
+    personal_data_days: names, addresses and reasons can be read for this many days, 0 for ever.
     encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes have it.
     database_url: a libpq URL or parameter list, None for the embedded PostgreSQL in `data_dir`. database_admin_url: a
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
@@ -77,6 +78,7 @@ class Settings:
     idle_connections: int
     allow_unreadable: bool
     reason_required: bool
+    personal_data_days: int
     audit_signing_key: Secret | None
     log_level: LogLevel
     log_format: LogFormat
@@ -150,6 +152,7 @@ def _read(sources: Sources) -> Settings:
         idle_connections=sources.whole("PROVIDER_IDLE_CONNECTIONS", IDLE_CONNECTIONS, 0, IDLE_CONNECTIONS_MAX),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
+        personal_data_days=sources.whole("AUDIT_PERSONAL_DATA_DAYS", 0, 0, 36500),
         audit_signing_key=read_audit_signing_key(sources),
         log_level=cast("LogLevel", sources.choice("LOG_LEVEL", _LOG_LEVELS, "info")),
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),

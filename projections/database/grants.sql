@@ -9,8 +9,8 @@ DO $$ BEGIN
 END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, audit_trail,
-    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks
-    FROM "APPLICATION_ROLE";
+    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks,
+    people, personal_keys, ledger_secret FROM "APPLICATION_ROLE";
 
 -- The version of the schema and the id of the ledger.
 GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
@@ -22,6 +22,11 @@ GRANT SELECT, UPDATE ON keyledger_locks TO "APPLICATION_ROLE";
 GRANT SELECT, INSERT ON keyledger_events TO "APPLICATION_ROLE";
 GRANT EXECUTE ON FUNCTION keyledger_append(uuid[], bigint[], text[], bytea[], text, bytea[], text, timestamptz, jsonb) TO "APPLICATION_ROLE";
 GRANT EXECUTE ON FUNCTION keyledger_lock_log() TO "APPLICATION_ROLE";
+
+-- People and tenants, and the keys of their sealed members, which an erasure deletes.
+GRANT SELECT, INSERT, UPDATE ON people TO "APPLICATION_ROLE";
+GRANT SELECT, INSERT, DELETE ON personal_keys TO "APPLICATION_ROLE";
+GRANT SELECT, INSERT, DELETE ON ledger_secret TO "APPLICATION_ROLE";
 
 -- The projections and their positions. Rows of the audit trail are only added; a deleted credential keeps its row.
 GRANT SELECT, INSERT, UPDATE ON current_credentials TO "APPLICATION_ROLE";

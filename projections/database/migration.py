@@ -26,6 +26,7 @@ SCHEMA: Mapping[str, int] = {
     "functions/lock_log.sql": 4,
     "functions/append.sql": 4,
     "tables/log.sql": 4,
+    "tables/people.sql": 4,
     "tables/current_credentials.sql": 4,
     "tables/audit_trail.sql": 4,
     "tables/transparency_log.sql": 4,

@@ -23,6 +23,7 @@ from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.operations.replay import ReplayResult, Swap
+    from keyledger.encryption.secret_keeping import SecretKeys
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -65,6 +66,7 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
     from keyledger.assembly.command_meta import command_meta
     from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.assembly.people import people_of
     from keyledger.log.attestation import has_codes, read_codes, unchecked_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.replay.recorded_replay import recorded_replay
@@ -78,7 +80,8 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
         ProgressDisplay() as display,
     ):
         pool = ledger.open_pool()
-        log = CredentialLog(pool, read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))))
+        people, keys = people_of(pool, _secret_keys()), load_code_keys(OF_THIS_PROCESS, Path(".env"))
+        log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys_of(*keys)))
         unchecked = unchecked_codes(pool, log.codes)
         if unchecked:
             say(f"{unchecked:,} events have a code under a key that is not configured, or none: not checked")
@@ -93,11 +96,24 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
                 partial(display.update, f"replaying {name}"),
                 swap=swap,
                 until=end,
-                meta=command_meta(),
+                meta=people.known(command_meta()),
                 clock=utc_now,
             )
             for name in names
         ]
+
+
+def _secret_keys() -> "SecretKeys":
+    """Return the keys that the settings have; none where a service could not start with them."""
+    from keyledger.assembly.configuration import secret_keys_of
+    from keyledger.encryption.secret_keeping import SecretKeys
+    from keyledger.settings.errors import SettingsError
+    from keyledger.settings.settings import load
+
+    try:
+        return secret_keys_of(load(OF_THIS_PROCESS, Path(".env")))
+    except SettingsError:
+        return SecretKeys()
 
 
 def _swap(*, compare: bool, yes: bool) -> "Swap":

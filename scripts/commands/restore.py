@@ -141,8 +141,9 @@ def _folders(settings: "Settings") -> str:
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
     from domain.event import utc_now
-    from keyledger.assembly.configuration import code_keys_of
+    from keyledger.assembly.configuration import code_keys_of, secret_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
+    from keyledger.assembly.people import people_of
     from keyledger.assembly.restore_acceptance import Restore
     from keyledger.assembly.service_parts import signer_of
     from keyledger.log.attestation import read_codes
@@ -151,5 +152,6 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
 
     with open_ledger(settings.database, Purpose.APPEND) as ledger:  # the backup may be of an older release
         pool = ledger.open_pool()
-        log = CredentialLog(pool, read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env")))))
+        codes = read_codes(pool, code_keys_of(*load_code_keys(OF_THIS_PROCESS, Path(".env"))))
+        log = CredentialLog(pool, people_of(pool, secret_keys_of(settings)).sealer, codes)
         yield Restore(pool, log, ledger.data_dir, ledger.anchor_places, signer_of(settings), utc_now)

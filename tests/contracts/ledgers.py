@@ -25,7 +25,7 @@ from domain.proofs.proofs import TransparencyLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections.as_of import PostgresPastCredentials
-from projections.audit_trail import PostgresAuditTrail
+from projections.audit_search import PostgresAuditTrail
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import make_async_pool
@@ -158,10 +158,19 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
             store.log,
             store.view,
             lambda tenant_id: asyncio.run(listed(tenant_id)),
-            PostgresAuditTrail(store.pool, store.follower),
+            PostgresAuditTrail(store.pool, store.follower, store.people.reader),
             PostgresCredentialUsage(store.pool),
             PostgresFleet(store.pool),
             PostgresPastCredentials(store.pool, SEALER),
-            Transparency(store.pool, url, store.tree_follower, unchecked(store.pool), SIGNER, folder, lambda: BEGIN),
+            Transparency(
+                store.pool,
+                url,
+                store.tree_follower,
+                unchecked(store.pool),
+                SIGNER,
+                folder,
+                lambda: BEGIN,
+                store.people.reader,
+            ),
             store.pool.close,
         )

@@ -57,18 +57,18 @@ FILTERS = [
 
 @pytest.mark.parametrize(("wanted", "positions"), FILTERS)
 def test_a_filter_finds_exactly_these(history: Ledger, wanted: dict, positions: list[int]) -> None:
-    assert [entry.position for entry in history.trail.entries(AuditFilter(**wanted))] == positions
+    assert [entry.position for entry in history.trail.page(AuditFilter(**wanted)).entries] == positions
 
 
 def test_a_fingerprint_finds_one_key_at_two_tenants(history: Ledger) -> None:
-    first, *_ = history.trail.entries(AuditFilter(limit=1))
-    found = history.trail.entries(AuditFilter(fingerprint=first.fingerprint))
+    first, *_ = history.trail.page(AuditFilter(limit=1)).entries
+    found = history.trail.page(AuditFilter(fingerprint=first.fingerprint)).entries
     assert [(entry.position, entry.tenant_id) for entry in found] == [(1, TENANT), (3, OTHER_TENANT)]
     assert first.fingerprint != SEALER.primary_id
 
 
 def test_an_entry_says_who_when_where_from_and_why(history: Ledger) -> None:
-    first, second = history.trail.entries(AuditFilter(limit=2))
+    first, second = history.trail.page(AuditFilter(limit=2)).entries
     assert (first.timestamp, first.actor, first.role, first.source) == (BEGIN, "anna", "sysadmin", "api")
     assert (first.reason, first.client_address, first.request_id) == ("Ticket 47_11", None, "req-0")
     assert (second.source, second.client_address, second.version) == ("cli", "192.0.2.7", 1)
@@ -76,7 +76,7 @@ def test_an_entry_says_who_when_where_from_and_why(history: Ledger) -> None:
 
 
 def test_the_details_of_a_refused_request_are_its_own(history: Ledger) -> None:
-    (entry,) = history.trail.entries(AuditFilter(action=Action("request-refused")))
+    (entry,) = history.trail.page(AuditFilter(action=Action("request-refused"))).entries
     route = {"method": "PUT", "route": "/x/{tenant_id}", "status": 403, "code": "forbidden", "count": 3}
     assert dict(entry.details) == route
     assert (entry.tenant_id, entry.provider) == (TENANT, None)
@@ -85,4 +85,4 @@ def test_the_details_of_a_refused_request_are_its_own(history: Ledger) -> None:
 def test_an_entry_is_there_as_soon_as_its_event_is(ledger: Ledger) -> None:
     for number in range(1, 4):
         ledger.author.set(TENANT, "openai", f"sk-live-{number}0123456789")
-        assert len(ledger.trail.entries(AuditFilter())) == number
+        assert len(ledger.trail.page(AuditFilter()).entries) == number

@@ -20,7 +20,7 @@ CALLS = {
     "credentials.read": lambda on: on.credentials.read(*PLACE),
     "credentials.read_all": lambda on: on.credentials.read_all([PLACE]),
     "credentials.of_tenant": lambda on: on.credentials.of_tenant(TENANT),
-    "trail.entries": lambda on: on.trail.entries(AuditFilter()),
+    "trail.page": lambda on: on.trail.page(AuditFilter()),
     "usage.page": lambda on: on.usage.page(UsageFilter()),
     "usage.add": lambda on: on.usage.add([RECORD]),
     "fleet.places": lambda on: on.fleet.places(FleetFilter(), None, 1),

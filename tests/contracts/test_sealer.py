@@ -7,9 +7,8 @@ import pytest
 
 from domain.credentials.secret import SealContext, Sealer, Secret
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
-from keyledger.encryption.keyring import Keyring
+from tests.support.rings import NEW, OLD
 from tests.support.scenario import OTHER_TENANT, TENANT, ClearSealer
-from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY
 from tests.support.twins.sealer import VaultSealer
 
 PLACE = SealContext(TENANT, "openai", UUID(int=1), 1, "https://a.example.com", None, None)
@@ -25,7 +24,7 @@ class Sealers:
 
 
 SEALERS = {
-    "Fernet": lambda: Sealers(Keyring(ENCRYPTION_KEY), Keyring(OTHER_ENCRYPTION_KEY)),
+    "Fernet": lambda: Sealers(OLD, NEW),
     "in clear": lambda: Sealers(ClearSealer(), ClearSealer("k0000000002", [])),
     "in a vault": lambda: Sealers(VaultSealer(), VaultSealer()),
 }

@@ -63,6 +63,14 @@ SEVERAL = replace(
     role="anonymous",
     details={"method": "several", "route": "several", "status": 403, "code": "several", "count": 900},
 )
+ERASED = replace(
+    SET,
+    actor=None,
+    client_address=None,
+    reason=None,
+    fingerprint=None,
+    erased=("actor", "client_address", "reason", "fingerprint"),
+)
 ENTRIES = [
     SET,
     replace(SET, action=Action("replaced"), version=2),
@@ -113,6 +121,11 @@ ENTRIES = [
     ),
     replace(_BARE, action=Action("audit-read"), details={"view": "entries", "query": "actor:bob", "count": 2}),
     replace(_BARE, action=Action("audit-exported"), details={"format": "csv"}, source="cli"),
+    replace(_BARE, action=Action("log-attested"), details={"attested_to": 9, "root": "sha256:00"}),
+    replace(_BARE, action=Action("secret-sealed"), key_id="k0123456789", details={"secret_id": "s0123456789"}),
+    replace(_BARE, action=Action("person-erased"), details={"kind": "actor", "person": "AAAA", "keys": 2}),
+    replace(_BARE, action=Action("personal-data-expired"), details={"before": "2026-01-01", "keys": 2}),
+    ERASED,
 ]
 """What the log can tell, one of each action, and refusals of every kind."""
 
@@ -134,6 +147,7 @@ def any_entries(draw: st.DrawFn) -> AuditEntry:
         entry,
         **texts,  # type: ignore[arg-type]  # members that are text
         position=draw(st.integers(1, 2**63 - 1)),
+        erased=tuple(draw(st.lists(st.sampled_from(["actor", "reason", "query"]), unique=True))),
         version=draw(st.integers(1, 2**63 - 1)),
         timestamp=draw(_TIMES),
         outcome=draw(st.sampled_from(Outcome)),

@@ -1,6 +1,7 @@
 """Two encryption keys in the rings that a rotation goes through, and credentials to rotate."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 from domain.credentials.commands import SetCredential
@@ -16,9 +17,15 @@ from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
-OLD = Keyring(ENCRYPTION_KEY)
-BOTH = Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
-NEW = Keyring(OTHER_ENCRYPTION_KEY)
+
+def fingerprint(secret: Secret) -> str:
+    """Return a fingerprint without a ledger: rings are shared by tests, ledgers are not."""
+    return "f" + sha256(secret.reveal().encode()).hexdigest()[:16]
+
+
+OLD = Keyring(ENCRYPTION_KEY, fingerprint=fingerprint)
+BOTH = Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY], fingerprint)
+NEW = Keyring(OTHER_ENCRYPTION_KEY, fingerprint=fingerprint)
 
 
 def now() -> datetime:

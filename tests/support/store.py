@@ -22,12 +22,14 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.event import CommandMeta
 from domain.event_code import NO_CODES
+from keyledger.assembly.people import People, people_of
 from keyledger.encryption.keyring import Keyring
+from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.attestation import read_codes
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from projections import audit_trail, transparency_log
-from projections.audit_trail import PostgresAuditTrail
+from projections.audit_search import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
 from projections.database import row_locks
@@ -41,6 +43,8 @@ LEDGER_ID = "5ec1e1ed-9e7a-4b0c-8d2f-0a1b2c3d4e5f"
 """Of every ledger that a test gets as a copy of the template."""
 ENCRYPTION_KEY = Secret("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 OTHER_ENCRYPTION_KEY = Secret("ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=")
+SECRET_KEYS = SecretKeys.of([ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY], None)
+"""Open the secret of any ledger whose services have one of these keys."""
 
 
 @dataclass
@@ -54,6 +58,7 @@ class Store:
     tree_follower: CatchUp
     service: CredentialService
     writes: CombinedWrites[AdminCommand, Credential]
+    people: People
 
     def set(
         self,
@@ -72,7 +77,8 @@ class Store:
         return write_here(self.writes, command)
 
     def audit(self, **wanted: object) -> list[AuditEntry]:
-        return list(PostgresAuditTrail(self.pool, self.follower).entries(AuditFilter(**wanted)))  # type: ignore[arg-type]
+        trail = PostgresAuditTrail(self.pool, self.follower, self.people.reader)
+        return list(trail.page(AuditFilter(**wanted)).entries)  # type: ignore[arg-type]
 
     def as_another_node(self) -> "Store":
         """Return the same store as another node has it, whose commands do not wait for those of this one."""
@@ -105,13 +111,16 @@ def unchecked(pool: ConnectionPool[BoundedConnection]) -> CodeWatch:
 @contextmanager
 def open_store(url: str, keyring: Keyring | None = None) -> Iterator[Store]:
     pool = open_pool(url)
-    ring = keyring or Keyring(ENCRYPTION_KEY)
+    people = people_of(pool, SECRET_KEYS)
+    ring = (keyring or Keyring(ENCRYPTION_KEY)).with_fingerprints(people.fingerprint)
     try:
-        log, view = CredentialLog(pool, read_codes(pool, ring.code_keys)), PostgresCurrentCredentials(pool)
+        log = CredentialLog(pool, people.sealer, read_codes(pool, ring.code_keys))
+        view = PostgresCurrentCredentials(pool)
         follower = audit_trail.follower(pool)
         tree = transparency_log.follower(pool)
         service = CredentialService(log, view, ring, lambda: datetime.now(UTC))
-        yield Store(url, pool, ring, log, view, follower, tree, service, CombinedWrites(lambda: service.handle_all))
+        writes = CombinedWrites(lambda: service.handle_all)
+        yield Store(url, pool, ring, log, view, follower, tree, service, writes, people)
     finally:
         pool.close()
 

@@ -120,7 +120,7 @@ def test_an_event_that_stops_the_audit_trail_is_shown_with_its_position(database
         shown: dict[str, object] = {}
         while shown.get("ok", True):  # until the background has met it
             shown = client.http.get("/readyz").json()["checks"]["audit_trail"]
-    assert "event-topic-unknown at position 3" in str(shown["text"])
+    assert "event-topic-unknown at position 4" in str(shown["text"])
 
 
 def test_an_outage_of_the_database_ends_readiness_and_not_life(database_url: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from domain.errors import StoreUnavailableError
-from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, replay
 from keyledger.encryption import heartbeat
 from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.keyring import Keyring
@@ -34,7 +34,7 @@ def test_a_service_without_the_feature_is_known_but_has_no_keys_to_tell_of(datab
     with open_store(database_url) as store, served(database_url, environment(TENANT_CREDENTIALS_ENABLED="false")):
         assert live_nodes(store.pool, BOTH) == []
         assert [node.key_ids for node in running_nodes(store.pool, BOTH)] == [frozenset()]
-        assert store.log.stream(KEYRING_STREAM) == []
+        assert replay(store.log.stream(KEYRING_STREAM)).introduced == {}
 
 
 class Faltering(Presence):

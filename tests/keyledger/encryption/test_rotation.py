@@ -28,11 +28,9 @@ from keyledger.encryption.reencryption import BATCH
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.errors import raises
-from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
+from tests.support.rings import BOTH, NEW, OLD
+from tests.support.store import Store, open_store
 
-OLD = Keyring(ENCRYPTION_KEY)
-BOTH = Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
-NEW = Keyring(OTHER_ENCRYPTION_KEY)
 META = CommandMeta("olga", "req-rotation", "rotation")
 
 

@@ -184,7 +184,7 @@ def test_an_earlier_event_changed_with_the_whole_tree_is_noticed(store: Store, f
     with store.superuser() as database:
         database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER keyledger_events_append_only")
         database.execute(
-            "UPDATE keyledger_events SET state = replace(convert_from(state, 'UTF8'), 'anna', 'mallory')::bytea"
+            "UPDATE keyledger_events SET state = replace(convert_from(state, 'UTF8'), 'req-', 'req+')::bytea"
             " WHERE notification_id = 1"
         )
         database.execute("TRUNCATE transparency_log")

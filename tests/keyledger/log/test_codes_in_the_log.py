@@ -112,7 +112,7 @@ class TestForgedDeletions:
 class TestWithoutAKey:
     def test_once_a_log_has_codes_a_node_without_a_key_appends_nothing(self, store: Store) -> None:
         store.set(TENANT, "openai", "sk-live-0123456789")
-        keyless = CredentialLog(store.pool)
+        keyless = CredentialLog(store.pool, store.people.sealer)
         event = CredentialDeleted(
             **envelope(stream_id(TENANT, "openai"), 2, META, utc_now()), tenant_id=TENANT, provider="openai"
         )
@@ -246,7 +246,7 @@ class TestTime:
 
 def test_appends_that_cross_each_other_all_get_in(store: Store, database_url: str) -> None:
     pools = [open_pool(database_url) for _ in range(4)]
-    logs = [CredentialLog(pool, store.log.codes) for pool in pools]
+    logs = [CredentialLog(pool, store.people.sealer, store.log.codes) for pool in pools]
 
     def write(log: CredentialLog) -> None:
         for _ in range(25):
@@ -270,7 +270,7 @@ def test_many_writers_leave_times_in_the_order_of_positions(store: Store, databa
     def pool() -> ConnectionPool[BoundedConnection]:
         return open_pool(database_url)
 
-    logs = [CredentialLog(pool(), store.log.codes) for _ in range(2)]
+    logs = [CredentialLog(pool(), store.people.sealer, store.log.codes) for _ in range(2)]
     try:
         for number in range(40):
             tenant = str(uuid4())

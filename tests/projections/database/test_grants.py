@@ -42,6 +42,9 @@ GRANTED = {
     "projection_replays": {"SELECT", "INSERT", "UPDATE"},
     "transparency_log": {"SELECT", "INSERT", "UPDATE"},
     "credential_usage": {"SELECT", "INSERT", "UPDATE"},
+    "people": {"SELECT", "INSERT", "UPDATE"},
+    "personal_keys": {"SELECT", "INSERT", "DELETE"},
+    "ledger_secret": {"SELECT", "INSERT", "DELETE"},
 }
 
 
@@ -116,7 +119,7 @@ def test_the_serving_role_rotates_and_the_owner_replays(roles: Roles) -> None:
         store.set(TENANT, "openai", "sk-first-0123456789")
     both, meta = Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY]), CommandMeta("olga", "req-1", "rotation")
     with open_store(roles.service_url, both) as store:
-        rotator = Rotator(store.pool, store.log, both, lambda: datetime.now(UTC))
+        rotator = Rotator(store.pool, store.log, store.keyring, lambda: datetime.now(UTC))
         assert rotator.run(rotator.begin(meta), meta, lambda progress: True).counts.reencrypted == 1
         for view in PROJECTIONS:
             assert replay_projection(roles.owner_url, view, swap=Swap.ALWAYS).difference_count == 0

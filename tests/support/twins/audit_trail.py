@@ -1,10 +1,9 @@
 """The audit trail in memory."""
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 
-from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, action_of, facts_of
+from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, FoundEntries, action_of, facts_of
 from domain.audit.request_events import Outcome
 from domain.event import Event
 from tests.support.twins.log import MemoryLog
@@ -16,11 +15,12 @@ class MemoryAuditTrail:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+    def page(self, wanted: AuditFilter) -> FoundEntries:
         self._log.answer()
         rows = [self._entry(position, event) for position, event in enumerate(self._log.events, start=1)]
         fitting = [row for row in rows if _fits(row, wanted)]
-        return (fitting[::-1] if wanted.newest_first else fitting)[: wanted.limit]
+        found = (fitting[::-1] if wanted.newest_first else fitting)[: wanted.limit]
+        return FoundEntries(found, found[-1].position if len(found) == wanted.limit else None)
 
     def _entry(self, position: int, event: Event) -> AuditEntry:
         facts = facts_of(event)

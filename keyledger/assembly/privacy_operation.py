@@ -1,0 +1,87 @@
+"""The parts that a command about personal data works with, on the database itself and without a service.
+
+Promises: a log that contradicts its anchor is not written to; erasures that DATA_DIR knows are in force before anything
+is read; when the command ends, the anchor knows the last event.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from domain.audit.request_events import audit_exported
+from domain.event import CommandMeta, utc_now
+from domain.operations.erasure import PersonErased
+from keyledger.assembly.command_meta import command_meta, service_meta
+from keyledger.assembly.configuration import code_keys_of, keyring_of, keys_of, secret_keys_of
+from keyledger.assembly.open_ledger import Purpose, open_ledger
+from keyledger.assembly.people import people_of
+from keyledger.assembly.same_ledger import require_same_log
+from keyledger.encryption.keyring import NoKeyring
+from keyledger.encryption.personal_keys import Kind
+from keyledger.log.anchor_watch import renew
+from keyledger.log.attestation import read_codes
+from keyledger.log.event_store import CredentialLog
+from keyledger.privacy.erasure import Eraser, Present
+from keyledger.privacy.erasure_file import ErasureFile
+from keyledger.privacy.report import PersonReport, report_on
+from keyledger.privacy.tenant_credentials import TenantCredentials
+from keyledger.privacy.upkeep import PrivacyUpkeep
+from keyledger.settings.settings import load
+from projections import audit_trail
+from projections.audit_search import PostgresAuditTrail
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyOperation:
+    """The parts of privacy commands. meta: who runs the command, for the log."""
+
+    meta: CommandMeta
+    _log: CredentialLog
+    _eraser: Eraser
+    _credentials: TenantCredentials
+    _trail: PostgresAuditTrail
+
+    def find(self, kind: Kind, name: str) -> Present | None:
+        """Return the person or tenant of a name; None if nothing is kept. Raises StoreUnavailableError."""
+        return self._eraser.find(kind, name)
+
+    def erase(self, kind: Kind, name: str, found: Present, reason: str) -> tuple[PersonErased, int]:
+        """Erase a person, or a tenant with all credentials, and return how many credentials were deleted.
+
+        Raises UnreadableFileError, OSError if DATA_DIR cannot be written, StoreUnavailableError.
+        """
+        meta = replace(self.meta, reason=reason)
+        if kind is not Kind.TENANT:
+            return self._eraser.erase(found, None, meta), 0
+        ended = self._credentials.end(name, meta)
+        return self._eraser.erase(found, name, meta), ended
+
+    def report(self, actor: str) -> PersonReport:
+        """Record that the report is taken, and return it. Raises StoreUnavailableError, CredentialIntegrityError."""
+        self._log.append([audit_exported(self.meta, utc_now(), "privacy-report", f"actor:{actor}")])
+        return report_on(actor, self._trail)
+
+
+@contextmanager
+def privacy_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[PrivacyOperation]:
+    """Open the ledger that the settings name and yield the parts; it is closed when the block ends.
+
+    Raises SettingsError, StartError, StoreUnavailableError.
+    """
+    settings = load(environ, dotenv)
+    with open_ledger(settings.database, Purpose.APPEND) as ledger:
+        pool, places, secret_keys = ledger.open_pool(), ledger.anchor_places, secret_keys_of(settings)
+        require_same_log(pool, places)
+        people = people_of(pool, secret_keys)
+        code_keys = code_keys_of(keys_of(settings) or settings.unused_encryption_keys, settings.audit_signing_key)
+        log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys))
+        people.secret.keep(secret_keys, log, service_meta(), utc_now)
+        credentials = TenantCredentials(pool, log, keyring_of(settings) or NoKeyring(), utc_now)
+        eraser = Eraser(pool, log, people.keys, ErasureFile(ledger.data_dir, ledger.anchor_dir), credentials, utc_now)
+        PrivacyUpkeep(eraser, lambda: settings.personal_data_days, service_meta).run()
+        try:
+            trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
+            yield PrivacyOperation(command_meta(), log, eraser, credentials, trail)
+        finally:
+            renew(pool, places)

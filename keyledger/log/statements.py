@@ -1,0 +1,20 @@
+"""The statements with which streams of the log are read: the newest event, all of them, and those of a command."""
+
+NEWEST = """
+SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code
+  FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
+       SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
+"""
+STREAM = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version
+"""
+FIND_ALL = """
+SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code,
+       wanted.command_id
+  FROM unnest(%b::uuid[], %s::text[]) AS wanted (stream, command_id), LATERAL (
+       SELECT * FROM keyledger_events
+        WHERE originator_id = wanted.stream
+          AND convert_from(state, 'UTF8')::jsonb ->> 'command_id' = wanted.command_id
+        ORDER BY originator_version LIMIT 1) AS e
+"""
