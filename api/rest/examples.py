@@ -60,6 +60,7 @@ ENTRY = {
     "key_id": "k0123456789",
     "fingerprint": "f0123456789abcdef",
     "details": {},
+    "erased": [],
 }
 _DELETION = {
     **ENTRY,

@@ -176,7 +176,7 @@ class AuditEntryView(BaseModel):
     tenant_id: str | None = Field(description="Null where no credential is concerned.")
     provider: str | None
     version: int
-    actor: str = Field(description="Name of the key that was used; `anonymous` without a valid one.")
+    actor: str | None = Field(description="Name of the key that was used; `anonymous` without a valid one.")
     role: str
     source: str = Field(description="api, cli, console, rotation or service.")
     client_address: str | None
@@ -188,13 +188,19 @@ class AuditEntryView(BaseModel):
     masked_key: str | None
     key_id: str | None
     fingerprint: str | None = Field(
-        description="The same for the same API key under the same encryption key, whichever tenant has it."
+        description="The same for the same API key, whichever tenant has it and whichever encryption key seals it."
     )
     details: dict[str, str | int | float] = Field(description="What belongs to this action alone, such as counts.")
+    erased: list[str] = Field(
+        description="Members that were recorded and can no longer be read: null, or missing from `details`."
+    )
 
 
 class AuditPage(BaseModel):
-    """Entries in the order of the log. `next`: give it as `after` for the next page; null at the end."""
+    """Entries in the order of the log. `next`: give it as `after` for the next page; null at the end.
+
+    A search for texts may return a page with few entries, or none, that still has a next one.
+    """
 
     entries: list[AuditEntryView]
     next: int | None

@@ -22,6 +22,7 @@ from api.front.validation import only_query
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import POSITION_MAX, Absent, TenantFilter
 from domain.errors import ServiceError
+from domain.personal import Disclosure, to_text
 from domain.proofs.proofs import ProvenLeaf, SignedCheckpoint
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit proofs"], dependencies=[AUTHENTICATED])
@@ -32,6 +33,7 @@ _NOTE = (
     "\N{EM DASH} keyledger-0a1b2c3d 1n8GkjfX...\n"
 )
 _LEAF = '{"actor":"alice","position":41,"type":"CredentialSet"}'
+_DISCLOSED = {"actor": {"value": "alice", "opening": "AAECAwQFBgcICQoLDA0ODw"}}
 _INCLUSION = {
     "position": 41,
     "size": 42,
@@ -52,7 +54,7 @@ _EVIDENCE: dict[str, Any] = {
             "schema": {"type": "string"},
             "example": json.dumps({"checkpoint": _NOTE, "size": 42, "tenant_id": None})
             + "\n"
-            + json.dumps({"position": 41, "leaf": _LEAF, "hash": _HASH, "proof": []})
+            + json.dumps({"position": 41, "leaf": _LEAF, "hash": _HASH, "proof": [], "disclosed": _DISCLOSED})
             + "\n"
             + json.dumps({"end": 1})
             + "\n",
@@ -163,6 +165,8 @@ def get_consistency_proof(
 def get_evidence(services: ServicesOf, exchange: ExchangeOf, tenant_id: TenantFilter = None) -> Response:
     """Stream a checkpoint and every leaf below it, or those of one tenant, each with its inclusion proof.
 
+    Leaves hold commitments to personal members; `disclosed` holds the values that can still be read.
+
     `keyledger audit bundle` makes a folder of it that `keyledger audit verify` checks without this service.
     """
     headers = {"Content-Disposition": 'attachment; filename="keyledger-evidence.jsonl"'}
@@ -182,12 +186,17 @@ def _lines(checkpoint: SignedCheckpoint, tenant_id: str | None, leaves: Iterator
     try:
         for leaf in leaves:
             stored = None if leaf.stored_hash is None else _text(leaf.stored_hash)
-            yield _line({"position": leaf.position, "leaf": leaf.leaf, "hash": stored, "proof": _texts(leaf.proof)})
+            line = {"position": leaf.position, "leaf": leaf.leaf, "hash": stored, "proof": _texts(leaf.proof)}
+            yield _line({**line, "disclosed": {name: _disclosure(value) for name, value in leaf.disclosed.items()}})
             count += 1
     except ServiceError as error:
         yield _line({"fault": {"code": error.code, "detail": error.detail}, "after": count})
         return
     yield _line({"end": count})
+
+
+def _disclosure(disclosed: Disclosure) -> dict[str, str]:
+    return {"value": disclosed.value, "opening": to_text(disclosed.opening)}
 
 
 def _line(members: dict[str, object]) -> bytes:

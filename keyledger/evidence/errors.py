@@ -5,7 +5,7 @@ class EvidenceError(Exception):
     """Evidence does not show what it should, or would not if it were written.
 
     meaning: what is wrong and what follows from that. position: of the first record concerned, from 1; None if it does
-    not concern one record. For a store also, part: log, tree, trail, current, bindings, checkpoint or anchor.
+    not concern one record. For a store also, part: log, tree, trail, people, current, bindings, checkpoint or anchor.
     tenant_id, provider: of the credential concerned.
     """
 

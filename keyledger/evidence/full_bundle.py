@@ -41,8 +41,16 @@ class FullBundleWriter:
         """folder: a new or empty one."""
         self._folder = folder
 
-    def write(self, leaves: Iterable[bytes], checkpoint: bytes, progress: Progress = silent) -> None:
+    def write(
+        self,
+        leaves: Iterable[bytes],
+        checkpoint: bytes,
+        progress: Progress = silent,
+        disclosures: Iterable[bytes] = (),
+    ) -> None:
         """Write all leaves of the log, in order, under their signed checkpoint.
+
+        disclosures: lines for the leaves that were read, see `disclosures`.
 
         Raises ProofError for a malformed checkpoint, EvidenceError when the leaves are not those of the checkpoint,
         ValueError for a leaf that is too long, and OSError. Nothing is left behind then.
@@ -63,7 +71,7 @@ class FullBundleWriter:
             if builder.root() != signed.root:
                 raise EvidenceError("The records are not those that the checkpoint was signed over.")
             _write_rows(draft, builder.partial())
-            layout.finish(draft, checkpoint)
+            layout.finish(draft, checkpoint, disclosures)
 
 
 def recompute(

@@ -64,8 +64,8 @@ class History:
         """The number of records of each type that was not interpreted."""
         return {kind: count for kind, count in self.types.items() if kind not in _CREDENTIAL | _KEYRING}
 
-    def tell_leaf(self, position: int, leaf: bytes) -> None:
-        """Check the leaf at `position`. Raises EvidenceError."""
+    def tell_leaf(self, position: int, leaf: bytes) -> AuditRecord:
+        """Check the leaf at `position` and return its record. Raises EvidenceError."""
         try:
             record = decode_record(leaf)
         except ProofError as error:
@@ -76,6 +76,7 @@ class History:
                 position,
             )
         self.tell(record)
+        return record
 
     def tell(self, record: AuditRecord) -> None:
         """Check the next record. Raises EvidenceError."""

@@ -2,6 +2,7 @@
 
     checkpoint        signed note: the state of the log that the bundle covers; written last
     README.txt        what the bundle is and how to verify it; the same text in every bundle of the format
+    disclosures.jsonl the values of personal members whose keys exist: {"member", "opening", "position", "value"}
   full bundle
     tile/             tiles and entry bundles, as C2SP tlog-tiles names them
   bundle of one tenant
@@ -15,18 +16,24 @@ Refuses: a folder that is not empty. Readers accept only regular files of a boun
 """
 
 import errno
+import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from domain.proofs.signed_note import MAX_NOTE_SIZE
+from domain.proofs.tiles import MAX_ENTRY_SIZE
 from keyledger.evidence.errors import EvidenceError
 
 CHECKPOINT, README, TENANT, RECORDS = "checkpoint", "README.txt", "tenant.json", "records.jsonl"
+DISCLOSURES = "disclosures.jsonl"
+# A leaf with every byte escaped, and the longest possible proof.
+_MAX_LINE = 6 * MAX_ENTRY_SIZE + 64 * 64 + 256
 FORMAT = "keyledger-tenant-evidence/v1"
 
 README_TEXT = """\
@@ -60,6 +67,10 @@ The formats
     checkpoint      C2SP signed-note and tlog-checkpoint
     tile/           C2SP tlog-tiles; hashes as in RFC 6962; each record is canonical JSON
     records.jsonl   in a bundle of one tenant: record, position from 1, and inclusion proof as in RFC 6962
+    disclosures.jsonl
+                    names, addresses and reasons, of which a record holds only commitments: HMAC-SHA256 under the
+                    opening over the name of the member and the value, each preceded by its length in four bytes.
+                    A member without a line here was recorded, and erased since or left out.
 """
 
 
@@ -92,8 +103,10 @@ def bundle_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def finish(draft: Path, checkpoint: bytes) -> None:
-    """Write the files that every bundle has; the checkpoint last."""
+def finish(draft: Path, checkpoint: bytes, disclosures: Iterable[bytes]) -> None:
+    """Write the files that every bundle has; the checkpoint last. disclosures: lines, read once all records are."""
+    with (draft / DISCLOSURES).open("wb") as file:
+        file.writelines(disclosures)
     (draft / README).write_text(README_TEXT, encoding="utf-8")
     (draft / CHECKPOINT).write_bytes(checkpoint)
 
@@ -116,6 +129,34 @@ def read(folder: Path, name: str, limit: int, position: int | None = None) -> by
     if len(content) > limit:
         raise EvidenceError(f"{name} is larger than such a file can be.", position)
     return content
+
+
+def line_of(members: Mapping[str, Any]) -> bytes:
+    """Return the only valid line with these members."""
+    return json.dumps(members, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def parsed(line: bytes, types: Mapping[str, type]) -> dict[str, Any] | None:
+    """Return the members of a line that `line_of` wrote, None for any other line."""
+    try:
+        members = json.loads(line)
+        if type(members) is not dict or {name: type(value) for name, value in members.items()} != types:
+            return None
+        return members if line_of(members) == line else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def lines(folder: Path, name: str) -> Iterator[bytes]:
+    """Yield the lines of a file; a line that is truncated or too long is yielded in parts, which do not parse."""
+    try:
+        if not (folder / name).is_file():
+            raise EvidenceError(f"{name} is missing from the bundle.")
+        with (folder / name).open("rb") as file:
+            while line := file.readline(_MAX_LINE):
+                yield line
+    except OSError as failure:
+        raise EvidenceError(f"{name} cannot be read ({failure.strerror}).") from None
 
 
 def read_checkpoint(folder: Path) -> bytes:

@@ -7,8 +7,7 @@ Does not show: that no record was left out; only the full log can show that.
 """
 
 import base64
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,10 @@ from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import leaf_hash, verify_inclusion
 from domain.proofs.signed_note import decode_base64, parse_note
-from domain.proofs.tiles import MAX_ENTRY_SIZE
 from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
 
 _MAX_HEAD = 4096
-# A leaf with every byte escaped, and the longest possible proof.
-_MAX_LINE = 6 * MAX_ENTRY_SIZE + 64 * 64 + 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +38,12 @@ class TenantBundleWriter:
         """folder: a new or empty one."""
         self._folder = folder
 
-    def write(self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes) -> None:
+    def write(
+        self, tenant_id: str, records: Iterable[ProvenLeaf], checkpoint: bytes, disclosures: Iterable[bytes] = ()
+    ) -> None:
         """Write the records of a tenant, in the order of the log, under a signed checkpoint.
+
+        disclosures: lines for the records that were read, see `disclosures`.
 
         Raises ProofError for a malformed checkpoint, EvidenceError when a record is another tenant's, out of order or
         not proven, and OSError. Nothing is left behind then.
@@ -51,14 +51,14 @@ class TenantBundleWriter:
         signed = parse_checkpoint(parse_note(checkpoint).text)
         head = {"format": layout.FORMAT, "tenant_id": tenant_id, "tree_size": signed.size}
         with layout.bundle_folder(self._folder) as draft:
-            (draft / layout.TENANT).write_bytes(_line(head))
+            (draft / layout.TENANT).write_bytes(layout.line_of(head))
             with (draft / layout.RECORDS).open("wb") as file:
                 previous = 0
                 for proven in records:
                     record = _checked(proven, tenant_id, signed, previous)
                     previous = record.position
-                    file.write(_line(_members(proven, previous)))
-            layout.finish(draft, checkpoint)
+                    file.write(layout.line_of(_members(proven, previous)))
+            layout.finish(draft, checkpoint, disclosures)
 
 
 def is_tenant_bundle(folder: Path) -> bool:
@@ -69,7 +69,7 @@ def is_tenant_bundle(folder: Path) -> bool:
 def read_tenant(folder: Path, checkpoint: Checkpoint) -> str:
     """Return which tenant a bundle is about. Raises EvidenceError."""
     content = layout.read(folder, layout.TENANT, _MAX_HEAD)
-    head = _parse(content, {"format": str, "tenant_id": str, "tree_size": int})
+    head = layout.parsed(content, {"format": str, "tenant_id": str, "tree_size": int})
     if head is None or head["format"] != layout.FORMAT:
         raise EvidenceError(f"{layout.TENANT} is not in the format {layout.FORMAT}.")
     if head["tree_size"] != checkpoint.size:
@@ -83,8 +83,8 @@ def verify_records(folder: Path, tenant_id: str, checkpoint: Checkpoint, look: C
     look: called with each record, in order, once its proof holds. Raises EvidenceError.
     """
     count = previous = 0
-    for line in _lines(folder):
-        members = _parse(line, {"leaf": str, "position": int, "proof": list})
+    for line in layout.lines(folder, layout.RECORDS):
+        members = layout.parsed(line, {"leaf": str, "position": int, "proof": list})
         after = f"after record {previous}" if previous else "at the beginning"
         if members is None:
             raise EvidenceError(f"{layout.RECORDS} has a line {after} that is not a record of this format.")
@@ -126,33 +126,6 @@ def _checked(
     return record
 
 
-def _lines(folder: Path) -> Iterator[bytes]:
-    """Yield the lines of the records; a line that is truncated or too long is yielded in parts, which do not parse."""
-    try:
-        if not (folder / layout.RECORDS).is_file():
-            raise EvidenceError(f"{layout.RECORDS} is missing from the bundle.")
-        with (folder / layout.RECORDS).open("rb") as file:
-            while line := file.readline(_MAX_LINE):
-                yield line
-    except OSError as failure:
-        raise EvidenceError(f"{layout.RECORDS} cannot be read ({failure.strerror}).") from None
-
-
 def _members(proven: ProvenLeaf, position: int) -> dict[str, Any]:
     proof = [base64.b64encode(one).decode() for one in proven.proof]
     return {"leaf": proven.leaf.decode(), "position": position, "proof": proof}
-
-
-def _line(members: dict[str, Any]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _parse(line: bytes, types: dict[str, type]) -> dict[str, Any] | None:
-    """Return the members of a line that `_line` wrote, None for any other line."""
-    try:
-        members = json.loads(line)
-        if type(members) is not dict or {name: type(value) for name, value in members.items()} != types:
-            return None
-        return members if _line(members) == line else None
-    except (ValueError, RecursionError):
-        return None

@@ -19,6 +19,7 @@ from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note, parse_note
 from domain.visible_text import visible
 from keyledger.evidence import full_bundle, layout, tenant_bundle
+from keyledger.evidence.disclosures import Disclosures
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import Progress, silent
 from keyledger.evidence.history import CLOCK_TOLERANCE, History
@@ -152,14 +153,14 @@ def _verify_full(
     found: _Findings,
 ) -> None:
     history = found.history = History(whole=True, tolerance=tolerance)
-    errors = list[EvidenceError]()
+    disclosures, errors = Disclosures(folder), list[EvidenceError]()
 
     def look(position: int, leaf: bytes) -> None:
         if (
             not errors
         ):  # after an impossible record the contents of the others mean nothing, but their hashes still count
             try:
-                history.tell_leaf(position, leaf)
+                disclosures.tell(history.tell_leaf(position, leaf))
             except EvidenceError as error:
                 errors.append(error)
 
@@ -179,7 +180,7 @@ def _verify_full(
         f"Positions run from 1 to {checkpoint.size}, and versions from 1 in each of {_many(history.streams, 'stream')},"
         " without a gap."
     )
-    _conclude(history, found)
+    _conclude(history, disclosures, found)
 
 
 def _verify_tenant(
@@ -192,12 +193,13 @@ def _verify_tenant(
             " checkpoint, and a full bundle with it."
         )
     history = found.history = History(whole=False, tolerance=tolerance)
-    errors = list[EvidenceError]()
+    disclosures, errors = Disclosures(folder), list[EvidenceError]()
 
     def look(record: AuditRecord) -> None:
         if not errors:
             try:
                 history.tell(record)
+                disclosures.tell(record)
             except EvidenceError as error:
                 errors.append(error)
 
@@ -208,10 +210,17 @@ def _verify_tenant(
     found.notes.append("A bundle of one tenant does not show that no record was left out; a full bundle does.")
     if errors:
         raise errors[0]
-    _conclude(history, found)
+    _conclude(history, disclosures, found)
 
 
-def _conclude(history: History, found: _Findings) -> None:
+def _conclude(history: History, disclosures: Disclosures, found: _Findings) -> None:
+    disclosures.finish()
+    if disclosures.disclosed or disclosures.withheld:
+        found.proven.append(f"{_many(disclosures.disclosed, 'personal member')} disclosed, each as it was recorded.")
+    if disclosures.withheld:
+        found.notes.append(
+            f"{_many(disclosures.withheld, 'personal member')} recorded, but not disclosed: erased since, or left out."
+        )
     interpreted = sum(history.types.values()) - sum(history.not_interpreted.values())
     found.proven.append(
         f"{_many(interpreted, 'change')} of credentials and encryption keys: each is a possible step after the one"

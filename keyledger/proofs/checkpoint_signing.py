@@ -22,8 +22,10 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.entries import facts_of
 from domain.audit.leaf import leaf_of
+from domain.audit.personal_members import disclosures_of
 from domain.errors import CheckpointRefusedError, CredentialIntegrityError
 from domain.event import Clock
+from domain.personal import Disclosing
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
@@ -65,11 +67,12 @@ class Transparency:
         signer: LogSigner | None,
         data_dir: Path,
         clock: Clock,
+        people: Disclosing,
         guard: SigningGuard | None = None,
     ) -> None:
         """dsn: for evidence, which uses its own connection. codes: checks every event before it is signed.
 
-        signer: None if no AUDIT_SIGNING_KEY is set.
+        signer: None if no AUDIT_SIGNING_KEY is set. people: opens what the evidence discloses.
         """
         self._pool = pool
         self._dsn = dsn
@@ -78,6 +81,7 @@ class Transparency:
         self._signer = signer
         self._data_dir = data_dir
         self._clock = clock
+        self._people = people
         self._guard = guard or SigningGuard()
         self._signing = threading.Lock()
         self._last: _Last | None = None
@@ -146,13 +150,14 @@ class Transparency:
             hashes = hashes_at(connection, size)
             for batch in read_all(connection, 0, _PAGE, size):
                 stored = _leaf_hashes(connection, batch[0].position, batch[-1].position, size)
-                for appended in batch:
-                    if tenant_id is not None and facts_of(appended.event).tenant_id != tenant_id:
-                        continue
+                wanted = [one for one in batch if tenant_id in {None, facts_of(one.event).tenant_id}]
+                for appended, disclosed in zip(
+                    wanted, disclosures_of([one.event for one in wanted], self._people), strict=True
+                ):
                     self._codes.require_one(appended.row)
                     leaf = leaf_of(appended.event, appended.row).decode()
                     proof = () if tenant_id is None else _proof(appended.position, size, hashes)
-                    yield ProvenLeaf(appended.position, leaf, stored.get(appended.position), proof)
+                    yield ProvenLeaf(appended.position, leaf, stored.get(appended.position), proof, disclosed)
 
     def _renew(self, signer: LogSigner) -> _Last:
         """Sign the tree as it is, unless the last checkpoint is of the same size. The caller holds the lock."""

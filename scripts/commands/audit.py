@@ -61,8 +61,10 @@ def show(
         print_json(entry)
         return
     details = cast("dict[str, object]", entry["details"])
-    shown = {name: value for name, value in entry.items() if name != "details" and value is not None} | details
-    print_table(Table(("field", "value"), [(name, str(value)) for name, value in shown.items()]))
+    erased = cast("Sequence[str]", entry.get("erased", ()))
+    members = {name: value for name, value in entry.items() if name not in {"details", "erased"} and value is not None}
+    rows = members | details | dict.fromkeys(erased, ERASED)
+    print_table(Table(("field", "value"), [(name, str(value)) for name, value in rows.items()]))
 
 
 def entries_of(service: ServiceClient, wanted: Mapping[str, str], limit: int | None, order: str) -> Iterator[Entry]:
@@ -100,7 +102,7 @@ _LESS = ("reason", "key", "source", "tenant", "actor")
 
 
 def _row(entry: Entry) -> Sequence[str]:
-    cells = {name: _text(entry.get(name)) for name in _LISTED}
+    cells = {name: shown(entry, name) for name in _LISTED}
     return list(({**cells, "timestamp": time_of(entry), "action": _action(entry)}).values())
 
 
@@ -117,5 +119,12 @@ def time_of(entry: Entry) -> str:
     return str(entry["timestamp"]).replace("T", " ")[:19]
 
 
-def _text(value: object) -> str:
+ERASED = "(erased)"
+
+
+def shown(entry: Entry, name: str) -> str:
+    """Return a member of an entry as a cell; `(erased)` for one that was recorded and can no longer be read."""
+    if name in cast("Sequence[str]", entry.get("erased", ())):
+        return ERASED
+    value = entry.get(name)
     return "" if value is None else str(value)

@@ -7,9 +7,10 @@ and the first that differs is named.
 import base64
 import errno
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import IO, Annotated, cast
 from urllib.parse import urlencode
 
 import typer
@@ -68,13 +69,21 @@ def _write(output: Path, tenant_id: str | None, lines: Iterator[Mapping[str, obj
     if not isinstance(head.get("checkpoint"), str):
         raise CommandError(Exit.UNREACHABLE, "the response is not evidence from a KeyLedger service")
     checkpoint, size = str(head["checkpoint"]).encode(), cast("int", head["size"])
-    records = _Records(lines)
-    if tenant_id is None:
-        FullBundleWriter(output).write((leaf for leaf, _ in records), checkpoint, progress)
-    else:
-        TenantBundleWriter(output).write(tenant_id, (ProvenLeaf(leaf, proof) for leaf, proof in records), checkpoint)
-        progress(records.count, size if records.count == size else records.count)
+    with tempfile.TemporaryFile() as disclosed:  # written after the records, which may be many
+        records = _Records(lines, disclosed)
+        if tenant_id is None:
+            FullBundleWriter(output).write((leaf for leaf, _ in records), checkpoint, progress, _again(disclosed))
+        else:
+            proven = (ProvenLeaf(leaf, proof) for leaf, proof in records)
+            TenantBundleWriter(output).write(tenant_id, proven, checkpoint, _again(disclosed))
+            progress(records.count, size if records.count == size else records.count)
     return records.count
+
+
+def _again(written: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines that were written to a file by the time they are asked for."""
+    written.seek(0)
+    yield from written
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[Mapping[str, object]]:
@@ -99,15 +108,21 @@ def _parsed(line: bytes) -> Mapping[str, object]:
 
 
 class _Records:
-    """The records of the stream, each compared with its hash in the log's tree, up to the end line."""
+    """The records of the stream, each compared with its hash in the log's tree, up to the end line.
 
-    def __init__(self, lines: Iterator[Mapping[str, object]]) -> None:
+    disclosed: where the lines about personal members are written as the records are read.
+    """
+
+    def __init__(self, lines: Iterator[Mapping[str, object]], disclosed: IO[bytes]) -> None:
         self._lines = lines
+        self._disclosed = disclosed
         self.count = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        from domain.personal import Disclosure, to_bytes
         from domain.proofs.merkle_tree import leaf_hash
         from keyledger.evidence import EvidenceError
+        from keyledger.evidence.disclosures import line_of
 
         for line in self._lines:
             if "end" in line:
@@ -123,5 +138,8 @@ class _Records:
                     position,
                 )
             self.count += 1
+            for member, value in sorted(cast("dict[str, dict[str, str]]", line["disclosed"]).items()):
+                disclosed = Disclosure(value["value"], to_bytes(value["opening"]))
+                self._disclosed.write(line_of(position, member, disclosed))
             yield leaf, [base64.b64decode(one) for one in cast("list[str]", line["proof"])]
         raise CommandError(Exit.UNREACHABLE, "the evidence is incomplete: the service stopped sending it")

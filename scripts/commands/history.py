@@ -11,7 +11,7 @@ import typer
 from domain.audit.entries import OF_A_CREDENTIAL
 from domain.audit.event_catalogue import BY_ACTION
 from domain.event_definition import ActionDefinition, EventDefinition
-from scripts.commands.audit import Entry, entries_of, time_of
+from scripts.commands.audit import Entry, entries_of, shown, time_of
 from scripts.terminal.output import JsonOption, print_hanging, print_json, print_line, say
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -64,7 +64,8 @@ def _print_timelines(entries: Sequence[Entry]) -> None:
 def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     """Print one step and return the tracked values after it."""
     definition, action = _STEPS[entry["action"]]
-    by = f"{entry['actor']} ({entry['source']})" + (f": {entry['reason']}" if entry["reason"] else "")
+    reason = shown(entry, "reason")
+    by = f"{shown(entry, 'actor')} ({entry['source']})" + (f": {reason}" if reason else "")
     print_hanging(f"{time_of(entry)}  v{entry['version']}  {action.timeline or action.name} by {by}", "  ")
     if entry["causation_id"] is not None:
         print_hanging(f"caused by: command {entry['causation_id']}", "      ")
@@ -74,6 +75,6 @@ def _print_step(entry: Entry, before: dict[str, str]) -> dict[str, str]:
     after = {name: str(known[name]) for name in _TRACKED if known.get(name) is not None}
     for name in _TRACKED:
         if before.get(name) != after.get(name):
-            shown = f"{before[name]} -> {after.get(name, 'none')}" if name in before else after.get(name, "none")
-            print_hanging(f"{_NAMES.get(name, name)}: {shown}", "      ")
+            change = f"{before[name]} -> {after.get(name, 'none')}" if name in before else after.get(name, "none")
+            print_hanging(f"{_NAMES.get(name, name)}: {change}", "      ")
     return after

@@ -69,7 +69,7 @@ def get_audit_entry(
 ) -> AuditEntryView:
     """Show the entry at one position of the log."""
     services.audit_recorder.flush()
-    found = services.audit.entries(AuditFilter(after=position - 1, before=position + 1, limit=1))
+    found = services.audit.page(AuditFilter(after=position - 1, before=position + 1, limit=1)).entries
     services.audit_recorder.read(exchange.meta(""), "entry", None)
     if not found:
         raise entry_not_found(position)
@@ -79,11 +79,10 @@ def get_audit_entry(
 def page_of(
     services: Services, exchange: Exchange, wanted: AuditFilter, view: str, request: Request, response: Response
 ) -> AuditPage:
-    """Return one page and record that it was read. A full page names the next one, which may turn out to be empty."""
+    """Return one page and record that it was read. A page that names the next one need not be full."""
     services.audit_recorder.flush()
-    entries = services.audit.entries(wanted)
+    entries, following = services.audit.page(wanted)
     services.audit_recorder.read(exchange.meta(""), view, recorded_query(wanted))
-    following = entries[-1].position if len(entries) >= wanted.limit else None
     if following is not None:
         # Unknown parameters were refused, and every value was checked.
         cursor = "before" if wanted.newest_first else "after"
@@ -115,4 +114,5 @@ def view_of(entry: AuditEntry) -> AuditEntryView:
         key_id=entry.key_id,
         fingerprint=entry.fingerprint,
         details=dict(entry.details),
+        erased=list(entry.erased),
     )

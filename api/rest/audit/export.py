@@ -91,7 +91,7 @@ def export_audit(
 
 
 def _head(trail: AuditTrail) -> int:
-    newest = trail.entries(AuditFilter(newest_first=True, limit=1))
+    newest = trail.page(AuditFilter(newest_first=True, limit=1)).entries
     return newest[0].position if newest else 0
 
 
@@ -108,8 +108,8 @@ class _Pages:
         """Return the records of the next page that has any, or nothing at the end. Raises what the trail raises."""
         while self.wanted.after < self.head:
             reach = min(self.head, self.wanted.after + REACH)
-            page = self.trail.entries(replace(self.wanted, before=reach + 1, limit=PAGE))
-            self.wanted = replace(self.wanted, after=page[-1].position if len(page) >= PAGE else reach)
+            page, following = self.trail.page(replace(self.wanted, before=reach + 1, limit=PAGE))
+            self.wanted = replace(self.wanted, after=reach if following is None else following)
             if page:
                 return b"".join(map(self.format.row, page))
         return b""

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +13,7 @@ import pytest
 from api.front.auth import Role, format_named_key
 from domain.credentials.secret import Secret
 from domain.errors import CheckpointRefusedError, ErrorCode
+from domain.event import utc_now
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note
@@ -35,9 +35,8 @@ SIZES = (1, 2, 3, 255, 256, 257, 300)
 
 
 def transparency(store: Store, folder: Path, signer: LogSigner | None = SIGNER) -> Transparency:
-    return Transparency(
-        store.pool, store.url, store.tree_follower, unchecked(store.pool), signer, folder, lambda: datetime.now(UTC)
-    )
+    watch, reader = unchecked(store.pool), store.people.reader
+    return Transparency(store.pool, store.url, store.tree_follower, watch, signer, folder, utc_now, reader)
 
 
 def grow(store: Store, upto: int) -> None:

@@ -36,7 +36,8 @@ def node(store: Store, folder: Path) -> Transparency:
     presence = Presence(store.pool)
     presence.beat(OLD)
     guard = SigningGuard(peers=peer_checkpoints(store.log, presence.published), publish=presence.publish)
-    return Transparency(store.pool, store.url, store.tree_follower, unchecked(store.pool), SIGNER, folder, now, guard)
+    watch, people = unchecked(store.pool), store.people.reader
+    return Transparency(store.pool, store.url, store.tree_follower, watch, SIGNER, folder, now, people, guard)
 
 
 def grow(store: Store, count: int) -> None:

@@ -207,7 +207,7 @@ class TestBundleOfATenant:
     def test_a_record_of_it_that_was_changed_is_named(self, cli: Cli, ask: Ask) -> None:
         ask("audit", "bundle", "--tenant", TENANT, "-o", "mine")
         records = Path("mine/records.jsonl")
-        records.write_text(records.read_text().replace('\\"actor\\":\\"super\\"', '\\"actor\\":\\"anna!\\"', 1))
+        records.write_text(records.read_text().replace('\\"role\\":\\"sysadmin\\"', '\\"role\\":\\"operator\\"', 1))
         ended = cli("audit", "verify", "mine", "--public-key", VKEY)
         assert ended.code == Exit.ERROR_FOUND
         assert "FAILED" in ended.out
@@ -242,7 +242,7 @@ class TestTaking:
             database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER ALL")
             changed = database.execute(
                 "UPDATE keyledger_events SET state = convert_to(replace(convert_from(state, 'UTF8'),"
-                " 'super', 'anna!'), 'UTF8') WHERE topic = 'CredentialSet' AND originator_version = 2"
+                " 'sysadmin', 'operator'), 'UTF8') WHERE topic = 'CredentialSet' AND originator_version = 2"
                 " RETURNING notification_id"
             ).fetchone()
         assert changed is not None

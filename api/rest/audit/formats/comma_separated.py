@@ -1,4 +1,5 @@
-"""CSV as RFC 4180 has it: UTF-8, CRLF, a header row; `details` is one cell of JSON, absent values are empty cells.
+"""CSV as RFC 4180 has it: UTF-8, CRLF, a header row; `details` is one cell of JSON, `erased` names separated by
+blanks, absent values are empty cells.
 
 Promises: no cell is a formula to a spreadsheet. A text that one could take for a formula gets an apostrophe in front;
 so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every visible text as it
@@ -46,7 +47,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, dict):
         return visible_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) if value else ""
-    return visible(neutral(str(value)))
+    return visible(neutral(" ".join(value) if isinstance(value, list) else str(value)))
 
 
 def _line(cells: list[str]) -> bytes:

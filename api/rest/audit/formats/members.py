@@ -26,4 +26,6 @@ def _plain(value: object) -> object:
         return rfc_3339(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, tuple):
+        return list(value)
     return dict(value) if isinstance(value, Mapping) else value

@@ -53,6 +53,7 @@ _ENTITIES: Mapping[Subject, tuple[str, str]] = {
     Subject.PROJECTION: ("projection", "projection"),
     Subject.LOG: ("log", "the log"),
     Subject.POLICY: ("policy", "credential policy"),
+    Subject.PERSON: ("person", "personal data"),
 }
 """Kind and name of what is neither a credential nor an encryption key."""
 
@@ -126,7 +127,7 @@ def _event(entry: AuditEntry, kind: OcsfClass, activity: OcsfActivity, about: Js
         "severity": severity,
         "status_id": 1 if succeeded else 2,
         "status": "Success" if succeeded else "Failure",
-        "message": f"{entry.action.value} by {entry.actor}",
+        "message": f"{entry.action.value} by {_name(entry)}",
         "actor": {"user": _user(entry), "app_name": entry.source},
         "src_endpoint": _source(entry),
         "metadata": _metadata(entry),
@@ -181,7 +182,12 @@ def _http_request(entry: AuditEntry, method: object, route: object) -> Json:
 
 
 def _user(entry: AuditEntry) -> Json:
-    return {"name": entry.actor, "type_id": OTHER, "type": entry.role}
+    return {"name": _name(entry), "type_id": OTHER, "type": entry.role}
+
+
+def _name(entry: AuditEntry) -> str:
+    """Return the name of the actor; `erased` where it can no longer be read, as OCSF requires a name."""
+    return "erased" if entry.actor is None else entry.actor
 
 
 def _source(entry: AuditEntry) -> Json:

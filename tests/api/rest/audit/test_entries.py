@@ -40,6 +40,7 @@ def test_an_entry_says_who_did_what_when(filled):
     first, second, third = shown["entries"]
     assert second == {
         "details": {},
+        "erased": [],
         "position": 2,
         "timestamp": "2026-01-31T12:00:01Z",
         "action": "replaced",

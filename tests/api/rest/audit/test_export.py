@@ -5,7 +5,7 @@ import gc
 import io
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from api.front.auth import Role
 from api.front.services import Services
 from api.rest.audit import export as audit_export
-from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail
+from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail, FoundEntries
 from domain.audit.formats import ExportFormat
 from domain.audit.request_events import AuditExported
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
@@ -58,11 +58,11 @@ class Watched:
     before_page: Callable[[int], None]
     pages: int = 0
 
-    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+    def page(self, wanted: AuditFilter) -> FoundEntries:
         if not wanted.newest_first:
             self.pages += 1
             self.before_page(self.pages)
-        return self.trail.entries(wanted)
+        return self.trail.page(wanted)
 
 
 def watch(harness: Harness, before_page: Callable[[int], None], trail: AuditTrail | None = None) -> Watched:
@@ -234,11 +234,12 @@ class Long:
     def __init__(self, length: int) -> None:
         self._length = length
 
-    def entries(self, wanted: AuditFilter) -> Sequence[AuditEntry]:
+    def page(self, wanted: AuditFilter) -> FoundEntries:
         if wanted.newest_first:
-            return [replace(SET, position=self._length)]
+            return FoundEntries([replace(SET, position=self._length)], self._length)
         last = min(self._length, wanted.after + wanted.limit, (wanted.before or self._length + 1) - 1)
-        return [replace(SET, position=position) for position in range(wanted.after + 1, last + 1)]
+        found = [replace(SET, position=position) for position in range(wanted.after + 1, last + 1)]
+        return FoundEntries(found, last if len(found) == wanted.limit else None)
 
 
 def alive() -> int:
