@@ -62,6 +62,7 @@ _GROUPS: Mapping[str, str] = {
     "keys": "List, rotate and retire encryption keys.",
     "database": "Start and stop the embedded PostgreSQL.",
     "restore": "Restore a backup.",
+    "privacy": "Erase people, and report what is kept about them.",
     "projections": "List the projections of the log.",
     "config": "Check the settings of the service.",
 }
@@ -99,6 +100,8 @@ _COMMANDS: Mapping[str, str] = {
     "backup": "backup:backup",
     "restore from": "restore:from_file",
     "restore accept": "restore:accept",
+    "privacy erase": "privacy:erase",
+    "privacy report": "privacy:report",
     "projections list": "projections:list_projections",
     "replay": "replay:replay",
     "verify": "verify:verify",

@@ -9,7 +9,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """One inconsistency. part: log, codes, tree, trail, current, bindings, checkpoint, anchor or store.
+    """One inconsistency.
+
+    part: log, codes, tree, trail, people, current, bindings, checkpoint, anchor or store.
 
     position: in the log, if known. tenant_id, provider: of the credential, if it is about one.
     """

@@ -5,6 +5,7 @@ In one snapshot of the database and one pass over the log, in order:
     codes      every event was written by a holder of the ledger's keys, if keys are given, or is attested by one
     tree       the hash of every event is the stored leaf; every upper tile follows from those below it
     trail      every entry of the audit trail matches its event
+    people     the keys of sealed members exist, unless the log says that they were destroyed
     current    every credential's row matches its last event, and there are no other rows
     bindings   every live credential's token is bound to its place, if an encryption key is given
     checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
@@ -38,6 +39,7 @@ from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
+from keyledger.store_verification.stored_people import StoredPeople
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
@@ -118,7 +120,9 @@ def _log_tree_and_trail(
     wanted = [*codes.sizes, checkpoint[0]] if checkpoint else codes.sizes
     history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
-        _go_through(batches, history, tree, trail, codes, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
+        people = StoredPeople(connection)
+        checks = (history, tree, trail, codes, people)
+        _go_through(batches, checks, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
     verdict.streams, verdict.codes_unchecked = history.streams, codes.unchecked
     codes.compare_roots(tree)
     _compare_checkpoint(tree, checkpoint, verdict)
@@ -130,13 +134,11 @@ def _log_tree_and_trail(
 
 def _go_through(
     batches: Iterable[Sequence[Columns]],
-    history: History,
-    tree: StoredTree,
-    trail: StoredTrail,
-    codes: StoredCodes,
+    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople],
     verdict: StoreVerdict,
     told: Callable[[int], None],
 ) -> None:
+    history, tree, trail, codes, people = checks
     for batch in batches:
         hashes: list[bytes] = []
         for row in batch:
@@ -148,11 +150,13 @@ def _go_through(
             codes.check(appended.row)
             history.tell_leaf(appended.position, leaf)
             trail.compare(appended)
+            people.check(appended)
             verdict.events += 1
         tree.grow(hashes)
         told(verdict.events)
     tree.finish(verdict.events)
     trail.finish()
+    people.finish()
 
 
 def _rows(connection: Connection) -> Generator[Sequence[Columns], None, None]:

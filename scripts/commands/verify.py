@@ -78,6 +78,7 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
         ("codes", "codes of events", f"{verdict.events - verdict.codes_unchecked:,} of {verdict.events:,}"),
         ("tree", "hashes", f"{verdict.events - verdict.behind.get('transparency_log', 0):,}"),
         ("trail", "audit entries", f"{verdict.events - verdict.behind.get('audit_trail', 0):,}"),
+        ("people", "keys of personal members", ""),
         ("checkpoint", "events under the last checkpoint", checkpoint),
         ("anchor", "places outside the database", f"{verdict.anchors}"),
         ("current", "streams", f"{verdict.streams:,}"),
@@ -87,7 +88,8 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
     state = {part: "verified" if nth < order else "FAULT" if nth == order else "-" for nth, part in enumerate(names)}
-    if failed in {"log", "codes", "tree", "trail", "checkpoint", "anchor"}:  # these are verified in one pass
+    in_one_pass = {"log", "codes", "tree", "trail", "people", "checkpoint", "anchor"}
+    if failed in in_one_pass:
         state = {part: "FAULT" if part == failed else "-" for part in names}
     if verdict.unfit:
         state["store"] = "FAULT" if failed == "store" else "not as shipped"

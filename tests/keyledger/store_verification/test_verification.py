@@ -29,13 +29,13 @@ from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from keyledger.store_verification import StoreVerdict, verify_snapshot
 from projections.database.connections import Connection
 from tests.support.postgres import TemplatedServer
-from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store, unchecked
+from tests.support.rings import BOTH, OLD
+from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store, unchecked
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "64"))
 HONEST_LOGS = int(os.environ.get("HONEST_LOGS", "12"))
 PROVIDERS = ("openai", "anthropic", "mistral")
 TENANTS = [str(UUID(int=number, version=4)) for number in range(1, 13)]
-OLD, BOTH = Keyring(ENCRYPTION_KEY), Keyring(OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY])
 
 
 def now() -> datetime:
@@ -95,7 +95,8 @@ SIGNER = LogSigner(generate_signing_key("scene"))
 
 
 def sign(store: Store, folder: Path) -> None:
-    Transparency(store.pool, store.url, store.tree_follower, unchecked(store.pool), SIGNER, folder, now).checkpoint()
+    watch, reader = unchecked(store.pool), store.people.reader
+    Transparency(store.pool, store.url, store.tree_follower, watch, SIGNER, folder, now, reader).checkpoint()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,18 @@ from tests.support.service import ADMIN_KEY, DIRECT_MODELS, Client, client_of, e
 from tests.support.unseen import HOSTILE, unseen_in
 
 TENANT = str(uuid4())
-FORGED = ("actor", "reason", "role", "source", "request_id", "client_address", "masked_key", "endpoint", "key_id")
+FORGED = (
+    "actor",
+    "reason",
+    "role",
+    "source",
+    "request_id",
+    "client_address",
+    "masked_key",
+    "endpoint",
+    "key_id",
+    "fingerprint",
+)
 """Members of a stored event whose text is free."""
 
 

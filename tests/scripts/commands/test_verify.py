@@ -82,7 +82,8 @@ def test_json_has_the_numbers_and_no_fault(verify: Verify) -> None:
 
 CHANGES = [
     pytest.param(
-        "UPDATE keyledger_events SET state = convert_to(replace(convert_from(state, 'UTF8'), 'super', 'anna'), 'UTF8')"
+        "UPDATE keyledger_events SET state ="
+        " convert_to(replace(convert_from(state, 'UTF8'), 'sysadmin', 'operator'), 'UTF8')"
         " WHERE topic = 'CredentialSet' AND originator_version = 2",
         "tree",
         "the event was changed after it was recorded",

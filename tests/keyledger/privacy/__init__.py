@@ -1,0 +1,1 @@
+"""Erasure, upkeep and reports."""
