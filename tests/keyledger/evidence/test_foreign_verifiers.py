@@ -112,7 +112,8 @@ def random_bundle(chance: random.Random, folder: Path) -> tuple[Path, str]:
 
 
 def some_file(chance: random.Random, bundle: Path) -> Path:
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != "README.txt")
+    ours = {"README.txt", "disclosures.jsonl"}  # which the others do not read
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name not in ours)
     return bundle / "checkpoint" if chance.random() < 0.4 else chance.choice(files)
 
 
