@@ -133,8 +133,8 @@ class ServiceParts:
             {
                 "connections": LoopConnections(self.lasting.async_pool),
                 "heartbeat": self.encryption.heartbeat,
-                "watch of the log": self.log.watch,
                 "check of event codes": self.log.codes,
+                "watch of the log": self.log.watch,
                 "attestation of the store": self.log.store,
                 "signing of checkpoints": self.proofs.signing,
                 "audit trail": self.projections.trail,

@@ -33,7 +33,7 @@ class CodeWatch:
     def __init__(
         self, pool: ConnectionPool[BoundedConnection], codes: Callable[[], EventCodes], begin: Callable[[], int]
     ) -> None:
-        """begin: returns the position after which the watch begins, once the log can be read."""
+        """begin: returns the position after which the watch begins; asked before anything else vouches for the log."""
         self._pool = pool
         self._codes = codes
         self._begin = begin
@@ -43,7 +43,9 @@ class CodeWatch:
         self._task = PeriodicTask(self._follow, TICK_S, "check of event codes")
 
     async def start(self) -> None:
-        """Start the task on the running event loop."""
+        """Start the task on the running event loop, from where the last process vouched for the log."""
+        with self._checking:
+            self._checked = self._begin()
         self._task.start()
 
     async def stop(self) -> None:

@@ -52,7 +52,7 @@ from keyledger.log.log_time import LogTime
 from keyledger.log.read_back import ReadBack
 from keyledger.log.statements import FIND_ALL, NEWEST, STREAM
 from projections.current_credentials import last_of_each, project
-from projections.database.connections import EVENTS_TABLE, BoundedConnection, together, unavailable
+from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
 _TRIES = 8
 """Attempts to append while other nodes append in between."""
@@ -163,16 +163,13 @@ class OneCallRecorder(PostgresApplicationRecorder):
             connection.add_notice_handler(note)
             try:
                 columns = arguments_of(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
-                reading = self.read_back.statement(connection, len(stored_events))
                 keys = kwargs["personal_keys"]
-                # Prepared from the first time: the driver forgets to check a later preparation that an error cut short.
-                with together(connection):
-                    appended = connection.execute(APPEND, [keys, *columns, len(keys)], prepare=True)
-                    kept = connection.execute(reading, prepare=True, binary=True)
-                rows = appended.fetchall()
+                # One statement in one message: a client that freezes cannot do so while it holds the writer lock.
+                rows = connection.execute(APPEND, [keys, *columns, len(keys)]).fetchall()
                 if rows[0]["live"] < len(keys):
                     return None
                 positions = [row["position"] for row in rows if row["position"] is not None]
+                kept = connection.execute(self.read_back.statement(connection), [positions], binary=True)
                 self.read_back.require_kept(sent_of(columns), positions, kept.fetchall())
             finally:
                 connection.remove_notice_handler(note)

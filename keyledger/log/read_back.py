@@ -1,10 +1,12 @@
-"""Reads back what an append wrote, in the same transaction and round trip, and compares it with what was sent.
+"""Reads back what an append wrote, once it is committed, and compares it with what was sent.
 
-Promises: an append is acknowledged only if the log then held its events, byte for byte, at the positions returned. The
+Promises: an append is acknowledged only if the log holds its events, byte for byte, at the positions returned. The
 rows are read from the table itself, in the schema where it was first found, and compared here, so a replaced function
 cannot vouch for itself. An append that differs is an error, is logged, and makes the service stop being ready until it
 is restarted.
-Limits: code that runs when the transaction commits could still undo it; `StoreWatch` looks for such code.
+Reading after the commit also notices code that acts when a transaction commits, and holds no lock: a client that
+freezes between the two statements delays no other writer. If the second one is not answered, the outcome is unknown, as
+for any lost answer.
 """
 
 import logging
@@ -19,8 +21,8 @@ from projections.database.connections import EVENTS_TABLE, Connection, Row
 
 _STATEMENT = """
 SELECT originator_id, originator_version, topic, state, code_key_id, code, notification_id
-  FROM {schema}.{table} ORDER BY notification_id DESC LIMIT """
-"""The append holds the writer lock, so its events are the last ones. Without parameters the plan is made once."""
+  FROM {schema}.{table} WHERE notification_id = ANY (%b::bigint[])
+"""
 _HOME = (
     "SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s::regclass"
 )
@@ -37,13 +39,13 @@ class ReadBack:
         self._from: bytes | None = None
         self.unkept = ""
 
-    def statement(self, connection: Connection, count: int) -> bytes:
-        """Return the statement that reads the last `count` events of the log."""
+    def statement(self, connection: Connection) -> bytes:
+        """Return the statement that reads the events at some positions, its only argument."""
         if self._from is None:
             row = connection.execute(_HOME, [EVENTS_TABLE]).fetchone() or {"nspname": "public"}
             names = {"schema": sql.Identifier(row["nspname"]), "table": sql.Identifier(EVENTS_TABLE)}
             self._from = sql.SQL(_STATEMENT).format(**names).as_bytes(connection)
-        return b"%s%d" % (self._from, count)
+        return self._from
 
     def require_kept(self, sent: Iterable[Sent], positions: Sequence[int], found: Sequence[Row]) -> None:
         """Require that the log holds the events at their positions. Raises CredentialIntegrityError."""

@@ -103,14 +103,6 @@ class BoundedConnection(psycopg.Connection[DictRow]):
             raise
 
 
-@contextmanager
-def together(connection: Connection) -> Iterator[None]:
-    """Send the statements executed inside as one transaction, in one round trip, then wait for all of them."""
-    shared = isinstance(connection, BoundedConnection) and connection.must_bring_limits()
-    with connection.limited() if shared else connection.pipeline():  # type: ignore[attr-defined]
-        yield
-
-
 class _BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
     """The same for the event loop."""
 

@@ -24,7 +24,7 @@ from domain.event import CommandMeta, envelope, time_text, utc_now
 from domain.event_code import NO_CODES, CodeState
 from domain.event_codec import encode
 from keyledger.encryption.keyring import Keyring
-from keyledger.log import event_store
+from keyledger.log import append_call
 from keyledger.log.attestation import Attesting, attest_first, attestations, read_codes, unchecked_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
@@ -238,7 +238,7 @@ class TestTime:
     def test_a_node_whose_clock_is_off_changes_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, off: timedelta
     ) -> None:
-        monkeypatch.setattr(event_store, "utc_now", lambda: utc_now() + off)
+        monkeypatch.setattr(append_call, "utc_now", lambda: utc_now() + off)
         with pytest.raises(StoreUnavailableError, match="more than 5 seconds off"):
             store.set(TENANT, "openai", "sk-live-0123456789")
         assert store.log.stream(stream_id(TENANT, "openai")) == []
