@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from api.front.auth import Authenticator
 from api.front.bounds.chosen import Bounds
+from api.front.check_result import CheckResult
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from domain.audit.entries import AuditTrail
@@ -33,14 +34,6 @@ from domain.event import Clock
 from domain.operations.replay import Projections
 from domain.operations.rotation import EncryptionKeys
 from domain.proofs.proofs import TransparencyLog
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The outcome of one readiness check. `text` is public: no secret, no address, no text from a driver."""
-
-    ok: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from api.front.check_result import CheckResult
 from api.front.json_response import json_response
 from api.front.operation import Operation
-from api.front.services import CheckResult, ServicesOf
+from api.front.services import ServicesOf
 from api.rest.openapi import answer
 
 router = APIRouter(route_class=Operation, tags=["operation"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from psycopg_pool import ConnectionPool
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import ServiceError
 from keyledger.assembly.configuration import Configuration
 from keyledger.assembly.start_checks import missing_keys

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from psycopg_pool import ConnectionPool
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
 from keyledger.log.anchor import Anchor
 from keyledger.log.anchor_places import AnchorPlace

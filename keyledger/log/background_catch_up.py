@@ -6,7 +6,7 @@ again. Nothing depends on this task: every read of the projection catches up fir
 
 import logging
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import ServiceError
 from keyledger.log.periodic_task import PeriodicTask
 from projections.catch_up import CatchUp

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from psycopg_pool import ConnectionPool
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import CredentialIntegrityError, ServiceError
 from domain.event_code import EventCodes, LogRow
 from keyledger.log.attestation import require_code, require_codes

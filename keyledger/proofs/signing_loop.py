@@ -10,7 +10,7 @@ import logging
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
 from domain.event import Clock
 from keyledger.log.background_catch_up import BackgroundCatchUp

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from psycopg_pool import ConnectionPool
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.errors import ServiceError
 from keyledger.log.periodic_task import PeriodicTask
 from keyledger.store_attestation.sentences import RoleRule, sentence_of, stands_in_the_way

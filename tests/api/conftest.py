@@ -14,9 +14,10 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.front.auth import Authenticator, Role, format_named_key, parse_named_key
 from api.front.bodies import Limits
+from api.front.check_result import CheckResult
 from api.front.combined_writes import CombinedWrites
 from api.front.proxies import NO_PROXIES, TrustedProxies
-from api.front.services import CheckResult, ReloadReport, Services
+from api.front.services import ReloadReport, Services
 from domain.credentials.fleet import Fleet
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from typing import Protocol
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.calls.models import Adapter
 
 AGAIN_S = 10.0

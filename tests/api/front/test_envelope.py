@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from api.front.auth import Role
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
 
 

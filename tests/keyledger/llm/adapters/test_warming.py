@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Set
 
 import pytest
 
-from api.front.services import CheckResult
+from api.front.check_result import CheckResult
 from domain.calls.models import Adapter
 from keyledger.llm import Gateway
 from keyledger.llm.adapters import warming
