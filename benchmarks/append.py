@@ -21,6 +21,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 
 from api.front.combined_writes import CombinedWrites
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
+from benchmarks.rings import sealing_ring
 from benchmarks.stored import database
 from domain.credentials.commands import SetCredential
 from domain.credentials.credential import decide
@@ -115,7 +116,7 @@ def from_threads(writes: CombinedWrites[Event, None]) -> Iterator[Callable[[Even
 
 def ready_events(scale: Scale) -> Iterator[Event]:
     """Return events that are sealed already: the library's contestant seals nothing."""
-    ring = Keyring(generate_encryption_key())
+    ring = sealing_ring(generate_encryption_key())
     return iter([_event(ring) for _ in range(_READY if not scale.quick else 500)])
 
 

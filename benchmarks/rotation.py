@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bare_loops import one_call_loop, plain_loop, seconds
+from benchmarks.rings import sealing_ring
 from domain.credentials.commands import ReencryptCredential, SetCredential
 from domain.credentials.credential import CredentialEvent, CredentialSet, decide, evolve
 from domain.credentials.providers import CredentialConfig
@@ -75,8 +76,8 @@ def _round(dsn: str, count: int) -> dict[str, float]:
     pool = open_pool(dsn)
     try:
         log = CredentialLog(pool, people_of(pool, SecretKeys()).sealer)
-        events = _fill(log, Keyring(old), count)
-        both = Keyring(new, [old])
+        events = _fill(log, sealing_ring(old), count)
+        both = sealing_ring(new, [old])
         fernet = seconds(lambda: _plain_fernet(events, old, new))
         before = time.process_time()
         rotation = seconds(lambda: _rotate(pool, log, Rotator(pool, log, both, _now)))
@@ -124,7 +125,7 @@ def _rotate_some(dsn: str, new: Secret, old: Secret, at_least: int, sealing: Ree
     pool = open_pool(dsn)
     try:
         log, records = CredentialLog(pool, people_of(pool, SecretKeys()).sealer), RotationRows(pool)
-        rotator = Rotator(pool, log, Keyring(new, [old]), _now, sealing)
+        rotator = Rotator(pool, log, sealing_ring(new, [old]), _now, sealing)
         begun = rotator.begin(META)
         records.open(begun)
         run = RecordedRun(rotator, records)
@@ -145,8 +146,8 @@ def _felt(dsn: str, count: int, run: _Run) -> dict[str, float]:
     pool = open_pool(dsn)
     try:
         log = CredentialLog(pool, people_of(pool, SecretKeys()).sealer)
-        _fill(log, Keyring(old), count)
-        both = Keyring(new, [old])
+        _fill(log, sealing_ring(old), count)
+        both = sealing_ring(new, [old])
         service = CredentialService(log, PostgresCurrentCredentials(pool), both, _now)
         alone_write = _latencies(lambda nth: _write(service, nth), lambda: time.sleep(5))
         alone_read = asyncio.run(_read_beside(dsn, both, lambda: time.sleep(5)))

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 
 from benchmarks.frame import apart
+from benchmarks.rings import sealing_ring
 from domain.credentials.commands import SetCredential
 from domain.credentials.credential import CredentialEvent, decide
 from domain.credentials.providers import CredentialConfig
@@ -52,7 +53,7 @@ def tenant(number: int) -> str:
 
 
 def _fill(dsn: str, key: str, count: int) -> None:
-    ring = Keyring(Secret(key))
+    ring = sealing_ring(Secret(key))
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(("uuid", "int8", "text", "bytea", "int8"))
         for position, event in enumerate(_events(ring, count), start=1):

@@ -1,4 +1,4 @@
-"""The outcome of one check of readiness. Loads nothing of the HTTP interface, so commands may use what reports one."""
+"""The outcome of one check of readiness. Loads no part of the HTTP interface, so commands may use what reports one."""
 
 from dataclasses import dataclass
 

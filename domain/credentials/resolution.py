@@ -19,7 +19,7 @@ from enum import StrEnum
 from domain.credentials.credential import Credential
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import ResolutionProjection, Stored, require_written
+from domain.credentials.stored import ResolutionProjection, Stored, require_token_of_log, require_written
 from domain.errors import NoCredentialError
 from domain.event_code import NO_CODES, EventCodes
 
@@ -170,24 +170,25 @@ class Resolver:
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         """Return the route a call would take, or raise the error that would stop it. Decrypts and sends nothing."""
-        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+        stored, route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
         if route.credential is not None and route.credential.sealed is not None:
             self._sealer.check(route.credential.sealed, route.credential.context)
+            require_token_of_log(stored)
         return route
 
-    async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+    async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> tuple[Stored, Route]:
         self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
-        stored = await self._projection.read(tenant_id, provider) if consulted else None
-        if stored is not None:
-            require_written(stored, self._codes())
-        return choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
+        stored = await self._projection.read(tenant_id, provider) if consulted else Stored(None, None)
+        require_written(stored, self._codes())
+        return stored, choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
         """Return the route with its key. Both are read now; nothing is cached."""
-        route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+        stored, route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
         if route.credential is not None and route.credential.sealed is not None:
             secret = self._sealer.open(route.credential.sealed, route.credential.context)
+            require_token_of_log(stored)
         else:
             secret = self._policy.global_credentials[provider].secret
         return ResolvedCredential(route, secret)

@@ -70,7 +70,7 @@ class Stored:
 
 
 def require_written(stored: Stored, codes: EventCodes) -> None:
-    """Require that a holder of the ledger's keys wrote the newest event of a stream, and that the row shows its token.
+    """Require that a holder of the ledger's keys wrote the newest event of a stream.
 
     Raises CredentialIntegrityError, and UnreadableCredentialError where the key of the event's code is not configured.
     """
@@ -82,9 +82,16 @@ def require_written(stored: Stored, codes: EventCodes) -> None:
         raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
     if not said.proves:
         raise UnreadableCredentialError(shown_key_id(row.code_key_id), "event-under-key-not-in-keyring")
+
+
+def require_token_of_log(stored: Stored) -> None:
+    """Require that the row has the token of the newest event. Raises CredentialIntegrityError.
+
+    A binding does not name the ledger: the same keys may serve another one, and its rows would fit here.
+    """
+    newest = stored.head.row if stored.head is not None else None
     sealed = stored.row.sealed if stored.row is not None else None
-    # A binding does not name the ledger: the same keys may serve another one, and its rows would fit here.
-    if sealed is not None and b'"token":"%s"' % sealed.token.encode() not in row.state:
+    if newest is not None and sealed is not None and b'"token":"%s"' % sealed.token.encode() not in newest.state:
         raise CredentialIntegrityError("view-contradicts-log")
 
 

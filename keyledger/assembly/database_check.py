@@ -38,10 +38,18 @@ def prepare_database(
 
 
 def require_database(
-    dsn: str, setting: str = "DATABASE_URL", *, appends: bool = True, role: RoleRule = RoleRule.IGNORED
+    dsn: str,
+    setting: str = "DATABASE_URL",
+    *,
+    appends: bool = True,
+    attests: bool = True,
+    role: RoleRule = RoleRule.IGNORED,
 ) -> ConnectionReport:
-    """Check a database, create nothing, and return the findings. Raises as `prepare_database` does."""
-    report = check_connection(dsn)
+    """Check a database, create nothing, and return the findings. attests: as in `check_connection`.
+
+    Raises as `prepare_database` does.
+    """
+    report = check_connection(dsn, attests=attests)
     flawed = [one for one in report.findings if one.flaw is not None]
     for finding in flawed:
         if isinstance(finding.flaw, Failure):
@@ -56,7 +64,7 @@ def require_database(
 
 def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
     """Require only a recent server that answers, whatever its tables. Raises as `prepare_database` does."""
-    for finding in check_connection(dsn).findings:
+    for finding in check_connection(dsn, attests=False).findings:
         if isinstance(finding.flaw, Failure):
             raise StoreUnavailableError(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:

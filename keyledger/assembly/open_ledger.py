@@ -119,7 +119,7 @@ def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -
     if purpose is Purpose.RESTORE:
         require_reachable(dsn, setting)
     else:
-        report = require_database(dsn, setting, appends=False)
+        report = require_database(dsn, setting, appends=False, attests=purpose is not Purpose.BACK_UP)
         if purpose is Purpose.READ and not report.has_present_schema:
             raise StartError(
                 "the database does not have the schema of this version; start the service once to migrate it"

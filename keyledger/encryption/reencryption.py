@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.commands import ReencryptCredential
 from domain.credentials.credential import Credential, CredentialEvent, decide, evolve, stream_id
-from domain.credentials.stored import require_written
+from domain.credentials.stored import require_token_of_log, require_written
 from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,
@@ -132,6 +132,7 @@ class LocalReencryption:
             batch.last = (row.tenant_id, row.provider)
             try:
                 require_written(stored, self._codes())
+                require_token_of_log(stored)
                 batch.events += self._reencrypted(stored.current(), meta, now)
             except CredentialNotFoundError:
                 batch.gone += 1

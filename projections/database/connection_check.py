@@ -42,9 +42,10 @@ class ConnectionReport:
         return self.schema == SCHEMA_VERSION
 
 
-def check_connection(dsn: str) -> ConnectionReport:
+def check_connection(dsn: str, *, attests: bool = True) -> ConnectionReport:
     """Check the database at a libpq URL or parameter list.
 
+    attests: compare it with what this program ships, which waits for those that lock a table.
     Raises StoreUnavailableError if it is lost meanwhile.
     """
     try:
@@ -54,7 +55,7 @@ def check_connection(dsn: str) -> ConnectionReport:
         return ConnectionReport((Finding("connection", failure or Failure.NO_ANSWER),))
     with unavailable(), connection:
         schema = version_of(connection) if _may_read_version(connection) else None
-        return ConnectionReport(tuple(_findings(connection, schema)), connection.pooled, schema)
+        return ConnectionReport(tuple(_findings(connection, schema, attests=attests)), connection.pooled, schema)
 
 
 def lead_to_one_database(dsn: str, other: str) -> bool:
@@ -86,7 +87,7 @@ def _flaw_of(schema: int) -> Flaw | None:
     return Flaw.OLDER_SCHEMA if 0 < schema < FIRST_VERSION else None
 
 
-def _findings(connection: BoundedConnection, schema: int | None) -> Iterator[Finding]:
+def _findings(connection: BoundedConnection, schema: int | None, *, attests: bool) -> Iterator[Finding]:
     yield Finding("connection")
     yield Finding("version", None if connection.info.server_version >= OLDEST_SERVER else Flaw.OLD_SERVER)
     if schema is not None:
@@ -98,6 +99,8 @@ def _findings(connection: BoundedConnection, schema: int | None) -> Iterator[Fin
         return
     lacking = _lacking(connection)
     yield Finding("rights", Flaw.RIGHTS if lacking else None, tuple(lacking))
+    if not attests:
+        return
     for finding in attest(connection):
         if finding.flaw is not Flaw.ROLE or not lacking:  # grants.sql gives what is missing and takes what is too much
             yield finding

@@ -312,7 +312,7 @@ def test_an_auditor_gets_from_a_signing_key_to_a_verdict_as_the_document_says(fo
     (on_the_server,) = blocks("docs/auditors.md", "On the server")
     tenant = re.findall(r"[0-9a-f-]{36}", of_a_tenant)[0]
     run(blocks("README.md", "A service of your own")[0], folder)
-    assert "ledger.example.com+" in run(sign, folder)
+    assert "(ledger.example.com)" in run(sign, folder)
     try:
         with serving(folder) as port:
             here = f"export KEYLEDGER_URL=http://127.0.0.1:{port}\n"
