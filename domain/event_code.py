@@ -20,6 +20,8 @@ from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.errors import CredentialIntegrityError
+
 NO_LEDGER = UUID(int=0)
 SIGNING = "s"
 """The first letter of the id of a code key that comes from a signing key; a node with such a key alone may meet codes
@@ -179,6 +181,17 @@ class EventCodes:
 
 NO_CODES = EventCodes(NO_LEDGER)
 """For readers that have no key: nothing is authenticated, nothing is checked."""
+
+
+def require_code(row: LogRow, codes: EventCodes) -> CodeState:
+    """Return what the code of an event says.
+
+    Raises CredentialIntegrityError if the event is forged, or its key is neither configured nor declared lost.
+    """
+    said = codes.check(row)
+    if said.is_forgery or said is CodeState.UNKNOWN_KEY:
+        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+    return said
 
 
 def shown_key_id(key_id: str | None) -> str:

@@ -23,7 +23,7 @@ ATTESTATION_STREAM = UUID("3c9d0e6f-52b8-5a41-8f0e-6d7a1b2c4e90")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogAttested(Event):
-    """The log was attested. attested_to: the last position that it covers; 0 for an empty log.
+    """The log was attested. attested_to: the last position that it covers; 0 for none.
 
     root: of the tree over these events, 64 hexadecimal digits. accepted: positions of events without a right code that
     an operator accepted as they are, separated by commas; None for none. lost_keys: ids of keys that an operator
@@ -77,12 +77,12 @@ def attest_log(
 
 
 def believed(attestations: Iterable[tuple[LogRow, LogAttested]], codes: EventCodes) -> EventCodes:
-    """Return the codes with what the attestations of the log, given newest first, say.
+    """Return the codes with what the attestations of the log say.
 
-    One counts if its own code is right, or if a newer one that counts covers it.
+    One counts only if its own code is right: the newest repeats what older ones say, whose keys may be retired.
     """
     for row, event in attestations:
-        if codes.check(row) in {CodeState.RIGHT, CodeState.ATTESTED}:
+        if codes.check(row) is CodeState.RIGHT:
             accepted = codes.accepted | set(event.accepted_positions)
             lost = codes.lost.union(event.lost_keys.split(",") if event.lost_keys else ())
             codes = codes.with_attested(max(codes.attested, event.attested_to), accepted, lost)

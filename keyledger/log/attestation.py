@@ -2,7 +2,7 @@
 
 Promises: what is attested was checked before: no event with a wrong code is attested unless an operator accepts it. The
 events from before the first key are attested once, when a service first starts with a key.
-Refuses: to attest a log with an event whose key is not at hand.
+Refuses: to attest a log with an event whose key is not at hand, or anything that was appended after the check.
 """
 
 import logging
@@ -14,12 +14,13 @@ from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError, VersionConflictError
 from domain.event import Clock, CommandMeta
-from domain.event_code import CodeKey, CodeState, EventCodes, LogRow
+from domain.event_code import CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.event_codec import decode
 from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
+from domain.proofs.tiles import TileBuilder
 from keyledger.log.event_store import CredentialLog
 from projections import transparency_log
-from projections.catch_up import position_of, read_rows
+from projections.catch_up import BATCH, read_all, read_rows
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
 _TRIES = 8
@@ -29,7 +30,10 @@ SELECT notification_id, originator_id, originator_version, topic, state, code_ke
   FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version DESC
 """
 _LAST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events ORDER BY notification_id DESC LIMIT 1"
-_FIRST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events WHERE notification_id = 1"
+_BEFORE_CODES = """
+SELECT coalesce((SELECT min(notification_id) - 1 FROM keyledger_events WHERE code IS NOT NULL),
+                (SELECT max(notification_id) FROM keyledger_events), 0) AS position
+"""
 
 
 def read_codes(pool: ConnectionPool[BoundedConnection], keys: Iterable[CodeKey]) -> EventCodes:
@@ -86,15 +90,32 @@ def attest_first(pool: ConnectionPool[BoundedConnection], log: CredentialLog, me
     if log.codes.primary_id is None or log.codes.attested:
         return
     with unavailable(), pool.connection() as connection:
-        row = connection.execute(_FIRST_HAS_CODE).fetchone()
-        if row is None or row["coded"] or attestations(connection):
+        if attestations(connection):
             return
     for _ in range(_TRIES):
-        attested = _attest(pool, log, meta, clock)
         with unavailable(), pool.connection() as connection:
-            (own, _), *_ = attestations(connection)
-        if own.position == attested + 1:
+            upto = _before_codes(connection)
+        if upto == log.codes.attested:
             return  # otherwise a node without a key appended in between
+        transparency_log.follower(pool).run()
+        with unavailable(), pool.connection() as connection:
+            _require_as_in_tree(connection, upto)
+        _attest(pool, log, meta, clock, upto)
+
+
+def _before_codes(connection: Connection) -> int:
+    """Return the position before the first event with a code. A later one without a code is forged, not older."""
+    row = connection.execute(_BEFORE_CODES).fetchone()
+    return row["position"] if row else 0
+
+
+def _require_as_in_tree(connection: Connection, upto: int) -> None:
+    """Raise CredentialIntegrityError unless the tree was made from the first events as they are: no code shows it."""
+    builder = TileBuilder()
+    for batch in read_all(connection, 0, BATCH, upto):
+        builder.complete([transparency_log.hash_of(appended) for appended in batch])
+    if builder.size != upto or builder.root() != transparency_log.root_at(connection, upto):
+        raise CredentialIntegrityError("transparency-log-of-other-events")
 
 
 class Attesting:
@@ -118,10 +139,10 @@ class Attesting:
         if codes.primary_id is None:
             return
         with unavailable(), self._pool.connection() as connection:
-            lost = unknown_keys(connection, codes, codes.attested)
+            lost, upto = unknown_keys(connection, codes, codes.attested)
         if lost and not self._lost_keys:
             raise CredentialIntegrityError(f"event-code-under-a-key-that-is-not-configured: {', '.join(sorted(lost))}")
-        _attest(self._pool, self._log, meta, self._clock, lost=codes.lost | lost)
+        _attest(self._pool, self._log, meta, self._clock, upto, lost=lost)
 
     def or_say_why(self, meta: CommandMeta) -> None:
         """Attest, or log why not: the former keys are then still needed, which their retirement says, too."""
@@ -134,8 +155,11 @@ class Attesting:
 def accept(
     pool: ConnectionPool[BoundedConnection], log: CredentialLog, forged: Sequence[int], meta: CommandMeta, clock: Clock
 ) -> None:
-    """Attest the log with forged events in it, which an operator accepts as they are. Raises StoreUnavailableError."""
-    _attest(pool, log, meta, clock, forged)
+    """Record that an operator accepts these forged events as they are. Attests no other event.
+
+    Raises StoreUnavailableError.
+    """
+    _attest(pool, log, meta, clock, log.codes.attested, forged)
 
 
 def require_codes(connection: Connection, codes: EventCodes, after: int, upto: int) -> int:
@@ -163,19 +187,8 @@ def forged_positions(pool: ConnectionPool[BoundedConnection], codes: EventCodes,
     return found[:most]
 
 
-def require_code(row: LogRow, codes: EventCodes) -> CodeState:
-    """Return what the code of an event says.
-
-    Raises CredentialIntegrityError if the event is forged, or its key is neither configured nor declared lost.
-    """
-    said = codes.check(row)
-    if said.is_forgery or said is CodeState.UNKNOWN_KEY:
-        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
-    return said
-
-
-def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> frozenset[str]:
-    """Check the events after a position, and return the ids of the keys that their codes need and that are not at hand.
+def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> tuple[frozenset[str], int]:
+    """Check the events after a position. Return the ids of keys that are needed but not at hand, and the last position.
 
     Raises CredentialIntegrityError that names the first forged one.
     """
@@ -187,7 +200,7 @@ def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> froze
             else:
                 require_code(row, codes)
         after = rows[-1].position
-    return frozenset(lost)
+    return frozenset(lost), after
 
 
 def _attest(
@@ -195,21 +208,23 @@ def _attest(
     log: CredentialLog,
     meta: CommandMeta,
     clock: Clock,
-    accepted: Sequence[int] = (),
-    lost: frozenset[str] = frozenset(),
-) -> int:
-    """Append an attestation of the whole log, and return the last position that it covers."""
+    upto: int,
+    accepted: Iterable[int] = (),
+    lost: Iterable[str] = (),
+) -> None:
+    """Append an attestation of the first events, all of them checked. It repeats what the ones before it say."""
     transparency_log.follower(pool).run()
     with unavailable(), pool.connection() as connection:
-        size = position_of(connection, transparency_log.TABLE)
-        root = transparency_log.builder_at(connection, size).root()
+        root = transparency_log.root_at(connection, upto)
+        before = believed(attestations(connection), log.codes)
+    said = before.with_attested(max(upto, before.attested), before.accepted.union(accepted), before.lost.union(lost))
     for last_try in (False,) * (_TRIES - 1) + (True,):
+        last = log.last(ATTESTATION_STREAM)
         try:
-            log.append([attest_log(log.last(ATTESTATION_STREAM), size, root, meta, clock(), accepted, lost)])
+            log.append([attest_log(last, upto, root, meta, clock(), said.accepted, said.lost)])
         except VersionConflictError:
             if last_try:
                 raise
         else:
             break
-    log.codes = log.codes.with_attested(size, log.codes.accepted.union(accepted), log.codes.lost | lost)
-    return size
+    log.codes = said

@@ -15,8 +15,8 @@ from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import CredentialIntegrityError, ServiceError
-from domain.event_code import EventCodes, LogRow
-from keyledger.log.attestation import require_code, require_codes
+from domain.event_code import EventCodes, LogRow, require_code
+from keyledger.log.attestation import require_codes
 from keyledger.log.periodic_task import PeriodicTask
 from projections.catch_up import END
 from projections.database.connections import BoundedConnection, unavailable

@@ -31,9 +31,10 @@ class StoredCodes:
             found = attestations(connection)
         except CredentialIntegrityError as error:
             raise EvidenceError(f"an attestation of the log cannot be read: {error.reason}", part="codes") from None
-        counts = {CodeState.RIGHT, CodeState.ATTESTED}
         self._roots = {
-            event.attested_to: (row.position, event.root) for row, event in found if self._codes.check(row) in counts
+            event.attested_to: (row.position, event.root)
+            for row, event in found
+            if self._codes.check(row) is CodeState.RIGHT
         }
         self.unchecked = 0
 
