@@ -73,7 +73,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
             settings.native_rules,
         ),
         CredentialService(lasting.log, current, sealer, lasting.clock),
-        PostgresPastCredentials(lasting.pool, sealer, settings.providers),
+        PostgresPastCredentials(lasting.pool, sealer, settings.providers, lambda: lasting.log.codes),
         Authenticator(settings.super_key, settings.named_keys),
         _key_work(lasting, configuration),
     )

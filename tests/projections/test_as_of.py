@@ -51,6 +51,22 @@ def test_nothing_but_the_log_is_asked(store: Store) -> None:
     assert shown(store, entry.timestamp) == [("openai", "...xyz9", True)]
 
 
+@pytest.mark.parametrize("code", [None, bytes(32)], ids=["without a code", "with a wrong one"])
+def test_an_event_that_was_changed_is_named_and_not_shown(store: Store, code: bytes | None) -> None:
+    store.set(TENANT, "openai", KEY)
+    (entry,) = store.audit()
+    with store.superuser() as database:
+        database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER ALL")
+        database.execute(
+            "UPDATE keyledger_events SET code = %s, code_key_id = CASE WHEN %s THEN NULL ELSE code_key_id END,"
+            " state = replace(convert_from(state, 'UTF8'), '...xyz9', '...evil')::bytea",
+            [code, code is None],
+        )
+    past = PostgresPastCredentials(store.pool, store.keyring, codes=lambda: store.log.codes)
+    with pytest.raises(CredentialIntegrityError, match=r"event-code-.* at position 1"):
+        past.of_tenant(TENANT, entry.timestamp)
+
+
 def test_what_can_be_opened_is_told_as_of_now(store: Store) -> None:
     store.set(TENANT, "openai", KEY)
     (entry,) = store.audit()
