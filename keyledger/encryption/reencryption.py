@@ -2,8 +2,10 @@
 
 Promises: progress is recorded only in the log, so the process may be killed at any point, and several may work at once.
 Each event expects the version that was read, so a concurrent set or delete wins. A batch is one transaction. Bindings
-are checked before anything is decrypted, and a plaintext exists only until it is sealed again.
-Refuses: to guess. A credential that cannot be opened is reported and left unchanged; the others continue.
+are checked before anything is decrypted, and a plaintext exists only until it is sealed again. Nothing gets from the
+projection into the log that the log does not say.
+Refuses: to guess. A credential that cannot be opened, or whose row differs from the log, is reported and left
+unchanged; the others continue.
 """
 
 import time
@@ -16,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.commands import ReencryptCredential
 from domain.credentials.credential import Credential, CredentialEvent, decide, evolve, stream_id
-from domain.credentials.stored import require_token_of_log, require_written
+from domain.credentials.stored import Stored, require_written
 from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,
@@ -25,6 +27,7 @@ from domain.errors import (
 )
 from domain.event import Clock, CommandMeta
 from domain.event_code import NO_CODES, EventCodes
+from domain.event_codec import decode
 from domain.event_log import EventLog
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
@@ -132,8 +135,11 @@ class LocalReencryption:
             batch.last = (row.tenant_id, row.provider)
             try:
                 require_written(stored, self._codes())
-                require_token_of_log(stored)
-                batch.events += self._reencrypted(stored.current(), meta, now)
+                state = stored.current()
+                events = self._reencrypted(state, meta, now)
+                if state != _recorded(stored):
+                    raise CredentialIntegrityError("view-contradicts-log")
+                batch.events += events
             except CredentialNotFoundError:
                 batch.gone += 1
             except (CredentialIntegrityError, UnreadableCredentialError) as error:
@@ -176,3 +182,11 @@ class LocalReencryption:
                 return Unopened(tenant_id, provider, error.reason)
             return True
         return False  # it keeps changing; the next pass tries it again
+
+
+def _recorded(stored: Stored) -> Credential | None:
+    """Return the credential as its newest event says. Raises CredentialIntegrityError."""
+    if stored.head is None or stored.head.row is None:
+        return None
+    row = stored.head.row
+    return evolve(decode(row.stream, row.version, row.topic, row.state))

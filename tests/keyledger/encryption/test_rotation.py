@@ -274,6 +274,23 @@ def test_a_row_that_somebody_pointed_at_another_stream_is_not_rotated(database_u
         assert [unopened.reason for unopened in result.unopened] == ["stream-missing"]
 
 
+def test_what_somebody_wrote_into_the_projection_does_not_get_into_the_log(database_url: str) -> None:
+    fill(database_url, 3)
+    masked, dated, _ = tenants(3)
+    with open_store(database_url, BOTH) as store:
+        with store.superuser() as database:
+            database.execute("UPDATE current_credentials SET masked_key = '...evil' WHERE tenant_id = %s", [masked])
+            database.execute(
+                "UPDATE current_credentials SET set_at = set_at - '1 d'::interval WHERE tenant_id = %s", [dated]
+            )
+        result = rotate(store)
+        assert result.counts == RotationCounts(1, 0, 2)
+        assert {(one.tenant_id, one.reason) for one in result.unopened} == {
+            (masked, "view-contradicts-log"),
+            (dated, "view-contradicts-log"),
+        }
+
+
 def test_a_service_that_was_killed_on_this_machine_stands_in_no_way(database_url: str) -> None:
     fill(database_url, 1)
     with open_store(database_url, BOTH) as store:
