@@ -100,18 +100,20 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
     with open_ledger(settings.database, Purpose.APPEND) as ledger:
         pool, places = ledger.open_pool(), ledger.anchor_places
         require_same_log(pool, places)
+        codes = read_codes(pool, code_keys_of(keys_with_next_first(settings), settings.audit_signing_key))
         try:
-            yield _parts(ledger, pool, settings)
+            yield _parts(ledger, pool, codes, settings)
         finally:
-            renew(pool, places)
+            renew(pool, places, codes)
 
 
-def _parts(ledger: Ledger, pool: ConnectionPool[BoundedConnection], settings: Settings) -> KeyOperation:
+def _parts(
+    ledger: Ledger, pool: ConnectionPool[BoundedConnection], codes: EventCodes, settings: Settings
+) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
     secret_keys = secret_keys_of(settings)
     people = people_of(pool, secret_keys)
     ring, alone = Keyring(primary, previous, people.fingerprint), Keyring(primary)
-    codes = read_codes(pool, code_keys_of([primary, *previous], settings.audit_signing_key))
     log = CredentialLog(pool, people.sealer, codes)
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)

@@ -163,10 +163,13 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     """Build the parts of the log."""
+    codes = CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings))
+    # A node that signs begins to check codes after its last checkpoint, any other after its anchor.
+    vouch = codes.require if settings.audit_signing_key is None else lambda position: None
     return LogParts(
         AuditRecorder(lasting.log, lasting.clock),
-        AnchorWatch(lasting.pool, anchor_places(settings.data_dir, settings.anchor_dir)),
-        CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings)),
+        AnchorWatch(lasting.pool, anchor_places(settings.data_dir, settings.anchor_dir), vouch),
+        codes,
         StoreWatch(lasting.pool, lasting.log.unkept, role_rule(settings.database)),
     )
 

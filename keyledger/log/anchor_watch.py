@@ -9,19 +9,21 @@ and readiness reports it; the service stays ready, because calls do not depend o
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
+from domain.event_code import NO_CODES, EventCodes
 from keyledger.log.anchor import Anchor
 from keyledger.log.anchor_places import AnchorPlace
+from keyledger.log.attestation import require_codes
 from keyledger.log.contradiction import Contradiction
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.log.log_state import Known, Seen, look
 from keyledger.log.periodic_task import PeriodicTask
-from projections.database.connections import BoundedConnection
+from projections.database.connections import BoundedConnection, unavailable
 
 TICK_S = 1.0
 """Seconds between two checks of the log."""
@@ -32,9 +34,16 @@ _log = logging.getLogger("keyledger.store")
 class AnchorWatch:
     """Compares the ledger with its anchors, in a task on the event loop."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        places: Sequence[AnchorPlace],
+        vouch: Callable[[int], None] = lambda position: None,
+    ) -> None:
+        """vouch: checks the codes of the events up to a position before an anchor moves there; raises ServiceError."""
         self._pool = pool
         self._places = places
+        self._vouch = vouch
         self._error = ""
         self._task = PeriodicTask(self.record, TICK_S, "watch of the log", pause_first=True)
 
@@ -58,9 +67,16 @@ class AnchorWatch:
             self._note("the anchor of the log cannot be read")
             return
         self._note(seen.contradiction.detail if seen.contradiction else "")
-        if seen.contradiction is None:
+        if seen.contradiction is None and self._vouched_for(seen.now):
             for place in self._places:
                 place.keep(seen.now)
+
+    def _vouched_for(self, now: Anchor) -> bool:
+        try:
+            self._vouch(now.position)
+        except ServiceError:
+            return False  # noted by the check of codes
+        return True
 
     def check(self) -> CheckResult:
         """Compare the ledger with the anchors now. Raises StoreUnavailableError."""
@@ -94,14 +110,17 @@ class AnchorWatch:
         self._error = error
 
 
-def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]) -> None:
-    """Move existing anchors to the end of the log, unless they contradict it or anything fails.
+def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace], codes: EventCodes = NO_CODES) -> None:
+    """Move existing anchors to the end of the log, unless they contradict it, an event is forged or anything fails.
 
     For commands that append while no service runs; the next service would do the same.
     """
     try:
         present = [(place, known) for place in places if (known := place.known()) is not None]
         seen = look(pool, [known for _, known in present])
+        with unavailable(), pool.connection() as connection:
+            for _, known in present:
+                require_codes(connection, codes, known.anchor.position, seen.now.position)
     except (UnreadableFileError, ServiceError):
         return
     if seen.contradiction is None:

@@ -76,3 +76,18 @@ def test_a_node_that_starts_after_it_says_so_too(
         return
     with served(database_url, settings) as url, client_of(url) as client:
         assert f"{said} at position {position}" in str(checks(client)["event_codes"]["text"])
+
+
+@pytest.mark.parametrize(("key_id", "code", "said"), CODES)
+def test_no_start_begins_after_a_forged_event(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory, key_id: str | None, code: bytes | None, said: str
+) -> None:
+    settings = environment(DATA_DIR=str(tmp_path_factory.mktemp("data")))
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.put(TENANT, "openai", api_key="sk-live-0123456789").status_code == 200
+        position = forge(database_url, key_id, code)
+        assert not checks(client)["event_codes"]["ok"]
+        assert client.put(str(uuid4()), "openai", api_key="sk-live-0123456789").status_code == 200
+    for _ in range(2):
+        with served(database_url, settings) as url, client_of(url) as client:
+            assert f"{said} at position {position}" in str(checks(client)["event_codes"]["text"])
