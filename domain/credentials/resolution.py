@@ -8,8 +8,9 @@ The rules, in order:
 4. No key at all: NoCredentialError, which names the remedy.
 
 That a tenant has none is proved by the head of its stream in the log, never by the projection: a row that was removed,
-set back or marked as deleted is an integrity error. So is a newest event that no holder of the ledger's keys wrote;
-a deletion under a key that is not configured is an error until the credential is set or deleted again.
+set back or marked as deleted is an integrity error. So is a newest event that no holder of the ledger's keys wrote, and
+one that is older than an event that a call has seen; a deletion under a key that is not configured is an error until
+the credential is set or deleted again.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.credentials.credential import Credential
+from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
 from domain.credentials.stored import ResolutionProjection, Stored, require_token_of_log, require_written
@@ -161,12 +163,17 @@ class Resolver:
         sealer: Sealer,
         policy: ResolutionPolicy,
         codes: Callable[[], EventCodes] = lambda: NO_CODES,
+        seen: NewestSeen | None = None,
     ) -> None:
-        """codes: check the newest event of a credential before its key, or another, serves a call."""
+        """codes: check the newest event of a credential before its key, or another, serves a call.
+
+        seen: what calls have seen before; by default, what those of this resolver have.
+        """
         self._projection = projection
         self._sealer = sealer
         self._policy = policy
         self._codes = codes
+        self._seen = seen if seen is not None else NewestSeen()
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         """Return the route a call would take, or raise the error that would stop it. Decrypts and sends nothing."""
@@ -179,9 +186,16 @@ class Resolver:
     async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> tuple[Stored, Route]:
         self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
-        stored = await self._projection.read(tenant_id, provider) if consulted else Stored(None, None)
-        require_written(stored, self._codes())
+        stored = await self._read(tenant_id, provider) if consulted else Stored(None, None)
         return stored, choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
+
+    async def _read(self, tenant_id: str, provider: str) -> Stored:
+        place = (tenant_id, provider)
+        before = self._seen.of(place)
+        stored = await self._projection.read(tenant_id, provider)
+        require_written(stored, self._codes())
+        self._seen.note(place, before, stored.head)
+        return stored
 
     async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
         """Return the route with its key. Both are read now; nothing is cached."""

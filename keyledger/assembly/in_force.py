@@ -5,11 +5,12 @@ Parts that do keep state (`Lasting`) are shared by all configurations.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from api.front.auth import Authenticator
+from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
 from domain.event import Clock
@@ -33,7 +34,7 @@ from projections.database.connections import BoundedAsyncConnection, BoundedConn
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """The parts that outlive a reload. follower: of the audit trail."""
+    """The parts that outlive a reload. follower: of the audit trail. seen: what calls have seen of the log."""
 
     dsn: str
     pool: ConnectionPool[BoundedConnection]
@@ -43,6 +44,7 @@ class Lasting:
     presence: Presence
     people: People
     clock: Clock
+    seen: NewestSeen = field(default_factory=NewestSeen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         projection,
         CallConfiguration(
             configuration.catalogue,
-            Resolver(projection, sealer, settings.policy, lambda: lasting.log.codes),
+            Resolver(projection, sealer, settings.policy, lambda: lasting.log.codes, lasting.seen),
             settings.endpoint_rules,
             settings.native_rules,
         ),
