@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
 from domain.proofs.errors import ProofError
-from domain.proofs.merkle_tree import EMPTY_ROOT, leaf_hash
-from domain.proofs.tiles import TILE_HEIGHT, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
+from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
+from domain.proofs.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
 
@@ -122,6 +122,16 @@ def read_tiles(connection: Connection, tiles: Sequence[Tile], table: str = TABLE
     stored = {(row["level"], row["tile"]): bytes(row["hashes"]) for row in rows}
     return {
         tile: stored[tile.level, tile.index][: tile.width * 32] for tile in tiles if (tile.level, tile.index) in stored
+    }
+
+
+def leaf_hashes(connection: Connection, first: int, last: int) -> dict[int, bytes]:
+    """Return the stored leaf hashes by position, from `first` to `last`, without those that the tree lacks."""
+    tiles = [Tile(0, index) for index in range((first - 1) // TILE_WIDTH, (last - 1) // TILE_WIDTH + 1)]
+    return {
+        tile.index * TILE_WIDTH + place + 1: hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+        for tile, hashes in read_tiles(connection, tiles).items()
+        for place in range(len(hashes) // HASH_SIZE)
     }
 
 

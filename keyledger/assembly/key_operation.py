@@ -13,6 +13,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.event import CommandMeta, utc_now
+from domain.event_code import EventCodes
 from keyledger.assembly.command_meta import command_meta, service_meta
 from keyledger.assembly.configuration import code_keys_of, keys_with_next_first, secret_keys_of
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger

@@ -1,15 +1,16 @@
 """Checks the code of every new event, and keeps a node from vouching for one that no holder of a key wrote.
 
-Promises: each event is checked once by each node, before the node signs a checkpoint that covers it. The first forged
-event is named by its position, turns the node not ready, and is logged once; the watch stays before it until an
-operator accepts it (`keyledger restore accept`) or the log no longer holds it.
-Events before the position at which the watch begins were checked by the process before; `keyledger verify` checks all.
+Promises: each event is checked once by each node, before the node signs a checkpoint that covers it, and after that by
+`WholeLog` again and again. The first forged event is named by its position, turns the node not ready, and is logged
+once; the watch stays before it until an operator accepts it (`keyledger restore accept`) or the log no longer holds it.
+Events before the position at which the watch begins were checked by the process before.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from psycopg_pool import ConnectionPool
 
@@ -18,6 +19,7 @@ from domain.errors import CredentialIntegrityError, ServiceError
 from domain.event_code import EventCodes, LogRow, require_code
 from keyledger.log.attestation import require_codes
 from keyledger.log.periodic_task import PeriodicTask
+from keyledger.log.whole_log import WholeLog
 from projections.catch_up import END
 from projections.database.connections import BoundedConnection, unavailable
 
@@ -40,7 +42,8 @@ class CodeWatch:
         self._checked: int | None = None
         self._error = ""
         self._checking = threading.Lock()
-        self._task = PeriodicTask(self._follow, TICK_S, "check of event codes")
+        self._whole = WholeLog(pool)
+        self._task = PeriodicTask(self.follow_and_compare, TICK_S, "check of event codes")
 
     async def start(self) -> None:
         """Start the task on the running event loop, from where the last process vouched for the log."""
@@ -63,7 +66,9 @@ class CodeWatch:
             except CredentialIntegrityError as forged:
                 self._note(forged.reason)
                 raise
-            self._error = ""
+            self._note(self._whole.error)
+            if self._error:
+                raise CredentialIntegrityError(self._error)
 
     def require_one(self, row: LogRow) -> None:
         """Check one event, such as one that goes into evidence. Raises CredentialIntegrityError if it is forged."""
@@ -73,9 +78,15 @@ class CodeWatch:
         """Report whether every new event was written by a holder of the keys."""
         self._follow()
         if self._error:
-            return CheckResult(False, f"{self._error}: no holder of a key wrote it; an operator has to look")
+            return CheckResult(False, f"{self._error}: the log is not as the holders of its keys wrote it")
         codes = self._codes()
         return CheckResult(True, "checked" if codes.key_ids else "not checked: no key is configured")
+
+    def follow_and_compare(self) -> None:
+        """Check the new events, and compare the next page of the whole log."""
+        self._follow()
+        with suppress(ServiceError):  # logged where it occurred; the next step tries again
+            self._whole.step(self._codes())
 
     def _follow(self) -> None:
         try:
@@ -86,6 +97,6 @@ class CodeWatch:
             return  # logged where it occurred; the next check tries again
 
     def _note(self, error: str) -> None:
-        if error != self._error:
-            _log.error("%s: no holder of a key of this ledger wrote the event", error)
+        if error and error != self._error:
+            _log.error("%s: the log is not as the holders of its keys wrote it", error)
         self._error = error

@@ -28,10 +28,10 @@ from domain.event import Clock
 from domain.personal import Disclosing
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.errors import ProofError
-from domain.proofs.merkle_tree import HASH_SIZE, consistency_proof, inclusion_proof, leaf_hash
+from domain.proofs.merkle_tree import consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
 from domain.proofs.signed_note import SignedNote, open_note
-from domain.proofs.tiles import TILE_WIDTH, Tile, TileHashes
+from domain.proofs.tiles import TileHashes
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
@@ -39,7 +39,7 @@ from keyledger.proofs.signing_guard import SigningGuard, ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import CatchUp, position_of, read_after, read_all
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
-from projections.transparency_log import TABLE, hashes_at, read_tiles, root_at
+from projections.transparency_log import TABLE, hashes_at, leaf_hashes, root_at
 
 _PAGE = 1000
 _UNWRITABLE = "DATA_DIR is not writable, and a checkpoint must be stored there before it is returned"
@@ -149,7 +149,7 @@ class Transparency:
         with connect(self._dsn) as connection, unavailable():
             hashes = hashes_at(connection, size)
             for batch in read_all(connection, 0, _PAGE, size):
-                stored = _leaf_hashes(connection, batch[0].position, batch[-1].position, size)
+                stored = leaf_hashes(connection, batch[0].position, batch[-1].position)
                 wanted = [one for one in batch if tenant_id in {None, facts_of(one.event).tenant_id}]
                 for appended, disclosed in zip(
                     wanted, disclosures_of([one.event for one in wanted], self._people), strict=True
@@ -198,7 +198,9 @@ class Transparency:
         try:
             self._codes.require(size)
         except CredentialIntegrityError as forged:
-            raise CheckpointRefusedError(f"{forged.reason}: no holder of a key of this ledger wrote it") from None
+            raise CheckpointRefusedError(
+                f"{forged.reason}: the log is not as the holders of its keys wrote it"
+            ) from None
 
     def _kept(self, file: CheckpointFile, signer: LogSigner) -> _Last | None:
         """Return the last checkpoint of the file, signed with this key or an earlier one.
@@ -269,18 +271,6 @@ def _require_events(connection: Connection, size: int) -> None:
     row = connection.execute("SELECT coalesce(max(notification_id), 0) AS head FROM keyledger_events").fetchone()
     if row is None or row["head"] < size:
         raise CheckpointRefusedError(f"the tree covers {size} events, but the log has fewer: it was rolled back")
-
-
-def _leaf_hashes(connection: Connection, first: int, last: int, size: int) -> dict[int, bytes]:
-    """Return the stored leaf hashes by position, without those that the tree lacks."""
-    tiles = [Tile(0, index) for index in range((first - 1) // TILE_WIDTH, (last - 1) // TILE_WIDTH + 1)]
-    found: dict[int, bytes] = {}
-    for tile, hashes in read_tiles(connection, tiles).items():
-        for place in range(len(hashes) // HASH_SIZE):
-            position = tile.index * TILE_WIDTH + place + 1
-            if position <= size:
-                found[position] = hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE]
-    return found
 
 
 def _proof(position: int, size: int, hashes: TileHashes) -> tuple[bytes, ...]:
