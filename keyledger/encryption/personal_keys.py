@@ -31,16 +31,27 @@ SELECT wanted.lookup, wanted.suffix, p.person, k.reference, k.key
   JOIN people AS p ON p.lookup = wanted.lookup
   LEFT JOIN personal_keys AS k ON k.reference = p.person || wanted.suffix AND k.secret_id = %s
 """
+# Neither insert waits for the disk: no event refers to a key before it is committed, and the append that first does
+# waits for everything before it in the server's log.
 _ADD_PEOPLE = """
-INSERT INTO people (person, kind, lookup) SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])
-    ON CONFLICT (lookup) DO NOTHING
-"""
-# The lock on the person's row makes an erasure wait, so that it destroys this key as well.
-_ADD_KEYS = """
-WITH present AS (SELECT person FROM people WHERE person = ANY (%s) AND lookup IS NOT NULL FOR SHARE)
+WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true)),
+     added AS (
+    INSERT INTO people (person, kind, lookup)
+    SELECT n.* FROM unhurried, (SELECT DISTINCT * FROM unnest(%s::text[], %s::text[], %s::bytea[])) AS n
+        ON CONFLICT (lookup) DO NOTHING RETURNING person)
 INSERT INTO personal_keys (reference, person, day, secret_id, key)
 SELECT n.reference, n.person, n.day, %s, n.key
   FROM unnest(%s::text[], %s::text[], %s::date[], %s::bytea[]) AS n (reference, person, day, key)
+  JOIN added USING (person)
+RETURNING reference
+"""
+# The lock on the person's row makes an erasure wait, so that it destroys this key as well.
+_ADD_KEYS = """
+WITH unhurried AS (SELECT set_config('synchronous_commit', 'off', true)),
+     present AS (SELECT person FROM people WHERE person = ANY (%s) AND lookup IS NOT NULL FOR SHARE)
+INSERT INTO personal_keys (reference, person, day, secret_id, key)
+SELECT n.reference, n.person, n.day, %s, n.key
+  FROM unhurried, unnest(%s::text[], %s::text[], %s::date[], %s::bytea[]) AS n (reference, person, day, key)
   JOIN present USING (person)
     ON CONFLICT (reference) DO NOTHING
 """
@@ -130,7 +141,9 @@ class PersonalKeys:
                 if len(keys) == len(owners):
                     return keys
                 if unknown := [owner for owner in owners if owner not in people]:
-                    _add_people(connection, secret, unknown)
+                    keys.update(_add_people(connection, secret, unknown))
+                    if len(keys) == len(owners):
+                        return keys
                 else:
                     _add_keys(connection, secret, {o: person for o, person in people.items() if o not in keys})
         raise StoreUnavailableError
@@ -151,10 +164,20 @@ def _found(
     return people, keys
 
 
-def _add_people(connection: Connection, secret: LedgerSecret, owners: Sequence[Owner]) -> None:
-    named = {secret.lookup(owner.kind, owner.name): owner.kind.value for owner in owners}
-    tokens = [base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=") for _ in named]
-    connection.execute(_ADD_PEOPLE, [tokens, list(named.values()), list(named)])
+def _add_people(connection: Connection, secret: LedgerSecret, owners: Sequence[Owner]) -> dict[Owner, PersonalKey]:
+    """Add owners with their first keys, and return the keys of those whom no other node added meanwhile."""
+    lookups = [secret.lookup(owner.kind, owner.name) for owner in owners]
+    token_of = {lookup: base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=") for lookup in lookups}
+    tokens = [token_of[lookup] for lookup in lookups]
+    made = {
+        owner: PersonalKey(token + _suffix(owner), random_key()) for owner, token in zip(owners, tokens, strict=True)
+    }
+    references = [key.reference for key in made.values()]
+    sealed = [secret.seal_key(key.reference, key.key) for key in made.values()]
+    people = [tokens, [owner.kind.value for owner in owners], lookups]
+    keys = [secret.secret_id, references, tokens, [owner.day for owner in owners], sealed]
+    added = {row["reference"] for row in connection.execute(_ADD_PEOPLE, [*people, *keys])}
+    return {owner: key for owner, key in made.items() if key.reference in added}
 
 
 def _add_keys(connection: Connection, secret: LedgerSecret, people: Mapping[Owner, str]) -> None:
