@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Secret
-from domain.errors import VersionConflictError
+from domain.errors import CredentialIntegrityError, VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM
@@ -106,10 +106,12 @@ class SecretKeeper:
         return self._secret is not None and known.secret_id in {None, self._secret.secret_id}
 
     def _found(self, known: Sealings) -> LedgerSecret:
+        clear = None if known.secret_id else self._in_clear()
+        known = known if known.secret_id else self._sealings()
         if known.secret_id is None:
-            clear, known = self._in_clear(), self._sealings()
-            if known.secret_id is None:  # otherwise another node sealed it meanwhile
-                return clear
+            if clear is None:  # what removes it is a sealing, which is then in the log
+                raise CredentialIntegrityError("ledger-secret-missing")
+            return clear
         for key in (*self._keys.sealing, *self._keys.opening):
             if token := known.tokens.get(key.key_id):
                 secret = key.open(known.secret_id, token)
@@ -123,13 +125,12 @@ class SecretKeeper:
             " set ALLOW_UNREADABLE_CREDENTIALS=true: names, addresses and reasons recorded until now are then lost"
         )
 
-    def _in_clear(self) -> LedgerSecret:
-        """Return the secret that waits to be sealed. The first node that asks makes it."""
+    def _in_clear(self) -> LedgerSecret | None:
+        """Return the secret that waits to be sealed; None if it was sealed meanwhile. The first that asks makes it."""
         with unavailable(), self._pool.connection() as connection:
             connection.execute("INSERT INTO ledger_secret (secret) VALUES (%s) ON CONFLICT DO NOTHING", [random_key()])
             row = connection.execute("SELECT secret FROM ledger_secret").fetchone()
-        assert row is not None  # noqa: S101  only a sealing removes it
-        return LedgerSecret(bytes(row["secret"]))
+        return LedgerSecret(bytes(row["secret"])) if row is not None else None
 
     def _forget_clear(self) -> None:
         with unavailable(), self._pool.connection() as connection:
