@@ -1,12 +1,12 @@
 """Verify an evidence bundle of KeyLedger without KeyLedger: `verify_bundle.py BUNDLE_DIR VERIFIER_KEY`.
 
-Written from docs/evidence.md. Leaves to `keyledger audit verify`: an earlier checkpoint, witnesses, README.txt, and
-which event can follow which. Exits with 0 if the evidence holds, 1 after the first error, 2 on wrong usage.
+Written from docs/evidence.md; leaves out earlier checkpoints, witnesses, README.txt and which event can follow which.
 """
 
 import base64
 import hmac
 import json
+import re
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MEMBERS = """actor causation_id client_address command_id details event fingerprint key_id masked_key node_time outcome
     position provider reason request_id role source stream tenant_id time type version"""
+NOTE = r"\A((\S+)\n([0-9]+)\n(\S+)\n)\n((?:— \S+ \S+\n)+)\Z"
+FORMAT = "keyledger-tenant-evidence/v1"
 
 
 def require(holds: object, otherwise: str) -> None:
@@ -37,7 +39,6 @@ def parse(text: bytes, members: str, end: bytes = b"\n") -> dict[str, Any]:
     value: dict[str, Any] = json.loads(text)
     again = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
     require(again.encode() + end == text and list(value) == members.split(), "not canonical, or not these members")
-    require(type(value.get("position", 0)) is int, "the position is not a number")
     return value
 
 
@@ -70,37 +71,34 @@ def one_tenant(bundle: Path, size: int, root: bytes) -> Iterator[tuple[int, byte
     """Yield each record of one tenant with its position, once its inclusion proof is verified."""
     for line in (bundle / "records.jsonl").read_bytes().splitlines(keepends=True):
         item = parse(line, "leaf position proof")
-        index, proof, leaf = item["position"] - 1, item["proof"], item["leaf"].encode()
+        index, proof, leaf = item["position"] - 1, [decode(text) for text in item["proof"]], item["leaf"].encode()
         found = sha256(b"\0" + leaf).digest()
         for height in range((size - 1).bit_length()):
             if (right := index >> height & 1) or index >> height < size - 1 >> height:
-                pair = decode(proof.pop(0)) + found if right else found + decode(proof.pop(0))
-                found = sha256(b"\1" + pair).digest()
+                found = sha256(b"\1" + (proof.pop(0) + found if right else found + proof.pop(0))).digest()
         require(found == root and not proof and index < size, f"position {item['position']}: the proof is wrong")
         yield item["position"], leaf
 
 
 def main(bundle: Path, name: str, key_id: str, public: str) -> str:
-    """Verify a bundle and return what was verified; exit with the first error and its place."""
-    place, disclosed, records, versions = "checkpoint", [(0, "")], dict[int, dict[str, Any]](), dict[str, int]()
+    """Verify a bundle and return what was verified; exit with 1 after the first error and its place."""
+    place, disclosed, records, versions = "checkpoint", [(0, "")], dict[str, dict[str, Any]](), dict[str, int]()
     try:
-        text, _, signatures = (bundle / "checkpoint").read_bytes().decode().rpartition("\n\n")
-        origin, count, root = text.split("\n")
+        [[text, origin, count, root, signatures]] = re.findall(NOTE, (bundle / "checkpoint").read_bytes().decode())
         require(origin == name, f"its origin is {origin}, the key is that of {name}")
-        lines = [line.split(" ")[2] for line in signatures.splitlines() if line.startswith(f"— {name} ")]
-        own = [signature[4:] for signature in map(decode, lines) if signature[:4].hex() == key_id]
-        Ed25519PublicKey.from_public_bytes(decode(public)[1:]).verify(b"".join(own), f"{text}\n".encode())
-        place, size, file = "tenant.json", int(count), bundle / "tenant.json"
+        own = [s for s in map(decode, re.findall(f"— {re.escape(name)} (.*)", signatures)) if s[:4].hex() == key_id]
+        Ed25519PublicKey.from_public_bytes(decode(public)[1:]).verify(b"".join(own[:1])[4:], text.encode())
+        place, last, size, file = "tenant.json or the first record", 0, int(count), bundle / "tenant.json"
         tenant = parse(file.read_bytes(), "format tenant_id tree_size") if file.exists() else {}
-        require(str(tenant.get("tree_size", size)) == count, "it belongs to another checkpoint")
-        place, last = "before the first record", 0
+        require(not tenant or (tenant["format"], str(tenant["tree_size"])) == (FORMAT, count), "wrong format or size")
         for position, leaf in (one_tenant if tenant else full)(bundle, size, decode(root)):
             record = parse(leaf, MEMBERS, b"")
-            version = versions[record["stream"]] = versions.get(record["stream"], 0) + 1
-            fits = record["tenant_id"] == tenant["tenant_id"] if tenant else record["version"] == version
-            require(fits and record["position"] == position > last, "the next record does not belong there")
-            records[position] = {**record, "query": record["details"].get("query")}
+            step, versions[record["stream"]] = record["version"] - versions.get(record["stream"], 0), record["version"]
+            fits = step == 1 or (tenant and step > 1 and not record["type"].startswith("Credential"))
+            require(record["tenant_id"] == tenant.get("tenant_id", record["tenant_id"]), "the next record is another's")
+            require(fits and str(record["position"]) == str(position) and position > last, "the next is misplaced")
             place, last = f"after position {position}", position
+            records[str(position)] = {**record, "query": record["details"].get("query")}
         for number, line in enumerate((bundle / "disclosures.jsonl").read_bytes().splitlines(keepends=True), 1):
             place = f"disclosures.jsonl, line {number}"
             item = parse(line, "member opening position value")
@@ -109,11 +107,13 @@ def main(bundle: Path, name: str, key_id: str, public: str) -> str:
             framed = [len(part).to_bytes(4, "big") + part for part in (item["member"].encode(), item["value"].encode())]
             code = hmac.digest(decode(item["opening"] + "==", b"-_"), b"".join(framed), "sha256")
             commitment = "commitment:v1:" + base64.urlsafe_b64encode(code).decode().rstrip("=")
-            require(records.get(item["position"], {}).get(item["member"]) == commitment, "not what is recorded")
+            require(records.get(str(item["position"]), {}).get(item["member"]) == commitment, "not what is recorded")
     except (ValueError, TypeError, LookupError, OSError, RecursionError, InvalidSignature) as error:
         sys.exit(f"error  {place}: {str(error) or 'it is not signed with this key'}")
     return f"proven {len(records)} records of {size}, with {len(disclosed) - 1} disclosed members; signed by {origin}\n"
 
 
 if __name__ == "__main__":
-    sys.exit(2) if len(sys.argv) != 3 else sys.stdout.write(main(Path(sys.argv[1]), *sys.argv[2].split("+", 2)))
+    if len(sys.argv) != 3 or sys.argv[2].count("+") < 2:
+        sys.exit(sys.stderr.write(str(__doc__)) and 2)
+    sys.stdout.write(main(Path(sys.argv[1]), *sys.argv[2].split("+", 2)))

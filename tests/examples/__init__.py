@@ -1,0 +1,1 @@
+"""Tests of the examples, which run as processes of their own."""
