@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MEMBERS = """actor causation_id client_address command_id details event fingerprint key_id masked_key node_time outcome
     position provider reason request_id role source stream tenant_id time type version"""
-NOTE = r"\A((\S+)\n([0-9]+)\n(\S+)\n)\n((?:— \S+ \S+\n)+)\Z"
+NOTE = r"\A((\S+)\n(0|[1-9][0-9]*)\n(\S+)\n)\n((?:— \S+ \S+\n)+)\Z"
 FORMAT = "keyledger-tenant-evidence/v1"
 
 

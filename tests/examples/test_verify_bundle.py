@@ -16,8 +16,8 @@ from domain.proofs.tiles import decode_entries, encode_entries
 from keyledger.evidence import FullBundleWriter, TenantBundleWriter
 from keyledger.evidence.disclosures import line_of
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
-from tests.support.audit_records import ANNA, BRUNO, Records
-from tests.support.evidence import LOG, full_bundle, proven, signed
+from tests.support.audit_records import ANNA, BRUNO, Records, story
+from tests.support.evidence import LOG, full_bundle, proven, signed, tenant_bundle
 
 EXAMPLE = Path(keyledger.__file__).parents[1] / "examples" / "verify_bundle.py"
 OPENING = bytes(range(16))
@@ -74,6 +74,15 @@ def test_an_empty_log_and_logs_of_any_width_are_accepted(tmp_path):
         assert run(folder, LOG.vkey).returncode == 0, count
 
 
+def test_records_of_every_type_and_streams_shared_by_tenants_are_accepted(tmp_path):
+    leaves = story().leaves
+    for folder in (
+        full_bundle(tmp_path / "full", leaves),
+        *(tenant_bundle(tmp_path / t, leaves, t) for t in (ANNA, BRUNO)),
+    ):
+        assert run(folder, LOG.vkey).returncode == 0, folder
+
+
 def flip(at: int) -> Change:
     """Flip a bit of one byte."""
     return lambda data: data[:at] + bytes([data[at] ^ 1]) + data[at:][1:]
@@ -99,7 +108,7 @@ CHANGES: dict[str, tuple[str, str, Change | None]] = {
     "a byte of the signature": ("full", "checkpoint", flip(-20)),
     "another size": ("full", "checkpoint", swap(f"\n{COUNT}\n", f"\n{COUNT - 1}\n")),
     "another origin": ("full", "checkpoint", swap("log.example", "log.invalid")),
-    "a line that is no signature": ("full", "checkpoint", lambda data: data + b"junk\n"),
+    "a line without a signature": ("full", "checkpoint", lambda data: data + b"junk\n"),
     "a checkpoint without its last newline": ("full", "checkpoint", lambda data: data[:-1]),
     "no checkpoint": ("full", "checkpoint", None),
     "the type of a record": ("full", ENTRIES, swap("CredentialSet", "CredentialSat")),
