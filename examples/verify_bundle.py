@@ -1,7 +1,6 @@
 """Verify an evidence bundle of KeyLedger without KeyLedger: `verify_bundle.py BUNDLE_DIR VERIFIER_KEY`.
 
-Written from docs/evidence.md; leaves out earlier checkpoints, witnesses, README.txt and which event can follow which.
-"""
+Written from docs/evidence.md; leaves out earlier checkpoints, witnesses, README.txt and the order of events."""
 
 import base64
 import hmac
@@ -110,7 +109,8 @@ def main(bundle: Path, name: str, key_id: str, public: str) -> str:
             require(records.get(str(item["position"]), {}).get(item["member"]) == commitment, "not what is recorded")
     except (ValueError, TypeError, LookupError, OSError, RecursionError, InvalidSignature) as error:
         sys.exit(f"error  {place}: {str(error) or 'it is not signed with this key'}")
-    return f"proven {len(records)} records of {size}, with {len(disclosed) - 1} disclosed members; signed by {origin}\n"
+    sealed = sum(str(member).startswith("commitment:") for record in records.values() for member in record.values())
+    return f"{origin}: proven {len(records)} of {size} records, {len(disclosed) - 1} of {sealed} personal members\n"
 
 
 if __name__ == "__main__":

@@ -65,7 +65,10 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_good_evidence_is_accepted(bundles, kind, proven_records):
     shown = run(bundles / kind, LOG.vkey)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert f"proven {proven_records} records of {COUNT}, with {proven_records} disclosed members" in shown.stdout
+    assert (
+        f"proven {proven_records} of {COUNT} records, {proven_records} of {proven_records} personal members"
+        in shown.stdout
+    )
 
 
 def test_an_empty_log_and_logs_of_any_width_are_accepted(tmp_path):
