@@ -98,10 +98,19 @@ def admin_address(database: DatabaseSettings, dsn: str) -> str:
 
 
 def role_rule(database: DatabaseSettings) -> RoleRule:
-    """Return what follows from a serving role with more rights than it needs."""
-    if database.url is None:
+    """Return what follows from a serving role with more rights than it needs. The embedded server has one role only."""
+    if database.url is None or _is_embedded(database.url.reveal(), database.data_dir):
         return RoleRule.IGNORED
     return RoleRule.REFUSED if database.role_strict else RoleRule.NAMED
+
+
+def _is_embedded(dsn: str, data_dir: Path) -> bool:
+    """Say whether an address is that of the embedded server, which a service passes on to its processes."""
+    if "host=%2F" not in dsn:
+        return False
+    from keyledger import embedded_postgres  # not loaded where a server is given
+
+    return embedded_postgres.address(data_dir) == dsn
 
 
 def _as_served(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -> Ledger:
