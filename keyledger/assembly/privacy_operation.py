@@ -84,4 +84,4 @@ def privacy_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterat
             trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
             yield PrivacyOperation(command_meta(), log, eraser, credentials, trail)
         finally:
-            renew(pool, places)
+            renew(pool, places, log.codes)

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
-from domain.event_code import NO_CODES, EventCodes
+from domain.event_code import EventCodes
 from keyledger.log.anchor import Anchor
 from keyledger.log.anchor_places import AnchorPlace
 from keyledger.log.attestation import require_codes
@@ -110,7 +110,7 @@ class AnchorWatch:
         self._error = error
 
 
-def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace], codes: EventCodes = NO_CODES) -> None:
+def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace], codes: EventCodes) -> None:
     """Move existing anchors to the end of the log, unless they contradict it, an event is forged or anything fails.
 
     For commands that append while no service runs; the next service would do the same.

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from domain.event_code import NO_CODES
 from keyledger.assembly.same_ledger import require_same_log
 from keyledger.log.anchor import Anchor, AnchorFile
 from keyledger.log.anchor_places import AnchorPlace, anchor_places
@@ -313,15 +314,15 @@ def test_a_command_without_a_service_renews_an_anchor_that_is_there_and_makes_no
     store: Store, file: AnchorFile, places: Sequence[AnchorPlace]
 ) -> None:
     write(store, 1)
-    renew(store.pool, places)
+    renew(store.pool, places, NO_CODES)
     assert file.read() is None
     recorded(store, file)
     write(store, 2)
-    renew(store.pool, places)
+    renew(store.pool, places, NO_CODES)
     known = file.read()
     assert known == look(store.pool, []).now
     forget(store, 1)
-    renew(store.pool, places)
+    renew(store.pool, places, NO_CODES)
     assert file.read() == known
 
 

@@ -1,5 +1,8 @@
 """An event that no holder of a key wrote turns a running service not ready, and is in no checkpoint and no evidence."""
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -8,6 +11,9 @@ import pytest
 from domain.credentials.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope, utc_now
 from domain.event_codec import encode
+from keyledger.assembly.key_operation import key_operation
+from keyledger.assembly.privacy_operation import privacy_operation
+from keyledger.log.anchor import AnchorFile
 from keyledger.proofs.signing_keys import generate_signing_key
 from tests.support.service import Client, client_of, environment, served
 
@@ -91,3 +97,18 @@ def test_no_start_begins_after_a_forged_event(
     for _ in range(2):
         with served(database_url, settings) as url, client_of(url) as client:
             assert f"{said} at position {position}" in str(checks(client)["event_codes"]["text"])
+
+
+@pytest.mark.parametrize("operation", [key_operation, privacy_operation])
+def test_no_command_moves_the_anchor_past_a_forged_event(
+    database_url: str, tmp_path: Path, operation: Callable[[Mapping[str, str], None], AbstractContextManager[object]]
+) -> None:
+    settings = environment(DATABASE_URL=database_url, DATA_DIR=str(tmp_path))
+    with served(database_url, settings) as url, client_of(url) as client:
+        assert client.put(TENANT, "openai", api_key="sk-live-0123456789").status_code == 200
+    known = AnchorFile(tmp_path).read()
+    assert known is not None
+    forge(database_url, "own", bytes(32))
+    with operation(settings, None):
+        pass
+    assert AnchorFile(tmp_path).read() == known
