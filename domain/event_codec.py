@@ -68,12 +68,24 @@ class _Plan:
     canonical: matches the canonical bytes of the present class version if all members would pass their checks, and
     captures the members. It matches less than JSON allows (no escapes, no white space), never more; anything else is
     parsed and checked member by member. None for event types with numbers.
-    plain, time, sealing: pick the values of unchanged fields, the timestamp, and the fields of `CredentialSealed`.
+    plain, time, node_time, sealing: pick the values of unchanged fields, the two times, and the fields of
+    `CredentialSealed`.
     writers, sealed_writers: write values into the slots of an event. The constructor of a frozen data class does
     the same at three times the cost.
     """
 
-    __slots__ = ("canonical", "checks", "event", "names", "plain", "sealed_writers", "sealing", "time", "writers")
+    __slots__ = (
+        "canonical",
+        "checks",
+        "event",
+        "names",
+        "node_time",
+        "plain",
+        "sealed_writers",
+        "sealing",
+        "time",
+        "writers",
+    )
 
     def __init__(self, event: type[Event]) -> None:
         self.event = event
@@ -89,7 +101,8 @@ class _Plan:
         self.checks = dict(sorted(checks.items()))
         self.canonical = _canonical(self.checks, event.DEFINITION.class_version)
         place = {name: nth for nth, name in enumerate(self.checks)}
-        self.plain, self.time = _picker([place[name] for name in names]), place["timestamp"]
+        self.plain = _picker([place[name] for name in names])
+        self.time, self.node_time = place["timestamp"], place["node_time"]
         self.writers = _writers(event, ("originator_id", "originator_version", "timestamp", *names))
         self.sealing = _picker([place[name] for name in (*_SEALED, *CONFIG_FIELDS, "set_at")]) if sealed else None
         self.sealed_writers = _writers(event, ("sealed", "config", "set_at")) if sealed else ()
@@ -174,6 +187,8 @@ def _upcast(upcasters: Sequence[Upcaster], members: Members) -> Members:
 def _event(plan: _Plan, values: tuple[object, ...], originator_id: UUID, originator_version: int) -> Event:
     stamp = values[plan.time]
     time = _time(stamp)
+    if values[plan.node_time] != stamp:
+        _time(values[plan.node_time])
     event: Event = object.__new__(plan.event)
     for write, value in zip(plan.writers, (originator_id, originator_version, time, *plan.plain(values)), strict=True):
         write(event, value)
@@ -188,9 +203,8 @@ def _event(plan: _Plan, values: tuple[object, ...], originator_id: UUID, origina
 
 
 def _time(value: object) -> datetime:
+    """Return the time of a text. Raises ValueError for any but the one spelling: leaves take the text as it is."""
     time = datetime.fromisoformat(value)  # type: ignore[arg-type]  # a text, by its check
-    if time.tzinfo is UTC:
-        return time
-    if time.utcoffset() is None:
-        raise ValueError("time without a zone")
-    return time.astimezone(UTC)
+    if time.tzinfo is not UTC or time_text(time) != value:
+        raise ValueError("a time in another spelling")
+    return time

@@ -198,8 +198,30 @@ DAMAGED = [
     pytest.param("CredentialSet", {**STATE, "token": None}, "event-malformed", id="a member without a value"),
     pytest.param("CredentialSet", {**STATE, "actor": 7}, "event-malformed", id="a member of another type"),
     pytest.param("CredentialSet", {**STATE, "timestamp": "2026-01-01T00:00:00"}, "event-malformed", id="a local time"),
+    pytest.param(
+        "CredentialSet",
+        {**STATE, "timestamp": '2026-01-01"00:00:00+00:00', "node_time": '2026-01-01"00:00:00+00:00'},
+        "event-malformed",
+        id="times spelled otherwise",
+    ),
+    pytest.param(
+        "CredentialSet", {**STATE, "timestamp": "0001-01-01T00:00:00+23:00"}, "event-malformed", id="before all time"
+    ),
     pytest.param("CredentialSet", {**STATE, "timestamp": "yesterday"}, "event-malformed", id="no time"),
     pytest.param("CredentialSet", {**STATE, "set_at": "yesterday"}, "event-malformed", id="no time of setting"),
+    pytest.param("CredentialSet", {**STATE, "node_time": "yesterday"}, "event-malformed", id="no time of the node"),
+    pytest.param(
+        "CredentialSet",
+        {**STATE, "node_time": "2026-01-01T00:00:00Z"},
+        "event-malformed",
+        id="a time spelled otherwise",
+    ),
+    pytest.param(
+        "CredentialSet",
+        {**STATE, "node_time": '","outcome":"denied'},
+        "event-malformed",
+        id="a time that adds a member",
+    ),
     pytest.param("CredentialSet", {**STATE, "actor": ""}, "event-malformed", id="an empty text"),
     pytest.param("CredentialSet", {**STATE, "token": ["x"]}, "event-malformed", id="a list for a token"),
     pytest.param("CredentialSet", {**STATE, "endpoint": ""}, "event-malformed", id="an empty endpoint"),
