@@ -61,8 +61,11 @@ class CommandBatch:
         Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
         newest = log.newest([_stream(command) for command in self._commands])
-        deletions = [event for event in newest.values() if isinstance(event, CredentialDeleted)]
-        self._unproved = [event for event in deletions if not log.proves(event)]
+        deleted = {_stream(command) for command in self._commands if isinstance(command, DeleteCredential)}
+        again = [
+            event for stream, event in newest.items() if stream in deleted and isinstance(event, CredentialDeleted)
+        ]
+        self._unproved = [event for event in again if not log.proves(event)]
         ids = [(_stream(one), one.meta.command_id) for one in self._commands if sent_before or one.meta.may_repeat]
         earlier = log.find_all(ids) if ids else {}
         self._decide(newest, earlier, damaged=frozenset())
