@@ -8,7 +8,7 @@ Promises: a code holds for one ledger, one stream and one version, so an event t
 another ledger is recognised, and so is one that was added by a role that may write to the database but has no key.
 An event at or before the last attested position needs no code: a holder of the keys attested the log up to there, and
 the hash tree holds it (`domain.operations.attestation`).
-Refuses: to call a code wrong whose key is not at hand; it is told apart, and so is a reader without any key.
+Refuses: to call a code wrong whose key is not at hand: that has a state of its own, as a reader without any key has.
 Standards: RFC 2104 (HMAC).
 """
 
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.errors import CredentialIntegrityError
+from domain.framing import framed
 
 NO_LEDGER = UUID(int=0)
 SIGNING = "s"
@@ -165,22 +166,20 @@ class EventCodes:
         return CodeState.ATTESTED if position in self.accepted else how
 
     def _message(self, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
-        name = topic.encode()
-        return b"".join(
-            (
-                self._ledger,
-                stream.bytes,
-                version.to_bytes(8, "big", signed=True),
-                len(name).to_bytes(4, "big"),
-                name,
-                len(state).to_bytes(4, "big"),
-                state,
-            )
-        )
+        place = self._ledger + stream.bytes + version.to_bytes(8, "big", signed=True)
+        return place + framed(topic.encode(), state)
 
 
 NO_CODES = EventCodes(NO_LEDGER)
 """For readers that have no key: nothing is authenticated, nothing is checked."""
+
+
+def require_no_forgery(row: LogRow, codes: EventCodes) -> CodeState:
+    """Return what the code of an event says. Raises CredentialIntegrityError if the event is forged."""
+    said = codes.check(row)
+    if said.is_forgery:
+        raise _refused(row, said)
+    return said
 
 
 def require_code(row: LogRow, codes: EventCodes) -> CodeState:
@@ -188,10 +187,14 @@ def require_code(row: LogRow, codes: EventCodes) -> CodeState:
 
     Raises CredentialIntegrityError if the event is forged, or its key is neither configured nor declared lost.
     """
-    said = codes.check(row)
-    if said.is_forgery or said is CodeState.UNKNOWN_KEY:
-        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+    said = require_no_forgery(row, codes)
+    if said is CodeState.UNKNOWN_KEY:
+        raise _refused(row, said)
     return said
+
+
+def _refused(row: LogRow, said: CodeState) -> CredentialIntegrityError:
+    return CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
 
 
 def shown_key_id(key_id: str | None) -> str:

@@ -18,6 +18,8 @@ from hashlib import sha256
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from domain.framing import framed
+
 E = TypeVar("E")
 
 SEALED, COMMITTED = "personal:v1:", "commitment:v1:"
@@ -119,9 +121,7 @@ def shown_in_proofs(text: str) -> str:
 
 def commitment_of(member: str, value: str, opening: bytes) -> str:
     """Return the commitment to a member's value, 43 characters of base64url."""
-    parts = (member.encode(), value.encode())
-    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return to_text(hmac.digest(opening, framed, sha256))
+    return to_text(hmac.digest(opening, framed(member.encode(), value.encode()), sha256))
 
 
 def to_text(data: bytes) -> str:

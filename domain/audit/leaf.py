@@ -6,26 +6,23 @@ which is random. Sealed personal members are shown as their commitments, so no k
 are those of `domain.audit.record`.
 """
 
-from datetime import UTC
 from hashlib import sha256
 from json.encoder import encode_basestring as _text
 
 from domain.audit.entries import facts_of
 from domain.audit.record import spell
-from domain.event import Event
+from domain.event import Event, time_text
 from domain.event_code import LogRow
+from domain.framing import framed
 from domain.personal import shown_in_proofs
-
-_STREAM_SIZE = (16).to_bytes(4, "big")
 
 
 def row_digest(row: LogRow) -> str:
     """Return `sha256:` and the digest of a row. The length before each part keeps rows from being hashed alike."""
     position, stream, version, topic, state, key_id, code = row
-    digest = sha256(_STREAM_SIZE + stream.bytes)
-    for part in (b"%d" % version, topic.encode(), state, b"%d" % position, (key_id or "").encode(), code or b""):
-        digest.update(len(part).to_bytes(4, "big") + part)
-    return f"sha256:{digest.hexdigest()}"
+    key = (key_id or "").encode()
+    parts = framed(stream.bytes, b"%d" % version, topic.encode(), state, b"%d" % position, key, code or b"")
+    return f"sha256:{sha256(parts).hexdigest()}"
 
 
 def leaf_of(event: Event, row: LogRow) -> bytes:
@@ -37,13 +34,14 @@ def leaf_of(event: Event, row: LogRow) -> bytes:
     if hidden := event.DEFINITION.of_person:
         details = {name: _committed(value) if name in hidden else value for name, value in details.items()}
     digest = row_digest(row)
-    time = event.timestamp.astimezone(UTC).isoformat(timespec="microseconds")
+    time = time_text(event.timestamp)
     return (
         f'{{"actor":{_personal(event.actor)},"causation_id":{_or_null(event.causation_id)}'
         f',"client_address":{_personal(event.client_address)}'
         f',"command_id":{_text(event.command_id)},"details":{spell(details).decode() if details else "{}"}'
         f',"event":"{digest}","fingerprint":{_personal(fingerprint)},"key_id":{_or_null(key_id)}'
-        f',"masked_key":{_or_null(masked_key)},"node_time":"{event.node_time}","outcome":{_text(outcome)},"position":{row.position}'
+        f',"masked_key":{_or_null(masked_key)},"node_time":"{event.node_time}"'
+        f',"outcome":{_text(outcome)},"position":{row.position}'
         f',"provider":{_or_null(provider)},"reason":{_personal(event.reason)},"request_id":{_text(event.request_id)}'
         f',"role":{_text(event.role)},"source":{_text(event.source)},"stream":"{event.originator_id}"'
         f',"tenant_id":{_or_null(tenant_id)},"time":"{time}","type":"{event.TOPIC}"'

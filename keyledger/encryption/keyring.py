@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event_code import CodeKey, shown_key_id
+from domain.framing import framed
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"
@@ -56,11 +57,11 @@ class EncryptionKey:
         except ValueError:
             raise ValueError("not a Fernet key: 32 bytes in url-safe base64, 44 characters") from None
         # These are never finalised, only copies of them.
-        self._mac = HMAC(_derive(raw, "binding", 32), SHA256())
-        self._node_mac = HMAC(_derive(raw, "node", 32), SHA256())
-        self.key_id = "k" + _derive(raw, "key-id", 5).hex()
-        self.code_key = CodeKey(self.key_id, _derive(raw, "event-code", 32))
-        self._framed_id = _framed(self.key_id)
+        self._mac = HMAC(derive(raw, "binding", 32), SHA256())
+        self._node_mac = HMAC(derive(raw, "node", 32), SHA256())
+        self.key_id = "k" + derive(raw, "key-id", 5).hex()
+        self.code_key = CodeKey(self.key_id, derive(raw, "event-code", 32))
+        self._framed_id = framed(self.key_id.encode())
 
     def __repr__(self) -> str:
         return f"<encryption key {self.key_id}>"
@@ -87,10 +88,10 @@ class EncryptionKey:
         mac = self._mac.copy()
         mac.update(
             _place(context.tenant_id, context.provider, context.stream_id)
-            + _framed(str(context.version))
+            + framed(str(context.version).encode())
             + _settings(context.endpoint, context.api_version, context.deployment_name)
             + self._framed_id
-            + _framed(token)
+            + framed(token.encode())
         )
         return BINDING_PREFIX + base64.urlsafe_b64encode(mac.finalize()).decode()
 
@@ -191,23 +192,19 @@ class NoKeyring:
         raise UnreadableCredentialError(self.primary_id, "no-encryption-key")
 
 
-def _framed(part: str) -> bytes:
-    encoded = part.encode()
-    return len(encoded).to_bytes(4, "big") + encoded
-
-
 @lru_cache(1024)
 def _place(tenant_id: str, provider: str, stream: UUID) -> bytes:
     """Return the framed parts common to all versions of a credential: one is opened just before the next is sealed."""
-    return _framed(tenant_id) + _framed(provider) + _framed(str(stream))
+    return framed(tenant_id.encode(), provider.encode(), str(stream).encode())
 
 
 @lru_cache(1024)
 def _settings(endpoint: str | None, api_version: str | None, deployment_name: str | None) -> bytes:
     """Return the framed canonical JSON of the settings, which many credentials share."""
     settings = {"api_version": api_version, "deployment_name": deployment_name, "endpoint": endpoint}
-    return _framed(json.dumps(settings, sort_keys=True, separators=(",", ":")))
+    return framed(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _derive(raw: bytes, purpose: str, length: int) -> bytes:
+def derive(raw: bytes, purpose: str, length: int) -> bytes:
+    """Return a key or an id derived from a raw key for one purpose. length: in bytes."""
     return HKDF(SHA256(), length, salt=None, info=f"keyledger/v1/{purpose}".encode()).derive(raw)

@@ -19,10 +19,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
+from domain.framing import framed
 from domain.personal import (
     OPENING_SIZE,
     Disclosure,
@@ -33,7 +33,7 @@ from domain.personal import (
     to_bytes,
     to_text,
 )
-from keyledger.encryption.keyring import EncryptionKey
+from keyledger.encryption.keyring import EncryptionKey, derive
 
 KEY_SIZE, _NONCE_SIZE = 32, 12
 
@@ -50,7 +50,7 @@ class SecretKey:
 
     def __init__(self, key_id: str, material: bytes) -> None:
         self.key_id = key_id
-        self._cipher = AESGCM(_derive(material, "ledger-secret", KEY_SIZE))
+        self._cipher = AESGCM(derive(material, "ledger-secret", KEY_SIZE))
 
     def __repr__(self) -> str:
         return f"<key of the ledger's secret {self.key_id}>"
@@ -76,7 +76,7 @@ def secret_key_of_encryption_key(key: Secret) -> SecretKey:
 def secret_key_of_signing_key(key: Secret) -> SecretKey:
     """Return what seals the ledger's secret under the key that signs checkpoints."""
     material = key.reveal().encode()
-    return SecretKey("a" + _derive(material, "key-id", 5).hex(), material)
+    return SecretKey("a" + derive(material, "key-id", 5).hex(), material)
 
 
 class LedgerSecret:
@@ -89,11 +89,11 @@ class LedgerSecret:
         if len(raw) != KEY_SIZE:
             raise ValueError("32 bytes expected")
         self.raw = raw
-        self.secret_id = "s" + _derive(raw, "secret-id", 5).hex()
+        self.secret_id = "s" + derive(raw, "secret-id", 5).hex()
         # These two are never finalised, only copies of them.
-        self._fingerprints = HMAC(_derive(raw, "fingerprint", KEY_SIZE), SHA256())
-        self._lookups = HMAC(_derive(raw, "lookup", KEY_SIZE), SHA256())
-        self._sealing = AESGCM(_derive(raw, "personal-keys", KEY_SIZE))
+        self._fingerprints = HMAC(derive(raw, "fingerprint", KEY_SIZE), SHA256())
+        self._lookups = HMAC(derive(raw, "lookup", KEY_SIZE), SHA256())
+        self._sealing = AESGCM(derive(raw, "personal-keys", KEY_SIZE))
 
     def __repr__(self) -> str:
         return f"<secret of the ledger {self.secret_id}>"
@@ -107,7 +107,7 @@ class LedgerSecret:
     def lookup(self, kind: str, name: str) -> bytes:
         """Return the digest by which a person or tenant is found. kind: actor, address or tenant."""
         mac = self._lookups.copy()
-        mac.update(_framed(kind) + _framed(name))
+        mac.update(framed(kind.encode(), name.encode()))
         return mac.finalize()
 
     def seal_key(self, reference: str, key: bytes) -> bytes:
@@ -130,7 +130,7 @@ class MemberCipher:
     def __init__(self, references: Sequence[str], keys: Sequence[bytes]) -> None:
         """references: of the keys, in the same order."""
         self.references = tuple(references)
-        self._cipher = AESGCM(_derive(b"".join(keys), "member", KEY_SIZE))
+        self._cipher = AESGCM(derive(b"".join(keys), "member", KEY_SIZE))
 
     def seal(self, place: Place, value: str) -> str:
         """Return the sealed text of a member."""
@@ -162,12 +162,3 @@ def _encrypt(cipher: AESGCM, data: bytes, authenticated: bytes) -> bytes:
 
 def _decrypt(cipher: AESGCM, sealed: bytes, authenticated: bytes) -> bytes:
     return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], authenticated)
-
-
-def _framed(part: str) -> bytes:
-    encoded = part.encode()
-    return len(encoded).to_bytes(4, "big") + encoded
-
-
-def _derive(material: bytes, purpose: str, length: int) -> bytes:
-    return HKDF(SHA256(), length, salt=None, info=f"keyledger/v1/{purpose}".encode()).derive(material)

@@ -11,10 +11,12 @@ a row, change one, or renew one: the time is in the code.
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
+from domain.event import time_text
+from domain.framing import framed
 from keyledger.encryption.keyring import Keyring
 
 
@@ -54,9 +56,9 @@ class NodeRow:
             self.primary_id,
             ",".join(self.key_ids),
             self.version,
-            self.seen_at.astimezone(UTC).isoformat(timespec="microseconds"),
+            time_text(self.seen_at),
         )
-        return b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+        return framed(*map(str.encode, parts))
 
 
 def codes_of(row: NodeRow, keyring: Keyring) -> list[bytes]:

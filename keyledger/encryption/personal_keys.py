@@ -6,7 +6,6 @@ again under their reference: who acts again after an erasure is a new person to 
 memory, and the append refuses one that was destroyed meanwhile; keys for reading are read each time.
 """
 
-import base64
 import os
 import threading
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from psycopg_pool import ConnectionPool
 
 from domain.errors import StoreUnavailableError
+from domain.personal import to_text
 from keyledger.encryption.ledger_secret import LedgerSecret, random_key
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
@@ -75,7 +75,7 @@ class Owner(NamedTuple):
 
 
 class PersonalKey(NamedTuple):
-    """A key with its reference. A tuple without a repr of its own: never log one."""
+    """A key with its reference. Its repr shows only the reference."""
 
     reference: str
     key: bytes
@@ -167,7 +167,7 @@ def _found(
 def _add_people(connection: Connection, secret: LedgerSecret, owners: Sequence[Owner]) -> dict[Owner, PersonalKey]:
     """Add owners with their first keys, and return the keys of those whom no other node added meanwhile."""
     lookups = [secret.lookup(owner.kind, owner.name) for owner in owners]
-    token_of = {lookup: base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=") for lookup in lookups}
+    token_of = {lookup: to_text(os.urandom(16)) for lookup in lookups}
     tokens = [token_of[lookup] for lookup in lookups]
     made = {
         owner: PersonalKey(token + _suffix(owner), random_key()) for owner, token in zip(owners, tokens, strict=True)
