@@ -12,7 +12,7 @@ from typing import Protocol
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event import Event
-from domain.event_code import EventCodes, LogRow, shown_key_id
+from domain.event_code import EventCodes, LogRow, require_no_forgery, shown_key_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,7 @@ def require_written(stored: Stored, codes: EventCodes) -> None:
     if stored.head is None or stored.head.row is None:
         return
     row = stored.head.row
-    said = codes.check(row)
-    if said.is_forgery:
-        raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
-    if not said.proves:
+    if not require_no_forgery(row, codes).proves:
         raise UnreadableCredentialError(shown_key_id(row.code_key_id), "event-under-key-not-in-keyring")
 
 

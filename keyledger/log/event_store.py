@@ -41,9 +41,9 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.recording import recordable
-from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
+from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event, time_text, utc_now
-from domain.event_code import NO_CODES, EventCodes, LogRow
+from domain.event_code import NO_CODES, EventCodes, LogRow, require_no_forgery
 from domain.event_codec import decode, encode
 from domain.personal import Sealing
 from keyledger.log.append_call import APPEND, arguments_of, sent_of
@@ -284,8 +284,7 @@ class CredentialLog(Application[UUID]):
             raise StoreUnavailableError(reason_of(error)) from None
 
     def _read(self, row: LogRow) -> Event:
-        if (said := self.codes.check(row)).is_forgery:
-            raise CredentialIntegrityError(f"event-code-{said.value} at position {row.position}")
+        require_no_forgery(row, self.codes)
         return decode(row.stream, row.version, row.topic, row.state)
 
     def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
