@@ -3,13 +3,11 @@
 Promises: each key is introduced once, however many services start at the same time.
 """
 
-from domain.errors import VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, introduce, replay
 from keyledger.encryption.keyring import Keyring
-
-_TRIES = 8
+from keyledger.log.decided_append import append_decided
 
 
 def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: Clock) -> None:
@@ -17,17 +15,8 @@ def introduce_keys(log: StreamLog, keyring: Keyring, meta: CommandMeta, clock: C
 
     Raises StoreUnavailableError, VersionConflictError.
     """
-    for last_try in (False,) * (_TRIES - 1) + (True,):
-        known = replay(log.stream(KEYRING_STREAM))
-        # The primary key last: the older keys came before it.
-        ordered = sorted(keyring.key_ids, key=lambda key_id: (key_id == keyring.primary_id, key_id))
-        events = introduce(known, ordered, meta, clock(), keyring.primary_id)
-        if not events:
-            return
-        try:
-            log.append(events)
-        except VersionConflictError:  # another service was faster, probably with the same keys: read again
-            if last_try:
-                raise
-        else:
-            return
+    # The primary key last: the older keys came before it.
+    ordered = sorted(keyring.key_ids, key=lambda key_id: (key_id == keyring.primary_id, key_id))
+    append_decided(
+        log, lambda: introduce(replay(log.stream(KEYRING_STREAM)), ordered, meta, clock(), keyring.primary_id)
+    )

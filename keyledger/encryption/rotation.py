@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import ConflictError, ErrorCode, VersionConflictError
+from domain.errors import ConflictError, ErrorCode
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import (
@@ -32,9 +32,9 @@ from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.reencryption import LocalReencryption, Reencryption, Sealed
+from keyledger.log.decided_append import append_decided
 from projections.database.connections import BoundedConnection, unavailable
 
-_TRIES = 8
 SHOWN_UNOPENED = 100
 
 
@@ -146,13 +146,5 @@ def _after(progress: RotationProgress, done: Sealed) -> RotationProgress:
 
 def append_to_keyring(log: StreamLog, decide_next: Callable[[Keys], E]) -> E:
     """Append the event decided from the keyring's stream; decide again when another event was appended meanwhile."""
-    for _ in range(_TRIES - 1):
-        event = decide_next(replay(log.stream(KEYRING_STREAM)))
-        try:
-            log.append([event])
-        except VersionConflictError:
-            continue
-        return event
-    event = decide_next(replay(log.stream(KEYRING_STREAM)))
-    log.append([event])
+    (event,) = append_decided(log, lambda: [decide_next(replay(log.stream(KEYRING_STREAM)))])
     return event

@@ -16,11 +16,11 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Secret
-from domain.errors import CredentialIntegrityError, VersionConflictError
+from domain.errors import CredentialIntegrityError
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM
-from domain.operations.ledger_secret import Sealings, seal_for, sealings_in
+from domain.operations.ledger_secret import LedgerSecretSealed, Sealings, seal_for, sealings_in
 from keyledger.encryption.ledger_secret import (
     LedgerSecret,
     SecretKey,
@@ -28,11 +28,11 @@ from keyledger.encryption.ledger_secret import (
     secret_key_of_encryption_key,
     secret_key_of_signing_key,
 )
+from keyledger.log.decided_append import append_decided
 from keyledger.start_error import StartError
 from projections.catch_up import read_row
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
-_TRIES = 8
 _STREAM = """
 SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code FROM keyledger_events
  WHERE originator_id = %s ORDER BY originator_version
@@ -82,25 +82,20 @@ class SecretKeeper:
 
         Raises StartError where no key opens it, StoreUnavailableError, VersionConflictError.
         """
-        for last_try in (False,) * (_TRIES - 1) + (True,):
+
+        def sealed() -> list[LedgerSecretSealed]:
             known = sealings_in(log.stream(KEYRING_STREAM))  # checks the codes of the events as well
             with self._finding:
                 self._keys = keys
                 secret = self._secret if self._secret_is(known) else None
                 secret = self._secret = secret or self._found(known)
-            tokens = dict(known.tokens) if known.secret_id == secret.secret_id else {}
+            tokens = known.tokens if known.secret_id == secret.secret_id else {}
             missing = [(key.key_id, key.seal(secret)) for key in keys.sealing if key.key_id not in tokens]
-            try:
-                if missing:
-                    log.append(seal_for(known, secret.secret_id, missing, meta, clock()))
-            except VersionConflictError:  # another node was faster: read again what it did
-                self._secret = None
-                if last_try:
-                    raise
-            else:
-                if keys.sealing:
-                    self._forget_clear()
-                return
+            return seal_for(known, secret.secret_id, missing, meta, clock())
+
+        append_decided(log, sealed)
+        if keys.sealing:
+            self._forget_clear()
 
     def _secret_is(self, known: Sealings) -> bool:
         return self._secret is not None and known.secret_id in {None, self._secret.secret_id}

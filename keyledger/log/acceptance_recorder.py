@@ -15,9 +15,8 @@ from domain.credentials.acceptance import AcceptanceEvent, accept_or_reject, acc
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta, CommandSource, Event
 from domain.event_log import EventLog
+from keyledger.log.decided_append import append_decided
 
-ATTEMPTS = 8
-"""Attempts to append a batch while other nodes get ahead of it."""
 BATCH = 1000
 """Credentials in a batch."""
 
@@ -90,15 +89,10 @@ class AcceptanceRecorder:
 
     def _store(self, batch: Mapping[Credential, _Unstored]) -> None:
         streams = {acceptance_stream(tenant_id, provider) for tenant_id, provider, _ in batch}
-        for _ in range(ATTEMPTS):
-            events = list(self._events(batch, self._log.newest(list(streams))))
-            try:
-                if events:
-                    self._log.append(events)
-            except VersionConflictError:
-                continue
-            return
-        raise StoreUnavailableError
+        try:
+            append_decided(self._log, lambda: list(self._events(batch, self._log.newest(list(streams)))))
+        except VersionConflictError:  # the answers are kept, so the next call tries again
+            raise StoreUnavailableError from None
 
     def _events(self, batch: Mapping[Credential, _Unstored], newest: Mapping[UUID, Event]) -> Iterable[AcceptanceEvent]:
         last = dict(newest)

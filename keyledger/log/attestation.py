@@ -12,18 +12,18 @@ from collections.abc import Iterable, Sequence
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.errors import CredentialIntegrityError, VersionConflictError
+from domain.errors import CredentialIntegrityError
 from domain.event import Clock, CommandMeta
 from domain.event_code import CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.event_codec import decode
 from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
 from domain.proofs.tiles import TileBuilder
+from keyledger.log.decided_append import TRIES, append_decided
 from keyledger.log.event_store import CredentialLog
 from projections import transparency_log
 from projections.catch_up import BATCH, read_all, read_rows
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
-_TRIES = 8
 _log = logging.getLogger("keyledger.audit")
 _ATTESTATIONS = """
 SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
@@ -92,7 +92,7 @@ def attest_first(pool: ConnectionPool[BoundedConnection], log: CredentialLog, me
     with unavailable(), pool.connection() as connection:
         if attestations(connection):
             return
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         with unavailable(), pool.connection() as connection:
             upto = _before_codes(connection)
         if upto == log.codes.attested:
@@ -218,13 +218,8 @@ def _attest(
         root = transparency_log.root_at(connection, upto)
         before = believed(attestations(connection), log.codes)
     said = before.with_attested(max(upto, before.attested), before.accepted.union(accepted), before.lost.union(lost))
-    for last_try in (False,) * (_TRIES - 1) + (True,):
-        last = log.last(ATTESTATION_STREAM)
-        try:
-            log.append([attest_log(last, upto, root, meta, clock(), said.accepted, said.lost)])
-        except VersionConflictError:
-            if last_try:
-                raise
-        else:
-            break
+    append_decided(
+        log,
+        lambda: [attest_log(log.last(ATTESTATION_STREAM), upto, root, meta, clock(), said.accepted, said.lost)],
+    )
     log.codes = said

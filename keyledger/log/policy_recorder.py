@@ -4,17 +4,16 @@ Promises: a change in who may use the global keys is recorded before the service
 """
 
 from domain.credentials.resolution import ResolutionPolicy
-from domain.errors import VersionConflictError
-from domain.event import Clock, CommandMeta
+from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 from domain.operations.policy import POLICY_STREAM, change_policy
-
-_TRIES = 8
+from keyledger.log.decided_append import append_decided
 
 
 def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, clock: Clock) -> None:
     """Append the policy if it is new. Raises StoreUnavailableError, VersionConflictError."""
-    for last_try in (False,) * (_TRIES - 1) + (True,):
+
+    def changed() -> list[Event]:
         event = change_policy(
             log.last(POLICY_STREAM),
             tenant_credentials=policy.tenant_credentials,
@@ -22,12 +21,6 @@ def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, cl
             meta=meta,
             now=clock(),
         )
-        if event is None:
-            return
-        try:
-            log.append([event])
-        except VersionConflictError:  # another service is starting at the same time: read again
-            if last_try:
-                raise
-        else:
-            return
+        return [] if event is None else [event]
+
+    append_decided(log, changed)

@@ -8,22 +8,22 @@ Limits: copies of the keys in backups and in files of the database server end wi
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from psycopg_pool import ConnectionPool
 
-from domain.errors import VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import StreamLog
 from domain.operations.erasure import ERASURE_STREAM, PersonErased, erase_person, erased_in, expire
 from keyledger.encryption.personal_keys import Kind, PersonalKeys
+from keyledger.log.decided_append import append_decided
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.tenant_credentials import TenantCredentials
 from projections.database.connections import BoundedConnection, unavailable
 
-_TRIES = 8
+E = TypeVar("E", bound=Event)
 
 _DESTROY_PEOPLE = """
 UPDATE people SET lookup = NULL, erased_at = now() WHERE person = ANY (%s) AND lookup IS NOT NULL
@@ -143,20 +143,12 @@ class Eraser:
         return [Present(row["person"], row["kind"], row["keys"]) for row in rows]
 
     def _record(self, found: Present, erased_tenant: str | None, meta: CommandMeta) -> PersonErased:
-        event = self._append(
+        return self._append(
             lambda last: erase_person(last, found.kind, found.person, found.keys, erased_tenant, meta, self._clock())
         )
-        assert isinstance(event, PersonErased)  # noqa: S101  as it was made
-        return event
 
-    def _append(self, made: Callable[[Event | None], Event]) -> Event:
-        for _ in range(_TRIES - 1):
-            event = made(self._log.last(ERASURE_STREAM))
-            with suppress(VersionConflictError):  # another node erased a person too: decide again
-                self._log.append([event])
-                return event
-        event = made(self._log.last(ERASURE_STREAM))
-        self._log.append([event])
+    def _append(self, made: Callable[[Event | None], E]) -> E:
+        (event,) = append_decided(self._log, lambda: [made(self._log.last(ERASURE_STREAM))])
         return event
 
     def _destroy(self, people: list[str]) -> None:
