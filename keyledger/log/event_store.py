@@ -100,28 +100,31 @@ class ProjectingEventStore(EventStore[UUID]):
 
     def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
         """Store the events together with the projection's rows."""
-        events = [recordable(event) for event in domain_events if isinstance(event, Event)]
-        for _ in range(_TRIES if events else 0):
-            events = self._time.stamp(events)
+        clear = [recordable(event) for event in domain_events if isinstance(event, Event)]
+        if not clear:
+            return []
+        sealed, keys = self._people.sealed(clear)
+        crossings = 0
+        for _ in range(_TRIES):
+            events = self._time.stamp(sealed, crossings)
             try:
-                stored = self._insert(events, kwargs)
+                stored = self._insert(events, keys, kwargs)
             except DatabaseError as error:
                 head = time_of_head(error)
                 if head is None:
                     raise
                 self._time.crossed(head)
+                crossings += 1
                 continue
             if stored:
                 self._time.stored(events[-1].timestamp)
                 return []  # recordings are for followers within a process; ours follow the log
             self._people.forget()
-        if not events:
-            return []
+            sealed, keys = self._people.sealed(clear)
         raise PersistenceError("other nodes appended, or erased people, in between each time")
 
-    def _insert(self, clear: Sequence[Event], kwargs: Mapping[str, Any]) -> bool:
+    def _insert(self, events: Sequence[Event], keys: Sequence[str], kwargs: Mapping[str, Any]) -> bool:
         """Insert the events; return whether they are stored: not if a key of their members was destroyed meanwhile."""
-        events, keys = self._people.sealed(clear)
         positions = self.recorder.insert_events(
             [*map(self.mapper.to_stored_event, events)],
             view_rows=[project(event) for event in last_of_each(events)],

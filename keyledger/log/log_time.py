@@ -30,10 +30,15 @@ class LogTime:
         self._not_before = EARLIEST
         self._ahead = _NONE
 
-    def stamp(self, events: Sequence[E]) -> list[E]:
-        """Return the events with times that the log should accept now."""
+    def stamp(self, events: Sequence[E], crossings: int) -> list[E]:
+        """Return the events with times that the log should accept now.
+
+        crossings: how often this append was crossed. A large one takes longer than those that get ahead of it, so its
+        times are further ahead than theirs at each attempt, however many of them are stored in between.
+        """
         with self._lock:
-            expected = self._clock() + self._ahead if self._ahead else EARLIEST
+            ahead = min(self._ahead + (AHEAD_MIN * 2**crossings if crossings else _NONE), AHEAD_MAX)
+            expected = self._clock() + ahead if ahead else EARLIEST
             return in_order_of_time(events, max(self._not_before, expected))
 
     def stored(self, last: datetime) -> None:
