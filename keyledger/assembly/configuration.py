@@ -81,6 +81,11 @@ def keys_of(settings: Settings) -> tuple[Secret, ...]:
     return tuple(key for key in (settings.encryption_key, *others) if key is not None)
 
 
+def every_key_of(settings: Settings) -> tuple[Secret, ...]:
+    """Return every encryption key, also those that seal no credential because tenant credentials are off."""
+    return keys_of(settings) or settings.unused_encryption_keys
+
+
 def keys_with_next_first(settings: Settings) -> tuple[Secret, ...]:
     """Return every encryption key, ENCRYPTION_KEY_NEXT first where there is one."""
     coming = settings.next_encryption_key
@@ -90,8 +95,7 @@ def keys_with_next_first(settings: Settings) -> tuple[Secret, ...]:
 
 def secret_keys_of(settings: Settings) -> SecretKeys:
     """Return the keys that seal and open the ledger's own secret."""
-    keys = keys_of(settings) or settings.unused_encryption_keys
-    return SecretKeys.of(keys, settings.audit_signing_key, declared_lost=settings.allow_unreadable)
+    return SecretKeys.of(every_key_of(settings), settings.audit_signing_key, declared_lost=settings.allow_unreadable)
 
 
 class Current(Generic[T]):

@@ -13,11 +13,10 @@ from domain.audit.request_events import audit_exported
 from domain.event import CommandMeta, utc_now
 from domain.operations.erasure import PersonErased
 from keyledger.assembly.command_meta import command_meta, service_meta
-from keyledger.assembly.configuration import code_keys_of, keyring_of, keys_of, secret_keys_of
+from keyledger.assembly.configuration import code_keys_of, every_key_of, secret_keys_of
 from keyledger.assembly.open_ledger import Purpose, open_ledger
 from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import require_same_log
-from keyledger.encryption.keyring import NoKeyring
 from keyledger.encryption.personal_keys import Kind
 from keyledger.log.anchor_watch import renew
 from keyledger.log.attestation import read_codes
@@ -25,7 +24,6 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.privacy.erasure import Eraser, Present
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import PersonReport, report_on
-from keyledger.privacy.tenant_credentials import TenantCredentials
 from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.settings.settings import load
 from projections import audit_trail
@@ -39,7 +37,6 @@ class PrivacyOperation:
     meta: CommandMeta
     _log: CredentialLog
     _eraser: Eraser
-    _credentials: TenantCredentials
     _trail: PostgresAuditTrail
 
     def find(self, kind: Kind, name: str) -> Present | None:
@@ -54,7 +51,7 @@ class PrivacyOperation:
         meta = replace(self.meta, reason=reason)
         if kind is not Kind.TENANT:
             return self._eraser.erase(found, None, meta), 0
-        ended = self._credentials.end(name, meta)
+        ended = self._eraser.end_credentials(name, meta)
         return self._eraser.erase(found, name, meta), ended
 
     def report(self, actor: str) -> PersonReport:
@@ -74,14 +71,13 @@ def privacy_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterat
         pool, places, secret_keys = ledger.open_pool(), ledger.anchor_places, secret_keys_of(settings)
         require_same_log(pool, places)
         people = people_of(pool, secret_keys)
-        code_keys = code_keys_of(keys_of(settings) or settings.unused_encryption_keys, settings.audit_signing_key)
+        code_keys = code_keys_of(every_key_of(settings), settings.audit_signing_key)
         log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys))
         people.secret.keep(secret_keys, log, service_meta(), utc_now)
-        credentials = TenantCredentials(pool, log, keyring_of(settings) or NoKeyring(), utc_now)
-        eraser = Eraser(pool, log, people.keys, ErasureFile(ledger.data_dir, ledger.anchor_dir), credentials, utc_now)
+        eraser = Eraser(pool, log, people.keys, ErasureFile(ledger.data_dir, ledger.anchor_dir), utc_now)
         PrivacyUpkeep(eraser, lambda: settings.personal_data_days, service_meta).run()
         try:
             trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
-            yield PrivacyOperation(command_meta(), log, eraser, credentials, trail)
+            yield PrivacyOperation(command_meta(), log, eraser, trail)
         finally:
             renew(pool, places, log.codes)

@@ -10,14 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from domain.event import utc_now
 from keyledger.assembly.command_meta import service_meta
-from keyledger.assembly.configuration import keyring_of
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
 from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.encryption.heartbeat import Heartbeat
-from keyledger.encryption.keyring import NoKeyring
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
@@ -34,7 +32,6 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
-from keyledger.privacy.tenant_credentials import TenantCredentials
 from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.checkpoint_signing import Transparency
@@ -102,10 +99,7 @@ class EncryptionParts:
 def privacy_part(lasting: Lasting, settings: Settings, steering: Callable[[], InForce]) -> PrivacyUpkeep:
     """Build the part that keeps erasures in force."""
     pool, log, clock = lasting.pool, lasting.log, lasting.clock
-    credentials = TenantCredentials(pool, log, keyring_of(settings) or NoKeyring(), clock)
-    eraser = Eraser(
-        pool, log, lasting.people.keys, ErasureFile(settings.data_dir, settings.anchor_dir), credentials, clock
-    )
+    eraser = Eraser(pool, log, lasting.people.keys, ErasureFile(settings.data_dir, settings.anchor_dir), clock)
     return PrivacyUpkeep(eraser, lambda: steering().configuration.settings.personal_data_days, service_meta)
 
 

@@ -55,6 +55,7 @@ SELECT n.reference, n.person, n.day, %s, n.key
   JOIN present USING (person)
     ON CONFLICT (reference) DO NOTHING
 """
+_NAMED = "SELECT lookup, person FROM people WHERE lookup = ANY (%s)"
 _READ = "SELECT reference, key FROM personal_keys WHERE reference = ANY (%s) AND secret_id = %s"
 
 
@@ -127,11 +128,17 @@ class PersonalKeys:
 
         Raises StoreUnavailableError.
         """
+        return self.people_named(kind, [name]).get(name)
+
+    def people_named(self, kind: Kind, names: Iterable[str]) -> Mapping[str, str]:
+        """Return the tokens by name, of those who are known. Raises StoreUnavailableError."""
+        secret = self._secret()
+        name_of = {secret.lookup(kind, name): name for name in names}
+        if not name_of:
+            return {}
         with unavailable(), self._pool.connection() as connection:
-            row = connection.execute(
-                "SELECT person FROM people WHERE lookup = %s", [self._secret().lookup(kind, name)]
-            ).fetchone()
-        return row["person"] if row else None
+            rows = connection.execute(_NAMED, [list(name_of)], binary=True).fetchall()
+        return {name_of[bytes(row["lookup"])]: row["person"] for row in rows}
 
     def _read_or_made(self, owners: Sequence[Owner]) -> dict[Owner, PersonalKey]:
         secret = self._secret()

@@ -71,11 +71,9 @@ class Eraser:
         log: StreamLog,
         keys: PersonalKeys,
         file: ErasureFile,
-        credentials: TenantCredentials,
         clock: Clock,
     ) -> None:
-        """credentials: of tenants, which an erasure ends."""
-        self._credentials = credentials
+        self._credentials = TenantCredentials(pool, log, clock)
         self._pool = pool
         self._log = log
         self._keys = keys
@@ -87,6 +85,10 @@ class Eraser:
         person = self._keys.person_named(kind, name)
         return next(iter(self._present([person])), None) if person is not None else None
 
+    def end_credentials(self, tenant_id: str, meta: CommandMeta) -> int:
+        """Delete the credentials of a tenant and return how many there were. Raises StoreUnavailableError."""
+        return self._credentials.end(tenant_id, meta)
+
     def erase(self, found: Present, erased_tenant: str | None, meta: CommandMeta) -> PersonErased:
         """Destroy all keys of a person or tenant.
 
@@ -95,6 +97,7 @@ class Eraser:
         self._file.add([found.person])
         event = self._record(found, erased_tenant, meta)
         self._destroy([found.person])
+        self._forget_operators()
         return event
 
     def settle(self, meta: Callable[[], CommandMeta]) -> None:
@@ -109,7 +112,7 @@ class Eraser:
         present = self._present([*recorded, *kept])
         for found in present:
             if found.person not in recorded:
-                self._record(found, self._end_credentials(found, meta()), meta())
+                self._record(found, self._ended_tenant(found, meta()), meta())
         self._destroy([found.person for found in present])
         self._forget_operators()
 
@@ -127,12 +130,12 @@ class Eraser:
             connection.execute(_EXPIRE, {"before": before})
         self._keys.forget()
 
-    def _end_credentials(self, found: Present, meta: CommandMeta) -> str | None:
+    def _ended_tenant(self, found: Present, meta: CommandMeta) -> str | None:
         """Delete the credentials of a tenant whom a backup brought back, and return its id; None for a person."""
         if found.kind != Kind.TENANT:
             return None
-        live = self._credentials.tenants()
-        tenant = next((one for one in live if self._keys.person_named(Kind.TENANT, one) == found.person), None)
+        live = self._keys.people_named(Kind.TENANT, self._credentials.tenants())
+        tenant = next((name for name, person in live.items() if person == found.person), None)
         if tenant is not None:
             self._credentials.end(tenant, meta)
         return tenant
@@ -159,13 +162,12 @@ class Eraser:
             connection.execute(_DESTROY_PEOPLE, [people])
             connection.execute("DELETE FROM personal_keys WHERE person = ANY (%s)", [people])
         self._keys.forget()
-        self._forget_operators()
 
     def _forget_operators(self) -> None:
         """Remove names of people who have no keys any more from the tables of what was under way."""
         with unavailable(), self._pool.connection() as connection:
             names = {row["actor"] for row in connection.execute(_OPERATORS)} - {ERASED}
-        gone = [name for name in sorted(names) if self._keys.person_named(Kind.ACTOR, name) is None]
+        gone = sorted(names - self._keys.people_named(Kind.ACTOR, names).keys())
         if gone:
             with unavailable(), self._pool.connection() as connection:
                 for statement in _FORGET_OPERATORS:

@@ -19,12 +19,10 @@ from domain.errors import CredentialIntegrityError
 from domain.event import CommandMeta, utc_now
 from domain.operations.erasure import ERASURE_STREAM, PersonErased
 from domain.personal import Place, is_sealed, parse
-from keyledger.encryption.keyring import NoKeyring
 from keyledger.encryption.personal_keys import Kind
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import report_on
-from keyledger.privacy.tenant_credentials import TenantCredentials
 from keyledger.store_verification.verification import verify_snapshot
 from projections.audit_search import PostgresAuditTrail
 from tests.support.canary import dump, leaks
@@ -57,8 +55,7 @@ class Ledger:
     @property
     def eraser(self) -> Eraser:
         store = self.store
-        credentials = TenantCredentials(store.pool, store.log, NoKeyring(), self.now)
-        return Eraser(store.pool, store.log, store.people.keys, ErasureFile(self.folder), credentials, self.now)
+        return Eraser(store.pool, store.log, store.people.keys, ErasureFile(self.folder), self.now)
 
     def act(self, actor: str = NAME, tenant: str = TENANT, key: str = "sk-live-0123456789", **more: Any) -> None:
         self.store.handle(SetCredential(tenant, "openai", Secret(key), CredentialConfig(), meta(actor, **more)))
@@ -134,8 +131,7 @@ def test_a_node_that_has_a_destroyed_key_in_memory_seals_under_a_fresh_one(ledge
 def test_a_tenant_loses_its_credentials_and_what_was_said_about_it(ledger: Ledger) -> None:
     ledger.act()
     ledger.act(tenant=OTHER_TENANT)
-    credentials = TenantCredentials(ledger.store.pool, ledger.store.log, NoKeyring(), utc_now)
-    assert credentials.end(TENANT, OPERATOR) == 1
+    assert ledger.eraser.end_credentials(TENANT, OPERATOR) == 1
     ledger.erase(Kind.TENANT, TENANT, TENANT)
     assert ledger.store.view.read(TENANT, "openai").current() is None
     mine = ledger.store.audit(tenant_id=TENANT)
