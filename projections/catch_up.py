@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import tuple_row
@@ -28,6 +29,10 @@ _AFTER = """
 SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
   FROM keyledger_events
  WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
+"""
+_STREAM = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
+  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version
 """
 _LOCK = "SELECT FROM projection_positions WHERE projection = %s FOR UPDATE"
 _TOPIC = re.compile("[A-Za-z]{1,64}")
@@ -75,6 +80,19 @@ def read_rows(connection: Connection, position: int, upto: int = END, limit: int
     """Return the next rows after `position` and not after `upto`, as they are stored."""
     with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         return [LogRow._make(row) for row in cursor.execute(_AFTER, [position, upto, limit]).fetchall()]
+
+
+def every_row(connection: Connection, position: int, upto: int = END) -> Iterator[LogRow]:
+    """Yield every row after `position` and not after `upto`, read in batches."""
+    while rows := read_rows(connection, position, upto):
+        yield from rows
+        position = rows[-1].position
+
+
+def read_stream(connection: Connection, stream: UUID) -> list[LogRow]:
+    """Return every row of a stream, oldest first."""
+    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        return [LogRow._make(row) for row in cursor.execute(_STREAM, [stream]).fetchall()]
 
 
 def read_after(connection: Connection, position: int, limit: int, upto: int = END) -> list[Appended]:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Secret
@@ -30,13 +29,8 @@ from keyledger.encryption.ledger_secret import (
 )
 from keyledger.log.decided_append import append_decided
 from keyledger.start_error import StartError
-from projections.catch_up import read_row
-from projections.database.connections import BoundedConnection, Connection, unavailable
-
-_STREAM = """
-SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code FROM keyledger_events
- WHERE originator_id = %s ORDER BY originator_version
-"""
+from projections.catch_up import read_row, read_stream
+from projections.database.connections import BoundedConnection, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +127,4 @@ class SecretKeeper:
 
     def _sealings(self) -> Sealings:
         with unavailable(), self._pool.connection() as connection:
-            return _read(connection)
-
-
-def _read(connection: Connection) -> Sealings:
-    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-        rows = cursor.execute(_STREAM, [KEYRING_STREAM]).fetchall()
-    return sealings_in(read_row(row).event for row in rows)
+            return sealings_in(read_row(row).event for row in read_stream(connection, KEYRING_STREAM))

@@ -8,8 +8,8 @@ Refuses: to attest a log with an event whose key is not at hand, or anything tha
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
@@ -21,14 +21,10 @@ from domain.proofs.tiles import TileBuilder
 from keyledger.log.decided_append import TRIES, append_decided
 from keyledger.log.event_store import CredentialLog
 from projections import transparency_log
-from projections.catch_up import BATCH, read_all, read_rows
+from projections.catch_up import BATCH, every_row, read_all, read_stream
 from projections.database.connections import BoundedConnection, Connection, unavailable
 
 _log = logging.getLogger("keyledger.audit")
-_ATTESTATIONS = """
-SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
-  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version DESC
-"""
 _LAST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events ORDER BY notification_id DESC LIMIT 1"
 _BEFORE_CODES = """
 SELECT coalesce((SELECT min(notification_id) - 1 FROM keyledger_events WHERE code IS NOT NULL),
@@ -55,8 +51,7 @@ def codes_in(connection: Connection, keys: Iterable[CodeKey]) -> EventCodes:
 
 def attestations(connection: Connection) -> list[tuple[LogRow, LogAttested]]:
     """Return every event of the stream of attestations, the newest first. Raises CredentialIntegrityError."""
-    with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-        rows = [LogRow._make(row) for row in cursor.execute(_ATTESTATIONS, [ATTESTATION_STREAM]).fetchall()]
+    rows = reversed(read_stream(connection, ATTESTATION_STREAM))
     found = [(row, decode(row.stream, row.version, row.topic, row.state)) for row in rows]
     return [(row, event) for row, event in found if isinstance(event, LogAttested)]
 
@@ -73,13 +68,9 @@ def unchecked_codes(pool: ConnectionPool[BoundedConnection], codes: EventCodes) 
 
     Raises StoreUnavailableError, and CredentialIntegrityError that names the first forged one.
     """
-    unchecked = position = 0
     with unavailable(), pool.connection() as connection:
-        while rows := read_rows(connection, position):
-            said = Counter(require_code(row, codes) for row in rows)
-            unchecked += said[CodeState.UNCHECKED] + said[CodeState.LOST_KEY]
-            position = rows[-1].position
-    return unchecked
+        said = Counter(require_code(row, codes) for row in every_row(connection, 0))
+    return said[CodeState.UNCHECKED] + said[CodeState.LOST_KEY]
 
 
 def attest_first(pool: ConnectionPool[BoundedConnection], log: CredentialLog, meta: CommandMeta, clock: Clock) -> None:
@@ -167,10 +158,9 @@ def require_codes(connection: Connection, codes: EventCodes, after: int, upto: i
 
     Raises CredentialIntegrityError that names the first forged one.
     """
-    while rows := read_rows(connection, after, upto):
-        for row in rows:
-            require_code(row, codes)
-        after = rows[-1].position
+    for row in every_row(connection, after, upto):
+        require_code(row, codes)
+        after = row.position
     return after
 
 
@@ -179,12 +169,9 @@ def forged_positions(pool: ConnectionPool[BoundedConnection], codes: EventCodes,
 
     Raises StoreUnavailableError.
     """
-    found, position = list[int](), 0
     with unavailable(), pool.connection() as connection:
-        while len(found) < most and (rows := read_rows(connection, position)):
-            found += [row.position for row in rows if codes.check(row).is_forgery]
-            position = rows[-1].position
-    return found[:most]
+        found = (row.position for row in every_row(connection, 0) if codes.check(row).is_forgery)
+        return list(islice(found, most))
 
 
 def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> tuple[frozenset[str], int]:
@@ -193,13 +180,12 @@ def unknown_keys(connection: Connection, codes: EventCodes, after: int) -> tuple
     Raises CredentialIntegrityError that names the first forged one.
     """
     lost = set[str]()
-    while rows := read_rows(connection, after):
-        for row in rows:
-            if codes.check(row) is CodeState.UNKNOWN_KEY and row.code_key_id is not None:
-                lost.add(row.code_key_id)
-            else:
-                require_code(row, codes)
-        after = rows[-1].position
+    for row in every_row(connection, after):
+        if codes.check(row) is CodeState.UNKNOWN_KEY and row.code_key_id is not None:
+            lost.add(row.code_key_id)
+        else:
+            require_code(row, codes)
+        after = row.position
     return frozenset(lost), after
 
 

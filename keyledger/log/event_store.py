@@ -50,7 +50,8 @@ from keyledger.log.append_call import APPEND, arguments_of, sent_of
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.log_time import LogTime
 from keyledger.log.read_back import ReadBack
-from keyledger.log.statements import FIND_ALL, NEWEST, STREAM
+from keyledger.log.statements import FIND_ALL, NEWEST
+from projections.catch_up import read_stream
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
@@ -264,7 +265,9 @@ class CredentialLog(Application[UUID]):
 
     def stream(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailableError, CredentialIntegrityError."""
-        return [self._read(LogRow._make(row)) for row in self._rows(STREAM, [stream])]
+        with unavailable(), self._pool.connection() as connection:
+            rows = read_stream(connection, stream)
+        return [self._read(row) for row in rows]
 
     def proves(self, event: Event) -> bool:
         """Return whether the key of the code of a stream's newest event is configured, or the event is attested.

@@ -6,7 +6,7 @@ changed along with its tree is distinguished from one that has only grown. A pro
 Does not detect: an event changed in the log alone, without the tree; `keyledger verify` does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import tuple_row
@@ -66,22 +66,20 @@ class Seen:
     contradiction: Contradiction | None
 
 
-def look(pool: ConnectionPool[BoundedConnection], known: Iterable[Known]) -> Seen:
+def look(pool: ConnectionPool[BoundedConnection], known: Sequence[Known]) -> Seen:
     """Return the present state of the ledger, and how it contradicts what is known. Raises StoreUnavailableError."""
-    listed = list(known)
     with unavailable(), pool.connection() as connection:
-        return look_through(connection, listed)
+        return look_through(connection, known)
 
 
-def look_through(connection: Connection, known: Iterable[Known]) -> Seen:
+def look_through(connection: Connection, known: Sequence[Known]) -> Seen:
     """Do as `look` does, through one connection."""
-    listed = list(known)
     rows = connection.execute(_STATE, [ENTRIES_LOOKED_AT]).fetchall()
     if len(rows) != 1:  # the id is created with the tables and cannot be removed, but by a superuser
-        return _without_id(listed)
+        return _without_id(known)
     state = rows[0]
-    digests = _digests(connection, {state["head"], *(one.anchor.position for one in listed)})
-    roots = _roots(connection, {_present_size(state), *(one.anchor.tree_size for one in listed)}, state)
+    digests = _digests(connection, {state["head"], *(one.anchor.position for one in known)})
+    roots = _roots(connection, {_present_size(state), *(one.anchor.tree_size for one in known)}, state)
     now = Anchor(
         state["ledger_id"],
         state["head"],
@@ -91,9 +89,9 @@ def look_through(connection: Connection, known: Iterable[Known]) -> Seen:
     )
     # In this order: a projection whose position was moved explains a root that is not the recorded one.
     checks = (
-        *(_compare_log(one, state, digests) for one in listed),
+        *(_compare_log(one, state, digests) for one in known),
         _misplaced(state),
-        *(_compare_tree(one, state, roots) for one in listed),
+        *(_compare_tree(one, state, roots) for one in known),
     )
     return Seen(now, next((found for found in checks if found is not None), None))
 
@@ -158,7 +156,7 @@ def _present_size(state: Row) -> int:
     return size if size <= state["head"] else 0
 
 
-def _without_id(known: Iterable[Known]) -> Seen:
+def _without_id(known: Sequence[Known]) -> Seen:
     for one in known:
         contradiction = Contradiction(
             Kind.OTHER_LEDGER, one.anchor.position, 0, one.where, one.anchor.ledger_id, "no single ledger id"

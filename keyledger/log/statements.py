@@ -1,13 +1,9 @@
-"""The statements with which streams of the log are read: the newest event, all of them, and those of a command."""
+"""The statements with which events are found in many streams at once: the newest of each, and that of a command."""
 
 NEWEST = """
 SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code
   FROM unnest(%b::uuid[]) AS wanted (stream), LATERAL (
        SELECT * FROM keyledger_events WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS e
-"""
-STREAM = """
-SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code
-  FROM keyledger_events WHERE originator_id = %s ORDER BY originator_version
 """
 FIND_ALL = """
 SELECT e.notification_id, e.originator_id, e.originator_version, e.topic, e.state, e.code_key_id, e.code,
