@@ -207,5 +207,5 @@ def test_a_running_service_stops_being_ready_and_signs_nothing(
 
 
 def _recorded(folder: Path, position: int) -> bool:
-    anchor = AnchorFile(folder / "data").read()  # alone: the watch may be about to rename a file beside it
+    anchor = AnchorFile(folder / "data").read()  # no other file: the watch may just be renaming one
     return anchor is not None and anchor.tree_size == position
