@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from domain.event import utc_now
@@ -24,43 +24,16 @@ as text, the states alone would cost client and server more than the insert.
 _TO_JSON = json.JSONEncoder(default=str)
 
 
-class Stored(Protocol):
-    """An event as the library stores it."""
-
-    @property
-    def originator_id(self) -> UUID | str:
-        """The stream."""
-        ...
-
-    @property
-    def originator_version(self) -> int:
-        """The version in the stream."""
-        ...
-
-    @property
-    def topic(self) -> str:
-        """The kind of event."""
-        ...
-
-    @property
-    def state(self) -> bytes:
-        """The event's fields."""
-        ...
-
-
 def arguments_of(
-    stored_events: Sequence[Stored], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
+    events: Sequence[tuple[UUID, int, str, bytes]], codes: EventCodes, earliest: str, rows: Sequence[dict[str, object]]
 ) -> list[Any]:
-    """Return the arguments of `keyledger_append`. rows: of `current_credentials`."""
-    coded = [
-        codes.code(UUID(str(event.originator_id)), event.originator_version, event.topic, event.state)
-        for event in stored_events
-    ]
+    """Return the arguments of `keyledger_append`.
+
+    events: stream, version, topic and state of each. rows: of `current_credentials`.
+    """
+    coded = [codes.code(*event) for event in events]
     return [
-        [event.originator_id for event in stored_events],
-        [event.originator_version for event in stored_events],
-        [event.topic for event in stored_events],
-        [event.state for event in stored_events],
+        *map(list, zip(*events, strict=True)),
         codes.primary_id,
         [code.mac for code in coded if code is not None] or None,
         earliest,

@@ -30,11 +30,7 @@ from eventsourcing.persistence import (
     Recording,
     StoredEvent,
 )
-from eventsourcing.postgres import (
-    PostgresApplicationRecorder,
-    PostgresDatastore,
-    PostgresFactory,
-)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
 from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
@@ -55,8 +51,7 @@ from projections.catch_up import read_stream
 from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
-_TRIES = 8
-"""Attempts to append while other nodes append in between."""
+_TRIES = 8  # to append while other nodes append in between
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -157,6 +152,7 @@ class OneCallRecorder(PostgresApplicationRecorder):
         """
         if not stored_events:
             return None
+        events = [(UUID(str(one.originator_id)), one.originator_version, one.topic, one.state) for one in stored_events]
         warnings: list[str] = []
 
         def note(notice: Diagnostic) -> None:
@@ -166,7 +162,7 @@ class OneCallRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             connection.add_notice_handler(note)
             try:
-                columns = arguments_of(stored_events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
+                columns = arguments_of(events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
                 keys = kwargs["personal_keys"]
                 # One statement in one message: a client that freezes cannot do so while it holds the writer lock.
                 rows = connection.execute(APPEND, [keys, *columns, len(keys)]).fetchall()
