@@ -50,6 +50,10 @@ def bundle(
             count = _write(
                 output, tenant_id, _lines(pieces), lambda done, of: display.update("downloading records", done, of)
             )
+    except CommandError as ended:
+        if ended.code is Exit.ERROR_FOUND:
+            raise CommandError(ended.code, *ended.lines, "no bundle was written") from None
+        raise
     except OSError as problem:
         if problem.errno == errno.ENOTEMPTY:
             raise CommandError(Exit.USAGE, f"--output: {problem.strerror}") from None

@@ -40,6 +40,8 @@ _PAGE = 1000
 _URL_RULE = "--url must be http(s)://host:port, without a user name or a query"
 _UNREACHABLE = frozenset({502, 503, 504})
 _CONFLICT = frozenset({409, 412})
+_FOUND = frozenset({"checkpoint-refused"})
+"""Codes of errors that the service found in the log."""
 
 
 class ServiceClient:
@@ -200,10 +202,16 @@ def _object(response: "httpx.Response") -> dict[str, object] | None:
     return cast("dict[str, object]", document) if isinstance(document, dict) else None
 
 
+def _exit(status: int, code: object) -> Exit:
+    if code in _FOUND:
+        return Exit.ERROR_FOUND
+    return Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
+
+
 def _refused(status: int, problem: Mapping[str, object] | None) -> CommandError:
     if problem is None or "code" not in problem:
         return CommandError(Exit.UNREACHABLE, f"this URL is not a KeyLedger service (it responded with {status})")
-    code = Exit.CONFLICT if status in _CONFLICT else Exit.UNREACHABLE if status in _UNREACHABLE else Exit.REFUSED
+    code = _exit(status, problem["code"])
     errors = problem.get("errors")
     named = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
     fields = [f"{error.get('field') or error.get('pointer', '')}: {error.get('detail', '')}" for error in named]

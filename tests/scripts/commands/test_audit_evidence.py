@@ -180,14 +180,14 @@ class TestSince:
             for _ in range(6):
                 client.put(TENANT, "openai", api_key=f"sk-live-{uuid4().hex}")
             env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
-            assert cli("audit", "bundle", "-o", "anew", env=env).code == Exit.OK
-        origin = parse_checkpoint(parse_note(Path("anew/checkpoint").read_bytes()).text).origin
-        alone = cli("audit", "verify", "anew", "--public-key", VKEY)
+            assert cli("audit", "bundle", "-o", "again", env=env).code == Exit.OK
+        origin = parse_checkpoint(parse_note(Path("again/checkpoint").read_bytes()).text).origin
+        alone = cli("audit", "verify", "again", "--public-key", VKEY)
         assert alone.code == Exit.ERROR_FOUND
         assert f"it is of the log {origin}, and the key is that of the log" in " ".join(alone.out.split())
         own = LogSigner(KEY).of_ledger(origin.rpartition("/")[2]).vkey
-        assert cli("audit", "verify", "anew", "--public-key", own).code == Exit.OK
-        ended = cli("audit", "verify", "anew", "--public-key", own, "--since", str(bundle / "checkpoint"))
+        assert cli("audit", "verify", "again", "--public-key", own).code == Exit.OK
+        ended = cli("audit", "verify", "again", "--public-key", own, "--since", str(bundle / "checkpoint"))
         assert ended.code == Exit.ERROR_FOUND
         assert "The older checkpoint was not signed by this key: it is of the log" in " ".join(ended.out.split())
 
@@ -234,8 +234,9 @@ class TestTaking:
         assert (ended.code, ended.out) == (Exit.REFUSED, "")
         assert "--output" in ended.err
 
+    @pytest.mark.parametrize("noticed", [False, True], ids=["before the service noticed", "after the service noticed"])
     def test_an_event_that_was_changed_leaves_no_bundle_and_is_named(
-        self, ask: Ask, database_url: str, bare_environment: Path, client: Client
+        self, ask: Ask, database_url: str, bare_environment: Path, client: Client, noticed: bool
     ) -> None:
         assert client.http.get("/api/v1/audit/checkpoint").status_code == 200
         with psycopg.connect(database_url, autocommit=True) as database:
@@ -246,6 +247,8 @@ class TestTaking:
                 " RETURNING notification_id"
             ).fetchone()
         assert changed is not None
+        while noticed and client.http.get("/readyz").status_code == 200:
+            continue  # until the service has compared its log with its tree
         for wanted in ((), ("--tenant", TENANT)):
             ended = ask("audit", "bundle", "-o", "bundle", *wanted)
             assert ended.code == Exit.ERROR_FOUND
