@@ -26,6 +26,14 @@ class EventLog(Protocol):
         """Return whether the code of a stream's newest event can be checked. A wrong one cannot be read at all."""
         ...
 
+    def confirm(self, events: Sequence[Event]) -> None:
+        """Require that the store confirms a write now, after the events, which were read.
+
+        Until then a read proves nothing: a failover may take back what it showed, such as the event of a command whose
+        answer was lost. Raises StoreUnavailableError.
+        """
+        ...
+
     def append(self, events: Sequence[Event]) -> None:
         """Store the events and their rows of the current projection together, or nothing.
 
@@ -33,7 +41,7 @@ class EventLog(Protocol):
 
         Once it returns, they survive a crash. Raises VersionConflictError when a version is taken (also when the same
         command was stored and its answer lost: look for the command id) and StoreUnavailableError when the outcome is
-        unknown.
+        unknown: look for the command id, then `confirm`.
         """
         ...
 

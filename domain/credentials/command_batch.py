@@ -6,6 +6,8 @@ command has the outcome that it would have had alone, after those before it; one
 A few statements read the state for the whole batch, and one append stores its events.
 Refuses: commands that `credential.decide` refuses. A crash at any point leaves either no event or the event with its
 row of the projection.
+An outcome that no event of the batch carries, such as that of a repeated command, counts only once the log confirms a
+write after it (`EventLog.confirm`).
 """
 
 import random
@@ -18,6 +20,7 @@ from domain.credentials.credential import Credential, CredentialDeleted, Credent
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
 from domain.errors import (
+    CredentialNotFoundError,
     ErrorCode,
     InvalidRequestError,
     ServiceError,
@@ -42,6 +45,7 @@ class CommandBatch:
     """Commands and, once they are decided, their outcomes and events.
 
     outcomes: one for each command; they hold once `events` are stored. events: to be stored together, in this order.
+    read: whether an outcome only repeats what was read; it holds once the log confirms `relied_on`.
     """
 
     def __init__(self, commands: Sequence[AdminCommand], sealer: Sealer, clock: Clock) -> None:
@@ -52,6 +56,8 @@ class CommandBatch:
         self._clock = clock
         self._unchanged: dict[tuple[str, str], Event] = {}
         self._unproved: list[Event] = []
+        self.read = False
+        self.relied_on: list[Event] = []
 
     def decide(self, log: EventLog, projection: CurrentCredentials, *, sent_before: bool) -> None:
         """Decide the commands on the present state of the log and the projection.
@@ -83,11 +89,14 @@ class CommandBatch:
         damaged: frozenset[tuple[str, str]],
     ) -> None:
         self.outcomes, self.events, self._unchanged = [], [], {}
+        self.read, self.relied_on = False, []
         last, done = dict(newest), dict(earlier)
         for command in self._commands:
             try:
                 self.outcomes.append(self._outcome(command, last, done, damaged))
             except ServiceError as refused:
+                if isinstance(refused, CredentialNotFoundError):
+                    self._rely_on(last.get(_stream(command)))
                 # Its traceback refers to this frame, and so to the keys of all commands in the batch.
                 self.outcomes.append(refused.with_traceback(None))
 
@@ -101,6 +110,7 @@ class CommandBatch:
         stream, place = _stream(command), (command.tenant_id, command.provider)
         before = done.get((stream, command.meta.command_id))
         if before is not None:
+            self._rely_on(before)
             return self._repeated(before, command)
         known = last.get(stream)
         state = evolve(known) if known is not None else None
@@ -110,9 +120,17 @@ class CommandBatch:
         for event in events:
             last[stream] = done[stream, command.meta.command_id] = event
             self.events.append(event)
-        if not events and known is not None and known not in self.events:
-            self._unchanged[place] = known
+        if not events and known is not None:
+            self._rely_on(known)
+            if known not in self.events:
+                self._unchanged[place] = known
         return evolve(last[stream])
+
+    def _rely_on(self, read: Event | None) -> None:
+        """Note that an outcome follows from an event that was read, or from there being none."""
+        if read not in self.events:
+            self.read = True
+            self.relied_on += [] if read is None else [read]
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
         """Return the state after a repeated command. Raises InvalidRequestError if its id was another command's."""
@@ -195,6 +213,8 @@ class CredentialCommands:
             try:
                 if batch.events:
                     self._log.append(batch.events)
+                if batch.read:
+                    self._log.confirm(batch.relied_on)
             except VersionConflictError as conflict:
                 failure = conflict.with_traceback(None)
             except StoreUnavailableError as unavailable:

@@ -1,8 +1,9 @@
 """Checks that the ledger is the recorded one and only grows, and keeps the anchors near the head of the log.
 
-Promises: each anchor records an event about a second after its commit, and the last one at an orderly shutdown. If the
-database gets another ledger, the log goes backwards or is rewritten, or a projection gets ahead of the log while a
-service runs, the service stops being ready and signs nothing. Until an operator accepts the log, the anchors stay.
+Promises: each anchor records an event about a second after its commit, and the last one at an orderly shutdown, and
+never one that a failover may still take back: a write after it is confirmed first (`keyledger.log.confirmation`).
+If the database gets another ledger, the log goes backwards or is rewritten, or a projection gets ahead of the log while
+a service runs, the service stops being ready and signs nothing. Until an operator accepts the log, the anchors stay.
 If DATA_DIR cannot be written or ANCHOR_DIR cannot be reached, the watch continues in memory while the process lives,
 and readiness reports it; the service stays ready, because calls do not depend on the place.
 """
@@ -19,9 +20,10 @@ from domain.event_code import EventCodes
 from keyledger.log.anchor import Anchor
 from keyledger.log.anchor_places import AnchorPlace
 from keyledger.log.attestation import require_codes
+from keyledger.log.confirmation import confirm
 from keyledger.log.contradiction import Contradiction
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known, Seen, look
+from keyledger.log.log_state import Known, Seen, look, look_through
 from keyledger.log.periodic_task import PeriodicTask
 from projections.database.connections import BoundedConnection, unavailable
 
@@ -60,7 +62,7 @@ class AnchorWatch:
     def record(self) -> None:
         """Check the ledger and renew the anchors, unless they contradict each other. Failures are logged."""
         try:
-            seen = self._look()
+            seen = self._look_and_confirm()
         except ServiceError:
             return  # logged where it occurred; the next check tries again
         except UnreadableFileError:
@@ -70,6 +72,15 @@ class AnchorWatch:
         if seen.contradiction is None and self._vouched_for(seen.now):
             for place in self._places:
                 place.keep(seen.now)
+
+    def _look_and_confirm(self) -> Seen:
+        """Look at the ledger; if it is further than every anchor, confirm a write after what was seen."""
+        known = self._known()
+        with unavailable(), self._pool.connection() as connection:
+            seen = look_through(connection, known)
+            if seen.contradiction is None and not any(one.anchor.covers(seen.now) for one in known):
+                confirm(connection)
+        return seen
 
     def _vouched_for(self, now: Anchor) -> bool:
         try:
@@ -117,10 +128,11 @@ def renew(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]
     """
     try:
         present = [(place, known) for place in places if (known := place.known()) is not None]
-        seen = look(pool, [known for _, known in present])
         with unavailable(), pool.connection() as connection:
+            seen = look_through(connection, [known for _, known in present])
             for _, known in present:
                 require_codes(connection, codes, known.anchor.position, seen.now.position)
+            confirm(connection)
     except (UnreadableFileError, ServiceError):
         return
     if seen.contradiction is None:

@@ -135,6 +135,7 @@ class AuditRecorder:
             for event in self._unconfirmed:
                 with contextlib.suppress(VersionConflictError):  # it is stored already
                     self._log.append([event])
+            self._log.confirm(self._unconfirmed)
         self._unconfirmed = []
 
     def _store_all(self) -> None:

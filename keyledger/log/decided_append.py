@@ -1,6 +1,7 @@
 """Appends what is decided on the present state of a stream, and decides again where another node was faster.
 
-Promises: the events stored were decided on the versions that they follow. Nothing is appended twice.
+Promises: the events stored were decided on the versions that they follow. Nothing is appended twice. That there is
+nothing to append counts only once the log has confirmed a write after it was read.
 Refuses: to try for ever; after `TRIES` conflicts the last one is the caller's.
 """
 
@@ -30,4 +31,6 @@ def append_decided(log: EventLog, decide: Callable[[], Sequence[E]]) -> Sequence
 def _appended(log: EventLog, events: Sequence[E]) -> Sequence[E]:
     if events:
         log.append(events)
+    else:
+        log.confirm([])
     return events

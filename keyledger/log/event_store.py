@@ -5,14 +5,13 @@ to the database. Once it returns they survive a crash of any process and of the 
 influences nothing: no persistence, cipher, compressor or topic.
 Every event gets its code (`domain.event_code`), and the time of the log never goes back: an event that would be older
 than the last one gets the time of that one, and keeps the node's own time.
-Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for
-its command id. A warning from the database during an append also counts as an outage: it is how PostgreSQL reports that
-a synchronous standby did not confirm. To append from a node whose clock is more than five seconds off the database's,
-and, once the log has codes, without a key. To read for a command an event whose code is wrong.
+Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for its
+command id, and believes what it finds only once `confirm` returns. To append from a node whose clock is more than five
+seconds off the database's, and, once the log has codes, without a key. To read an event with a wrong code for a
+command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -30,9 +29,7 @@ from eventsourcing.persistence import (
     Recording,
     StoredEvent,
 )
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
-from psycopg.errors import Diagnostic
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
@@ -42,10 +39,10 @@ from domain.event import Event, time_text, utc_now
 from domain.event_code import NO_CODES, EventCodes, LogRow, require_no_forgery
 from domain.event_codec import decode, encode
 from domain.personal import Sealing
-from keyledger.log.append_call import APPEND, arguments_of, sent_of
 from keyledger.log.append_errors import reason_of, time_of_head
+from keyledger.log.confirmation import confirm
 from keyledger.log.log_time import LogTime
-from keyledger.log.read_back import ReadBack
+from keyledger.log.one_call_recorder import OneCallFactory, OneCallRecorder
 from keyledger.log.statements import FIND_ALL, NEWEST
 from projections.catch_up import read_stream
 from projections.current_credentials import last_of_each, project
@@ -132,74 +129,6 @@ class ProjectingEventStore(EventStore[UUID]):
         return bool(positions)
 
 
-class OneCallRecorder(PostgresApplicationRecorder):
-    """Inserts through the function `keyledger_append`. Reads as the library does, without its blind retries."""
-
-    # The library retries a failed call ten times, which hides an outage and turns a lost answer into a conflict.
-    select_events = PostgresApplicationRecorder.select_events.__wrapped__
-    select_notifications = PostgresApplicationRecorder.select_notifications.__wrapped__
-    max_notification_id = PostgresApplicationRecorder.max_notification_id.__wrapped__
-
-    @cached_property
-    def read_back(self) -> ReadBack:
-        """The comparison of each append with what the log then holds."""
-        return ReadBack()
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Insert the events and `view_rows`, read them back, and return the positions; None if a key was destroyed.
-
-        Raises the library's persistence errors, and CredentialIntegrityError for an append that was not kept.
-        """
-        if not stored_events:
-            return None
-        events = [(UUID(str(one.originator_id)), one.originator_version, one.topic, one.state) for one in stored_events]
-        warnings: list[str] = []
-
-        def note(notice: Diagnostic) -> None:
-            if notice.severity_nonlocalized == "WARNING":
-                warnings.append(notice.sqlstate or "")
-
-        with self.datastore.get_connection() as connection:
-            connection.add_notice_handler(note)
-            try:
-                columns = arguments_of(events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
-                keys = kwargs["personal_keys"]
-                # One statement in one message: a client that freezes cannot do so while it holds the writer lock.
-                rows = connection.execute(APPEND, [keys, *columns, len(keys)]).fetchall()
-                if rows[0]["live"] < len(keys):
-                    return None
-                positions = [row["position"] for row in rows if row["position"] is not None]
-                kept = connection.execute(self.read_back.statement(connection), [positions], binary=True)
-                self.read_back.require_kept(sent_of(columns), positions, kept.fetchall())
-            finally:
-                connection.remove_notice_handler(note)
-        if warnings:
-            raise PersistenceError("the database warned during an append")
-        return positions
-
-
-class _Datastore(PostgresDatastore):
-    """The library's datastore on a given pool. Its own constructor takes no connection string."""
-
-    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
-        super().__init__(dbname="", host="", port="", user="", password="")
-        self.pool = pool  # type: ignore[assignment]  # the library's subclass adds a password callback only
-
-    def register_type_adapters(self) -> None:
-        """Register nothing: the append takes plain arrays, and the migration creates the table."""
-
-    def close(self) -> None:
-        """Leave the pool open: its creator closes it."""
-
-
-class _Factory(PostgresFactory):
-    application_recorder_class = OneCallRecorder
-
-    def __init__(self, env: Environment, pool: ConnectionPool[BoundedConnection]) -> None:
-        InfrastructureFactory.__init__(self, env)  # skips the constructor that would open a pool of its own
-        self.datastore = _Datastore(pool)
-
-
 class CredentialLog(Application[UUID]):
     """The log of all credentials. Implements `domain.event_log.EventLog`."""
 
@@ -223,7 +152,7 @@ class CredentialLog(Application[UUID]):
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
         """Return the factory on the given pool."""
-        return _Factory(env, self._pool)
+        return OneCallFactory(env, self._pool)
 
     def construct_event_store(self) -> EventStore[UUID]:
         """Return the store that projects what it appends."""
@@ -284,6 +213,11 @@ class CredentialLog(Application[UUID]):
             raise VersionConflictError(events[0].originator_version, precondition=False) from None
         except PersistenceError as error:
             raise StoreUnavailableError(reason_of(error)) from None
+
+    def confirm(self, events: Sequence[Event]) -> None:
+        """Require that a write is confirmed now, by a server that has the events. Raises StoreUnavailableError."""
+        with unavailable(), self._pool.connection() as connection:
+            confirm(connection, events)
 
     def _read(self, row: LogRow) -> Event:
         require_no_forgery(row, self.codes)

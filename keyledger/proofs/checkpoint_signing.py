@@ -2,8 +2,9 @@
 
 Promises: a checkpoint is signed only if the ledger is the recorded one, and its tree begins with the last checkpoint
 kept outside the database and with those that other nodes published, so a database that was replaced, rolled back or
-rewritten gets no signature; a checkpoint is on disk before it is returned. Its origin names the ledger. Each request
-first catches up with the log, so its answer includes every earlier write.
+rewritten gets no signature. A write after what is signed is confirmed first, so no failover takes it back. A checkpoint
+is on disk before it is returned. Its origin names the ledger. Each request first catches up with the log, so its answer
+includes every earlier write.
 Refuses, with `CheckpointRefusedError`: to sign for another ledger, to sign a log that contradicts its anchor or a
 checkpoint, or that holds an event that no holder of the ledger's keys wrote, or when one of these cannot be read; to
 give out evidence with such an event.
@@ -33,6 +34,7 @@ from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheck
 from domain.proofs.signed_note import SignedNote, open_note
 from domain.proofs.tiles import TileHashes
 from keyledger.log.code_watch import CodeWatch
+from keyledger.log.confirmation import confirm
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_guard import SigningGuard, ledger_id_of
@@ -185,6 +187,7 @@ class Transparency:
                 return last
             self._require_codes(size)
             checkpoint = Checkpoint(signer.name, size, root_at(connection, size))
+            confirm(connection)  # what is signed is for ever, so no failover may take it back
         note = SignedNote(checkpoint.text).signed_by(signer)
         try:
             file.write(note)

@@ -8,7 +8,7 @@ import pytest
 
 from domain.audit.entries import AuditFilter
 from domain.credentials.credential import stream_id
-from domain.errors import VersionConflictError
+from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event
 from tests.contracts.ledgers import Ledger
 from tests.support.people import impersonal
@@ -79,3 +79,12 @@ def test_a_key_in_a_text_is_stored_as_its_mask(ledger: Ledger) -> None:
     ledger.log.append([replace(was_set(1), reason="was sk-proj-0123456789abcdefghijklmnop")])
     (entry,) = ledger.trail.page(AuditFilter()).entries
     assert entry.reason == "was ...mnop"
+
+
+def test_events_that_were_read_are_confirmed_and_others_are_not(ledger: Ledger) -> None:
+    ledger.log.append([was_set(1), OTHER])
+    ledger.log.confirm([])
+    ledger.log.confirm([was_set(1), OTHER])
+    for absent in (was_deleted(2), replace(was_set(1), command_id="c-9"), replace(OTHER, originator_version=2)):
+        with pytest.raises(StoreUnavailableError):
+            ledger.log.confirm([was_set(1), absent])

@@ -17,6 +17,7 @@ CALLS = {
     "log.find_all": lambda on: on.log.find_all([(STREAM, "c-1")]),
     "log.stream": lambda on: on.log.stream(STREAM),
     "log.append": lambda on: on.log.append([was_set(1)]),
+    "log.confirm": lambda on: on.log.confirm([]),
     "credentials.read": lambda on: on.credentials.read(*PLACE),
     "credentials.read_all": lambda on: on.credentials.read_all([PLACE]),
     "credentials.of_tenant": lambda on: on.credentials.of_tenant(TENANT),

@@ -234,3 +234,22 @@ class BrokenSealer(ClearSealer):
 
     def fingerprint(self, secret):
         return str(1 // 0) if secret.reveal() == self.FATAL else super().fingerprint(secret)
+
+
+READ_ONLY = {
+    "a repeated PUT": [set_credential(KEY, command_id="c-1", may_repeat=True)],
+    "a PUT that changes nothing": [set_credential(KEY, command_id="c-9")],
+    "a DELETE of what is not there": [delete_credential(provider="mistral", command_id="c-9")],
+    "one of two": [set_credential(OTHER_KEY, command_id="c-9"), delete_credential(provider="mistral")],
+}
+
+
+@pytest.mark.parametrize("commands", READ_ONLY.values(), ids=READ_ONLY)
+def test_an_outcome_that_was_only_read_counts_once_a_later_write_is_confirmed(commands: list[AdminCommand]) -> None:
+    log = MemoryLog()
+    node = service(log)
+    node.handle(set_credential(KEY, command_id="c-1", may_repeat=True))
+    log.unconfirmed = True
+    assert {type(outcome) for outcome in node.handle_all(commands)} == {StoreUnavailableError}
+    log.unconfirmed = False
+    assert StoreUnavailableError not in {type(outcome) for outcome in node.handle_all(commands)}

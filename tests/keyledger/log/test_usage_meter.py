@@ -332,7 +332,7 @@ class TestAcceptance:
         class Outrun:
             """A log whose first append comes after a rival's."""
 
-            last, find_all, newest = store.log.last, store.log.find_all, store.log.newest
+            last, find_all, newest, confirm = store.log.last, store.log.find_all, store.log.newest, store.log.confirm
 
             def append(self, events: list[Event]) -> None:
                 rival.meter.flush()
@@ -397,6 +397,9 @@ class _InMemory:
 
     def proves(self, event: object) -> bool:
         raise AssertionError
+
+    def confirm(self, events: object) -> None:
+        pass
 
     def newest(self, streams: object) -> dict:
         return {event.originator_id: event for event in self.events[-1:]}

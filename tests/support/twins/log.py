@@ -13,7 +13,7 @@ class MemoryLog:
     """Implements `domain.event_log.StreamLog` on one list of events. Fails on request, before or after the effect.
 
     down: nothing answers. faults: what the next appends do, see `tests.support.scenario.FAULTS`. interlopers: events
-    that get into the log just before the next append.
+    that get into the log just before the next append. unconfirmed: no write is confirmed from now on.
     """
 
     def __init__(self) -> None:
@@ -21,6 +21,7 @@ class MemoryLog:
         self.errors: list[str] = []
         self.interlopers: list[Event] = []
         self.down = False
+        self.unconfirmed = False
         self._lock = Lock()
 
     def last(self, stream: UUID) -> Event | None:
@@ -42,6 +43,11 @@ class MemoryLog:
 
     def proves(self, event: Event) -> bool:
         return event in self.events
+
+    def confirm(self, events: Sequence[Event]) -> None:
+        self.answer()
+        if self.unconfirmed or any(event not in self.events for event in events):
+            raise StoreUnavailableError
 
     def append(self, events: Sequence[Event]) -> None:
         self.answer()
