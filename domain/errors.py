@@ -236,9 +236,13 @@ class StoreUnavailableError(ServiceError):
 
 
 class CheckpointRefusedError(ServiceError):
-    """The log contradicts the last checkpoint that was kept, so nothing is signed."""
+    """Nothing is signed: the log contradicts the last checkpoint that was kept, or the next one cannot be kept.
 
-    def __init__(self, why: str) -> None:
+    log_is_right: only the second is the case.
+    """
+
+    def __init__(self, why: str, *, log_is_right: bool = False) -> None:
+        self.log_is_right = log_is_right
         super().__init__(
             ErrorCode.CHECKPOINT_REFUSED, f"No checkpoint was signed: {why}. Ask an operator to investigate."
         )

@@ -192,7 +192,7 @@ class Transparency:
         try:
             file.write(note)
         except OSError:
-            raise CheckpointRefusedError(_UNWRITABLE) from None
+            raise CheckpointRefusedError(_UNWRITABLE, log_is_right=True) from None
         self._last = _Last(note, checkpoint, self._clock())
         _log.info("audit checkpoint", extra={"size": size, "checkpoint": note.render().decode()})
         return self._last
@@ -254,7 +254,7 @@ class Transparency:
             try:
                 stack.enter_context(file.alone())
             except OSError:
-                raise CheckpointRefusedError(_UNWRITABLE) from None
+                raise CheckpointRefusedError(_UNWRITABLE, log_is_right=True) from None
             yield
 
     @contextmanager

@@ -1,8 +1,9 @@
 """Signs a checkpoint about every second while the log grows, and reports the age of the last one.
 
 Promises: a log that contradicts the last checkpoint is never signed, makes the node not ready, and is logged once; once
-the log extends the checkpoint again, signing resumes. Without AUDIT_SIGNING_KEY nothing is signed, but the tree is
-kept.
+the log extends the checkpoint again, signing resumes. A checkpoint that cannot be kept in DATA_DIR is not signed, and
+readiness says so; the node stays ready, because calls and changes do not depend on it. Without AUDIT_SIGNING_KEY
+nothing is signed, but the tree is kept.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ class SigningLoop:
         self._clock = clock
         self._task = PeriodicTask(self.sign, TICK_S, "checkpoints")
         self._error: str | None = None
+        self._log_is_right = False
         age = Gauge("keyledger_audit_checkpoint_age_seconds", "Age of the last checkpoint; -1: none.", registry=metrics)
         age.set_function(self._age)
 
@@ -53,10 +55,12 @@ class SigningLoop:
             self._transparency.checkpoint()
         except CheckpointRefusedError as refused:
             self._note(refused.detail)
+            self._log_is_right = refused.log_is_right
         except ServiceError as error:
             _log.info("no checkpoint this time: %s", error.code)
         except Exception as error:  # noqa: BLE001  any failure is reported and tried again; it must not end the task
             self._note(f"an unexpected error, {type(error).__name__}; see the log")
+            self._log_is_right = False
         else:
             self._error = None
 
@@ -64,7 +68,7 @@ class SigningLoop:
         """Report how far the tree is and how old the last checkpoint is. Raises StoreUnavailableError."""
         tree = self._tree.check()
         if self._error is not None or not tree.ok:
-            return CheckResult(False, self._error or tree.text)
+            return CheckResult(tree.ok and self._log_is_right, self._error or tree.text)
         if not self._transparency.signs:
             return CheckResult(True, f"{tree.text}; not signed: AUDIT_SIGNING_KEY is not set")
         age = self._age()

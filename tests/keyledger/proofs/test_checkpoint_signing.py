@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from api.front.auth import Role, format_named_key
 from domain.credentials.secret import Secret
@@ -17,9 +18,11 @@ from domain.event import utc_now
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note
+from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key, verifier_of
+from keyledger.proofs.signing_loop import SigningLoop
 from tests.support.errors import raises
 from tests.support.evidence import signed
 from tests.support.merkle import root_of
@@ -158,6 +161,18 @@ class TestNothingIsSigned:
         """A file in the place of the folder is refused to the superuser, too, unlike a folder's mode."""
         (tmp_path / "data").write_bytes(b"")
         self.refused(store, tmp_path / "data", "DATA_DIR is not writable")
+
+    @pytest.mark.parametrize("kept_there", [None, b"no checkpoint"], ids=["cannot be kept", "cannot be read"])
+    def test_a_node_stays_ready_only_if_the_log_is_right(
+        self, store: Store, tmp_path: Path, before: bytes, kept_there: bytes | None
+    ) -> None:
+        folder = tmp_path if kept_there else tmp_path / "data"
+        (kept(tmp_path) if kept_there else folder).write_bytes(kept_there or b"")
+        tree = BackgroundCatchUp(store.tree_follower, "transparency_log")
+        loop = SigningLoop(transparency(store, folder), tree, utc_now, CollectorRegistry())
+        loop.sign()
+        assert loop.check().ok is (kept_there is None)
+        assert "No checkpoint was signed" in loop.check().text
 
     def test_without_a_key(self, store: Store, tmp_path: Path) -> None:
         with raises(ErrorCode.SIGNING_OFF):
