@@ -1,11 +1,13 @@
 """Fixtures that every part of the suite may ask for, and the neutral environment that all of it runs in."""
 
 import os
+import random
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import psycopg
+import psycopg_pool.base
 import pytest
 
 from keyledger.serving.garbage_collection import collect_rarely
@@ -24,6 +26,8 @@ _PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.
 hypothesis.settings.register_profile("everyday", _PATIENT)
 hypothesis.settings.register_profile("thorough", _PATIENT, max_examples=2_000)  # asked for by `make prove`
 hypothesis.settings.load_profile("everyday")
+# The threads of a pool would draw from the generator that Hypothesis watches while it draws an example.
+psycopg_pool.base.random = random.Random().random  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(tryfirst=True)
