@@ -32,7 +32,7 @@ from keyledger.assembly.people import people_of
 from keyledger.encryption.keyring import Keyring, generate_encryption_key
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.event_store import CredentialLog
-from projections.database.connections import open_pool
+from projections.database.pools import open_pool
 
 GOALS = {1: Goal(1.5), 8: Goal(2.0)}
 _READY = 20_000

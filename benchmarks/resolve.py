@@ -20,7 +20,8 @@ from domain.credentials.resolution import ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import BoundedAsyncConnection, make_async_pool
+from projections.database.connections import BoundedAsyncConnection
+from projections.database.pools import make_async_pool
 
 STORED = 1_000
 GOAL = Goal(0.75)

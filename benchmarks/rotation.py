@@ -50,8 +50,9 @@ from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
-from projections.database.connections import BoundedConnection, make_async_pool, open_pool
+from projections.database.connections import BoundedConnection
 from projections.database.migration import migrate
+from projections.database.pools import make_async_pool, open_pool
 
 META = CommandMeta("benchmark", "benchmark", "benchmark")
 

@@ -24,7 +24,7 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections import audit_trail, transparency_log
-from projections.database.connections import open_pool
+from projections.database.pools import open_pool
 
 GOAL = Goal(0.85)
 

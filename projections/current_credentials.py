@@ -5,7 +5,7 @@ also reads the head of the stream, in the same statement and snapshot, so a row 
 restored is detected. A deleted credential keeps its row, without a token.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -120,8 +120,15 @@ class PostgresResolutionProjection:
     callers cost little more than one.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection], providers: Providers = BUILT_IN) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[BoundedAsyncConnection],
+        providers: Providers = BUILT_IN,
+        require_current: Callable[[], None] = lambda: None,
+    ) -> None:
+        """require_current: called after each read; raises StoreUnavailableError if it may not be relied on."""
         self._pool = pool
+        self._require_current = require_current
         self._providers = providers
         self._reads = CombinedReads(self._read_all)
         self._lists = CombinedReads(self._list_all)
@@ -140,6 +147,7 @@ class PostgresResolutionProjection:
                 wanted = of_tenants(sorted(set(tenants)), tuple(self._providers))
                 cursor = await connection.execute(OF_TENANTS, wanted)
                 rows = await cursor.fetchall()
+        self._require_current()
         of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
         for row in rows:
             of[str(row["of_tenant"])].append(row)
@@ -155,6 +163,7 @@ class PostgresResolutionProjection:
             async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
                 await cursor.execute(statement, wanted)
                 rows = await cursor.fetchall()
+        self._require_current()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
 

@@ -10,18 +10,18 @@ A crash loses no acknowledged write; an unacknowledged one may or may not have h
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 from domain.errors import StoreUnavailableError
-from projections.database.connections import DEADLINE
 
 W = TypeVar("W")
 R = TypeVar("R")
 
-PATIENCE = DEADLINE
+PATIENCE = 1.0
+"""Seconds that a write waits for its turn."""
 TOGETHER_MAX = 64
 """The most writes in one batch; a larger one would make others wait too long for the log's lock."""
 
@@ -30,11 +30,17 @@ class CombinedWrites(Generic[W, R]):
     """Combines writes.
 
     writer: returns the function that makes writes, looked up for each batch. The function takes writes in their order
-    and returns the result or the error of each; an error that it raises is the outcome of all of them.
+    and returns the result or the error of each; an error that it raises is the outcome of all of them. obeyed: waits
+    until every node obeys what was written before; a write is answered after it.
     """
 
-    def __init__(self, writer: Callable[[], Callable[[Sequence[W]], Sequence[R | Exception]]]) -> None:
+    def __init__(
+        self,
+        writer: Callable[[], Callable[[Sequence[W]], Sequence[R | Exception]]],
+        obeyed: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._writer = writer
+        self._obeyed = obeyed
         self._lock = threading.Lock()
         self._waiting: list[tuple[W, Future[R]]] = []
         self._busy = False
@@ -56,7 +62,10 @@ class CombinedWrites(Generic[W, R]):
             await told
             if future.cancelled():
                 raise StoreUnavailableError
-            return future.result()
+            result = future.result()
+            if self._obeyed is not None:
+                await self._obeyed()
+            return result
         finally:
             impatience.cancel()
             del future  # otherwise an error and this frame, which holds the command, would keep each other alive

@@ -30,6 +30,9 @@ from domain.errors import (
 from domain.event import Clock, Event
 from domain.event_log import EventLog
 
+LOOK_AGAIN_S = 0.5
+"""Seconds after which an outage is no longer looked into: the caller has waited long enough."""
+
 AdminCommand = SetCredential | DeleteCredential
 """The commands of administrators."""
 
@@ -163,14 +166,19 @@ class CredentialCommands:
         clock: Clock,
         pause: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = random.random,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time."""
+        """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time.
+
+        elapsed: seconds since some moment.
+        """
         self._log = log
         self._projection = projection
         self._sealer = sealer
         self._clock = clock
         self._pause = pause
         self._spread = spread
+        self._elapsed = elapsed
 
     def handle(self, command: AdminCommand) -> Credential:
         """Carry out a command and return the state after it.
@@ -205,6 +213,7 @@ class CredentialCommands:
 
     def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[CommandResult]:
         failure: ServiceError | None = None
+        began = self._elapsed()
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(self._spread() * 0.005 * attempt)
@@ -218,8 +227,8 @@ class CredentialCommands:
             except VersionConflictError as conflict:
                 failure = conflict.with_traceback(None)
             except StoreUnavailableError as unavailable:
-                # The outcome is unknown. The next attempt looks it up; if that fails as well, give up.
-                if isinstance(failure, StoreUnavailableError):
+                # The outcome is unknown. The next attempt looks it up; if that fails as well, or late, give up.
+                if isinstance(failure, StoreUnavailableError) or self._elapsed() - began > LOOK_AGAIN_S:
                     raise
                 failure = unavailable.with_traceback(None)
             else:

@@ -120,7 +120,7 @@ def build(
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(admit, lasting), steering.beat)
     reload = partial(reload_node, reloader, supervisor)
     closing = resources or ExitStack()
-    closing.callback(lasting.pool.close)
+    closing.callback(lasting.close)
     app = create_app(RequestServices(built, steering, parts, reload, registry))
     return Service(app, calls.gateway, parts, reloader, steering, lasting, built.privacy, closing)
 

@@ -25,6 +25,7 @@ from keyledger.encryption.rotation_service import KeyWork
 from keyledger.llm import CallConfiguration
 from keyledger.log.attestation import Attesting
 from keyledger.log.event_store import CredentialLog
+from keyledger.log.node_lease import NodeLease
 from keyledger.settings import logs
 from projections.as_of import PostgresPastCredentials
 from projections.catch_up import CatchUp
@@ -34,7 +35,11 @@ from projections.database.connections import BoundedAsyncConnection, BoundedConn
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """The parts that outlive a reload. follower: of the audit trail. seen: what calls have seen of the log."""
+    """The parts that outlive a reload.
+
+    follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
+    log. close: closes the blocking connections.
+    """
 
     dsn: str
     pool: ConnectionPool[BoundedConnection]
@@ -42,8 +47,10 @@ class Lasting:
     log: CredentialLog
     follower: CatchUp
     presence: Presence
+    lease: NodeLease
     people: People
     clock: Clock
+    close: Callable[[], None]
     seen: NewestSeen = field(default_factory=NewestSeen)
 
 
@@ -63,7 +70,7 @@ class InForce:
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     """Make the parts for a configuration."""
     settings, sealer = configuration.settings, configuration.sealer(lasting.people.fingerprint)
-    projection = PostgresResolutionProjection(lasting.async_pool, settings.providers)
+    projection = PostgresResolutionProjection(lasting.async_pool, settings.providers, lasting.lease.require)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     return InForce(
         configuration,

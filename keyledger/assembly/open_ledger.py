@@ -24,7 +24,8 @@ from keyledger.log.anchor_places import AnchorPlace, anchor_places
 from keyledger.settings.settings import DatabaseSettings
 from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule
-from projections.database.connections import BoundedConnection, open_pool
+from projections.database.connections import BoundedConnection
+from projections.database.pools import open_pool
 
 
 class Purpose(Enum):

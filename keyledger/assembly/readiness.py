@@ -18,6 +18,7 @@ from keyledger.llm import Warming
 from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
+from keyledger.log.node_lease import NodeLease
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.store_attestation.watch import StoreWatch
 from projections.database.connections import BoundedConnection, unavailable
@@ -37,6 +38,8 @@ class Readiness:
         codes: CodeWatch,
         store: StoreWatch,
         models: Warming,
+        lease: NodeLease,
+        writes: Callable[[], CheckResult],
     ) -> None:
         self._current = current
         self._pool = pool
@@ -46,6 +49,8 @@ class Readiness:
         self._codes = codes
         self._store = store
         self._models = models
+        self._lease = lease
+        self._writes = writes
 
     async def __call__(self) -> Mapping[str, CheckResult]:
         """Return every check by name."""
@@ -55,6 +60,9 @@ class Readiness:
         try:
             return {
                 "database": CheckResult(True, "answers"),
+                "lease": self._lease.check(),
+                "clock": self._lease.check_clock(),
+                "writes": self._writes(),
                 "schema": self._schema(),
                 "log": self._log.check(),
                 "event_codes": self._codes.check(),

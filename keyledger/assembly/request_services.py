@@ -36,7 +36,7 @@ class RequestServices:
         self._lifespan = lifespan
         self._reload = reload
         self._registry = registry
-        self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all).write
+        self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all, parts.lasting.lease.obeyed).write
         self._readiness = Readiness(
             lambda: steering().configuration,
             parts.lasting.pool,
@@ -46,6 +46,8 @@ class RequestServices:
             parts.log.codes,
             parts.log.store,
             parts.calls.gateway.warming,
+            parts.lasting.lease,
+            parts.lasting.log.check,
         )
         self._made = (now := steering(), self._services_of(now))
 

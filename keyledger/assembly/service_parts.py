@@ -29,6 +29,7 @@ from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
+from keyledger.log.node_lease import NodeLease
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
@@ -44,7 +45,7 @@ from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
-from projections.database.connections import make_async_pool, open_pool
+from projections.database.pools import make_async_pool, open_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +150,18 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
 
     keys: those that open the ledger's own secret.
     """
-    pool = open_pool(dsn)
+    lease = NodeLease()
+    pool, for_beats = open_pool(dsn, lease.admits), open_pool(dsn, size=1)
     people = people_of(pool, keys)
-    log, follower, presence = CredentialLog(pool, people.sealer), audit_trail.follower(pool), Presence(pool)
-    return Lasting(dsn, pool, make_async_pool(dsn), log, follower, presence, people, utc_now)
+    log = CredentialLog(pool, people.sealer, may_change=lease.require_for_change)
+    presence = Presence(pool, lease, for_beats, log.acknowledged)
+
+    def close() -> None:
+        pool.close()
+        for_beats.close()
+
+    asynchronous, follower = make_async_pool(dsn, lease.admits), audit_trail.follower(pool)
+    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
@@ -162,7 +171,12 @@ def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     vouch = codes.require if settings.audit_signing_key is None else lambda position: None
     return LogParts(
         AuditRecorder(lasting.log, lasting.clock),
-        AnchorWatch(lasting.pool, anchor_places(settings.data_dir, settings.anchor_dir), vouch),
+        AnchorWatch(
+            lasting.pool,
+            anchor_places(settings.data_dir, settings.anchor_dir),
+            vouch,
+            lambda contradiction: lasting.lease.contradict("anchor", contradiction),
+        ),
         codes,
         StoreWatch(lasting.pool, lasting.log.unkept, role_rule(settings.database)),
     )
@@ -235,7 +249,8 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
 
 def encryption_parts(lasting: Lasting, steering: Steering) -> EncryptionParts:
     """Build the parts of the encryption keys."""
-    heartbeat = Heartbeat(steering.beat, lasting.presence.leave)
+    heartbeat = Heartbeat(steering.beat, lasting.presence.leave, lasting.lease.begin)
+    lasting.lease.hasten = heartbeat.hasten
     if steering().key_work is None:
         return EncryptionParts(heartbeat, None)
     records = RotationRows(lasting.pool)

@@ -24,8 +24,9 @@ from keyledger.log.anchor_places import AnchorPlace
 from keyledger.log.contradiction import Contradiction
 from keyledger.settings.settings import load_database
 from keyledger.store_verification import StoreVerdict, catch_up, verify_store
-from projections.database.connections import connect, open_pool, unavailable
+from projections.database.connections import connect, unavailable
 from projections.database.migration import SCHEMA_VERSION
+from projections.database.pools import open_pool
 
 
 @dataclass(frozen=True, slots=True)

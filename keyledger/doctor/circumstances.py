@@ -18,8 +18,9 @@ from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.settings import Settings, load, load_data_dir, load_database
-from projections.database.connections import BoundedConnection, connect, open_pool, unavailable
+from projections.database.connections import BoundedConnection, connect, unavailable
 from projections.database.migration import SCHEMA_VERSION, version_of
+from projections.database.pools import open_pool
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import LiteralString
@@ -24,13 +24,17 @@ from uuid import UUID, uuid4
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
+from domain.event import utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import NodeRow, Standing, codes_of, standing_of
+from keyledger.log.acknowledged import Acknowledged
+from keyledger.log.confirmation import without_warning
+from keyledger.log.node_lease import ACKNOWLEDGED, Beat, NodeLease, elapsed
 from projections.database.connections import BoundedConnection, Connection, Row, unavailable
 from projections.database.row_locks import NODES, hold
 
-BEAT_S = 10.0
-"""Seconds between two renewals."""
+BEAT_S = 1.0
+"""Seconds between two renewals: a node misses four before its lease ends."""
 LIVE_S = 30
 """Seconds without renewal after which a node counts as gone."""
 PUBLISHED = 256
@@ -55,13 +59,25 @@ DELETE FROM nodes
  WHERE seen_at < clock_timestamp() - make_interval(secs => %(expired)s)
     OR seen_at > clock_timestamp() + make_interval(secs => %(expired)s)
 """
+_PRESENT = """
+SELECT clock_timestamp() AS seen_at, (SELECT ledger_id::text FROM keyledger_ledger LIMIT 1) AS ledger_id,
+       {epoch} AS epoch
+"""
+# An operator's `synchronous_commit = off` would let a heartbeat count that was not even written.
+_DURABLY = """
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+"""
+_BEHIND = """
+SELECT process FROM nodes
+ WHERE epoch <> %(epoch)s AND node_id <> %(node)s AND seen_at > clock_timestamp() - make_interval(secs => %(live)s)
+"""
 _TELL = """
-INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version, seen_at, codes, checkpoint)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO nodes (node_id, name, process, primary_key_id, key_ids, version, seen_at, codes, epoch, checkpoint)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (node_id) DO UPDATE SET
        name = excluded.name, process = excluded.process, primary_key_id = excluded.primary_key_id,
        key_ids = excluded.key_ids, version = excluded.version, seen_at = excluded.seen_at, codes = excluded.codes,
-       checkpoint = coalesce(excluded.checkpoint, nodes.checkpoint)
+       epoch = excluded.epoch, checkpoint = coalesce(excluded.checkpoint, nodes.checkpoint)
 """
 
 
@@ -82,19 +98,45 @@ class Node:
 class Presence:
     """Registers this service as running, and publishes its last checkpoint."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        lease: NodeLease | None = None,
+        own: ConnectionPool[BoundedConnection] | None = None,
+        acknowledged: Acknowledged | None = None,
+    ) -> None:
+        """lease: renewed by each beat. own: connections for beats, which wait for nothing else; by default, `pool`.
+
+        acknowledged: compared with the log at each beat.
+        """
         self._pool = pool
+        self._lease = lease if lease is not None else NodeLease()
+        self._own = own or pool
+        self._acknowledged = acknowledged or Acknowledged()
         self._id = uuid4()
         self._checkpoint: str | None = None
 
     def beat(self, keyring: Keyring | None) -> None:
-        """Renew this service's row with the keys it knows, and delete rows that expired.
+        """Renew this service's row with the keys it knows, and with it the lease; delete rows that expired.
 
         Raises StoreUnavailableError.
         """
-        with unavailable(), self._pool.connection() as connection:
-            self._tell(connection, keyring)
+        sent, here = elapsed(), utc_now()
+        with unavailable(), self._own.connection() as connection, without_warning(connection), connection.transaction():
+            connection.execute(_DURABLY)
+            epoch, seen_at = self._tell(connection, keyring)
             connection.execute(_DELETE_EXPIRED, {"expired": 10 * LIVE_S})
+            behind = self._behind(connection, epoch)
+            lost = self._acknowledged.contradiction(connection)
+        # The database's time was read in between, so this is an error of at most the time that took.
+        apart = (max(timedelta(0), here - seen_at) or min(timedelta(0), utc_now() - seen_at)).total_seconds()
+        self._lease.contradict(ACKNOWLEDGED, lost)
+        self._lease.renew(Beat(epoch, sent, behind, apart))
+
+    def _behind(self, connection: BoundedConnection, epoch: str) -> bool:
+        wanted = {"epoch": epoch, "node": self._id, "live": LIVE_S}
+        rows = connection.execute(_BEHIND, wanted).fetchall()
+        return any(not _is_known_to_be_gone(row["process"]) for row in rows)
 
     def settle(self, keyring: Keyring, decide: Callable[[Sequence[Node]], Keyring | None]) -> None:
         """Register this service with the ring that `decide` chooses; no other node decides meanwhile.
@@ -135,16 +177,16 @@ class Presence:
         with unavailable(), self._pool.connection() as connection:
             connection.execute("DELETE FROM nodes WHERE node_id = %s", [self._id])
 
-    def _tell(self, connection: BoundedConnection, keyring: Keyring | None) -> None:
-        present = connection.execute(
-            "SELECT clock_timestamp() AS seen_at, (SELECT ledger_id::text FROM keyledger_ledger LIMIT 1) AS ledger_id"
-        ).fetchone()
+    def _tell(self, connection: BoundedConnection, keyring: Keyring | None) -> tuple[str, datetime]:
+        """Renew the row, and return the server's epoch and time."""
+        present = connection.execute(_PRESENT.format(epoch=connection.epoch_sql).encode()).fetchone()
         assert present is not None  # noqa: S101  a SELECT without FROM has one row
         row = self._row(present["ledger_id"] or "", present["seen_at"], keyring)
         codes = codes_of(row, keyring) if keyring is not None else []
         key_ids = list(row.key_ids)
         members = [row.node_id, row.name, row.process, row.primary_id, key_ids, row.version, row.seen_at, codes]
-        connection.execute(_TELL, [*members, self._checkpoint])
+        connection.execute(_TELL, [*members, present["epoch"], self._checkpoint])
+        return present["epoch"], present["seen_at"]
 
     def _row(self, ledger_id: str, seen_at: datetime, keyring: Keyring | None) -> NodeRow:
         primary, known = (keyring.primary_id, tuple(sorted(keyring.key_ids))) if keyring is not None else ("", ())

@@ -32,7 +32,7 @@ from keyledger.encryption.secret_keeping import SecretKeeper, SecretKeys
 from keyledger.log.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.process_memory import protect
-from projections.database.connections import open_pool
+from projections.database.pools import open_pool
 
 GIVES_WAY = 10
 """How much lower the scheduling priority of the process is than that of its service, as in `nice`."""

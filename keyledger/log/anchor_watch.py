@@ -41,11 +41,16 @@ class AnchorWatch:
         pool: ConnectionPool[BoundedConnection],
         places: Sequence[AnchorPlace],
         vouch: Callable[[int], None] = lambda position: None,
+        contradicts: Callable[[str], None] = lambda contradiction: None,
     ) -> None:
-        """vouch: checks the codes of the events up to a position before an anchor moves there; raises ServiceError."""
+        """vouch: checks the codes of the events up to a position before an anchor moves there; raises ServiceError.
+
+        contradicts: gets, after each check, how the log contradicts an anchor; "" if it does not.
+        """
         self._pool = pool
         self._places = places
         self._vouch = vouch
+        self._contradicts = contradicts
         self._error = ""
         self._task = PeriodicTask(self.record, TICK_S, "watch of the log", pause_first=True)
 
@@ -68,7 +73,9 @@ class AnchorWatch:
         except UnreadableFileError:
             self._note("the anchor of the log cannot be read")
             return
-        self._note(seen.contradiction.detail if seen.contradiction else "")
+        found = seen.contradiction
+        self._note(found.detail if found else "")
+        self._contradicts(found.detail if found and found.acceptable else "")
         if seen.contradiction is None and self._vouched_for(seen.now):
             for place in self._places:
                 place.keep(seen.now)

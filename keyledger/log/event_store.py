@@ -33,15 +33,18 @@ from eventsourcing.utils import Environment
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
+from api.front.check_result import CheckResult
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event, time_text, utc_now
 from domain.event_code import NO_CODES, EventCodes, LogRow, require_no_forgery
 from domain.event_codec import decode, encode
 from domain.personal import Sealing
+from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.confirmation import confirm
 from keyledger.log.log_time import LogTime
+from keyledger.log.node_lease import elapsed
 from keyledger.log.one_call_recorder import OneCallFactory, OneCallRecorder
 from keyledger.log.statements import FIND_ALL, NEWEST
 from projections.catch_up import read_stream
@@ -49,6 +52,8 @@ from projections.current_credentials import last_of_each, project
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
 _TRIES = 8  # to append while other nodes append in between
+FAILED_S = 30.0
+"""Seconds for which a failed append makes the node not ready, if none succeeds."""
 
 
 class ClosedMapper(Mapper[UUID]):
@@ -135,14 +140,21 @@ class CredentialLog(Application[UUID]):
     name = EVENTS_TABLE.removesuffix("_events")
 
     def __init__(
-        self, pool: ConnectionPool[BoundedConnection], people: Sealing[Event], codes: EventCodes = NO_CODES
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        people: Sealing[Event],
+        codes: EventCodes = NO_CODES,
+        may_change: Callable[[], None] = lambda: None,
     ) -> None:
         """pool: connections to a migrated database. It stays open when the log is closed. people: seals members.
 
-        codes: authenticate what is appended and check what is read; may be replaced at any time.
+        codes: authenticate what is appended and check what is read; may be replaced at any time. may_change: raises
+        StoreUnavailableError while this process may not append.
         """
         self._pool = pool
         self._people = people
+        self._may_change = may_change
+        self._failed_at: float | None = None
         self.codes = codes
         super().__init__()
 
@@ -164,8 +176,17 @@ class CredentialLog(Application[UUID]):
 
     def unkept(self) -> str:
         """Return how an append was not kept as it was sent; "" if every append was."""
+        return self._own_recorder.read_back.unkept
+
+    @property
+    def acknowledged(self) -> Acknowledged:
+        """The last event that was appended."""
+        return self._own_recorder.acknowledged
+
+    @property
+    def _own_recorder(self) -> OneCallRecorder:
         assert isinstance(self.recorder, OneCallRecorder)  # noqa: S101  the factory makes no other
-        return self.recorder.read_back.unkept
+        return self.recorder
 
     def last(self, stream: UUID) -> Event | None:
         """Return the newest event of a stream. Raises StoreUnavailableError, CredentialIntegrityError."""
@@ -207,15 +228,29 @@ class CredentialLog(Application[UUID]):
 
         Raises VersionConflictError, StoreUnavailableError.
         """
+        self._may_change()
         try:
             self.events.put(events)
+            self._failed_at = None
         except IntegrityError:
             raise VersionConflictError(events[0].originator_version, precondition=False) from None
         except PersistenceError as error:
+            self._failed_at = elapsed()
             raise StoreUnavailableError(reason_of(error)) from None
+        except StoreUnavailableError:
+            self._failed_at = elapsed()
+            raise
+
+    def check(self) -> CheckResult:
+        """Report whether the last append succeeded; a failure counts for `FAILED_S` seconds, unless one succeeds."""
+        failed_at = self._failed_at
+        if failed_at is None or elapsed() - failed_at > FAILED_S:
+            return CheckResult(True, "accepted")
+        return CheckResult(False, f"the last one failed {elapsed() - failed_at:.0f} s ago")
 
     def confirm(self, events: Sequence[Event]) -> None:
         """Require that a write is confirmed now, by a server that has the events. Raises StoreUnavailableError."""
+        self._may_change()
         with unavailable(), self._pool.connection() as connection:
             confirm(connection, events)
 

@@ -1,6 +1,6 @@
 """The library's recorder, with our one-call append on a given pool.
 
-Promises: an insert is one statement in one transaction, read back before it counts.
+Promises: an insert is one statement in one transaction, read back before it counts. `acknowledged` knows the last one.
 Refuses: to retry, and to believe a commit during which the database warned (`keyledger.log.confirmation`).
 """
 
@@ -14,6 +14,8 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from eventsourcing.utils import Environment
 from psycopg_pool import ConnectionPool
 
+from domain.event_code import LogRow
+from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.append_call import APPEND, arguments_of, sent_of
 from keyledger.log.confirmation import without_warning
 from keyledger.log.read_back import ReadBack
@@ -33,6 +35,11 @@ class OneCallRecorder(PostgresApplicationRecorder):
         """The comparison of each append with what the log then holds."""
         return ReadBack()
 
+    @cached_property
+    def acknowledged(self) -> Acknowledged:
+        """The last event that was stored."""
+        return Acknowledged()
+
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Insert the events and `view_rows`, read them back, and return the positions; None if a key was destroyed.
 
@@ -50,7 +57,9 @@ class OneCallRecorder(PostgresApplicationRecorder):
                 return None
             positions = [row["position"] for row in rows if row["position"] is not None]
             kept = connection.execute(self.read_back.statement(connection), [positions], binary=True)
-            self.read_back.require_kept(sent_of(columns), positions, kept.fetchall())
+            sent = list(sent_of(columns))
+            self.read_back.require_kept(sent, positions, kept.fetchall())
+        self.acknowledged.note(LogRow(positions[-1], *sent[-1]))
         return positions
 
 

@@ -5,11 +5,11 @@ Every database failure leaves this module as StoreUnavailableError, without the 
 Each new connection detects whether it is direct. A direct connection sets time limits and prepares statements in its
 session. Behind a pooler the session is shared: nothing is left in it, no statement is prepared, and each transaction
 sets the time limits itself. Statements are written the same way for both.
+Each connection knows the epoch of its server (`projections.database.epochs`), behind a pooler in each transaction.
 """
 
 import logging
-import select
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
@@ -18,16 +18,14 @@ from psycopg.abc import RV, PQGen
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from domain.errors import StoreUnavailableError
+from projections.database.epochs import EPOCH, NO_EPOCH, any_server
 
 EVENTS_TABLE = "keyledger_events"
 DEADLINE = 1.5
-"""Seconds for one statement of a request, or for getting a connection: a failed write and the check of its outcome
-take at most three."""
+"""Seconds for one statement of a request, or for getting a connection."""
 
-MAX_CONNECTIONS = 8
 _PREPARED_AFTER = 1
 """Executions of a statement on a direct connection before it is prepared."""
 _LIMITS = {"statement_timeout": f"{DEADLINE * 1000:.0f}", "idle_in_transaction_session_timeout": "5000"}
@@ -38,15 +36,41 @@ SELECT pg_backend_pid() = %(pid)s AS direct,
        (SELECT count(CASE WHEN pg_backend_pid() = %(pid)s THEN set_config(name, value, false) END)
           FROM unnest(%(names)s::text[], %(values)s::text[]) AS wanted (name, value))
 """
-_LIMIT_TRANSACTION = "; ".join(f"SET LOCAL {name} = {value}" for name, value in _LIMITS.items())
-_LIMIT_STATEMENT = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _LIMITS.items())
+_LIMIT = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _LIMITS.items())
 _log = logging.getLogger("keyledger.store")
 
 Row = DictRow
 Connection = psycopg.Connection[DictRow]
 
 
-class _BoundedCursor(psycopg.Cursor[DictRow]):
+class ServerOfConnection:
+    """The server behind a connection.
+
+    pooled: a pooler is between them, so each transaction may reach another server. epoch: that of a direct connection's
+    server. epoch_sql: the expression that tells it. admits: says of an epoch whether that server may be used.
+    """
+
+    pooled = False
+    epoch = ""
+    epoch_sql = EPOCH
+    admits: Callable[[str], bool] = staticmethod(any_server)
+
+    def limits(self) -> bytes:
+        """Return the statement with which a transaction behind a pooler begins."""
+        return f"SELECT {self.epoch_sql} AS epoch, {_LIMIT}".encode()
+
+    def require_admitted(self, row: Row | None) -> None:
+        """Raise psycopg.OperationalError if the server that answered `limits` may not be used."""
+        if row is None or not self.admits(row["epoch"]):
+            raise psycopg.OperationalError("this server may not be used")
+
+    def settled(self, row: Row | None, epoch: str) -> None:
+        """Note what `settle` found."""
+        self.pooled = not (row and row["direct"])
+        self.epoch = epoch
+
+
+class BoundedCursor(psycopg.Cursor[DictRow]):
     """Executes a statement outside a transaction together with its time limits, in one round trip."""
 
     def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
@@ -57,14 +81,12 @@ class _BoundedCursor(psycopg.Cursor[DictRow]):
             return super().execute(query, params, **how)
 
 
-class BoundedConnection(psycopg.Connection[DictRow]):
+class BoundedConnection(ServerOfConnection, psycopg.Connection[DictRow]):
     """A connection that gives up waiting for the server after `DEADLINE` seconds.
 
     The client measures the time, because a frozen server or a dead link cannot. The server does too, so that an
     abandoned statement does not keep running there.
     """
-
-    pooled = False
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer. Raises psycopg.OperationalError, and closes the connection, at the deadline."""
@@ -81,7 +103,7 @@ class BoundedConnection(psycopg.Connection[DictRow]):
         brings_limits = self.must_bring_limits()
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if brings_limits:
-                self.execute(_LIMIT_TRANSACTION)
+                self.require_admitted(self.execute(self.limits()).fetchone())
             yield transaction
 
     def must_bring_limits(self) -> bool:
@@ -93,17 +115,18 @@ class BoundedConnection(psycopg.Connection[DictRow]):
         """Send the statements executed inside as one transaction with the time limits, then wait for all of them."""
         try:
             with self.pipeline():
-                for before in ("BEGIN", _LIMIT_STATEMENT):
-                    psycopg.Cursor(self).execute(before)
+                psycopg.Cursor(self).execute("BEGIN")
+                limits = psycopg.Cursor(self).execute(self.limits())
                 yield
                 psycopg.Cursor(self).execute("COMMIT")
+            self.require_admitted(limits.fetchone())
         except BaseException:
             if not self.closed:
                 self.rollback()
             raise
 
 
-class _BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
+class BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
     """The same for the event loop."""
 
     async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
@@ -114,10 +137,8 @@ class _BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
             return await super().execute(query, params, **how)
 
 
-class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
+class BoundedAsyncConnection(ServerOfConnection, psycopg.AsyncConnection[DictRow]):
     """The same for the event loop, which sends single statements only."""
-
-    pooled = False
 
     async def wait(
         self,
@@ -142,54 +163,21 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
         """Send the statements executed inside as one transaction with the time limits, then wait for all of them."""
         try:
             async with self.pipeline():
-                for before in ("BEGIN", _LIMIT_STATEMENT):
-                    await psycopg.AsyncCursor(self).execute(before)
+                await psycopg.AsyncCursor(self).execute("BEGIN")
+                limits = await psycopg.AsyncCursor(self).execute(self.limits())
                 yield
                 await psycopg.AsyncCursor(self).execute("COMMIT")
+            self.require_admitted(await limits.fetchone())
         except BaseException:
             if not self.closed:
                 await self.rollback()
             raise
 
 
-def open_pool(dsn: str) -> ConnectionPool[BoundedConnection]:
-    """Return an open pool of blocking connections in autocommit mode; rows are dictionaries."""
-    return ConnectionPool(
-        reachable_conninfo(dsn),
-        connection_class=BoundedConnection,
-        kwargs=_plain(_BoundedCursor),
-        configure=_settle,
-        min_size=1,
-        max_size=MAX_CONNECTIONS,
-        timeout=DEADLINE,
-        reconnect_timeout=DEADLINE,
-        check=_check,
-        name="keyledger",
-        open=True,
-    )
-
-
-def make_async_pool(dsn: str) -> AsyncConnectionPool[BoundedAsyncConnection]:
-    """Return a pool of connections for the event loop. Open it there."""
-    return AsyncConnectionPool(
-        reachable_conninfo(dsn),
-        connection_class=BoundedAsyncConnection,
-        kwargs=_plain(_BoundedAsyncCursor),
-        configure=_settle_async,
-        min_size=1,
-        max_size=MAX_CONNECTIONS,
-        timeout=DEADLINE,
-        reconnect_timeout=DEADLINE,
-        check=_check_async,
-        name="keyledger-async",
-        open=False,
-    )
-
-
 def connect_bounded(dsn: str) -> BoundedConnection:
     """Return one connection like those of the pool. Raises psycopg.Error."""
-    connection = BoundedConnection.connect(reachable_conninfo(dsn), **_plain(_BoundedCursor))
-    _settle(connection)
+    connection = BoundedConnection.connect(reachable_conninfo(dsn), **plain(BoundedCursor))
+    settle(connection)
     return connection
 
 
@@ -229,46 +217,34 @@ def was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _check(connection: BoundedConnection) -> None:
-    """Let the pool replace a connection whose server went away while it was idle."""
-    if _has_something_to_say(connection.fileno()):
-        ConnectionPool.check_connection(connection)
-
-
-async def _check_async(connection: BoundedAsyncConnection) -> None:
-    if _has_something_to_say(connection.fileno()):
-        await AsyncConnectionPool.check_connection(connection)
-
-
-def _has_something_to_say(socket: int) -> bool:
-    """An idle server is silent, so readable data is the end of the connection or a notice before it.
-
-    This is one system call; asking the server would cost every request a round trip.
-    """
-    poll = select.poll()
-    poll.register(socket, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _plain(cursor: type[object]) -> dict[str, Any]:
+def plain(cursor: type[object]) -> dict[str, Any]:
     """Return the connection settings. They avoid the start-up parameter `options`, which poolers refuse."""
     return {"autocommit": True, "row_factory": dict_row, "cursor_factory": cursor, "prepare_threshold": None}
 
 
-def _settle(connection: BoundedConnection) -> None:
-    """Detect whether the connection is direct, and if so set the session's time limits.
+def settle(connection: BoundedConnection) -> None:
+    """Detect whether the connection is direct, and if so set the session's time limits; learn the server's epoch.
 
     A pooler reports process ids of its own, because it does not tie a client to one server process.
     """
     row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS)).fetchone()
-    connection.pooled = not (row and row["direct"])
+    try:
+        epoch = connection.execute(f"SELECT {EPOCH} AS epoch".encode()).fetchone()
+    except NO_EPOCH:
+        epoch, connection.epoch_sql = None, "''"
+    connection.settled(row, epoch["epoch"] if epoch else "")
     connection.prepare_threshold = None if connection.pooled else _PREPARED_AFTER
 
 
-async def _settle_async(connection: BoundedAsyncConnection) -> None:
+async def settle_async(connection: BoundedAsyncConnection) -> None:
+    """Do the same on the event loop."""
     cursor = await connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS | _ONE_PLAN))
     row = await cursor.fetchone()
-    connection.pooled = not (row and row["direct"])
+    try:
+        epoch = await (await connection.execute(f"SELECT {EPOCH} AS epoch".encode())).fetchone()
+    except NO_EPOCH:
+        epoch, connection.epoch_sql = None, "''"
+    connection.settled(row, epoch["epoch"] if epoch else "")
     connection.prepare_threshold = None if connection.pooled else _PREPARED_AFTER
 
 

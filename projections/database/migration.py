@@ -32,7 +32,7 @@ SCHEMA: Mapping[str, int] = {
     "tables/transparency_log.sql": 4,
     "tables/projection_positions.sql": 4,
     "tables/credential_usage.sql": 4,
-    "tables/operations.sql": 4,
+    "tables/operations.sql": 5,
 }
 """Files of SQL in the order they are applied, each with the version of the schema that last changed it.
 

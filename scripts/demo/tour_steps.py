@@ -247,7 +247,7 @@ def _catch_up(dsn: str) -> None:
     from contextlib import closing
 
     from projections import audit_trail, transparency_log
-    from projections.database.connections import open_pool
+    from projections.database.pools import open_pool
 
     with closing(open_pool(dsn)) as pool:
         audit_trail.follower(pool).run()

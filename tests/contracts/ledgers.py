@@ -28,7 +28,7 @@ from projections.as_of import PostgresPastCredentials
 from projections.audit_search import PostgresAuditTrail
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import make_async_pool
+from projections.database.pools import make_async_pool
 from projections.fleet import PostgresFleet
 from tests.support.scenario import ClearSealer
 from tests.support.store import open_store, unchecked

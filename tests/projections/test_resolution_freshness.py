@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import make_async_pool
+from projections.database.pools import make_async_pool
 from tests.support.store import Store
 
 READERS = 16

@@ -33,7 +33,8 @@ from projections.audit_search import PostgresAuditTrail
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials
 from projections.database import row_locks
-from projections.database.connections import BoundedConnection, Connection, connect, open_pool
+from projections.database.connections import BoundedConnection, Connection, connect
+from projections.database.pools import open_pool
 from projections.replay.shadow_table import shadow_of
 
 W = TypeVar("W")

@@ -11,8 +11,10 @@ CREATE TABLE IF NOT EXISTS nodes (
     version        text        NOT NULL,         -- of the program
     seen_at        timestamptz NOT NULL DEFAULT now(),
     codes          bytea[]     NOT NULL DEFAULT '{}', -- in the order of key_ids; they show that a node with the keys wrote the row
-    checkpoint     text                          -- the last one that the node signed
+    checkpoint     text,                         -- the last one that the node signed
+    epoch          text        NOT NULL DEFAULT '' -- of the server that last confirmed the node: its timeline
 );
+ALTER TABLE nodes ADD COLUMN IF NOT EXISTS epoch text NOT NULL DEFAULT '';
 
 -- Progress of each rotation of the encryption key, for those who watch it.
 CREATE TABLE IF NOT EXISTS key_rotations (

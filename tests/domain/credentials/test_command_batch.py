@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credentials.command_batch import ATTEMPTS, AdminCommand
+from domain.credentials.command_batch import ATTEMPTS, LOOK_AGAIN_S, AdminCommand
 from domain.credentials.commands import Precondition, SetCredential
 from domain.credentials.credential import Credential, stream_id
 from domain.credentials.service import CredentialService
@@ -253,3 +253,15 @@ def test_an_outcome_that_was_only_read_counts_once_a_later_write_is_confirmed(co
     assert {type(outcome) for outcome in node.handle_all(commands)} == {StoreUnavailableError}
     log.unconfirmed = False
     assert StoreUnavailableError not in {type(outcome) for outcome in node.handle_all(commands)}
+
+
+@pytest.mark.parametrize(("seconds", "looked"), [(LOOK_AGAIN_S, True), (LOOK_AGAIN_S + 0.1, False)])
+def test_an_outage_is_looked_into_only_while_the_caller_has_not_waited_long(seconds: float, *, looked: bool) -> None:
+    log = MemoryLog()
+    log.errors = ["outage after the effect"]
+    clock = iter([0.0, seconds])
+    node = CredentialService(
+        log, MemoryCurrentCredentials(log), ClearSealer(), lambda: NOW, lambda pause: None, elapsed=clock.__next__
+    )
+    (outcome,) = node.handle_all([set_credential(KEY)])
+    assert isinstance(outcome, Credential) is looked

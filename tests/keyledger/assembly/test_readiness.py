@@ -20,6 +20,9 @@ def test_a_service_that_is_well_is_ready(database_url: str, tmp_path: Path) -> N
         checks = answer.json()["checks"]
     assert {name for name, check in checks.items() if check["ok"]} == {
         "database",
+        "lease",
+        "clock",
+        "writes",
         "schema",
         "log",
         "event_codes",

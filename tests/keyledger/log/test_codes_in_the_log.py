@@ -29,7 +29,8 @@ from keyledger.log.attestation import Attesting, attest_first, attestations, rea
 from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import BoundedConnection, make_async_pool, open_pool
+from projections.database.connections import BoundedConnection
+from projections.database.pools import make_async_pool, open_pool
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 TENANT = str(uuid4())

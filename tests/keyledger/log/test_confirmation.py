@@ -1,4 +1,4 @@
-"""A commit that no standby confirmed is never acknowledged, no matter who asks again: on a server whose standby is away."""
+"""A commit that no standby confirmed is never acknowledged, whichever node is asked."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -11,7 +11,8 @@ from domain.errors import CredentialIntegrityError
 from domain.event import utc_now
 from keyledger.log.attestation import Attesting, read_codes
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import Connection, make_async_pool
+from projections.database.connections import Connection
+from projections.database.pools import make_async_pool
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META, TENANT
 from tests.support.store import Store, open_store
 

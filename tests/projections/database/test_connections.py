@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from domain.errors import ErrorCode
-from projections.database.connections import DEADLINE, BoundedConnection, connect, make_async_pool, open_pool
+from projections.database.connections import DEADLINE, BoundedConnection, connect
+from projections.database.pools import make_async_pool, open_pool
 from projections.replay.replaying import PROJECTIONS, replay_projection
 from projections.replay.shadow_table import is_replayed, new_shadow
 from tests.support.errors import raises

@@ -26,6 +26,7 @@ RECORDED = {
     ("tables/projection_positions.sql", 4): "ee656d63149a5451f2ad98a9bcc56f39e84558c7b262d392de5143c74f704a66",
     ("tables/credential_usage.sql", 4): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",
     ("tables/operations.sql", 4): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
+    ("tables/operations.sql", 5): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
 }
 """SHA-256 of each file at its version, without comments. A file that changes needs the next version in `SCHEMA`:
 databases made before would not get the change otherwise."""

@@ -1,0 +1,54 @@
+"""The last event that this process acknowledged, and whether the log still has it.
+
+With asynchronous replication a failover may lose the last commits, in a tail that is usually younger than the anchor.
+The process that acknowledged them still knows.
+Promises: every heartbeat compares, so the loss is noticed on the first one that the new primary confirms.
+Limits: a process that ended knows nothing. When an operator accepts the log as it is, the event is forgotten.
+"""
+
+import threading
+
+from psycopg.rows import tuple_row
+
+from domain.event_code import LogRow
+from domain.operations.restore import RESTORE_STREAM
+from projections.database.connections import Connection
+
+_LOOK = """
+SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code FROM keyledger_events
+ WHERE notification_id = %s
+"""
+_ACCEPTED = "SELECT coalesce(max(originator_version), 0) FROM keyledger_events WHERE originator_id = %s"
+
+
+class Acknowledged:
+    """Remembers one event. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._last: LogRow | None = None
+        self._accepted: int | None = None
+        self._lock = threading.Lock()
+
+    def note(self, row: LogRow) -> None:
+        """Remember an event that is about to be acknowledged, if it is the last one."""
+        with self._lock:
+            if self._last is None or row.position > self._last.position:
+                self._last = row
+
+    def contradiction(self, connection: Connection) -> str:
+        """Return how the log contradicts what is known, as text for people; "" if it does not."""
+        last = self._last
+        if last is None:
+            return ""
+        with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+            found = cursor.execute(_LOOK, [last.position]).fetchone()
+            accepted = (cursor.execute(_ACCEPTED, [RESTORE_STREAM]).fetchone() or (0,))[0]
+        if found is not None and LogRow._make(found) == last:
+            self._accepted = accepted
+            return ""
+        if self._accepted is not None and accepted > self._accepted:
+            with self._lock:
+                self._last = None
+            return ""
+        self._accepted = accepted
+        return f"the log lacks position {last.position}, which this node acknowledged: a failover lost it"
