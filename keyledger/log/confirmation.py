@@ -4,7 +4,8 @@ A server whose standby does not answer shows commits that the standby lacks, and
 wait was cancelled, or that a crash made visible. The WAL has one order, so when a standby confirms a commit, it has
 everything that the server showed before.
 Promises: `confirm` returns only after a commit that the server confirmed as its settings demand, made in the statement
-that found the events. It locks nothing and leaves no row: the write is a message in the WAL.
+that found the events. It leaves no row: the write is a message in the WAL. It takes the writer lock, so that while a
+standby is away one session waits for it, and the others for the lock, which ends with their time limits.
 Refuses: a commit with a warning, which is how PostgreSQL reports that a standby did not confirm; and events that this
 server does not have, because they were read from another.
 """
@@ -21,7 +22,8 @@ from projections.database.connections import Connection
 
 # The setting holds until the statement's own transaction ends, so it governs its commit.
 _CONFIRM = """
-SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
+SELECT keyledger_lock_log() AS alone,
+       CASE WHEN current_setting('synchronous_commit') = 'off'
             THEN set_config('synchronous_commit', 'on', true) END AS durable,
        pg_logical_emit_message(true, 'keyledger', '') IS NOT NULL AS written,
        (SELECT count(*)
