@@ -5,7 +5,7 @@ Parts that do keep state (`Lasting`) are shared by all configurations.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -51,7 +51,7 @@ class Lasting:
     people: People
     clock: Clock
     close: Callable[[], None]
-    seen: NewestSeen = field(default_factory=NewestSeen)
+    seen: NewestSeen
 
 
 @dataclass(frozen=True, slots=True)

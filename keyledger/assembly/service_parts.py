@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.in_force import InForce, Lasting, Steering
@@ -161,7 +162,8 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
         for_beats.close()
 
     asynchronous, follower = make_async_pool(dsn, lease.admits), audit_trail.follower(pool)
-    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close)
+    seen = NewestSeen(servers=lease)
+    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close, seen)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:

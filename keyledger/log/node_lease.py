@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from api.front.check_result import CheckResult
+from domain.credentials.newest_seen import Moment
 from domain.errors import StoreUnavailableError
 
 LEASE_S = 6.0
@@ -62,6 +63,7 @@ class NodeLease:
         self._begun = False
         self._last: Beat | None = None
         self._hold_until = 0.0
+        self._ended: dict[str, float] = {}  # of each former epoch, when its last confirmed heartbeat was sent
         self._contradictions: dict[str, str] = {}
         self._lock = threading.Lock()
         self.hasten: Callable[[], None] = lambda: None
@@ -85,9 +87,19 @@ class NodeLease:
                 raise StoreUnavailableError
             if self._last is None or beat.epoch != self._last.epoch:
                 self._hold_until = self._clock() + LEASE_S + DRIFT_S
+                if self._last is not None:
+                    self._ended[self._last.epoch] = self._last.sent
             if not beat.behind:
                 self._hold_until = 0.0
             self._last = beat
+
+    def moment(self) -> Moment:
+        """Return the epoch of the server in use, and the time."""
+        return Moment("" if self._last is None else self._last.epoch, self._clock())
+
+    def may_have_taken_back(self, seen: Moment) -> bool:
+        """Return whether what was seen then may rightly be gone: no later heartbeat of that server was confirmed."""
+        return seen.at > self._ended.get(seen.epoch, seen.at)
 
     def contradict(self, source: str, contradiction: str) -> None:
         """Let this process change nothing while the log contradicts what a source knows; "" if it does not."""

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.credentials.newest_seen import NewestSeen
+from domain.credentials.newest_seen import Moment, NewestSeen
 from domain.credentials.stored import Head
 from domain.errors import CredentialIntegrityError
 from domain.event_code import LogRow
@@ -51,3 +51,28 @@ def test_what_was_seen_longest_ago_is_forgotten_and_tenants_without_a_credential
         seen.note((tenant, "azure"), None, None)
     assert [seen.of((tenant, "openai")) is not None for tenant in "abc"] == [False, True, True]
     assert seen.of(("c", "azure")) is None
+
+
+class Promoting:
+    """Servers of which the second may have taken back what the first showed after a time."""
+
+    def __init__(self) -> None:
+        self.now = Moment("1", 0.0)
+        self.confirmed = 10.0
+
+    def moment(self) -> Moment:
+        return self.now
+
+    def may_have_taken_back(self, seen: Moment) -> bool:
+        return self.now.epoch != seen.epoch and seen.at > self.confirmed
+
+
+@pytest.mark.parametrize(("at", "kept"), [(10.0, True), (10.1, False)], ids=["confirmed", "not confirmed"])
+def test_what_was_seen_before_it_was_confirmed_is_forgotten_after_a_promotion(at: float, *, kept: bool) -> None:
+    servers = Promoting()
+    seen = NewestSeen(servers=servers)
+    servers.now = Moment("1", at)
+    seen.note(PLACE, None, head(2))
+    assert seen.of(PLACE) is not None
+    servers.now = Moment("2", 20.0)
+    assert (seen.of(PLACE) is not None) is kept

@@ -210,3 +210,16 @@ def test_an_acknowledged_event_that_the_log_lacks_stops_changes_until_the_log_is
 def test_a_process_that_acknowledged_nothing_knows_no_contradiction(store: Store) -> None:
     with store.pool.connection() as connection:
         assert Acknowledged().contradiction(connection) == ""
+
+
+def test_a_promotion_may_take_back_only_what_no_heartbeat_of_the_old_server_followed(
+    lease: NodeLease, clock: Hand
+) -> None:
+    lease.renew(Beat(FIRST, clock.now))
+    confirmed = lease.moment()
+    clock.now += 1
+    late = lease.moment()
+    lease.renew(Beat(FIRST, clock.now - 0.5))
+    assert not lease.may_have_taken_back(late)
+    lease.renew(Beat(SECOND, clock.now))
+    assert [lease.may_have_taken_back(seen) for seen in (confirmed, late, lease.moment())] == [False, True, False]
