@@ -89,6 +89,7 @@ HTTP_ROWS: Mapping[str, Row] = {
     "internal-error": Row(500, "Internal error"),
     "provider-busy": Row(503, "Provider busy"),
     "shutting-down": Row(503, "Shutting down"),
+    "too-many-connections": Row(503, "Too many connections"),
 }
 """Errors of the HTTP interface itself, by code."""
 
@@ -150,19 +151,30 @@ def shutdown_problem() -> Problem:
     return problem_of(HttpError("shutting-down", detail, {"Retry-After": "5"}))
 
 
-def problem_response(problem: Problem, scope: Scope) -> Response:
-    """Return the problem as the answer to the request of `scope`."""
-    exchange = exchange_of(scope)
-    exchange.refused, exchange.refused_with = problem.code, problem.status
-    body: dict[str, object] = {
+def crowded_problem() -> Problem:
+    """Return the problem for a connection that is closed because there are too many."""
+    detail = "The service has more connections than it may (MAX_CONNECTIONS). Try again; another node may answer."
+    return problem_of(HttpError("too-many-connections", detail, {"Retry-After": "1"}))
+
+
+def document_of(problem: Problem, request_id: str) -> dict[str, object]:
+    """Return the document of a problem, as RFC 9457 lays it out."""
+    return {
         "type": f"/problems/{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": f"urn:request:{exchange.request_id}",
+        "instance": f"urn:request:{request_id}",
         "code": problem.code,
         **problem.members,
     }
+
+
+def problem_response(problem: Problem, scope: Scope) -> Response:
+    """Return the problem as the answer to the request of `scope`."""
+    exchange = exchange_of(scope)
+    exchange.refused, exchange.refused_with = problem.code, problem.status
+    body = document_of(problem, exchange.request_id)
     path = routed_path(scope)
     if speaks_openai(path) or is_native(path):
         body["error"] = openai_error(problem)

@@ -14,13 +14,17 @@ under way; the connection just ends.
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.front.bounds.chosen import Bounds
 from api.front.bounds.connections import CONNECTIONS, Connections, Place
 from api.front.bounds.reached import Bound
+from api.front.json_response import encode
+from api.front.problems import MEDIA_TYPE, crowded_problem, document_of
 from api.front.proxies import NO_PROXIES
 from keyledger.serving.host_header import host_is_clear
 from keyledger.serving.reader_watch import ReaderWatch
@@ -33,7 +37,6 @@ _LINGER_BYTES = 1024 * 1024
 _ENDED = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n" + _ENDED
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _ENDED
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n" + _ENDED
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -98,7 +101,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
             return
         if not self._answered:
-            self.transport.write(_TOO_MANY)
+            self.transport.write(_too_many())
         self.transport.close()
 
     def pause_writing(self) -> None:
@@ -251,3 +254,15 @@ def _register_in(state: dict[str, Any]) -> Connections:
         known = state[CONNECTIONS] = Connections(Bounds, lambda: NO_PROXIES, lambda bound: None)
     register: Connections = known
     return register
+
+
+def _too_many() -> bytes:
+    """Return the answer on a connection that no request came from yet."""
+    problem = crowded_problem()
+    body = encode(document_of(problem, str(uuid4())))
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": len(body), "Connection": "close", **problem.headers}
+    lines = [
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}",
+        *(f"{k}: {v}" for k, v in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
