@@ -36,14 +36,8 @@ coverage: .venv/.test  ## the whole test suite with its coverage, which must not
 stock:  ## both commands from a fresh clone on the system's own Python, in a bare environment and in an odd one
 	@.ci/stock
 
-prove: .venv/.test  ## the slow tests: 2,000 examples per property, 50 service kills, 100 rotation kills, 10,000 pooler calls, bundles and forgeries
-	$(SUITE) --hypothesis-profile thorough -m hypothesis $(ARGS)
-	KEYLEDGER_TEST_KILLS=50 $(SUITE) tests/faults tests/e2e/test_crash.py tests/e2e/test_rotation.py
-	KEYLEDGER_TEST_CONTRACT_EXAMPLES=200 $(SUITE) tests/e2e/test_openapi_contract.py
-	KEYLEDGER_TEST_FLOOD=1000000 $(SUITE) tests/keyledger/log/test_anonymous_flood.py
-	KEYLEDGER_TEST_STRANGE_BUNDLES=10000 $(SUITE) tests/keyledger/evidence/test_foreign_verifiers.py
-	KEYLEDGER_TEST_FORGERIES=10000 KEYLEDGER_TEST_HONEST_LOGS=1000 $(SUITE) tests/forgeries
-	KEYLEDGER_TEST_POOLER_CALLS=10000 .venv/bin/python -m pytest -m pooler tests/e2e
+prove: .venv/.test  ## shows that promises hold while processes die and networks break (ARGS=--quick: 6 minutes; --long; names; --help)
+	@.venv/bin/python -m tests.prove $(ARGS)
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -1,4 +1,7 @@
-"""How often the longest tests repeat: a few times in `make test`, in full in `make prove`, which sets the variables."""
+"""How often the longest tests repeat: a few times in `make test`, in full in `make prove`.
+
+The parts `suite-...` of `make prove` set the variables (`tests.prove.parts.suite`).
+"""
 
 import os
 

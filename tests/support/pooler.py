@@ -20,6 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.support.ports import free_port
 
 MISSING = "PgBouncer is not installed (apt-get install pgbouncer)"
+SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+"""Where programs of the system are; Debian keeps servers outside the PATH of ordinary accounts."""
 _PATIENCE_S = 30
 _USER = "app"
 
@@ -38,7 +40,7 @@ class Pooler:
 
 def program() -> str:
     """The program, or skip the test with the reason."""
-    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    found = shutil.which("pgbouncer", path=SEARCHED)
     if found is None:
         pytest.skip(MISSING)
     return found

@@ -1,0 +1,6 @@
+"""The parts, in the order in which they run."""
+
+from tests.prove.part import Part
+from tests.prove.parts.suite import SUITES
+
+PARTS: tuple[Part, ...] = (*SUITES,)
