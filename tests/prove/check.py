@@ -100,7 +100,7 @@ def _commands(
 
 def _reads(placed: Mapping[tuple[str, str], list[_Placed]], reads: Iterable[Read], counts: Counts) -> None:
     by_key = {one.command.first.key: one for of_one in placed.values() for one in of_one if one.command.first.key}
-    counts.update({"reads": 0, "wrong": 0, "stale": 0, "vanished": 0})
+    counts.update({"reads": 0, "wrong": 0, "stale": 0, "stalest ms": 0, "vanished": 0})
     for read in reads:
         counts["reads"] += 1
         said = f"a call of {read.tenant}/{read.provider}{f' at {read.by}' if read.by else ''} carried"
@@ -110,8 +110,13 @@ def _reads(placed: Mapping[tuple[str, str], list[_Placed]], reads: Iterable[Read
             continue
         newer = _obeyed_before(read, placed.get((read.tenant, read.provider), []), source)
         if newer is not None:
-            late = f"{newer} had been acknowledged {read.began - newer.answered:.2f} s before"
-            _note(counts, "stale", f"{said} {read.key or 'no key'} although {late}")
+            late = read.began - newer.answered
+            counts["stalest ms"] = max(counts["stalest ms"], round(1000 * late))
+            _note(
+                counts,
+                "stale",
+                f"{said} {read.key or 'no key'} although {newer} had been acknowledged {late:.2f} s before",
+            )
         elif source is not None and source.position == inf:
             counts["vanished"] += 1
 

@@ -1,16 +1,15 @@
-"""Three PostgreSQL servers under Patroni on loopback, as docs/operations.md describes them, that fail over by themselves.
+"""Three PostgreSQL servers under Patroni on loopback, as docs/operations.md describes them.
 
 Promises: `cluster` gives them whole, with a primary, a synchronous standby where that is asked for, and a database
 `keyledger` that an ordinary role owns. Whatever was killed or stopped in between, `whole` starts and continues it and
 waits until all three are there again. Nothing runs after the block.
 """
 
-import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,17 @@ class Cluster:
     nodes: Sequence[Node]
     synchronous: bool
 
-    def url(self, database: str, first: int = 0, user: str = OWNER) -> str:
-        """The address of the cluster. first: the node that a client tries first."""
-        order = [*self.nodes[first:], *self.nodes[:first]]
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in order)
-        return f"postgresql://{user}@{hosts}/{database}?target_session_attrs=read-write&connect_timeout=2"
+    def urls(self, database: str, *names: str) -> dict[str, str]:
+        """Return an address of the cluster for each of two services.
+
+        They try the nodes in opposite order, so that of two primaries each service finds another one.
+        """
+        return {name: self.url(database, backwards=bool(number)) for number, name in enumerate(names)}
+
+    def url(self, database: str, *, backwards: bool = False) -> str:
+        """The address of the cluster. backwards: a client tries the last node first."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:: -1 if backwards else 1])
+        return f"postgresql://{OWNER}@{hosts}/{database}?target_session_attrs=read-write&connect_timeout=2"
 
     def primary(self) -> Node:
         """Return the primary of a whole cluster."""
@@ -120,7 +125,9 @@ class Cluster:
     def new_database(self, name: str) -> None:
         """Create a database that the ordinary role owns."""
         with psycopg.connect(self.primary().url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER))
+            )
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,15 @@ def _install() -> None:
     uv, environment = bootstrap._uv(), bootstrap._uv_environment()
     shutil.rmtree(FOLDER, ignore_errors=True)
     bootstrap._run([uv, "venv", "--quiet", "--python", sys.executable, FOLDER], environment)
-    into: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", FOLDER / "bin" / "python", "--require-hashes"]
+    into: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        FOLDER / "bin" / "python",
+        "--require-hashes",
+    ]
     for file in _REQUIREMENTS:
         bootstrap._run([*into, "--no-build-isolation", "--requirement", file], environment)
     (FOLDER / ".requirements").write_text(_wanted(), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 Promises: the two can be killed and stopped apart from each other, which is how a machine fails in part. A stopped
 process is one that does not answer and does not notice that time passes. `close` ends both, whatever state they are in.
-PostgreSQL runs in a session of its own as no child of ours, so it is found by its pid file.
+PostgreSQL runs in a session of its own and is not our child process, so its pid file says where it is.
 """
 
 import json
@@ -136,6 +136,10 @@ class Node:
     def signal_server(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the server."""
         send(self.server(), number)
+
+    def kill_server(self) -> None:
+        """Kill all processes of the server, the postmaster first."""
+        self.signal_server(signal.SIGKILL)
 
     def end_agent(self) -> None:
         """Kill the agent."""

@@ -1,4 +1,4 @@
-"""Processes that are no children of ours, found in `/proc` and reached by signals."""
+"""Processes that we did not start ourselves, found in `/proc` and reached by signals."""
 
 import os
 import signal
