@@ -35,6 +35,15 @@ class Counts(Counter[str]):
         super().__init__(numbers)
         self.faults: list[str] = []
 
+    def include(self, other: "Counts", where: str = "") -> None:
+        """Add the numbers of another, and what it found. A word that ends in `ms` keeps the greater of the two.
+
+        where: begins the sentences.
+        """
+        for word, number in other.items():
+            self[word] = max(self[word], number) if word.endswith(" ms") else self[word] + number
+        self.faults += [where + sentence for sentence in other.faults]
+
     def __str__(self) -> str:
         return " ".join(f"{word.replace(' ', '-')}={number}" for word, number in self.items())
 

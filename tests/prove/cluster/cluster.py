@@ -5,6 +5,7 @@ Promises: `cluster` gives them whole, with a primary, a synchronous standby wher
 waits until all three are there again. Nothing runs after the block.
 """
 
+import re
 import shutil
 import signal
 import time
@@ -15,16 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yaml
 from psycopg import sql
 
 from tests.prove.cluster import etcd, install
 from tests.prove.cluster.node import ADMINISTRATOR, OWNER, Node
+from tests.support.places import REPOSITORY
 
 TTL_S = 20
 """Seconds after which a primary whose agent is silent is no longer the primary. Patroni allows no less."""
 _NODES = 3
 _PATIENCE_S = 120
 _LOOK_S = 0.05
+_ANY_LAG = 1 << 30  # an asynchronous standby is promoted however far it is behind: that is what is tried
 
 
 def missing() -> str:
@@ -37,37 +41,25 @@ def missing() -> str:
 
 
 def configuration(*, synchronous: bool) -> dict[str, Any]:
-    """Return what the nodes have in common, as docs/operations.md shows it."""
-    return {
-        "bootstrap": {
-            "dcs": {
-                "ttl": TTL_S,
-                "loop_wait": 1,
-                "retry_timeout": 3,
-                "primary_start_timeout": 0,
-                "maximum_lag_on_failover": 1 << 30,
-                "synchronous_mode": synchronous,
-                "postgresql": {
-                    "use_pg_rewind": True,
-                    "parameters": {"wal_log_hints": "on", "max_connections": 100, "wal_keep_size": "256MB"},
-                },
-            },
-            "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums"],
-        },
-        "postgresql": {
-            "authentication": {
-                "superuser": {"username": ADMINISTRATOR},
-                "replication": {"username": ADMINISTRATOR},
-                "rewind": {"username": ADMINISTRATOR},
-            },
-            "parameters": {"unix_socket_directories": "", "shared_buffers": "32MB"},
-            "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
-            "remove_data_directory_on_rewind_failure": True,
-            "remove_data_directory_on_diverged_timelines": True,
-            "basebackup": [{"checkpoint": "fast"}],
-        },
-        "watchdog": {"mode": "off"},
+    """Return the `patroni.yml` of docs/operations.md, with what differs on one machine without passwords."""
+    shown: dict[str, Any] = yaml.safe_load(shown_in_operations("yaml"))
+    shown["bootstrap"]["dcs"]["synchronous_mode"] = synchronous
+    shown["bootstrap"]["dcs"]["maximum_lag_on_failover"] = _ANY_LAG
+    account = {"username": ADMINISTRATOR}
+    shown["postgresql"] |= {
+        "authentication": {"superuser": account, "replication": account, "rewind": account},
+        "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
+        "parameters": {"unix_socket_directories": "", "shared_buffers": "32MB"},
+        "basebackup": [{"checkpoint": "fast"}],
     }
+    return shown | {"watchdog": {"mode": "off"}}
+
+
+def shown_in_operations(language: str) -> str:
+    """Return the block of docs/operations.md in this language, so that what is shown is what runs."""
+    text = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return str(shown)
 
 
 @dataclass(frozen=True)

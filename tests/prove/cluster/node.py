@@ -70,20 +70,19 @@ class Node:
             )
 
     def _configuration(self) -> dict[str, Any]:
-        here = f"127.0.0.1:{self.port}"
+        here, rest = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.rest}"
         return {
-            "scope": "keyledger",
-            "name": self.name,
-            "restapi": {"listen": f"127.0.0.1:{self.rest}", "connect_address": f"127.0.0.1:{self.rest}"},
-            "etcd3": {"hosts": [self.store]},
             **self.common,
+            "name": self.name,
+            "restapi": {"listen": rest, "connect_address": rest},
+            "etcd3": {"hosts": [self.store]},
             "postgresql": {
+                **self.common["postgresql"],
                 "listen": here,
                 "connect_address": here,
                 "data_dir": str(self.data),
                 "bin_dir": str(self.programs.folder),
                 "pgpass": str(self.folder / "pgpass"),
-                **self.common["postgresql"],
             },
         }
 

@@ -58,7 +58,8 @@ def _synchronous(made: Cluster, disturbances: Sequence[Disturbance], rng: random
     judge_answers(answers, counts)
     judge_accusations(answers, counts)
     judge_disputed(answers, counts)
-    return _together(failed, counts)
+    failed.include(counts)
+    return failed
 
 
 def _disturb(made: Cluster, disturbance: Disturbance, load: Load, counts: Counts) -> None:
@@ -124,14 +125,6 @@ def _lost_tail(made: Cluster, name: str, rng: random.Random, folder: Path, count
     judge_silence(answers, lost, counts)
     judge_disputed(answers, counts)
     made.whole()
-
-
-def _together(first: Counts, second: Counts) -> Counts:
-    counts = Counts()
-    for one in (first, second):
-        counts.update(one)
-        counts.faults += one.faults
-    return counts
 
 
 PART = Part(

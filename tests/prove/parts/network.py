@@ -53,8 +53,7 @@ def run(scale: Scale, rng: random.Random, folder: Path) -> Counts:
     answers = load.answers.since(0)
     for judge in (judge_answers, judge_accusations, judge_disputed):
         judge(answers, counts)
-    tried.update(counts)
-    tried.faults += counts.faults
+    tried.include(counts)
     return tried
 
 

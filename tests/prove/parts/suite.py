@@ -50,7 +50,8 @@ def _suite(name: str, minutes: float, says: str, *arguments: str, **numbers: str
     return Part(f"suite-{name}", minutes, says, nothing, run, quick=False, only_long=True)
 
 
-def _pooler_missing() -> str:
+def pgbouncer_missing() -> str:
+    """Return what the machine lacks for PgBouncer, "" if nothing."""
     return "" if shutil.which("pgbouncer", path=pooler.SEARCHED) else pooler.MISSING
 
 
@@ -101,7 +102,7 @@ SUITES = (
         "suite-pooler",
         10,
         "10,000 calls through PgBouncer in each of its configurations are right",
-        _pooler_missing,
+        pgbouncer_missing,
         partial(_run, ("-m", "pooler", "tests/e2e"), {"POOLER_CALLS": "10000"}),
         quick=False,
         only_long=True,
