@@ -52,11 +52,22 @@ def unconfirming(url: str, how: Ending, rng: random.Random) -> Iterator[Ended]:
     work = threading.Thread(target=_end_waits, args=(url, how, rng, stop, ended), daemon=True)
     work.start()
     try:
+        _until_it_waits(url)
         yield ended
     finally:
         stop.set()
         work.join()
         require_standby(url, "")
+
+
+def _until_it_waits(url: str) -> None:
+    """Commit until one has to wait: the server reads its settings a little later than it is asked to."""
+    warnings: list[object] = []
+    while not warnings:
+        with connected(url) as connection:
+            connection.add_notice_handler(warnings.append)
+            connection.execute("SET synchronous_commit = on")
+            connection.execute("SELECT pg_logical_emit_message(true, 'keyledger', 'a probe')")
 
 
 @contextmanager

@@ -77,6 +77,7 @@ class Ledger:
         self._name = name
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._open = True
         # Without a buffer: what is written survives the end of this process at once.
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -102,11 +103,15 @@ class Ledger:
         self._write({"id": request.id, "status": status, "answered": time.monotonic()})
 
     def _write(self, line: dict[str, object]) -> None:
-        os.write(self._file, json.dumps(line).encode() + b"\n")
+        with self._lock:
+            if self._open:
+                os.write(self._file, json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file. What a client does after that is in no ledger."""
+        with self._lock:
+            self._open = False
+            os.close(self._file)
 
     def __enter__(self) -> "Ledger":
         return self

@@ -24,6 +24,8 @@ PROVIDER = "openai"
 _NO_CREDENTIAL = 424
 _PAUSE_S = 0.05
 _LOOK_S = 0.5
+_PATIENCE_S = 60
+_HURRIED_S = 3
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ class Load:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop.set()
+        # After an interruption no one waits for an answer that may take long; the threads end with their services.
+        deadline = time.monotonic() + (_PATIENCE_S if kind is None else _HURRIED_S)
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0, deadline - time.monotonic()))
 
     def call_every_tenant(self) -> None:
         """Make one call as each tenant at each service."""

@@ -71,7 +71,7 @@ class Proxy:
         if self._network is Network.CUT:
             writer.transport.abort()
             return
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection(*self._target)
             both: list[Coroutine[Any, Any, None]] = [self._pass(reader, back), self._pass(there, writer, answers=True)]
             self._open |= {writer, back}

@@ -1,9 +1,9 @@
 """Runs parts one after the other and prints one line for each.
 
 Promises: a part that raises counts as one that found something. The folder of a part is removed, unless it found
-something: then its path is printed, with the ledger and the logs in it. Ctrl-C ends the part that runs, and the last
-line says what was done. Each part has random numbers of its own, from the seed and its name, so one part alone repeats
-what it did among others.
+something: then its path is printed, with the ledger and the logs in it. Ctrl-C and SIGTERM end the part that runs, and
+the last line says what was done. Each part has random numbers of its own, from the seed and its name, so one part alone
+repeats what it did among others.
 """
 
 import random
@@ -48,7 +48,7 @@ class Runner:
                     continue
                 self._run_one(part)
                 done += 1
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             interrupted = True
             self._say(f"{name:{_NAMED}} interrupted")
         words = [f"{done} of {len(parts)} parts run"]

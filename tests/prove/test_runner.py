@@ -31,10 +31,6 @@ def broken(scale, rng, folder):
     raise ValueError("no etcd today")
 
 
-def interrupted(scale, rng, folder):
-    raise KeyboardInterrupt
-
-
 def ran(*parts, seed=7):
     out = io.StringIO()
     code = Runner(Scale.QUICK, seed, out).run(parts)
@@ -80,7 +76,11 @@ def test_a_part_that_lacks_something_is_named_with_the_reason():
     assert lines[2].startswith("0 of 1 parts run, 1 not run")
 
 
-def test_ctrl_c_ends_the_run_and_says_what_was_done():
+@pytest.mark.parametrize("signalled", [KeyboardInterrupt, SystemExit(0)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interruption_ends_the_run_and_says_what_was_done(signalled):
+    def interrupted(scale, rng, folder):
+        raise signalled
+
     code, lines = ran(part("calm", fine), part("slow", interrupted), part("never", lossy))
     assert code == INTERRUPTED
     assert lines[2].split() == ["slow", "interrupted"]

@@ -5,6 +5,7 @@ Promises: `cluster` gives them whole, with a primary, a synchronous standby wher
 waits until all three are there again. Nothing runs after the block.
 """
 
+import os
 import re
 import shutil
 import signal
@@ -35,6 +36,8 @@ def missing() -> str:
     """Return what the machine lacks for a cluster, "" if nothing."""
     if lacking := etcd.missing():
         return lacking
+    if os.geteuid() == 0 and not shutil.which("setpriv"):
+        return "setpriv is not installed (apt-get install util-linux)"
     if problem := install.install():
         return f"Patroni could not be installed: {problem}"
     return ""

@@ -89,7 +89,7 @@ def _is_change(answer: Answer) -> bool:
 
 PART = Part(
     "network",
-    4,
+    2.5,
     "bad networks to the database or a provider lose nothing, hurt nothing that does not use them, and pass",
     nothing,
     run,

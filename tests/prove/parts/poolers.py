@@ -1,4 +1,4 @@
-"""What people put between a service and PostgreSQL: PgBouncer in both modes, and HAProxy in front of a cluster.
+"""PgBouncer in both modes between services and PostgreSQL, and HAProxy in front of a cluster.
 
 Two services work through it while the server ends their connections, or while the cluster fails over. Nothing
 acknowledged is lost, doubled or disobeyed, and the services recover by themselves.

@@ -181,7 +181,7 @@ def _found(counts: Counts, sentence: str) -> None:
 
 PART = Part(
     "unconfirmed",
-    3,
+    1.5,
     "a commit that no standby confirmed is never acknowledged, nor is a repeat of it",
     nothing,
     run,
