@@ -46,18 +46,27 @@ def require_standby(url: str, name: str) -> None:
 
 @contextmanager
 def unconfirming(url: str, how: Ending, rng: random.Random) -> Iterator[Ended]:
-    """End waits in a thread of its own while the block lasts; gives the number of those of appends."""
+    """Require a standby that never comes, and end the waits for it, while the block lasts."""
     require_standby(url, "away")
+    try:
+        with ending_waits(url, how, rng) as ended:
+            _until_it_waits(url)
+            yield ended
+    finally:
+        require_standby(url, "")
+
+
+@contextmanager
+def ending_waits(url: str, how: Ending, rng: random.Random) -> Iterator[Ended]:
+    """End waits for a standby, in a thread of its own, while the block lasts; gives the number of those of appends."""
     stop, ended = threading.Event(), Ended()
     work = threading.Thread(target=_end_waits, args=(url, how, rng, stop, ended), daemon=True)
     work.start()
     try:
-        _until_it_waits(url)
         yield ended
     finally:
         stop.set()
         work.join()
-        require_standby(url, "")
 
 
 def _until_it_waits(url: str) -> None:

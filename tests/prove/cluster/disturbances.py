@@ -6,17 +6,20 @@ replaced, as after a hang, a pause of a virtual machine, or a cut between it and
 
 import json
 import os
+import random
 import signal
 import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.prove.away import Ending, ending_waits
 from tests.prove.cluster.cluster import Cluster
 from tests.prove.cluster.node import Node
 
 _PATIENCE_S = 60
 _UNCONFIRMED_S = 2.0
+_NOTED_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -24,31 +27,31 @@ class Disturbance:
     """One way. left_s: seconds between the promotion and the repair. two_primaries: whether the old one serves on."""
 
     name: str
-    begin: Callable[[Cluster, Node], None]
+    begin: Callable[[Cluster, Node, random.Random], None]
     left_s: float = 2.0
     two_primaries: bool = False
 
 
-def _kill_postmaster(_: Cluster, primary: Node) -> None:
+def _kill_postmaster(_: Cluster, primary: Node, __: random.Random) -> None:
     pid = primary.postmaster
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
 
 
-def _end_node(_: Cluster, primary: Node) -> None:
+def _end_node(_: Cluster, primary: Node, __: random.Random) -> None:
     primary.end_agent()
-    primary.signal_server(signal.SIGKILL)
+    primary.kill_server()
 
 
-def _stop_agent(_: Cluster, primary: Node) -> None:
+def _stop_agent(_: Cluster, primary: Node, __: random.Random) -> None:
     primary.signal_agent(signal.SIGSTOP)
 
 
-def _stop_server(_: Cluster, primary: Node) -> None:
+def _stop_server(_: Cluster, primary: Node, __: random.Random) -> None:
     primary.signal_server(signal.SIGSTOP)
 
 
-def _stop_node(_: Cluster, primary: Node) -> None:
+def _stop_node(_: Cluster, primary: Node, __: random.Random) -> None:
     primary.signal_agent(signal.SIGSTOP)
     primary.signal_server(signal.SIGSTOP)
 
@@ -59,13 +62,21 @@ def stop_senders(primary: Node) -> None:
         os.kill(pid, signal.SIGSTOP)
 
 
-def _stop_senders(_: Cluster, primary: Node) -> None:
+def _stop_senders(_: Cluster, primary: Node, __: random.Random) -> None:
     stop_senders(primary)
     time.sleep(_UNCONFIRMED_S)  # in which commits wait for a standby, and clients give up
-    primary.signal_server(signal.SIGKILL)
+    primary.kill_server()
 
 
-def _switch_over(cluster: Cluster, primary: Node) -> None:
+def _unconfirmed(_: Cluster, primary: Node, rng: random.Random) -> None:
+    """Make commits visible that no standby has, for long enough to be noted by every service, and lose them."""
+    stop_senders(primary)
+    with ending_waits(primary.url(), rng.choice((Ending.CANCEL, Ending.TERMINATE)), rng):
+        time.sleep(_NOTED_S)
+    primary.kill_server()
+
+
+def _switch_over(cluster: Cluster, primary: Node, _: random.Random) -> None:
     found = primary.asked("/cluster")
     assert found is not None
     standby = next(member["name"] for member in found["members"] if member["role"] == "sync_standby")
@@ -84,7 +95,17 @@ AGENT = Disturbance("stopped agent", _stop_agent, 8, two_primaries=True)
 SERVER = Disturbance("stopped server", _stop_server, 4)
 NODE = Disturbance("stopped node", _stop_node, 4)
 SENDERS = Disturbance("stopped WAL senders, then a kill", _stop_senders)
+UNCONFIRMED = Disturbance("stopped WAL senders and ended waits, then a kill", _unconfirmed)
 SWITCHOVER = Disturbance("switchover", _switch_over)
 
-FEW = (KILL, AGENT, SENDERS)
-ALL = (*[KILL] * 6, *[NODE_DEATH] * 2, *[AGENT] * 3, *[SERVER] * 2, *[NODE] * 2, *[SENDERS] * 3, *[SWITCHOVER] * 2)
+FEW = (KILL, AGENT, UNCONFIRMED)
+ALL = (
+    *[KILL] * 5,
+    *[NODE_DEATH] * 2,
+    *[AGENT] * 3,
+    *[SERVER] * 2,
+    *[NODE] * 2,
+    *[SENDERS] * 2,
+    *[UNCONFIRMED] * 2,
+    *[SWITCHOVER] * 2,
+)

@@ -50,7 +50,7 @@ def _synchronous(made: Cluster, disturbances: Sequence[Disturbance], rng: random
         with Ledger(folder / "ledger") as ledger, Load(urls, provider, ledger, rng) as load:
             for disturbance in disturbances:
                 time.sleep(_SETTLE_S)
-                _disturb(made, disturbance, load, failed)
+                _disturb(made, disturbance, load, rng, failed)
             time.sleep(_SETTLE_S)
         load.call_every_tenant()
         answers, reads = load.answers.since(0), load.reads()
@@ -62,9 +62,9 @@ def _synchronous(made: Cluster, disturbances: Sequence[Disturbance], rng: random
     return failed
 
 
-def _disturb(made: Cluster, disturbance: Disturbance, load: Load, counts: Counts) -> None:
+def _disturb(made: Cluster, disturbance: Disturbance, load: Load, rng: random.Random, counts: Counts) -> None:
     primary, began = made.primary(), time.monotonic()
-    disturbance.begin(made, primary)
+    disturbance.begin(made, primary, rng)
     _, promoted = made.promoted(primary)
     time.sleep(disturbance.left_s)
     made.whole()
@@ -129,7 +129,7 @@ def _lost_tail(made: Cluster, name: str, rng: random.Random, folder: Path, count
 
 PART = Part(
     "failover",
-    9,
+    10,
     "failovers of a Patroni cluster lose, double and disobey nothing, and a lost tail is never silent",
     clusters.missing,
     run,

@@ -54,7 +54,7 @@ def _haproxy(scale: Scale, rng: random.Random, folder: Path) -> Counts:
 
         def fail_over() -> None:
             primary = made.primary()
-            rng.choice((KILL, SWITCHOVER)).begin(made, primary)
+            rng.choice((KILL, SWITCHOVER)).begin(made, primary, rng)
             made.promoted(primary)
             made.whole()
 
