@@ -25,14 +25,14 @@ from tests.prove.away import Ending, unconfirming
 from tests.prove.check import check
 from tests.prove.client import Client
 from tests.prove.ledger import DELETE, SET, Ledger, commands_of
-from tests.prove.load import PROVIDER, send
+from tests.prove.load import PROVIDER, send, until
 from tests.prove.part import Counts, Part, Scale, nothing
 from tests.prove.services import changes_in, services
 from tests.support.native_provider import native_provider
 from tests.support.rings import fingerprint, meta, now, rotator
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
-_PATIENCE_S = 120
+_AGAIN_S = 60
 _CREDENTIALS = 20  # to be re-encrypted
 _WORD = "acknowledged unconfirmed"
 
@@ -135,10 +135,8 @@ def _try(trial: _Trial, name: str, how: Ending, url: str, rng: random.Random, co
 
 def _until_written(trial: _Trial) -> None:
     """Wait until the service writes again, as after a server process was killed."""
-    for _ in range(_PATIENCE_S):
-        if trial.client.ready().succeeded and trial.send(SET) == 200:
-            return
-    raise AssertionError("the service did not write again after its standby was no longer required")
+    if not until(lambda: trial.client.ready().succeeded and trial.send(SET) == 200, _AGAIN_S):
+        raise AssertionError(f"the service did not write again {_AGAIN_S} s after its standby was no longer required")
 
 
 def _rotate(url: str, how: Ending, rng: random.Random, counts: Counts) -> None:
