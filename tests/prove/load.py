@@ -171,9 +171,12 @@ def _key_of(headers: Mapping[str, str]) -> str:
     return headers.get("authorization", "").removeprefix("Bearer ")
 
 
+_CONTRADICTIONS = ("went back", "was rewritten", "which this node acknowledged")
+
+
 def accusation(answer: Answer) -> str:
     """Return what a `/readyz` says of a log that went back or was rewritten; "" if it does not."""
     if answer.action != "readyz" or not answer.text.startswith("{"):
         return ""
     texts = (check["text"] for check in json.loads(answer.text).get("checks", {}).values())
-    return next((text for text in texts if "went back" in text or "was rewritten" in text), "")
+    return next((text for text in texts if any(said in text for said in _CONTRADICTIONS)), "")
