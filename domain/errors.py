@@ -228,11 +228,12 @@ class StoreUnavailableError(ServiceError):
 
     retry_after = 2
 
-    def __init__(self, reason: str | None = None) -> None:
-        """reason: why and what to do about it, in full sentences, if that is known."""
+    def __init__(self, reason: str | None = None, *, brief: str = "") -> None:
+        """reason: why and what to do about it, in full sentences, if that is known. brief: why, fit for `/readyz`."""
         by_default = "The database is not available. Try again; repeat a write with the same Idempotency-Key."
         super().__init__(ErrorCode.STORE_UNAVAILABLE, reason or by_default)
         self.reason = reason
+        self.brief = brief
 
 
 class CheckpointRefusedError(ServiceError):

@@ -22,10 +22,12 @@ from psycopg import pq
 from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import postmaster
 from keyledger.embedded_postgres.binaries import Programs
+from keyledger.embedded_postgres.causes import error_of
 
 SUPERUSER = "keyledger"
 PORT = 5432
-_PATIENCE = 60.0
+PATIENCE = 60.0
+RECOVERING = "it is recovering after a crash"
 _PATIENCE_WITH_ORPHANS = 10.0
 _SETTINGS = {
     "listen_addresses": "",
@@ -44,6 +46,7 @@ _SETTINGS = {
 }
 # What is committed still reaches the operating system: it survives a killed server, though not a power cut.
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 # Referenced for as long as we live: a server may outlive us, and must not be reported as a forgotten child.
 _children: list["subprocess.Popen[bytes]"] = []
 
@@ -51,12 +54,7 @@ _children: list["subprocess.Popen[bytes]"] = []
 def create(folder: Path, programs: Programs, *, durable: bool) -> None:
     """Create a cluster in `folder` unless there is one. Refuses a cluster of another major version."""
     if folder.exists():
-        found = (folder / "PG_VERSION").read_text().strip()
-        if found != programs.major_version:
-            raise StoreUnavailableError(
-                f"{folder} was made by PostgreSQL {found} and cannot be opened by {programs.major_version}: dump it"
-                " with the KeyLedger release that made it, and load the dump into a new DATA_DIR"
-            )
+        require_version(folder, programs)
         return
     draft = folder.with_name("postgres.new")
     shutil.rmtree(draft, ignore_errors=True)  # what a crash left of an earlier try
@@ -75,37 +73,50 @@ def create(folder: Path, programs: Programs, *, durable: bool) -> None:
     initdb = _spawn("initdb", options if durable else [*options, "--no-sync"], draft, programs, subprocess.PIPE)
     said, _ = initdb.communicate()
     if initdb.returncode != 0:
-        raise StoreUnavailableError(f"cannot create a database cluster in {folder.parent}: {_last_lines(said)}")
+        raise error_of(f"cannot create a database cluster in {folder.parent}", said, draft)
     draft.rename(folder)
 
 
-def launch(folder: Path, socket_folder: Path, programs: Programs, *, durable: bool) -> None:
-    """Start the server of an existing cluster and return when it answers."""
+def require_version(folder: Path, programs: Programs) -> None:
+    """Refuse a cluster of another major version."""
+    found = (folder / "PG_VERSION").read_text().strip()
+    if found != programs.major_version:
+        raise StoreUnavailableError(
+            f"{folder} was made by PostgreSQL {found} and cannot be opened by {programs.major_version}: dump it"
+            " with the KeyLedger release that made it, and load the dump into a new DATA_DIR",
+            brief="its programs are of another version",
+        )
+
+
+def launch(folder: Path, socket_folder: Path, programs: Programs, *, durable: bool, patience: float = PATIENCE) -> None:
+    """Start the server of an existing cluster and return when it answers.
+
+    patience: seconds for a server that recovers after a crash; it continues to recover after that.
+    """
     settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-    options += ["-c", postmaster.mark(folder)]
+    options += ["-c", postmaster.place(), "-c", postmaster.mark(folder)]
     log_file = folder.with_name("postgres.log")
-    orphans_leave_by = time.monotonic() + _PATIENCE_WITH_ORPHANS
+    orphans_leave_by = time.monotonic() + min(patience, _PATIENCE_WITH_ORPHANS)
+    _reap()
     while True:
         postmaster.disown_stale_lock_files(folder)
         with _opened_log(log_file) as log:
             begin = os.lseek(log, 0, os.SEEK_END)
             server = _spawn("postgres", options, folder, programs, log)
         _children.append(server)
-        if _comes_up(server, socket_folder):
+        if _comes_up(server, socket_folder, patience):
             return
         said = log_file.read_bytes()[begin:]
         if b"shared memory block" not in said or time.monotonic() > orphans_leave_by:
-            raise StoreUnavailableError(
-                f"PostgreSQL does not start (its whole log is in {log_file}): {_last_lines(said)}"
-            )
+            raise error_of(f"PostgreSQL does not start (its whole log is in {log_file})", said, folder)
         time.sleep(0.1)  # the processes of a killed server are still on their way out
 
 
 def answers(socket_folder: Path) -> bool:
     """Whether a server answers there. Waits for one that is starting up or shutting down."""
-    deadline = time.monotonic() + _PATIENCE
-    while (answer := _ping(socket_folder)) == pq.Ping.REJECT and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while (answer := ping(socket_folder)) == pq.Ping.REJECT and time.monotonic() < deadline:
         time.sleep(0.02)
     return answer in {pq.Ping.OK, pq.Ping.REJECT}
 
@@ -113,8 +124,18 @@ def answers(socket_folder: Path) -> bool:
 def halt(folder: Path) -> bool:
     """Stop the server of `folder` and wait for its end. False if none was running."""
     stopped = postmaster.stop(folder)
-    _children[:] = [child for child in _children if child.poll() is None]
+    _reap()
     return stopped
+
+
+def ping(socket_folder: Path) -> pq.Ping:
+    """Ask a server once whether it serves."""
+    address = f"host='{_quoted(socket_folder)}' port={PORT} user={SUPERUSER} dbname=postgres connect_timeout=5"
+    return pq.Ping(pq.PGconn.ping(address.encode()))
+
+
+def _reap() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _spawn(
@@ -125,7 +146,7 @@ def _spawn(
         return subprocess.Popen(
             [programs.folder / program, "-D", folder if account is None else "/proc/self/cwd", *options],
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            env=_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -151,29 +172,21 @@ def _opened_log(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _comes_up(server: "subprocess.Popen[bytes]", socket_folder: Path) -> bool:
+def _comes_up(server: "subprocess.Popen[bytes]", socket_folder: Path, patience: float) -> bool:
     """False if it ended instead. Waits for a server that is recovering after a crash, up to a limit."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while server.poll() is None:
-        if _ping(socket_folder) == pq.Ping.OK:
+        if ping(socket_folder) == pq.Ping.OK:
             return True
         if time.monotonic() > deadline:
             raise StoreUnavailableError(
-                f"PostgreSQL (process {server.pid}) is still recovering after {_PATIENCE:.0f} s; it continues,"
-                " try again later"
+                f"PostgreSQL (process {server.pid}) is still recovering after {patience:.0f} s; it continues,"
+                " try again later",
+                brief=RECOVERING,
             )
         time.sleep(0.01)
     return False
 
 
-def _ping(socket_folder: Path) -> pq.Ping:
-    address = f"host='{_quoted(socket_folder)}' port={PORT} user={SUPERUSER} dbname=postgres connect_timeout=5"
-    return pq.Ping(pq.PGconn.ping(address.encode()))
-
-
 def _quoted(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace("'", "\\'")
-
-
-def _last_lines(output: bytes) -> str:
-    return " / ".join(output.decode(errors="replace").strip().splitlines()[-4:])

@@ -4,6 +4,9 @@
 process counts as the server only if its command line carries the mark that `server` put there, with this cluster's
 path. A zombie has no command line any more and so does not count. The mark is read from the command line because it
 is readable in a container whose root may not inspect other users' processes.
+
+That a process cannot be seen proves something only where it would be seen: the server's command line, which the cluster
+keeps (`postmaster.opts`), also names the system and the process namespace in which it was started.
 """
 
 import os
@@ -19,8 +22,10 @@ from domain.errors import StoreUnavailableError
 
 # A setting PostgreSQL accepts from anyone and ignores (it has a dot), and a number no process can have.
 _MARK = "keyledger.cluster="
+_PLACE = "keyledger.place="
 _NO_PROCESS = "2147483646"
-_SOCKET_LOCK = ".s.PGSQL.5432.lock"
+_SOCKET = ".s.PGSQL.5432"
+_SOCKET_LOCK = f"{_SOCKET}.lock"
 _ON_LINUX = platform.system() == "Linux"
 _PATIENCE_FAST, _PATIENCE_IMMEDIATE = 30.0, 10.0
 
@@ -30,11 +35,28 @@ def mark(cluster: Path) -> str:
     return f"{_MARK}{cluster}"
 
 
+def place() -> str:
+    """The command line argument that names where a server started by this process can be seen."""
+    return f"{_PLACE}{_boot()}:{_namespace()}"
+
+
+def was_started_here(cluster: Path) -> bool:
+    """Whether the last server of `cluster` would be seen by this process if it still ran."""
+    try:
+        return f'"{place()}"' in (cluster / "postmaster.opts").read_text(errors="replace")
+    except FileNotFoundError:
+        return False
+
+
 def find(cluster: Path) -> int | None:
     """The process number of the live server of `cluster`."""
-    lines = _lines(cluster / "postmaster.pid")
-    number = int(lines[0]) if lines and lines[0].isdecimal() else 0
+    number = _number_in(cluster / "postmaster.pid")
     return number if number > 1 and _serves(number, cluster) else None
+
+
+def socket_of(folder: Path) -> Path:
+    """The socket of a server whose clients look for it in `folder`."""
+    return folder / _SOCKET
 
 
 def disown_stale_lock_files(cluster: Path) -> None:
@@ -42,14 +64,15 @@ def disown_stale_lock_files(cluster: Path) -> None:
 
     Only the number is replaced. The rest of `postmaster.pid` stays, because with it PostgreSQL finds out whether
     orphaned backends of a killed server still write to the cluster, and refuses to start while they run. Call it under
-    the start lock.
+    the start lock. Raises StoreUnavailableError if that other process is a server of the same cluster.
     """
     if find(cluster) is not None:
         return
+    _require_no_other_server(cluster)
     for lock_file in (cluster / "postmaster.pid", cluster / _SOCKET_LOCK):
         lines = _lines(lock_file)
         if lines and lines[0].strip():
-            lock_file.write_text("\n".join([_NO_PROCESS, *lines[1:]]) + "\n")
+            _overwrite(lock_file, "\n".join([_NO_PROCESS, *lines[1:]]) + "\n")
         elif lines is not None:
             lock_file.unlink()  # cut off while it was written; PostgreSQL would ask a person to remove it
 
@@ -70,6 +93,55 @@ def stop(cluster: Path) -> bool:
             if _gone(number, cluster, patience):
                 return True
     raise StoreUnavailableError(f"PostgreSQL (process {number}) does not stop: see {cluster.parent / 'postgres.log'}")
+
+
+def _require_no_other_server(cluster: Path) -> None:
+    number = _number_in(cluster / "postmaster.pid")
+    program, _, _ = _command_line(number).partition("\n") if number > 1 else ("", "", "")
+    if program.endswith("/postgres") and _works_in(number, cluster):
+        raise StoreUnavailableError(
+            f"PostgreSQL does not start, because process {number}, a server that KeyLedger did not start, has {cluster}"
+            " open: stop that server",
+            brief="a server that KeyLedger did not start has the cluster open",
+        )
+
+
+def _works_in(number: int, cluster: Path) -> bool:
+    """Whether it is the working directory of a process, as a cluster is that of its server. False if unknown."""
+    try:
+        return _ON_LINUX and Path(f"/proc/{number}/cwd").readlink() == cluster
+    except OSError:
+        return False
+
+
+def _overwrite(lock_file: Path, text: str) -> None:
+    """Write in place: on a full disk, a file that was emptied first could not be filled again."""
+    with lock_file.open("r+b") as file:
+        file.write(text.encode(errors="replace"))
+        file.truncate()
+
+
+def _boot() -> str:
+    return _read("/proc/sys/kernel/random/boot_id") if _ON_LINUX else ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino) if _ON_LINUX else ""
+    except OSError:
+        return ""  # a sandbox without namespaces
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _number_in(lock_file: Path) -> int:
+    lines = _lines(lock_file)
+    return int(lines[0]) if lines and lines[0].isdecimal() else 0
 
 
 def _lines(lock_file: Path) -> list[str] | None:

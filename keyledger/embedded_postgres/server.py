@@ -1,17 +1,15 @@
-"""Start, share and stop the server of one data directory.
+"""Start, share, start again and stop the server of one data directory.
 
     DATA_DIR/postgres/        the cluster, mode 0700, owned by the account that runs the server; its socket lies inside
     DATA_DIR/postgres.log     what the server says; statements and their values are never in it
     DATA_DIR/postgres.lock    held while a process starts or stops the server, so that only one does so at a time
-    DATA_DIR/postgres.users   locked, shared, by every process that uses the server; the kernel unlocks it when one dies
+    DATA_DIR/postgres.users   locked, shared, by every process that uses the server; says whether the server is to run
 
 Crashes: a cluster is created under another name and renamed when it is complete, so it is either absent or whole. If
 the process that started the server dies, the server stays; the next process attaches, and the last one to leave stops
-it.
+it. If the server dies, each of its users may start it again (`revive`), and exactly one does.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,16 +19,18 @@ from typing import Literal, Self
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
+from psycopg.conninfo import conninfo_to_dict
 
-from domain.errors import StoreUnavailableError
-from keyledger.embedded_postgres import cluster
+from keyledger.embedded_postgres import cluster, postmaster
 from keyledger.embedded_postgres.binaries import programs_for
+from keyledger.embedded_postgres.causes import error_of, errors_named
+from keyledger.embedded_postgres.revival import Revival, revive
 from keyledger.embedded_postgres.socket_folder import forget_socket_folder, socket_folder
+from keyledger.embedded_postgres.start_lock import start_lock
+from keyledger.embedded_postgres.users import Presence, Wanted, is_unused, users_file, want, wanted
 
 Status = Literal["absent", "stopped", "running"]
-
-_KEPT = b"kept"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class EmbeddedPostgres:
     data_dir: Path
     socket_folder: Path
     started_here: bool
-    _users: "_Presence" = field(repr=False, compare=False)
+    _users: Presence = field(repr=False, compare=False)
 
     def dsn(self, dbname: str = cluster.SUPERUSER) -> str:
         """A libpq URL of the database `dbname`, which is created if it is not there."""
-        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
+        with _errors_of_the_server(), psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (dbname,)).fetchone()
             if known is None:
                 with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
@@ -53,12 +53,33 @@ class EmbeddedPostgres:
 
     def keep(self) -> None:
         """Keep the server running after the last user left, until `stop`."""
-        self._users.path.write_bytes(_KEPT)
+        with start_lock(self.data_dir):
+            want(self.data_dir, Wanted.KEPT)
+
+    def revive(self, *, wait: bool = False) -> Revival:
+        """Start the server again if it has ended and was not stopped on purpose; create nothing.
+
+        wait: for another process that is starting or stopping it. Raises StoreUnavailableError if it does not start.
+        """
+        with start_lock(self.data_dir, wait=wait) as held:
+            if not held:
+                return Revival.BUSY
+            return revive(_folder(self.data_dir), socket_folder(self.data_dir, _folder(self.data_dir)))
+
+    def answer(self) -> pq.Ping:
+        """Ask the server once whether it serves."""
+        return cluster.ping(self.socket_folder)
+
+    def is_alive(self) -> bool:
+        """Whether its process lives and its socket is where clients look for it. Asks the server nothing."""
+        with errors_named(self.data_dir):
+            alive = postmaster.find(_folder(self.data_dir)) is not None
+            return alive and postmaster.socket_of(self.socket_folder).exists()
 
     def leave(self) -> None:
         """Stop using the server, and stop it if no process uses it and it need not be kept. May be called twice."""
-        with _one_at_a_time(self.data_dir):
-            if self._users.give_up() and self._users.path.read_bytes() != _KEPT and self._users.nobody_left():
+        with start_lock(self.data_dir):
+            if self._users.give_up() and wanted(self.data_dir) is not Wanted.KEPT and is_unused(self.data_dir):
                 _stop(self.data_dir)
 
     def stop(self) -> None:
@@ -86,27 +107,37 @@ def start(data_dir: Path, *, durable: bool = True) -> EmbeddedPostgres:
 
     `durable=False` survives a killed server but no power cut. It is for tests, and without effect on a running server.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with errors_named(data_dir):
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     data_dir = data_dir.resolve()
-    with _one_at_a_time(data_dir):
+    with start_lock(data_dir):
         folder = _folder(data_dir)
         starts = not cluster.answers(socket_folder(data_dir, folder))
         if starts:
             programs = programs_for(folder)
             cluster.create(folder, programs, durable=durable)
             cluster.launch(folder, socket_folder(data_dir, folder), programs, durable=durable)
-            _users_file(data_dir).write_bytes(b"")
-        return EmbeddedPostgres(data_dir, socket_folder(data_dir, folder), starts, _Presence.of(_users_file(data_dir)))
+        if wanted(data_dir) is not Wanted.KEPT:
+            want(data_dir, Wanted.SHARED)
+        return EmbeddedPostgres(data_dir, socket_folder(data_dir, folder), starts, Presence.of(data_dir))
 
 
 def attach(data_dir: Path) -> EmbeddedPostgres | None:
     """The server of `data_dir` if it runs; nothing is created or started."""
+    return join(data_dir) if status(data_dir) == "running" else None
+
+
+def join(data_dir: Path) -> EmbeddedPostgres:
+    """Become a user of the server of `data_dir`, whether it runs or not; nothing is created or started."""
     data_dir = data_dir.resolve()
-    if status(data_dir) != "running":
-        return None
-    with _one_at_a_time(data_dir):
-        folder = socket_folder(data_dir, _folder(data_dir))
-        return EmbeddedPostgres(data_dir, folder, False, _Presence.of(_users_file(data_dir)))
+    with start_lock(data_dir):
+        return EmbeddedPostgres(data_dir, socket_folder(data_dir, _folder(data_dir)), False, Presence.of(data_dir))
+
+
+def leads_to_server(dsn: str, data_dir: Path) -> bool:
+    """Whether an address is that of a database on the server of `data_dir`, running or not."""
+    host = conninfo_to_dict(dsn).get("host")
+    return isinstance(host, str) and Path(host).resolve() == _folder(data_dir.resolve())
 
 
 def address(data_dir: Path) -> str | None:
@@ -114,9 +145,9 @@ def address(data_dir: Path) -> str | None:
     data_dir = data_dir.resolve()
     if status(data_dir) != "running":
         return None
-    with _one_at_a_time(data_dir):
+    with start_lock(data_dir):
         folder = socket_folder(data_dir, _folder(data_dir))
-    return EmbeddedPostgres(data_dir, folder, False, _Presence(_users_file(data_dir), None)).url_of(cluster.SUPERUSER)
+    return EmbeddedPostgres(data_dir, folder, False, Presence(users_file(data_dir))).url_of(cluster.SUPERUSER)
 
 
 def status(data_dir: Path) -> Status:
@@ -124,74 +155,42 @@ def status(data_dir: Path) -> Status:
     data_dir = data_dir.resolve()
     if not _folder(data_dir).exists():
         return "absent"
-    with _one_at_a_time(data_dir):
+    with start_lock(data_dir):
         if cluster.answers(socket_folder(data_dir, _folder(data_dir))):
             return "running"
-        forget_socket_folder(data_dir, _folder(data_dir))
+        _forget_address_if_unused(data_dir)
         return "stopped"
 
 
 def stop(data_dir: Path) -> bool:
-    """Stop the server of `data_dir`, even if processes use it. False if none was running."""
+    """Stop the server of `data_dir`, even if processes use it, and have it stay stopped. False if none was running."""
     data_dir = data_dir.resolve()
     if not _folder(data_dir).exists():
         return False
-    with _one_at_a_time(data_dir):
+    with start_lock(data_dir):
+        want(data_dir, Wanted.STOPPED)
         return _stop(data_dir)
-
-
-@dataclass
-class _Presence:
-    """Our share of the lock by which the processes that use the server are counted."""
-
-    path: Path
-    _handle: int | None
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        return cls(path, handle)
-
-    def give_up(self) -> bool:
-        """False if it was given up before."""
-        if self._handle is None:
-            return False
-        os.close(self._handle)
-        self._handle = None
-        return True
-
-    def nobody_left(self) -> bool:
-        with self.path.open("rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
 
 
 def _stop(data_dir: Path) -> bool:
     stopped = cluster.halt(_folder(data_dir))
-    forget_socket_folder(data_dir, _folder(data_dir))
+    _forget_address_if_unused(data_dir)
     return stopped
+
+
+def _forget_address_if_unused(data_dir: Path) -> None:
+    """Processes that use the server keep the address they have, also while it is down."""
+    if is_unused(data_dir):
+        forget_socket_folder(data_dir, _folder(data_dir))
 
 
 def _folder(data_dir: Path) -> Path:
     return data_dir / "postgres"
 
 
-def _users_file(data_dir: Path) -> Path:
-    return data_dir / "postgres.users"
-
-
 @contextmanager
-def _one_at_a_time(data_dir: Path) -> Iterator[None]:
+def _errors_of_the_server() -> Iterator[None]:
     try:
-        with (data_dir / "postgres.lock").open("ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-    except PermissionError as problem:
-        raise StoreUnavailableError(
-            f"{problem.filename or data_dir} belongs to another user: start KeyLedger as that user, or set DATA_DIR to"
-            " a directory of your own"
-        ) from problem
+        yield
+    except psycopg.errors.DiskFull as problem:
+        raise error_of("PostgreSQL cannot make the database", str(problem).encode(), Path()) from problem

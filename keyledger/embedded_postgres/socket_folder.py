@@ -3,7 +3,7 @@
 The socket lies in the cluster. The path of a socket must be short, though, and that of a cluster may be long: then
 clients use a link in a private temporary directory. The server itself binds the socket in its working directory. The
 path of the link is kept next to the cluster, so that every process gives the same address; the link is created again
-when something removed it.
+when something removed it, under the same path if possible, because running services keep the address they have.
 """
 
 import os
@@ -23,7 +23,7 @@ def socket_folder(data_dir: Path, cluster: Path) -> Path:
     if _fits(cluster):
         return cluster
     link = _recorded_link(data_dir)
-    if link is None or not _leads_to(link, cluster):
+    if link is None or not (_leads_to(link, cluster) or _made_again(link, cluster)):
         link = Path(tempfile.mkdtemp(prefix="keyledger-", dir=_short_area())) / "pg"
         link.symlink_to(cluster)
         _record(data_dir).write_text(str(link))
@@ -61,6 +61,16 @@ def _leads_to(link: Path, cluster: Path) -> bool:
         )
     except OSError:
         return False
+
+
+def _made_again(link: Path, cluster: Path) -> bool:
+    """Whether the link could be made again where it was; another account may have taken its name."""
+    try:
+        link.parent.mkdir(mode=0o700, exist_ok=True)
+        link.symlink_to(cluster)
+    except OSError:
+        return False
+    return _leads_to(link, cluster)
 
 
 def _short_area() -> Path:

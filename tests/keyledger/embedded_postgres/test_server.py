@@ -5,7 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,29 +15,10 @@ import pytest
 from domain.errors import StoreUnavailableError
 from keyledger import embedded_postgres
 from keyledger.embedded_postgres import postmaster
+from tests.support.embedded_server import number_of_the_server, query
 from tests.support.places import REPOSITORY
 
 IS_ROOT = os.geteuid() == 0
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "data"
-    embedded_postgres.stop(tmp_path / "data")
-
-
-@pytest.fixture
-def start(data_dir: Path) -> Iterator[Callable[[], embedded_postgres.EmbeddedPostgres]]:
-    """Start or attach, and leave at the end of the test whatever was not left in it."""
-    used: list[embedded_postgres.EmbeddedPostgres] = []
-
-    def start() -> embedded_postgres.EmbeddedPostgres:
-        used.append(embedded_postgres.start(data_dir, durable=False))
-        return used[-1]
-
-    yield start
-    for server in used:
-        server.leave()
 
 
 @pytest.fixture
@@ -59,18 +40,6 @@ def another_process(data_dir: Path, then: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-
-
-def number_of_the_server(data_dir: Path) -> int:
-    number = postmaster.find((data_dir / "postgres").resolve())
-    assert number is not None
-    return number
-
-
-def query(server: embedded_postgres.EmbeddedPostgres, statement: str) -> object:
-    with psycopg.connect(server.dsn()) as connection:
-        row = connection.execute(statement.encode()).fetchone()
-        return None if row is None else row[0]
 
 
 def write_one_row(server: embedded_postgres.EmbeddedPostgres) -> None:
@@ -218,7 +187,7 @@ def test_a_cluster_of_another_major_version_is_refused_and_left_alone(start, dat
 def test_a_server_that_cannot_start_says_why(start, data_dir):
     start().leave()
     (data_dir / "postgres" / "global" / "pg_control").unlink()
-    with pytest.raises(StoreUnavailableError, match=r"could not find the database system"):
+    with pytest.raises(StoreUnavailableError, match=r"the cluster is damaged: restore a backup"):
         start()
 
 
