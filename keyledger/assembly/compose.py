@@ -19,7 +19,7 @@ from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.database_check import prepare_database
 from keyledger.assembly.in_force import Lasting, Steering
-from keyledger.assembly.open_ledger import admin_address, database_of, role_rule
+from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
 from keyledger.assembly.parts import Parts
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.request_services import RequestServices, reload_node
@@ -115,6 +115,7 @@ def build(
         calls,
         encryption_parts(lasting, steering),
         privacy_part(lasting, settings, steering),
+        supervision_of(dsn, settings.data_dir),
     )
     parts = built.in_order()
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(admit, lasting), steering.beat)

@@ -11,7 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from keyledger.assembly.database_check import (
@@ -26,6 +28,9 @@ from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule
 from projections.database.connections import BoundedConnection
 from projections.database.pools import open_pool
+
+if TYPE_CHECKING:  # loaded where the embedded server is used
+    from keyledger.embedded_postgres import Supervision
 
 
 class Purpose(Enum):
@@ -103,6 +108,15 @@ def role_rule(database: DatabaseSettings) -> RoleRule:
     if database.url is None or _is_embedded(database.url.reveal(), database.data_dir):
         return RoleRule.IGNORED
     return RoleRule.REFUSED if database.role_strict else RoleRule.NAMED
+
+
+def supervision_of(dsn: str, data_dir: Path) -> "Supervision | None":
+    """Return the part that keeps the embedded server running; None where `dsn` leads to another server."""
+    if not str(conninfo_to_dict(dsn).get("host", "")).startswith("/"):
+        return None
+    from keyledger import embedded_postgres  # not loaded where a server is given
+
+    return embedded_postgres.Supervision(data_dir) if embedded_postgres.leads_to_server(dsn, data_dir) else None
 
 
 def _is_embedded(dsn: str, data_dir: Path) -> bool:

@@ -40,7 +40,9 @@ class Readiness:
         models: Warming,
         lease: NodeLease,
         writes: Callable[[], CheckResult],
+        down: Callable[[], str],
     ) -> None:
+        """down: returns why the database server does not run, "" if it does or is not this service's to run."""
         self._current = current
         self._pool = pool
         self._audit_trail = audit_trail
@@ -51,6 +53,7 @@ class Readiness:
         self._models = models
         self._lease = lease
         self._writes = writes
+        self._down = down
 
     async def __call__(self) -> Mapping[str, CheckResult]:
         """Return every check by name."""
@@ -74,7 +77,7 @@ class Readiness:
                 "models": self._models.check(),
             }
         except ServiceError as error:
-            return {"database": CheckResult(False, error.code)}
+            return {"database": CheckResult(False, self._down() or error.code)}
 
     def _schema(self) -> CheckResult:
         with unavailable(), self._pool.connection() as connection:

@@ -48,6 +48,7 @@ class RequestServices:
             parts.calls.gateway.warming,
             parts.lasting.lease,
             parts.lasting.log.check,
+            lambda: parts.embedded.cause if parts.embedded is not None else "",
         )
         self._made = (now := steering(), self._services_of(now))
 

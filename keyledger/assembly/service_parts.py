@@ -5,6 +5,7 @@ Promises: building connects to nothing but the database, and starts no task; `in
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -47,6 +48,9 @@ from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
 from projections.database.pools import make_async_pool, open_pool
+
+if TYPE_CHECKING:  # loaded where the embedded server is used
+    from keyledger.embedded_postgres import Supervision
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def privacy_part(lasting: Lasting, settings: Settings, steering: Callable[[], In
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
-    """All parts of a service that outlive a reload."""
+    """All parts of a service that outlive a reload. embedded: None where another server is used."""
 
     lasting: Lasting
     log: LogParts
@@ -116,17 +120,20 @@ class ServiceParts:
     calls: CallParts
     encryption: EncryptionParts
     privacy: PrivacyUpkeep
+    embedded: "Supervision | None"
 
     def in_order(self) -> Parts:
         """Return what runs, in the order in which it starts; it stops in the reverse order.
 
-        A node is known to the others from before it serves until after its last write. Parts that append to
-        the log come after its watch and the signing, so that the anchor and the last checkpoint include their last
-        event. Parts that call models come after the meter, so that calls cut off at the end are counted.
+        The embedded server is kept running as long as a part may write to it. A node is known to the others from before
+        it serves until after its last write. Parts that append to the log come after its watch and the signing, so that
+        the anchor and the last checkpoint include their last event. Parts that call models come after the meter, so
+        that calls cut off at the end are counted.
         """
         rotations = self.encryption.rotations
         return Parts(
             {
+                **({"embedded PostgreSQL": self.embedded} if self.embedded is not None else {}),
                 "connections": LoopConnections(self.lasting.async_pool),
                 "heartbeat": self.encryption.heartbeat,
                 "check of event codes": self.log.codes,

@@ -101,11 +101,12 @@ def end_with_parent() -> None:
 
 
 def _hold_embedded_server(data_dir: Path, resources: ExitStack) -> None:
-    from keyledger.embedded_postgres import attach
+    """Become a user of the server. It may have ended together with the worker that this one replaces."""
+    from keyledger.embedded_postgres import join
 
-    server = attach(data_dir)
-    if server is not None:  # it has just ended: opening the database will fail and say so
-        resources.callback(server.leave)
+    server = join(data_dir)
+    resources.callback(server.leave)
+    server.revive(wait=True)
 
 
 def _closing(app: Application, resources: ExitStack) -> Application:
