@@ -27,7 +27,7 @@ from keyledger.embedded_postgres.causes import error_of
 SUPERUSER = "keyledger"
 PORT = 5432
 PATIENCE = 60.0
-RECOVERING = "it is recovering after a crash"
+RECOVERING = "it is recovering after a crash, or stopping"
 _PATIENCE_WITH_ORPHANS = 10.0
 _SETTINGS = {
     "listen_addresses": "",

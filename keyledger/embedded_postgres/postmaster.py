@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from domain.errors import StoreUnavailableError
@@ -23,11 +23,12 @@ from domain.errors import StoreUnavailableError
 # A setting PostgreSQL accepts from anyone and ignores (it has a dot), and a number no process can have.
 _MARK = "keyledger.cluster="
 _PLACE = "keyledger.place="
+_RECOVERING = "postgres: startup"
 _NO_PROCESS = "2147483646"
 _SOCKET = ".s.PGSQL.5432"
 _SOCKET_LOCK = f"{_SOCKET}.lock"
 _ON_LINUX = platform.system() == "Linux"
-_PATIENCE_FAST, _PATIENCE_IMMEDIATE = 30.0, 10.0
+_REQUESTS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0))  # each with the seconds that it may take
 
 
 def mark(cluster: Path) -> str:
@@ -38,6 +39,20 @@ def mark(cluster: Path) -> str:
 def place() -> str:
     """The command line argument that names where a server started by this process can be seen."""
     return f"{_PLACE}{_boot()}:{_namespace()}"
+
+
+def can_never_serve(cluster: Path) -> bool:
+    """Whether the live server neither serves nor recovers nor stops. Only Linux shows it; elsewhere False.
+
+    PostgreSQL 18 gets there when the process that recovers it after a crash ends by a PANIC, as on a disk that fails to
+    write through: it rejects every client, waits for ever, and has to be ended. Ask it when a client was rejected.
+    """
+    number = find(cluster)
+    if number is None or not _ON_LINUX:
+        return False
+    lines = _lines(cluster / "postmaster.pid") or []
+    is_stopping = any(line.strip() == "stopping" for line in lines)
+    return not is_stopping and not any(_command_line(child).startswith(_RECOVERING) for child in _children_of(number))
 
 
 def was_started_here(cluster: Path) -> bool:
@@ -77,15 +92,18 @@ def disown_stale_lock_files(cluster: Path) -> None:
             lock_file.unlink()  # cut off while it was written; PostgreSQL would ask a person to remove it
 
 
-def stop(cluster: Path) -> bool:
-    """Shut the server down, with a checkpoint, and wait until it is gone. False if none was running."""
+def stop(cluster: Path, *, at_once: bool = False) -> bool:
+    """Shut the server down, with a checkpoint unless it has to end at once, and wait until it is gone.
+
+    False if none was running.
+    """
     number = find(cluster)
     if number is None:
         return False
     with _sender(number) as send:
         if not _serves(number, cluster):
             return False
-        for request, patience in ((signal.SIGINT, _PATIENCE_FAST), (signal.SIGQUIT, _PATIENCE_IMMEDIATE)):
+        for request, patience in _REQUESTS[1:] if at_once else _REQUESTS:
             try:
                 send(request)
             except ProcessLookupError:
@@ -119,6 +137,14 @@ def _overwrite(lock_file: Path, text: str) -> None:
     with lock_file.open("r+b") as file:
         file.write(text.encode(errors="replace"))
         file.truncate()
+
+
+def _children_of(number: int) -> Iterator[int]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            _, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if int(parent) == number:
+                yield int(stat.parent.name)
 
 
 def _boot() -> str:

@@ -66,6 +66,22 @@ class EmbeddedPostgres:
                 return Revival.BUSY
             return revive(_folder(self.data_dir), socket_folder(self.data_dir, _folder(self.data_dir)))
 
+    def can_never_serve(self) -> bool:
+        """Whether the server, which rejects clients, lives but neither recovers nor stops."""
+        with errors_named(self.data_dir):
+            return postmaster.can_never_serve(_folder(self.data_dir))
+
+    def end_if_it_can_never_serve(self) -> bool:
+        """End a server that lives but can never serve again, so that it can be started. Asks it before.
+
+        Raises StoreUnavailableError if it does not end.
+        """
+        folder = _folder(self.data_dir)
+        with start_lock(self.data_dir, wait=False) as held:
+            if not held or self.answer() != pq.Ping.REJECT or not postmaster.can_never_serve(folder):
+                return False
+            return postmaster.stop(folder, at_once=True)
+
     def answer(self) -> pq.Ping:
         """Ask the server once whether it serves."""
         return cluster.ping(self.socket_folder)

@@ -5,8 +5,9 @@ several services that share it exactly one starts it, under the start lock, whic
 be started, attempts continue with pauses that grow to `LONGEST_PAUSE_S`. A server that an operator stopped stays
 stopped, and one that may still run on another machine or in another container is left alone. Each change of state is
 one line of the log; an attempt is not. A start in progress delays the end of the service by a few seconds at most.
-Limits: a server whose process lives but does not answer is not touched. Without a running service no process supervises
-the server.
+A server that lives but can never serve again, because its recovery from a crash failed, is ended first.
+Limits: any other server whose process lives is not touched, whether it answers or not. Without a running service no
+process supervises the server.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ LONGEST_PAUSE_S = 10.0
 """Seconds between two attempts to start it that failed."""
 
 _SETTLED_S = 60.0  # a server that ended sooner after it was started again counts as an attempt that failed
+_ASKED_EVERY_S = 5.0  # a look sees the process only; an answer costs the server a process
+_HOPELESS_S = 10.0  # how long a server may seem unable to serve: between a crash and its recovery it does
 _COUNTED = 10  # attempts; the pause has long stopped growing
 _UNKNOWN = "it does not start"
 _STOPPED = "it was stopped with `keyledger database stop`"
@@ -48,6 +51,8 @@ class Supervision:
         self._attempts = 0
         self._next_attempt = clock()
         self._settled = clock()
+        self._next_question = clock()
+        self._hopeless_since: float | None = None
         self._server: EmbeddedPostgres | None = None
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -96,8 +101,19 @@ class Supervision:
     def _look_at_live(self, server: EmbeddedPostgres) -> None:
         if self._clock() >= self._settled:
             self._attempts = 0
-        if self._cause:
-            self._note_answer(server.answer())
+        if self._cause or self._clock() >= self._next_question:
+            self._next_question = self._clock() + _ASKED_EVERY_S
+            answer = server.answer()
+            self._note_answer(answer)
+            self._end_hopeless(server, answer)
+
+    def _end_hopeless(self, server: EmbeddedPostgres, answer: pq.Ping) -> None:
+        if answer != pq.Ping.REJECT or not server.can_never_serve():
+            self._hopeless_since = None
+        elif self._hopeless_since is None:
+            self._hopeless_since = self._clock()
+        elif self._clock() >= self._hopeless_since + _HOPELESS_S and server.end_if_it_can_never_serve():
+            _log.warning("the embedded PostgreSQL could not recover after a crash and was ended")
 
     def _revive(self, server: EmbeddedPostgres) -> None:
         outcome = server.revive()

@@ -1,12 +1,17 @@
 """A server that ends while a service uses it is started again, by one process, unless it was stopped on purpose."""
 
 import logging
+import os
+import platform
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier
+from typing import cast
 
+import psycopg
 import pytest
 
 from keyledger import embedded_postgres
@@ -215,6 +220,52 @@ def test_a_server_that_lives_and_does_not_answer_is_left_alone(
     supervision.look()
     assert supervision.cause == ""
     assert number_of_the_server(data_dir) == number
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_a_server_that_still_stops_for_its_last_client_is_left_alone(
+    start: Start, data_dir: Path, supervise: Callable[[], Supervision], clock: Clock
+) -> None:
+    server, supervision = start(), supervise()
+    with psycopg.connect(server.dsn()) as client:
+        os.kill(number_of_the_server(data_dir), signal.SIGTERM)
+        while server.answer() != psycopg.pq.Ping.REJECT:
+            pass
+        for _ in range(10):
+            clock.now += 10
+            supervision.look()
+        assert "or stopping" in supervision.cause
+        assert client.execute("SELECT 1").fetchone() == (1,)
+
+
+class Hopeless:
+    """A server that rejects every client and never recovers, until it is ended."""
+
+    ended = 0
+
+    def is_alive(self) -> bool:
+        return True
+
+    def answer(self) -> psycopg.pq.Ping:
+        return psycopg.pq.Ping.REJECT
+
+    def can_never_serve(self) -> bool:
+        return True
+
+    def end_if_it_can_never_serve(self) -> bool:
+        self.ended += 1
+        return True
+
+
+def test_a_server_whose_recovery_failed_for_good_is_ended_after_ten_seconds(clock: Clock, tmp_path: Path) -> None:
+    supervision, server = Supervision(tmp_path, clock), Hopeless()
+    supervision._server = cast(EmbeddedPostgres, server)
+    for seconds in range(15):
+        supervision.look()
+        assert server.ended == (seconds >= 10)
+        if server.ended:
+            break
+        clock.now += 1
 
 
 def test_no_empty_cluster_takes_the_place_of_one_that_is_gone(
