@@ -4,7 +4,6 @@ import errno
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import EmbeddedPostgres
 from keyledger.embedded_postgres.binaries import programs_for
 from keyledger.embedded_postgres.causes import error_of, errors_named
-from tests.support.mounts import why_no_mounts
-from tests.support.places import REPOSITORY
+from tests.support.mounts import said_by_a_start, why_no_mounts
 
 Start = Callable[[], EmbeddedPostgres]
 
@@ -91,20 +89,9 @@ def test_an_error_of_the_system_names_the_cause(number: int, named: str, tmp_pat
     ],
 )
 def test_a_first_start_names_what_it_lacks(mount: str, place: str, named: str, tmp_path: Path) -> None:
-    start = (
-        "import sys, pathlib; from keyledger import embedded_postgres as e\n"
-        "try:\n"
-        "    with e.start(pathlib.Path(sys.argv[1]), durable=False) as server: server.dsn('keyledger')\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-    )
-    folder = tmp_path if place == "DATA_DIR" else Path(place)
-    script = 'mount -t tmpfs -o "$1" none "$2" && cd "$3" && exec "$4" -c "$5" "$6"'
-    words = [mount, str(folder), str(REPOSITORY), sys.executable, start, str(tmp_path / "data")]
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", *words], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith("StoreUnavailableError"), done.stdout + done.stderr
-    assert named in done.stdout
+    said = said_by_a_start(tmp_path / "data", tmp_path if place == "DATA_DIR" else Path(place), mount)
+    assert said.startswith("StoreUnavailableError")
+    assert named in said
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
