@@ -1,8 +1,8 @@
 """A disk fails to write through: PostgreSQL ends itself, no such commit is acknowledged, a replaced disk loses none.
 
 The embedded server is started with a library that makes `fsync` and `fdatasync` fail on request; its services then find
-it running, as they find any server. PostgreSQL must not continue after such a failure, because it cannot know what reached
-the disk, so it ends itself. The services start it again without the library, as on a disk that was replaced.
+it running, as they find any server. PostgreSQL must not continue after such a failure, because it cannot know what
+reached the disk, so it ends itself. The services start it again without the library, as on a disk that was replaced.
 """
 
 import random
@@ -59,7 +59,7 @@ def _break(scene: Scene, environment: dict[str, str], switch: Path) -> None:
 
 
 def _missing() -> str:
-    return "" if shutil.which("gcc") else "needs the program gcc"
+    return "" if shutil.which("gcc") else "needs gcc (apt-get install gcc)"
 
 
 PART = Part(
