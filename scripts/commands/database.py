@@ -41,7 +41,7 @@ def start(as_json: JsonOption = False) -> None:
 
 
 def stop(as_json: JsonOption = False) -> None:
-    """Stop the server, even if it is in use."""
+    """Stop the server, even if it is in use. No running service starts it again."""
     from keyledger.embedded_postgres import stop as stop_server
 
     stopped = stop_server(_data_dir())
