@@ -203,7 +203,7 @@ _CASES = {"tables": _tables, "log-of-changes": _log_of_changes, "one-disk": _one
 
 PART = Part(
     "disk",
-    3,
+    4,
     "a disk that fills up or becomes read-only loses nothing, and the services recover when it has room",
     why_no_mounts,
     run,

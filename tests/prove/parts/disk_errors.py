@@ -64,7 +64,7 @@ def _missing() -> str:
 
 PART = Part(
     "disk-errors",
-    1,
+    2,
     "no commit is acknowledged that the disk failed to keep, and the server is started again when it can",
     _missing,
     run,

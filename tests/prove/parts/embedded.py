@@ -204,7 +204,7 @@ def _tiny_shared_memory(folder: Path, counts: Counts) -> None:
 
 PART = Part(
     "embedded",
-    3,
+    4,
     "the embedded PostgreSQL comes back by itself however it ends, once, and nothing acknowledged is lost",
     nothing,
     run,
