@@ -42,7 +42,10 @@ class Readiness:
         writes: Callable[[], CheckResult],
         down: Callable[[], str],
     ) -> None:
-        """down: returns why the database server does not run, "" if it does or is not this service's to run."""
+        """writes: reports whether the last append was stored.
+
+        down: returns why the database server does not run, "" if it does or is not this service's to run.
+        """
         self._current = current
         self._pool = pool
         self._audit_trail = audit_trail
