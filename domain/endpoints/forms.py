@@ -35,15 +35,22 @@ class EndpointForm(StrEnum):
 
 _VERSION = "/v1"
 _OPERATION = re.compile(
-    r"/(?:(?:chat/|fim/|agents/)?completions|embeddings|responses|moderations|messages(?:/count_tokens|/batches)?"
-    r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits))$"
+    r"/(?:(?:chat/|fim/|agents/)?completions(?:/render)?|embeddings|responses|moderations"
+    r"|messages(?:/count_tokens|/batches)?|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits)"
+    r"|tokenize|detokenize|invocations)$"
 )
 _BEHIND_THE_VERSION = re.compile(
-    r"(?<=/v1)/(?:models|files|batches|complete|rerank|score|ocr|assistants|threads|vector_stores|fine_tuning/jobs)$"
+    r"(?<=/v1)/(?:files|batches|complete|rerank|score|classify|pooling|realtime|ocr|assistants|threads|vector_stores"
+    r"|fine_tuning/jobs|models(?:/(?!v[0-9]+$)[^/]+){0,2})$"
 )
-"""Words that could be a gateway's own prefix, except directly after the version."""
-_PAGE = re.compile(r"/(?:docs|redoc|openapi\.json|health|ping|version|metrics)")
-"""Whole paths of pages that a self-hosted server shows in a browser."""
+"""Words that could be a gateway's own prefix, except directly after the version. A model's id may have one slash."""
+_SECOND_VERSION = re.compile(r"/v2/(?:rerank|embed)$")
+"""Operations with Cohere's paths, on a server whose other operations are in version 1."""
+_PAGE = re.compile(
+    r"/(?:docs|redoc|openapi\.json|health|ping|version|metrics|load|server_info"
+    r"|generate|pooling|classify|score|rerank|api/(?:chat|generate|tags|version|embed))"
+)
+"""Whole paths of a self-hosted server's pages and operations without a version."""
 
 _AZURE_OPERATION = (
     r"(?:/(?:chat/completions|completions|embeddings|responses|models|files|batches|assistants|threads|realtime"
@@ -119,7 +126,7 @@ def _operation(path: str) -> str:
 def _operation_or_version(path: str) -> str:
     if _PAGE.fullmatch(path):
         return ""
-    return _operation(path).removesuffix(_VERSION)
+    return _SECOND_VERSION.sub("", _operation(path)).removesuffix(_VERSION)
 
 
 def _without(taken_off: Callable[[str], str], path: str) -> str:

@@ -81,6 +81,8 @@ OPERATIONS = (
     *("", "/", "/chat/completions", "/chat/completions/", "/completions", "/embeddings", "/responses", "/models"),
     *("/moderations", "/audio/speech", "/audio/transcriptions", "/images/generations", "//chat//completions"),
     *("/fim/completions", "/agents/completions", "/rerank", "/assistants", "/fine_tuning/jobs"),
+    *("/models/llama-3.1", "/models/meta-llama/Llama-3.1-70B", "/realtime", "/chat/completions/render", "/score"),
+    *("/completions/render", "/tokenize", "/invocations", "/pooling", "/classify"),
 )
 
 
@@ -99,7 +101,21 @@ def test_an_endpoint_of_vllm_is_kept_without_version(operation: str) -> None:
     assert kept("vllm", f"https://h.example.com:443/llm/v1{operation}") == "https://h.example.com/llm"
 
 
+UNVERSIONED = ["tokenize", "detokenize", "generate", "pooling", "invocations", "classify", "score", "rerank", "load"]
+
+
+@pytest.mark.parametrize("path", [*UNVERSIONED, "v2/rerank", "v2/embed", "api/chat", "server_info", "tokenize/"])
+def test_an_operation_of_vllm_outside_the_version_is_taken_off(path: str) -> None:
+    assert kept("vllm", f"http://tenant-vllm:8000/{path}") == "http://tenant-vllm:8000"
+
+
 OTHERS = [
+    ("vllm", "https://h.example.com/llm/v2/rerank", "https://h.example.com/llm"),
+    ("vllm", "https://h.example.com/llm/tokenize", "https://h.example.com/llm"),
+    ("vllm", "https://h.example.com/llm/score", "https://h.example.com/llm/score"),
+    ("vllm", "https://h.example.com/models/llama-3.1", "https://h.example.com/models/llama-3.1"),
+    ("openai", "https://h.example.com/v1/models/gw/v1", "https://h.example.com/v1/models/gw/v1"),
+    ("openai", "https://h.example.com/v2/rerank", "https://h.example.com/v2/rerank"),
     ("openai", "https://h.example.com", "https://h.example.com/v1"),
     ("mistral", "http://llm.lan/", "http://llm.lan/v1"),
     ("mistral", "https://h.example.com/gateway/mistral", "https://h.example.com/gateway/mistral/v1"),
@@ -133,7 +149,7 @@ def test_an_endpoint_is_kept_in_one_form(provider: str, pasted: str, expected: s
 SEGMENTS = st.sampled_from(
     (
         *("v1", "openai", "deployments", "gpt-4o", "chat", "completions", "embeddings", "models", "responses", ""),
-        *("messages", "api", "projects", "gateway", "files"),
+        *("messages", "api", "projects", "gateway", "files", "v2", "rerank", "tokenize", "generate", "render"),
     )
 )
 
