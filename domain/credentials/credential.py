@@ -5,8 +5,8 @@ Time, ids and cipher are arguments, so every run gives the same result.
 Promises: versions grow by one. A set that changes nothing emits no event. Every event but the deletion carries the
 whole state, so the last event of a stream is the credential. A key that is set, replaced or deleted is masked wherever
 the caller's own texts (actor, reason, ids) contain it.
-Refuses: a command whose precondition does not hold, deleting a credential that does not exist, and settings that
-contain the key they replace.
+Refuses: a command whose precondition does not hold, deleting a credential that does not exist, settings that contain
+the key they replace, and a placeholder in place of a live key.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from uuid import UUID, uuid5
 
 from domain.credentials.commands import Command, DeleteCredential, Precondition, ReencryptCredential
 from domain.credentials.key_shapes import holds_key
+from domain.credentials.pasted_key import replacing_error
 from domain.credentials.providers import CONFIG_FIELDS, SHOWN_CLEAR, CredentialConfig
 from domain.credentials.recording import without_keys
 from domain.credentials.secret import SealContext, SealedSecret, Sealer, Secret
@@ -166,8 +167,8 @@ def decide(
     if it changes nothing.
 
     Raises VersionConflictError when the precondition does not hold, CredentialNotFoundError when there is nothing to
-    delete or to re-encrypt, InvalidRequestError for settings that contain the key they replace. A re-encryption
-    raises the sealer's errors for a credential that cannot be opened.
+    delete or to re-encrypt, InvalidRequestError for settings that contain the key they replace and for a placeholder
+    that would replace a key. A re-encryption raises the sealer's errors for a credential that cannot be opened.
     """
     live = state is not None and state.sealed is not None
     version = state.version if state is not None else 0
@@ -182,6 +183,8 @@ def decide(
     if state is not None and not repair and stored == [command.secret] and command.says(state.config):
         return []
     _require_no_key(command.config, stored)
+    if live and (error := replacing_error(command.secret.reveal(), [one.reveal() for one in stored])):
+        raise InvalidRequestError([InvalidField("api_key", error)], ErrorCode.INVALID_CREDENTIAL)
     context = _context(command.tenant_id, command.provider, version + 1, command.config)
     return [
         CredentialSet(

@@ -2,10 +2,11 @@
 
 Promises: only a text that cannot be any provider's key is a mistake. Each mistake has a name and a text that says how
 to correct it; no text repeats any part of the key. A key that ends in an ellipsis, as in documentation, may be real:
-it only causes a warning.
+it causes a warning, and never replaces a key that has no such mark.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -25,7 +26,9 @@ def _mistake(name: str, pattern: str, rule: str) -> Mistake:
 _QUOTE = "[\"'`´\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07]"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _WORDY_NAME = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
-_KEY_NAME = r"(?i:(?:x-)?api[-_]?key|key|token|secret)|NAME"
+_KEY_NAME = r"-{0,2}[A-Za-z_](?i:[a-z0-9_.-]*(?:key|token|secret)(?:[_-]?[0-9]+)?)|(?i:key|token)|NAME"
+_API_KEY_NAME = r"-{0,2}(?i:(?:[a-z0-9]+[_.-])*api[-_.]?key|(?:[a-z0-9]+[_.-])+(?:key|token|secret))"
+"""A colon alone assigns only to a name that no key begins with."""
 
 MISTAKES = (
     _mistake(
@@ -37,7 +40,8 @@ MISTAKES = (
         "assignment",
         # Base64 has "=" at its end only.
         rf"(?:export|set|setx|env|ENV|ARG)\s+{_NAME}\s*[= ].*|\$env:.*|{_WORDY_NAME}\s*(?:=|:\s)\s*[^=\s].*"
-        rf"|{_WORDY_NAME}_(?:KEY|TOKEN|SECRET)\s*[=:]|{_NAME}=sk-.*|(?:{_KEY_NAME})\s*(?:=\s*[^=\s]|:\s).*",
+        rf"|{_WORDY_NAME}_(?:KEY|TOKEN|SECRET)\s*[=:]|{_NAME}=sk-.*|(?:{_KEY_NAME})\s*(?:=\s*[^=\s]|:\s).*"
+        rf"|{_API_KEY_NAME}(?::\S|\s+\S).*|\{{\s*[\"'].*\}}",
         "is a whole assignment; give only the value, without the name",
     ),
     _mistake(
@@ -83,10 +87,27 @@ def pasting_error(key: str) -> str | None:
     return next((mistake.rule for mistake in MISTAKES if mistake.pattern.fullmatch(key)), None)
 
 
+def pasting_doubt(key: str) -> str | None:
+    """Return why a key that is accepted is probably not the provider's, or None."""
+    if _STANDS_FOR_A_KEY.fullmatch(key):
+        return "looks like a placeholder from a template"
+    if key.endswith("..."):
+        return "ends in three dots, as keys in documentation do"
+    return None
+
+
 def pasting_warning(key: str) -> str | None:
     """Return a warning about a key that is accepted, or None."""
-    if _STANDS_FOR_A_KEY.fullmatch(key):
-        return "looks like a placeholder from a template; if it is not a key of the provider, set the right one"
-    if key.endswith("..."):
-        return "ends in three dots, as keys in documentation do; if it is not the whole key, set it again"
-    return None
+    doubt = pasting_doubt(key)
+    return doubt and f"{doubt}; if it is not the provider's whole key, set the right one"
+
+
+def replacing_error(key: str, stored: Sequence[str]) -> str | None:
+    """Return an error text for a doubtful key that would replace another one, or None.
+
+    stored: the live credential's key, if it can be opened. A key that is as doubtful may be replaced.
+    """
+    doubt = pasting_doubt(key)
+    if doubt is None or (stored and all(map(pasting_doubt, stored))):
+        return None
+    return f"{doubt}, and would replace a key that may be good; give the whole key, or delete the credential first"

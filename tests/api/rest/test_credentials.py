@@ -351,3 +351,13 @@ def test_a_store_that_does_not_answer_is_503_with_a_time_to_wait(harness):
     for answer in (harness.put(), harness.client.get(CREDENTIALS), harness.client.get(URL), harness.client.delete(URL)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
         assert "same Idempotency-Key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("doubtful", ["sk-proj-abc123...", "your-api-key-here"])
+def test_a_placeholder_over_a_live_key_is_refused_by_name(harness, doubtful):
+    harness.put(api_key="sk-0123456789")
+    answer = harness.put(api_key=doubtful)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-credential")
+    (error,) = answer.json()["errors"]
+    assert (error["field"], "would replace a key" in error["detail"]) == ("api_key", True)
+    assert harness.client.get(f"{CREDENTIALS}/openai").json()["masked_key"] == "...6789"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domain.credentials.commands import Command, Precondition
 from domain.credentials.credential import Credential, CredentialSet, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
-from domain.errors import CredentialNotFoundError, ServiceError, VersionConflictError
+from domain.errors import CredentialNotFoundError, InvalidRequestError, ServiceError, VersionConflictError
 from tests.support.scenario import (
     KEY,
     NOW,
@@ -46,6 +46,33 @@ def test_the_same_key_and_settings_change_nothing() -> None:
 def test_a_credential_that_cannot_be_opened_is_replaced_even_by_the_same_key() -> None:
     lost = was_set(1, sealer=ClearSealer("k0000000099"))
     given(lost).when(set_credential()).then(was_set(2))
+
+
+DOUBTFUL = ["sk-proj-abc123...", "your-api-key-here", "changeme", "sk-xxxxxxxxxxxxxxxx"]
+
+
+@pytest.mark.parametrize("doubtful", DOUBTFUL)
+@pytest.mark.parametrize(
+    "live",
+    [pytest.param(was_set(1), id="good"), pytest.param(was_set(1, sealer=ClearSealer("k0000000099")), id="unreadable")],
+)
+def test_a_placeholder_never_replaces_a_key(live: CredentialSet, doubtful: str) -> None:
+    given(live).when(set_credential(doubtful)).then_refused(InvalidRequestError)
+
+
+@pytest.mark.parametrize("doubtful", DOUBTFUL)
+@pytest.mark.parametrize(
+    ("events", "version"),
+    [
+        pytest.param((), 1, id="none"),
+        pytest.param((was_set(1), was_deleted(2)), 3, id="a deleted one"),
+        pytest.param((was_set(1, "sk-proj-another..."),), 2, id="another placeholder"),
+    ],
+)
+def test_a_placeholder_is_set_where_there_is_no_key_to_lose(
+    events: tuple[CredentialSet, ...], version: int, doubtful: str
+) -> None:
+    given(*events).when(set_credential(doubtful)).then(was_set(version, doubtful))
 
 
 def test_a_delete_is_the_next_version() -> None:
