@@ -171,6 +171,7 @@ def get_evidence(services: ServicesOf, exchange: ExchangeOf, tenant_id: TenantFi
     """
     headers = {"Content-Disposition": 'attachment; filename="keyledger-evidence.jsonl"'}
     if exchange.bodiless:
+        services.transparency.checkpoint()  # an error here is answered as to GET
         return StreamingResponse(iter(()), 200, headers, "application/jsonl")
     services.audit_recorder.flush()
     services.audit_recorder.exported(exchange.meta(""), "evidence", f"tenant:{tenant_id}" if tenant_id else None)

@@ -80,6 +80,7 @@ def export_audit(
         raise InvalidRequestError([InvalidField("bom", "is for csv only")])
     headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
     if exchange.bodiless:
+        services.audit.page(replace(wanted, after=after, limit=1))  # an error here is answered as to GET
         return StreamingResponse(iter(()), 200, headers, written.media_type)
     services.audit_recorder.flush()
     services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))

@@ -6,6 +6,8 @@ import pytest
 
 from api.front.auth import Role
 from api.front.paths import NATIVE
+from domain.errors import CheckpointRefusedError
+from domain.proofs.proofs import signing_off
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
 from tests.api.front.test_over_http import exchange, head, served
 
@@ -74,6 +76,38 @@ def test_head_is_refused_as_get_is(harness, path, key, status):
     bodiless, whole = (harness.client.request(method, path, headers={"X-API-Key": key}) for method in ("HEAD", "GET"))
     assert (bodiless.status_code, whole.status_code, bodiless.content) == (status, status, b"")
     assert bodiless.headers["content-length"] == whole.headers["content-length"]
+
+
+BROKEN = [
+    pytest.param(signing_off(), "/api/v1/audit/evidence", 404, id="evidence without a signing key"),
+    pytest.param(signing_off(), "/api/v1/audit/checkpoint", 404, id="a checkpoint without a signing key"),
+    pytest.param(CheckpointRefusedError("damaged"), "/api/v1/audit/evidence", 500, id="evidence of a refused log"),
+    pytest.param(CheckpointRefusedError("damaged"), "/api/v1/audit/checkpoint", 500, id="a refused checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("error", "path", "status"), BROKEN)
+def test_head_answers_with_the_problem_of_get(harness, error, path, status):
+    harness.transparency.refused = error
+    assert (harness.client.head(path).status_code, harness.client.get(path).status_code) == (status, status)
+
+
+def test_head_finds_no_more_than_get_where_nothing_is(harness):
+    values = {"tenant_id": TENANT, "provider": "nowhere", "position": "9", "model": "none", "projection": "none"}
+    values |= {"rotation_id": TENANT, "replay_id": TENANT}
+    statuses = {}
+    for path in read_routes():
+        address = re.sub(r"\{(\w+)\}", lambda name: values[name[1]], path) + QUERIES.get(path, "").replace("=1", "=9")
+        statuses[path] = (harness.client.head(address).status_code, harness.client.get(address).status_code)
+    assert all(bodiless == whole for bodiless, whole in statuses.values()), statuses
+    assert {404, 200} <= {whole for _, whole in statuses.values()}
+
+
+def test_head_fails_as_get_does_while_the_log_is_down(harness):
+    harness.put()
+    harness.log.down = True
+    for path in (f"{CREDENTIALS}/openai", "/api/v1/audit/entries", "/api/v1/audit/export?format=csv"):
+        assert (harness.client.head(path).status_code, harness.client.get(path).status_code) == (503, 503)
 
 
 def test_head_of_an_export_gives_none_and_records_none(harness):
