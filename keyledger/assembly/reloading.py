@@ -26,10 +26,11 @@ FIXED = {
     "ANCHOR_DIR": ("anchor_dir",),
     "AUDIT_SIGNING_KEY": ("audit_signing_key",),
 }
-"""Settings that only a restart changes, with their fields in `Settings`. `_ENABLED` is another."""
+"""Settings that only a restart changes, with their fields in `Settings`."""
 
 _ENABLED = "TENANT_CREDENTIALS_ENABLED"
-_FIXED_NAMES = frozenset({*FIXED, _ENABLED})
+RESTART_ONLY = frozenset({*FIXED, _ENABLED})
+"""Every setting that only a restart changes."""
 
 _log = logging.getLogger("keyledger.reload")
 
@@ -104,7 +105,7 @@ def _with_fixed(read: Settings, before: Settings) -> Settings:
     `resolved` keeps the former values too, so every later reload reports the difference again.
     """
     was = {one.name: one for one in before.resolved}
-    resolved = tuple(was.get(one.name, one) if one.name in _FIXED_NAMES else one for one in read.resolved)
+    resolved = tuple(was.get(one.name, one) if one.name in RESTART_ONLY else one for one in read.resolved)
     read = replace(read, resolved=resolved)
     fixed = {field: getattr(before, field) for fields in FIXED.values() for field in fields}
     if read.policy.tenant_credentials == before.policy.tenant_credentials:
@@ -124,7 +125,7 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
     }
     differing += [name for name, differs in contents.items() if differs and name not in differing]
     return ReloadReport(
-        tuple(name for name in differing if name not in _FIXED_NAMES),
-        tuple(name for name in differing if name in _FIXED_NAMES),
+        tuple(name for name in differing if name not in RESTART_ONLY),
+        tuple(name for name in differing if name in RESTART_ONLY),
         (*read.warnings, *after.catalogue.told_left_out()),
     )
