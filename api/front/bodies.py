@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from api.front.problems import HttpError, Problem, problem_response
+from api.front.stored_key_in_id import keep_stored_key_out
 
 CLOSE = {"Connection": "close"}
 
@@ -63,6 +64,7 @@ def cut_off() -> HttpError:
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
     """Answer with a problem. Where its headers close the connection, the rest of the body is first discarded."""
+    await keep_stored_key_out(scope, problem.status)
     answer = problem_response(problem, scope)
     if problem.headers.get("Connection") != "close":
         await answer(scope, receive, send)

@@ -19,6 +19,7 @@ from api.front.metrics import Metrics
 from api.front.problems import internal_problem, problem_response, shutdown_problem
 from api.front.refused_requests import RouteNames, method_of, record_refused_request
 from api.front.services import services_in_force
+from api.front.stored_key_in_id import keep_stored_key_out
 from api.front.unexpected_errors import log_unexpected
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -55,8 +56,10 @@ class Envelope:
             await self._app(scope, receive, send_with_headers)
         except asyncio.CancelledError:  # the server is shutting down and no longer waits
             if status is None:
+                await keep_stored_key_out(scope, 503)
                 await problem_response(shutdown_problem(), scope)(scope, receive, send_with_headers)
         except Exception as error:  # noqa: BLE001  the last resort; the text of the error may hold anything
+            await keep_stored_key_out(scope, 500)
             log_unexpected(error, exchange.request_id)
             if status is None:
                 await problem_response(internal_problem(), scope)(scope, receive, send_with_headers)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.front.head import with_head
 from api.front.problems import HttpError, Problem, internal_problem, problem_of, problem_response
+from api.front.stored_key_in_id import keep_stored_key_out
 from api.front.validation import request_errors
 from domain.errors import ServiceError
 
@@ -42,6 +43,7 @@ class ErrorMiddleware:
             error.__traceback__ = None  # its frames hold the request, and with it keys
         else:
             return
+        await keep_stored_key_out(scope, problem.status)
         await problem_response(problem, scope)(scope, receive, send)
 
     def _problem(self, error: Exception, scope: Scope) -> Problem:

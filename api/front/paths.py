@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
+from domain.credentials.providers import NAME_PATTERN
+
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
 FLEET = "/api/v1/sysadmin"
@@ -19,6 +21,9 @@ OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
 
 _ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
+_CREDENTIAL = re.compile(
+    rf"/api/v1/sysadmin/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})/credentials/(?P<provider>{NAME_PATTERN})"
+)
 _SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
 _NATIVE = re.compile("/api/v1/tenants/[^/]+/providers/.*", re.DOTALL)
 
@@ -38,6 +43,12 @@ def is_guarded(path: str) -> bool:
 def is_about_credentials(path: str) -> bool:
     """Say whether a path belongs to the feature that TENANT_CREDENTIALS_ENABLED switches."""
     return path.startswith(_ABOUT_CREDENTIALS)
+
+
+def credential_in(path: str) -> tuple[str, str] | None:
+    """Return tenant and provider of the path of one credential, or None."""
+    found = _CREDENTIAL.fullmatch(path)
+    return (found["tenant"], found["provider"]) if found else None
 
 
 def speaks_openai(path: str) -> bool:

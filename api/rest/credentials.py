@@ -16,6 +16,7 @@ from api.front.exchange import AUTHENTICATED, ExchangeOf
 from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import Services, ServicesOf
+from api.front.stored_key_in_id import take_recorded_id
 from api.front.validation import only_query
 from api.rest.audit.entries import page_of
 from api.rest.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
@@ -63,6 +64,7 @@ async def set_credential(
     tenant_id: TenantId,
     provider: ProviderName,
     body: CredentialBody,
+    exchange: ExchangeOf,
     meta: CommandMetaOf,
     precondition: PreconditionOf,
     services: ServicesOf,
@@ -76,6 +78,7 @@ async def set_credential(
         tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
     )
     state = await services.carry_out(command)
+    take_recorded_id(exchange, state)
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     response.headers["ETag"] = entity_tag(state.version)
     return CredentialSetAnswer(
@@ -157,6 +160,7 @@ async def delete_credential(
     *,
     tenant_id: TenantId,
     provider: ProviderName,
+    exchange: ExchangeOf,
     meta: CommandMetaOf,
     precondition: PreconditionOf,
     services: ServicesOf,
@@ -166,6 +170,7 @@ async def delete_credential(
     known = provider in services.providers
     name = provider if known else await run_in_threadpool(_known_once, services, tenant_id, provider)
     state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
+    take_recorded_id(exchange, state)
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
     return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)

@@ -10,7 +10,7 @@ the key they replace, and a placeholder in place of a live key.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar, Self
@@ -48,7 +48,8 @@ def stream_id(tenant_id: str, provider: str) -> UUID:
 class Credential:
     """The state of one credential at one version. sealed: None after its deletion.
 
-    set_at: when the key or its settings were last set; re-encryption does not change it.
+    set_at: when the key or its settings were last set; re-encryption does not change it. request_id: of the request
+    that led to this version, as recorded; None in a state that was read from a projection.
     """
 
     tenant_id: str
@@ -58,6 +59,7 @@ class Credential:
     masked_key: str | None
     config: CredentialConfig
     set_at: datetime | None
+    request_id: str | None = field(default=None, compare=False)
 
     @property
     def context(self) -> SealContext:
@@ -150,10 +152,18 @@ def evolve(event: Event) -> Credential:
             event.masked_key,
             event.config,
             event.set_at,
+            event.request_id,
         )
     if isinstance(event, CredentialDeleted):
         return Credential(
-            event.tenant_id, event.provider, event.originator_version, None, None, CredentialConfig(), None
+            event.tenant_id,
+            event.provider,
+            event.originator_version,
+            None,
+            None,
+            CredentialConfig(),
+            None,
+            event.request_id,
         )
     raise TypeError(f"no rule for {type(event).__name__}")
 

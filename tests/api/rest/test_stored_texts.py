@@ -164,6 +164,56 @@ def test_any_other_plain_request_id_is_kept(harness, request_id):
     assert harness.log.events[0].request_id == request_id
 
 
+HEX, WORDS = "0123456789abcdef0123456789abcdef", "correct.horse.battery.staple"
+STORED = [OPAQUE, HEX, WORDS, "5f3c2a10-1b2c-4d3e-8f90-a1b2c3d4e5f6"]
+CHANGES = [
+    pytest.param("PUT", {"json": {"api_key": "sk-0123456789"}}, {}, 200, id="replaced"),
+    pytest.param("DELETE", {}, {}, 200, id="deleted"),
+    pytest.param("DELETE", {}, {"If-Match": '"v7"'}, 412, id="not deleted"),
+    pytest.param("PUT", {"json": {"api_key": ""}}, {}, 422, id="an empty key"),
+    pytest.param("PUT", {"json": {"apikey": "x"}}, {}, 422, id="an unknown field"),
+    pytest.param("PUT", {"json": {"api_key": "sk-0123456789"}}, {"If-Match": "7"}, 400, id="a malformed header"),
+    pytest.param("PUT", {"content": "{"}, {"Content-Type": "application/json"}, 400, id="a body that cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("method", "sent", "headers", "status"), CHANGES)
+@pytest.mark.parametrize("stored", STORED)
+def test_the_stored_key_as_the_id_of_its_own_change_is_replaced(harness, caplog, stored, method, sent, headers, status):
+    harness.put(api_key=stored)
+    with caplog.at_level(logging.DEBUG):
+        answer = harness.client.request(method, OPENAI, headers={"X-Request-ID": stored, **headers}, **sent)
+    assert answer.status_code == status
+    assert stored not in f"{answer.headers} {answer.text}"
+    assert stored not in str([record.__dict__ for record in caplog.records if "httpx" not in record.name])
+    assert hidden(harness, stored)
+
+
+def test_a_repeated_delete_of_a_key_has_another_id_too(harness, caplog):
+    harness.put(api_key=HEX)
+    headers = {"X-Request-ID": HEX, "Idempotency-Key": "once"}
+    with caplog.at_level(logging.DEBUG):
+        answers = [harness.client.delete(OPENAI, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert HEX not in str([record.__dict__ for record in caplog.records if "httpx" not in record.name])
+
+
+@pytest.mark.parametrize("role", [Role.RUNTIME, Role.AUDITOR, Role.OPERATOR])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "GET"])
+def test_no_answer_shows_the_stored_key_to_a_caller_who_may_not_replace_it(harness, role, method):
+    harness.put(api_key=HEX)
+    headers = {"X-API-Key": KEYS[role], "X-Request-ID": HEX}
+    assert harness.client.request(method, OPENAI, headers=headers).headers["X-Request-ID"] == HEX
+
+
+def test_the_id_of_a_change_is_kept_if_it_is_any_other(harness):
+    harness.put(api_key=HEX)
+    for wanted in (WORDS, HEX[::-1]):
+        answer = harness.put(api_key="sk-0123456789", headers={"X-Request-ID": wanted})
+        assert answer.headers["X-Request-ID"] == wanted
+        assert harness.put(api_key="", headers={"X-Request-ID": wanted}).headers["X-Request-ID"] == wanted
+
+
 SEARCHES = [
     pytest.param("q", f"key:{SHAPED}", "q", id="as a key id in the filter"),
     pytest.param("q", f"key:{OPAQUE}", "key", id="opaque, as a key id in the filter"),
