@@ -36,6 +36,11 @@ CLIENTS_KEPT = 256
 CHUNKS_KEPT = 4
 
 _ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+_NOT_THOUGHT_SO = (
+    "has a type that this model does not take: models before Claude 4.6 take enabled with budget_tokens and no "
+    "adaptive, and models that always think take no disabled"
+)
 _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "openai", "httpx")
 
 
@@ -141,11 +146,7 @@ def _translated(plan: Plan, request: Request) -> dict[str, Any]:
     if plan.dialect is not Dialect.ANTHROPIC:
         # The provider knows best what it supports, so nothing is refused on its behalf.
         if "input" in request.parameters:
-            # Without an encoding, the SDK requests base64 on its own.
-            own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
-            rest = {name: value for name, value in request.parameters.items() if name not in own}
-            said = {name: value for name, value in request.parameters.items() if name in own}
-            return {**said, "extra_body": {**rest, **request.extras}}
+            return _embedding_arguments(plan, request)
         passed = [name for name in request.parameters if name != "messages"]
         return {**request.parameters, "extra_body": request.extras, "allowed_openai_params": passed}
     import litellm
@@ -155,7 +156,30 @@ def _translated(plan: Plan, request: Request) -> dict[str, Any]:
     refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
     if refused:
         raise InvalidRequestError([InvalidField(name, f"is not supported by {plan.provider}") for name in refused])
+    if "thinking" in request.extras and _thinking_sent(plan, request) != request.extras["thinking"]:
+        raise InvalidRequestError([InvalidField("thinking", _NOT_THOUGHT_SO)])
     return {**request.parameters, **request.extras}
+
+
+def _embedding_arguments(plan: Plan, request: Request) -> dict[str, Any]:
+    import openai
+
+    own = {"input"} if plan.client is Client.PLAIN else {"input", "encoding_format"}
+    rest = {name: value for name, value in request.parameters.items() if name not in own}
+    said = {name: value for name, value in request.parameters.items() if name in own}
+    # Without an encoding, the SDK would request base64 on its own.
+    unasked = {} if plan.client is Client.PLAIN or "encoding_format" in said else {"encoding_format": openai.omit}
+    return {**said, "extra_body": {**rest, **request.extras, **unasked}}
+
+
+def _thinking_sent(plan: Plan, request: Request) -> Any:
+    """Return what LiteLLM makes of `thinking`: for some models it sends another kind, or none."""
+    import litellm
+
+    config, model = litellm.AnthropicConfig(), plan.upstream_model
+    counted = {name: request.parameters[name] for name in _LENGTHS if name in request.parameters}
+    mapped = config.map_openai_params({**counted, "thinking": request.extras["thinking"]}, {}, model, drop_params=False)
+    return config.transform_request(model, [{"role": "user", "content": "x"}], mapped, {}, {}).get("thinking")
 
 
 def _dumped(answer: Any) -> dict[str, Any]:

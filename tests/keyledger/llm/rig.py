@@ -36,8 +36,14 @@ WEATHER = [
 ]
 
 
+CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-6", "claude-mythos-5")
+
+
 def catalogue() -> Catalogue:
-    """For each provider and adapter a model for chat and one for embeddings: `openai-litellm`, `openai-legacy-emb`."""
+    """For each provider and adapter a model for chat and one for embeddings: `openai-litellm`, `openai-legacy-emb`.
+
+    And a few of Anthropic's own, which LiteLLM knows by name.
+    """
     return Catalogue(
         "test_models.yml",
         tuple(
@@ -45,7 +51,8 @@ def catalogue() -> Catalogue:
             for provider in PROVIDERS
             for adapter in Adapter
             for suffix, kind in (("", ModelKind.COMPLETION), ("-emb", ModelKind.EMBEDDING))
-        ),
+        )
+        + tuple(Model(name, ModelKind.COMPLETION, "anthropic", Adapter.LITELLM, name) for name in CLAUDES),
     )
 
 

@@ -261,6 +261,45 @@ def _sent_or_refused(server, model, params):
     assert [request.key for request in server.requests] == [KEY]
 
 
+ADAPTIVE, BUDGET, DISABLED = {"type": "adaptive"}, {"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}
+THINKING = [
+    pytest.param("claude-sonnet-4-5", BUDGET, True, id="a budget, before 4.6"),
+    pytest.param("claude-sonnet-4-5", DISABLED, True, id="disabled, before 4.6"),
+    pytest.param("claude-sonnet-4-5", ADAPTIVE, False, id="adaptive, before 4.6"),
+    pytest.param("claude-opus-4-6", ADAPTIVE, True, id="adaptive, from 4.6 on"),
+    pytest.param("claude-opus-4-6", {**ADAPTIVE, "display": "omitted"}, True, id="adaptive without display"),
+    pytest.param("claude-opus-4-6", BUDGET, True, id="a budget, 4.6"),
+    pytest.param("claude-mythos-5", DISABLED, False, id="disabled, where it always thinks"),
+]
+
+
+@pytest.mark.parametrize(("model", "thinking", "sent"), THINKING)
+@pytest.mark.parametrize("max_tokens", [500, 2000])
+def test_thinking_is_sent_as_it_was_asked_for_or_refused_by_name(model, thinking, sent, max_tokens):
+    with stand_in() as server:
+        try:
+            with_gateway(
+                Keys(server.url), lambda gateway: whole(gateway, model, thinking=thinking, max_tokens=max_tokens)
+            )
+        except InvalidRequestError as refused:
+            assert ([error.field for error in refused.fields], sent, server.requests) == (["thinking"], False, [])
+        else:
+            assert (server.requests[0].body["thinking"], sent) == (thinking, True)
+
+
+@pytest.mark.parametrize("asked", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
+@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "anthropic"])
+def test_embeddings_are_asked_for_in_no_encoding_but_the_callers(provider, asked):
+    async def embed(gateway):
+        await gateway.embed(TENANT, f"{provider}-litellm-emb", {"input": "x", **asked})
+
+    with stand_in() as server:
+        with_gateway(Keys(server.url), embed)
+        body = server.requests[0].body
+    assert {name: value for name, value in body.items() if name == "encoding_format"} == asked
+    assert set(body) <= {"model", "input", *asked}
+
+
 def test_the_usual_parameters_reach_the_provider_unchanged():
     sent: dict[str, Any] = {
         "temperature": 0,
