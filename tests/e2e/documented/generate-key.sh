@@ -1,0 +1,1 @@
+poetry run python -m intric.cli.generate_encryption_key
