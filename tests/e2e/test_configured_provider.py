@@ -20,6 +20,7 @@ OWN_KEY, GLOBAL_KEY = "key-of-the-tenant-1234", "key-of-the-platform-5678"
 class Stage:
     client: Client
     provider: StandInProvider
+    self_hosted: bool
 
     def arrived(self) -> tuple[str, str | None, str | None]:
         """Return the path of the last request, its key, and the header that carried it."""
@@ -27,17 +28,32 @@ class Stage:
         return last.path, last.key, last.key_header
 
 
-@pytest.fixture(params=["authorization", "x-api-key"])
-def header(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+ROWS = [
+    pytest.param(("authorization", False), id="a bearer token"),
+    pytest.param(("x-api-key", False), id="a header of its own"),
+    pytest.param(("authorization", True), id="self-hosted"),
+]
+
+
+@pytest.fixture(params=ROWS)
+def kind(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    header, self_hosted = request.param
+    return str(header), bool(self_hosted)
 
 
 @pytest.fixture
-def stage(tmp_path: Path, database_url: str, header: str) -> Iterator[Stage]:
+def header(kind: tuple[str, bool]) -> str:
+    return kind[0]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, database_url: str, kind: tuple[str, bool]) -> Iterator[Stage]:
+    header, self_hosted = kind
     with ExitStack() as stack:
         provider = stack.enter_context(StandInProvider(accepted={OWN_KEY, GLOBAL_KEY, "k"}, key_header=header))
         models, providers = tmp_path / "ai_models.yml", tmp_path / "providers.yml"
         row = {"name": "example", "base_url": f"{provider.url}/example/v1", "key_header": header, "key_min": 1}
+        row |= {"self_hosted": True} if self_hosted else {}
         providers.write_text(json.dumps({"providers": [row]}), encoding="utf-8")
         chat = [
             {"name": "chat", "litellm_model_name": "example/chat-1"},
@@ -54,7 +70,7 @@ def stage(tmp_path: Path, database_url: str, header: str) -> Iterator[Stage]:
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
         )
         client = stack.enter_context(client_of(stack.enter_context(served(database_url, settings))))
-        yield Stage(client, provider)
+        yield Stage(client, provider, self_hosted)
 
 
 def test_models_are_called_with_the_tenants_key_or_the_platforms(stage, header):
@@ -84,6 +100,23 @@ def test_a_tenants_endpoint_is_used_and_a_refused_key_is_an_error(stage, header)
     assert stage.client.put(TENANT, "example", api_key="wrong").status_code == 200
     answer = stage.client.chat(TENANT, "chat")
     assert (answer.status_code, answer.json()["code"]) == (424, "credential-rejected")
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.5:8000", "https://10.0.0.5/v1", "http://gpu.lan:8000/v1"])
+def test_a_private_endpoint_is_taken_only_where_servers_are_the_tenants_own(stage, endpoint):
+    answer = stage.client.put(TENANT, "example", api_key=OWN_KEY, endpoint=endpoint)
+    assert answer.status_code == (200 if stage.self_hosted else 422), answer.text
+    listed = stage.client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials").json()["credentials"]
+    kept = [one["config"]["endpoint"] for one in listed]
+    assert kept == ([endpoint.removesuffix("/v1")] if stage.self_hosted else [])
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://169.254.169.254/v1", "http://[::ffff:169.254.169.254]", "http://0.0.0.0:80"]
+)
+def test_a_configured_provider_makes_no_metadata_address_allowed(stage, endpoint):
+    answer = stage.client.put(TENANT, "example", api_key=OWN_KEY, endpoint=endpoint)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "endpoint")
 
 
 def test_it_is_listed_found_documented_and_has_a_history(stage):

@@ -130,7 +130,8 @@ def test_the_quick_start_sets_keys_and_lists_them_masked(tmp_path, database_url,
 
 
 def test_a_key_is_sealed_in_the_database_and_a_mask_everywhere_else(tmp_path, database_url, provider):
-    key, running = json.loads((GUIDE / "set.http").read_text(encoding="utf-8").partition("Body: ")[2])["api_key"], []
+    running: list[ServiceProcess] = []
+    key = json.loads((GUIDE / "set.http").read_text(encoding="utf-8").partition("Body: ")[2])["api_key"]
     with following(tmp_path, "quick-start.env", database_url, provider, processes=running) as client:
         answers = [send("set.http", TENANT, "openai", client), send("list.http", TENANT, "openai", client)]
         documented = json.loads((GUIDE / "list-answer.json").read_text(encoding="utf-8"))["credentials"][0]
