@@ -53,6 +53,7 @@ def show(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Show one entry in full."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
@@ -64,7 +65,7 @@ def show(
     erased = cast("Sequence[str]", entry.get("erased", ()))
     members = {name: value for name, value in entry.items() if name not in {"details", "erased"} and value is not None}
     rows = members | details | dict.fromkeys(erased, ERASED)
-    print_table(Table(("field", "value"), [(name, str(value)) for name, value in rows.items()]))
+    print_table(Table(("field", "value"), [(name, str(value)) for name, value in rows.items()]), wide=wide)
 
 
 def entries_of(service: ServiceClient, wanted: Mapping[str, str], limit: int | None, order: str) -> Iterator[Entry]:

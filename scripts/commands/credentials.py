@@ -58,6 +58,7 @@ def set_credential(
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Set or replace a credential. Prompts for the provider's key, or reads it from --stdin or @FILE."""
     if context.args:
@@ -74,7 +75,7 @@ def set_credential(
         print_json(answer)
     else:
         say(str(answer["message"]))
-        print_table(Table(("provider", "key", "version", "set at"), [_cells(answer, _SET_CELLS)]))
+        print_table(Table(("provider", "key", "version", "set at"), [_cells(answer, _SET_CELLS)]), wide=wide)
     for warning in cast("list[str]", answer.get("warnings", [])):
         say(f"warning: {warning}")
 

@@ -120,11 +120,11 @@ def _shown(status: "KeyStatus") -> dict[str, object]:
     }
 
 
-def print_unopened(unopened: "Sequence[Unopened]") -> None:
+def print_unopened(unopened: "Sequence[Unopened]", *, wide: bool) -> None:
     """Print the credentials that could not be opened, if any."""
     if unopened:
         rows = [(one.tenant_id, one.provider, one.reason) for one in unopened]
-        print_table(Table(("tenant", "provider", "reason"), rows))
+        print_table(Table(("tenant", "provider", "reason"), rows), wide=wide)
 
 
 def unopened_json(unopened: "Sequence[Unopened]") -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from scripts.commands.keys import opened_keys, print_unopened, unopened_json
 from scripts.terminal.confirmation import YesOption, confirm
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.interruption import stopped_by_signals
-from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -26,12 +26,13 @@ def rotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Re-encrypt live credentials with the primary key. Services can keep running; run it again if interrupted."""
     with opened_keys() as keys:
         plan = keys.rotator.plan()
         if dry_run:
-            _show_plan(plan, as_json=as_json)
+            _show_plan(plan, as_json=as_json, wide=wide)
             return
         # A rotation that will be refused is refused before the question.
         if plan.credentials and not plan.obstacles and not yes:
@@ -40,7 +41,7 @@ def rotate(
             keys.introduce_keys()
             keys.wait_until_sealing(say)
         progress, state = _rotate(keys)
-    _report(progress, state, as_json=as_json)
+    _report(progress, state, as_json=as_json, wide=wide)
 
 
 def _rotate(keys: "KeyOperation") -> "tuple[RotationProgress, RotationState]":
@@ -55,18 +56,18 @@ def _rotate(keys: "KeyOperation") -> "tuple[RotationProgress, RotationState]":
         )
 
 
-def _show_plan(plan: "RotationPlan", *, as_json: bool) -> None:
+def _show_plan(plan: "RotationPlan", *, as_json: bool, wide: bool) -> None:
     if as_json:
         print_json(
             {"key_id": plan.key_id, "credentials": plan.credentials, "obstacles": list(plan.obstacles), "dry_run": True}
         )
     else:
-        print_table(Table(("to key", "credentials to re-encrypt"), [(plan.key_id, f"{plan.credentials:,}")]))
+        print_table(Table(("to key", "credentials to re-encrypt"), [(plan.key_id, f"{plan.credentials:,}")]), wide=wide)
     if plan.obstacles:
         raise CommandError(Exit.REFUSED, *(f"the rotation would be refused: {obstacle}" for obstacle in plan.obstacles))
 
 
-def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bool) -> None:
+def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bool, wide: bool) -> None:
     from domain.operations.rotation import RotationState
 
     counts = progress.counts
@@ -76,8 +77,8 @@ def _report(progress: "RotationProgress", state: "RotationState", *, as_json: bo
         print_json(told | {"total": progress.total} | numbers | {"unopened": unopened_json(progress.unopened)})
     else:
         row = (progress.key_id, state.value, *(f"{number:,}" for number in numbers.values()))
-        print_table(Table(("to key", "result", *numbers), [row]))
-        print_unopened(progress.unopened)
+        print_table(Table(("to key", "result", *numbers), [row]), wide=wide)
+        print_unopened(progress.unopened, wide=wide)
     if state is not RotationState.COMPLETED:
         raise CommandError(Exit.ERROR_FOUND, f"{state.value}; to continue: keyledger keys rotate")
     if counts.failed:

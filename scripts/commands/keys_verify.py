@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from scripts.commands.keys import opened_keys, print_unopened, unopened_json
 from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.encryption.key_verification import Verification
 
 
-def verify(as_json: JsonOption = False) -> None:
+def verify(as_json: JsonOption = False, wide: WideOption = False) -> None:
     """Verify that the primary key alone suffices.
 
     Opens every live credential with that key only, and compares the projections with a replay. Exits with 1 and the
@@ -26,13 +26,13 @@ def verify(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(_verification(found))
     else:
-        _print_verification(found)
+        _print_verification(found, wide=wide)
     if not found.holds:
         raise CommandError(Exit.ERROR_FOUND, *found.reasons)
     say(f"{found.key_id} alone opens every live credential")
 
 
-def _print_verification(found: "Verification") -> None:
+def _print_verification(found: "Verification", *, wide: bool) -> None:
     rows = [
         ("live credentials", f"{found.live:,}"),
         ("sealed under other keys", f"{found.on_other_keys:,}"),
@@ -42,15 +42,15 @@ def _print_verification(found: "Verification") -> None:
             for projection in found.projections
         ),
     ]
-    print_table(Table(("check", "count"), rows))
-    print_unopened(found.unopened)
+    print_table(Table(("check", "count"), rows), wide=wide)
+    print_unopened(found.unopened, wide=wide)
     differences = [
         (projection.projection, str(one.tenant_id or ""), str(one.provider or ""), one.what)
         for projection in found.projections
         for one in projection.differences
     ]
     if differences:
-        print_table(Table(("projection", "tenant", "provider", "row is"), differences))
+        print_table(Table(("projection", "tenant", "provider", "row is"), differences), wide=wide)
 
 
 def _verification(found: "Verification") -> dict[str, object]:

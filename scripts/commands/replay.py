@@ -18,7 +18,7 @@ import typer
 from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.interruption import interruptible
-from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -44,6 +44,7 @@ def replay(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Replace the live projection even if the copy differs.")] = False,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Replay projections from the log. Each copy is compared with the live projection and replaces it if equal."""
     if yes and (compare or until is not None):
@@ -55,7 +56,7 @@ def replay(
     if as_json:
         print_json({"replays": [asdict(result) for result in results]})
     else:
-        _print(results)
+        _print(results, wide=wide)
     different = [result for result in results if result.difference_count and not result.swapped]
     if different and until is None:
         raise CommandError(Exit.ERROR_FOUND, *(_verdict(result, compare=compare) for result in different))
@@ -143,7 +144,7 @@ def _verdict(result: "ReplayResult", *, compare: bool) -> str:
     return differs if compare else f"{differs} and was not changed; to replace it with the copy, pass --yes"
 
 
-def _print(results: "list[ReplayResult]") -> None:
+def _print(results: "list[ReplayResult]", *, wide: bool) -> None:
     rows = [
         (
             result.projection,
@@ -155,14 +156,14 @@ def _print(results: "list[ReplayResult]") -> None:
         )
         for result in results
     ]
-    print_table(Table(("projection", "up to", "rows", "differences", "swapped", "time"), rows))
+    print_table(Table(("projection", "up to", "rows", "differences", "swapped", "time"), rows), wide=wide)
     listed = [
         (result.projection, one.what, one.tenant_id or "-", one.provider or "-")
         for result in results
         for one in result.differences
     ]
     if listed:
-        print_table(Table(("projection", "live row is", "tenant", "provider"), listed))
+        print_table(Table(("projection", "live row is", "tenant", "provider"), listed), wide=wide)
     for result in results:
         if result.difference_count > len(result.differences):
             say(f"{result.projection}: {result.difference_count:,} differences, of which the first are listed")

@@ -13,7 +13,7 @@ import typer
 
 from keyledger.settings.start_environment import OF_THIS_PROCESS
 from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import JsonOption, Table, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
@@ -28,6 +28,7 @@ def verify(
         bool, typer.Option("--without-keys", help="Verify neither bindings nor codes; no key is read.")
     ] = False,
     as_json: JsonOption = False,
+    wide: WideOption = False,
 ) -> None:
     """Verify the whole ledger.
 
@@ -42,7 +43,7 @@ def verify(
     if as_json:
         print_json(_as_json(verdict))
     else:
-        print_table(Table(("part", "count", "result"), _rows(verdict)))
+        print_table(Table(("part", "count", "result"), _rows(verdict)), wide=wide)
     if verdict.error is not None:
         said = () if verdict.error.part == "store" else (_said(verdict.error),)
         raise CommandError(Exit.ERROR_FOUND, *said, *verdict.unfit)

@@ -1,11 +1,18 @@
 """Tables for a terminal: what fits alongside what, where a cell may be broken, and what must stay whole."""
 
+import ast
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.main import command_line
 from scripts.terminal.cells import cells_of
 from scripts.terminal.tables import Table, broken, laid_out
+from tests.support.places import REPOSITORY
 
 TENANT = "8b0f6c1e-3d52-4a71-9e0c-5f2d7a64b913"
 COLUMNS = ("position", "time (UTC)", "action", "tenant", "reason")
@@ -94,3 +101,33 @@ def test_a_line_is_too_long_only_where_nothing_may_be_broken(text, width):
     lines = broken(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert all(cells_of(line) <= width or " " not in line.strip() for line in lines)
+
+
+def calls_of(name: str) -> list[tuple[str, ast.Call]]:
+    """Every call of a function in the commands, by file."""
+    return [
+        (path.name, node)
+        for path in sorted((REPOSITORY / "scripts/commands").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+
+def test_every_table_of_a_command_can_be_printed_wide() -> None:
+    narrow = {file for file, call in calls_of("print_table") if "wide" not in {word.arg for word in call.keywords}}
+    assert narrow == {"run.py"}, "the tour only"
+    assert len(calls_of("print_table")) > 15
+
+
+def test_every_command_that_prints_wide_has_the_option() -> None:
+    def below(command: Any) -> Iterator[Any]:
+        for inner in getattr(command, "commands", {}).values():
+            yield from below(inner)
+        if not hasattr(command, "commands"):
+            yield command
+
+    commands = list(below(typer.main.get_command(command_line())))
+    wide = {command.callback.__module__ for command in commands if "wide" in {one.name for one in command.params}}
+    assert {f"scripts.commands.{file.removesuffix('.py')}" for file, _ in calls_of("print_table")} - wide == {
+        "scripts.commands.run"
+    }
