@@ -290,6 +290,28 @@ def test_no_field_of_any_route_carries_a_key_into_what_is_kept(stage: Stage, tex
     assert_nowhere(stage)
 
 
+OPAQUE = [uuid4().hex, f"quiet.river.{uuid4().hex[:6]}.seven.stars"]
+"""Keys without a shape."""
+
+
+@pytest.mark.parametrize("key", OPAQUE, ids=["hexadecimal", "words"])
+def test_no_field_of_a_change_carries_the_key_that_it_replaces_or_deletes_into_what_is_kept(
+    stage: Stage, key: str
+) -> None:
+    place = "/api/v1/sysadmin/tenants/{tenant_id}/credentials/{provider}"
+    calls = [one for one in calls_of(stage.client.http.get("/openapi.json").json()) if one.path == place]
+    sent = 0
+    for call in calls:
+        for method, path, query, headers, body in call.with_each(key) if call.method in {"PUT", "DELETE"} else ():
+            assert stage.client.put(TENANT, "openai", api_key=key).status_code == 200
+            raw = {name.encode(): value.encode() for name, value in headers.items()}
+            stage.client.http.request(method, path, params=query, headers=raw, json=body)
+            sent += 1
+    assert sent > 30
+    found = {name: leaks(content, [key]) for name, content in stage.everything().items()}
+    assert {name: forms for name, forms in found.items() if forms} == {}
+
+
 def commands() -> Iterator[tuple[list[str], Any]]:
     """Every command with its words."""
 
