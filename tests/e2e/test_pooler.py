@@ -86,8 +86,8 @@ def provider() -> Iterator[StandInProvider]:
 @pytest.mark.parametrize(
     ("settings", "nodes"),
     [
-        pytest.param((TRANSACTION,), 1, id="as Debian installs it, in transaction mode"),
-        pytest.param((TRANSACTION, IGNORED), 1, id="start-up parameters ignored"),
+        pytest.param((TRANSACTION,), 1, id="one node, as Debian installs it, in transaction mode"),
+        pytest.param((TRANSACTION, IGNORED), 1, id="one node, start-up parameters ignored"),
         pytest.param((TRANSACTION, "default_pool_size = 2"), 2, id="two nodes on two connections"),
         pytest.param((TRANSACTION, IGNORED, "default_pool_size = 20"), 2, id="two nodes, start-up parameters ignored"),
         pytest.param(("pool_mode = session", IGNORED, "default_pool_size = 40"), 1, id="session mode"),
