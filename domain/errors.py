@@ -66,6 +66,7 @@ class ErrorCode(StrEnum):
     PROVIDER_UNAVAILABLE = "provider-unavailable"
 
     STORE_UNAVAILABLE = "store-unavailable"
+    LOG_CONTRADICTED = "log-contradicted"
     CHECKPOINT_REFUSED = "checkpoint-refused"
 
 
@@ -224,14 +225,15 @@ class ProviderUnavailableError(ProviderError):
 
 class StoreUnavailableError(ServiceError):
     """The database did not answer. A write may have happened nevertheless: repeated with the same Idempotency-Key, it
-    happens once."""
+    happens once. Or its log is not the one that this node knows, so nothing may be written (`log-contradicted`)."""
 
     retry_after = 2
 
-    def __init__(self, reason: str | None = None, *, brief: str = "") -> None:
+    def __init__(self, reason: str | None = None, *, brief: str = "", contradicted: bool = False) -> None:
         """reason: why and what to do about it, in full sentences, if that is known. brief: why, fit for `/readyz`."""
         by_default = "The database is not available. Try again; repeat a write with the same Idempotency-Key."
-        super().__init__(ErrorCode.STORE_UNAVAILABLE, reason or by_default)
+        code = ErrorCode.LOG_CONTRADICTED if contradicted else ErrorCode.STORE_UNAVAILABLE
+        super().__init__(code, reason or by_default)
         self.reason = reason
         self.brief = brief
 

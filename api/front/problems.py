@@ -67,6 +67,7 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.PROVIDER_TIMEOUT: Row(504, "Provider timeout"),
     ErrorCode.PROVIDER_UNAVAILABLE: Row(502, "Provider unavailable"),
     ErrorCode.STORE_UNAVAILABLE: Row(503, "Store unavailable"),
+    ErrorCode.LOG_CONTRADICTED: Row(503, "Log contradicted"),
 }
 """What the domain raises, by code."""
 

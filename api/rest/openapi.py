@@ -28,7 +28,7 @@ _ALWAYS = (
     "internal-error",
 )
 BODY = ("malformed-json", "unsupported-media-type", "body-too-large", "request-timeout")
-ADMIN = (*_ALWAYS, "feature_disabled", "store-unavailable")
+ADMIN = (*_ALWAYS, "feature_disabled", "log-contradicted", "store-unavailable")
 COMMAND = ("malformed-header", "unknown-provider", "version-conflict", "idempotency-key-reused")
 CATALOGUE = (*_ALWAYS, "unknown-model")
 CALL = (

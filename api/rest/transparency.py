@@ -170,8 +170,8 @@ def get_evidence(services: ServicesOf, exchange: ExchangeOf, tenant_id: TenantFi
     `keyledger audit bundle` makes a folder of it that `keyledger audit verify` checks without this service.
     """
     headers = {"Content-Disposition": 'attachment; filename="keyledger-evidence.jsonl"'}
+    services.transparency.checkpoint()  # what is refused is not recorded as given
     if exchange.bodiless:
-        services.transparency.checkpoint()  # an error here is answered as to GET
         return StreamingResponse(iter(()), 200, headers, "application/jsonl")
     services.audit_recorder.flush()
     services.audit_recorder.exported(exchange.meta(""), "evidence", f"tenant:{tenant_id}" if tenant_id else None)

@@ -204,7 +204,8 @@ class CredentialCommands:
             if len(commands) == 1:
                 return [error]
             if isinstance(error, StoreUnavailableError):
-                return [StoreUnavailableError() for _ in commands]
+                contradicted = error.code == ErrorCode.LOG_CONTRADICTED
+                return [StoreUnavailableError(error.reason, contradicted=contradicted) for _ in commands]
         outcomes: list[CommandResult] = []
         for command in commands:
             down = outcomes and isinstance(outcomes[-1], StoreUnavailableError)  # the rest need not wait for that again

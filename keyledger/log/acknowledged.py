@@ -51,4 +51,4 @@ class Acknowledged:
                 self._last = None
             return ""
         self._accepted = accepted
-        return f"the log lacks position {last.position}, which this node acknowledged: a failover lost it"
+        return f"the log no longer has position {last.position}, which this node acknowledged: it was lost or changed"

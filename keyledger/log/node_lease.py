@@ -31,7 +31,6 @@ DRIFT_S = 0.5
 CLOCK_S = 5.0
 """Seconds by which a node's clock may differ from the database's."""
 _ENDED = "This node has not been confirmed by the database in the last seconds, so it uses no key. Try again."
-_CONTRADICTED = "The log is not the one that this node knows, so it changes nothing. Ask an operator to investigate."
 ACKNOWLEDGED = "acknowledged"
 """The source of contradictions with what this process acknowledged."""
 _log = logging.getLogger("keyledger.store")
@@ -115,8 +114,9 @@ class NodeLease:
     def require_for_change(self) -> None:
         """Require that a change may be stored and acknowledged. Raises StoreUnavailableError."""
         self.require()
-        if any(self._contradictions.values()):
-            raise StoreUnavailableError(_CONTRADICTED)
+        for found in filter(None, self._contradictions.values()):
+            reason = f"This node changes nothing: {found}. Ask an operator to investigate."
+            raise StoreUnavailableError(reason, contradicted=True)
 
     async def obeyed(self) -> None:
         """Wait until every node obeys a change that was stored before."""

@@ -40,7 +40,7 @@ _PAGE = 1000
 _URL_RULE = "--url must be http(s)://host:port, without a user name or a query"
 _UNREACHABLE = frozenset({502, 503, 504})
 _CONFLICT = frozenset({409, 412})
-_FOUND = frozenset({"checkpoint-refused"})
+_FOUND = frozenset({"checkpoint-refused", "log-contradicted"})
 """Codes of errors that the service found in the log."""
 
 

@@ -171,6 +171,12 @@ GOLDEN = [
         "openai cannot be used right now (reset).",
     ),
     (
+        errors.StoreUnavailableError("It is another log.", contradicted=True),
+        503,
+        "log-contradicted",
+        "It is another log.",
+    ),
+    (
         errors.StoreUnavailableError(),
         503,
         "store-unavailable",

@@ -198,7 +198,7 @@ def test_an_acknowledged_event_that_the_log_lacks_stops_changes_until_the_log_is
         )
     node.beat(OLD)
     assert refused(lease.require_for_change)
-    assert "lacks position" in lease.check().text
+    assert "no longer has position 2" in lease.check().text
     lease.require()  # calls have checks of their own
     with open_store(store.url) as operators:
         meta = CommandMeta("olga", "req-1", "cmd-restore")
