@@ -1,12 +1,15 @@
 """Brings a projection up to date: reads the events after its position, writes rows and position in one transaction.
 
 Promises: every event reaches the projection exactly once and in order, whatever crashes and however many processes
-catch up at once. When `run` returns, the projection shows every event that was in the log when it was called.
+catch up at once. When `run` returns, the projection shows every event that was in the log when it was called. Events
+are read and decoded before the projection is locked, and one thread of a process catches up at a time, so that few
+connections wait for each other.
 Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error. So
 does a row that the projection has already, although its position says that it has not.
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,11 +19,11 @@ from psycopg.errors import UniqueViolation
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.errors import CredentialIntegrityError
+from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event
 from domain.event_code import LogRow
 from domain.event_codec import decode
-from projections.database.connections import BoundedConnection, Connection, unavailable
+from projections.database.connections import DEADLINE, BoundedConnection, Connection, unavailable
 
 BATCH = 1000
 """Events for one transaction: some tens of milliseconds, far inside the deadline of a request."""
@@ -157,12 +160,22 @@ class CatchUp:
         self._pool = pool
         self._projection = projection
         self._write = write
+        self._alone = threading.Lock()
 
     def run(self) -> None:
         """Bring the projection to the head of the log. Raises StoreUnavailableError, CredentialIntegrityError."""
         lag = self.lag()
+        if lag.position < lag.head:
+            if not self._alone.acquire(timeout=DEADLINE):
+                raise StoreUnavailableError
+            try:
+                self._bring_to(lag)
+            finally:
+                self._alone.release()
+
+    def _bring_to(self, lag: Lag) -> None:
         position, reached = -1, lag.position
-        while position < reached < lag.head:
+        while position != reached and reached < lag.head:
             position, reached = reached, self._step()
 
     def lag(self) -> Lag:
@@ -171,12 +184,18 @@ class CatchUp:
             return self._lag(connection)
 
     def _step(self) -> int:
-        with unavailable(), self._pool.connection() as connection, connection.transaction():
-            lock(connection, self._projection)
+        """Add the next batch, unless another process added it meanwhile; return the position then."""
+        with unavailable(), self._pool.connection() as connection:
             position = self._lag(connection).position
             batch = read_after(connection, position, BATCH)
-            if not batch:
-                return position
+        return self._add(position, batch) if batch else position
+
+    def _add(self, position: int, batch: Sequence[Appended]) -> int:
+        with unavailable(), self._pool.connection() as connection, connection.transaction():
+            lock(connection, self._projection)
+            present = self._lag(connection).position
+            if present != position:
+                return present
             try:
                 self._write(connection, batch)
             except UniqueViolation:  # not an outage, which would pass
