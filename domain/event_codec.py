@@ -1,7 +1,8 @@
 """Encodes and decodes events as the log stores them: canonical JSON, by a closed registry of topics.
 
 Promises: the bytes of an event are the same on every machine. A decoded event has passed the same checks as a new one.
-Upcasters bring older class versions to the present one, so every released event stays readable for ever.
+Older class versions are brought to the present one, so every released event stays readable for ever. An event can be
+encoded in the members of an earlier form of events, for nodes of an earlier release.
 Refuses: a topic that is not in the catalogue (a stored topic never decides what is imported), missing, unknown or
 mistyped members, and an event in another stream than its own. The reason is a code; stored values are not repeated.
 """
@@ -16,13 +17,13 @@ from operator import itemgetter
 from typing import get_type_hints
 from uuid import UUID
 
-from domain.audit.event_catalogue import BY_TOPIC
+from domain.audit.event_catalogue import BY_TOPIC, EVENT_FORM
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
-from domain.errors import CredentialIntegrityError
+from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event, time_text
-from domain.event_definition import Members, Upcaster
+from domain.event_definition import EventDefinition, Members, MembersChange
 
 _Check = Callable[[object], object]
 
@@ -132,17 +133,37 @@ _config = lru_cache(1 << 10)(CredentialConfig)
 """Most credentials share a few settings, and the objects are immutable."""
 
 
-def encode(event: Event) -> bytes:
-    """Return the members of an event as canonical JSON in UTF-8: sorted, without white space."""
+def encode(event: Event, form: int = EVENT_FORM) -> bytes:
+    """Return the members of an event as canonical JSON in UTF-8: sorted, without white space.
+
+    form: the newest form of events that may be written. Raises StoreUnavailableError where that has no such event.
+    """
     members: Members = {name: getattr(event, name) for name in _PLANS[event.TOPIC].names}
     members["timestamp"] = time_text(event.timestamp)
     if isinstance(event, CredentialSealed):
         members |= {name: getattr(event.sealed, name) for name in _SEALED}
         members |= {name: getattr(event.config, name) for name in CONFIG_FIELDS}
         members["set_at"] = time_text(event.set_at)
-    if (version := event.DEFINITION.class_version) > 1:
+    definition = event.DEFINITION
+    version = definition.class_version
+    if definition.newest_form > form:
+        version, members = _downcast(definition, members, form)
+    if version > 1:
         members[CLASS_VERSION] = version
     return _CANONICAL(members).encode()
+
+
+def _downcast(definition: EventDefinition, members: Members, form: int) -> tuple[int, Members]:
+    """Return the newest class version that a form of events has, and its members."""
+    if definition.form > form:
+        raise StoreUnavailableError(
+            "A running node of an earlier release cannot read what this would record: try again when every node runs"
+            " this release."
+        )
+    newer = [change for change in definition.changes if change.form > form]
+    for change in reversed(newer):
+        members = change.downcast(members)
+    return definition.class_version - len(newer), members
 
 
 def decode(originator_id: UUID, originator_version: int, topic: str, state: bytes) -> Event:
@@ -167,20 +188,20 @@ def _values(plan: _Plan, state: bytes) -> tuple[object, ...]:
     members = json.loads(text)
     if type(members) is not dict:
         raise ValueError("one object expected")
-    members = _upcast(plan.event.DEFINITION.upcasters, members)
+    members = _upcast(plan.event.DEFINITION.changes, members)
     if members.keys() != plan.checks.keys():
         raise ValueError("missing or unknown members")
     return tuple(check(members[name]) for name, check in plan.checks.items())
 
 
-def _upcast(upcasters: Sequence[Upcaster], members: Members) -> Members:
-    if not upcasters and CLASS_VERSION not in members:
+def _upcast(changes: Sequence[MembersChange], members: Members) -> Members:
+    if not changes and CLASS_VERSION not in members:
         return members
     stored = members.pop(CLASS_VERSION, 1)
-    if not isinstance(stored, int) or not 1 <= stored <= len(upcasters) + 1:
+    if not isinstance(stored, int) or not 1 <= stored <= len(changes) + 1:
         raise ValueError("class version")
-    for upcaster in upcasters[stored - 1 :]:
-        members = upcaster(members)
+    for change in changes[stored - 1 :]:
+        members = change.upcast(members)
     return members
 
 

@@ -3,6 +3,8 @@
 An event class has its definition as `DEFINITION` and its members as fields. Everything else is computed from the two:
 the stored form (`domain.event_codec`), actions and audit entries (`domain.audit`), exports in every format, the
 timeline of `keyledger history`, and the catalogue `docs/events.md`.
+A *form* of events is a number that a release raises when it adds an event type or changes the members of one. Nodes of
+several releases write the newest form that all of them read (`keyledger.log.event_forms`).
 Numbers and names of OCSF are those of https://schema.ocsf.io/1.8.0.
 """
 
@@ -12,8 +14,23 @@ from enum import Enum
 from typing import NamedTuple
 
 Members = dict[str, object]
-Upcaster = Callable[[Members], Members]
-"""Turns the stored members of one class version into those of the next, so that every released event stays readable."""
+FIRST_FORM = 1
+"""The form of events of the first release."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChange:
+    """A change to the stored members of a released event type, from one class version to the next.
+
+    form: the form of events with this change; a later one than those of the changes before it.
+    upcast: makes the later members of earlier ones, so that every released event stays readable.
+    downcast: makes the earlier members of later ones, for nodes that cannot read the later ones yet. `upcast` of the
+    result has to be a right event, though without what the earlier members cannot say.
+    """
+
+    form: int
+    upcast: Callable[[Members], Members]
+    downcast: Callable[[Members], Members]
 
 
 class Subject(Enum):
@@ -75,7 +92,8 @@ class EventDefinition:
     removes: what the stream held is gone after the event. failed: the event reports a failure.
     of_person, of_tenant: members that are personal, besides those of every event: about the caller, and about the
     tenant. sealed: members that hold something sealed; readers do not see them.
-    upcasters: the first one turns class version 1 into 2, the next one 2 into 3, and so on.
+    form: the form of events with which the event type was added.
+    changes: the first one is from class version 1 to 2, the next one from 2 to 3, and so on.
     """
 
     subject: Subject
@@ -87,7 +105,8 @@ class EventDefinition:
     of_tenant: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
     ocsf_class: OcsfClass = ENTITY_MANAGEMENT
-    upcasters: tuple[Upcaster, ...] = ()
+    form: int = FIRST_FORM
+    changes: tuple[MembersChange, ...] = ()
 
     @property
     def actions(self) -> tuple[ActionDefinition, ...]:
@@ -97,4 +116,9 @@ class EventDefinition:
     @property
     def class_version(self) -> int:
         """The version of the members as they are stored today."""
-        return len(self.upcasters) + 1
+        return len(self.changes) + 1
+
+    @property
+    def newest_form(self) -> int:
+        """The form of events with which the present members came."""
+        return self.changes[-1].form if self.changes else self.form

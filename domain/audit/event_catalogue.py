@@ -35,6 +35,8 @@ def _defined_in(module: ModuleType) -> Iterator[type[Event]]:
 
 EVENTS: tuple[type[Event], ...] = tuple(event for module in _MODULES for event in _defined_in(module))
 BY_TOPIC: Mapping[str, type[Event]] = {event.TOPIC: event for event in EVENTS}
+EVENT_FORM = max(event.DEFINITION.newest_form for event in EVENTS)
+"""The newest form of events that this program reads."""
 BY_ACTION: Mapping[str, tuple[EventDefinition, ActionDefinition]] = {
     action.name: (event.DEFINITION, action) for event in EVENTS for action in event.DEFINITION.actions
 }

@@ -17,7 +17,7 @@ from api.front.services import new_registry
 from domain.errors import ServiceError
 from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
-from keyledger.assembly.database_check import prepare_database
+from keyledger.assembly.database_check import prepare_database, require_readable_events
 from keyledger.assembly.in_force import Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
 from keyledger.assembly.parts import Parts
@@ -36,6 +36,7 @@ from keyledger.assembly.service_parts import (
     signer_of,
 )
 from keyledger.assembly.start_checks import require_own_packages
+from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence
 from keyledger.llm import Gateway, cleanse
@@ -82,6 +83,8 @@ class Service:
         if configuration.keyring is not None:
             require_agreement(self._lasting.presence, configuration.keyring)
             self._resources.callback(_leave, self._lasting.presence)
+            agree_on_form(self._lasting.presence, configuration.keyring, self._lasting.log.forms)
+            require_readable_events(pool)  # the others see this node by now
         record(self._lasting, configuration)
         self._privacy.run()
 

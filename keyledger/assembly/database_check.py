@@ -6,11 +6,19 @@ not prevent a start is logged as a warning.
 
 import logging
 
+from psycopg_pool import ConnectionPool
+
 from domain.errors import StoreUnavailableError
 from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule, sentence_of, stands_in_the_way
-from projections.database.connection_check import ConnectionReport, check_connection, lead_to_one_database
+from projections.database.connection_check import (
+    ConnectionReport,
+    attest_event_forms,
+    check_connection,
+    lead_to_one_database,
+)
 from projections.database.connection_failure import Failure
+from projections.database.connections import BoundedConnection, unavailable
 from projections.database.findings import Flaw
 from projections.database.migration import migrate
 
@@ -69,6 +77,17 @@ def require_reachable(dsn: str, setting: str = "DATABASE_URL") -> None:
             raise StoreUnavailableError(sentence_of(finding, setting))
         if finding.flaw is Flaw.OLD_SERVER:
             raise StartError(sentence_of(finding, setting))
+
+
+def require_readable_events(pool: ConnectionPool[BoundedConnection]) -> None:
+    """Require that this program reads the events of the log, whose form another node may have raised meanwhile.
+
+    Raises StartError, StoreUnavailableError.
+    """
+    with unavailable(), pool.connection() as connection:
+        found = attest_event_forms(connection)
+    if found.flaw is not None:
+        raise StartError(sentence_of(found))
 
 
 def require_one_database(dsn: str, admin_dsn: str) -> None:

@@ -16,6 +16,7 @@ from domain.credentials.service import CredentialService
 from domain.event import Clock
 from keyledger.assembly.configuration import Configuration, Current
 from keyledger.assembly.people import People
+from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence
 from keyledger.encryption.reencryption_process import ReencryptionProcess
@@ -132,7 +133,9 @@ class Steering:
         self._changed()
 
     def beat(self) -> None:
-        """Start to seal with the next key if every node has it, and publish the keys of this node.
+        """Start to seal with the next key, and to write the newest form of events, if every node knows it.
+
+        The keys of this node are published.
 
         Raises StoreUnavailableError.
         """
@@ -140,7 +143,9 @@ class Steering:
         self._current.change(self._told)  # under the lock: what is published is what is in force
 
     def _told(self, now: InForce) -> InForce:
-        self._lasting.presence.beat(now.configuration.keyring)
+        lasting, keyring = self._lasting, now.configuration.keyring
+        lasting.presence.beat(keyring)
+        agree_on_form(lasting.presence, keyring, lasting.log.forms)
         return now
 
     def seal_with_next(self) -> None:

@@ -22,7 +22,7 @@ from keyledger.log.node_lease import NodeLease
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.store_attestation.watch import StoreWatch
 from projections.database.connections import BoundedConnection, unavailable
-from projections.database.migration import SCHEMA_VERSION, version_of
+from projections.database.migration import PRESENT, edition_of
 
 
 class Readiness:
@@ -84,10 +84,10 @@ class Readiness:
 
     def _schema(self) -> CheckResult:
         with unavailable(), self._pool.connection() as connection:
-            version = version_of(connection)
-        if version > SCHEMA_VERSION:
+            edition = edition_of(connection)
+        if edition > PRESENT:
             return CheckResult(True, "of a newer release; upgrade this one")
-        current = version == SCHEMA_VERSION
+        current = edition == PRESENT
         return CheckResult(current, "current" if current else "of another version; restart to migrate")
 
     def _encryption_keys(self) -> CheckResult:

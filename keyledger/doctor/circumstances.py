@@ -19,7 +19,7 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.settings import Settings, load, load_data_dir, load_database
 from projections.database.connections import BoundedConnection, connect, unavailable
-from projections.database.migration import SCHEMA_VERSION, version_of
+from projections.database.migration import PRESENT, edition_of
 from projections.database.pools import open_pool
 
 
@@ -113,11 +113,9 @@ def _open(dsn: str | None) -> ConnectionPool[BoundedConnection]:
         raise CheckSkippedError("there is no database to check")
     try:
         with connect(dsn) as connection, unavailable():
-            version = version_of(connection)
+            edition = edition_of(connection)
     except ServiceError:
         raise CheckSkippedError("the database does not answer") from None
-    if version < SCHEMA_VERSION:
-        raise CheckSkippedError(
-            f"the schema is at version {version}; a start brings it to {SCHEMA_VERSION}", "keyledger serve"
-        )
+    if edition < PRESENT:
+        raise CheckSkippedError(f"the schema is at {edition}; a start brings it to {PRESENT}", "keyledger serve")
     return open_pool(dsn)

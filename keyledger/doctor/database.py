@@ -7,7 +7,7 @@ from keyledger.doctor.finding import CheckSkippedError, Finding, State, ok, warn
 from keyledger.store_attestation import RoleRule, sentence_of, stands_in_the_way
 from projections.database.connection_check import check_connection
 from projections.database.findings import Flaw
-from projections.database.migration import SCHEMA_VERSION
+from projections.database.migration import PRESENT
 
 SUBJECT = "database"
 
@@ -28,8 +28,8 @@ def look(here: Circumstances) -> Iterator[Finding]:
         role = RoleRule.REFUSED if strict else RoleRule.NAMED
         state = State.FAULT if stands_in_the_way(flawed, role=role) else State.WARNING
         yield Finding(SUBJECT, state, sentence_of(flawed), "keyledger config check")
-    if report.schema is not None and report.schema < SCHEMA_VERSION:
-        said = f"the schema is at version {report.schema} of {SCHEMA_VERSION}; a start as its owner brings it there"
+    if report.schema is not None and report.schema < PRESENT:
+        said = f"the schema is at {report.schema} of {PRESENT}; a start as its owner brings it there"
         yield warning(SUBJECT, said, "keyledger serve")
     held = [one.assumption for one in report.findings if one.flaw is None]
     if held:

@@ -1,7 +1,6 @@
 """The other services on the database: their versions, and whether they have the key that this one seals with."""
 
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from domain.visible_text import visible
 from keyledger.assembly.configuration import keyring_of
@@ -9,6 +8,7 @@ from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import Standing
+from keyledger.encryption.node_release import own_release
 from keyledger.encryption.nodes import Node, running_nodes
 
 SUBJECT = "peers"
@@ -17,7 +17,7 @@ SUBJECT = "peers"
 def look(here: Circumstances) -> Iterator[Finding]:
     """Report which services run and how they differ from this one."""
     keyring = _keyring(here)
-    rows, own = running_nodes(here.pool(), keyring), version("keyledger")
+    rows, own = running_nodes(here.pool(), keyring), own_release()
     nodes = [node for node in rows if node.standing is not Standing.FORGED]
     if strange := [visible(node.name) for node in rows if node.standing is Standing.FORGED]:
         said = f"the table nodes has forged rows, which are ignored: {listed(strange)}"

@@ -12,11 +12,10 @@ was killed counts as gone at once on its own machine, and elsewhere after `LIVE_
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import LiteralString
 from uuid import UUID, uuid4
@@ -27,6 +26,7 @@ from domain.errors import ServiceError
 from domain.event import utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import NodeRow, Standing, codes_of, standing_of
+from keyledger.encryption.node_release import own_release
 from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.confirmation import without_warning
 from keyledger.log.node_lease import ACKNOWLEDGED, Beat, NodeLease, elapsed
@@ -83,7 +83,7 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One running service. name: host and process number. version: of the program, "" if unknown.
+    """One running service. name: host and process number. version: its release (`node_release`), "" if unknown.
 
     primary_id: "" for a service without keys. standing: what its codes show to the reader; None to one without keys.
     """
@@ -150,6 +150,16 @@ class Presence:
             if chosen is not None:
                 self._tell(connection, chosen)
 
+    @contextmanager
+    def alone_with(self, keyring: Keyring | None) -> Iterator[tuple[BoundedConnection, Sequence[Node]]]:
+        """Yield the other running services and a transaction during which no node registers keys or settles.
+
+        Raises StoreUnavailableError.
+        """
+        with unavailable(), self._pool.connection() as connection, connection.transaction():
+            hold(connection, NODES)
+            yield connection, _running(connection, keyring, self._id)
+
     def others(self, keyring: Keyring | None) -> Sequence[Node]:
         """Return the other running services that have keys, as one with this ring sees them.
 
@@ -192,7 +202,7 @@ class Presence:
         primary, known = (keyring.primary_id, tuple(sorted(keyring.key_ids))) if keyring is not None else ("", ())
         name = f"{socket.gethostname()} (process {os.getpid()})"
         process = _process(os.getpid())
-        return NodeRow(ledger_id, self._id, name, process, primary, known, version("keyledger"), seen_at)
+        return NodeRow(ledger_id, self._id, name, process, primary, known, own_release(), seen_at)
 
 
 def live_nodes(pool: ConnectionPool[BoundedConnection], keyring: Keyring) -> Sequence[Node]:

@@ -43,6 +43,7 @@ from domain.personal import Sealing
 from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.append_errors import reason_of, time_of_head
 from keyledger.log.confirmation import confirm
+from keyledger.log.event_forms import EventForms
 from keyledger.log.log_time import LogTime
 from keyledger.log.node_lease import elapsed
 from keyledger.log.one_call_recorder import OneCallFactory, OneCallRecorder
@@ -62,13 +63,16 @@ class ClosedMapper(Mapper[UUID]):
     The library's own mapper imports any module that a stored topic names, and skips validation.
     """
 
+    def __init__(self, forms: EventForms) -> None:
+        super().__init__(JSONTranscoder())
+        self._forms = forms
+
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """Return the row of an event."""
         if not isinstance(domain_event, Event):
             raise TypeError(f"{type(domain_event).__name__} is not in the registry")
-        return StoredEvent(
-            domain_event.originator_id, domain_event.originator_version, domain_event.TOPIC, encode(domain_event)
-        )
+        state = encode(domain_event, self._forms.written)
+        return StoredEvent(domain_event.originator_id, domain_event.originator_version, domain_event.TOPIC, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Return the event of a row. Raises CredentialIntegrityError."""
@@ -156,6 +160,7 @@ class CredentialLog(Application[UUID]):
         self._may_change = may_change
         self._failed_at: float | None = None
         self.codes = codes
+        self.forms = EventForms(pool)
         super().__init__()
 
     def construct_env(self, name: str, env: Any = None) -> Environment:
@@ -172,7 +177,7 @@ class CredentialLog(Application[UUID]):
 
     def construct_mapper(self) -> Mapper[UUID]:
         """Return the closed mapper, without cipher or compressor."""
-        return ClosedMapper(JSONTranscoder())
+        return ClosedMapper(self.forms)
 
     def unkept(self) -> str:
         """Return how an append was not kept as it was sent; "" if every append was."""
@@ -230,7 +235,7 @@ class CredentialLog(Application[UUID]):
         """
         self._may_change()
         try:
-            self.events.put(events)
+            self.events.put([self.forms.as_written(event) for event in events])
             self._failed_at = None
         except IntegrityError:
             raise VersionConflictError(events[0].originator_version, precondition=False) from None
@@ -259,9 +264,5 @@ class CredentialLog(Application[UUID]):
         return decode(row.stream, row.version, row.topic, row.state)
 
     def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
-        with (
-            unavailable(),
-            self._pool.connection() as connection,
-            connection.cursor(row_factory=tuple_row, binary=True) as cursor,
-        ):
-            return cursor.execute(statement, columns).fetchall()
+        with unavailable(), self._pool.connection() as connection:
+            return connection.cursor(row_factory=tuple_row, binary=True).execute(statement, columns).fetchall()

@@ -39,6 +39,8 @@ _FLAWS: Mapping[Flaw, str] = {
     Flaw.NEWER_SCHEMA: "a newer release of KeyLedger has migrated this database: run that release",
     Flaw.OLDER_SCHEMA: "a program from before the first release made this database, and its log has another form:"
     " name an empty database in {setting}, or another DATA_DIR",
+    Flaw.NEWER_EVENTS: "the log has events that release {names} began to write, and this release cannot read them: run"
+    " that release or a newer one",
     Flaw.RIGHTS: "the role in {setting} lacks privileges: {names}; the owner grants them with grants.sql, as"
     " docs/operations.md shows",
     Flaw.TIME_LIMITS: "time limits do not reach the server, so a statement could hang: check what is in between",

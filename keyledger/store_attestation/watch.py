@@ -18,7 +18,7 @@ from keyledger.store_attestation.sentences import RoleRule, sentence_of, stands_
 from projections.database.attestation import attest, attest_lock_rows, attest_settings
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.findings import Finding, Flaw
-from projections.database.migration import SCHEMA_VERSION, version_of
+from projections.database.migration import PRESENT, edition_of
 
 TICK_S = 60.0
 """Seconds between two attestations."""
@@ -51,7 +51,7 @@ class StoreWatch:
         """Attest the store now. Failures of the database are logged where they occur."""
         try:
             with unavailable(), self._pool.connection() as connection:
-                newer = version_of(connection) > SCHEMA_VERSION
+                newer = edition_of(connection) > PRESENT
                 findings = [
                     *attest(connection, newer=newer),
                     *attest_settings(connection),

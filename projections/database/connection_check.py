@@ -11,35 +11,38 @@ from dataclasses import dataclass
 
 import psycopg
 
+from domain.audit.event_catalogue import EVENT_FORM
 from projections.database.attestation import attest, attest_lock_rows, attest_settings
 from projections.database.connection_failure import Failure, failure_of
 from projections.database.connections import (
     DEADLINE,
     BoundedConnection,
+    Connection,
     connect_bounded,
     reachable_conninfo,
     unavailable,
 )
+from projections.database.event_forms import newest_form
 from projections.database.findings import Finding, Flaw
-from projections.database.migration import FIRST_VERSION, SCHEMA_VERSION, needed_rights, version_of
+from projections.database.migration import FIRST_VERSION, PRESENT, SCHEMA_VERSION, Edition, edition_of, needed_rights
 
 OLDEST_SERVER = 150000
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """The findings. pooled: the connection goes through a pooler. schema: version of the tables, 0 where there are
-    none, None where the role may not know.
+    """The findings. pooled: the connection goes through a pooler. schema: edition of the tables, with version 0 where
+    there are none, None where the role may not know.
     """
 
     findings: tuple[Finding, ...]
     pooled: bool = False
-    schema: int | None = None
+    schema: Edition | None = None
 
     @property
     def has_present_schema(self) -> bool:
         """Whether no migration is needed."""
-        return self.schema == SCHEMA_VERSION
+        return self.schema is not None and _is_usable(self.schema)
 
 
 def check_connection(dsn: str, *, attests: bool = True) -> ConnectionReport:
@@ -54,7 +57,7 @@ def check_connection(dsn: str, *, attests: bool = True) -> ConnectionReport:
         failure = failure_of(reachable_conninfo(dsn))
         return ConnectionReport((Finding("connection", failure or Failure.NO_ANSWER),))
     with unavailable(), connection:
-        schema = version_of(connection) if _may_read_version(connection) else None
+        schema = edition_of(connection) if _may_read_version(connection) else None
         return ConnectionReport(tuple(_findings(connection, schema, attests=attests)), connection.pooled, schema)
 
 
@@ -81,13 +84,18 @@ def _may_read_version(connection: BoundedConnection) -> bool:
     return bool(row and row["may"])
 
 
-def _flaw_of(schema: int) -> Flaw | None:
-    if schema > SCHEMA_VERSION:
+def _is_usable(schema: Edition) -> bool:
+    """Say whether this program can use an edition as it is: its own, or one with more additions."""
+    return schema.version == SCHEMA_VERSION and schema >= PRESENT
+
+
+def _flaw_of(schema: Edition) -> Flaw | None:
+    if schema.version > SCHEMA_VERSION:
         return Flaw.NEWER_SCHEMA
-    return Flaw.OLDER_SCHEMA if 0 < schema < FIRST_VERSION else None
+    return Flaw.OLDER_SCHEMA if 0 < schema.version < FIRST_VERSION else None
 
 
-def _findings(connection: BoundedConnection, schema: int | None, *, attests: bool) -> Iterator[Finding]:
+def _findings(connection: BoundedConnection, schema: Edition | None, *, attests: bool) -> Iterator[Finding]:
     yield Finding("connection")
     yield Finding("version", None if connection.info.server_version >= OLDEST_SERVER else Flaw.OLD_SERVER)
     if schema is not None:
@@ -95,17 +103,25 @@ def _findings(connection: BoundedConnection, schema: int | None, *, attests: boo
     yield Finding("time-limits", None if _limits_arrive(connection) else Flaw.TIME_LIMITS)
     yield Finding("locks", None if _locks_end(connection) else Flaw.LOCKS)
     yield from attest_settings(connection)
-    if schema not in {None, SCHEMA_VERSION}:
+    if schema is not None and not _is_usable(schema):
         return
     lacking = _lacking(connection)
     yield Finding("rights", Flaw.RIGHTS if lacking else None, tuple(lacking))
+    if not lacking:
+        yield attest_event_forms(connection)
     if not attests:
         return
-    for finding in attest(connection):
+    for finding in attest(connection, newer=schema is not None and schema > PRESENT):
         if finding.flaw is not Flaw.ROLE or not lacking:  # grants.sql gives what is missing and takes what is too much
             yield finding
     if not lacking:
         yield attest_lock_rows(connection)
+
+
+def attest_event_forms(connection: Connection) -> Finding:
+    """Return whether this program reads every form of events that the log may hold."""
+    form, release = newest_form(connection)
+    return Finding("event forms", Flaw.NEWER_EVENTS if form > EVENT_FORM else None, (release,))
 
 
 def _limits_arrive(connection: BoundedConnection) -> bool:

@@ -12,6 +12,7 @@ class Flaw(StrEnum):
     OLD_SERVER = "old-server"
     NEWER_SCHEMA = "newer-schema"
     OLDER_SCHEMA = "older-schema"
+    NEWER_EVENTS = "newer-events"
     RIGHTS = "rights"
     TIME_LIMITS = "time-limits"
     LOCKS = "locks"

@@ -10,7 +10,7 @@ END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, audit_trail,
     projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks,
-    people, personal_keys, ledger_secret FROM "APPLICATION_ROLE";
+    people, personal_keys, ledger_secret, event_forms FROM "APPLICATION_ROLE";
 
 -- The version of the schema and the id of the ledger.
 GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
@@ -18,8 +18,8 @@ GRANT SELECT ON keyledger_schema, keyledger_ledger TO "APPLICATION_ROLE";
 -- Row locks need the right to update; a trigger refuses every update of the rows.
 GRANT SELECT, UPDATE ON keyledger_locks TO "APPLICATION_ROLE";
 
--- The log.
-GRANT SELECT, INSERT ON keyledger_events TO "APPLICATION_ROLE";
+-- The log, and the forms of its events.
+GRANT SELECT, INSERT ON keyledger_events, event_forms TO "APPLICATION_ROLE";
 GRANT EXECUTE ON FUNCTION keyledger_append(uuid[], bigint[], text[], bytea[], text, bytea[], text, timestamptz, jsonb) TO "APPLICATION_ROLE";
 GRANT EXECUTE ON FUNCTION keyledger_lock_log() TO "APPLICATION_ROLE";
 

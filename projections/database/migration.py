@@ -2,11 +2,12 @@
 
 Promises: many processes may call `migrate` at once, at every start. Where the schema is current, it takes no lock on a
 table and needs no right to change one, so the service can run under a role that has no such right. An interrupted
-migration leaves the database as it was.
-Refuses: a database migrated by a newer program, since this one cannot know what its tables now mean, and one made
-before the first release, whose log has another form. A service that is
-already running when a newer one migrates keeps running until it is replaced: files only ever add to the schema. Nothing
-is dropped; the log is never rewritten.
+migration leaves the database as it was. Nothing is dropped; the log is never rewritten.
+A change is a new version or, where programs without it work as before, an addition to the version: a table, a column
+with a default, an ordinary index. A program serves on any additions, so a release that brings nothing else can be
+downgraded. A service that is already running when a newer one brings a version keeps running until it is replaced.
+Refuses: a database of a newer version, since this program cannot know what its tables now mean, and one made before the
+first release, whose log has another form.
 """
 
 import re
@@ -14,36 +15,58 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import psycopg
 
 from projections.database.connections import Connection, connect, unavailable
 
-SCHEMA: Mapping[str, int] = {
-    "tables/schema_version.sql": 4,
-    "functions/refuse_change.sql": 4,
-    "tables/locks.sql": 4,
-    "functions/lock_log.sql": 4,
-    "functions/append.sql": 4,
-    "tables/log.sql": 4,
-    "tables/people.sql": 4,
-    "tables/current_credentials.sql": 4,
-    "tables/audit_trail.sql": 4,
-    "tables/transparency_log.sql": 4,
-    "tables/projection_positions.sql": 4,
-    "tables/credential_usage.sql": 4,
-    "tables/operations.sql": 5,
-}
-"""Files of SQL in the order they are applied, each with the version of the schema that last changed it.
 
-A file brings any earlier version of what it holds to the present one, so every statement in it may run again. To change
-the schema, edit the file and give it the next version; a test holds the digest of each file at its version.
+class Edition(NamedTuple):
+    """A state of the schema: its version, and how many additions there are to that version."""
+
+    version: int
+    additions: int = 0
+
+    def __str__(self) -> str:
+        return f"version {self.version}.{self.additions}"
+
+
+SCHEMA: Mapping[str, Edition] = {
+    "tables/schema_version.sql": Edition(4, 1),
+    "functions/refuse_change.sql": Edition(4),
+    "tables/locks.sql": Edition(4),
+    "functions/lock_log.sql": Edition(4),
+    "functions/append.sql": Edition(4),
+    "tables/log.sql": Edition(4),
+    "tables/event_forms.sql": Edition(4, 1),
+    "tables/people.sql": Edition(4),
+    "tables/current_credentials.sql": Edition(4),
+    "tables/audit_trail.sql": Edition(4),
+    "tables/transparency_log.sql": Edition(4),
+    "tables/projection_positions.sql": Edition(4),
+    "tables/credential_usage.sql": Edition(4),
+    "tables/operations.sql": Edition(4, 2),
+}
+"""Files of SQL in the order they are applied, each with the edition of the schema that last changed it.
+
+A file brings any earlier edition of what it holds to the present one, so every statement in it may run again. To change
+the schema, edit the file and give it the next edition; a test holds the digest of each file at its edition.
 """
 
-SCHEMA_VERSION = max(SCHEMA.values())
+PRESENT = max(SCHEMA.values())
+SCHEMA_VERSION = PRESENT.version
 FIRST_VERSION = 4
 """The version of the first release; programs before it made versions 1 to 3."""
 
+# The first edition has no column `additions`.
+_NEWEST = """
+SELECT version, coalesce((to_jsonb(one) ->> 'additions')::bigint, 0) AS additions
+  FROM keyledger_schema AS one ORDER BY version DESC LIMIT 1
+"""
+_ADDED = """
+UPDATE keyledger_schema SET additions = %(additions)s WHERE version = %(version)s AND additions < %(additions)s
+"""
 _GRANT = re.compile(r"^GRANT ([A-Z, ]+) ON (FUNCTION )?(.+?) TO ", re.MULTILINE)
 
 
@@ -53,7 +76,9 @@ def migrate(dsn: str) -> None:
     Raises StoreUnavailableError.
     """
     with connect(dsn) as connection, unavailable():
-        while (present := version_of(connection)) == 0 or FIRST_VERSION <= present < SCHEMA_VERSION:
+        while (present := edition_of(connection)).version in {0, *range(FIRST_VERSION, SCHEMA_VERSION + 1)} and (
+            present < PRESENT
+        ):
             with suppress(psycopg.errors.UniqueViolation):  # another process made the first table meanwhile
                 _apply(connection)
 
@@ -74,12 +99,13 @@ def _apply(connection: Connection, *, again: bool = False) -> None:
         # owner can hold either; an advisory lock would be open to every role.
         connection.execute(statements_of("tables/schema_version.sql").encode())
         connection.execute("LOCK TABLE keyledger_schema IN EXCLUSIVE MODE")
-        present = version_of(connection)
-        for name, version in SCHEMA.items():
-            if again or version > present:
+        present = edition_of(connection)
+        for name, edition in SCHEMA.items():
+            if again or edition > present:
                 connection.execute(statements_of(name).encode())
-        for version in range(max(present + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
+        for version in range(max(present.version + 1, FIRST_VERSION), SCHEMA_VERSION + 1):
             connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
+        connection.execute(_ADDED, PRESENT._asdict())
 
 
 def statements_of(name: str) -> str:
@@ -87,13 +113,13 @@ def statements_of(name: str) -> str:
     return files("projections.database").joinpath(name).read_text("utf-8")
 
 
-def version_of(connection: Connection) -> int:
-    """Return the version of the schema, 0 where there is none."""
+def edition_of(connection: Connection) -> Edition:
+    """Return the edition of the schema, 0 where there is none."""
     known = connection.execute("SELECT to_regclass('keyledger_schema') IS NOT NULL AS known").fetchone()
     if not known or not known["known"]:
-        return 0
-    newest = connection.execute("SELECT coalesce(max(version), 0) AS version FROM keyledger_schema").fetchone()
-    return newest["version"] if newest else 0
+        return Edition(0)
+    newest = connection.execute(_NEWEST).fetchone()
+    return Edition(newest["version"], newest["additions"]) if newest else Edition(0)
 
 
 @cache

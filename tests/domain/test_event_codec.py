@@ -24,9 +24,10 @@ from domain.audit.request_events import (
 from domain.credentials.acceptance import accept_or_reject
 from domain.credentials.credential import CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
-from domain.errors import CredentialIntegrityError
+from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event
 from domain.event_codec import decode, encode
+from domain.event_definition import MembersChange
 from domain.operations.attestation import attest_log
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.operations.erasure import erase_person, expire
@@ -265,11 +266,22 @@ def _with_actor(members: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in members.items() if name != "who"} | {"actor": members["who"]}
 
 
+def _with_who(members: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in members.items() if name != "actor"} | {"who": members["actor"]}
+
+
 def _with_command(members: dict[str, object]) -> dict[str, object]:
     return {"command_id": "before-there-were-any", **members}
 
 
-OF_A_THIRD_VERSION = replace(CredentialSet.DEFINITION, upcasters=(_with_actor, _with_command))
+def _without_command(members: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in members.items() if name != "command_id"}
+
+
+OF_A_THIRD_VERSION = replace(
+    CredentialSet.DEFINITION,
+    changes=(MembersChange(2, _with_actor, _with_who), MembersChange(4, _with_command, _without_command)),
+)
 OLD = {name: value for name, value in STATE.items() if name not in {"actor", "command_id", "class_version"}}
 OLDER = [
     pytest.param({**OLD, "who": "anna"}, "before-there-were-any", id="version 1, which carried no number"),
@@ -286,9 +298,39 @@ def test_an_older_shape_is_read_as_the_present_one(
     monkeypatch.setattr(CredentialSet, "DEFINITION", OF_A_THIRD_VERSION)
     event = decode(stream_id(TENANT, "openai"), 1, "CredentialSet", json.dumps(state).encode())
     assert event == replace(was_set(1), command_id=command_id)
-    again = encode(event)
+    again = encode(event, 4)
     assert json.loads(again)["class_version"] == 3
     assert decode(stream_id(TENANT, "openai"), 1, "CredentialSet", again) == event
+
+
+FORMS = [
+    pytest.param(1, OLD | {"who": "anna"}, id="the first form"),
+    pytest.param(2, OLD | {"actor": "anna", "class_version": 2}, id="the form of the first change"),
+    pytest.param(3, OLD | {"actor": "anna", "class_version": 2}, id="a form that changed other events"),
+    pytest.param(4, STATE | {"class_version": 3}, id="the form of the second change"),
+    pytest.param(5, STATE | {"class_version": 3}, id="a form that changed other events later"),
+]
+
+
+@pytest.mark.parametrize(("form", "members"), FORMS)
+def test_an_event_is_written_in_the_members_of_an_earlier_form(
+    monkeypatch: pytest.MonkeyPatch, form: int, members: dict[str, object]
+) -> None:
+    monkeypatch.setattr(CredentialSet, "DEFINITION", OF_A_THIRD_VERSION)
+    assert json.loads(encode(was_set(1), form)) == members
+
+
+def test_an_event_type_that_a_form_does_not_have_is_not_written_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CredentialSet, "DEFINITION", replace(CredentialSet.DEFINITION, form=2))
+    assert decode(stream_id(TENANT, "openai"), 1, "CredentialSet", encode(was_set(1), 2)) == was_set(1)
+    with pytest.raises(StoreUnavailableError, match="every node runs this release"):
+        encode(was_set(1), 1)
+
+
+def test_each_change_of_an_event_type_has_a_later_form_than_the_one_before() -> None:
+    for event in EVENTS:
+        forms = [event.DEFINITION.form, *(change.form for change in event.DEFINITION.changes)]
+        assert forms == sorted(set(forms))
 
 
 @pytest.mark.parametrize("version", [0, 4, -1, "2", None, 2.0, True])

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS command_index (
 );
 CREATE INDEX IF NOT EXISTS command_index_position_idx ON command_index (position);
 """
-FILE, NEXT_VERSION = "tables/command_index.sql", migration.SCHEMA_VERSION + 1
+FILE, NEXT = "tables/command_index.sql", migration.PRESENT._replace(additions=migration.PRESENT.additions + 1)
 
 
 def write(
@@ -53,8 +53,8 @@ ADDED = replayable.Projection(
 def added(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database of the present version, migrated by a program that has one projection more."""
     statements_of = migration.statements_of
-    monkeypatch.setattr(migration, "SCHEMA", {**migration.SCHEMA, FILE: NEXT_VERSION})
-    monkeypatch.setattr(migration, "SCHEMA_VERSION", NEXT_VERSION)
+    monkeypatch.setattr(migration, "SCHEMA", {**migration.SCHEMA, FILE: NEXT})
+    monkeypatch.setattr(migration, "PRESENT", NEXT)
     monkeypatch.setattr(migration, "statements_of", lambda name: TABLE_SQL if name == FILE else statements_of(name))
     monkeypatch.setitem(replayable.PROJECTIONS, TABLE, ADDED)
     migration.migrate(database_url)

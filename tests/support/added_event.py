@@ -15,13 +15,25 @@ from typing import ClassVar
 
 from domain.audit import request_events
 from domain.event import CommandMeta, RecordEvent, envelope, record_stream
-from domain.event_definition import OTHER, ActionDefinition, EventDefinition, Members, OcsfActivity, Subject
+from domain.event_definition import (
+    OTHER,
+    ActionDefinition,
+    EventDefinition,
+    Members,
+    MembersChange,
+    OcsfActivity,
+    Subject,
+)
 
 TENANT = "3f0c8a52-9b1d-4e6f-8a27-5d4c3b2a1f09"
 
 
 def _with_days(members: Members) -> Members:
     return {**members, "days": 30}
+
+
+def _without_days(members: Members) -> Members:
+    return {name: value for name, value in members.items() if name != "days"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +50,7 @@ class CredentialExpiring(RecordEvent):
             "reported as expiring",
         ),
         failed=True,
-        upcasters=(_with_days,),
+        changes=(MembersChange(2, _with_days, _without_days),),
     )
     tenant_id: str
     provider: str

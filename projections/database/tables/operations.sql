@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS nodes (
     process        text        NOT NULL,         -- machine and process id: services on the same machine see whether it died
     primary_key_id text        NOT NULL,
     key_ids        text[]      NOT NULL,
-    version        text        NOT NULL,         -- of the program
+    version        text        NOT NULL,         -- of the program, with the form of events that it reads
     seen_at        timestamptz NOT NULL DEFAULT now(),
     codes          bytea[]     NOT NULL DEFAULT '{}', -- in the order of key_ids; they show that a node with the keys wrote the row
     checkpoint     text,                         -- the last one that the node signed

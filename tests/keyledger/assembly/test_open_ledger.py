@@ -12,7 +12,7 @@ from keyledger.assembly.open_ledger import Purpose, open_ledger
 from keyledger.settings.settings import DatabaseSettings
 from keyledger.start_error import StartError
 from projections.database.connections import connect
-from projections.database.migration import SCHEMA_VERSION, version_of
+from projections.database.migration import PRESENT, Edition, edition_of
 from tests.support.store import Store
 
 MAKE_TABLES = {Purpose.APPEND, Purpose.VERIFY}
@@ -40,7 +40,7 @@ def opens(database: DatabaseSettings, purpose: Purpose) -> bool:
 def test_an_empty_database_gets_tables_does_without_or_is_refused(purpose: Purpose, empty_database_url: str) -> None:
     assert opens(at(empty_database_url), purpose) == (purpose in OVERLOOK_MISSING_TABLES)
     with connect(empty_database_url) as connection:
-        assert version_of(connection) == (SCHEMA_VERSION if purpose in MAKE_TABLES else 0)
+        assert edition_of(connection) == (PRESENT if purpose in MAKE_TABLES else Edition(0))
 
 
 @of_each_purpose

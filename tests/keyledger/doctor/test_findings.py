@@ -398,9 +398,9 @@ class TestPeers:
         self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("keyledger.encryption.nodes.version", lambda name: "0.0.1")
+            patch.setattr("keyledger.encryption.node_release.version", lambda name: "0.0.1")
             Presence(deployment.store.pool).beat(deployment.store.keyring)
-        deployment.only("peers", State.WARNING, "runs 0.0.1")
+        deployment.only("peers", State.WARNING, "runs 0.0.1+form.1")
 
     def test_a_row_that_no_node_wrote_is_named(self, deployment: Deployment) -> None:
         deployment.administer(

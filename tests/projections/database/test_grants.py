@@ -34,6 +34,7 @@ GRANTED = {
     "keyledger_ledger": {"SELECT"},
     "keyledger_locks": {"SELECT", "UPDATE"},
     "keyledger_events": {"SELECT", "INSERT"},
+    "event_forms": {"SELECT", "INSERT"},
     "current_credentials": {"SELECT", "INSERT", "UPDATE"},
     "audit_trail": {"SELECT", "INSERT"},
     "projection_positions": {"SELECT", "INSERT", "UPDATE"},

@@ -6,34 +6,45 @@ from importlib.resources import files
 
 import pytest
 
-from projections.database.connections import connect
-from projections.database.migration import FIRST_VERSION, SCHEMA, SCHEMA_VERSION, migrate, statements_of, version_of
+from projections.database.connection_check import check_connection
+from projections.database.connections import Connection, connect
+from projections.database.migration import (
+    FIRST_VERSION,
+    PRESENT,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Edition,
+    edition_of,
+    migrate,
+    statements_of,
+)
 from tests.support.checker import check
 from tests.support.scenario import TENANT
 from tests.support.store import open_store
 
 RECORDED = {
-    ("tables/schema_version.sql", 4): "a0860d3b4512e93563e8824c741942a53c9188407a3992fa238cdb40b6dff0ff",
-    ("functions/refuse_change.sql", 4): "4c139672f80b3d28a25bc20dbeb2f52b41c68eac05679b88025ac5918182f2b8",
-    ("tables/locks.sql", 4): "439e8a68ad166c37665d255c3e925cd81f5790b57129bd002d8c1fe11e6f6407",
-    ("functions/lock_log.sql", 4): "1cb94859df4be759b3d4747a081ab9fcfa7571715b80bca2562d6d4f807bae3c",
-    ("functions/append.sql", 4): "1c6a7c5d2da777aa69d8d2ba45fbaa667f3c2c176065d0e07b3e9550abc89f8c",
-    ("tables/log.sql", 4): "9c49f5d22e6762bc87dbc23ed76e408a900d5fcb81dc6ce6b1905bb567c94eec",
-    ("tables/people.sql", 4): "6e8835f839b1255f02e076870f4d73287a08c18f8e284750b9e98afa36688103",
-    ("tables/current_credentials.sql", 4): "9a96c25e9d5a031fe16de841d206e67fa2b7533bf6a0488ac6447a9e3981d01b",
-    ("tables/audit_trail.sql", 4): "a97b473c440f458aa967fb53a3f5896f2d189755ee5d97c8a3849067f4c9d5c5",
-    ("tables/transparency_log.sql", 4): "4f0293e403226b1134cb7c91ee1ca650b84b5fca7c0db79092aeee9cd2c9cb1e",
-    ("tables/projection_positions.sql", 4): "ee656d63149a5451f2ad98a9bcc56f39e84558c7b262d392de5143c74f704a66",
-    ("tables/credential_usage.sql", 4): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",
-    ("tables/operations.sql", 4): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
-    ("tables/operations.sql", 5): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
+    ("tables/schema_version.sql", Edition(4, 1)): "67e9534f1aa94bc8802f34cb95f59c6136e995011a709d326e21e385f7516913",
+    ("functions/refuse_change.sql", Edition(4)): "4c139672f80b3d28a25bc20dbeb2f52b41c68eac05679b88025ac5918182f2b8",
+    ("tables/locks.sql", Edition(4)): "439e8a68ad166c37665d255c3e925cd81f5790b57129bd002d8c1fe11e6f6407",
+    ("functions/lock_log.sql", Edition(4)): "1cb94859df4be759b3d4747a081ab9fcfa7571715b80bca2562d6d4f807bae3c",
+    ("functions/append.sql", Edition(4)): "1c6a7c5d2da777aa69d8d2ba45fbaa667f3c2c176065d0e07b3e9550abc89f8c",
+    ("tables/log.sql", Edition(4)): "9c49f5d22e6762bc87dbc23ed76e408a900d5fcb81dc6ce6b1905bb567c94eec",
+    ("tables/event_forms.sql", Edition(4, 1)): "482bc6c7b9eef67d36c3c347d506e9cc0be2589cea2721e2b2e447b3a104c8d3",
+    ("tables/people.sql", Edition(4)): "6e8835f839b1255f02e076870f4d73287a08c18f8e284750b9e98afa36688103",
+    ("tables/current_credentials.sql", Edition(4)): "9a96c25e9d5a031fe16de841d206e67fa2b7533bf6a0488ac6447a9e3981d01b",
+    ("tables/audit_trail.sql", Edition(4)): "a97b473c440f458aa967fb53a3f5896f2d189755ee5d97c8a3849067f4c9d5c5",
+    ("tables/transparency_log.sql", Edition(4)): "4f0293e403226b1134cb7c91ee1ca650b84b5fca7c0db79092aeee9cd2c9cb1e",
+    ("tables/projection_positions.sql", Edition(4)): "ee656d63149a5451f2ad98a9bcc56f39e84558c7b262d392de5143c74f704a66",
+    ("tables/credential_usage.sql", Edition(4)): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",
+    ("tables/operations.sql", Edition(4)): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
+    ("tables/operations.sql", Edition(4, 2)): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
 }
-"""SHA-256 of each file at its version, without comments. A file that changes needs the next version in `SCHEMA`:
+"""SHA-256 of each file at its edition, without comments. A file that changes needs the next edition in `SCHEMA`:
 databases made before would not get the change otherwise."""
 
 
 @pytest.mark.parametrize("name", SCHEMA)
-def test_a_file_of_the_schema_changes_only_with_its_version(name: str) -> None:
+def test_a_file_of_the_schema_changes_only_with_its_edition(name: str) -> None:
     statements = re.sub(r"\s*--.*", "", statements_of(name))
     assert sha256(statements.encode()).hexdigest() == RECORDED[name, SCHEMA[name]]
 
@@ -51,7 +62,7 @@ def test_a_database_from_before_the_first_release_is_left_as_it_is(empty_databas
         connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [version])
     migrate(empty_database_url)
     with connect(empty_database_url) as connection:
-        assert version_of(connection) == version
+        assert edition_of(connection) == Edition(version)
         assert connection.execute("SELECT to_regclass('keyledger_events') AS made").fetchone() == {"made": None}
 
 
@@ -59,7 +70,7 @@ def test_an_empty_database_is_brought_to_the_present_schema_once(empty_database_
     for _ in range(2):
         migrate(empty_database_url)
     with connect(empty_database_url) as connection:
-        assert version_of(connection) == SCHEMA_VERSION
+        assert edition_of(connection) == PRESENT
         steps = connection.execute("SELECT version FROM keyledger_schema ORDER BY 1").fetchall()
     assert [row["version"] for row in steps] == list(range(FIRST_VERSION, SCHEMA_VERSION + 1))
 
@@ -68,7 +79,37 @@ def test_a_database_that_a_newer_program_migrated_is_left_as_it_is(database_url:
     with connect(database_url) as connection:
         connection.execute("INSERT INTO keyledger_schema (version) VALUES (%s)", [SCHEMA_VERSION + 1])
         migrate(database_url)
-        assert version_of(connection) == SCHEMA_VERSION + 1
+        assert edition_of(connection) == Edition(SCHEMA_VERSION + 1)
+
+
+def _without_additions(connection: Connection) -> None:
+    """Make of a database what the first edition of its version was."""
+    connection.execute("DROP TABLE event_forms")
+    connection.execute("ALTER TABLE keyledger_schema DROP COLUMN additions")
+
+
+def test_a_database_without_the_additions_gets_them(database_url: str) -> None:
+    findings = check_connection(database_url).findings
+    with connect(database_url) as connection:
+        _without_additions(connection)
+        assert edition_of(connection) == Edition(SCHEMA_VERSION)
+        assert not check_connection(database_url).has_present_schema
+        migrate(database_url)
+        assert edition_of(connection) == PRESENT
+    assert check_connection(database_url).findings == findings
+
+
+def test_a_database_with_more_additions_is_used_as_it_is(database_url: str) -> None:
+    findings = check_connection(database_url).findings
+    with connect(database_url) as connection:
+        connection.execute("UPDATE keyledger_schema SET additions = additions + 1")
+        connection.execute("ALTER TABLE nodes ADD COLUMN mood text")
+        connection.execute("CREATE TABLE moods (mood text)")
+        migrate(database_url)
+        assert edition_of(connection) == Edition(PRESENT.version, PRESENT.additions + 1)
+    report = check_connection(database_url)
+    assert report.has_present_schema
+    assert report.findings == findings
 
 
 def test_a_file_may_run_again_on_what_it_made(database_url: str) -> None:
