@@ -3,7 +3,8 @@
 An append that waits for others reaches the log after events that were decided later. It then gets a time a little ahead
 of this node's clock, and so do the next ones while appends keep crossing each other; the event also has the node's own
 time (`node_time`). Without contention an event has the time of its decision.
-Promises: no time is ahead of the clock by more than `AHEAD_MAX`, except where the last event of the log already is.
+Promises: no time is ahead of the clock by more than `AHEAD_MAX`, except where the last event of the log already is. An
+event that was decided while the clock was ahead, and is appended once it is right again, gets the present time.
 """
 
 import threading
@@ -38,8 +39,10 @@ class LogTime:
         """
         with self._lock:
             ahead = min(self._ahead + (AHEAD_MIN * 2**crossings if crossings else _NONE), AHEAD_MAX)
-            expected = self._clock() + ahead if ahead else EARLIEST
-            return in_order_of_time(events, max(self._not_before, expected))
+            now = self._clock()
+            expected = now + ahead if ahead else EARLIEST
+            bounded = (event if event.timestamp <= now + AHEAD_MAX else event.at(now) for event in events)
+            return in_order_of_time(bounded, max(self._not_before, expected))
 
     def stored(self, last: datetime) -> None:
         """Note that an append was accepted. last: the time of its last event."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from keyledger.store_verification.stored_times import StepBack
+
 Progress = Callable[[str, int, int], None]
 """Called with the step, how many are done, and how many there are."""
 
@@ -11,7 +13,7 @@ Progress = Callable[[str, int, int], None]
 class Inconsistency:
     """One inconsistency.
 
-    part: log, codes, tree, trail, people, current, bindings, checkpoint, anchor or store.
+    part: log, codes, tree, trail, people, current, bindings, checkpoint, anchor, times or store.
 
     position: in the log, if known. tenant_id, provider: of the credential, if it is about one.
     """
@@ -31,7 +33,8 @@ class StoreVerdict:
     codes_unchecked: events whose code was made with a key that was not given, or that have none.
     unopenable: live credentials whose encryption key is missing, so that their binding was not checked. anchors: places
     outside the database whose anchor was compared. attested: things in the database that were compared with what this
-    program ships. unfit: a sentence for each kind that differs.
+    program ships. unfit: a sentence for each kind that differs. steps_back: how often the time of the log goes back;
+    listed_steps: the first ones.
     """
 
     events: int = 0
@@ -45,6 +48,8 @@ class StoreVerdict:
     error: Inconsistency | None = None
     attested: int = 0
     unfit: tuple[str, ...] = ()
+    steps_back: int = 0
+    listed_steps: tuple[StepBack, ...] = ()
 
     @property
     def holds(self) -> bool:

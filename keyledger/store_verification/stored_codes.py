@@ -43,6 +43,11 @@ class StoredCodes:
         """The sizes of the tree over which the log was attested."""
         return list(self._roots)
 
+    @property
+    def accepted(self) -> frozenset[int]:
+        """The positions of forged events that an operator accepted."""
+        return self._codes.accepted
+
     def check(self, row: LogRow) -> None:
         """Check one event. Raises EvidenceError."""
         said = self._codes.check(row)

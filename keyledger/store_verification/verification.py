@@ -10,6 +10,7 @@ In one snapshot of the database and one pass over the log, in order:
     bindings   every live credential's token is bound to its place, if an encryption key is given
     checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
     anchor     the anchors in DATA_DIR and ANCHOR_DIR are of this ledger and match its log
+    times      no event has an earlier time than the event before it
     store      tables, functions, triggers and settings of the database are those that this program relies on
 Promises: read-only. Memory is bounded by the number of streams. The first inconsistency is named by its position, if it
 has one. Events that a projection has not caught up with are not an inconsistency.
@@ -40,6 +41,7 @@ from keyledger.store_verification.findings import Inconsistency, Progress, Store
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_people import StoredPeople
+from keyledger.store_verification.stored_times import StoredTimes
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
@@ -106,9 +108,19 @@ def verify_snapshot(
         _log_tree_and_trail(connection, verdict, data_dir, progress, keys)
         verdict.anchors = require_anchored(connection, anchor_places(data_dir, anchor_dir))
         compare_credentials(connection, sealer, verdict, progress)
+        _require_order_of_time(verdict)
     except EvidenceError as found:
         verdict.error = Inconsistency(found.part, found.meaning, found.position, found.tenant_id, found.provider)
     return verdict
+
+
+def _require_order_of_time(verdict: StoreVerdict) -> None:
+    """Raise EvidenceError if the time of the log goes back anywhere."""
+    if verdict.listed_steps:
+        first = verdict.listed_steps[0]
+        meaning = f"its time is {first.by.total_seconds():.6f} s before that of the event before it"
+        more = f", the first of {verdict.steps_back:,} such steps" if verdict.steps_back > 1 else ""
+        raise EvidenceError(f"{meaning}{more}", first.position, part="times")
 
 
 def _log_tree_and_trail(
@@ -120,10 +132,11 @@ def _log_tree_and_trail(
     wanted = [*codes.sizes, checkpoint[0]] if checkpoint else codes.sizes
     history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
-        people = StoredPeople(connection)
-        checks = (history, tree, trail, codes, people)
+        people, times = StoredPeople(connection), StoredTimes(codes.accepted)
+        checks = (history, tree, trail, codes, people, times)
         _go_through(batches, checks, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
     verdict.streams, verdict.codes_unchecked = history.streams, codes.unchecked
+    verdict.steps_back, verdict.listed_steps = times.count, tuple(times.steps)
     codes.compare_roots(tree)
     _compare_checkpoint(tree, checkpoint, verdict)
     verdict.behind = {
@@ -134,11 +147,11 @@ def _log_tree_and_trail(
 
 def _go_through(
     batches: Iterable[Sequence[Columns]],
-    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople],
+    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople, StoredTimes],
     verdict: StoreVerdict,
     told: Callable[[int], None],
 ) -> None:
-    history, tree, trail, codes, people = checks
+    history, tree, trail, codes, people, times = checks
     for batch in batches:
         hashes: list[bytes] = []
         for row in batch:
@@ -151,6 +164,7 @@ def _go_through(
             history.tell_leaf(appended.position, leaf)
             trail.compare(appended)
             people.check(appended)
+            times.check(appended)
             verdict.events += 1
         tree.grow(hashes)
         told(verdict.events)

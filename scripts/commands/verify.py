@@ -33,7 +33,8 @@ def verify(
     """Verify the whole ledger.
 
     Compares log, codes, tree, audit trail, current credentials, bindings, last checkpoint and anchors with each other,
-    on the database, and the database with what this program ships. Exits with 1 and the position of the first error.
+    on the database, and the database with what this program ships. Names each event that is earlier than the one before
+    it. Exits with 1 and the position of the first error.
     """
     from keyledger.store_verification import catch_up, verify_store
 
@@ -44,6 +45,8 @@ def verify(
         print_json(_as_json(verdict))
     else:
         print_table(Table(("part", "count", "result"), _rows(verdict)), wide=wide)
+    for step in verdict.listed_steps[1:]:
+        say(str(step))
     if verdict.error is not None:
         said = () if verdict.error.part == "store" else (_said(verdict.error),)
         raise CommandError(Exit.ERROR_FOUND, *said, *verdict.unfit)
@@ -85,6 +88,7 @@ def _rows(verdict: "StoreVerdict") -> list[tuple[str, str, str]]:
         ("current", "streams", f"{verdict.streams:,}"),
         ("bindings", "live credentials", f"{verdict.credentials - verdict.unopenable:,} of {verdict.credentials:,}"),
         ("store", "tables, functions, triggers", f"{verdict.attested:,}"),
+        ("times", "steps back in time", f"{verdict.steps_back:,}"),
     )
     names = [part for part, _, _ in parts]
     order = names.index(failed) if failed else len(names)
@@ -113,6 +117,10 @@ def _as_json(verdict: "StoreVerdict") -> dict[str, object]:
         "codes_not_checked": verdict.codes_unchecked,
         "bindings_not_checked": verdict.unopenable,
         "checkpoint_size": verdict.checkpoint_size,
+        "steps_back": verdict.steps_back,
+        "times_back": [
+            {"position": step.position, "seconds": step.by.total_seconds()} for step in verdict.listed_steps
+        ],
         "fault": None
         if error is None
         else {

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,8 +95,7 @@ def served(database_url: str, settings: Mapping[str, str], dotenv: Path | None =
 class ServiceProcess:
     """`keyledger serve` as a process of its own. cold: it loads its modules, too (see `tests.support.warmed`).
 
-    module, tree: the program, and the folder that it is loaded from; others than these are always cold. before: words
-    of the command line that start it.
+    module, tree: the program, and the folder that it is loaded from; others than these are always cold.
     """
 
     settings: Mapping[str, str]
@@ -104,7 +103,6 @@ class ServiceProcess:
     cold: bool = False
     module: str = "scripts.main"
     tree: Path = REPOSITORY
-    before: Sequence[str] = ()
     url: str = ""
     log: str = ""
     _process: "subprocess.Popen[bytes] | Warmed | None" = field(default=None, repr=False)
@@ -129,9 +127,9 @@ class ServiceProcess:
 
     def _begin(self, streams: tuple[int, int, int]) -> "subprocess.Popen[bytes] | Warmed":
         arguments, env = ("serve", "--port", "0"), {**inheritable(), "PYTHONPATH": str(self.tree), **self.settings}
-        if not (self.cold or self.before or self.module != "scripts.main" or self.tree != REPOSITORY):
+        if not (self.cold or self.module != "scripts.main" or self.tree != REPOSITORY):
             return Warmed(warmed.address(), arguments, self.folder, env, streams)
-        command, (stdin, stdout, stderr) = [*self.before, sys.executable, "-m", self.module, *arguments], streams
+        command, (stdin, stdout, stderr) = [sys.executable, "-m", self.module, *arguments], streams
         return subprocess.Popen(command, cwd=self.folder, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
     @property

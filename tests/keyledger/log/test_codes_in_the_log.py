@@ -223,6 +223,14 @@ class TestTime:
         assert second.timestamp == first.timestamp
         assert second.node_time == time_text(earlier)
 
+    def test_an_event_decided_by_a_clock_that_was_ahead_gets_the_present_time(self, store: Store) -> None:
+        ahead = utc_now() + timedelta(hours=1)
+        place = envelope(stream_id(TENANT, "openai"), 1, META, ahead)
+        store.log.append([CredentialDeleted(**place, tenant_id=TENANT, provider="openai")])
+        (event,) = store.log.stream(stream_id(TENANT, "openai"))
+        assert event.timestamp < utc_now() + timedelta(seconds=1)
+        assert event.node_time == time_text(ahead)
+
     def test_a_time_in_the_future_that_somebody_wrote_holds_up_nobody(self, store: Store) -> None:
         store.set(TENANT, "openai", "sk-live-0123456789")
         with store.superuser() as database:

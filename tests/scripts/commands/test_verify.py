@@ -3,17 +3,22 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from domain.audit.request_events import audit_read
+from domain.event_codec import encode
 from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.signing_keys import generate_signing_key
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, Ended
+from tests.support.rings import meta
 from tests.support.service import client_of, environment, served
+from tests.support.store import Store, open_store
 
 FIRST, SECOND = str(uuid4()), str(uuid4())
 Verify = Callable[..., Ended]
@@ -62,6 +67,7 @@ def test_a_store_that_is_in_order_has_every_part_counted(verify: Verify) -> None
         "places outside the database": "1",
         "streams": numbers["streams"],
         "live credentials": "2 of 2",
+        "steps back in time": "0",
     }
     assert int(events) >= 5
 
@@ -76,8 +82,46 @@ def test_json_has_the_numbers_and_no_fault(verify: Verify) -> None:
         "codes_not_checked": 0,
         "bindings_not_checked": 0,
         "checkpoint_size": answer["events"],
+        "steps_back": 0,
+        "times_back": [],
         "fault": None,
     }
+
+
+def append_at(store: Store, time: datetime) -> int:
+    """Append an event as a node with the keys would whose append did not look at the time; return its position."""
+    (event,), _ = store.people.sealer.sealed([audit_read(meta(), time, "entries", None)])
+    state = encode(event)
+    code = store.log.codes.code(event.originator_id, 1, event.TOPIC, state)
+    assert code is not None
+    with store.superuser() as database:
+        row = database.execute(
+            "INSERT INTO keyledger_events SELECT %s, 1, %s, %s, coalesce(max(notification_id), 0) + 1, %s, %s"
+            " FROM keyledger_events RETURNING notification_id AS n",
+            [event.originator_id, event.TOPIC, state, code.key_id, code.mac],
+        ).fetchone()
+    assert row is not None
+    return int(str(row["n"]))
+
+
+def test_each_event_that_is_earlier_than_the_one_before_it_is_named(
+    cli: Cli, database_url: str, bare_environment: Path
+) -> None:
+    with open_store(database_url) as store:
+        ahead, hour = datetime.now(UTC) + timedelta(hours=2), timedelta(hours=1)
+        append_at(store, ahead)
+        first, second = append_at(store, ahead - hour), append_at(store, ahead - 1.5 * hour)
+        store.follow()
+    settings = environment(DATABASE_URL=database_url, DATA_DIR=str(bare_environment / "data"))
+    ended = cli("verify", env=settings)
+    assert ended.code == Exit.ERROR_FOUND
+    before = "s before that of the event before it"
+    assert f"position {first}: its time is 3600.000000 {before}, the first of 2 such steps" in ended.err
+    assert f"position {second}: its time is 1800.000000 {before}" in ended.err
+    assert re.search(r"steps back in time +2 +FAULT", ended.out)
+    answer = json.loads(cli("verify", "--json", env=settings).out)
+    assert answer["fault"]["part"] == "times"
+    assert answer["times_back"] == [{"position": first, "seconds": 3600.0}, {"position": second, "seconds": 1800.0}]
 
 
 CHANGES = [

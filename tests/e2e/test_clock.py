@@ -1,0 +1,66 @@
+"""A node whose clock is an hour off changes nothing, and moves no answer about the past."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.terminal.exits import Exit
+from tests.support.command_line import command
+from tests.support.faketime import clock_of, missing, set_clock
+from tests.support.service import DIRECT_MODELS, Client, ServiceProcess, client_of, environment
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+PATH = f"/api/v1/tenants/{TENANT}"
+HOUR_S = 3600
+
+
+def times_of(client: Client, **wanted: str) -> list[str]:
+    """The times of the changes in an export."""
+    answer = client.http.get("/api/v1/audit/export", params={"format": "jsonl", "tenant_id": TENANT, **wanted})
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line)["timestamp"] for line in answer.text.splitlines()]
+
+
+def versions_at(client: Client, time: str) -> list[int]:
+    answer = client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials", params={"as_of": time})
+    assert answer.status_code == 200, answer.text
+    return [one["version"] for one in answer.json()["credentials"]]
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+@pytest.mark.parametrize("off", [HOUR_S, -HOUR_S], ids=["ahead", "behind"])
+def test_a_node_an_hour_off_changes_nothing_and_moves_no_answer_about_the_past(
+    database_url: str, tmp_path: Path, off: int
+) -> None:
+    settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS, DATA_DIR=str(tmp_path / "right"))
+    said = tmp_path / "clock"
+    set_clock(said, 0)
+    elsewhere = settings | {"DATA_DIR": str(tmp_path / "wrong"), **clock_of(said)}
+    right, wrong = (
+        ServiceProcess(settings, tmp_path),
+        ServiceProcess(elsewhere, tmp_path, module="tests.support.wrong_clock"),
+    )
+    with right, wrong, client_of(right.url) as true, client_of(wrong.url) as false:
+        for key in ("sk-first-0123456789", "sk-second-0123456789"):
+            assert false.put(TENANT, "openai", api_key=key).status_code == 200, "while its clock is right"
+        before = times_of(true)[-1]
+        set_clock(said, off)
+        refused = false.put(TENANT, "openai", api_key="sk-wrong-0123456789")
+        assert (refused.status_code, "set the clock" in refused.text) == (503, True)
+        assert true.put(TENANT, "openai", api_key="sk-third-0123456789").status_code == 200
+        set_clock(said, 0)
+        assert false.delete(TENANT, "openai").status_code == 200, "once its clock is right again"
+        set_clock(said, off)
+        assert versions_at(true, before) == [2]
+        if off > 0:
+            assert versions_at(false, before) == [2]
+        exported = times_of(true)
+        assert exported == sorted(exported)
+        assert len(exported) == 4
+        assert times_of(true, since=before) == exported[1:]
+        assert false.http.get("/api/v1/audit/export", params={"format": "jsonl"}).status_code == 503, "not recorded"
+        set_clock(said, 0)
+        assert times_of(false)[:4] == exported
+    ended = command(tmp_path, settings, "verify")
+    assert ended.code == Exit.OK, ended.err
