@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import scripts.main
 from keyledger.serving.garbage_collection import collect_rarely
+from tests.support import shifted_clock
 
 _NEEDED = ("keyledger.assembly.compose", "keyledger.serving.bounded_http")
 """Modules that load all that services load at their start."""
@@ -109,6 +110,7 @@ def _become(asked: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
+    shifted_clock.shift()
     sys.argv = ["keyledger", *asked["arguments"]]
     sys.modules["__main__"] = scripts.main  # what a process loads first that this one starts
 

@@ -1,11 +1,24 @@
 """The parts, in the order in which they run."""
 
 from tests.prove.part import Part
-from tests.prove.parts import disk, disk_errors, embedded, failover, network, poolers, unconfirmed
+from tests.prove.parts import (
+    clock,
+    disk,
+    disk_errors,
+    embedded,
+    failover,
+    model,
+    network,
+    poolers,
+    soak,
+    unconfirmed,
+    versions,
+)
 from tests.prove.parts.suite import SUITES
 
 PARTS: tuple[Part, ...] = (
     unconfirmed.PART,
+    model.PART,
     failover.PART,
     network.PART,
     poolers.PGBOUNCER,
@@ -13,5 +26,8 @@ PARTS: tuple[Part, ...] = (
     embedded.PART,
     disk.PART,
     disk_errors.PART,
+    clock.PART,
+    versions.PART,
+    soak.PART,
     *SUITES,
 )
