@@ -268,7 +268,7 @@ class Machine(RuleBasedStateMachine):
             self.saved = self.expected.copy(), file
 
     @precondition(lambda self: self.saved is not None)
-    @rule(really=SELDOM)
+    @rule(really=NOW_AND_THEN)
     def restore(self, really: bool) -> None:
         if really and self.saved is not None and not self.world.key_steps:
             self.world.operations += 1
