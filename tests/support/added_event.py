@@ -71,6 +71,8 @@ def main(database_url: str) -> None:
     from domain.audit.event_catalogue import page
     from domain.audit.leaf import leaf_of
     from domain.event_codec import decode, encode
+    from keyledger.encryption.form_agreement import agree_on_form
+    from keyledger.encryption.nodes import Presence
     from scripts.main import main as keyledger
     from tests.support.rows import row_of
     from tests.support.service import ADMIN_KEY, client_of, environment, served
@@ -91,6 +93,7 @@ def main(database_url: str) -> None:
         "page": page(),
     }
     with open_store(database_url) as store:
+        agree_on_form(Presence(store.pool), store.keyring, store.log.forms)
         store.log.append([event])
         (entry,) = store.audit(action="credential-expiring")
     observed["exports"] = {str(name): form.row(entry).decode() for name, form in FORMATS.items()}
