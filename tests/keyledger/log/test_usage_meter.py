@@ -66,8 +66,11 @@ def records(usage: PostgresCredentialUsage, **wanted: object) -> list[tuple[int,
 
 
 def flush_until_it_works(meter: UsageMeter) -> None:
-    """The server may not have noticed yet that a connection is gone; what it did there is not decided until it has."""
-    for _ in range(2000):
+    """The server may not have noticed yet that a connection is gone; what it did there is not decided until it has.
+
+    It ends a transaction that is idle after five seconds, which is a good deal more than two thousand flushes.
+    """
+    for _ in range(50_000):
         with suppress(StoreUnavailableError):
             return meter.flush()
     raise AssertionError("the database does not come back")
