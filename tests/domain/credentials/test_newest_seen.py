@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.credentials.newest_seen import Moment, NewestSeen
+from domain.credentials.newest_seen import Moment, NewestSeen, Seen
 from domain.credentials.stored import Head
 from domain.errors import CredentialIntegrityError
 from domain.event_code import LogRow
@@ -76,3 +76,15 @@ def test_what_was_seen_before_it_was_confirmed_is_forgotten_after_a_promotion(at
     assert seen.of(PLACE) is not None
     servers.now = Moment("2", 20.0)
     assert (seen.of(PLACE) is not None) is kept
+
+
+@pytest.mark.parametrize("found", [head(1), None], ids=["an older event", "no event"])
+def test_a_promotion_during_a_read_may_take_back_what_was_seen_before_it(found: Head | None) -> None:
+    servers = Promoting()
+    seen = NewestSeen(servers=servers)
+    servers.now = Moment("1", 11.0)
+    seen.note(PLACE, None, head(2))
+    before = seen.of(PLACE)
+    servers.now = Moment("2", 12.0)
+    seen.note(PLACE, before, found)
+    assert seen.of(PLACE) == (None if found is None else Seen(1, hash(found.row)))
