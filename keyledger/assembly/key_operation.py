@@ -23,7 +23,7 @@ from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.key_verification import Verification, Watch, verify
 from keyledger.encryption.keyring import Keyring
-from keyledger.encryption.nodes import BEAT_S, live_nodes
+from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.reencryption import LocalReencryption
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
@@ -37,6 +37,9 @@ from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError
 from projections import audit_trail
 from projections.database.connections import BoundedConnection
+
+SEALING_PATIENCE_S = 20
+"""Seconds in which every node begins to seal with the next key; each does at its next heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class KeyOperation:
         if not self._by_next:
             return
         told: list[str] = []
-        for _ in range(2 * int(BEAT_S)):
+        for _ in range(SEALING_PATIENCE_S):
             late = [one.name for one in live_nodes(self._pool, self._ring) if one.primary_id != self._ring.primary_id]
             if not late:
                 return
