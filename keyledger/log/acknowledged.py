@@ -8,17 +8,12 @@ Limits: a process that ended knows nothing. When an operator accepts the log as 
 
 import threading
 
-from psycopg.rows import tuple_row
-
 from domain.event_code import LogRow
 from domain.operations.restore import RESTORE_STREAM
+from projections.catch_up import read_rows
 from projections.database.connections import Connection
 
-_LOOK = """
-SELECT notification_id, originator_id, originator_version, topic, state, code_key_id, code FROM keyledger_events
- WHERE notification_id = %s
-"""
-_ACCEPTED = "SELECT coalesce(max(originator_version), 0) FROM keyledger_events WHERE originator_id = %s"
+_ACCEPTED = "SELECT coalesce(max(originator_version), 0) AS version FROM keyledger_events WHERE originator_id = %s"
 
 
 class Acknowledged:
@@ -40,10 +35,10 @@ class Acknowledged:
         last = self._last
         if last is None:
             return ""
-        with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-            found = cursor.execute(_LOOK, [last.position]).fetchone()
-            accepted = (cursor.execute(_ACCEPTED, [RESTORE_STREAM]).fetchone() or (0,))[0]
-        if found is not None and LogRow._make(found) == last:
+        found = read_rows(connection, last.position - 1, upto=last.position)
+        row = connection.execute(_ACCEPTED, [RESTORE_STREAM]).fetchone()
+        accepted: int = row["version"] if row else 0
+        if found == [last]:
             self._accepted = accepted
             return ""
         if self._accepted is not None and accepted > self._accepted:
