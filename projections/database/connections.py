@@ -59,6 +59,11 @@ class ServerOfConnection:
         """Return the statement with which a transaction behind a pooler begins."""
         return f"SELECT {self.epoch_sql} AS epoch, {_LIMIT}".encode()
 
+    @property
+    def misplaced(self) -> bool:
+        """Whether the connection is direct and its server may not be used."""
+        return not self.pooled and not self.admits(self.epoch)
+
     def require_admitted(self, row: Row | None) -> None:
         """Raise psycopg.OperationalError if the server that answered `limits` may not be used."""
         if row is None or not self.admits(row["epoch"]):

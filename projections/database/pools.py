@@ -75,7 +75,7 @@ def make_async_pool(dsn: str, admits: Admits = any_server) -> AsyncConnectionPoo
 
 def _check(connection: BoundedConnection) -> None:
     """Let the pool replace a connection whose server went away while it was idle, or may not be used."""
-    if not connection.pooled and not connection.admits(connection.epoch):
+    if connection.misplaced:
         connection.close()
         raise psycopg.OperationalError("this server may not be used")
     if _has_something_to_say(connection.fileno()):
@@ -83,7 +83,7 @@ def _check(connection: BoundedConnection) -> None:
 
 
 async def _check_async(connection: BoundedAsyncConnection) -> None:
-    if not connection.pooled and not connection.admits(connection.epoch):
+    if connection.misplaced:
         await connection.close()
         raise psycopg.OperationalError("this server may not be used")
     if _has_something_to_say(connection.fileno()):
