@@ -45,23 +45,22 @@ class Tenant:
 
     def _set(self, client: Client) -> None:
         self.key = f"sk-{self.tenant}-{self.calls:06}"
-        assert self._count(client.put(self.tenant, "openai", api_key=self.key)).status_code == 200
+        self._answered(client.put(self.tenant, "openai", api_key=self.key))
 
     def _delete(self, client: Client) -> None:
-        assert self._count(client.delete(self.tenant, "openai")).status_code == 200
+        self._answered(client.delete(self.tenant, "openai"))
         self.key = None
 
     def _list(self, client: Client) -> None:
-        listed = self._count(client.http.get(f"/api/v1/sysadmin/tenants/{self.tenant}/credentials")).json()
-        assert [one["masked_key"][-4:] for one in listed["credentials"]] == [str(self.key)[-4:]]
+        listed = self._answered(client.http.get(f"/api/v1/sysadmin/tenants/{self.tenant}/credentials"))
+        assert [one["masked_key"][-4:] for one in listed.json()["credentials"]] == [str(self.key)[-4:]]
 
     def _read(self, client: Client) -> None:
-        answer = client.http.get(credential(self.tenant, "openai"))
-        assert self._count(answer).json()["masked_key"][-4:] == str(self.key)[-4:]
+        answer = self._answered(client.http.get(credential(self.tenant, "openai")))
+        assert answer.json()["masked_key"][-4:] == str(self.key)[-4:]
 
     def _audit(self, client: Client) -> None:
-        answer = client.http.get("/api/v1/audit/entries", params={"tenant_id": self.tenant, "limit": 1})
-        assert self._count(answer).is_success, answer.text
+        answer = self._answered(client.http.get("/api/v1/audit/entries", params={"tenant_id": self.tenant, "limit": 1}))
         assert answer.json()["entries"][0]["tenant_id"] == self.tenant
 
     def _call(self, client: Client) -> None:
@@ -70,6 +69,10 @@ class Tenant:
         body = {"model": "gpt-4o", "user": name, "messages": [{"role": "user", "content": "hello"}]}
         answer = self._count(client.native(self.tenant, "openai", "v1/chat/completions", json=body))
         assert answer.status_code == (424 if self.key is None else 200), answer.text
+
+    def _answered(self, answer: httpx.Response) -> httpx.Response:
+        assert self._count(answer).status_code == 200, answer.text
+        return answer
 
     def _count(self, answer: httpx.Response) -> httpx.Response:
         self.calls += 1
