@@ -5,7 +5,7 @@ Refuses: settings without encryption keys.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +66,12 @@ class KeyOperation:
         tell: called once with a sentence that names the nodes it waits for. Does nothing where there is no such key.
         Raises StoreUnavailableError.
         """
-        if not self._by_next:
-            return
-        told: list[str] = []
-        for _ in range(SEALING_PATIENCE_S):
-            late = [one.name for one in live_nodes(self._pool, self._ring) if one.primary_id != self._ring.primary_id]
-            if not late:
-                return
-            if not told:
-                tell(f"waiting until the new key is in use on {', '.join(late)}")
-                told = late
-            pause(1)
+        if self._by_next:
+            wait_for(self._late, tell, pause)
+
+    def _late(self) -> list[str]:
+        """Return the names of the nodes that seal with another key."""
+        return [one.name for one in live_nodes(self._pool, self._ring) if one.primary_id != self._ring.primary_id]
 
     def introduce_keys(self) -> None:
         """Record configured keys that are new to the log. Raises StoreUnavailableError."""
@@ -90,6 +85,21 @@ class KeyOperation:
     def verify(self, watch: Watch) -> Verification:
         """Verify that the primary key alone is enough. Raises as `encryption.key_verification.verify` does."""
         return verify(self._dsn, self._pool, self._alone, watch)
+
+
+def wait_for(
+    late: Callable[[], Sequence[str]], tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait until no node is late, `SEALING_PATIENCE_S` seconds at most, and tell once which nodes it waits for."""
+    told = False
+    for _ in range(SEALING_PATIENCE_S):
+        names = late()
+        if not names:
+            return
+        if not told:
+            tell(f"waiting until the new key is in use on {', '.join(names)}")
+            told = True
+        pause(1)
 
 
 @contextmanager
