@@ -16,7 +16,7 @@ from typing import IO
 from keyledger.backup.children import running
 from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs
-from projections.database.connections import EVENTS_TABLE, connect, unavailable
+from projections.database.connections import EVENTS_TABLE, SNAPSHOT, connect, unavailable
 
 LOOK_S = 0.2
 _NOT_KEPT = ("--exclude-table-data=nodes", "--exclude-table=*_shadow")
@@ -49,7 +49,7 @@ def back_up(dsn: str, programs: Programs, file: Path, told: Told) -> LogEnd:
     Raises BackupError, StoreUnavailableError, and what `told` raises.
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(SNAPSHOT)
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         row = connection.execute(
             "SELECT pg_export_snapshot() AS snapshot, count(*) AS events,"

@@ -43,8 +43,7 @@ class WholeLog:
             self._page(codes)
 
     def _page(self, codes: EventCodes) -> None:
-        with unavailable(), self._pool.connection() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        with unavailable(), self._pool.connection() as connection, connection.transaction(snapshot=True):
             size = position_of(connection, transparency_log.TABLE)
             if size < self._size or not self._size:
                 self._begin(size)

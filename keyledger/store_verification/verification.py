@@ -48,7 +48,7 @@ from projections import audit_trail, transparency_log
 from projections.catch_up import Appended, Columns, read_row
 from projections.database.attestation import shipped
 from projections.database.connection_check import check_connection
-from projections.database.connections import BoundedConnection, Connection, connect, unavailable
+from projections.database.connections import SNAPSHOT, BoundedConnection, Connection, connect, unavailable
 
 BATCH = 2_000
 _LOG = """
@@ -84,7 +84,7 @@ def verify_store(
     Raises StoreUnavailableError.
     """
     with connect(dsn) as connection, unavailable(), connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(SNAPSHOT)
         verdict = verify_snapshot(connection, sealer, data_dir, progress, keys, anchor_dir)
     findings = check_connection(dsn).findings
     verdict.attested = len(shipped())

@@ -37,6 +37,7 @@ SELECT pg_backend_pid() = %(pid)s AS direct,
           FROM unnest(%(names)s::text[], %(values)s::text[]) AS wanted (name, value))
 """
 _LIMIT = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _LIMITS.items())
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _log = logging.getLogger("keyledger.store")
 
 Row = DictRow
@@ -103,10 +104,17 @@ class BoundedConnection(ServerOfConnection, psycopg.Connection[DictRow]):
             raise
 
     @contextmanager
-    def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Iterator[Any]:
-        """Open a transaction, as the driver does, with the time limits."""
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False, *, snapshot: bool = False
+    ) -> Iterator[Any]:
+        """Open a transaction, as the driver does, with the time limits.
+
+        snapshot: it only reads, and sees the database as it was at its first statement.
+        """
         brings_limits = self.must_bring_limits()
         with super().transaction(savepoint_name, force_rollback) as transaction:
+            if snapshot:
+                self.execute(SNAPSHOT)  # PostgreSQL takes it before any other statement only
             if brings_limits:
                 self.require_admitted(self.execute(self.limits()).fetchone())
             yield transaction
