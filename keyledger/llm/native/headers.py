@@ -27,7 +27,14 @@ _TO_PROVIDER = re.compile(
         (
             *_HOP_BY_HOP,
             *("cookie2?", "x-goog-user-project", "x-goog-iam-.*", "x-goog-authenticated-.*"),
-            *("openai-.*", "x-openai-.*", "x-amz-.*", "x-ms-client-principal.*", "x-ms-token-.*", "x-keyledger-.*"),
+            *(
+                "openai-(?:org|project|user|account).*",
+                "x-openai-.*",
+                "x-amz-.*",
+                "x-ms-client-principal.*",
+                "x-ms-token-.*",
+                "x-keyledger-.*",
+            ),
             # Which part, or in which form, a provider sends: a key cut in two or written otherwise is not found.
             *("range", "if-range", "request-range", "x-ms-range", "accept-charset", "a-im", "want-.*digest"),
             *("host", "content-length", "accept-encoding", "expect", "x-request-id", "max-forwards"),

@@ -29,7 +29,7 @@ TO_PROVIDER = {
         *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-connection"),
         *("http2-settings", "proxy-authenticate"),
     ],
-    "openai's own": ["openai-organization", "openai-project", "openai-beta", "openai-anything"],
+    "openai's own": ["openai-organization", "openai-project", "openai-organization-id", "x-openai-anything"],
     "of the message": ["host", "content-length", "accept-encoding", "expect"],
     "where the caller is": ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "cf-connecting-ip"],
     "who a proxy says the caller is": [
