@@ -45,7 +45,9 @@ class Provider:
     base_url: of its public service; None if it has none, so that the endpoint must be configured.
     dialect: the API it implements. key_header: the header for its key; `authorization` carries it as a bearer token.
     litellm_prefix: its name in LiteLLM; by default LiteLLM's name for any server that implements OpenAI's API.
-    litellm_embeds_with_sdk: LiteLLM computes its embeddings through OpenAI's SDK, not through its own HTTP client.
+    by_model: which members of a chat it takes depends on the model, as LiteLLM knows. accepts: the members that it
+    takes, where it refuses every other; None where others are ignored or have a meaning of the server's own. renamed:
+    its names for members of OpenAI's API.
     required, optional: which of endpoint, api_version and deployment_name a credential must and may have.
     key_min: the length of its shortest key, in characters. self_hosted: its servers are the operator's or the tenant's
     own, so private addresses and http are normal.
@@ -59,7 +61,9 @@ class Provider:
     dialect: Dialect = Dialect.OPENAI
     key_header: str = "authorization"
     litellm_prefix: str = "hosted_vllm"
-    litellm_embeds_with_sdk: bool = False
+    by_model: bool = False
+    accepts: frozenset[str] | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset({"endpoint"})
     key_min: int = KEY_MIN
@@ -119,13 +123,22 @@ class Providers(Mapping[str, Provider]):
             raise unknown_provider(tuple(self._rows)) from None
 
 
+_MISTRAL = frozenset(
+    {
+        *("frequency_penalty", "max_tokens", "messages", "metadata", "n", "parallel_tool_calls", "prediction"),
+        *("presence_penalty", "prompt_mode", "random_seed", "reasoning_effort", "response_format", "safe_prompt"),
+        *("stop", "temperature", "tool_choice", "tools", "top_p"),
+    }
+)
+"""From the reference of Mistral's chat completions; it answers any other member with 422."""
+
 BUILT_IN = Providers(
     (
         Provider(
             "openai",
             "https://api.openai.com/v1",
             litellm_prefix="openai",
-            litellm_embeds_with_sdk=True,
+            by_model=True,
             keeps=frozenset({"chat/completions", "responses"}),
         ),
         Provider(
@@ -140,7 +153,8 @@ BUILT_IN = Providers(
             "mistral",
             "https://api.mistral.ai/v1",
             litellm_prefix="mistral",
-            litellm_embeds_with_sdk=True,
+            accepts=_MISTRAL,
+            renamed=(("max_completion_tokens", "max_tokens"), ("seed", "random_seed")),
             version_at_end=True,
         ),
         Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
@@ -151,6 +165,7 @@ BUILT_IN = Providers(
             Dialect.AZURE,
             key_header="api-key",
             litellm_prefix="azure",
+            by_model=True,
             required=frozenset({"endpoint", "api_version", "deployment_name"}),
             optional=frozenset(),
         ),

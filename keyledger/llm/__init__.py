@@ -9,10 +9,10 @@
     cleanse             removes provider settings from the environment; call it once, after reading the settings
 
 `gateway` resolves the key and maps failures; `metering` counts the call. Below it, in the order of imports:
-    adapters   speak to providers, through LiteLLM or directly; `rehearsal` answers LiteLLM's first calls
+    adapters   write requests in the provider's words, with LiteLLM or directly
     native     passes requests and responses of providers' own APIs through
     wire       sends the one request of a `lease` with its key, reads the response, and maps failures to errors
-    answers    checks responses and bounds their size before a library parses them
+    answers    checks responses, bounds their size, and translates them into OpenAI's form
     requests   checks parameters, and computes from the provider's row where a request goes
 """
 

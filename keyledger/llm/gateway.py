@@ -16,25 +16,30 @@ from typing import Any
 from api.front.json_structure import is_long
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
-from domain.credentials.providers import Provider
+from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
 from keyledger.llm.adapters.warming import Warming
+from keyledger.llm.answers.anthropic_answers import anthropic_answer
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.bounds import chat_bounds, embeddings_bounds
+from keyledger.llm.answers.chat_stream import chat_chunks
+from keyledger.llm.answers.openai_answers import openai_answer
 from keyledger.llm.answers.openai_shapes import chat_shape, chunk_shape, embeddings_shape
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
 from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
+from keyledger.llm.requests.prepared import Prepared
 from keyledger.llm.requests.stateless import stateless_chat
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.provider_errors import call_error
-from keyledger.llm.wire.wire import Wire
+from keyledger.llm.wire.wire import Wire, events, whole
 from keyledger.settings.ai_models import Catalogue
 
 _CHECKED_INLINE_MAX = 200
@@ -77,8 +82,6 @@ class Gateway:
     async def stop(self) -> None:
         """Close all connections."""
         await self.warming.stop()
-        for adapter in self._adapters.values():
-            await adapter.aclose()
         await self._wire.aclose()
 
     def models(self) -> Sequence[Model]:
@@ -154,11 +157,11 @@ class Gateway:
         del resolved
         metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation)
         with metered:
-            content = await self._attempt(adapter, call_plan, entry, request, lease, route.receipt)
+            answer = await self._attempt(adapter, call_plan, entry, request, lease, route.receipt)
         if request.streaming:
-            return AnswerStream(route.receipt, _Chunks(content, lease, route.receipt, request, entry.name, metered))
+            return AnswerStream(route.receipt, _Chunks(answer, lease, route.receipt, request, entry.name, metered))
         metered.finish()
-        return Answer(route.receipt, content)
+        return Answer(route.receipt, answer)
 
     async def _attempt(
         self,
@@ -173,24 +176,37 @@ class Gateway:
         failure: ServiceError
         reading = False
         try:
-            with self._wire.activate(lease):
-                if request.streaming:
-                    stream = await adapter.stream(call_plan, request)
-                    reading = True
-                    return stream
-                if entry.kind is ModelKind.EMBEDDING:
-                    content = await adapter.embed(call_plan, request)
-                    return embeddings_shape(lease.set_aside.put_back(content), entry.name)
-                content = await adapter.chat(call_plan, request)
-                return chat_shape(lease.set_aside.put_back(content), entry.name)
+            embeds = entry.kind is ModelKind.EMBEDDING
+            prepared = await _prepared(adapter.embed if embeds else adapter.chat, call_plan, request)
+            await self._wire.send(lease, call_plan.url, prepared)
+            lease.close()
+            if request.streaming:
+                reading = True
+                return chat_chunks(events(lease), call_plan.row.dialect, request, prepared)
+            content = await whole(lease)
+            if embeds:
+                return embeddings_shape(content, entry.name)
+            anthropic = call_plan.row.dialect is Dialect.ANTHROPIC
+            return chat_shape(anthropic_answer(content, prepared) if anthropic else openai_answer(content), entry.name)
         except InvalidRequestError as error:
             failure = error
+        except InvalidAnswerError as error:
+            lease.observation.failure = error.reason
+            failure = call_error(lease.observation, receipt, request)
         except Exception as error:  # noqa: BLE001  any of them may quote the provider
             failure = call_error(lease.observation, receipt, request, parameters_named_in(error, request))
         finally:
+            lease.close()
             if not reading:
                 lease.drop_answer()
         raise failure  # outside the except block, so that it has no context
+
+
+async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Plan, request: Request) -> Prepared:
+    """Return the request as it is sent; a long one is translated in a thread."""
+    if is_long(request.parameters):
+        return await asyncio.to_thread(prepare, call_plan, request)
+    return prepare(call_plan, request)
 
 
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
@@ -236,7 +252,6 @@ class _Chunks(AsyncIterator[Json]):
         self._request = request
         self._model = model
         self._metered = metered
-        self._finished = False
         self._closed = False
 
     async def __anext__(self) -> Json:
@@ -245,21 +260,18 @@ class _Chunks(AsyncIterator[Json]):
         failure: ServiceError | None = None
         ended = False
         try:
-            said = await anext(self._chunks)
-            chunk = chunk_shape({**self._lease.set_aside.of_chunks, **said}, self._model)
-            self._finished = self._finished or any(choice["finish_reason"] for choice in chunk["choices"])
-            return chunk
+            return chunk_shape(await anext(self._chunks), self._model)
         except StopAsyncIteration:
             ended = True
+        except InvalidAnswerError as error:
+            self._lease.observation.failure = error.reason
+            failure = call_error(self._lease.observation, self._receipt, self._request)
         except Exception:  # noqa: BLE001  any of them may quote the provider
             failure = call_error(self._lease.observation, self._receipt, self._request)
         finally:
             if ended or failure is not None:
-                # Without a finish_reason for each choice, the stream was cut off.
-                self._metered.finish(failed=failure is not None or not self._finished)
+                self._metered.finish(failed=failure is not None)
                 await self.aclose()
-        if ended and not self._finished:
-            failure = call_error(self._lease.observation, self._receipt, self._request)
         if failure is not None:
             raise failure
         raise StopAsyncIteration

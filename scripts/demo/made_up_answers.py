@@ -21,7 +21,9 @@ def _chat(request: Received, headers: dict[str, str], wrong: Misbehaviour | None
     with_tools = bool(body.get("tools"))
     shared = {"id": "chatcmpl-1", "created": 1, "model": body.get("model", "deployed")}
     if body.get("stream"):
-        return 200, headers, spoilt(request, wrong, _chat_events(body, shared, text, with_tools=with_tools))
+        counted = "/mistral/" in request.path or bool((body.get("stream_options") or {}).get("include_usage"))
+        events = _chat_events(body, shared, text, with_tools=with_tools, counted=counted)
+        return 200, headers, spoilt(request, wrong, events)
     message: dict[str, Any] = {"role": "assistant", "content": None if with_tools else text}
     if with_tools:
         message["tool_calls"] = [_tool_call(body, "".join(_ARGUMENTS))]
@@ -35,7 +37,9 @@ def _tool_call(body: dict[str, Any], arguments: str) -> dict[str, Any]:
     return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _chat_events(body: dict[str, Any], shared: dict[str, Any], text: str, *, with_tools: bool) -> Iterator[bytes]:
+def _chat_events(
+    body: dict[str, Any], shared: dict[str, Any], text: str, *, with_tools: bool, counted: bool
+) -> Iterator[bytes]:
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None if with_tools else ""}]
     if with_tools:
         deltas.append({"tool_calls": [{"index": 0, **_tool_call(body, _ARGUMENTS[0])}]})
@@ -46,7 +50,7 @@ def _chat_events(body: dict[str, Any], shared: dict[str, Any], text: str, *, wit
         yield _event({**shared, "object": "chat.completion.chunk", "choices": [_choice(delta, None)]})
     last = _choice({}, "tool_calls" if with_tools else "stop")
     yield _event({**shared, "object": "chat.completion.chunk", "choices": [last]})
-    if (body.get("stream_options") or {}).get("include_usage"):
+    if counted:
         yield _event({**shared, "object": "chat.completion.chunk", "choices": [], "usage": _USAGE})
     yield b"data: [DONE]\n\n"
 

@@ -1,13 +1,13 @@
-"""Translates between OpenAI's chat and Anthropic's Messages API, for calls that do not go through LiteLLM.
+"""Writes OpenAI's chat as a request of Anthropic's Messages API, for calls that do not go through LiteLLM.
 
-Covers text, images, tools and tool results, and the common parameters. Promises: a parameter without a counterpart is
-refused with InvalidRequestError before anything is sent; nothing is dropped silently.
+Covers text, images, thinking, tools and tool results, and the common parameters. Promises: a parameter without a
+counterpart is refused with InvalidRequestError before anything is sent; nothing is dropped silently.
 Source: Anthropic's Messages API, version 2023-06-01.
 """
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 from domain.errors import InvalidField, InvalidRequestError
@@ -19,7 +19,6 @@ MAX_TOKENS = 4096
 _DATA_URL = re.compile(r"data:(image/[a-z+.-]+);base64,(.+)", re.DOTALL)
 _RENAMED = {"max_completion_tokens": "max_tokens", "max_tokens": "max_tokens", "temperature": "temperature"}
 _KEPT = {"top_p": "top_p", "top_k": "top_k", "thinking": "thinking", **_RENAMED}
-_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 
 
@@ -34,49 +33,6 @@ def to_anthropic(request: Request, model: str) -> dict[str, Any]:
         else:
             raise _refused(name, "is not supported by anthropic")
     return body
-
-
-def from_anthropic(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return a Messages response as an OpenAI chat completion. Raises KeyError or TypeError if it is malformed."""
-    blocks = answer["content"]
-    texts = [block["text"] for block in blocks if block["type"] == "text"]
-    calls = [_tool_call(block, json.dumps(block["input"])) for block in blocks if block["type"] == "tool_use"]
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts else None}
-    if calls:
-        message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "finish_reason": _reason(answer["stop_reason"])}
-    usage = _usage(answer["usage"]["input_tokens"], answer["usage"]["output_tokens"])
-    return {"id": answer["id"], "created": 0, "choices": [choice], "usage": usage}
-
-
-async def chunks_from_anthropic(
-    events: AsyncIterator[dict[str, Any]], *, with_usage: bool
-) -> AsyncIterator[dict[str, Any]]:
-    """Yield a Messages stream as OpenAI chunks. Raises KeyError or TypeError if it is malformed.
-
-    with_usage: end with a chunk that holds the token counts.
-    """
-    identity, tools, read, written = "", -1, 0, 0
-    async for event in events:
-        delta: dict[str, Any] | None = None
-        reason: str | None = None
-        kind = event["type"]
-        if kind == "message_start":
-            identity, read = event["message"]["id"], event["message"]["usage"]["input_tokens"]
-            delta = {"role": "assistant", "content": ""}
-        elif kind == "content_block_start" and event["content_block"]["type"] == "tool_use":
-            tools += 1
-            delta = {"tool_calls": [{"index": tools, **_tool_call(event["content_block"], "")}]}
-        elif kind == "content_block_delta":
-            delta = _delta(event["delta"], tools)
-        elif kind == "message_delta":
-            delta, reason = {}, _reason(event["delta"].get("stop_reason"))
-            written = event.get("usage", {}).get("output_tokens", 0)
-        if delta is not None:
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            yield {"id": identity, "created": 0, "choices": [choice]}
-    if with_usage:
-        yield {"id": identity, "created": 0, "choices": [], "usage": _usage(read, written)}
 
 
 def _messages(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -101,8 +57,9 @@ def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
     if message["role"] == "tool":
         return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": _text(message["content"])}]
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    thoughts = message.get("thinking_blocks") or []  # the API wants them back, first in their turn
     blocks = [_block(part) for part in parts if part.get("text") != ""]
-    return blocks + [_tool_use(call) for call in message.get("tool_calls") or []]
+    return [*thoughts, *blocks] + [_tool_use(call) for call in message.get("tool_calls") or []]
 
 
 def _block(part: dict[str, Any]) -> dict[str, Any]:
@@ -164,26 +121,6 @@ _TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "tools": _tools,
     "user": lambda user: {"metadata": {"user_id": user}},
 }
-
-
-def _delta(delta: dict[str, Any], tool: int) -> dict[str, Any] | None:
-    if delta["type"] == "text_delta":
-        return {"content": delta["text"]}
-    if delta["type"] == "input_json_delta":
-        return {"tool_calls": [{"index": tool, "function": {"arguments": delta["partial_json"]}}]}
-    return None
-
-
-def _tool_call(block: dict[str, Any], arguments: str) -> dict[str, Any]:
-    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
-
-
-def _reason(stop_reason: str | None) -> str | None:
-    return None if stop_reason is None else _REASONS.get(stop_reason, "stop")
-
-
-def _usage(read: int, written: int) -> dict[str, int]:
-    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def _refused(field: str, rule: str) -> InvalidRequestError:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from keyledger.llm.answers.bounds import DEPTH_MAX, JsonBounds
 
+CUT_OFF = "answer-cut-off"
 NOT_USABLE = "answer-not-usable"
 TOO_COMPLEX = "answer-too-complex"
 TOO_LARGE = "answer-too-large"

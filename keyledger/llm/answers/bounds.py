@@ -1,8 +1,7 @@
 """Limits on the size and complexity of a provider's response, in proportion to the request.
 
-A tenant's endpoint can respond with anything, and libraries build objects from it on the event loop that serves all
-tenants. These limits keep that to milliseconds. Legitimately large values, log probabilities and vectors, are bounded
-by the request and never handed to a library (see `checking`).
+A tenant's endpoint can respond with anything, and it is read on the event loop that serves all tenants. These limits
+keep that to milliseconds. Legitimately large values, log probabilities and vectors, are bounded by the request.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ STREAM_MAX = 64 * MIB
 STREAM_EVENTS_MAX = 250_000
 EVENT_MAX = MIB
 CHAT_MAX = 4 * MIB
-UNUSUAL_MAX = MIB // 8
-"""Bytes; a larger response must have the usual shape (see `proportions`)."""
 EMBEDDINGS_MAX = 64 * MIB
 VECTOR_MAX = 128 * 1024
 """Average bytes per vector: 4,096 double-precision numbers, with room to spare."""

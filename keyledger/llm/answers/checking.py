@@ -1,7 +1,7 @@
-"""Checks a provider's response and rewrites it before any library sees it.
+"""Checks a provider's response and reads it.
 
-Promises: the result is JSON written here, within the request's bounds. Log probabilities and vectors are set aside, so
-that no library builds objects from them, and are put back unchanged into what the library returns.
+Promises: what is returned was within the bounds of its request. Log probabilities and vectors, which may rightly be
+large, are bounded by what was asked for, and everything else is as small and simple as any response.
 Raises InvalidAnswerError. The functions for complete responses may run in any thread, and none of their steps takes
 long.
 """
@@ -13,7 +13,6 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from keyledger.llm.answers.bounded_json import (
@@ -22,66 +21,39 @@ from keyledger.llm.answers.bounded_json import (
     InvalidAnswerError,
     read_object,
     refuse_constant,
-    written,
     written_short,
 )
-from keyledger.llm.answers.bounds import CHAT_MAX, DELTA_MAX, PLAIN, TOOL_CALLS_MAX, UNUSUAL_MAX, Bounds
-from keyledger.llm.answers.proportions import choices_of, is_usual_chat, is_usual_list
-from keyledger.llm.answers.server_sent_events import DONE
+from keyledger.llm.answers.bounds import CHAT_MAX, DELTA_MAX, PLAIN, TOOL_CALLS_MAX, Bounds
+from keyledger.llm.answers.proportions import choices_of
+from keyledger.llm.answers.server_sent_events import ServerSentEvent
 
 _MEMBER = b'"embedding"'
 _VECTOR = re.compile(rb'"embedding"\s*:\s*(?:\[([^\[\]{}"]{0,1000000})\]|"([A-Za-z0-9+/=]{0,1000000})")')
-_OF_CHUNKS = ("system_fingerprint", "service_tier")
 _FLOAT = 4  # bytes, as in OpenAI's base64
 
 
-@dataclass(slots=True)
-class SetAside:
-    """The values set aside from one response, in the order of its choices or items.
-
-    of_chunks: the latest `system_fingerprint` and `service_tier` of a stream, which libraries drop.
-    """
-
-    logprobs: list[Any] = field(default_factory=list)
-    prompt_logprobs: Any = None
-    vectors: list[Any] = field(default_factory=list)
-    of_chunks: dict[str, str] = field(default_factory=dict)
-
-    def put_back(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Put the values back into `content` and return it. Raises ValueError if the counts differ."""
-        for name, member, values in (("choices", "logprobs", self.logprobs), ("data", "embedding", self.vectors)):
-            if any(value is not None for value in values):
-                for holder, value in zip(content[name], values, strict=True):
-                    holder.update({} if value is None else {member: value})
-        if self.prompt_logprobs is not None:
-            content["prompt_logprobs"] = self.prompt_logprobs
-        return content
-
-
-def checked_chat(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
-    """Check a complete response other than embeddings. Return it rewritten, and the values set aside."""
+def checked_chat(text: bytes, bounds: Bounds) -> dict[str, Any]:
+    """Return a complete response to a chat."""
     content = read_object(text, bounds.json)
     choices = choices_of(content, bounds, TOOL_CALLS_MAX)
-    set_aside = SetAside([_taken(choice, "logprobs") for choice in choices], _taken(content, "prompt_logprobs"))
-    rest = written_short(content)
-    if len(rest) > UNUSUAL_MAX and not is_usual_chat(content):
-        raise InvalidAnswerError(TOO_COMPLEX)
     if bounds.json is not PLAIN:
-        read_object(rest, PLAIN)  # the log probabilities are set aside; the rest must be as simple as any response
-    return rest, set_aside
+        plain = [{name: value for name, value in choice.items() if name != "logprobs"} for choice in choices]
+        rest = {**content, "choices": plain, "prompt_logprobs": None}
+        read_object(written_short(rest), PLAIN)
+    return content
 
 
-def checked_event(text: bytes, bounds: Bounds, set_aside: SetAside) -> bytes:
-    """Check one event of a stream and return it rewritten. Adds what libraries drop to `set_aside`."""
-    content = read_object(text, PLAIN)
+def checked_event(event: ServerSentEvent, bounds: Bounds) -> dict[str, Any]:
+    """Return what one event of a stream holds."""
+    content = read_object(event.data, PLAIN)
+    if event.name == b"error" or content.get("object") == "error":
+        raise InvalidAnswerError(NOT_USABLE)
     choices_of(content, bounds, DELTA_MAX)
-    set_aside.of_chunks |= {name: said for name in _OF_CHUNKS if isinstance(said := content.get(name), str)}
-    # LiteLLM takes [DONE] for the end of the stream, even inside a string, which is the only place where JSON has it.
-    return written(content).replace(DONE, DONE.replace(b"]", rb"\u005d"))
+    return content
 
 
-def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
-    """Check a response with embeddings. Return it rewritten without its vectors, and the vectors.
+def checked_embeddings(text: bytes, bounds: Bounds) -> dict[str, Any]:
+    """Return a response with embeddings.
 
     Vectors are cut out before the rest is parsed, and parsed one by one: parsing them in one step would block all other
     threads.
@@ -104,12 +76,7 @@ def checked_embeddings(text: bytes, bounds: Bounds) -> tuple[bytes, SetAside]:
         raise InvalidAnswerError(NOT_USABLE)
     if len(items) > bounds.items:
         raise InvalidAnswerError(TOO_COMPLEX)
-    set_aside = SetAside(vectors=[_of(item.get("embedding"), vectors) for item in items])
-    content["data"] = [{**item, "embedding": []} for item in items]
-    passed = written_short(content)
-    if len(passed) > UNUSUAL_MAX and not is_usual_list(content):
-        raise InvalidAnswerError(TOO_COMPLEX)
-    return passed, set_aside
+    return {**content, "data": [{**item, "embedding": _of(item.get("embedding"), vectors)} for item in items]}
 
 
 def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
@@ -120,11 +87,6 @@ def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
         if found is not None:
             yield found
         at = text.find(_MEMBER, found.end() if found else at + len(_MEMBER))
-
-
-def _taken(holder: dict[str, Any], member: str) -> Any:
-    """Remove a member and return it, or None where it is missing or null."""
-    return holder.pop(member) if holder.get(member) is not None else None
 
 
 def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:

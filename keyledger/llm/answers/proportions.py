@@ -1,9 +1,4 @@
-"""Checks that a response is in proportion: not only small enough, but of a shape that libraries parse without
-complaint.
-
-The parts from which libraries build objects, member by member, have tighter limits than the rest. Where a library
-complains, it searches and copies the whole response many times, so a large response must have exactly the usual shape.
-"""
+"""Checks that a response is in proportion: not only small enough, but with as many parts as its request explains."""
 
 from typing import Any
 
@@ -11,16 +6,6 @@ from keyledger.llm.answers.bounded_json import NOT_USABLE, TOO_COMPLEX, InvalidA
 from keyledger.llm.answers.bounds import NAME_MAX, USAGE_MAX, Bounds, JsonBounds
 
 _NAMES = ("id", "model", "object", "role", "type", "name", "finish_reason", "stop_reason", "system_fingerprint")
-_LIST = frozenset({"object", "data", "model", "usage", "id", "created"})
-_ITEM = frozenset({"object", "index", "embedding"})
-_AUDIO: dict[str, type] = {"id": str, "data": str, "transcript": str, "expires_at": int}
-_FUNCTION: dict[str, type] = {"name": str, "arguments": str}
-_BLOCKS: dict[str, dict[str, type]] = {
-    "text": {"text": str},
-    "thinking": {"thinking": str, "signature": str},
-    "redacted_thinking": {"data": str},
-    "tool_use": {"id": str, "name": str, "input": dict},
-}
 
 
 def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dict[str, Any]]:
@@ -45,69 +30,6 @@ def choices_of(content: dict[str, Any], bounds: Bounds, listed: int) -> list[dic
     if isinstance(usage, dict):
         read_object(written(usage), JsonBounds(USAGE_MAX, USAGE_MAX))
     return choices
-
-
-def is_usual_chat(content: dict[str, Any]) -> bool:
-    """Return whether a complete chat response has the form that OpenAI or Anthropic document."""
-    if not _is_usage(content.get("usage")):
-        return False
-    if "choices" not in content:
-        blocks = content.get("content")
-        return isinstance(blocks, list) and bool(blocks) and all(map(_is_usual_block, blocks))
-    choices = content["choices"]
-    return bool(choices) and all(map(_is_usual_choice, choices))
-
-
-def is_usual_list(content: dict[str, Any]) -> bool:
-    """Return whether a list of embeddings, without its vectors, has the documented members only."""
-    items = content["data"]
-    return content.keys() <= _LIST and _is_usage(content.get("usage")) and all(item.keys() <= _ITEM for item in items)
-
-
-def _is_usual_choice(choice: dict[str, Any]) -> bool:
-    message = choice.get("message")
-    if not isinstance(message, dict) or not _has(choice, {"index": int, "finish_reason": str}):
-        return False
-    calls = message.get("tool_calls") or []
-    known = {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "audio"}
-    return (
-        {name for name, value in message.items() if value is not None and value != []} <= known
-        and _has(message, dict.fromkeys(known - {"tool_calls", "audio"}, str))
-        and message.get("role") in {None, "assistant"}
-        and (message.get("audio") is None or _is(message["audio"], _AUDIO))
-        and isinstance(calls, list)
-        and all(map(_is_usual_call, calls))
-    )
-
-
-def _is_usual_call(call: Any) -> bool:
-    return _is(call, {"id": str, "type": str, "function": dict}) and _is(call["function"], _FUNCTION)
-
-
-def _is_usual_block(block: Any) -> bool:
-    return isinstance(block, dict) and any(block.get("type") == kind and _is(block, _BLOCKS[kind]) for kind in _BLOCKS)
-
-
-def _is_usage(usage: Any) -> bool:
-    """Return whether `usage` is missing or counts tokens."""
-    if usage is None:
-        return True
-    counts = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
-    details = ("prompt_tokens_details", "completion_tokens_details")
-    if not isinstance(usage, dict) or not _has(usage, {**dict.fromkeys(counts, int), **dict.fromkeys(details, dict)}):
-        return False
-    detailed = [value for name in details for value in (usage.get(name) or {}).values()]
-    return all(value is None or isinstance(value, int) for value in detailed)
-
-
-def _is(value: Any, kinds: dict[str, type]) -> bool:
-    """Return whether `value` is an object with all these members, of these types."""
-    return isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
-
-
-def _has(holder: dict[str, Any], kinds: dict[str, type]) -> bool:
-    """Return whether these members are of these types, or missing, or null."""
-    return all(isinstance(holder[name], kind) for name, kind in kinds.items() if holder.get(name) is not None)
 
 
 def _are_objects(value: Any) -> bool:

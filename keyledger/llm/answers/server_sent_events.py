@@ -1,73 +1,65 @@
-"""Parses server-sent events as LLM providers use them: one JSON object in the `data` lines of each event.
+"""Parses server-sent events as LLM providers use them: JSON in the `data` lines of each event.
 
-Promises: yields the events in order, whatever the sizes of the pieces, and buffers one event at most. `json_events`
-ends at `[DONE]` or at the end of the response. It raises ValueError for an event that is not a JSON object, and for one
-that reports an error: a member `error` with OpenAI, the type `error` with Anthropic.
-Standard: WHATWG HTML, section 9.2 (server-sent events); only the `data` field is read.
+Promises: yields the events in order, whatever the sizes of the pieces, and buffers one event at most.
+Standard: WHATWG HTML, section 9.2 (server-sent events): lines end in LF, CR or CRLF, and one byte order mark at the
+beginning is passed over. Only the fields `data` and `event` are read.
 """
 
-import json
-import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import NamedTuple
 
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 
 DONE = b"[DONE]"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-async def json_events(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """Yield the objects of a stream."""
-    async for text in event_texts(pieces):
-        if text == DONE:
-            return
-        yield _content(text)
+class ServerSentEvent(NamedTuple):
+    """One event. name: of its `event` line, usually empty."""
+
+    name: bytes
+    data: bytes
 
 
-async def event_texts(pieces: AsyncIterator[bytes], most: int = sys.maxsize) -> AsyncIterator[bytes]:
-    """Yield the data of each event that has any. most: the limit in bytes. Raises InvalidAnswerError above it."""
-    data: list[bytes] = []
-    size = 0
+async def server_sent_events(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[ServerSentEvent]:
+    """Yield each event that has data. most: the limit of one in bytes. Raises InvalidAnswerError above it."""
+    name, data, size = b"", list[bytes](), 0
     async for line in _lines(pieces, most):
         size += len(line)
         if size > most:
             raise InvalidAnswerError(TOO_LARGE)
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"event:"):
+            name = line[6:].strip()
         elif not line:
-            text, data, size = b"\n".join(data), [], 0
-            if text:
-                yield text
+            event = ServerSentEvent(name, b"\n".join(data))
+            name, data, size = b"", [], 0
+            if event.data:
+                yield event
     if any(data):
-        yield b"\n".join(data)
+        yield ServerSentEvent(name, b"\n".join(data))
 
 
 async def _lines(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
-    """Yield lines without line ends. Only a line feed ends a line: JSON may contain other separators."""
+    """Yield lines without their ends. Other separators, which JSON may contain, end none."""
     held: list[bytes] = []
     size = 0
-    async for piece in pieces:
+    after_return = False
+    first = True
+    async for received in pieces:
+        piece = received[1:] if after_return and received.startswith(b"\n") else received
+        after_return = received.endswith(b"\r")
+        if b"\r" in piece:
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = piece.split(b"\n")
-        if lines:
-            yield b"".join([*held, lines[0]]).removesuffix(b"\r")
-            for line in lines[1:]:
-                yield line.removesuffix(b"\r")
-            held, size = [], 0
+        for line in lines:
+            whole = b"".join([*held, line])
+            yield whole.removeprefix(_BYTE_ORDER_MARK) if first else whole
+            held, size, first = [], 0, False
         held.append(rest)
         size += len(rest)
         if size > most:
             raise InvalidAnswerError(TOO_LARGE)
     if last := b"".join(held):
-        yield last.removesuffix(b"\r")
-
-
-def _content(text: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError("an event that is not a JSON object")
-    if content.get("error") is not None or content.get("type") == "error":
-        raise ValueError("an event that reports an error")
-    return content
+        yield last.removeprefix(_BYTE_ORDER_MARK) if first else last

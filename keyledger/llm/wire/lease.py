@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from domain.credentials.secret import Secret
 from keyledger.llm.answers.bounds import Bounds
-from keyledger.llm.answers.checking import SetAside
 from keyledger.llm.requests.origin import KeyHeader, Origin
 from keyledger.llm.wire.answer_reader import AnswerReader
 from keyledger.llm.wire.observation import Observation
@@ -32,7 +31,7 @@ class Lease:
     checked: a tenant chose the endpoint, so its addresses are checked. self_hosted: by the rules for providers whose
     servers are the operator's or the tenant's own. streaming: the response arrives in pieces, each with its own time
     limit; otherwise the limit covers the whole. answer: the response once it has started. bounds: limits of the
-    response. set_aside: values of the response that bypass libraries.
+    response.
     """
 
     origin: Origin
@@ -46,7 +45,6 @@ class Lease:
     observation: Observation = field(default_factory=Observation)
     answer: AnswerReader | None = None
     bounds: Bounds = field(default_factory=Bounds)
-    set_aside: SetAside = field(default_factory=SetAside)
 
     def refused(self, origin: Origin) -> str | None:
         """Return the reason code why a request to `origin` is not allowed, or None if it is."""

@@ -1,25 +1,24 @@
-"""The transport for libraries: an HTTP client without keys, in front of the dispatcher that adds the lease's key.
+"""Sends the request of a call with its lease's key, and reads the answer.
 
-Promises: no request is sent without a lease, or with headers other than those listed here; for the rest see `dispatch`.
-Libraries see a 2xx response with the key and the provider's headers removed, checked and rewritten (see `checking`), or
-CallFailedError; the lease's observation says what happened. Other tasks run between two events of a stream. No
-exception raised here holds a key, nor does its traceback.
+Promises: a request has the headers listed here and no others; for the rest see `dispatch`. A 2xx answer is returned
+without the key and within its bounds (see `checking`); everything else is CallFailedError, and the lease's observation
+says what happened. Other tasks run between two events of a stream. No exception raised here holds a key, nor does its
+traceback.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-import httpx
 from yarl import URL
 
 from domain.endpoints.rules import EndpointRules
 from domain.request_context import SERVICE_KEY
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
-from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX
+from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX, Bounds
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
-from keyledger.llm.answers.server_sent_events import DONE, event_texts
+from keyledger.llm.answers.server_sent_events import DONE, server_sent_events
+from keyledger.llm.requests.prepared import Prepared
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
@@ -33,11 +32,16 @@ AT_ONCE_MAX = 64 * 1024
 """Bytes; checking a smaller response takes less time than starting a thread."""
 PIECE_MAX = 16 * 1024
 
-_PASSED_ON = ("accept", "anthropic-beta", "anthropic-version", "content-type")
+_HEADERS = (
+    ("accept", "*/*"),
+    ("content-type", "application/json"),
+    ("accept-encoding", "identity"),
+    ("user-agent", "keyledger"),
+)
 
 
 class Wire:
-    """The transport of one event loop. Its requests need an active lease."""
+    """The transport of one event loop."""
 
     def __init__(
         self,
@@ -50,41 +54,20 @@ class Wire:
         self._dispatcher = Dispatcher(rules, timeouts, lookup, idle)
         self._turns = Turns()
 
-    @contextmanager
-    def activate(self, lease: Lease) -> Iterator[None]:
-        """Make `lease` the running task's active lease until the block ends, then close it.
-
-        The task can send one request through `KEYLESS_CLIENT`. Tasks started inside keep references to the lease, but
-        not to the key.
-        """
-        token = _ACTIVE.set((self, lease))
-        try:
-            yield
-        finally:
-            _ACTIVE.reset(token)
-            lease.close()
-
-    async def send(self, lease: Lease, request: httpx.Request) -> httpx.Response:
-        """Send a request under a lease and return the checked response. Raises CallFailedError."""
-        content, deadline = await request.aread(), self._dispatcher.deadline()
-        await self._begin(lease, request, content, deadline)
+    async def send(self, lease: Lease, url: str, prepared: Prepared) -> None:
+        """Send the one request of a lease; `whole` or `events` then read its answer. Raises CallFailedError."""
+        deadline = self._dispatcher.deadline()
+        await self._begin(lease, URL(url, encoded=True), prepared, deadline)
         if lease.answer is None:
             raise CallFailedError("no-answer")
-        if lease.streaming:
-            stream = _Events(lease.answer, lease)
-            return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
-        whole = httpx.ByteStream(await _whole(lease.answer, lease))
-        return httpx.Response(200, headers={"content-type": "application/json"}, stream=whole)
 
-    async def _begin(self, lease: Lease, request: httpx.Request, content: bytes, deadline: float) -> None:
-        """Send the request, record the result, and store a readable response in the lease.
+    async def _begin(self, lease: Lease, url: URL, prepared: Prepared, deadline: float) -> None:
+        """Send the request, record the result, and store a readable answer in the lease.
 
-        Once there is a response nothing is raised, because its request holds the key.
+        Once there is an answer nothing is raised, because its request holds the key.
         """
-        headers = [(name, request.headers[name]) for name in _PASSED_ON if name in request.headers]
-        headers += [("accept-encoding", "identity"), ("user-agent", "keyledger")]
-        url = URL(str(request.url), encoded=True)
-        answer = await self._dispatcher.send(lease, request.method, url, headers, content, deadline)
+        headers = (*_HEADERS, *prepared.headers)
+        answer = await self._dispatcher.send(lease, "POST", url, headers, prepared.body, deadline)
         if answer is None:
             return
         note_answer(lease.observation, answer, streaming=lease.streaming)
@@ -102,49 +85,48 @@ class Wire:
         await self._dispatcher.aclose()
 
 
-_ACTIVE: ContextVar[tuple[Wire, Lease]] = ContextVar("keyledger_active_lease")
-
-
-class _WireTransport(httpx.AsyncBaseTransport):
-    """Passes each request to the wire and the lease of its call. Keeps nothing."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        active = _ACTIVE.get(None)
-        if active is None:
-            raise CallFailedError("no-lease")
-        wire, lease = active
-        return await wire.send(lease, request)
-
-
-class _UnclosableClient(httpx.AsyncClient):
-    """A client that libraries may close without effect, because it holds nothing."""
-
-    async def aclose(self) -> None:
-        pass
-
-
-KEYLESS_CLIENT = _UnclosableClient(transport=_WireTransport(), follow_redirects=False, trust_env=False)
-"""The only HTTP client that adapters and libraries use. It can be kept for ever: it holds no key and no connection. The
-wire enforces the time limits; those of httpx have no effect."""
-
-
-async def _whole(reader: AnswerReader, lease: Lease) -> bytes:
-    """Return the checked response for libraries, and set the rest aside in the lease.
-
-    Raises CallFailedError.
-    """
-    pieces = [piece async for piece in _pieces(reader)]
-    text, check = b"".join(pieces), checked_embeddings if lease.bounds.items else checked_chat
+async def whole(lease: Lease) -> dict[str, Any]:
+    """Return the whole answer of a lease whose request was sent. Raises CallFailedError."""
+    text, check = b"".join([piece async for piece in _pieces(_reader(lease))]), _check(lease)
     try:
         if len(text) <= AT_ONCE_MAX:
-            passed, lease.set_aside = check(text, lease.bounds)
-        else:
-            passed, lease.set_aside = await asyncio.to_thread(check, text, lease.bounds)
+            return check(text, lease.bounds)
+        return await asyncio.to_thread(check, text, lease.bounds)
+    except InvalidAnswerError as error:
+        lease.observation.failure = error.reason
+    raise CallFailedError("answer-refused")
+
+
+async def events(lease: Lease) -> AsyncIterator[dict[str, Any]]:
+    """Yield the events of a streamed answer, as far as `[DONE]` or its end. Raises CallFailedError."""
+    reader, count = _reader(lease), 0
+    try:
+        async for event in server_sent_events(_pieces(reader), EVENT_MAX):
+            if event.data == DONE:
+                await reader.rest_at_hand()  # so that the connection can be used again
+                return
+            count += 1
+            if count > STREAM_EVENTS_MAX:
+                raise InvalidAnswerError(TOO_LARGE)
+            yield checked_event(event, lease.bounds)
+            await asyncio.sleep(0)
     except InvalidAnswerError as error:
         lease.observation.failure = error.reason
     else:
-        return passed
+        return
+    finally:
+        reader.drop()
     raise CallFailedError("answer-refused")
+
+
+def _reader(lease: Lease) -> AnswerReader:
+    if lease.answer is None:
+        raise CallFailedError("no-answer")
+    return lease.answer
+
+
+def _check(lease: Lease) -> Callable[[bytes, Bounds], dict[str, Any]]:
+    return checked_embeddings if lease.bounds.items else checked_chat
 
 
 async def _pieces(reader: AnswerReader) -> AsyncIterator[bytes]:
@@ -155,32 +137,3 @@ async def _pieces(reader: AnswerReader) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)  # pieces that have arrived are read without waiting, so let other tasks run
     if reader.broken:
         raise CallFailedError("answer-broken")
-
-
-class _Events(httpx.AsyncByteStream):
-    """The events of a stream, one at a time, as httpx reads them."""
-
-    def __init__(self, reader: AnswerReader, lease: Lease) -> None:
-        self._reader = reader
-        self._lease = lease
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        count = 0
-        try:
-            async for text in event_texts(_pieces(self._reader), EVENT_MAX):
-                count += 1
-                if count > STREAM_EVENTS_MAX:
-                    raise InvalidAnswerError(TOO_LARGE)
-                yield b"data: %s\n\n" % (
-                    DONE if text == DONE else checked_event(text, self._lease.bounds, self._lease.set_aside)
-                )
-                await asyncio.sleep(0)
-        except InvalidAnswerError as error:
-            self._lease.observation.failure = error.reason
-            self._reader.drop()
-        else:
-            return
-        raise CallFailedError("answer-refused")
-
-    async def aclose(self) -> None:
-        self._reader.drop()

@@ -175,7 +175,7 @@ def test_azure_is_always_told_the_version(provider_server, adapter):
 
 
 @pytest.mark.parametrize("adapter", ["litellm", "legacy"])
-@pytest.mark.parametrize("provider", sorted(set(PROVIDERS) - {"anthropic"}))
+@pytest.mark.parametrize("provider", sorted(set(PROVIDERS) - {"anthropic", "mistral"}))
 def test_extras_of_open_model_servers_and_openai_metadata_arrive_as_they_are(provider_server, provider, adapter):
     extras: dict[str, Any] = {
         "top_k": 5,

@@ -1,16 +1,18 @@
 """Powers that LiteLLM is denied: its own ways out, its memory of calls, and what it reads from the environment."""
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
+from domain.credentials.providers import BUILT_IN
 from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
+from keyledger.llm.requests.litellm_plans import Plan
+from keyledger.llm.requests.origin import BEARER, Origin
 from keyledger.llm.requests.parameters import Request
-from keyledger.llm.wire.dispatch import CallFailedError
-from keyledger.llm.wire.wire import KEYLESS_CLIENT
 from keyledger.settings.start_environment import StartEnvironment
-from tests.keyledger.llm.rig import HELLO, PROVIDERS, Keys, stand_in, whole, with_gateway
+from tests.keyledger.llm.rig import HELLO, PROVIDERS, WEATHER, Keys, stand_in, whole, with_gateway
 from tests.support.loaded import packages_loaded_by
 
 
@@ -19,61 +21,36 @@ def _loaded() -> None:
     asyncio.run(LiteLLMAdapter().warm_up())
 
 
-def test_a_client_that_it_makes_itself_leads_to_our_outlet():
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-    assert AsyncHTTPHandler().client is KEYLESS_CLIENT
-
-
-def test_a_blocking_client_cannot_be_made():
-    from litellm.llms.custom_httpx.http_handler import HTTPHandler
-
-    with pytest.raises(CallFailedError):
-        HTTPHandler()
-
-
-@pytest.mark.parametrize("prefix", ["openai", "anthropic", "mistral", "ovhcloud", "hosted_vllm", "azure"])
-def test_a_call_past_the_gateway_does_not_leave_the_process(prefix):
-    import litellm
-
-    async def call(url: str) -> None:
-        version = {"api_version": "2024-10-21"} if prefix == "azure" else {}
-        await litellm.acompletion(
-            f"{prefix}/m", messages=HELLO, api_base=url, api_key="sk-direct-0123456789", num_retries=0, **version
-        )
-
-    with stand_in() as server:
-        with pytest.raises(Exception, match=r"no-lease|Connection error"):
-            asyncio.run(call(server.url))
-        assert server.requests == []
-
-
-def test_closing_the_outlet_does_not_close_it_for_others():
-    asyncio.run(KEYLESS_CLIENT.aclose())
-    assert not KEYLESS_CLIENT.is_closed
-
-
-def test_it_keeps_no_queue_of_finished_calls():
+def test_it_translates_without_a_way_out(monkeypatch):
+    """Neither a connection nor a name is looked for, whatever it translates, and no prompt waits in a queue."""
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-    with stand_in() as server:
-        with_gateway(Keys(server.url), lambda gateway: whole(gateway, "openai-litellm"))
+    def no_way(*_args: object, **_options: object) -> NoReturn:
+        raise AssertionError("it called out")
+
+    image = [{"type": "image_url", "image_url": {"url": "https://images.example.com/x.png"}}]
+    messages = [*HELLO, {"role": "user", "content": image}]
+    plans = {name: _planned(name) for name in ("openai", "azure", "anthropic")}
+    for way_out in ("socket.socket.connect", "socket.getaddrinfo", "socket.create_connection"):
+        monkeypatch.setattr(way_out, no_way)
+    for plan in plans.values():
+        body = LiteLLMAdapter().chat(plan, Request({"messages": messages, "tools": WEATHER}, {})).body
+        assert b"images.example.com" in body
     queue = GLOBAL_LOGGING_WORKER._queue
     assert queue is None or queue.empty()
 
 
-def test_what_nobody_asks_for_is_not_done(monkeypatch):
-    """Neither prices nor OpenAI's own client, together half of a call's work, nor an encoding of 34 MB."""
-    from litellm import cost_calculator
-    from openai.resources.chat.completions import AsyncCompletions
+def _planned(provider: str) -> Plan:
+    row = BUILT_IN.named(provider)
+    return Plan(row, Origin("http", "localhost", 80), BEARER, "", "", f"{row.litellm_prefix}/a-model", "a-model")
+
+
+def test_what_a_translation_does_not_need_is_not_loaded():
+    """No encoding of 34 MB."""
     from tiktoken import registry
 
-    asked: list[str] = []
-    monkeypatch.setattr(cost_calculator, "cost_per_token", lambda *_, **__: asked.append("prices"))
-    monkeypatch.setattr(AsyncCompletions, "create", lambda *_, **__: asked.append("client"))
     with stand_in() as server:
         with_gateway(Keys(server.url), lambda gateway: whole(gateway, "openai-litellm"))
-    assert asked == []
     assert registry.ENCODINGS == {}
 
 

@@ -21,10 +21,11 @@ from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ProviderUnavailableError
 from keyledger.llm.requests.origin import BEARER, origin_of
+from keyledger.llm.requests.prepared import Prepared
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher
 from keyledger.llm.wire.lease import Lease, Owner
-from keyledger.llm.wire.wire import KEYLESS_CLIENT, Wire
+from keyledger.llm.wire.wire import Wire
 from tests.keyledger.llm.rig import TENANT, Keys, stand_in, whole, with_gateway
 from tests.support.loopback import serving
 from tests.support.native_provider import native_provider
@@ -163,8 +164,8 @@ def test_an_endpoint_that_is_an_address_itself_is_checked_by_the_wire_too(host, 
 
     async def run() -> None:
         wire = Wire(EndpointRules, lookup=answering())
-        with wire.activate(lease), pytest.raises(CallFailedError):
-            await KEYLESS_CLIENT.get(f"https://{host}:9/")
+        with pytest.raises(CallFailedError):
+            await wire.send(lease, f"https://{host}:9/", Prepared(b"{}"))
         await wire.aclose()
 
     asyncio.run(run())

@@ -1,0 +1,63 @@
+"""Writes the body of a chat for a provider with OpenAI's API: as the client wrote it, in the provider's own words.
+
+Promises: nothing is added to a prompt. A provider that refuses what it does not know (`Provider.accepts`) gets the
+names that it has for OpenAI's members; what asks for nothing is left out, and what it has no counterpart for is an
+InvalidRequestError that names it. Instructions have the role `system` where only OpenAI's models know `developer`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from domain.errors import InvalidField, InvalidRequestError
+from keyledger.llm.adapters.unasked import without_unasked
+from keyledger.llm.requests.litellm_plans import Plan
+from keyledger.llm.requests.parameters import Request
+
+_ANSWERED = frozenset({"annotations", "audio", "reasoning", "reasoning_content", "refusal", "thinking_blocks"})
+"""Members that answers have and requests do not; clients send them back with an answer."""
+_OWN = "stream_options"
+"""What it asks for is in each answer of a strict provider, or made of it."""
+
+
+def openai_body(plan: Plan, request: Request) -> dict[str, Any]:
+    """Return the body of a chat. Raises InvalidRequestError for what the provider does not take."""
+    members: Mapping[str, Any] = {**request.parameters, **request.extras}
+    if not plan.row.by_model:
+        members = {**members, "messages": [_instruction(message) for message in members["messages"]]}
+    if plan.row.accepts is not None:
+        members = _accepted(plan, Request(dict(members), {}))
+    return {"model": plan.upstream_model, **members, "stream": request.streaming}
+
+
+def _instruction(message: dict[str, Any]) -> dict[str, Any]:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _accepted(plan: Plan, request: Request) -> dict[str, Any]:
+    """Return the members in the provider's words. Raises InvalidRequestError."""
+    renamed = dict(plan.row.renamed)
+    members: dict[str, Any] = {}
+    errors = []
+    for name, value in without_unasked(request).parameters.items():
+        own = renamed.get(name, name)
+        if members.get(own, value) != value:
+            errors.append(InvalidField(name, f"differs from another name of it; {plan.row.name} has one: {own}"))
+        elif plan.row.accepts is not None and own in plan.row.accepts:
+            members[own] = value
+        elif name != _OWN:
+            errors.append(InvalidField(name, f"is not supported by {plan.row.name}"))
+    errors += _named(plan, members["messages"])
+    if errors:
+        raise InvalidRequestError(errors)
+    return {**members, "messages": [_without_answered(message) for message in members["messages"]]}
+
+
+def _named(plan: Plan, messages: Sequence[dict[str, Any]]) -> list[InvalidField]:
+    """Return an error for names of speakers, which strict providers do not take, but for the names of tools."""
+    if any(message.get("name") is not None and message["role"] != "tool" for message in messages):
+        return [InvalidField("messages", f"have a name, which is not supported by {plan.row.name}")]
+    return []
+
+
+def _without_answered(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name not in _ANSWERED and value is not None}
