@@ -71,7 +71,12 @@ class ErrorCode(StrEnum):
 
 
 class ServiceError(Exception):
-    """Base of all errors that a caller may see. `code` is an `ErrorCode` as text; `detail` is written for people."""
+    """Base of all errors that a caller may see. `code` is an `ErrorCode` as text; `detail` is written for people.
+
+    retry_after: seconds after which it is worth trying again; None if that is not known.
+    """
+
+    retry_after: int | None = None
 
     def __init__(self, code: ErrorCode, detail: str) -> None:
         super().__init__(detail)
@@ -160,7 +165,7 @@ class RejectedCredentialError(UnresolvableError):
     """The provider says that the key is not valid."""
 
     def __init__(self, provider: str, source: str) -> None:
-        detail = f"{provider} rejected the {source} API key (401). No other key was tried; replace the key."
+        detail = f"{provider} rejected the {source} API key. No other key was tried; replace the key."
         super().__init__(ErrorCode.CREDENTIAL_REJECTED, detail)
 
 
@@ -186,41 +191,55 @@ class CredentialIntegrityError(UnresolvableError):
         self.reason = reason
 
 
+def _with(provider_code: str | None) -> str:
+    return f" ({provider_code})" if provider_code else ""
+
+
 class ProviderError(ServiceError):
     """The call used the right key and failed for another reason."""
 
 
 class ProviderRefusedError(ProviderError):
-    """The provider rejected this request. status: the provider's, a 4xx other than 401 and 429."""
+    """The provider rejected this request. status: the provider's, a 4xx.
 
-    def __init__(self, provider: str, status: int) -> None:
-        detail = f"{provider} rejected this request (status {status})."
+    provider_code: the provider's own code, out of a closed list.
+    """
+
+    def __init__(self, provider: str, status: int, provider_code: str | None = None) -> None:
+        detail = f"{provider} rejected this request with status {status}{_with(provider_code)}."
         super().__init__(ErrorCode.PROVIDER_REFUSED, detail)
         self.status = status
+        self.provider_code = provider_code
 
 
 class RateLimitedError(ProviderError):
-    """The provider's rate limit was reached. retry_after: in seconds, None if the provider did not say."""
+    """The provider's rate limit or quota was reached. retry_after: in seconds, None if the provider did not say.
 
-    def __init__(self, provider: str, retry_after: int | None) -> None:
-        detail = f"{provider} is rate limiting this key. Try again later."
+    provider_code: the provider's own code, out of a closed list.
+    """
+
+    def __init__(self, provider: str, retry_after: int | None, provider_code: str | None = None) -> None:
+        detail = f"{provider} is rate limiting this key{_with(provider_code)}. Try again later."
         super().__init__(ErrorCode.PROVIDER_RATE_LIMITED, detail)
         self.retry_after = retry_after
+        self.provider_code = provider_code
 
 
 class ProviderTimeoutError(ProviderError):
     """The provider did not answer in time."""
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, retry_after: int | None = None) -> None:
         super().__init__(ErrorCode.PROVIDER_TIMEOUT, f"{provider} did not answer in time.")
+        self.retry_after = retry_after
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider is not reachable, must not be called, or failed itself. reason: a code."""
+    """The provider is not reachable, must not be called, or failed itself. reason: a code. retry_after: in seconds."""
 
-    def __init__(self, provider: str, reason: str) -> None:
+    def __init__(self, provider: str, reason: str, retry_after: int | None = None) -> None:
         super().__init__(ErrorCode.PROVIDER_UNAVAILABLE, f"{provider} cannot be used right now ({reason}).")
         self.reason = reason
+        self.retry_after = retry_after
 
 
 class StoreUnavailableError(ServiceError):

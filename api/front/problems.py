@@ -21,7 +21,6 @@ from domain.errors import (
     ProviderRefusedError,
     RateLimitedError,
     ServiceError,
-    StoreUnavailableError,
     VersionConflictError,
 )
 
@@ -184,7 +183,8 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
 
 def openai_error(problem: Problem) -> Mapping[str, object]:
     """Return the problem in the form that OpenAI clients show to their users."""
-    return {"message": problem.detail, "type": _openai_type(problem.status), "code": problem.code, "param": None}
+    code = problem.members.get("provider_code", problem.code)  # clients act on the provider's own
+    return {"message": problem.detail, "type": _openai_type(problem.status), "code": code, "param": None}
 
 
 def field_list(fields: Sequence[InvalidField]) -> list[Mapping[str, object]]:
@@ -211,14 +211,14 @@ def _members(error: ServiceError) -> Mapping[str, object]:
         return {"errors": field_list(error.fields)}
     if isinstance(error, VersionConflictError):
         return {"current_version": error.current}
-    if isinstance(error, ProviderRefusedError):
-        return {"provider_status": error.status}
-    return {}
+    told = {"provider_status": error.status} if isinstance(error, ProviderRefusedError) else {}
+    if isinstance(error, ProviderRefusedError | RateLimitedError) and error.provider_code is not None:
+        return {**told, "provider_code": error.provider_code}
+    return told
 
 
 def _headers(error: ServiceError) -> Mapping[str, str]:
-    seconds = error.retry_after if isinstance(error, RateLimitedError | StoreUnavailableError) else None
-    return {} if seconds is None else {"Retry-After": str(seconds)}
+    return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
 def _openai_type(status: int) -> str:

@@ -53,6 +53,7 @@ class Provider:
     own, so private addresses and http are normal.
     version_at_end: its addresses always end in /v1.
     base_url_setting: the setting that replaces `base_url`, if it is not named after the provider.
+    rejects_with: the statuses that say that the key is not valid.
     also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
     """
 
@@ -63,6 +64,7 @@ class Provider:
     litellm_prefix: str = "hosted_vllm"
     by_model: bool = False
     accepts: frozenset[str] | None = None
+    rejects_with: frozenset[int] = frozenset({401})
     renamed: tuple[tuple[str, str], ...] = ()
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset({"endpoint"})
@@ -157,7 +159,12 @@ BUILT_IN = Providers(
             renamed=(("max_completion_tokens", "max_tokens"), ("seed", "random_seed")),
             version_at_end=True,
         ),
-        Provider("ovhcloud", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1", litellm_prefix="ovhcloud"),
+        Provider(
+            "ovhcloud",
+            "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
+            litellm_prefix="ovhcloud",
+            rejects_with=frozenset({401, 403}),
+        ),
         Provider("berget", "https://api.berget.ai/v1"),
         Provider(
             "azure",

@@ -152,6 +152,7 @@ class Gateway:
             checked=route.tenant_endpoint,
             self_hosted=route.provider.self_hosted,
             streaming=request.streaming,
+            rejects_with=route.provider.rejects_with,
             bounds=embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request),
         )
         del resolved

@@ -3,7 +3,7 @@
 Promises: a call counts once, when it ends, and only if a request was sent, or was about to be. A stream counts when it
 ends or is closed. A call with the global key counts for the tenant that made it, apart from those with its own.
 A call failed if the provider did not respond with success, or the response was invalid or incomplete, or the caller
-left before there was a response. It was rejected only if the provider responded with 401.
+left before there was a response. It was rejected only if the provider said that the key is not valid.
 """
 
 from types import TracebackType
@@ -39,7 +39,7 @@ class MeteredCall:
             receipt.provider,
             GLOBAL_KEY if receipt.version is None else receipt.version,
             failed=failed or not observation.accepted,
-            rejected=observation.status == 401,
+            rejected=observation.rejected,
             request_id=REQUEST_ID.get(None),
         )
 

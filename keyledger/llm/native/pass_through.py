@@ -87,6 +87,7 @@ class PassThrough:
             checked=route.tenant_endpoint,
             self_hosted=route.provider.self_hosted,
             streaming=True,
+            rejects_with=route.provider.rejects_with,
         )
         del resolved
         metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation)
@@ -107,7 +108,7 @@ class PassThrough:
             deadline = self._dispatcher.deadline()
             answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
-                note_answer(lease.observation, answer, streaming=False)
+                note_answer(lease.observation, answer, lease.rejects_with, streaming=False)
                 if not is_readable(answer):
                     lease.observation.failure = ENCODING_UNKNOWN
             failure = native_call_error(lease.observation, receipt)

@@ -31,7 +31,7 @@ class Lease:
     checked: a tenant chose the endpoint, so its addresses are checked. self_hosted: by the rules for providers whose
     servers are the operator's or the tenant's own. streaming: the response arrives in pieces, each with its own time
     limit; otherwise the limit covers the whole. answer: the response once it has started. bounds: limits of the
-    response.
+    response. rejects_with: the statuses with which the provider says that the key is not valid.
     """
 
     origin: Origin
@@ -42,6 +42,7 @@ class Lease:
     checked: bool
     self_hosted: bool = False
     streaming: bool
+    rejects_with: frozenset[int] = frozenset({401})
     observation: Observation = field(default_factory=Observation)
     answer: AnswerReader | None = None
     bounds: Bounds = field(default_factory=Bounds)

@@ -4,6 +4,7 @@ Promises: numbers and reason codes only. Of a provider's response only the statu
 Standard: RFC 9110, section 10.2.3 (Retry-After).
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 class Observation:
     """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code.
 
+    rejected: the provider said that the key is not valid. code: of the provider's error, out of a closed list.
     broken_off: a code; why the connection was ended on this side, which everything that fails then is due to.
     framing: bytes that have framed a body in chunks so far.
     """
@@ -39,6 +41,8 @@ class Observation:
     retry_after: int | None = None
     failure: str | None = None
     timed_out: bool = False
+    rejected: bool = False
+    code: str | None = None
     broken_off: str | None = None
     framing: int = 0
 
@@ -48,9 +52,12 @@ class Observation:
         return self.status is not None and 200 <= self.status < 300 and self.failure is None
 
 
-def note_answer(observation: Observation, answer: aiohttp.ClientResponse, *, streaming: bool) -> None:
+def note_answer(
+    observation: Observation, answer: aiohttp.ClientResponse, rejects_with: Container[int], *, streaming: bool
+) -> None:
     """Record the head of a response. streaming: it should consist of server-sent events."""
     observation.status = answer.status
+    observation.rejected = answer.status in rejects_with
     observation.retry_after = _seconds(answer.headers.get("retry-after", ""))
     if streaming and observation.accepted and answer.content_type != "text/event-stream":
         observation.failure = "answer-not-a-stream"

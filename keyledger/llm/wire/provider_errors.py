@@ -1,7 +1,7 @@
 """Maps what the wire observed to KeyLedger's errors: the one table from a provider's behaviour to a response.
 
-Only 401 means that the provider rejected the key. Promises: an error holds the provider's name and a number or reason
-code, and no text from the provider or a library.
+A key is rejected if the provider's row or the error's code says so. Promises: an error holds the provider's name, its
+status, and a reason or code out of a closed list, and no text from the provider or a library.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from domain.errors import (
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.wire.observation import Observation
 
+_WORTH_A_RETRY = frozenset({409, 425})
+"""Statuses that ask for the same request again: clients give up on a 400."""
 _TRANSLATED = ("messages", "input", "tools", "tool_choice", "response_format", "functions", "function_call")
 
 
@@ -39,10 +41,10 @@ def native_call_error(observation: Observation, receipt: Receipt) -> ServiceErro
     other calls, and must not look to callers like a response to their own key.
     """
     status = observation.status
-    if status is None or observation.failure is not None or observation.timed_out or status == 401:
+    if status is None or observation.failure is not None or observation.timed_out or observation.rejected:
         return _observed_error(observation, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
     if status < 200 or (300 <= status < 400 and status != 304):
-        return _by_class(receipt.provider, status)
+        return _by_class(receipt.provider, status, observation)
     return None
 
 
@@ -53,19 +55,22 @@ def _observed_error(observation: Observation, receipt: Receipt) -> ServiceError 
         error = ProviderTimeoutError(provider)
     elif observation.failure is not None:
         error = ProviderUnavailableError(provider, observation.failure)
-    elif status == 401:
+    elif observation.rejected:
         error = RejectedCredentialError(provider, receipt.source.value)
     elif status == 429:
-        error = RateLimitedError(provider, observation.retry_after)
+        error = RateLimitedError(provider, observation.retry_after, observation.code)
     elif status is not None and not observation.accepted:
-        error = _by_class(provider, status)
+        error = _by_class(provider, status, observation)
     return error
 
 
-def _by_class(provider: str, status: int) -> ProviderError:
-    if 400 <= status < 500:
-        return ProviderRefusedError(provider, status)
-    return ProviderUnavailableError(provider, "redirect" if 300 <= status < 400 else f"answered-{status}")
+def _by_class(provider: str, status: int, observation: Observation) -> ProviderError:
+    if status == 408:
+        return ProviderTimeoutError(provider, observation.retry_after)
+    if 400 <= status < 500 and status not in _WORTH_A_RETRY:
+        return ProviderRefusedError(provider, status, observation.code)
+    reason = "redirect" if 300 <= status < 400 else f"answered-{status}"
+    return ProviderUnavailableError(provider, reason, observation.retry_after)
 
 
 def _unobserved_error(

@@ -10,13 +10,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aiohttp
 from yarl import URL
 
+from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.request_context import SERVICE_KEY
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX, Bounds
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
+from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider_code
 from keyledger.llm.answers.server_sent_events import DONE, server_sent_events
 from keyledger.llm.requests.prepared import Prepared
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
@@ -25,12 +28,14 @@ from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease
-from keyledger.llm.wire.observation import note_answer
+from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.turns import Turns
 
 AT_ONCE_MAX = 64 * 1024
 """Bytes; checking a smaller response takes less time than starting a thread."""
 PIECE_MAX = 16 * 1024
+ERROR_S = 5.0
+"""Seconds for the body of an error: its status is known, so a slow one is not waited for."""
 
 _HEADERS = (
     ("accept", "*/*"),
@@ -70,15 +75,32 @@ class Wire:
         answer = await self._dispatcher.send(lease, "POST", url, headers, prepared.body, deadline)
         if answer is None:
             return
-        note_answer(lease.observation, answer, streaming=lease.streaming)
+        note_answer(lease.observation, answer, lease.rejects_with, streaming=lease.streaming)
         if lease.observation.accepted and not is_readable(answer):
             lease.observation.failure = ENCODING_UNKNOWN
         if lease.observation.accepted and lease.secret is not None:
             limits = Limits(lease.bounds.size, self._dispatcher.pause, None if lease.streaming else deadline)
             turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
             lease.answer = AnswerReader(answer, lease.observation, KeyForms(lease.secret.reveal()), limits, turns)
+        elif lease.secret is not None and is_readable(answer) and not lease.observation.rejected:
+            await self._note_code(lease, lease.secret, answer)
         else:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
+
+    async def _note_code(self, lease: Lease, secret: Secret, answer: aiohttp.ClientResponse) -> None:
+        """Note the code of a provider's error."""
+        deadline = asyncio.get_running_loop().time() + ERROR_S
+        turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
+        limits = Limits(BODY_MAX, self._dispatcher.pause, deadline)
+        reader = AnswerReader(answer, Observation(), KeyForms(secret.reveal()), limits, turns)
+        try:
+            pieces = [piece async for piece in _pieces(reader)]
+        except CallFailedError:
+            return
+        finally:
+            reader.drop()
+        lease.observation.code = provider_code(b"".join(pieces))
+        lease.observation.rejected = lease.observation.code in KEY_REFUSED
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -149,13 +149,13 @@ GOLDEN = [
         errors.RejectedCredentialError("openai", "tenant"),
         424,
         "credential-rejected",
-        "openai rejected the tenant API key (401). No other key was tried; replace the key.",
+        "openai rejected the tenant API key. No other key was tried; replace the key.",
     ),
     (
         errors.ProviderRefusedError("openai", 422),
         422,
         "provider-refused",
-        "openai rejected this request (status 422).",
+        "openai rejected this request with status 422.",
     ),
     (
         errors.RateLimitedError("openai", None),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pytest
+
 from domain.calls.models import Answer, AnswerStream
 from domain.errors import ServiceError
 from keyledger.llm import Gateway
@@ -53,6 +55,19 @@ def streamed(model: str, stream: bytes, **params: Any) -> Streamed:
 
     error = with_gateway(keys, use, meter=meter)
     return Streamed(chunks, error, meter.told[0].failed)
+
+
+def refused(model: str, status: str, error: object) -> ServiceError:
+    """Return the error of a call that the provider answers with this status and body."""
+    keys = Keys("")
+
+    async def use(gateway: Gateway) -> ServiceError:
+        async with answering(json.dumps(error).encode(), status=status) as keys.url:
+            with pytest.raises(ServiceError) as caught:
+                await gateway.complete(TENANT, model, {"messages": HELLO})
+        return caught.value
+
+    return with_gateway(keys, use)
 
 
 def events(*contents: object) -> bytes:

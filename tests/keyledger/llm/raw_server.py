@@ -10,9 +10,11 @@ STREAM = "text/event-stream"
 
 
 @asynccontextmanager
-async def answering(body: bytes, media_type: str = "application/json") -> AsyncIterator[str]:
-    """Serve while the block lasts; the value is the server's URL."""
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+async def answering(body: bytes, media_type: str = "application/json", status: str = "200 OK") -> AsyncIterator[str]:
+    """Serve while the block lasts; the value is the server's URL. status: may be followed by headers."""
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: {media_type}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

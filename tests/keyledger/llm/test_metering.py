@@ -120,7 +120,7 @@ def test_the_request_that_caused_a_refusal_is_told() -> None:
     [
         pytest.param(Observation(sent=True, status=200), False, FINE, id="a success"),
         pytest.param(Observation(sent=True, status=404), False, FAILED, id="a refusal that is passed on as it is"),
-        pytest.param(Observation(sent=True, status=401), False, REJECTED, id="a 401"),
+        pytest.param(Observation(sent=True, status=401, rejected=True), False, REJECTED, id="a key"),
         pytest.param(Observation(sent=True, status=200), True, FAILED, id="a success that was not one in the end"),
         pytest.param(Observation(sent=True), True, FAILED, id="no answer"),
         pytest.param(Observation(), True, None, id="nothing sent"),
