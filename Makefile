@@ -6,7 +6,7 @@ SUITE := .venv/bin/python -m pytest -n auto --dist worksteal
 INPUTS := pyproject.toml requirements/uv.txt scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup lint check coverage stock prove bench docs fmt lock clean
+.PHONY: help run test setup lint check coverage stock prove bench litellm-diff docs fmt lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,10 @@ stock:  ## both commands from a fresh clone on the system's own Python, in a bar
 
 prove: .venv/.test  ## shows that promises hold while processes die and networks break (ARGS=--quick: 6 minutes; --long; names; --help)
 	@.venv/bin/python -m tests.prove $(ARGS)
+
+litellm-diff: .venv/.test  ## what another release of LiteLLM makes of the recorded requests (VERSION=1.110.2)
+	@$(PYTHON) scripts/bootstrap.py litellm $(VERSION)
+	@PYTHONPATH=.tools/litellm-$(VERSION) .venv/bin/python -m tests.keyledger.llm.golden
 
 bench: .venv/.test  ## the benchmarks, as ratios (ARGS=--quick: only see that they run; ARGS="resolve put": some)
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -68,13 +68,16 @@ _PIP_TO_UV = {
 
 def main(arguments: list[str]) -> int:
     """Install or resolve the environment that `arguments` name, and return the exit code."""
-    if len(arguments) != 1 or arguments[0] not in {*_LOCKS, "lock"}:
-        print("usage: bootstrap.py run|test|lock")
+    known = {"litellm": 2} | dict.fromkeys((*_LOCKS, "lock"), 1)
+    if not arguments or len(arguments) != known.get(arguments[0]):
+        print("usage: bootstrap.py run|test|lock|litellm VERSION")
         return 2
     os.chdir(_ROOT)
     try:
         if arguments[0] == "lock":
             _resolve()
+        elif arguments[0] == "litellm":
+            _fetch_litellm(arguments[1])
         else:
             _install(arguments[0])
     except subprocess.CalledProcessError as failure:
@@ -206,6 +209,14 @@ def _resolve() -> None:
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
     _run([*compile_, "--extra", "dev", "--output-file", _LOCKS["test"]], environment)
     _run([*compile_, "--constraints", _LOCKS["test"], "--output-file", _LOCKS["run"]], environment)
+
+
+def _fetch_litellm(version: str) -> None:
+    """Install another release of LiteLLM into a folder of its own, to compare it; it serves nothing."""
+    folder = _TOOLS / f"litellm-{version}"
+    if not folder.exists():
+        wanted: _Command = ["--quiet", "--target", folder, f"litellm=={version}"]
+        _run([_uv(), "pip", "install", "--python", _VENV / "bin" / "python", *wanted], _uv_environment())
 
 
 def _venv_fits() -> bool:

@@ -32,6 +32,8 @@ def to_anthropic(request: Request, model: str) -> dict[str, Any]:
             body.update(_TRANSLATED[name](value))
         else:
             raise _refused(name, "is not supported by anthropic")
+    if request.parameters.get("parallel_tool_calls") is False:
+        body["tool_choice"] = {"type": "auto", **body.get("tool_choice", {}), "disable_parallel_tool_use": True}
     return body
 
 
@@ -115,6 +117,7 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
 
 _TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "messages": _messages,
+    "parallel_tool_calls": lambda wanted: {},
     "stop": lambda stop: {"stop_sequences": [stop] if isinstance(stop, str) else stop},
     "stream_options": lambda options: {},
     "tool_choice": _tool_choice,

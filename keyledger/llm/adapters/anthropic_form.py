@@ -9,6 +9,7 @@ Source: Anthropic's Messages API, version 2023-06-01.
 from typing import Any
 
 from domain.errors import InvalidField, InvalidRequestError
+from keyledger.llm.adapters.openai_body import with_system_role
 from keyledger.llm.adapters.unasked import without_unasked
 from keyledger.llm.requests.parameters import Request
 
@@ -32,7 +33,7 @@ def _message(number: int, message: dict[str, Any]) -> dict[str, Any]:
         if not message.get("tool_calls"):
             raise InvalidRequestError([InvalidField("messages", f"message {number} {_EMPTY}")])
         content = None
-    return {**message, "content": content}
+    return with_system_role({**message, "content": content})
 
 
 def _part(number: int, part: dict[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _anthropic(plan: Plan, request: Request) -> Prepared:
     asked = for_anthropic(request)
     _require_supported(plan, asked)
     optional = _mapped(plan, asked, {**asked.parameters, **asked.extras})
-    messages = _config(plan).translate_developer_role_to_system_role(messages=deepcopy(asked.parameters["messages"]))
+    messages = deepcopy(asked.parameters["messages"])
     with_json_tool = optional.pop("json_mode", False)
     optional |= {"is_vertex_request": False}
     said: dict[str, Any] = {"api_base": plan.base_url}

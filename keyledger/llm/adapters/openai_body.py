@@ -23,13 +23,14 @@ def openai_body(plan: Plan, request: Request) -> dict[str, Any]:
     """Return the body of a chat. Raises InvalidRequestError for what the provider does not take."""
     members: Mapping[str, Any] = {**request.parameters, **request.extras}
     if not plan.row.by_model:
-        members = {**members, "messages": [_instruction(message) for message in members["messages"]]}
+        members = {**members, "messages": [with_system_role(message) for message in members["messages"]]}
     if plan.row.accepts is not None:
         members = _accepted(plan, Request(dict(members), {}))
     return {"model": plan.upstream_model, **members, "stream": request.streaming}
 
 
-def _instruction(message: dict[str, Any]) -> dict[str, Any]:
+def with_system_role(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message with the role `system` where OpenAI's newer models have `developer`."""
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 

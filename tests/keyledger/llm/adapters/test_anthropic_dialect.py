@@ -70,6 +70,11 @@ def test_images_go_as_data_or_as_address(url, source):
         pytest.param({"stop": "x"}, {"stop_sequences": ["x"]}, id="one stop text"),
         pytest.param({"stop": ["x", "y"]}, {"stop_sequences": ["x", "y"]}, id="several stop texts"),
         pytest.param({"user": "u"}, {"metadata": {"user_id": "u"}}, id="the user"),
+        pytest.param(
+            {"parallel_tool_calls": False, "tools": WEATHER},
+            {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+            id="one tool at a time",
+        ),
         pytest.param({"tool_choice": "required"}, {"tool_choice": {"type": "any"}}, id="some tool"),
         pytest.param(
             {"tool_choice": {"type": "function", "function": {"name": "weather"}}},
