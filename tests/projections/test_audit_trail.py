@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.audit.entries import Action
+from domain.audit.entries import Action, AuditEntry
 from domain.credentials.commands import SetCredential
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
@@ -109,3 +109,48 @@ def test_a_position_that_was_moved_back_stops_the_trail_and_is_not_taken_for_an_
         database.execute("UPDATE projection_positions SET position = 1 WHERE projection = 'audit_trail'")
     with pytest.raises(CredentialIntegrityError, match="audit_trail-ahead-of position 1"):
         store.audit()
+
+
+LOOKED_FOR: list[dict[str, object]] = [
+    {},
+    {"tenant_id": TENANT},
+    {"provider": "mistral"},
+    {"action": Action("deleted")},
+    {"texts": ("mistral",)},
+    {"texts": ("mistral",), "action": Action("set")},
+    {"texts": ("nothing of the kind",)},
+]
+
+
+BOUNDS = [
+    {"SPAN": 1, "SPANS": 1, "LOOKED_AT": 1, "_WINDOW": 1},
+    {"SPAN": 2, "SPANS": 3, "LOOKED_AT": 4, "_WINDOW": 2},
+    {"SPAN": 5, "SPANS": 1, "LOOKED_AT": 3, "_WINDOW": 3},
+]
+
+
+@pytest.mark.parametrize("wanted", LOOKED_FOR, ids=lambda wanted: " ".join(wanted) or "everything")
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest first", "newest first"])
+@pytest.mark.parametrize("bounds", BOUNDS, ids=lambda bounds: ", ".join(map(str, bounds.values())))
+def test_pages_that_look_at_a_bounded_number_of_entries_find_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, object], newest_first: bool, bounds: dict[str, int]
+) -> None:
+    store.set(TENANT, "openai", KEY)
+    for number in range(5):
+        store.set(OTHER_TENANT, "mistral", f"{KEY}{number}")
+    store.delete(OTHER_TENANT, "mistral")
+    for number in range(5):
+        store.set(TENANT, "openai", f"{KEY}{number}")
+    whole = store.audit(newest_first=newest_first, **wanted)
+    for name, bound in bounds.items():
+        monkeypatch.setattr(f"projections.audit_search.{name}", bound)
+    found: list[AuditEntry] = []
+    following: int | None = None
+    for _ in range(100):
+        cursor = {} if following is None else {"before" if newest_first else "after": following}
+        page = store.audit_page(newest_first=newest_first, limit=2, **wanted, **cursor)
+        found += page.entries
+        following = page.following
+        if following is None:
+            break
+    assert found == whole

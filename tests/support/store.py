@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from api.front.combined_writes import CombinedWrites
-from domain.audit.entries import AuditEntry, AuditFilter
+from domain.audit.entries import AuditEntry, AuditFilter, FoundEntries
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.credential import Credential
@@ -78,8 +78,11 @@ class Store:
         return write_here(self.writes, command)
 
     def audit(self, **wanted: object) -> list[AuditEntry]:
+        return list(self.audit_page(**wanted).entries)
+
+    def audit_page(self, **wanted: object) -> FoundEntries:
         trail = PostgresAuditTrail(self.pool, self.follower, self.people.reader)
-        return list(trail.page(AuditFilter(**wanted)).entries)  # type: ignore[arg-type]
+        return trail.page(AuditFilter(**wanted))  # type: ignore[arg-type]
 
     def as_another_node(self) -> "Store":
         """Return the same store as another node has it, whose commands do not wait for those of this one."""
