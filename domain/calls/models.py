@@ -48,7 +48,10 @@ class Adapter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the catalogue. upstream_name: its name at the provider. aliases: its other names."""
+    """One model of the catalogue. upstream_name: its name at the provider. aliases: its other names.
+
+    by_litellm: LiteLLM writes its requests, for a dialect of its own or because they depend on the model.
+    """
 
     name: str
     kind: ModelKind
@@ -56,6 +59,7 @@ class Model:
     adapter: Adapter
     upstream_name: str
     aliases: tuple[str, ...] = ()
+    by_litellm: bool = True
 
     @property
     def is_pattern(self) -> bool:

@@ -76,6 +76,11 @@ class Provider:
     keeps: frozenset[str] = frozenset({"responses"})
 
     @property
+    def needs_litellm(self) -> bool:
+        """Whether LiteLLM writes its chats: they depend on the model, or the API is not OpenAI's."""
+        return self.by_model or self.dialect is Dialect.ANTHROPIC
+
+    @property
     def endpoint_form(self) -> EndpointForm:
         """The form in which its endpoints are stored."""
         if self.dialect is Dialect.AZURE:

@@ -131,12 +131,12 @@ class Gateway:
             return await asyncio.to_thread(check, params)
 
     def _adapters_of_models(self) -> Set[Adapter]:
-        return {model.adapter for model in self._configuration().catalogue.models}
+        return {_adapter_of(model) for model in self._configuration().catalogue.models}
 
     async def _call(
         self, configuration: CallConfiguration, tenant_id: str, entry: Model, request: Request
     ) -> Answer | AnswerStream:
-        adapter = self._adapters[entry.adapter]
+        adapter = self._adapters[_adapter_of(entry)]
         # Loading takes seconds, so it comes before the key is resolved.
         await _loaded(adapter, entry.provider)
         resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
@@ -208,6 +208,10 @@ async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Pla
     if is_long(request.parameters):
         return await asyncio.to_thread(prepare, call_plan, request)
     return prepare(call_plan, request)
+
+
+def _adapter_of(model: Model) -> Adapter:
+    return Adapter.LITELLM if model.by_litellm and model.adapter is Adapter.LITELLM else Adapter.LEGACY
 
 
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:

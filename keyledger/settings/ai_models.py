@@ -223,4 +223,6 @@ def _of_provider(name: str, upstream: str, provider: Provider, kind: ModelKind, 
         return f"{provider.name} offers no embeddings"
     if name.endswith(ANY) != upstream.endswith(ANY) or ANY in name[:-1] or ANY in upstream[:-1]:
         return "a pattern needs one * at the end of name and of litellm_model_name, and nowhere else"
-    return Model(name, kind, provider.name, Adapter.LEGACY if legacy else Adapter.LITELLM, upstream)
+    by_litellm = not legacy and kind is ModelKind.COMPLETION and provider.needs_litellm
+    adapter = Adapter.LEGACY if legacy else Adapter.LITELLM
+    return Model(name, kind, provider.name, adapter, upstream, by_litellm=by_litellm)

@@ -230,7 +230,7 @@ class _NoTokens:
 def _rehearse() -> None:
     """Prepare a chat for each kind of provider that needs it, so that everything LiteLLM loads lazily is loaded."""
     for row in BUILT_IN.values():
-        if row.by_model or row.dialect is Dialect.ANTHROPIC:
+        if row.needs_litellm:
             plan = Plan(row, Origin("http", "localhost", 80), BEARER, "", "", f"{row.litellm_prefix}/x", "x")
             LiteLLMAdapter().chat(plan, _REHEARSED)
 

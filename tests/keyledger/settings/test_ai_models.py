@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.calls.models import Adapter, Model, ModelKind
+from domain.calls.models import Adapter, ModelKind
 from domain.credentials.providers import BUILT_IN
 from domain.errors import ErrorCode
 from keyledger.settings.ai_models import load_catalogue
@@ -61,7 +61,20 @@ def test_the_shipped_catalogue_has_models_of_every_provider_for_both_adapters():
 )
 def test_an_entry_says_how_its_model_is_called(tmp_path, entry, expected):
     catalogue = load(tmp_path, f"completion_models:\n  - {{name: m, {entry}, token_limit: 5, vision: true}}\n")
-    assert catalogue.models == (Model("m", ModelKind.COMPLETION, *expected),)
+    assert [(m.kind, m.provider, m.adapter, m.upstream_name) for m in catalogue.models] == [
+        (ModelKind.COMPLETION, *expected)
+    ]
+
+
+@pytest.mark.parametrize("provider", sorted(BUILT_IN))
+def test_litellm_is_needed_only_where_it_writes_the_requests(tmp_path, provider):
+    text = "completion_models:\n"
+    text += f"  - {{name: chat, litellm_model_name: {provider}/x}}\n  - {{name: old, family: {provider}}}\n"
+    if provider != "anthropic":
+        text += f"embedding_models:\n  - {{name: vectors, litellm_model_name: {provider}/y}}\n"
+    needed = {model.name: model.by_litellm for model in load(tmp_path, text).models}
+    assert needed.pop("chat") is (provider in {"openai", "azure", "anthropic"})
+    assert not any(needed.values())
 
 
 def test_a_model_that_is_not_listed_is_unknown_and_the_file_is_named(tmp_path):
