@@ -1,10 +1,13 @@
 """An answer arrives as its provider gave it, all of it and nothing else; otherwise the call ends with an error."""
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
 
 from domain.errors import InvalidRequestError, ProviderUnavailableError
+from keyledger.llm import Gateway
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.keyledger.llm.answered import (
     DONE,
@@ -17,7 +20,8 @@ from tests.keyledger.llm.answered import (
     named_events,
     streamed,
 )
-from tests.keyledger.llm.rig import HELLO, KEY, WEATHER, Keys, stand_in, text_of, whole, with_gateway
+from tests.keyledger.llm.rig import HELLO, KEY, WEATHER, Keys, chunks, stand_in, text_of, whole, with_gateway
+from tests.support.loopback import serving
 
 OPENAI_SHAPED = ["openai-litellm", "azure-litellm", "mistral-legacy", "vllm-litellm", "berget-legacy"]
 CLAUDES = ["anthropic-litellm", "anthropic-legacy"]
@@ -488,3 +492,31 @@ def test_vllm_gets_its_own_members(provider: StandInProvider, model: str) -> Non
     body = sent(provider, model, **own, tools=[strict])
     assert {name: body[name] for name in own} == own
     assert body["tools"][0]["function"]["strict"] is True
+
+
+@pytest.mark.parametrize("model", ["openai-litellm", "vllm-legacy"])
+def test_a_stream_that_was_read_to_its_end_leaves_its_connection_for_the_next_call(model: str) -> None:
+    body = events(chunk({"content": "x"}), chunk({}, "stop")) + DONE
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(body)
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while True:
+                asked = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", asked, re.IGNORECASE)
+                await reader.readexactly(int(length[1]) if length else 0)
+                writer.write(head + body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def use(gateway: Gateway) -> list[str]:
+        async with serving(serve) as port:
+            keys.url = f"http://127.0.0.1:{port}"
+            return [text_of(await chunks(gateway, model)) for _ in range(3)]
+
+    keys = Keys("")
+    assert with_gateway(keys, use) == ["x"] * 3
+    assert connections == 1
