@@ -125,7 +125,6 @@ async def events(lease: Lease) -> AsyncIterator[dict[str, Any]]:
     try:
         async for event in server_sent_events(_pieces(reader), EVENT_MAX):
             if event.data == DONE:
-                await reader.rest_at_hand()  # so that the connection can be used again
                 return
             count += 1
             if count > STREAM_EVENTS_MAX:
