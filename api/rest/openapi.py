@@ -98,6 +98,10 @@ _PROBLEM_SCHEMA: Mapping[str, Any] = {
         },
         "current_version": {"type": "integer"},
         "provider_status": {"type": "integer"},
+        "provider_code": {
+            "type": "string",
+            "description": "The provider's own code, out of a closed list, such as `context_length_exceeded`.",
+        },
         "error": {
             "type": "object",
             "required": ["message", "type", "code", "param"],
