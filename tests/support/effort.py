@@ -22,6 +22,3 @@ STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "120"))
 
 FORGERIES = int(os.environ.get("KEYLEDGER_TEST_FORGERIES", "0"))
 """Random forgeries in all, shared by the kinds. Each kind is tried at least once."""
-
-HONEST_LOGS = int(os.environ.get("KEYLEDGER_TEST_HONEST_LOGS", "10"))
-"""Random honest logs that must not be accused."""

@@ -47,13 +47,10 @@ class Finding:
     place: Place | None = None
 
 
-@dataclass
-class Examination:
-    """The result: what was noticed, what was used or believed instead, and which work of operators was held up."""
+@dataclass(kw_only=True)
+class Outcome:
+    """Findings, with what was used or believed instead, and which work of operators was held up."""
 
-    deployment: Deployment
-    honest: Honest
-    folder: Path
     findings: list[Finding] = field(default_factory=list)
     used: dict[Place, str] = field(default_factory=dict)
     believed: list[str] = field(default_factory=list)
@@ -66,6 +63,15 @@ class Examination:
 
     def find(self, way: str, text: str, position: int | None = None, place: Place | None = None) -> None:
         self.findings.append(Finding(way, text, position, place))
+
+
+@dataclass
+class Examination(Outcome):
+    """The outcome of an examination that is under way."""
+
+    deployment: Deployment
+    honest: Honest
+    folder: Path
 
 
 def honest_view(deployment: Deployment, calls: Mapping[Place, str], folder: Path) -> Honest:

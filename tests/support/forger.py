@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
@@ -58,13 +59,32 @@ class Access:
             if by is By.APPLICATION:
                 yield connection
                 return
-            with connection.transaction():  # no one ever sees the triggers off
-                for table in _APPEND_ONLY:
-                    connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
+            with unguarded(connection):
                 yield connection
-                for table in _APPEND_ONLY:
-                    for row in connection.execute(_TRIGGERS, [table]).fetchall():
-                        connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row['tgname']}".encode())
+
+    @contextmanager
+    def taken(self, by: By, connection: Database) -> Iterator[Database]:
+        """Forge on a superuser's connection that is in a transaction. By the serving role: with its rights only."""
+        if by is By.SUPERUSER:
+            with unguarded(connection):
+                yield connection
+            return
+        with connection.transaction():
+            connection.execute(sql.SQL("SET LOCAL SESSION AUTHORIZATION {}").format(sql.Identifier(self.role)))
+            yield connection
+            connection.execute("RESET SESSION AUTHORIZATION")
+
+
+@contextmanager
+def unguarded(connection: Database) -> Iterator[None]:
+    """Switch the triggers of the append-only tables off, and on again, so that no one ever sees them off."""
+    with connection.transaction():
+        for table in _APPEND_ONLY:
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
+        yield
+        for table in _APPEND_ONLY:
+            for row in connection.execute(_TRIGGERS, [table]).fetchall():
+                connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {row['tgname']}".encode())
 
 
 _TRIGGERS = (
@@ -145,7 +165,7 @@ class Forger:
 
     def has(self, stream: object) -> bool:
         """Whether a stream has an event."""
-        return bool(self.sql("SELECT FROM keyledger_events WHERE originator_id = %s", stream))
+        return bool(self.sql("SELECT 1 FROM keyledger_events WHERE originator_id = %s", stream))
 
     def append(self, topic: str, members: dict[str, Any], stream: object, version: int, row: Row | None = None) -> int:
         """Append an event with the service's own function; return its position."""

@@ -1,21 +1,25 @@
 """Random logs of an honest deployment, with all that may happen in one, and what calls and auditors must then see.
 
 A log is grown in sessions: a node starts, some things happen, it stops in order. Between sessions an encryption key is
-rotated, a backup is taken, an older one is restored and accepted, or another node takes over. A new kind of thing that
+rotated, a person or a tenant is erased, a backup is taken, an older one is restored and accepted, or another node takes
+over. A new kind of thing that
 may happen is one more line in `IN_A_SESSION` or `BETWEEN_SESSIONS`.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from api.front.auth import SUPER_ACTOR
 from domain.event import CommandMeta, utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
 from scripts.demo.stand_in_provider import StandInProvider
+from scripts.terminal.exits import Exit
 from tests.support.deployment import GLOBAL_KEYS, PROVIDERS, Deployment, Place
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client
@@ -27,22 +31,26 @@ PROJECTIONS = ("current_credentials", "audit_trail", "transparency_log")
 
 @dataclass
 class Backup:
-    """A copy of the database, with what calls used then."""
+    """A copy of the database, with what calls used then, and how often each tenant had been erased."""
 
     url: str
     calls: dict[Place, str]
-    keys: int
+    erased: Counter[str]
 
 
 @dataclass
 class HonestLog:
-    """An honest deployment that grows. calls: the key that each place must use; a place without one has none."""
+    """An honest deployment that grows. calls: the key that each place must use; a place without one has none.
+
+    erased: how often each tenant was erased.
+    """
 
     server: TemplatedServer
     chance: random.Random
     deployment: Deployment
     calls: dict[Place, str] = field(default_factory=dict)
     backups: list[Backup] = field(default_factory=list)
+    erased: Counter[str] = field(default_factory=Counter)
     databases: Any = None
     happened: list[str] = field(default_factory=list)
 
@@ -51,6 +59,8 @@ class HonestLog:
         for _ in range(sessions):
             self.session(self.chance.randint(2, 8))
             between = self.chance.choice(list(BETWEEN_SESSIONS))
+            if between == "restore" and not self.backups:
+                between = "backup"
             self.happened.append(between)
             BETWEEN_SESSIONS[between](self)
 
@@ -81,6 +91,10 @@ class HonestLog:
         assert answer.status_code == 200, answer.text
         self.calls[place] = key
 
+    def delete(self, client: Client, place: Place) -> None:
+        assert client.delete(*place).status_code == 200
+        del self.calls[place]
+
     def expected(self, place: Place) -> str:
         """The key that a call of the place must use."""
         return self.calls.get(place, GLOBAL_KEYS[place[1]])
@@ -92,9 +106,7 @@ def set_one(log: HonestLog, client: Client) -> None:
 
 def delete_one(log: HonestLog, client: Client) -> None:
     if log.calls:
-        place = log.chance.choice(sorted(log.calls))
-        assert client.delete(*place).status_code == 200
-        del log.calls[place]
+        log.delete(client, log.chance.choice(sorted(log.calls)))
 
 
 def call_one(log: HonestLog, client: Client) -> None:
@@ -147,19 +159,38 @@ def retire(log: HonestLog) -> None:
 
 def back_up(log: HonestLog) -> None:
     url = log.databases.copy(log.deployment.url)
-    log.backups.append(Backup(url, dict(log.calls), len(log.deployment.keys)))
+    log.backups.append(Backup(url, dict(log.calls), log.erased.copy()))
 
 
 def restore(log: HonestLog) -> None:
-    """Replace the database by an older one, and accept that on every node."""
-    if not log.backups:
-        return
+    """Replace the database by an older one, and accept that on every node. It brings no erased tenant back."""
     backup = log.backups.pop()
     log.deployment = replace(log.deployment, url=backup.url)
-    log.calls = backup.calls
+    log.calls = {place: key for place, key in backup.calls.items() if backup.erased[place[0]] == log.erased[place[0]]}
     for node in range(len(log.deployment.nodes)):
         ended = log.deployment.command("restore", "accept", "--yes", node=node)
         assert ended.code == 0, ended.err
+
+
+def erase_tenant(log: HonestLog) -> None:
+    tenant = log.chance.choice(TENANTS)
+    if _erase(log, "--tenant", tenant):
+        log.erased[tenant] += 1
+        log.calls = {place: key for place, key in log.calls.items() if place[0] != tenant}
+
+
+def erase_person(log: HonestLog) -> None:
+    _erase(log, "--actor", SUPER_ACTOR)
+
+
+def _erase(log: HonestLog, *who: str) -> bool:
+    """Erase on one node, and have the others learn it; return whether there was anything to erase."""
+    ended = log.deployment.command("privacy", "erase", *who, "--reason", "asked to", "--yes")
+    assert ended.code in {0, Exit.REFUSED}, ended.err
+    for node in range(1, len(log.deployment.nodes)):
+        with log.deployment.served(node):
+            """It applies the erasures of the log at its start."""
+    return ended.code == 0
 
 
 def nothing(log: HonestLog) -> None:
@@ -181,6 +212,8 @@ BETWEEN_SESSIONS: dict[str, Callable[[HonestLog], None]] = {
     "failover": nothing,
     "rotation": rotate,
     "retirement": retire,
+    "erasure of a tenant": erase_tenant,
+    "erasure of a person": erase_person,
     "backup": back_up,
     "restore": restore,
 }

@@ -7,6 +7,8 @@ from tests.prove.parts import (
     disk_errors,
     embedded,
     failover,
+    forgeries,
+    honest_logs,
     model,
     network,
     poolers,
@@ -28,6 +30,8 @@ PARTS: tuple[Part, ...] = (
     disk_errors.PART,
     clock.PART,
     versions.PART,
+    forgeries.PART,
+    honest_logs.PART,
     soak.PART,
     *SUITES,
 )
