@@ -6,8 +6,10 @@ is read; when the command ends, the anchor knows the last event.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from psycopg_pool import ConnectionPool
 
 from domain.audit.request_events import audit_exported
 from domain.event import CommandMeta, utc_now
@@ -24,10 +26,25 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.privacy.erasure import Eraser, Present
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import PersonReport, report_on
+from keyledger.privacy.sealed_history import sealed_history
 from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.settings.settings import load
 from projections import audit_trail
 from projections.audit_search import PostgresAuditTrail
+from projections.database.connections import BoundedConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The outcome of an erasure.
+
+    credentials: how many were deleted. sealed: how many API keys of an erased tenant the log still holds, by the id of
+    the encryption key that opens them.
+    """
+
+    event: PersonErased
+    credentials: int = 0
+    sealed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class PrivacyOperation:
     """The parts of privacy commands. meta: who runs the command, for the log."""
 
     meta: CommandMeta
+    _pool: ConnectionPool[BoundedConnection]
     _log: CredentialLog
     _eraser: Eraser
     _trail: PostgresAuditTrail
@@ -43,16 +61,18 @@ class PrivacyOperation:
         """Return the person or tenant of a name; None if nothing is kept. Raises StoreUnavailableError."""
         return self._eraser.find(kind, name)
 
-    def erase(self, kind: Kind, name: str, found: Present, reason: str) -> tuple[PersonErased, int]:
-        """Erase a person, or a tenant with all credentials, and return how many credentials were deleted.
+    def erase(self, kind: Kind, name: str, found: Present, reason: str) -> Erased:
+        """Erase a person, or a tenant with all credentials.
 
-        Raises UnreadableFileError, OSError if DATA_DIR cannot be written, StoreUnavailableError.
+        Raises UnreadableFileError, OSError if DATA_DIR cannot be written, StoreUnavailableError, and
+        CredentialIntegrityError after the erasure where the log cannot be read.
         """
         meta = replace(self.meta, reason=reason)
         if kind is not Kind.TENANT:
-            return self._eraser.erase(found, None, meta), 0
+            return Erased(self._eraser.erase(found, None, meta))
         ended = self._eraser.end_credentials(name, meta)
-        return self._eraser.erase(found, name, meta), ended
+        event = self._eraser.erase(found, name, meta)
+        return Erased(event, ended, sealed_history(self._pool, self._log, audit_trail.follower(self._pool), name))
 
     def report(self, actor: str) -> PersonReport:
         """Record that the report is taken, and return it. Raises StoreUnavailableError, CredentialIntegrityError."""
@@ -78,6 +98,6 @@ def privacy_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterat
         PrivacyUpkeep(eraser, lambda: settings.personal_data_days, service_meta).run()
         try:
             trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
-            yield PrivacyOperation(command_meta(), log, eraser, trail)
+            yield PrivacyOperation(command_meta(), pool, log, eraser, trail)
         finally:
             renew(pool, places, log.codes)

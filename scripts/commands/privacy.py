@@ -19,6 +19,7 @@ from scripts.terminal.output import JsonOption, Table, WideOption, print_json, p
 
 if TYPE_CHECKING:  # loaded only when a command runs
     from domain.audit.entries import AuditEntry
+    from keyledger.assembly.privacy_operation import Erased
     from keyledger.encryption.personal_keys import Kind
 
 _REASON_MAX = 500
@@ -59,16 +60,12 @@ def erase(
             say(f"what was recorded about this {kind.value} becomes unreadable for good")
             confirm_by_typing("erase", "Type erase to continue", "nothing was changed")
         try:
-            event, credentials = privacy.erase(kind, name, found, reason)
+            erased = privacy.erase(kind, name, found, reason)
         except (OSError, UnreadableFileError):
             raise CommandError(
                 Exit.REFUSED, "cannot write the list of erasures in DATA_DIR, which keeps backups from undoing them"
             ) from None
-    if as_json:
-        print_json({"kind": event.kind, "person": event.person, "keys": event.keys, "credentials": credentials})
-        return
-    ended = f" and {credentials} credentials deleted" if tenant else ""
-    say(f"erased: {event.keys} keys destroyed{ended}; copies in backups end with the backups")
+    _show(erased, as_json=as_json)
 
 
 def report(
@@ -94,6 +91,22 @@ def report(
         say("nothing is kept about this actor")
     else:
         print_table(Table(("position", "time (UTC)", "how", "action", "address", "reason", "details"), rows), wide=wide)
+
+
+def _show(erased: "Erased", *, as_json: bool) -> None:
+    event, sealed = erased.event, erased.sealed
+    if as_json:
+        told = {"kind": event.kind, "person": event.person, "keys": event.keys, "credentials": erased.credentials}
+        print_json(told | {"sealed_under": sealed})
+        return
+    ended = f" and {erased.credentials} credentials deleted" if event.erased_tenant else ""
+    say(f"erased: {event.keys} keys destroyed{ended}; copies in backups end with the backups")
+    if sealed:
+        under = ", ".join(f"{key_id} ({count:,})" for key_id, count in sealed.items())
+        say(
+            f"the log still holds API keys of this tenant, sealed under {under}: they end when these encryption keys"
+            " are rotated, retired and destroyed (keyledger keys rotate, keyledger keys retire)"
+        )
 
 
 def _require_reason(reason: str) -> None:

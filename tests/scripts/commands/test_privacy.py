@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from keyledger.encryption.keyring import Keyring
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli
 from tests.support.canary import dump, leaks
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
-from tests.support.store import LEDGER_ID
+from tests.support.store import ENCRYPTION_KEY, LEDGER_ID
 
 TENANT, NAME, REASON = "7c9e6679-7425-40de-944b-e07fc1f90ae7", "super", "a very personal ticket"
 SIGNING_KEY = generate_signing_key("privacy.test")
@@ -79,6 +80,7 @@ def test_a_tenant_is_erased_with_its_credentials(cli: Cli, client: Client, env: 
     erased = cli("privacy", "erase", "--tenant", TENANT, "--reason", "contract ended", "--yes", env=env)
     assert erased.code == Exit.OK, erased.err
     assert "1 credentials deleted" in erased.err
+    assert f"still holds API keys of this tenant, sealed under {Keyring(ENCRYPTION_KEY).primary_id} (1)" in erased.err
     assert client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials").json() == {"credentials": []}
     mine = [entry for entry in entries(client) if entry["tenant_id"] == TENANT]
     assert [(entry["action"], entry["actor"], entry["fingerprint"]) for entry in mine] == [
