@@ -111,6 +111,7 @@ class EventCodes:
 
         attested: the last attested position. accepted: positions of forged events that an operator accepted.
         lost: ids of keys that were lost before the attestation, so that it says nothing about their codes.
+        The attribute `seals`: whether an encryption key is among the keys.
         """
         listed = tuple(keys)
         self.ledger_id = ledger_id
@@ -119,7 +120,7 @@ class EventCodes:
         self.lost = frozenset(lost)
         self._primary = listed[0] if listed else None
         self._keys = {key.key_id: key for key in listed}
-        self._seals = any(key_id[:1] != SIGNING for key_id in self._keys)
+        self.seals = any(key_id[:1] != SIGNING for key_id in self._keys)
         self._ledger = ledger_id.bytes
 
     @property
@@ -160,7 +161,7 @@ class EventCodes:
             return CodeState.LOST_KEY if key_id in self.lost else CodeState.ATTESTED
         if key_id is None:
             return self._forged(position, CodeState.MISSING)
-        return CodeState.UNKNOWN_KEY if self._seals or key_id[:1] == SIGNING else CodeState.UNCHECKED
+        return CodeState.UNKNOWN_KEY if self.seals or key_id[:1] == SIGNING else CodeState.UNCHECKED
 
     def _forged(self, position: int, how: CodeState) -> CodeState:
         return CodeState.ATTESTED if position in self.accepted else how

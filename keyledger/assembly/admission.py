@@ -18,7 +18,7 @@ from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node
-from keyledger.log.attestation import Attesting, attest_first
+from keyledger.log.attestation import Attesting, attest_first, attest_signed
 from keyledger.log.policy_recorder import record_policy
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
@@ -53,7 +53,9 @@ def lost_keys(pool: ConnectionPool[BoundedConnection], configuration: Configurat
 
 
 def record(lasting: Lasting, configuration: Configuration) -> None:
-    """Attest what is in the log from before its first key; record lost keys, policy and keys where the log lacks them.
+    """Attest what is in the log from before its first key, or its first encryption key; record what the log lacks.
+
+    That is lost keys, policy and keys.
 
     Raises StartError where none of the keys opens the ledger's own secret, StoreUnavailableError,
     CredentialIntegrityError.
@@ -61,6 +63,7 @@ def record(lasting: Lasting, configuration: Configuration) -> None:
     pool, log, clock = lasting.pool, lasting.log, lasting.clock
     meta = service_meta()
     attest_first(pool, log, meta, clock)
+    attest_signed(pool, log, meta, clock)
     if configuration.settings.allow_unreadable and lost_keys(pool, configuration, log.codes):
         Attesting(pool, log, clock, lost_keys=True)(meta)
     record_policy(log, configuration.settings.policy, meta, clock)

@@ -12,7 +12,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 import keyledger
-from domain.event_code import EventCodes
+from domain.event_code import SIGNING, EventCodes
 from keyledger.encryption.keyring import Keyring
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable
@@ -55,9 +55,11 @@ def require_keys(
         return
     listed = [f"{key_id} ({count} credentials)" for key_id, count in missing.items()]
     listed += [f"{key_id} ({count})" for key_id, count in unproved.items()]
+    signing = all(key_id.startswith(SIGNING) for key_id in (*missing, *unproved))
+    remedy = "Configure the former AUDIT_SIGNING_KEY" if signing else "Add them to ENCRYPTION_KEY_PREVIOUS"
     raise StartError(
         "live credentials are sealed, or events authenticated, under keys that are not configured:"
-        f" {', '.join(listed)}. Add them to ENCRYPTION_KEY_PREVIOUS. If a key is lost for good, set"
+        f" {', '.join(listed)}. {remedy}. If a key is lost for good, set"
         " ALLOW_UNREADABLE_CREDENTIALS=true: what needs it then answers with an error until the credential is set, or"
         " deleted, again."
     )

@@ -36,6 +36,7 @@ from domain.personal import (
 from keyledger.encryption.keyring import EncryptionKey, derive
 
 KEY_SIZE, _NONCE_SIZE = 32, 12
+_SIGNING = "a"  # begins the ids of keys that sign checkpoints
 
 
 def random_key() -> bytes:
@@ -76,7 +77,12 @@ def secret_key_of_encryption_key(key: Secret) -> SecretKey:
 def secret_key_of_signing_key(key: Secret) -> SecretKey:
     """Return what seals the ledger's secret under the key that signs checkpoints."""
     material = key.reveal().encode()
-    return SecretKey("a" + derive(material, "key-id", 5).hex(), material)
+    return SecretKey(_SIGNING + derive(material, "key-id", 5).hex(), material)
+
+
+def seals_by_signing_key(key_id: str) -> bool:
+    """Return whether a key id is of a key that signs checkpoints."""
+    return key_id.startswith(_SIGNING)
 
 
 class LedgerSecret:

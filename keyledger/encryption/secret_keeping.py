@@ -9,7 +9,7 @@ declared lost. What was sealed under a lost secret is lost with it.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
@@ -24,6 +24,7 @@ from keyledger.encryption.ledger_secret import (
     LedgerSecret,
     SecretKey,
     random_key,
+    seals_by_signing_key,
     secret_key_of_encryption_key,
     secret_key_of_signing_key,
 )
@@ -110,7 +111,7 @@ class SecretKeeper:
             return LedgerSecret(random_key())
         raise StartError(
             f"the ledger's own secret is sealed under keys that are not configured: {', '.join(sorted(known.tokens))}."
-            " Configure one of them as ENCRYPTION_KEY or in ENCRYPTION_KEY_PREVIOUS. If all of them are lost for good,"
+            f" {_where_to_configure(known.tokens)}. If all of them are lost for good,"
             " set ALLOW_UNREADABLE_CREDENTIALS=true: names, addresses and reasons recorded until now are then lost"
         )
 
@@ -128,3 +129,10 @@ class SecretKeeper:
     def _sealings(self) -> Sealings:
         with unavailable(), self._pool.connection() as connection:
             return sealings_in(read_row(row).event for row in read_stream(connection, KEYRING_STREAM))
+
+
+def _where_to_configure(key_ids: Iterable[str]) -> str:
+    """Return the remedy: one key suffices, and a signing key sealed the secret only where there was no other."""
+    if all(map(seals_by_signing_key, key_ids)):
+        return "Configure the former AUDIT_SIGNING_KEY: it is needed until a node starts with it and an ENCRYPTION_KEY"
+    return "Configure one of them as ENCRYPTION_KEY or in ENCRYPTION_KEY_PREVIOUS"

@@ -1,7 +1,8 @@
 """Attests the log under the present key, and reads which attestations count.
 
 Promises: what is attested was checked before: no event with a wrong code is attested unless an operator accepts it. The
-events from before the first key are attested once, when a service first starts with a key.
+events from before the first key are attested once, when a service first starts with a key; those that a signing key
+authenticated, when one starts with an encryption key as well.
 Refuses: to attest a log with an event whose key is not at hand, or anything that was appended after the check.
 """
 
@@ -14,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
 from domain.event import Clock, CommandMeta
-from domain.event_code import CodeKey, CodeState, EventCodes, LogRow, require_code
+from domain.event_code import SIGNING, CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.event_codec import decode
 from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
 from domain.proofs.tiles import TileBuilder
@@ -26,6 +27,13 @@ from projections.database.connections import BoundedConnection, Connection, unav
 
 _log = logging.getLogger("keyledger.audit")
 _LAST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events ORDER BY notification_id DESC LIMIT 1"
+_ENDS = """
+SELECT code_key_id FROM ((SELECT code_key_id FROM keyledger_events WHERE notification_id > %(attested)s
+                           ORDER BY notification_id LIMIT 1)
+                         UNION ALL
+                         (SELECT code_key_id FROM keyledger_events WHERE notification_id > %(attested)s
+                           ORDER BY notification_id DESC LIMIT 1)) AS ends
+"""
 _BEFORE_CODES = """
 SELECT coalesce((SELECT min(notification_id) - 1 FROM keyledger_events WHERE code IS NOT NULL),
                 (SELECT max(notification_id) FROM keyledger_events), 0) AS position
@@ -92,6 +100,19 @@ def attest_first(pool: ConnectionPool[BoundedConnection], log: CredentialLog, me
         with unavailable(), pool.connection() as connection:
             _require_as_in_tree(connection, upto)
         _attest(pool, log, meta, clock, upto)
+
+
+def attest_signed(pool: ConnectionPool[BoundedConnection], log: CredentialLog, meta: CommandMeta, clock: Clock) -> None:
+    """Attest what a signing key authenticated, if this node has an encryption key; then the former may be replaced.
+
+    Looks at the first and the last event that is not attested. Logs why it cannot attest. Raises StoreUnavailableError.
+    """
+    if not log.codes.seals:
+        return
+    with unavailable(), pool.connection() as connection:
+        ends = connection.execute(_ENDS, {"attested": log.codes.attested}).fetchall()
+    if any((end["code_key_id"] or "").startswith(SIGNING) for end in ends):
+        Attesting(pool, log, clock, lost_keys=False).or_say_why(meta)
 
 
 def _before_codes(connection: Connection) -> int:
