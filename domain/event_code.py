@@ -8,6 +8,8 @@ Promises: a code holds for one ledger, one stream and one version, so an event t
 another ledger is recognised, and so is one that was added by a role that may write to the database but has no key.
 An event at or before the last attested position needs no code: a holder of the keys attested the log up to there, and
 the hash tree holds it (`domain.operations.attestation`).
+After an accepted restore, an event with a right code that is older than the acceptance was not appended since: it is of
+the part of the log that was given up, and counts as forged. The time of the log never goes back, so no other event is.
 Refuses: to call a code wrong whose key is not at hand: that has a state of its own, as a reader without any key has.
 Standards: RFC 2104 (HMAC).
 """
@@ -29,6 +31,7 @@ SIGNING = "s"
 of nodes that have encryption keys, and cannot check them."""
 
 
+_TIME = re.compile(rb'"timestamp":"([0-9T:.+-]{32})"')  # a quote within a text is escaped
 _KEY_ID = re.compile(r"k[0-9a-f]{10}|s[0-9a-f]{8}")
 
 
@@ -74,7 +77,8 @@ class CodeState(Enum):
 
     ATTESTED: a holder of the keys vouched for the event. UNCHECKED: no key here, or no encryption key, could check it.
     LOST_KEY: it was made with a key that an operator declared lost. UNKNOWN_KEY: with one that is not at hand, and was
-    neither retired nor declared lost; such a code can be written without any key.
+    neither retired nor declared lost; such a code can be written without any key. ABANDONED: it is right, and the event
+    is of a part of the log that an accepted restore gave up.
     """
 
     RIGHT = "right"
@@ -84,11 +88,12 @@ class CodeState(Enum):
     UNKNOWN_KEY = "under-a-key-that-is-not-configured"
     WRONG = "wrong"
     MISSING = "missing"
+    ABANDONED = "of-an-abandoned-part"
 
     @property
     def is_forgery(self) -> bool:
-        """Whether no holder of the ledger's keys wrote the event."""
-        return self in {CodeState.WRONG, CodeState.MISSING}
+        """Whether no holder of the ledger's keys wrote the event there."""
+        return self in {CodeState.WRONG, CodeState.MISSING, CodeState.ABANDONED}
 
     @property
     def proves(self) -> bool:
@@ -106,11 +111,13 @@ class EventCodes:
         attested: int = 0,
         accepted: Iterable[int] = (),
         lost: Iterable[str] = (),
+        restores: Iterable[tuple[int, bytes]] = (),
     ) -> None:
         """keys: the first one authenticates new events, all of them check.
 
         attested: the last attested position. accepted: positions of forged events that an operator accepted.
         lost: ids of keys that were lost before the attestation, so that it says nothing about their codes.
+        restores: position and time of each acceptance of a restore, in order.
         The attribute `seals`: whether an encryption key is among the keys.
         """
         listed = tuple(keys)
@@ -118,6 +125,7 @@ class EventCodes:
         self.attested = attested
         self.accepted = frozenset(accepted)
         self.lost = frozenset(lost)
+        self._restores = tuple(restores)
         self._primary = listed[0] if listed else None
         self._keys = {key.key_id: key for key in listed}
         self.seals = any(key_id[:1] != SIGNING for key_id in self._keys)
@@ -135,11 +143,32 @@ class EventCodes:
 
     def with_keys(self, keys: Iterable[CodeKey]) -> "EventCodes":
         """Return the codes of the same ledger with other keys."""
-        return EventCodes(self.ledger_id, keys, self.attested, self.accepted, self.lost)
+        return EventCodes(self.ledger_id, keys, self.attested, self.accepted, self.lost, self._restores)
 
     def with_attested(self, attested: int, accepted: Iterable[int] = (), lost: Iterable[str] = ()) -> "EventCodes":
         """Return the same codes for a log that is attested up to a position."""
-        return EventCodes(self.ledger_id, self._keys.values(), attested, accepted, lost)
+        return EventCodes(self.ledger_id, self._keys.values(), attested, accepted, lost, self._restores)
+
+    def with_restores_of(self, other: "EventCodes") -> "EventCodes":
+        """Return the same codes with the accepted restores that other codes know."""
+        return EventCodes(
+            self.ledger_id,
+            self._keys.values(),
+            self.attested,
+            self.accepted,
+            self.lost,
+            other._restores,  # noqa: SLF001  of the same class
+        )
+
+    def with_restore(self, row: LogRow) -> "EventCodes":
+        """Return the same codes for a log in which an operator accepted a restore, if a holder of the keys wrote that.
+
+        row: of the acceptance.
+        """
+        if not self.check(row).proves:
+            return self
+        restores = sorted({*self._restores, (row.position, _time_of(row.state))})
+        return EventCodes(self.ledger_id, self._keys.values(), self.attested, self.accepted, self.lost, restores)
 
     def code(self, stream: UUID, version: int, topic: str, state: bytes) -> EventCode | None:
         """Return the code of a new event; None where there is no key."""
@@ -156,7 +185,9 @@ class EventCodes:
         if key is not None:
             expected = key.mac(self._message(stream, version, topic, state))
             right = hmac.compare_digest(expected, code or b"")
-            return CodeState.RIGHT if right else self._forged(position, CodeState.WRONG)
+            if not right:
+                return self._forged(position, CodeState.WRONG)
+            return self._forged(position, CodeState.ABANDONED) if self._is_abandoned(row) else CodeState.RIGHT
         if 0 < position <= self.attested:
             return CodeState.LOST_KEY if key_id in self.lost else CodeState.ATTESTED
         if key_id is None:
@@ -166,9 +197,21 @@ class EventCodes:
     def _forged(self, position: int, how: CodeState) -> CodeState:
         return CodeState.ATTESTED if position in self.accepted else how
 
+    def _is_abandoned(self, row: LogRow) -> bool:
+        if not self._restores:
+            return False
+        since = next((time for position, time in reversed(self._restores) if position < row.position), b"")
+        return _time_of(row.state) < since
+
     def _message(self, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
         place = self._ledger + stream.bytes + version.to_bytes(8, "big", signed=True)
         return place + framed(topic.encode(), state)
+
+
+def _time_of(state: bytes) -> bytes:
+    """Return the time of an event as it is stored, which has one spelling, so its order is that of the times."""
+    found = _TIME.search(state)
+    return found[1] if found is not None else b""
 
 
 NO_CODES = EventCodes(NO_LEDGER)

@@ -175,7 +175,9 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
     """Build the parts of the log."""
-    codes = CodeWatch(lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings))
+    codes = CodeWatch(
+        lasting.pool, lambda: lasting.log.codes, lambda: _vouched_for(lasting, settings), lasting.log.note_restore
+    )
     # A node that signs begins to check codes after its last checkpoint, any other after its anchor.
     vouch = codes.require if settings.audit_signing_key is None else lambda position: None
     return LogParts(

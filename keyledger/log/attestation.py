@@ -8,7 +8,7 @@ Refuses: to attest a log with an event whose key is not at hand, or anything tha
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from psycopg_pool import ConnectionPool
@@ -18,6 +18,7 @@ from domain.event import Clock, CommandMeta
 from domain.event_code import SIGNING, CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.event_codec import decode
 from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
+from domain.operations.restore import RESTORE_STREAM
 from domain.proofs.tiles import TileBuilder
 from keyledger.log.decided_append import TRIES, append_decided
 from keyledger.log.event_store import CredentialLog
@@ -54,7 +55,12 @@ def codes_in(connection: Connection, keys: Iterable[CodeKey]) -> EventCodes:
     row = connection.execute("SELECT ledger_id FROM keyledger_ledger").fetchone()
     if row is None:
         raise CredentialIntegrityError("ledger-id-missing")
-    return believed(attestations(connection), EventCodes(row["ledger_id"], keys))
+    found, codes = attestations(connection), EventCodes(row["ledger_id"], keys)
+    attested = believed(found, codes)
+    for restore in read_stream(connection, RESTORE_STREAM):
+        attested = attested.with_restore(restore)
+    # Once more: an attestation may itself be of a part that was given up.
+    return believed(found, codes.with_restores_of(attested))
 
 
 def attestations(connection: Connection) -> list[tuple[LogRow, LogAttested]]:
@@ -174,13 +180,21 @@ def accept(
     _attest(pool, log, meta, clock, log.codes.attested, forged)
 
 
-def require_codes(connection: Connection, codes: EventCodes, after: int, upto: int) -> int:
+def require_codes(
+    connection: Connection,
+    codes: EventCodes,
+    after: int,
+    upto: int,
+    restored: Callable[[LogRow], None] = lambda row: None,
+) -> int:
     """Check the events after a position, and return the last position checked.
 
-    Raises CredentialIntegrityError that names the first forged one.
+    restored: called with each acceptance of a restore. Raises CredentialIntegrityError that names the first forged one.
     """
     for row in every_row(connection, after, upto):
         require_code(row, codes)
+        if row.stream == RESTORE_STREAM:
+            restored(row)
         after = row.position
     return after
 

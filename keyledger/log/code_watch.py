@@ -33,12 +33,20 @@ class CodeWatch:
     """Follows the log in a task on the event loop."""
 
     def __init__(
-        self, pool: ConnectionPool[BoundedConnection], codes: Callable[[], EventCodes], begin: Callable[[], int]
+        self,
+        pool: ConnectionPool[BoundedConnection],
+        codes: Callable[[], EventCodes],
+        begin: Callable[[], int],
+        restored: Callable[[LogRow], None] = lambda row: None,
     ) -> None:
-        """begin: returns the position after which the watch begins; asked before anything else vouches for the log."""
+        """begin: returns the position after which the watch begins; asked before anything else vouches for the log.
+
+        restored: called with each new acceptance of a restore, so that `codes` knows it from then on.
+        """
         self._pool = pool
         self._codes = codes
         self._begin = begin
+        self._restored = restored
         self._checked: int | None = None
         self._error = ""
         self._checking = threading.Lock()
@@ -62,7 +70,7 @@ class CodeWatch:
             if self._checked is None:
                 self._checked = self._begin()
             try:
-                self._checked = require_codes(connection, self._codes(), self._checked, upto)
+                self._checked = require_codes(connection, self._codes(), self._checked, upto, self._restored)
             except CredentialIntegrityError as forged:
                 self._note(forged.reason)
                 raise

@@ -179,6 +179,10 @@ class CredentialLog(Application[UUID]):
         """Return the closed mapper, without cipher or compressor."""
         return ClosedMapper(self.forms)
 
+    def note_restore(self, row: LogRow) -> None:
+        """Check codes with an acceptance of a restore in mind that another process appended."""
+        self.codes = self.codes.with_restore(row)
+
     def unkept(self) -> str:
         """Return how an append was not kept as it was sent; "" if every append was."""
         return self._own_recorder.read_back.unkept

@@ -16,6 +16,8 @@ from projections.database.connections import Connection
 _MEANINGS = {
     CodeState.WRONG: "its code is wrong: no holder of a key of this ledger wrote it, or it was changed or moved",
     CodeState.MISSING: "it has no code: no holder of a key of this ledger wrote it",
+    CodeState.ABANDONED: "it is older than the acceptance of a restore before it: it is of the part of the log that the"
+    " restore gave up, and was appended again",
     CodeState.UNKNOWN_KEY: "its code is under a key that is not configured, and that was neither retired nor declared"
     " lost: configure that key; if no node ever had it, no holder of a key of this ledger wrote the event",
 }

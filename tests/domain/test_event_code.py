@@ -71,6 +71,41 @@ def test_what_is_honest_is_never_called_a_forgery(codes: EventCodes, row: LogRow
     assert not said.is_forgery
 
 
+def row_at(position: int, second: int, codes: EventCodes = CODES) -> LogRow:
+    """An event of a second of a minute."""
+    state = (
+        f'{{"reason":"\\"timestamp\\":\\"9999\\"","timestamp":"2026-11-28T20:00:{second:02}.000000+00:00"}}'.encode()
+    )
+    code = codes.code(STREAM, 3, "CredentialDeleted", state)
+    assert code is not None
+    return LogRow(position, STREAM, 3, "CredentialDeleted", state, *code)
+
+
+RESTORED = CODES.with_restore(row_at(10, 30))
+AROUND_A_RESTORE = {
+    "before the acceptance": (row_at(9, 20), CodeState.RIGHT),
+    "the acceptance": (row_at(10, 30), CodeState.RIGHT),
+    "after it, at the same time": (row_at(11, 30), CodeState.RIGHT),
+    "after it": (row_at(12, 31), CodeState.RIGHT),
+    "older, and appended after it": (row_at(11, 29), CodeState.ABANDONED),
+    "without a time, and appended after it": (WRITTEN._replace(position=11), CodeState.ABANDONED),
+    "wrong in any case": (row_at(12, 31)._replace(code=bytes(32)), CodeState.WRONG),
+}
+
+
+@pytest.mark.parametrize(("row", "said"), AROUND_A_RESTORE.values(), ids=AROUND_A_RESTORE)
+def test_an_event_of_a_part_that_a_restore_gave_up_is_a_forgery_after_its_acceptance(
+    row: LogRow, said: CodeState
+) -> None:
+    for codes in (RESTORED, RESTORED.with_keys([OLD, NEW]), CODES.with_restores_of(RESTORED)):
+        assert codes.check(row) is said
+
+
+def test_an_acceptance_counts_only_if_a_holder_of_the_keys_wrote_it() -> None:
+    forged = CODES.with_restore(row_at(10, 30)._replace(code=bytes(32)))
+    assert forged.check(row_at(11, 29)) is CodeState.RIGHT
+
+
 @pytest.mark.parametrize("position", [0, -1, -(2**62)])
 def test_a_position_before_the_log_is_never_attested(position: int) -> None:
     codes = EventCodes(LEDGER, [NEW], 7)

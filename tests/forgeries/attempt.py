@@ -1,7 +1,7 @@
 """One forgery of one kind on one honest log, and whether it ended as its kind must."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ import psycopg
 from tests.forgeries import events, projections, removals, surroundings
 from tests.forgeries.kinds import Kind, Must, Where
 from tests.support.examination import Outcome
-from tests.support.forger import Database, Forger
+from tests.support.forger import Database, Forger, Row
 
 MODULES = (events, projections, removals, surroundings)
 """They fill the table `KINDS` when they are loaded."""
@@ -21,7 +21,10 @@ BY_ITSELF = frozenset({"start", "readyz", "checkpoint", "call"})
 
 @dataclass
 class Attempt:
-    """A forgery. database: opens a connection of the forger. other: one to another ledger."""
+    """A forgery. database: opens a connection of the forger. other: one to another ledger.
+
+    abandoned: as in `Forger`.
+    """
 
     kind: Kind
     chance: random.Random
@@ -29,12 +32,13 @@ class Attempt:
     other: Callable[[], AbstractContextManager[Database]]
     where: Where = field(default_factory=Where)
     refused: bool = False
+    abandoned: Sequence[Row] = ()
 
     def forge(self) -> None:
         """Forge, or be refused by the database."""
         try:
             with self.database() as database, self.other() as elsewhere:
-                self.where = self.kind.forge(Forger(database, self.chance, self.kind.by, elsewhere))
+                self.where = self.kind.forge(Forger(database, self.chance, self.kind.by, elsewhere, self.abandoned))
         except psycopg.Error as error:
             if not (error.sqlstate or "").startswith(REFUSALS):
                 raise

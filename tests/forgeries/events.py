@@ -183,6 +183,19 @@ def _(f: Forger) -> Where:
     return Where(position, place)
 
 
+@kind("a deletion of a part of the log that a restore gave up", BOTH, refusable=True)
+def _(f: Forger) -> Where:
+    """Its code is right, and its version is made to fit."""
+    rows = {str(row["stream_id"]): row for row in f.sql("SELECT * FROM current_credentials WHERE token IS NOT NULL")}
+    fitting = [one for one in f.abandoned if str(one["originator_id"]) in rows]
+    assert fitting, "no live credential had such an event"
+    old = f.chance.choice(fitting)
+    row, position = rows[str(old["originator_id"])], f.head() + 1
+    f.insert("keyledger_events", {**old, "notification_id": position})
+    f.show_deleted(row, old["originator_version"])
+    return Where(position, place_of(row))
+
+
 CHANGES = (
     {"actor": ALICE},
     {"reason": "the customer asked for it"},

@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from psycopg import sql
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.deployment import PROVIDERS, Deployment, Place
-from tests.support.forger import Access, By
-from tests.support.honest_log import TENANTS, HonestLog, honest_log
+from tests.support.forger import Access, By, Row, connected
+from tests.support.honest_log import TENANTS, HonestLog, back_up, honest_log, restore
 from tests.support.places import REPOSITORY
 from tests.support.postgres import TemplatedServer
 
@@ -25,10 +25,14 @@ PLACES: tuple[Place, ...] = tuple(sorted((tenant, provider) for tenant in TENANT
 
 @dataclass
 class Scene:
-    """An honest deployment that no node serves at the moment."""
+    """An honest deployment that no node serves at the moment.
+
+    abandoned: events of a part of its log that a restore gave up.
+    """
 
     log: HonestLog
     other: Deployment
+    abandoned: Sequence[Row]
 
     @property
     def calls(self) -> dict[Place, str]:
@@ -61,11 +65,12 @@ class Scenes:
             for place in PLACES[:4]:
                 log.put(client, place)
             log.delete(client, PLACES[0])
+        abandoned = _given_up(log)
         other = self._log(f"{self.seed}{number} elsewhere", another=True)
         with other.deployment.served() as client:
             for place in [*PLACES, (str(UUID(int=99, version=4)), PROVIDERS[0])] * 3:
                 other.put(client, place)
-        return Scene(log, other.deployment)
+        return Scene(log, other.deployment, abandoned)
 
     def _log(self, name: str, *, another: bool = False) -> HonestLog:
         """Return a log with everything in it. another: of another ledger than the template of the test's databases."""
@@ -77,6 +82,23 @@ class Scenes:
                 database.execute("UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()")
         log.everything_once()
         return log
+
+
+_LAST_DELETIONS = "SELECT * FROM keyledger_events WHERE topic = 'CredentialDeleted' AND notification_id > %s"
+
+
+def _given_up(log: HonestLog) -> Sequence[Row]:
+    """Delete every credential, restore the backup from before that, and return the events that are gone."""
+    back_up(log)
+    before = log.deployment.url
+    with connected(before) as database:
+        before_that = database.execute("SELECT max(notification_id) AS n FROM keyledger_events").fetchall()[0]["n"]
+    with log.deployment.served() as client:
+        for place in sorted(log.calls):
+            log.delete(client, place)
+    restore(log)
+    with connected(before) as database:
+        return database.execute(_LAST_DELETIONS, [before_that]).fetchall()
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def judge(kind: Kind, number: int, scenes: Scenes, honest: HonestViews, folder: 
     chance, expected, scene = random.Random(f"{kind} {number}"), honest(number % LOGS), scenes.scene(number % LOGS)
     with scenes.server.copy_of(scene.log.deployment.url) as url:
         database = partial(Access(url, scenes.role).open, kind.by)
-        attempt = Attempt(kind, chance, database, partial(connected, scene.other.url))
+        attempt = Attempt(kind, chance, database, partial(connected, scene.other.url), abandoned=scene.abandoned)
         restricted = kind.restricted or chance.random() < 0.5
         deployment = scene.log.deployment.copied(as_role(url, scenes.role) if restricted else url, folder)
         if kind.restricted:

@@ -95,12 +95,16 @@ _TRIGGERS = (
 
 @dataclass
 class Forger:
-    """Changes a store. other: another ledger that was run with the same keys, for things to copy from."""
+    """Changes a store. other: another ledger that was run with the same keys, for things to copy from.
+
+    abandoned: events of a part of the log that an accepted restore gave up.
+    """
 
     database: Database
     chance: random.Random
     by: By
     other: Database
+    abandoned: Sequence[Row] = ()
 
     def sql(self, statement: str, *values: object) -> list[Row]:
         """Run a statement; return its rows."""

@@ -80,6 +80,7 @@ class _Bench:
         self._happened = scene.log.happened
         self._connection = stack.enter_context(connected(url))
         self._connection.prepare_threshold = None  # a forgery may change what a plan relies on
+        self._abandoned = scene.abandoned
         self._elsewhere = stack.enter_context(connected(scene.other.url))
         self._inspector = Inspector(self._connection, scene.log.deployment)
         stack.callback(self._inspector.close)
@@ -98,7 +99,11 @@ class _Bench:
     def forge(self, kind: Kind, rng: random.Random, counts: Counts) -> None:
         """Forge, look, and take it back."""
         attempt = Attempt(
-            kind, rng, partial(self._access.taken, kind.by, self._connection), lambda: nullcontext(self._elsewhere)
+            kind,
+            rng,
+            partial(self._access.taken, kind.by, self._connection),
+            lambda: nullcontext(self._elsewhere),
+            abandoned=self._abandoned,
         )
         counts["forgeries"] += 1
         found = Outcome()
