@@ -18,7 +18,6 @@ import hmac
 import re
 from collections.abc import Iterable
 from enum import Enum
-from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
@@ -69,7 +68,7 @@ class CodeKey:
 
     def mac(self, message: bytes) -> bytes:
         """Return the code of a message, 32 bytes."""
-        return hmac.digest(self._key, message, sha256().name)
+        return hmac.digest(self._key, message, "sha256")
 
 
 class CodeState(Enum):
@@ -93,12 +92,13 @@ class CodeState(Enum):
     @property
     def is_forgery(self) -> bool:
         """Whether no holder of the ledger's keys wrote the event there."""
-        return self in {CodeState.WRONG, CodeState.MISSING, CodeState.ABANDONED}
+        # Not a set: every resolution asks, and hashing a member takes longer than comparing it with all.
+        return self is CodeState.WRONG or self is CodeState.MISSING or self is CodeState.ABANDONED
 
     @property
     def proves(self) -> bool:
         """Whether the event may decide whose key is used: nothing speaks against it that a reader here could know."""
-        return self in {CodeState.RIGHT, CodeState.ATTESTED, CodeState.UNCHECKED}
+        return self is CodeState.RIGHT or self is CodeState.ATTESTED or self is CodeState.UNCHECKED
 
 
 class EventCodes:

@@ -40,7 +40,7 @@ COLUMNS = (
 # One row for each place, in the order asked for, with only what a call needs.
 _READ_MANY = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state,
+       c.tenant_id IS NOT NULL, h.notification_id, h.originator_version, h.topic, h.state,
        h.code_key_id, h.code
   FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) WITH ORDINALITY AS wanted (tenant_id, provider, stream, nth)
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
@@ -51,7 +51,7 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
 """
 _READ_ONE = """
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
-       c.tenant_id IS NOT NULL, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state,
+       c.tenant_id IS NOT NULL, h.notification_id, h.originator_version, h.topic, h.state,
        h.code_key_id, h.code
   FROM (SELECT) AS always
   LEFT JOIN (SELECT * FROM current_credentials WHERE tenant_id = %s AND provider = %s) AS c ON true
@@ -161,7 +161,8 @@ class PostgresResolutionProjection:
             statement, wanted = _READ_MANY, _of_places(places)
         with unavailable():
             async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(statement, wanted)
+                # In binary form: as text, the event's state alone would be sent and read at twice its length.
+                await cursor.execute(statement, wanted, binary=True)
                 rows = await cursor.fetchall()
         self._require_current()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
@@ -209,13 +210,13 @@ def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
 
 def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:
     """Return what a row of `_READ_ONE` or `_READ_MANY` says of a place."""
-    version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, *newest = row
+    version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, position, *newest = row
     shown = None
     if there:
         sealed = SealedSecret(token, binding, key_id) if token is not None else None
         config = CredentialConfig(endpoint, api_version, deployment)
         shown = Credential(*place, version, sealed, masked, config, set_at)
-    return Stored(shown, _head(LogRow._make(newest)) if newest[0] is not None else None)
+    return Stored(shown, None if position is None else _head(LogRow(position, stream_id(*place), *newest)))
 
 
 def _head(row: LogRow) -> Head:

@@ -14,6 +14,8 @@ from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event import Event
 from domain.event_code import EventCodes, LogRow, require_no_forgery, shown_key_id
 
+_TOKEN = b'"token":"'  # in the stored form of an event; a quote within a text is escaped
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -88,7 +90,11 @@ def require_token_of_log(stored: Stored) -> None:
     """
     newest = stored.head.row if stored.head is not None else None
     sealed = stored.row.sealed if stored.row is not None else None
-    if newest is not None and sealed is not None and b'"token":"%s"' % sealed.token.encode() not in newest.state:
+    if newest is None or sealed is None:
+        return
+    # Its name is found from the end, where it is, and the token compared there: that takes a fifth of a search for both.
+    begin = newest.state.rfind(_TOKEN)
+    if begin < 0 or not newest.state.startswith(b'%s"' % sealed.token.encode(), begin + len(_TOKEN)):
         raise CredentialIntegrityError("view-contradicts-log")
 
 
