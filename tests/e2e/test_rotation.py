@@ -31,7 +31,7 @@ from tests.support.service import DIRECT_MODELS, Client, ServiceProcess, client_
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 AT_ONCE = 2
-CREDENTIALS = 3_000
+CREDENTIALS = 1_000
 AMID = {"ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(), "ENCRYPTION_KEY_PREVIOUS": ENCRYPTION_KEY.reveal()}
 AFTER = {"ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal()}
 PROVIDERS = ("openai", "anthropic", "mistral", "ovhcloud", "berget", "azure", "vllm")

@@ -8,6 +8,9 @@ import os
 KILLS = int(os.environ.get("KEYLEDGER_TEST_KILLS", "5"))
 """Times that a service is killed. A rotation starts faster and is killed twice as often."""
 
+ROTATED = int(os.environ.get("KEYLEDGER_TEST_ROTATED", "400"))
+"""Credentials of a rotation while others write and read them."""
+
 POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 """Calls through PgBouncer in each of its configurations."""
 
@@ -17,7 +20,7 @@ CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
 FLOOD = int(os.environ.get("KEYLEDGER_TEST_FLOOD", "10000"))
 """Requests without a valid key in each flood."""
 
-STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "120"))
+STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "40"))
 """Random bundles, most of them damaged, that verifiers of others judge as well."""
 
 FORGERIES = int(os.environ.get("KEYLEDGER_TEST_FORGERIES", "0"))

@@ -27,6 +27,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.encryption.reencryption import BATCH
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
+from tests.support.effort import ROTATED
 from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.store import Store, open_store
@@ -164,8 +165,8 @@ def test_two_rotations_at_once_do_every_credential_once(database_url: str) -> No
 
 
 def test_writers_and_readers_beside_a_rotation_see_their_own_keys_only(database_url: str) -> None:
-    """5,000 credentials, four writers that set and delete, four readers that open what is in effect."""
-    count, writers, readers = 5_000, 4, 4
+    """Four writers set and delete, four readers open what is in effect."""
+    count, writers, readers = ROTATED, 4, 4
     everyone = tenants(count)
     with ExitStack() as stack:
         old = stack.enter_context(open_store(database_url, OLD))

@@ -66,8 +66,15 @@ SUITES = (
         "kills",
         15,
         "50 kills of a service and 100 of a rotation lose nothing",
-        *(*_PARALLEL, "tests/faults", "tests/e2e/test_crash.py", "tests/e2e/test_rotation.py"),
+        *(
+            *_PARALLEL,
+            "tests/faults",
+            "tests/e2e/test_crash.py",
+            "tests/e2e/test_rotation.py",
+            "tests/keyledger/encryption/test_rotation.py",
+        ),
         KILLS="50",
+        ROTATED="5000",
     ),
     _suite(
         "contract",
