@@ -78,7 +78,7 @@ def scene(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> 
             MISTRAL_API_BASE=provider.url,
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
         )
-        process = stack.enter_context(ServiceProcess(settings, tmp_path, cold=True))
+        process = stack.enter_context(ServiceProcess(settings, tmp_path))
         client = stack.enter_context(client_of(process.url))
         heard = Heard()
         client.http.event_hooks["response"].append(heard.listen)

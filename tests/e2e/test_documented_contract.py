@@ -62,7 +62,7 @@ def following(
     environment = {"INTRIC_SUPER_API_KEY": ADMIN_KEY, "DATABASE_URL": database_url, **(more or {})}
     with ExitStack() as stack:
         if processes is not None:
-            processes.append(stack.enter_context(ServiceProcess(environment, folder, cold=True)))
+            processes.append(stack.enter_context(ServiceProcess(environment, folder)))
             url = processes[-1].url
         else:
             stack.enter_context(chdir(folder))

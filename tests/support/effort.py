@@ -14,6 +14,9 @@ ROTATED = int(os.environ.get("KEYLEDGER_TEST_ROTATED", "400"))
 POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 """Calls through PgBouncer in each of its configurations."""
 
+CANARY_TEXTS = int(os.environ.get("KEYLEDGER_TEST_CANARY_TEXTS", "0"))
+"""Generated texts with a key, besides a fixed one, that are put into every place that takes a text."""
+
 CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
 """Requests that are generated for each operation, of those that fit the document and of those that do not."""
 

@@ -61,6 +61,7 @@ SUITES = (
         25,
         "each property holds for 2,000 examples",
         *(*_PARALLEL, "--hypothesis-profile", "thorough", "-m", "hypothesis"),
+        CANARY_TEXTS="20",
     ),
     _suite(
         "kills",

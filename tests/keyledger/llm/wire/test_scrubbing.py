@@ -8,7 +8,7 @@ from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyledger.llm.wire.key_forms import KeyForms
@@ -167,6 +167,7 @@ def test_however_a_body_is_split_the_same_comes_out(key, text, cuts):
 
 @pytest.mark.parametrize("media_type", [JSON, EVENTS])
 @given(st.data())
+@settings(max_examples=settings().max_examples // 5)
 def test_however_a_long_body_is_split_the_same_comes_out(media_type, data):
     around = st.sampled_from([b"\\", b"%", b"&", b"a", b"\\u0061", b"%61", b"&#97;", b"%2561", b"b" * 700, b"\\" * 9])
     key = "aabaabaa"
