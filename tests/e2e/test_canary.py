@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 
 from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.support.canary import dump, forms, leaks
-from tests.support.service import Client, ServiceProcess, client_of, credential, environment
+from tests.support.service import SHIPPED_MODELS, Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY
 
 TENANT = str(uuid4())
@@ -70,6 +70,7 @@ def scene(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> 
     with ExitStack() as stack:
         provider = stack.enter_context(StandInProvider(accepted=lambda key: True))
         settings = environment(
+            AI_MODELS_FILE=SHIPPED_MODELS,
             DATABASE_URL=database_url,
             LOG_LEVEL="debug",
             MISTRAL_API_KEY=global_canary,

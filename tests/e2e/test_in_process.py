@@ -16,7 +16,7 @@ from domain.errors import ErrorCode, InvalidRequestError, NoCredentialError
 from keyledger.in_process import InProcess, in_process
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.errors import raises
-from tests.support.service import environment
+from tests.support.service import SHIPPED_MODELS, environment
 from tests.support.store import open_store
 
 TENANT = str(uuid4())
@@ -27,6 +27,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 @asynccontextmanager
 async def ledger(database_url: str, data_dir: str, provider: StandInProvider) -> AsyncIterator[InProcess]:
     settings = environment(
+        AI_MODELS_FILE=SHIPPED_MODELS,
         DATABASE_URL=database_url,
         DATA_DIR=data_dir,
         OPENAI_API_BASE=provider.url,

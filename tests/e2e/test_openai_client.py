@@ -14,7 +14,7 @@ import pytest
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.lazily import Lazily
 from tests.support.postgres import TemplatedServer
-from tests.support.service import ADMIN_KEY, client_of, environment, served
+from tests.support.service import ADMIN_KEY, SHIPPED_MODELS, client_of, environment, served
 
 if TYPE_CHECKING:
     import openai
@@ -41,6 +41,7 @@ def base_url(postgres_server: TemplatedServer) -> Iterator[str]:
         provider = stack.enter_context(StandInProvider(accepted={KEY}))
         database_url = stack.enter_context(postgres_server.fresh_database())
         settings = environment(
+            AI_MODELS_FILE=SHIPPED_MODELS,
             OPENAI_API_BASE=provider.url,
             ANTHROPIC_API_BASE=provider.url,
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,

@@ -36,11 +36,13 @@ from scripts.main import command_line, main
 from tests.support.canary import dump, leaks
 from tests.support.effort import CANARY_TEXTS
 from tests.support.postgres import TemplatedServer
-from tests.support.service import ADMIN_KEY, Client, client_of, credential, environment, served
+from tests.support.service import ADMIN_KEY, SHIPPED_MODELS, Client, client_of, credential, environment, served
 
 TENANT = str(uuid4())
 CANARY = f"sk-proj-CANARY{uuid4().hex}"
-BASE: Mapping[str, str] = environment(AUDIT_SIGNING_KEY=generate_signing_key("log.test").reveal())
+BASE: Mapping[str, str] = environment(
+    AI_MODELS_FILE=SHIPPED_MODELS, AUDIT_SIGNING_KEY=generate_signing_key("log.test").reveal()
+)
 SETTINGS = load(BASE, None).resolved
 
 WRITINGS = [

@@ -15,7 +15,7 @@ from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.canary import leaks
 from tests.support.checker import check
 from tests.support.postgres import TemplatedServer
-from tests.support.service import Client, client_of, environment, served
+from tests.support.service import SHIPPED_MODELS, Client, client_of, environment, served
 from tests.support.store import open_store
 
 KEY, OTHER_KEY, GLOBAL_KEY = "sk-CANARY-first-0123456789", "sk-CANARY-second-0123456789", "sk-CANARY-global-0123456789"
@@ -39,6 +39,7 @@ def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
         provider = stack.enter_context(StandInProvider(accepted=lambda key: key not in refused))
         database_url = stack.enter_context(postgres_server.fresh_database())
         settings = environment(
+            AI_MODELS_FILE=SHIPPED_MODELS,
             OPENAI_API_BASE=provider.url,
             OPENAI_API_KEY=GLOBAL_KEY,
             ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,

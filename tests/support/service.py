@@ -26,17 +26,19 @@ from tests.support.warmed import Warmed
 
 ADMIN_KEY = "admin-key-for-tests-0123456789"
 DIRECT_MODELS = str(REPOSITORY / "tests/support/direct_models.yml")
-"""A catalogue for services whose models are not called: with it they do not load LiteLLM."""
+"""A catalogue of models that are called directly: with it a service does not load LiteLLM."""
+SHIPPED_MODELS = str(REPOSITORY / "ai_models.yml")
+"""The catalogue that comes with the program. Its models are called through LiteLLM."""
 _SERVING = re.compile(r"serving on (http://\S+)")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The settings of a service with tenant credentials on."""
+    """The settings of a service with tenant credentials on, which calls models directly unless told otherwise."""
     return {
         "TENANT_CREDENTIALS_ENABLED": "true",
         "ENCRYPTION_KEY": ENCRYPTION_KEY.reveal(),
         "SUPER_API_KEY": ADMIN_KEY,
-        "AI_MODELS_FILE": str(REPOSITORY / "ai_models.yml"),
+        "AI_MODELS_FILE": DIRECT_MODELS,
         "LOG_FORMAT": "json",
         **settings,
     }

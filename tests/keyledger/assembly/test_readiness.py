@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
-from tests.support.service import client_of, environment, served
+from tests.support.service import SHIPPED_MODELS, client_of, environment, served
 from tests.support.store import open_store
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -127,7 +127,7 @@ def test_an_event_that_stops_the_audit_trail_is_shown_with_its_position(database
 
 
 def test_an_outage_of_the_database_ends_readiness_and_not_life(database_url: str) -> None:
-    with served(database_url, environment()) as url, client_of(url) as client:
+    with served(database_url, environment(AI_MODELS_FILE=SHIPPED_MODELS)) as url, client_of(url) as client:
         with psycopg.connect(database_url, autocommit=True) as database:
             database.execute("UPDATE pg_database SET datallowconn = false WHERE datname = current_database()")
             database.execute(

@@ -47,7 +47,9 @@ def write_one_row(server: embedded_postgres.EmbeddedPostgres) -> None:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
 
 
-def test_the_first_start_makes_a_private_cluster_with_checksums_in_utf8_that_no_network_reaches(start, data_dir):
+def test_the_first_start_makes_a_private_cluster_with_checksums_in_utf8_that_no_network_reaches(
+    made_here, start, data_dir
+):
     server = start()
     assert server.started_here
     assert query(server, "SHOW data_checksums") == "on"
@@ -167,7 +169,7 @@ def test_a_lock_file_that_was_cut_off_stops_no_start(start, data_dir):
     assert start().started_here
 
 
-def test_what_a_crash_left_of_a_first_start_is_made_anew(start, data_dir):
+def test_what_a_crash_left_of_a_first_start_is_made_anew(made_here, start, data_dir):
     draft = data_dir / "postgres.new"
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")

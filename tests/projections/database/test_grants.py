@@ -23,7 +23,7 @@ from scripts.demo.stand_in_provider import StandInProvider
 from tests.docs.test_commands import blocks, folder, furnished, run
 from tests.support.checker import check
 from tests.support.postgres import TemplatedServer, programs
-from tests.support.service import client_of, environment, served
+from tests.support.service import SHIPPED_MODELS, client_of, environment, served
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 __all__ = ["folder"]
@@ -99,7 +99,11 @@ def shared_roles(postgres_server: TemplatedServer, tmp_path_factory: pytest.Temp
 
 def test_the_service_works_with_the_rights_of_the_file(roles: Roles) -> None:
     with StandInProvider(accepted=lambda key: True) as provider:
-        settings = environment(OPENAI_API_BASE=provider.url, ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc)
+        settings = environment(
+            AI_MODELS_FILE=SHIPPED_MODELS,
+            OPENAI_API_BASE=provider.url,
+            ENDPOINT_ALLOWED_HOSTS=urlsplit(provider.url).netloc,
+        )
         with served(roles.service_url, settings) as url, client_of(url) as client:
             for key in ("sk-first-0123456789", "sk-second-0123456789"):
                 assert client.put(TENANT, "openai", api_key=key).status_code == 200
