@@ -202,6 +202,6 @@ def test_a_lost_key_can_be_accepted_and_its_credential_set_again(database_url: s
     with ServiceProcess(settings, tmp_path) as process, client_of(process.url) as client:
         path = f"/api/v1/sysadmin/tenants/{TENANTS[0]}/credentials"
         assert client.http.get(path).json()["credentials"][0]["encryption_status"] == "unreadable"
-        assert client.chat(TENANTS[0], "gpt-4o").json()["code"] == "credential-unreadable"
+        assert client.native(TENANTS[0], "openai", "v1/models", "GET").json()["code"] == "credential-unreadable"
         assert client.put(TENANTS[0], "openai", api_key="sk-live-0123456789").json()["version"] == 2
         assert client.http.get(path).json()["credentials"][0]["encryption_status"] == "encrypted"

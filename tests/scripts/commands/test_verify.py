@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,7 @@ from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.signing_keys import generate_signing_key
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, Ended
+from tests.support.postgres import TemplatedServer
 from tests.support.rings import meta
 from tests.support.service import client_of, environment, served
 from tests.support.store import Store, open_store
@@ -24,19 +26,35 @@ FIRST, SECOND = str(uuid4()), str(uuid4())
 Verify = Callable[..., Ended]
 
 
-@pytest.fixture
-def settings(database_url: str, bare_environment: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def ended_node(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Settings of a node that served two tenants, signed, and ended."""
-    signing_key = generate_signing_key("log.test").reveal()
-    found = environment(
-        DATABASE_URL=database_url, DATA_DIR=str(bare_environment / "data"), AUDIT_SIGNING_KEY=signing_key
-    )
-    with served(database_url, found) as url, client_of(url) as client:
-        for tenant in (FIRST, SECOND):
-            assert client.put(tenant, "openai", api_key=f"sk-live-{tenant}").status_code == 200
-        assert client.put(FIRST, "openai", api_key="sk-live-replaced").status_code == 200
-        assert client.http.get("/api/v1/audit/entries").status_code == 200  # so that the trail has them
-    return found
+    with postgres_server.fresh_database() as database_url:
+        found = environment(
+            DATABASE_URL=database_url,
+            DATA_DIR=str(tmp_path_factory.mktemp("node") / "data"),
+            AUDIT_SIGNING_KEY=generate_signing_key("log.test").reveal(),
+        )
+        with served(database_url, found) as url, client_of(url) as client:
+            for tenant in (FIRST, SECOND):
+                assert client.put(tenant, "openai", api_key=f"sk-live-{tenant}").status_code == 200
+            assert client.put(FIRST, "openai", api_key="sk-live-replaced").status_code == 200
+            assert client.http.get("/api/v1/audit/entries").status_code == 200  # so that the trail has them
+        yield found
+
+
+@pytest.fixture
+def copied_url(ended_node: dict[str, str], postgres_server: TemplatedServer) -> Iterator[str]:
+    """A copy of that node's database for each test."""
+    with postgres_server.copy_of(ended_node["DATABASE_URL"]) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(ended_node: dict[str, str], copied_url: str, bare_environment: Path) -> dict[str, str]:
+    """Its settings on the copy, with a copy of its folder."""
+    folder = shutil.copytree(ended_node["DATA_DIR"], bare_environment / "data")
+    return {**ended_node, "DATABASE_URL": copied_url, "DATA_DIR": str(folder)}
 
 
 @pytest.fixture
@@ -166,9 +184,9 @@ CHANGES = [
 @pytest.mark.parametrize("flags", [(), ("--without-keys",)], ids=["with keys", "without keys"])
 @pytest.mark.parametrize(("change", "part", "meaning"), CHANGES)
 def test_a_change_by_a_superuser_is_named(
-    verify: Verify, database_url: str, change: str, part: str, meaning: str, flags: tuple[str, ...]
+    verify: Verify, copied_url: str, change: str, part: str, meaning: str, flags: tuple[str, ...]
 ) -> None:
-    as_superuser(database_url, change)
+    as_superuser(copied_url, change)
     ended = verify(*flags)
     assert ended.code == Exit.ERROR_FOUND
     assert meaning in ended.err
@@ -180,14 +198,14 @@ def test_a_change_by_a_superuser_is_named(
     assert f"position {answer['fault']['position']}" in ended.err
 
 
-def test_a_credential_is_named_by_tenant_and_provider(verify: Verify, database_url: str) -> None:
-    as_superuser(database_url, "UPDATE current_credentials SET masked_key = '...0000' WHERE version = 2")
+def test_a_credential_is_named_by_tenant_and_provider(verify: Verify, copied_url: str) -> None:
+    as_superuser(copied_url, "UPDATE current_credentials SET masked_key = '...0000' WHERE version = 2")
     assert f"tenant {FIRST}, provider openai" in verify().err
 
 
-def test_everything_rewritten_contradicts_the_kept_checkpoint(verify: Verify, database_url: str) -> None:
+def test_everything_rewritten_contradicts_the_kept_checkpoint(verify: Verify, copied_url: str) -> None:
     as_superuser(
-        database_url,
+        copied_url,
         "DELETE FROM keyledger_events WHERE topic = 'CredentialSet' AND originator_version = 2",
         "UPDATE keyledger_events SET notification_id = (1::bigint << 40) + row"
         " FROM (SELECT notification_id AS old, row_number() OVER (ORDER BY notification_id) AS row"
@@ -202,9 +220,9 @@ def test_everything_rewritten_contradicts_the_kept_checkpoint(verify: Verify, da
 
 
 def test_another_ledger_is_named_by_what_is_outside_the_database(
-    verify: Verify, database_url: str, settings: dict[str, str]
+    verify: Verify, copied_url: str, settings: dict[str, str]
 ) -> None:
-    with psycopg.connect(database_url, autocommit=True) as database:
+    with psycopg.connect(copied_url, autocommit=True) as database:
         database.execute("ALTER TABLE keyledger_ledger DISABLE TRIGGER ALL")
         database.execute("UPDATE keyledger_ledger SET ledger_id = gen_random_uuid()")
         database.execute("ALTER TABLE keyledger_ledger ENABLE ALWAYS TRIGGER keyledger_ledger_append_only")
