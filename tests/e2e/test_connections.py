@@ -12,12 +12,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.support.effort import MIXED_CALLS
 from tests.support.postgres import TemplatedServer
 from tests.support.scripted_provider import Asked, Line, ScriptedProvider, answer_to, provider_in_a_thread
 from tests.support.service import ADMIN_KEY, DIRECT_MODELS, credential, environment, served
 
 GLOBAL_KEY = "sk-the-global-key-of-the-platform"
-CALLS = 1_000
 AT_A_TIME = 24
 A_PUT_EVERY = 40
 
@@ -68,7 +68,7 @@ def test_each_connection_carries_one_key_and_each_call_the_key_in_force_when_it_
     async def run() -> None:
         tenants = [Tenant(), Tenant(), Tenant()]  # the last one has no credential
         kinds = itertools.cycle([*((one, "providers/openai/v1") for one in tenants), (tenants[0], "openai/v1")])
-        turns = iter(range(CALLS))
+        turns = iter(range(MIXED_CALLS))
         began: dict[str, tuple[Tenant, str, int]] = {}
         async with client(rig) as http:
             for tenant in tenants[:2]:
@@ -87,7 +87,7 @@ def test_each_connection_carries_one_key_and_each_call_the_key_in_force_when_it_
 
         assert all(len(keys) == 1 for keys in rig.provider.keys_of_lines)
         asked = {one.mark: one.key for line in rig.provider.lines for one in line.asked}
-        assert len(asked) == CALLS
+        assert len(asked) == MIXED_CALLS
         for mark, (tenant, route, version) in began.items():
             own = tenant.keys[max(version - 1, 0) :] if route.startswith("providers") else []
             assert asked[mark] in (own or [GLOBAL_KEY])
@@ -102,7 +102,7 @@ def test_each_connection_carries_one_key_and_each_call_the_key_in_force_when_it_
 PLANTED = answer_to("planted")
 
 
-def test_1000_calls_of_another_tenant_are_untouched_by_a_provider_that_answers_twice(rig):
+def test_calls_of_another_tenant_are_untouched_by_a_provider_that_answers_twice(rig):
     async def twice(line: Line, asked: Asked) -> None:
         head, _, body = answer_to("evil").partition(b"\r\n\r\n")
         line.send(head, b"\r\n\r\n")
@@ -116,7 +116,7 @@ def test_1000_calls_of_another_tenant_are_untouched_by_a_provider_that_answers_t
             await first.replace_key(http)
             await other.replace_key(http)
             evil = f"/api/v1/tenants/{first.id}/providers/openai/v1/things"
-            for _ in range(CALLS // 20):
+            for _ in range(MIXED_CALLS // 20):
                 await http.post(evil, headers={"x-mark": "evil"})
                 for _ in range(20):
                     await call(http, other, "providers/openai/v1", uuid4().hex)

@@ -11,6 +11,9 @@ KILLS = int(os.environ.get("KEYLEDGER_TEST_KILLS", "5"))
 ROTATED = int(os.environ.get("KEYLEDGER_TEST_ROTATED", "400"))
 """Credentials of a rotation while others write and read them."""
 
+MIXED_CALLS = int(os.environ.get("KEYLEDGER_TEST_MIXED_CALLS", "240"))
+"""Calls of several tenants at a time that must share no connection to a provider."""
+
 POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 """Calls through PgBouncer in each of its configurations."""
 

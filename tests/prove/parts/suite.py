@@ -78,6 +78,13 @@ SUITES = (
         ROTATED="5000",
     ),
     _suite(
+        "connections",
+        2,
+        "1,000 calls of several tenants at a time share no connection to a provider",
+        *(*_PARALLEL, "tests/e2e/test_connections.py"),
+        MIXED_CALLS="1000",
+    ),
+    _suite(
         "contract",
         15,
         "200 generated requests of each kind for each operation are answered as the OpenAPI document says",
