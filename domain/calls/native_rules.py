@@ -13,13 +13,10 @@ from functools import lru_cache
 from typing import Self
 from urllib.parse import unquote
 
-from domain.calls.native_path import normalised_path
+from domain.calls.route_pattern import RoutePattern
 from domain.errors import ErrorCode, InvalidRequestError
 
-ANY_METHOD = "*"
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", ANY_METHOD})
 _FORM = "must be provider:METHOD:path, such as openai:GET:v1/models"
-_REST = "**"
 _PATH_KEPT_MAX = 256
 """Characters of the longest path whose answer is kept."""
 
@@ -52,14 +49,10 @@ def _administers(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OpenedRoute:
-    """A route of one provider that the operator opened for the global key.
-
-    method: `*` for all. path: segments; `*` is any one segment, and `**` at the end any further ones.
-    """
+    """A route of one provider that the operator opened for the global key."""
 
     provider: str
-    method: str
-    path: tuple[str, ...]
+    pattern: RoutePattern
 
     @classmethod
     def read(cls, entry: str, providers: Iterable[str]) -> Self:
@@ -68,26 +61,17 @@ class OpenedRoute:
         providers: those that exist. Raises ValueError with our own text, which does not repeat the entry.
         """
         provider, _, rest = entry.partition(":")
-        method, colon, path = rest.partition(":")
-        if not colon or not path:
-            raise ValueError(_FORM)
+        pattern = RoutePattern.read(rest, _FORM)
         if provider not in set(providers):
             raise ValueError(f"names no provider that is known; {_FORM}")
-        if method.upper() not in METHODS:
-            raise ValueError(f"must name one of {', '.join(sorted(METHODS))} as its method; {_FORM}")
-        return cls(provider, method.upper(), _segments(path))
+        return cls(provider, pattern)
 
     def matches(self, provider: str, method: str, path: str) -> bool:
         """Whether a call uses this route. path: normalised; a version `v1` at its beginning does not count."""
-        if provider != self.provider or self.method not in {ANY_METHOD, method}:
-            return False
-        called, known = _unversioned(tuple(path.split("/"))), _unversioned(self.path)
-        if known[-1] == _REST:
-            return len(called) >= len(known) and all(map(_same, known[:-1], called))
-        return len(called) == len(known) and all(map(_same, known, called))
+        return provider == self.provider and self.pattern.matches(method, path)
 
     def __str__(self) -> str:
-        return f"{self.provider}:{self.method}:{'/'.join(self.path)}"
+        return f"{self.provider}:{self.pattern}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +94,3 @@ class NativeRules:
     def opens(self, provider: str, method: str, path: str) -> bool:
         """Whether the global key may call a route as it is, whatever the body holds. path: normalised."""
         return any(route.matches(provider, method, path) for route in self.global_routes)
-
-
-def _segments(path: str) -> tuple[str, ...]:
-    *segments, last = path.removeprefix("/").split("/")
-    plain = [one for one in (*segments, last) if one not in {"*", _REST}]
-    if _REST in segments or not all(plain) or any("*" in one for one in plain):
-        raise ValueError("must have a path of segments, each a text or a single *, and ** only at the end")
-    if any(_normalised(one) != one for one in plain):
-        raise ValueError("must have a path of plain segments, without a query, escapes, spaces and dot segments")
-    return (*segments, last)
-
-
-def _normalised(segment: str) -> str | None:
-    try:
-        return normalised_path(segment)
-    except InvalidRequestError:
-        return None
-
-
-def _unversioned(path: tuple[str, ...]) -> tuple[str, ...]:
-    return path[1:] if len(path) > 1 and path[0] == "v1" else path
-
-
-def _same(known: str, called: str) -> bool:
-    return known == called or (known == "*" and called != "")

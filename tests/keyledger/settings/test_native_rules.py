@@ -3,6 +3,7 @@
 import pytest
 
 from domain.calls.native_rules import NativeRules, OpenedRoute
+from domain.calls.route_pattern import RoutePattern
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.settings import load
 
@@ -15,7 +16,10 @@ def test_routes_are_read_in_their_order() -> None:
     loaded = load(
         {"NATIVE_GLOBAL_ROUTES": "openai:GET:v1/models, vllm:*:tokenize", "NATIVE_ACCOUNT_ROUTES": "open"}, None
     )
-    routes = (OpenedRoute("openai", "GET", ("v1", "models")), OpenedRoute("vllm", "*", ("tokenize",)))
+    routes = (
+        OpenedRoute("openai", RoutePattern("GET", ("v1", "models"))),
+        OpenedRoute("vllm", RoutePattern("*", ("tokenize",))),
+    )
     assert loaded.native_rules == NativeRules(routes, account_routes=True)
     shown = {one.name: one.shown for one in loaded.resolved}
     assert shown["NATIVE_GLOBAL_ROUTES"] == "openai:GET:v1/models, vllm:*:tokenize"
