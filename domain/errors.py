@@ -5,7 +5,8 @@
     +- NotFoundError              name something that exists
     |  +- CredentialNotFoundError   or set the tenant's credential first
     +- ConflictError              read the state again, then decide
-    |  +- VersionConflictError      the credential changed meanwhile, or a precondition does not hold
+    |  +- VersionConflictError      it changed meanwhile, or a precondition does not hold
+    +- AccessError                use another access key, have this one changed, or wait as long as it says
     +- UnresolvableError          no key may serve this call, and no other key is tried
     |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
     |  +- RejectedCredentialError   replace the key: the provider rejects it
@@ -14,7 +15,6 @@
     +- ProviderError              the key was right, but the call failed
     |  +- ProviderRefusedError      correct the request: the provider does not accept it
     |  +- RateLimitedError          wait as long as it says, then repeat
-    |  +- ProviderTimeoutError      repeat later
     |  +- ProviderUnavailableError  repeat later
     +- StoreUnavailableError      repeat with the same Idempotency-Key: the outcome of a write may be unknown
     +- CheckpointRefusedError     ask an operator: the log contradicts the last checkpoint
@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     AUDIT_ENTRY_NOT_FOUND = "audit-entry-not-found"
     ROTATION_NOT_FOUND = "rotation-not-found"
     REPLAY_NOT_FOUND = "replay-not-found"
+    ACCESS_KEY_NOT_FOUND = "access-key-not-found"
     NO_SUCH_PROOF = "no-such-proof"
     SIGNING_OFF = "signing-off"
 
@@ -54,6 +55,11 @@ class ErrorCode(StrEnum):
     KEY_NOT_RETIRABLE = "key-not-retirable"
     REPLAY_CONFLICT = "replay-conflict"
     RELOAD_REFUSED = "reload-refused"
+    ACCESS_KEY_EXISTS = "access-key-exists"
+
+    ACCESS_KEY_REFUSED = "access-key-refused"
+    OUTSIDE_SCOPE = "outside-scope"
+    ACCESS_LIMIT_REACHED = "access-limit-reached"
 
     NO_CREDENTIAL = "no-credential"
     CREDENTIAL_REJECTED = "credential-rejected"
@@ -68,6 +74,10 @@ class ErrorCode(StrEnum):
     STORE_UNAVAILABLE = "store-unavailable"
     LOG_CONTRADICTED = "log-contradicted"
     CHECKPOINT_REFUSED = "checkpoint-refused"
+
+
+LATE = "late"
+"""The reason of a provider that did not answer in time."""
 
 
 class ServiceError(Exception):
@@ -129,22 +139,33 @@ class ConflictError(ServiceError):
 
 
 class VersionConflictError(ConflictError):
-    """The credential is at another version than the command expected.
+    """The credential, or access key, is at another version than the command expected.
 
     current: the version it is at, 0 when there has never been one.
     precondition: True when the caller stated the version, so that trying again cannot help.
     """
 
-    def __init__(self, current: int, *, precondition: bool) -> None:
+    def __init__(self, current: int, *, precondition: bool, what: str = "credential") -> None:
+        """what: the thing that has versions."""
         detail = (
-            f"The credential is at version {current}, so the stated precondition does not hold. Read it again, then"
-            " decide."
+            f"The {what} is at version {current}, so the stated precondition does not hold. Read it again, then decide."
             if precondition
-            else f"The credential was changed by another request (now at version {current}). Read it again and retry."
+            else f"The {what} was changed by another request (now at version {current}). Read it again and retry."
         )
         super().__init__(ErrorCode.VERSION_CONFLICT, detail)
         self.current = current
         self.precondition = precondition
+
+
+class AccessError(ServiceError):
+    """The caller's access key does not admit the request; nothing was done. The code says whether it ever will.
+
+    retry_after: in seconds, where waiting helps.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str, retry_after: int | None = None) -> None:
+        super().__init__(code, detail)
+        self.retry_after = retry_after
 
 
 class UnresolvableError(ServiceError):
@@ -225,19 +246,19 @@ class RateLimitedError(ProviderError):
         self.provider_code = provider_code
 
 
-class ProviderTimeoutError(ProviderError):
-    """The provider did not answer in time."""
-
-    def __init__(self, provider: str, retry_after: int | None = None) -> None:
-        super().__init__(ErrorCode.PROVIDER_TIMEOUT, f"{provider} did not answer in time.")
-        self.retry_after = retry_after
-
-
 class ProviderUnavailableError(ProviderError):
-    """The provider is not reachable, must not be called, or failed itself. reason: a code. retry_after: in seconds."""
+    """The provider is not reachable, must not be called, failed itself, or is late. reason: a code.
+
+    retry_after: in seconds.
+    """
 
     def __init__(self, provider: str, reason: str, retry_after: int | None = None) -> None:
-        super().__init__(ErrorCode.PROVIDER_UNAVAILABLE, f"{provider} cannot be used right now ({reason}).")
+        """reason: `LATE` if it did not answer in time."""
+        late = reason == LATE
+        code = ErrorCode.PROVIDER_TIMEOUT if late else ErrorCode.PROVIDER_UNAVAILABLE
+        super().__init__(
+            code, f"{provider} did not answer in time." if late else f"{provider} cannot be used right now ({reason})."
+        )
         self.reason = reason
         self.retry_after = retry_after
 

@@ -44,6 +44,7 @@ class Subject(Enum):
     REQUEST = "request"
     AUDIT = "audit"
     PERSON = "person"
+    ACCESS_KEY = "access key"
 
 
 class OcsfClass(NamedTuple):
@@ -91,7 +92,7 @@ class EventDefinition:
     action: what the event did. action_again: what it did where its stream already held something.
     removes: what the stream held is gone after the event. failed: the event reports a failure.
     of_person, of_tenant: members that are personal, besides those of every event: about the caller, and about the
-    tenant. sealed: members that hold something sealed; readers do not see them.
+    tenant. sealed: members that hold something sealed, unseen: digests; readers do not see either.
     form: the form of events with which the event type was added.
     changes: the first one is from class version 1 to 2, the next one from 2 to 3, and so on.
     """
@@ -104,6 +105,7 @@ class EventDefinition:
     of_person: tuple[str, ...] = ()
     of_tenant: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     ocsf_class: OcsfClass = ENTITY_MANAGEMENT
     form: int = FIRST_FORM
     changes: tuple[MembersChange, ...] = ()

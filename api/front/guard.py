@@ -14,7 +14,7 @@ from api.front.exchange import Exchange, exchange_of
 from api.front.failed_keys import FailedKeys
 from api.front.metrics import Metrics
 from api.front.paths import is_about_credentials, is_guarded, is_native, routed_path
-from api.front.problems import HttpError, problem_of
+from api.front.problems import CHALLENGE, HttpError, problem_of
 from api.front.services import Services, services_in_force
 from domain.audit.client_network import network_of
 from domain.audit.request_events import Lockout
@@ -69,7 +69,7 @@ class Guard:
             detail = "Too many invalid API keys came from this address. A valid key is still served at once."
             return HttpError("locked-out", detail, {"Retry-After": str(failure.retry_after)} | closing)
         detail = "Missing or invalid API key. Send exactly one key, as X-API-Key or Authorization: Bearer."
-        return HttpError("unauthenticated", detail, {"WWW-Authenticate": 'Bearer realm="keyledger"'} | closing)
+        return HttpError("unauthenticated", detail, CHALLENGE | closing)
 
 
 def _authenticate(services: Services, presented: set[str], exchange: Exchange) -> Actor | None:

@@ -25,6 +25,8 @@ from domain.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="keyledger"'}
+"""The header of every 401 (RFC 9110, 11.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.REPLAY_CONFLICT: Row(409, "Replay conflict"),
     ErrorCode.REPLAY_NOT_FOUND: Row(404, "No such replay"),
     ErrorCode.RELOAD_REFUSED: Row(409, "Reload refused"),
+    ErrorCode.ACCESS_KEY_NOT_FOUND: Row(404, "No such access key"),
+    ErrorCode.ACCESS_KEY_EXISTS: Row(409, "Access key exists"),
+    ErrorCode.ACCESS_KEY_REFUSED: Row(401, "Access key refused"),
+    ErrorCode.OUTSIDE_SCOPE: Row(403, "Outside the key's scope"),
+    ErrorCode.ACCESS_LIMIT_REACHED: Row(429, "Access limit reached"),
     ErrorCode.NO_CREDENTIAL: Row(424, "No credential"),
     ErrorCode.CREDENTIAL_UNREADABLE: Row(500, "Unreadable credential"),
     ErrorCode.CREDENTIAL_INTEGRITY: Row(500, "Credential integrity"),
@@ -218,6 +225,8 @@ def _members(error: ServiceError) -> Mapping[str, object]:
 
 
 def _headers(error: ServiceError) -> Mapping[str, str]:
+    if error.code == ErrorCode.ACCESS_KEY_REFUSED:
+        return CHALLENGE
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 

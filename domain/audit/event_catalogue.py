@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from types import ModuleType
 
+from domain.access import access_key
 from domain.audit import request_events
 from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
@@ -17,7 +18,7 @@ from domain.operations import attestation, encryption_keys, erasure, ledger_secr
 
 _MODULES = (
     *(credential, acceptance, encryption_keys, ledger_secret, replay, restore, attestation, policy),
-    *(erasure, request_events),
+    *(erasure, access_key, request_events),
 )
 
 
@@ -57,7 +58,7 @@ def details_of(event: type[Event]) -> tuple[str, ...]:
     """Return the members of an event type that are the details of its entries."""
     if issubclass(event, CredentialSealed):
         return CONFIG_FIELDS
-    unseen = _IN_EVERY_ENTRY.union(event.DEFINITION.sealed)
+    unseen = _IN_EVERY_ENTRY.union(event.DEFINITION.sealed, event.DEFINITION.unseen)
     return tuple(field.name for field in fields(event) if field.name not in unseen)
 
 
@@ -87,6 +88,7 @@ _READERS: Mapping[Subject, str] = {
     Subject.ENCRYPTION_KEY: "nodes, for keys and the ledger's secret",
     Subject.POLICY: "nodes at their start",
     Subject.PERSON: "nodes, for erasures",
+    Subject.ACCESS_KEY: "`access_keys`, authentication",
 }
 """By the subject of an event, what reads it besides the audit trail and the transparency log."""
 

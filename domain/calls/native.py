@@ -82,7 +82,7 @@ class NativeApis(Protocol):
         """Resolve the key for one request and send it.
 
         Raises NotFoundError, InvalidRequestError, the errors of resolution, RejectedCredentialError when the provider
-        answers 401, and ProviderTimeoutError or ProviderUnavailableError when there is no answer to pass on. A redirect
+        answers 401, and ProviderUnavailableError when there is no answer to pass on. A redirect
         is not passed on.
         """
         ...

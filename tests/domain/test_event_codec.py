@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -11,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import event_codec
+from domain.access.access_key import AccessTerms, KeyLimits, change, create, evolve, revoke, rotate
+from domain.access.roles import Role
+from domain.access.scope import Scope
 from domain.audit.event_catalogue import BY_TOPIC, EVENTS
 from domain.audit.request_events import (
     Lockout,
@@ -50,11 +54,29 @@ WHENCE: dict[str, Any] = {
 }
 WHO = replace(meta(), **WHENCE)
 BEGUN = start_rotation(Keys(1), "0b6ad4d4-7a3c-4f5e-9c2f-0a8f6a1f4b10", "k0000000002", 42, WHO, NOW)
+NARROW = Scope(
+    (TENANT,),
+    ("mistral", "openai"),
+    None,
+    ("native",),
+    ("GET:v1/files/*", "POST:v1/**"),
+    ("192.0.2.0/24",),
+)
+CREATED = create(
+    None, "app", Role.RUNTIME, AccessTerms(NARROW, KeyLimits(60, 2), NOW + timedelta(days=30)), "a" * 64, WHO, NOW
+)
+KEY_OF_APP = evolve(CREATED)
 
 
 def _accepted(*, rejected: bool) -> Event:
     before = accept_or_reject(None, TENANT, "openai", 3, rejected=True, meta=WHO, now=NOW)
     event = accept_or_reject(None if rejected else before, TENANT, "openai", 3, rejected=rejected, meta=WHO, now=NOW)
+    assert event is not None
+    return event
+
+
+def _changed() -> Event:
+    event = change(KEY_OF_APP, replace(KEY_OF_APP.terms, scope=Scope()), WHO, NOW)
     assert event is not None
     return event
 
@@ -106,6 +128,10 @@ IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in 
         WHO, NOW, "audit_trail", swapped=True, replayed_to=9, rows=9, differences=1
     ),
     "policy_changed_v1": _policy(),
+    "access_key_created_v1": CREATED,
+    "access_key_changed_v1": _changed(),
+    "access_key_rotated_v1": rotate(KEY_OF_APP, "b" * 64, NOW + timedelta(hours=1), WHO, NOW),
+    "access_key_revoked_v1": revoke(KEY_OF_APP, WHO, NOW),
 }
 """Every event as its author makes it."""
 SAMPLES: dict[str, Event] = {name: sealed(event) for name, event in IN_CLEAR.items()}

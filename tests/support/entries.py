@@ -125,6 +125,14 @@ ENTRIES = [
     replace(_BARE, action=Action("secret-sealed"), key_id="k0123456789", details={"secret_id": "s0123456789"}),
     replace(_BARE, action=Action("person-erased"), details={"kind": "actor", "person": "AAAA", "keys": 2}),
     replace(_BARE, action=Action("personal-data-expired"), details={"before": "2026-01-01", "keys": 2}),
+    *[
+        replace(
+            _BARE,
+            action=Action(f"access-key-{what}"),
+            details={"access_key": "app", "for_role": "runtime", "requests_per_minute": 60, "concurrent_calls": 0},
+        )
+        for what in ("created", "changed", "rotated", "revoked")
+    ],
     ERASED,
 ]
 """What the log can tell, one of each action, and refusals of every kind."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from domain.credentials.resolution import Receipt
 from domain.errors import (
+    LATE,
     InvalidField,
     InvalidRequestError,
     ProviderError,
     ProviderRefusedError,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     RejectedCredentialError,
@@ -52,7 +52,7 @@ def _observed_error(observation: Observation, receipt: Receipt) -> ServiceError 
     provider, status = receipt.provider, observation.status
     error: ServiceError | None = None
     if observation.timed_out:
-        error = ProviderTimeoutError(provider)
+        error = ProviderUnavailableError(provider, LATE)
     elif observation.failure is not None:
         error = ProviderUnavailableError(provider, observation.failure)
     elif observation.rejected:
@@ -66,7 +66,7 @@ def _observed_error(observation: Observation, receipt: Receipt) -> ServiceError 
 
 def _by_class(provider: str, status: int, observation: Observation) -> ProviderError:
     if status == 408:
-        return ProviderTimeoutError(provider, observation.retry_after)
+        return ProviderUnavailableError(provider, LATE, observation.retry_after)
     if 400 <= status < 500 and status not in _WORTH_A_RETRY:
         return ProviderRefusedError(provider, status, observation.code)
     reason = "redirect" if 300 <= status < 400 else f"answered-{status}"

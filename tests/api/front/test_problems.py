@@ -6,6 +6,7 @@ import pytest
 
 from api.front.problems import HTTP_ROWS, SERVICE_ROWS, HttpError, problem_of
 from domain import errors
+from domain.access.access_key import access_key_not_found
 from domain.audit.entries import entry_not_found
 from domain.calls.models import unknown_model
 from domain.calls.native_path import invalid_path
@@ -125,6 +126,21 @@ GOLDEN = [
     ),
     (replay_not_found(), 404, "replay-not-found", "There is no replay with this id."),
     (
+        access_key_not_found(),
+        404,
+        "access-key-not-found",
+        "There is no access key of this name or id that is in use.",
+    ),
+    (ConflictError(ErrorCode.ACCESS_KEY_EXISTS, "It exists."), 409, "access-key-exists", "It exists."),
+    (
+        errors.AccessError(ErrorCode.ACCESS_KEY_REFUSED, "It was revoked."),
+        401,
+        "access-key-refused",
+        "It was revoked.",
+    ),
+    (errors.AccessError(ErrorCode.OUTSIDE_SCOPE, "Not this tenant."), 403, "outside-scope", "Not this tenant."),
+    (errors.AccessError(ErrorCode.ACCESS_LIMIT_REACHED, "Too many.", 7), 429, "access-limit-reached", "Too many."),
+    (
         errors.NoCredentialError("T", "openai", "none"),
         424,
         "no-credential",
@@ -163,7 +179,7 @@ GOLDEN = [
         "provider-rate-limited",
         "openai is rate limiting this key. Try again later.",
     ),
-    (errors.ProviderTimeoutError("openai"), 504, "provider-timeout", "openai did not answer in time."),
+    (errors.ProviderUnavailableError("openai", errors.LATE), 504, "provider-timeout", "openai did not answer in time."),
     (
         errors.ProviderUnavailableError("openai", "reset"),
         502,

@@ -10,8 +10,8 @@ from api.front.auth import Role
 from domain.audit.request_events import RequestRefused
 from domain.calls.native import NativeAnswer
 from domain.errors import (
+    LATE,
     ProviderRefusedError,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     RejectedCredentialError,
@@ -29,7 +29,7 @@ STRANGERS_PATHS = [
 ERRORS = [ProviderRefusedError("openai", status) for status in (400, 402, 403, 404, 407, 413, 422, 451)] + [
     RejectedCredentialError("openai", "tenant"),
     RateLimitedError("openai", 1),
-    ProviderTimeoutError("openai"),
+    ProviderUnavailableError("openai", LATE),
     ProviderUnavailableError("openai", "status-503"),
 ]
 

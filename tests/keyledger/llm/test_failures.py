@@ -9,8 +9,8 @@ import pytest
 from api.front.problems import openai_error, problem_of
 from domain.calls.models import AnswerStream
 from domain.errors import (
+    ErrorCode,
     ProviderRefusedError,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     RejectedCredentialError,
@@ -121,7 +121,7 @@ def test_no_answer_is_a_timeout(server, model, how):
     def until_overdue(gateway, model):
         return overdue(how(gateway, model), lambda: server.requests)
 
-    assert isinstance(_fail(server, model, until_overdue), ProviderTimeoutError)
+    assert _fail(server, model, until_overdue).code == ErrorCode.PROVIDER_TIMEOUT
     assert len(server.requests) == 1
 
 
@@ -248,7 +248,7 @@ def test_a_403_of_ovhcloud_is_about_the_key() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "answered"),
     [
-        ("408 Request Timeout", ProviderTimeoutError, 504),
+        ("408 Request Timeout", ProviderUnavailableError, 504),
         ("409 Conflict", ProviderUnavailableError, 502),
         ("425 Too Early", ProviderUnavailableError, 502),
         ("503 Service Unavailable", ProviderUnavailableError, 502),

@@ -54,6 +54,7 @@ _ENTITIES: Mapping[Subject, tuple[str, str]] = {
     Subject.LOG: ("log", "the log"),
     Subject.POLICY: ("policy", "credential policy"),
     Subject.PERSON: ("person", "personal data"),
+    Subject.ACCESS_KEY: ("access_key", "access key"),
 }
 """Kind and name of what is neither a credential nor an encryption key."""
 

@@ -8,10 +8,10 @@ import pytest
 from api.front.auth import Role
 from domain.calls.models import Answer, AnswerStream
 from domain.errors import (
+    LATE,
     CredentialIntegrityError,
     NoCredentialError,
     ProviderRefusedError,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     RejectedCredentialError,
@@ -79,7 +79,7 @@ ERRORS = [
     pytest.param(UnreadableCredentialError("k1", "unknown-key"), 500, id="not openable"),
     pytest.param(CredentialIntegrityError("binding"), 500, id="tampered"),
     pytest.param(RateLimitedError("openai", 7), 429, id="rate limited"),
-    pytest.param(ProviderTimeoutError("openai"), 504, id="no answer in time"),
+    pytest.param(ProviderUnavailableError("openai", LATE), 504, id="no answer in time"),
     pytest.param(ProviderUnavailableError("openai", "reset"), 502, id="down"),
     pytest.param(ProviderRefusedError("openai", 400), 400, id="the provider's 400"),
     pytest.param(ProviderRefusedError("openai", 404), 404, id="the provider's 404"),

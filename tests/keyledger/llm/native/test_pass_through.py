@@ -19,7 +19,6 @@ from domain.credentials.resolution import Route
 from domain.endpoints.rules import EndpointRules
 from domain.errors import (
     ErrorCode,
-    ProviderTimeoutError,
     ProviderUnavailableError,
     RejectedCredentialError,
     ServiceError,
@@ -174,7 +173,7 @@ def test_a_provider_that_does_not_answer_in_time_is_given_up(server):
         raise AssertionError
 
     server.answer = never
-    with pytest.raises(ProviderTimeoutError):
+    with raises(ErrorCode.PROVIDER_TIMEOUT):
         with_pass_through(Keys(server.url), lambda apis: overdue(apis.call(call()), lambda: server.heard))
     assert server.left.wait(60)
 
