@@ -26,7 +26,17 @@ from api.front.metrics import Metrics
 from api.front.paths import NATIVE
 from api.front.refused_requests import RouteNames
 from api.front.services import Services
-from api.rest import credentials, encryption_keys, fleet, health, projections, reload, resolution, transparency
+from api.rest import (
+    access_keys,
+    credentials,
+    encryption_keys,
+    fleet,
+    health,
+    projections,
+    reload,
+    resolution,
+    transparency,
+)
 from api.rest.audit import entries, export, usage
 from api.rest.calls import llm
 from api.rest.calls.native import Native
@@ -42,6 +52,7 @@ _ROUTERS = (
     usage.router,
     encryption_keys.router,
     projections.router,
+    access_keys.router,
     reload.router,
     resolution.router,
     llm.router,

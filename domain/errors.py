@@ -201,11 +201,11 @@ class UnreadableCredentialError(UnresolvableError):
 
 
 class CredentialIntegrityError(UnresolvableError):
-    """Stored data was changed, moved, removed or replayed. reason: a code."""
+    """Stored data was changed, moved, removed or replayed. reason: a code. what: the thing that was stored."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, what: str = "credential") -> None:
         detail = (
-            f"The stored credential failed its integrity check ({reason}), so no call was made. Ask an operator to"
+            f"The stored {what} failed its integrity check ({reason}), so no call was made. Ask an operator to"
             " investigate."
         )
         super().__init__(ErrorCode.CREDENTIAL_INTEGRITY, detail)

@@ -23,6 +23,7 @@ from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event, time_text
+from domain.event_code import LogRow
 from domain.event_definition import EventDefinition, Members, MembersChange
 
 _Check = Callable[[object], object]
@@ -178,6 +179,11 @@ def decode(originator_id: UUID, originator_version: int, topic: str, state: byte
     if originator_id.int != event.own_stream().int or originator_version < 1:
         raise CredentialIntegrityError("event-in-wrong-stream")
     return event
+
+
+def event_of(row: LogRow) -> Event:
+    """Return the event of a row of the log. Raises CredentialIntegrityError."""
+    return decode(row.stream, row.version, row.topic, row.state)
 
 
 def _values(plan: _Plan, state: bytes) -> tuple[object, ...]:

@@ -5,21 +5,23 @@ also reads the head of the stream, in the same statement and snapshot, so a row 
 restored is detected. A deleted credential keeps its row, without a token.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.credentials.providers import BUILT_IN, CredentialConfig, Providers
 from domain.credentials.secret import SealedSecret
 from domain.credentials.stored import Head, Stored
-from domain.event import Event
 from domain.event_code import LogRow
+from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, CALLER_WIDTH, token_row
 from projections.database.combined_reads import CombinedReads
 from projections.database.connections import BoundedAsyncConnection, BoundedConnection, Row, unavailable
+from projections.inline import InlineProjection
 from projections.tenant_credentials import NO_OTHERS, OF_TENANTS, credential_of, listed, of_tenants, stored_of
 
 COLUMNS = (
@@ -59,6 +61,21 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
               WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
 """
 
+# The same with what is known of the caller's token.
+_READ_FOR: LiteralString = f"""
+SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
+       c.tenant_id IS NOT NULL, h.notification_id, h.originator_version, h.topic, h.state,
+       h.code_key_id, h.code, {CALLER_COLUMNS}
+  FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[]) WITH ORDINALITY
+       AS wanted (tenant_id, provider, stream, digest, nth)
+  LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
+                      WHERE one.tenant_id = wanted.tenant_id AND one.provider = wanted.provider LIMIT 1) AS c ON true
+  LEFT JOIN LATERAL (SELECT * FROM keyledger_events
+                      WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
+{CALLER_JOINS}
+ ORDER BY wanted.nth
+"""  # noqa: S608  ours
+
 
 def project(event: CredentialEvent) -> dict[str, object]:
     """Return the row that shows a credential after `event`, by column."""
@@ -80,10 +97,9 @@ def project(event: CredentialEvent) -> dict[str, object]:
     }
 
 
-def last_of_each(events: Iterable[Event]) -> list[CredentialEvent]:
-    """Return the last event of each credential among `events`, which are in the order of the log."""
-    last = {event.originator_id: event for event in events if isinstance(event, CredentialEvent)}
-    return list(last.values())
+CURRENT_CREDENTIALS = InlineProjection(
+    "current_credentials", {"tenant_id": "uuid", "provider": "text"}, COLUMNS, CredentialEvent, project
+)
 
 
 class PostgresCurrentCredentials:
@@ -131,11 +147,16 @@ class PostgresResolutionProjection:
         self._require_current = require_current
         self._providers = providers
         self._reads = CombinedReads(self._read_all)
+        self._reads_for = CombinedReads(self._read_all_for)
         self._lists = CombinedReads(self._list_all)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailableError."""
         return await self._reads.read((tenant_id, provider))
+
+    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
+        """Return the same, and what is known of a token. Raises StoreUnavailableError."""
+        return await self._reads_for.read((tenant_id, provider, digest))
 
     async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
@@ -166,6 +187,19 @@ class PostgresResolutionProjection:
                 rows = await cursor.fetchall()
         self._require_current()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
+
+    async def _read_all_for(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[tuple[Stored, TokenRow | None]]:
+        places = [(tenant_id, provider) for tenant_id, provider, _ in wanted]
+        with unavailable():
+            async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+                digests = [digest for _, _, digest in wanted]
+                await cursor.execute(_READ_FOR, [*_of_places(places), digests], binary=True)
+                rows = await cursor.fetchall()
+        self._require_current()
+        return [
+            (_stored_at(place, row[:-CALLER_WIDTH]), token_row(row[-CALLER_WIDTH:]))
+            for place, row in zip(places, rows, strict=True)
+        ]
 
 
 _UNDER_OTHER_KEYS = """

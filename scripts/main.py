@@ -55,6 +55,7 @@ def _masked() -> Iterator[None]:
 
 
 _GROUPS: Mapping[str, str] = {
+    "access": "Manage the access keys of callers.",
     "api-keys": "Create named API keys, each with a role.",
     "credentials": "Manage a tenant's credentials.",
     "tenants": "List tenants.",
@@ -71,6 +72,11 @@ _COMMANDS: Mapping[str, str] = {
     "reload": "reload:reload",
     "run": "run:run",
     "generate-encryption-key": "generate_encryption_key:generate_encryption_key",
+    "access create": "access:create",
+    "access list": "access:list_keys",
+    "access show": "access:show",
+    "access rotate": "access:rotate",
+    "access revoke": "access:revoke",
     "api-keys create": "api_keys:create",
     "credentials set": "credentials:set_credential",
     "credentials list": "credentials:list_credentials",

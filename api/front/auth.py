@@ -9,26 +9,21 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import sha256
 
+from domain.access.roles import Role
+from domain.audit.request_events import ANONYMOUS, SEVERAL
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
+from domain.event import SERVICE, UNKNOWN
 
 SUPER_ACTOR = "super"
+ROLES = tuple(role for role in Role if role is not Role.TENANT_ADMIN)
+"""The roles of keys in settings. A tenant-admin looks after some tenants, which only an access key names."""
 READ = frozenset({"GET", "HEAD"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FORM = "name:role:sha256:<64 hexadecimal digits>"
-
-
-class Role(StrEnum):
-    """The purpose of a key. Only sysadmin may change credentials; an operator looks after keys and projections."""
-
-    SYSADMIN = "sysadmin"
-    AUDITOR = "auditor"
-    OPERATOR = "operator"
-    RUNTIME = "runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +55,10 @@ class Grant:
 _FLEET = "/api/v1/sysadmin/(tenants|credentials)"
 _TENANT = "/api/v1/sysadmin/tenants/[^/]+"
 _KEYS = "/api/v1/sysadmin/encryption-keys"
+_ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 _PROJECTIONS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
+    Grant(re.compile(f"{_ACCESS_KEYS}(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials/[^/]+/history"), READ, frozenset({Role.AUDITOR})),
@@ -100,6 +97,11 @@ class Authenticator:
             known.insert(0, (Actor(SUPER_ACTOR, Role.SYSADMIN), _digest(super_key.reveal().encode())))
         self._known = tuple(known)
 
+    @property
+    def actors(self) -> Sequence[Actor]:
+        """Every actor that has a key from the settings."""
+        return [actor for actor, _ in self._known]
+
     def authenticate(self, presented: bytes) -> Actor | None:
         """Return the actor whose key was presented, or None."""
         digest = _digest(presented)
@@ -108,6 +110,12 @@ class Authenticator:
             matches = hmac.compare_digest(digest, known)
             found = actor if matches and found is None else found
         return found
+
+
+def reserved_names(authenticator: Authenticator) -> frozenset[str]:
+    """Return the names that no access key may have, because the audit would not distinguish them."""
+    own = {SUPER_ACTOR, ANONYMOUS, SEVERAL, SERVICE, UNKNOWN}
+    return frozenset(own.union(actor.name for actor in authenticator.actors))
 
 
 def format_named_key(name: str, role: Role, secret: Secret) -> str:
@@ -128,8 +136,8 @@ def parse_named_key(text: str) -> NamedKey:
     name, role, algorithm, digest = parts
     if error := _name_error(name):
         raise ValueError(error)
-    if role not in set(Role):
-        raise ValueError(f"the role must be one of {', '.join(Role)}")
+    if role not in ROLES:
+        raise ValueError(f"the role must be one of {', '.join(ROLES)}")
     if algorithm != "sha256":
         raise ValueError("the digest must be marked sha256")
     if not _DIGEST.fullmatch(digest):

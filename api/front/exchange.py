@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.front.auth import Actor
+from api.front.callers import RequestAdmission
 from api.front.cli_agent import CLI_AGENT
 from api.front.proxies import TrustedProxies
 from domain.audit.request_events import ANONYMOUS
@@ -37,7 +38,8 @@ class Exchange:
 
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the client, as determined by `proxies`. reason: the caller's `X-Audit-Reason`, once checked.
-    actor: set once authentication succeeded. body: the checked JSON object, None when there is none.
+    actor: set once authentication succeeded. admission: of a caller with an access key. body: the checked JSON object,
+    None when there is none.
     refused: the code of the problem that the request ended with. refused_with: the status of that problem, where the
     problem was the answer. keys: those sent with the request.
     bodiless: the method is HEAD, so no body will be sent. chosen_id: the request id is the caller's.
@@ -48,6 +50,7 @@ class Exchange:
     client_address: str | None = None
     reason: str | None = None
     actor: Actor | None = None
+    admission: RequestAdmission | None = None
     body: Json | None = None
     refused: str | None = None
     refused_with: int | None = None

@@ -2,23 +2,29 @@
 
 Promises: nothing behind the guard sees a request whose key is not valid or whose role was not granted the operation.
 The guard never reads a body. Problems repeat no part of the request. Requests without a valid key are slowed and locked
-out by address (`failed_keys`); a valid key is served at once, whatever others at its address do.
+out by address (`failed_keys`); a valid key is served at once, whatever others at its address do. A request with an
+access key is admitted here, on what the ledger says now; a call to a model by the statement that resolves its key.
 """
+
+from dataclasses import replace
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.front.admitted_answer import AdmittedAnswer, present_token
 from api.front.auth import READ, Actor, may
 from api.front.bodies import CLOSE, Limits, announces_body, refuse
+from api.front.callers import RequestAdmission
 from api.front.exchange import Exchange, exchange_of
 from api.front.failed_keys import FailedKeys
 from api.front.metrics import Metrics
-from api.front.paths import is_about_credentials, is_guarded, is_native, routed_path
-from api.front.problems import CHALLENGE, HttpError, problem_of
+from api.front.paths import is_about_credentials, is_call, is_guarded, is_native, is_switched, routed_path
+from api.front.problems import CHALLENGE, HttpError, Problem, problem_of
 from api.front.services import Services, services_in_force
 from domain.audit.client_network import network_of
 from domain.audit.request_events import Lockout
 from domain.credentials.secret import Secret
+from domain.errors import ServiceError
 
 REASON_MAX = 500
 """Characters of a reason: a sentence or two and a ticket's number."""
@@ -43,14 +49,27 @@ class Guard:
             presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
             exchange.actor = _authenticate(services, presented, exchange)
             if exchange.actor is None:
+                await present_token(services.callers, presented, scope, path)
+            if exchange.actor is None:
                 raise await self._unauthenticated(services, presented, headers, exchange)
             self._failed_keys.served(network_of(exchange.client_address))
+            if exchange.admission is not None:
+                await _admit_now(exchange.admission, exchange.actor, scope["method"], path)
             _admit(services, exchange.actor, scope["method"], path, headers)
             exchange.reason = _reason(services, scope["method"], path, headers)
-        except HttpError as refused:
-            await refuse(problem_of(refused), scope, receive, send, self._limits)
+        except (HttpError, ServiceError) as refused:
+            await refuse(_problem(refused, headers), scope, receive, send, self._limits)
             return
-        await self._app(scope, receive, send)
+        await self._pass_on(exchange.admission, scope, receive, send)
+
+    async def _pass_on(self, admission: RequestAdmission | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if admission is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, AdmittedAnswer(admission, scope, receive, send, self._limits))
+        finally:
+            admission.release()
 
     async def _unauthenticated(
         self, services: Services, presented: set[str], headers: Headers, exchange: Exchange
@@ -72,6 +91,26 @@ class Guard:
         return HttpError("unauthenticated", detail, CHALLENGE | closing)
 
 
+async def _admit_now(admission: RequestAdmission, actor: Actor, method: str, path: str) -> None:
+    """Admit a request, unless it is a call: the statement that resolves its key admits it.
+
+    Raises AccessError, CredentialIntegrityError, StoreUnavailableError.
+    """
+    calls = is_call(method, path)
+    if calls and may(actor.role, method, path):
+        return
+    if calls:
+        admission.fails()
+    await admission.read()
+
+
+def _problem(refused: HttpError | ServiceError, headers: Headers) -> Problem:
+    problem = problem_of(refused)
+    if isinstance(refused, HttpError):
+        return problem
+    return replace(problem, headers={**problem.headers, **_closing(headers)})
+
+
 def _authenticate(services: Services, presented: set[str], exchange: Exchange) -> Actor | None:
     exchange.take_note_of(*map(Secret, presented))
     authenticate = services.authenticator.authenticate
@@ -87,7 +126,7 @@ def _admit(services: Services, actor: Actor, method: str, path: str, headers: He
     closing = _closing(headers)
     if not may(actor.role, method, path):
         raise HttpError("forbidden", f"The role {actor.role.value} is not allowed to do this.", closing)
-    if is_about_credentials(path) and not services.tenant_credentials:
+    if is_switched(path) and not services.tenant_credentials:
         detail = "Tenant credentials are disabled. An operator can enable them with TENANT_CREDENTIALS_ENABLED=true."
         raise HttpError("feature_disabled", detail, closing)
 

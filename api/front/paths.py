@@ -6,6 +6,7 @@ Promises: the path examined here is the path that routing matches, also behind a
 import re
 from urllib.parse import quote
 
+from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
 from domain.credentials.providers import NAME_PATTERN
@@ -16,6 +17,7 @@ FLEET = "/api/v1/sysadmin"
 AUDIT = "/api/v1/audit"
 ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
 PROJECTIONS = "/api/v1/sysadmin/projections"
+ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 RELOAD = "/api/v1/reload"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
@@ -24,6 +26,15 @@ _ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
 _CREDENTIAL = re.compile(
     rf"/api/v1/sysadmin/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})/credentials/(?P<provider>{NAME_PATTERN})"
 )
+_PLACE = re.compile(
+    "/api/v1/(?:sysadmin/)?tenants/(?P<tenant>[^/]+)(?:/(?:credentials|providers)/(?P<provider>[^/]+))?(?:/.*)?",
+    re.DOTALL,
+)
+_NAMED_IN_QUERY = frozenset(
+    {"/api/v1/audit/entries", "/api/v1/audit/usage", "/api/v1/audit/export", "/api/v1/sysadmin/credentials"}
+)
+_CALL = re.compile("/api/v1/tenants/[^/]+/openai/v1/(?:chat/completions|embeddings)", re.DOTALL)
+_MODELS = re.compile("/api/v1/tenants/[^/]+/openai/v1/models(?:/.*)?", re.DOTALL)
 _SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
 _NATIVE = re.compile("/api/v1/tenants/[^/]+/providers/.*", re.DOTALL)
 
@@ -41,14 +52,38 @@ def is_guarded(path: str) -> bool:
 
 
 def is_about_credentials(path: str) -> bool:
-    """Say whether a path belongs to the feature that TENANT_CREDENTIALS_ENABLED switches."""
+    """Say whether a path is for administrators or auditors."""
     return path.startswith(_ABOUT_CREDENTIALS)
+
+
+def is_switched(path: str) -> bool:
+    """Say whether TENANT_CREDENTIALS_ENABLED switches a path: access keys are there without the feature."""
+    return is_about_credentials(path) and not path.startswith(ACCESS_KEYS)
 
 
 def credential_in(path: str) -> tuple[str, str] | None:
     """Return tenant and provider of the path of one credential, or None."""
     found = _CREDENTIAL.fullmatch(path)
     return (found["tenant"], found["provider"]) if found else None
+
+
+def named_in(scope: Scope, path: str) -> tuple[str | None, str | None]:
+    """Return the tenant and the provider that a request names in its path, or in its query where that limits it."""
+    if path in _NAMED_IN_QUERY:
+        query = QueryParams(scope["query_string"])
+        return query.get("tenant_id"), query.get("provider")
+    found = _PLACE.fullmatch(path)
+    return (found["tenant"], found["provider"]) if found else (None, None)
+
+
+def is_call(method: str, path: str) -> bool:
+    """Say whether a request is a call to a model, whose key is resolved after its body is read."""
+    return is_native(path) or (method == "POST" and _CALL.fullmatch(path) is not None)
+
+
+def lists_models(path: str) -> bool:
+    """Say whether a path shows models of the catalogue."""
+    return _MODELS.fullmatch(path) is not None
 
 
 def speaks_openai(path: str) -> bool:

@@ -20,9 +20,12 @@ from api.front.paths import UUID_PATTERN, is_about_credentials, is_guarded, rout
 from api.front.services import Services
 from domain.audit.request_events import Outcome, RefusedRequest
 from domain.credentials.providers import NAME_PATTERN
+from domain.errors import ErrorCode
 
 UNROUTED = "unrouted"
-_DENIED = frozenset({"unauthenticated", "locked-out", "forbidden"})
+_DENIED = frozenset(
+    {"unauthenticated", "locked-out", "forbidden", ErrorCode.ACCESS_KEY_REFUSED.value, ErrorCode.OUTSIDE_SCOPE.value}
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PLACE = re.compile(
     rf"/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})(?:/(?:credentials|providers)/(?P<provider>{NAME_PATTERN}))?"

@@ -15,9 +15,11 @@ from starlette.types import Scope
 
 from api.front.auth import Authenticator
 from api.front.bounds.chosen import Bounds
+from api.front.callers import Callers
 from api.front.check_result import CheckResult
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
+from domain.access.service import AccessKeys, Issued, KeyCommand
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
 from domain.audit.usage import CredentialUsage, UsageMeter
@@ -51,6 +53,7 @@ class ReloadReport:
 Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]
 Reload = Callable[[], Awaitable[ReloadReport]]
 CarryOut = Callable[[AdminCommand], Awaitable[Credential]]
+CarryOutOnKeys = Callable[[KeyCommand], Awaitable[Issued]]
 Hook = Callable[[], Awaitable[None]]
 
 
@@ -67,7 +70,8 @@ def new_registry() -> CollectorRegistry:
 class Services:
     """The parts behind the HTTP interface.
 
-    carry_out: carries out a command; concurrent commands share a commit.
+    callers: those with access keys; the authenticator knows the keys of the settings.
+    carry_out: carries out a command; concurrent commands share a commit. carry_out_on_keys: one on an access key.
     providers: those that tenants may have credentials for.
     tenant_credentials: the feature switch; when off, everything about tenants' own credentials answers 404.
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
@@ -96,6 +100,9 @@ class Services:
     projections: Projections
     past: PastCredentials
     authenticator: Authenticator
+    callers: Callers
+    access_keys: AccessKeys
+    carry_out_on_keys: CarryOutOnKeys
     endpoint_rules: EndpointRules
     providers: Providers
     tenant_credentials: bool

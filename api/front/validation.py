@@ -12,6 +12,9 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
 from api.front.exchange import exchange_of
+from domain.access.roles import Role
+from domain.access.scope import DIMENSIONS
+from domain.access.service import NAME_PATTERN
 from domain.audit.entries import Action
 from domain.audit.formats import ExportFormat
 from domain.audit.query import QUERY_MAX
@@ -33,6 +36,14 @@ RULES: Mapping[str, str] = {
     "endpoint": "must be a string or null",
     "api_version": "must be a string or null",
     "deployment_name": "must be a string or null",
+    "name": f"must be a text that fits {NAME_PATTERN}",
+    "role": f"must be one of {', '.join(Role)}",
+    **dict.fromkeys(DIMENSIONS, "must be a list of texts, or null for all"),
+    "expires_at": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z, or null",
+    "old_token_until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z, or null",
+    "requests_per_minute": "must be a whole number from 0 to 1000000",
+    "concurrent_calls": "must be a whole number from 0 to 1000000",
+    "token": "must be a string",
     "actor": "must be 1 to 128 printable ASCII characters without spaces",
     "state": f"must be one of {', '.join(CredentialState)}",
     "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",

@@ -20,7 +20,10 @@ VERSION = "1"
 ETAG: Mapping[str, Any] = {"ETag": {"description": 'The version, such as `"v3"`.', "schema": {"type": "string"}}}
 _ALWAYS = (
     "unauthenticated",
+    "access-key-refused",
+    "access-limit-reached",
     "forbidden",
+    "outside-scope",
     "not-found",
     "invalid-request",
     "locked-out",
@@ -30,6 +33,7 @@ _ALWAYS = (
 BODY = ("malformed-json", "unsupported-media-type", "body-too-large", "request-timeout")
 ADMIN = (*_ALWAYS, "feature_disabled", "log-contradicted", "store-unavailable")
 COMMAND = ("malformed-header", "unknown-provider", "version-conflict", "idempotency-key-reused")
+ACCESS_KEY = ("malformed-header", "version-conflict", "idempotency-key-reused", "credential-integrity")
 CATALOGUE = (*_ALWAYS, "unknown-model")
 CALL = (
     *CATALOGUE,

@@ -35,6 +35,7 @@ class Wanted:
     """The things that a request names. None, or "": it does not name one.
 
     address: of the client. surface, model, method, path: of a call; method and path are those of a native call.
+    filtered: the answer shows only what the scope admits, so the request names no provider and no model.
     """
 
     address: str | None = None
@@ -44,6 +45,7 @@ class Wanted:
     model: str | None = None
     method: str = ""
     path: str = ""
+    filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Scope:
             yield _outside("tenant", self.tenants)
         if wanted.surface is not None:
             yield from self._errors_of_calls(wanted)
+        if wanted.filtered:
+            return
         if self.providers is not None and wanted.provider not in self.providers:
             yield _outside("provider", self.providers)
         if self.models is not None and not (wanted.model and any(_fits(one, wanted.model) for one in self.models)):

@@ -34,7 +34,7 @@ from domain.credentials.command_batch import command_reused
 from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
-from domain.errors import InvalidField, InvalidRequestError, StoreUnavailableError, VersionConflictError
+from domain.errors import InvalidField, InvalidRequestError, ServiceError, StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 
@@ -141,15 +141,16 @@ class AccessKeys:
         )
         return _issued(turned, token, digest)
 
-    def revoke(self, name_or_id: str, meta: CommandMeta, precondition: Precondition) -> AccessKey:
+    def revoke(self, name_or_id: str, meta: CommandMeta, precondition: Precondition) -> Issued:
         """Revoke a key. Raises NotFoundError, VersionConflictError."""
-        return self._carried_out(
+        revoked = self._carried_out(
             _stream(name_or_id),
             lambda state, now: revoke(state, meta, now),
             lambda event: isinstance(event, AccessKeyRevoked),
             meta,
             precondition,
         )
+        return Issued(revoked)
 
     def name_of(self, token: Secret) -> str:
         """Return the name of the key whose token this is, or was before its last rotation. Raises NotFoundError."""
@@ -211,6 +212,22 @@ class AccessKeys:
         wanted = (stream, meta.command_id)
         found = self._log.find_all([wanted]).get(wanted)
         return found if isinstance(found, AccessKeyEvent) else None
+
+
+KeyCommand = Callable[[], Issued]
+"""A command on a key, ready to be carried out."""
+
+
+def each_alone(commands: Sequence[KeyCommand]) -> list[Issued | Exception]:
+    """Carry out commands one after the other, and return the outcome of each."""
+    return [_outcome(command) for command in commands]
+
+
+def _outcome(command: KeyCommand) -> Issued | Exception:
+    try:
+        return command()
+    except ServiceError as refused:
+        return refused
 
 
 def _issued(key: AccessKey, token: Secret, digest: str) -> Issued:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from domain.credentials.admission import Admission
 from domain.credentials.resolution import Receipt, Route
 from domain.errors import ErrorCode, NotFoundError
 
@@ -106,12 +107,17 @@ class LanguageModels(Protocol):
         """Return the address and the credential that a call would use. Decrypts and sends nothing."""
         ...
 
-    async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
-        """Complete a chat. params: the members of the OpenAI request; `stream: true` makes the answer a stream."""
+    async def complete(
+        self, tenant_id: str, model: str, params: Json, admission: Admission | None = None
+    ) -> Answer | AnswerStream:
+        """Complete a chat. params: the members of the OpenAI request; `stream: true` makes the answer a stream.
+
+        admission: of a caller with an access key.
+        """
         ...
 
-    async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
-        """Compute embeddings. params: the members of the OpenAI request."""
+    async def embed(self, tenant_id: str, model: str, params: Json, admission: Admission | None = None) -> Answer:
+        """Compute embeddings. params: the members of the OpenAI request. admission: as in `complete`."""
         ...
 
 

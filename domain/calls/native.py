@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from domain.credentials.admission import Admission
 from domain.credentials.resolution import Receipt
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -36,7 +37,7 @@ class NativeCall:
 
     path: normalised, without a leading slash. query: as received, without the question mark.
     body: complete if it is short, otherwise to be read once. length: of the body in bytes, None if the
-    caller did not state it.
+    caller did not state it. admission: of a caller with an access key.
     """
 
     tenant_id: str
@@ -47,6 +48,7 @@ class NativeCall:
     headers: Headers = ()
     body: bytes | Body = field(default=b"", repr=False)
     length: int | None = None
+    admission: Admission | None = None
 
 
 class Pieces(Protocol):

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from domain.credentials.admission import Admission
 from domain.credentials.credential import Credential
 from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.providers import BUILT_IN, Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import ResolutionProjection, Stored, require_token_of_log, require_written
+from domain.credentials.stored import Head, ResolutionProjection, Stored, require_token_of_log, require_written
 from domain.errors import NoCredentialError
 from domain.event_code import NO_CODES, EventCodes
 
@@ -183,23 +184,48 @@ class Resolver:
             require_token_of_log(stored)
         return route
 
-    async def _route(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> tuple[Stored, Route]:
+    async def _route(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None
+    ) -> tuple[Stored, Route]:
         self._policy.providers.named(provider)  # before the store is read
         consulted = self._policy.tenant_credentials and tenant_capable
-        stored = await self._read(tenant_id, provider) if consulted else Stored(None, None)
+        if consulted:
+            stored = await self._read(tenant_id, provider, admission)
+        else:
+            stored = Stored(None, None)
+            if admission is not None:
+                await admission.read()
         return stored, choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
 
-    async def _read(self, tenant_id: str, provider: str) -> Stored:
+    async def _read(self, tenant_id: str, provider: str, admission: Admission | None) -> Stored:
         place = (tenant_id, provider)
         before = self._seen.of(place)
-        stored = await self._projection.read(tenant_id, provider)
+        if admission is None:
+            stored = await self._projection.read(tenant_id, provider)
+        else:
+            stored = await self._read_for(tenant_id, provider, admission)
         require_written(stored, self._codes())
         self._seen.note(place, before, stored.head)
         return stored
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
-        """Return the route with its key. Both are read now; nothing is cached."""
-        stored, route = await self._route(tenant_id, provider, tenant_capable=tenant_capable)
+    async def _read_for(self, tenant_id: str, provider: str, admission: Admission) -> Stored:
+        """Read a credential for a caller, and admit the caller first: one who is not admitted learns nothing."""
+        place = ("access key", admission.digest)
+        before = self._seen.of(place)
+        stored, caller = await self._projection.read_for(tenant_id, provider, admission.digest)
+        if caller is not None and caller.head is not None:
+            self._seen.note(place, before, Head(caller.head.version, caller.head.topic, caller.head))
+        admission.admit(caller)
+        return stored
+
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None
+    ) -> ResolvedCredential:
+        """Return the route with its key. Both are read now; nothing is cached.
+
+        admission: of a caller with an access key, decided on the same statement; raises AccessError.
+        """
+        stored, route = await self._route(tenant_id, provider, tenant_capable=tenant_capable, admission=admission)
         if route.credential is not None and route.credential.sealed is not None:
             secret = self._sealer.open(route.credential.sealed, route.credential.context)
             require_token_of_log(stored)

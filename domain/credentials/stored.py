@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event import Event
@@ -160,6 +161,13 @@ class ResolutionProjection(Protocol):
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of the stream, read in one statement."""
+        ...
+
+    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
+        """Return the result of `read` and what is known of a caller's token, read in one statement.
+
+        digest: the SHA-256 of the token.
+        """
         ...
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from api.front.auth import Authenticator
+from api.front.auth import Authenticator, reserved_names
+from api.front.callers import Callers
+from domain.access.service import AccessKeys, AccessRules
 from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
@@ -28,6 +30,7 @@ from keyledger.log.attestation import Attesting
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.node_lease import NodeLease
 from keyledger.settings import logs
+from projections.access_keys import PostgresAccessKeys
 from projections.as_of import PostgresPastCredentials
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
@@ -39,7 +42,7 @@ class Lasting:
     """The parts that outlive a reload.
 
     follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
-    log. close: closes the blocking connections.
+    log. callers: those with access keys. close: closes the blocking connections.
     """
 
     dsn: str
@@ -53,6 +56,7 @@ class Lasting:
     clock: Clock
     close: Callable[[], None]
     seen: NewestSeen
+    callers: Callers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class InForce:
     credentials: CredentialService
     past: PostgresPastCredentials
     authenticator: Authenticator
+    access: AccessKeys
     key_work: KeyWork | None
 
 
@@ -73,6 +78,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     settings, sealer = configuration.settings, configuration.sealer(lasting.people.fingerprint)
     projection = PostgresResolutionProjection(lasting.async_pool, settings.providers, lasting.lease.require)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
+    authenticator = Authenticator(settings.super_key, settings.named_keys)
     return InForce(
         configuration,
         projection,
@@ -84,7 +90,13 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         ),
         CredentialService(lasting.log, current, sealer, lasting.clock),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers, lambda: lasting.log.codes),
-        Authenticator(settings.super_key, settings.named_keys),
+        authenticator,
+        AccessKeys(
+            lasting.log,
+            PostgresAccessKeys(lasting.pool, lasting.callers.reader.key_of),
+            lasting.clock,
+            AccessRules(settings.access_key_max_age, reserved_names(authenticator)),
+        ),
         _key_work(lasting, configuration),
     )
 

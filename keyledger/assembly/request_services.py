@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from api.front.combined_writes import CombinedWrites
 from api.front.services import ReloadReport, Services
+from domain.access.service import each_alone
 from domain.credentials.fleet import Fleet
 from keyledger.assembly.in_force import InForce, Steering
 from keyledger.assembly.parts import Part
@@ -37,6 +38,7 @@ class RequestServices:
         self._reload = reload
         self._registry = registry
         self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all, parts.lasting.lease.obeyed).write
+        self._carry_out_on_keys = CombinedWrites(lambda: each_alone, parts.lasting.lease.obeyed).write
         self._readiness = Readiness(
             lambda: steering().configuration,
             parts.lasting.pool,
@@ -82,6 +84,9 @@ class RequestServices:
             projections=parts.projections.replays,
             past=now.past,
             authenticator=now.authenticator,
+            callers=parts.lasting.callers,
+            access_keys=now.access,
+            carry_out_on_keys=self._carry_out_on_keys,
             endpoint_rules=settings.endpoint_rules,
             providers=settings.providers,
             tenant_credentials=settings.policy.tenant_credentials,

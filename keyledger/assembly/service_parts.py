@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from api.front.callers import Callers
+from domain.access.admission import KeyReader
 from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
+from domain.event_codec import event_of
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
@@ -45,6 +48,7 @@ from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
+from projections.access_keys import PostgresTokens
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
 from projections.database.pools import make_async_pool, open_pool
@@ -170,7 +174,8 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
 
     asynchronous, follower = make_async_pool(dsn, lease.admits), audit_trail.follower(pool)
     seen = NewestSeen(servers=lease)
-    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close, seen)
+    callers = Callers(PostgresTokens(asynchronous, lease.require).read, KeyReader(lambda: log.codes, event_of, utc_now))
+    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close, seen, callers)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:

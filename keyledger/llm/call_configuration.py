@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from domain.calls.native_rules import NativeRules
+from domain.credentials.admission import Admission
 from domain.credentials.resolution import ResolvedCredential, Resolver
 from domain.endpoints.rules import EndpointRules, endpoint_error
 from domain.errors import ProviderUnavailableError
@@ -25,13 +26,15 @@ class CallConfiguration:
     rules: EndpointRules
     native: NativeRules = field(default_factory=NativeRules)
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
-        """Return the key of a call and its route.
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None
+    ) -> ResolvedCredential:
+        """Return the key of a call and its route. admission: of a caller with an access key.
 
         Raises what `Resolver.resolve` raises, and ProviderUnavailableError for a tenant's endpoint that is no longer
         allowed: the rules may have been tightened since it was stored.
         """
-        resolved = await self.resolver.resolve(tenant_id, provider, tenant_capable=tenant_capable)
+        resolved = await self.resolver.resolve(tenant_id, provider, tenant_capable=tenant_capable, admission=admission)
         route = resolved.route
         if route.tenant_endpoint and endpoint_error(route.base_url, self.rules, self_hosted=route.provider.self_hosted):
             raise ProviderUnavailableError(provider, "endpoint-not-allowed")

@@ -16,6 +16,7 @@ from typing import Any
 from api.front.json_structure import is_long
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.credentials.admission import Admission
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
@@ -101,25 +102,27 @@ class Gateway:
         entry = configuration.catalogue.model(model)
         return await configuration.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
-    async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
+    async def complete(
+        self, tenant_id: str, model: str, params: Json, admission: Admission | None = None
+    ) -> Answer | AnswerStream:
         """Complete a chat; with `"stream": true`, return once the response has started.
 
-        params: the body of OpenAI's chat completions; its model is ignored.
+        params: the body of OpenAI's chat completions; its model is ignored. admission: of a caller with an access key.
         Raises what resolution raises, NotFoundError for an unknown model, InvalidRequestError and ProviderError.
         """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.COMPLETION)
-        return await self._call(configuration, tenant_id, entry, await self._checked(chat_request, params))
+        return await self._call(configuration, tenant_id, entry, await self._checked(chat_request, params), admission)
 
-    async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
+    async def embed(self, tenant_id: str, model: str, params: Json, admission: Admission | None = None) -> Answer:
         """Compute embeddings.
 
-        params: the body of OpenAI's embeddings; its model is ignored. Raises as `complete` does.
+        params: the body of OpenAI's embeddings; its model is ignored. admission, errors: as in `complete`.
         """
         configuration = self._configuration()
         entry = _of_kind(configuration.catalogue, model, ModelKind.EMBEDDING)
         request = await self._checked(embeddings_request, params)
-        answer = await self._call(configuration, tenant_id, entry, request)
+        answer = await self._call(configuration, tenant_id, entry, request, admission)
         assert isinstance(answer, Answer)  # noqa: S101  embeddings do not stream
         return answer
 
@@ -134,12 +137,19 @@ class Gateway:
         return {_adapter_of(model) for model in self._configuration().catalogue.models}
 
     async def _call(
-        self, configuration: CallConfiguration, tenant_id: str, entry: Model, request: Request
+        self,
+        configuration: CallConfiguration,
+        tenant_id: str,
+        entry: Model,
+        request: Request,
+        admission: Admission | None,
     ) -> Answer | AnswerStream:
         adapter = self._adapters[_adapter_of(entry)]
         # Loading takes seconds, so it comes before the key is resolved.
         await _loaded(adapter, entry.provider)
-        resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
+        resolved = await configuration.resolve(
+            tenant_id, entry.provider, tenant_capable=entry.tenant_capable, admission=admission
+        )
         route = resolved.route
         if route.receipt.source is Source.GLOBAL and entry.kind is ModelKind.COMPLETION:
             request = await _stateless(request, route.provider, configuration.catalogue)

@@ -29,7 +29,7 @@ def arguments_of(
 ) -> list[Any]:
     """Return the arguments of `keyledger_append`.
 
-    events: stream, version, topic and state of each. rows: of `current_credentials`.
+    events: stream, version, topic and state of each. rows: of the inline projections.
     """
     coded = [codes.code(*event) for event in events]
     return [

@@ -1,6 +1,6 @@
 """The log, on the `eventsourcing` library: its application, event store, recorder and table, with our one-call append.
 
-Promises: `append` stores events and the rows of `current_credentials` together, in the order of positions, in one call
+Promises: `append` stores events and the rows of the inline projections together, in the order of positions, in one call
 to the database. Once it returns they survive a crash of any process and of the database. The process environment
 influences nothing: no persistence, cipher, compressor or topic.
 Every event gets its code (`domain.event_code`), and the time of the log never goes back: an event that would be older
@@ -48,8 +48,9 @@ from keyledger.log.log_time import LogTime
 from keyledger.log.node_lease import elapsed
 from keyledger.log.one_call_recorder import OneCallFactory, OneCallRecorder
 from keyledger.log.statements import FIND_ALL, NEWEST
+from projections.access_keys import ACCESS_KEYS
 from projections.catch_up import read_stream
-from projections.current_credentials import last_of_each, project
+from projections.current_credentials import CURRENT_CREDENTIALS
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
 
 _TRIES = 8  # to append while other nodes append in between
@@ -81,7 +82,7 @@ class ClosedMapper(Mapper[UUID]):
 
 
 class ProjectingEventStore(EventStore[UUID]):
-    """Computes the rows of `current_credentials` and the codes of the events, so that no append can bypass them.
+    """Computes the rows of the inline projections and the codes of the events, so that no append can bypass them.
 
     For the same reason, events pass the gates here that keep API keys out of the log and seal what is personal, and get
     their final time.
@@ -129,7 +130,7 @@ class ProjectingEventStore(EventStore[UUID]):
         """Insert the events; return whether they are stored: not if a key of their members was destroyed meanwhile."""
         positions = self.recorder.insert_events(
             [*map(self.mapper.to_stored_event, events)],
-            view_rows=[project(event) for event in last_of_each(events)],
+            view_rows=CURRENT_CREDENTIALS.rows(events) + ACCESS_KEYS.rows(events),
             earliest=time_text(events[0].timestamp),
             codes=self._codes(),
             personal_keys=keys,
@@ -233,7 +234,7 @@ class CredentialLog(Application[UUID]):
         return all(self.codes.check(row).proves for row in rows)
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store the events with the rows of `current_credentials`.
+        """Store the events with the rows of the inline projections.
 
         Raises VersionConflictError, StoreUnavailableError.
         """

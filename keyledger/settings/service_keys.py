@@ -10,6 +10,7 @@ import hmac
 import re
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 
 from api.front.auth import NamedKey, parse_named_key
@@ -93,6 +94,12 @@ def read_lockout(sources: Sources) -> LockoutPolicy:
         sources.whole("AUTH_LOCKOUT_ATTEMPTS", _LOCKOUT.attempts, 0, 100),
         sources.whole("AUTH_LOCKOUT_SECONDS", int(_LOCKOUT.seconds), 1, 3600),
     )
+
+
+def read_access_key_max_age(sources: Sources) -> timedelta | None:
+    """Return within which time runtime access keys have to expire; None where they need not."""
+    days = sources.whole("ACCESS_KEY_MAX_AGE", 0, 0, 3650)
+    return timedelta(days=days) if days else None
 
 
 def read_audit_signing_key(sources: Sources) -> Secret | None:

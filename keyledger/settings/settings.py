@@ -7,6 +7,7 @@ Refuses: tenant credentials without a valid encryption key, and every other erro
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast
 
@@ -25,6 +26,7 @@ from keyledger.settings.database_url import read_database_url
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
+    read_access_key_max_age,
     read_audit_signing_key,
     read_encryption_keys,
     read_lockout,
@@ -69,6 +71,7 @@ class Settings:
     super_key: Secret | None
     named_keys: tuple[NamedKey, ...]
     lockout: LockoutPolicy
+    access_key_max_age: timedelta | None
     database_url: Secret | None
     database_admin_url: Secret | None
     database_role_strict: bool
@@ -143,6 +146,7 @@ def _read(sources: Sources) -> Settings:
         super_key=super_key,
         named_keys=read_named_keys(sources, super_key),
         lockout=read_lockout(sources),
+        access_key_max_age=read_access_key_max_age(sources),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         database_role_strict=_role_strict(sources),

@@ -6,6 +6,7 @@ In one snapshot of the database and one pass over the log, in order:
     tree       the hash of every event is the stored leaf; every upper tile follows from those below it
     trail      every entry of the audit trail matches its event
     people     the keys of sealed members exist, unless the log says that they were destroyed
+    access     every access key's row matches its last event, and there are no other rows
     current    every credential's row matches its last event, and there are no other rows
     bindings   every live credential's token is bound to its place, if an encryption key is given
     checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
@@ -38,6 +39,7 @@ from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.store_attestation import sentence_of, stands_in_the_way
 from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
+from keyledger.store_verification.stored_access_keys import StoredAccessKeys
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_people import StoredPeople
@@ -133,7 +135,8 @@ def _log_tree_and_trail(
     history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
         people, times = StoredPeople(connection), StoredTimes(codes.accepted)
-        checks = (history, tree, trail, codes, people, times)
+        access = StoredAccessKeys(connection)
+        checks = (history, tree, trail, codes, people, times, access)
         _go_through(batches, checks, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
     verdict.streams, verdict.codes_unchecked = history.streams, codes.unchecked
     verdict.steps_back, verdict.listed_steps = times.count, tuple(times.steps)
@@ -147,11 +150,11 @@ def _log_tree_and_trail(
 
 def _go_through(
     batches: Iterable[Sequence[Columns]],
-    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople, StoredTimes],
+    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople, StoredTimes, StoredAccessKeys],
     verdict: StoreVerdict,
     told: Callable[[int], None],
 ) -> None:
-    history, tree, trail, codes, people, times = checks
+    history, tree, trail, codes, people, times, access = checks
     for batch in batches:
         hashes: list[bytes] = []
         for row in batch:
@@ -165,12 +168,14 @@ def _go_through(
             trail.compare(appended)
             people.check(appended)
             times.check(appended)
+            access.check(appended)
             verdict.events += 1
         tree.grow(hashes)
         told(verdict.events)
     tree.finish(verdict.events)
     trail.finish()
     people.finish()
+    access.finish()
 
 
 def _rows(connection: Connection) -> Generator[Sequence[Columns], None, None]:

@@ -5,9 +5,10 @@ the log is. Nothing is decrypted.
 Refuses: an event that cannot be read.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from psycopg import sql
@@ -15,13 +16,17 @@ from psycopg.rows import tuple_row
 
 from domain.event import Event
 from domain.operations.replay import unknown_projection
-from projections import audit_trail, current_credentials, transparency_log
+from projections import audit_trail, transparency_log
+from projections.access_keys import ACCESS_KEYS
 from projections.catch_up import Appended, read_all, read_row
+from projections.current_credentials import CURRENT_CREDENTIALS
 from projections.database.connections import Connection
+from projections.inline import InlineProjection
 from projections.replay import parallel_fill
 from projections.replay.comparison import BY_CREDENTIAL, Naming
 
 BATCH = 5_000
+E = TypeVar("E", bound=Event)
 
 Progress = Callable[[int, int], None]
 """Called with the number of events replayed so far and in all."""
@@ -93,35 +98,44 @@ def last_events(connection: Connection, upto: int) -> Iterator[list[Appended]]:
             after = rows[-1][1]
 
 
-def _fill_current(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
-    """Write one row for each stream from its last event, which carries the whole state."""
-    del dsn  # one process is done before a second would have started
-    with connection.transaction():
-        for done, batch in enumerate(last_events(connection, upto), start=1):
-            _copy_current(connection, [appended.event for appended in batch], table)
-            progress(min(done * BATCH, upto), upto)
-    progress(upto, upto)
-    return upto
+def _inline(projection: InlineProjection[E], naming: Naming) -> Projection:
+    """Return how an inline projection is replayed: one row for each stream from its last event."""
 
+    def copy(connection: Connection, events: Iterable[Event], table: str) -> None:
+        columns = sql.SQL(", ").join(map(sql.Identifier, projection.columns))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), columns)
+        with connection.cursor() as cursor, cursor.copy(statement) as copied:
+            for row in projection.rows(events):
+                copied.write_row([row[column] for column in projection.columns])
 
-def _extend_current(connection: Connection, batch: Sequence[Appended], table: str) -> None:
-    last = current_credentials.last_of_each(appended.event for appended in batch)
-    connection.execute(
-        sql.SQL(
-            "DELETE FROM {} USING unnest(%s::uuid[], %s::text[]) AS w (t, p) WHERE tenant_id = w.t AND provider = w.p"
-        ).format(sql.Identifier(table)),
-        [[event.tenant_id for event in last], [event.provider for event in last]],
+    def fill(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
+        del dsn  # one process is done before a second would have started
+        with connection.transaction():
+            for done, batch in enumerate(last_events(connection, upto), start=1):
+                copy(connection, [appended.event for appended in batch], table)
+                progress(min(done * BATCH, upto), upto)
+        progress(upto, upto)
+        return upto
+
+    def add(connection: Connection, batch: Sequence[Appended], table: str) -> None:
+        rows = projection.rows(appended.event for appended in batch)
+        names = sql.SQL(", ").join(map(sql.Identifier, projection.key))
+        arrays = sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.SQL(kind)) for kind in projection.key.values())
+        connection.execute(
+            sql.SQL("DELETE FROM {} USING unnest({}) AS w ({}) WHERE ({}) = ({})").format(
+                sql.Identifier(table), arrays, names, _of(table, projection.key), _of("w", projection.key)
+            ),
+            [[row[name] for row in rows] for name in projection.key],
+        )
+        copy(connection, [appended.event for appended in batch], table)
+
+    return Projection(
+        projection.name, tuple(projection.key), projection.columns, fill, add, follows=False, naming=naming
     )
-    _copy_current(connection, last, table)
 
 
-def _copy_current(connection: Connection, events: Sequence[Event], table: str) -> None:
-    columns = sql.SQL(", ").join(map(sql.Identifier, current_credentials.COLUMNS))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), columns)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for event in current_credentials.last_of_each(events):
-            row = current_credentials.project(event)
-            copy.write_row([row[column] for column in current_credentials.COLUMNS])
+def _of(table: str, columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table, column) for column in columns)
 
 
 def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
@@ -135,14 +149,8 @@ def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress
 PROJECTIONS: Mapping[str, Projection] = {
     projection.name: projection
     for projection in (
-        Projection(
-            "current_credentials",
-            ("tenant_id", "provider"),
-            current_credentials.COLUMNS,
-            _fill_current,
-            _extend_current,
-            follows=False,
-        ),
+        _inline(CURRENT_CREDENTIALS, BY_CREDENTIAL),
+        _inline(ACCESS_KEYS, Naming("NULL::uuid", "NULL::text")),
         Projection(
             audit_trail.TABLE,
             ("position",),

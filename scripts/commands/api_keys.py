@@ -20,11 +20,12 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create an API key. Prints the key, once, and its entry for API_KEYS."""
-    from api.front.auth import Role, format_named_key
+    from api.front.auth import ROLES, format_named_key
+    from domain.access.roles import Role
     from domain.credentials.secret import Secret
 
-    if role not in list(Role):
-        raise CommandError(Exit.USAGE, f"--role must be one of: {', '.join(Role)}")
+    if role not in ROLES:
+        raise CommandError(Exit.USAGE, f"--role must be one of: {', '.join(ROLES)}")
     secret = Secret(_PREFIX + secrets.token_urlsafe(32))
     try:
         line = format_named_key(name, Role(role), secret)

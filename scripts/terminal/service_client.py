@@ -73,7 +73,12 @@ class ServiceClient:
         self._http.close()
 
     def call(
-        self, method: str, path: str, *, body: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, object]:
         """Send a request and return the JSON object of a successful response. Raises CommandError otherwise."""
         import httpx

@@ -12,12 +12,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.front.auth import Authenticator, Role, format_named_key, parse_named_key
+from api.front.auth import ROLES, Authenticator, format_named_key, parse_named_key, reserved_names
 from api.front.bodies import Limits
+from api.front.callers import Callers
 from api.front.check_result import CheckResult
 from api.front.combined_writes import CombinedWrites
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from api.front.services import ReloadReport, Services
+from domain.access.service import AccessKeys, AccessRules, each_alone
 from domain.credentials.fleet import Fleet
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret
@@ -28,6 +30,7 @@ from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedModels
+from tests.support.twins.access_keys import MemoryAccessKeys
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
 from tests.support.twins.encryption_keys import MemoryEncryptionKeys
@@ -41,7 +44,7 @@ from tests.support.twins.usage import MemoryUsage
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SUPER_KEY = "super-key-0123456789"
-KEYS = {role: f"{role.value}-key-0123456789" for role in Role}
+KEYS = {role: f"{role.value}-key-0123456789" for role in ROLES}
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 OTHER_TENANT = "0e02b2c3-58cc-4372-a567-0e02b2c3d479"
 CREDENTIALS = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
@@ -97,8 +100,14 @@ class Harness:
         self.meter = UsageMeter(self.usage, AcceptanceRecorder(self.log, Ticking()), Ticking())
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
+        authenticator = Authenticator(Secret(SUPER_KEY), named)
         credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)
+        listed, names = MemoryAccessKeys(self.log), reserved_names(authenticator)
+        self.access = AccessKeys(self.log, listed, clock, AccessRules(reserved=names))
         self.services = Services(
+            callers=Callers(listed.read, listed.reader(clock)),
+            access_keys=self.access,
+            carry_out_on_keys=CombinedWrites(lambda: each_alone).write,
             credentials=credentials,
             carry_out=CombinedWrites(lambda: credentials.handle_all).write,
             listing=MemoryTenantCredentials(current),
@@ -116,7 +125,7 @@ class Harness:
             encryption_keys=self.keys,
             projections=self.projections,
             past=MemoryPastCredentials(self.log, self.usage, self.sealer),
-            authenticator=Authenticator(Secret(SUPER_KEY), named),
+            authenticator=authenticator,
             endpoint_rules=EndpointRules(),
             tenant_credentials=self.tenant_credentials,
             clock=clock,

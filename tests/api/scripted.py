@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
+from domain.credentials.admission import Admission
 from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError
@@ -15,6 +16,12 @@ EMBEDDER = Model("text-embedding-3-small", ModelKind.EMBEDDING, "openai", Adapte
 TENANT_RECEIPT = Receipt(Source.TENANT, "openai", 3, "k0123456789")
 GLOBAL_RECEIPT = Receipt(Source.GLOBAL, "openai")
 CHAT_ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "choices": []}
+
+
+async def admitted(admission: Admission | None) -> None:
+    """Admit a call as the resolution of its key would."""
+    if admission is not None:
+        await admission.read()
 
 
 class Chunks:
@@ -61,14 +68,18 @@ class ScriptedModels:
     async def explain(self, tenant_id: str, model: str) -> Route:
         return self.route()
 
-    async def complete(self, tenant_id: str, model: str, params: Json) -> Answer | AnswerStream:
+    async def complete(
+        self, tenant_id: str, model: str, params: Json, admission: Admission | None = None
+    ) -> Answer | AnswerStream:
+        await admitted(admission)
         self.calls.append((tenant_id, model, params))
         messages = params.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
             raise InvalidRequestError([InvalidField("messages", "must be a list of objects")])
         return self.outcome()
 
-    async def embed(self, tenant_id: str, model: str, params: Json) -> Answer:
+    async def embed(self, tenant_id: str, model: str, params: Json, admission: Admission | None = None) -> Answer:
+        await admitted(admission)
         self.calls.append((tenant_id, model, params))
         if not isinstance(params.get("input"), str | list):
             raise InvalidRequestError([InvalidField("input", "must be a text or a list")])
@@ -108,5 +119,6 @@ class ScriptedApis:
     calls: list[NativeCall] = field(default_factory=list)
 
     async def call(self, call: NativeCall) -> NativeAnswer:
+        await admitted(call.admission)
         self.calls.append(replace(call, body=await _read(call.body)))
         return self.outcome()

@@ -18,7 +18,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from api.front.auth import Role, format_named_key
+from api.front.auth import format_named_key
+from domain.access.roles import Role
 from domain.credentials.secret import Secret
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer

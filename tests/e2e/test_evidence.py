@@ -13,7 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api.front.auth import Role, format_named_key
+from api.front.auth import format_named_key
+from domain.access.roles import Role
 from domain.credentials.secret import Secret
 from scripts.demo.misbehaviour import Failure, Misbehaviour
 from scripts.demo.stand_in_provider import StandInProvider

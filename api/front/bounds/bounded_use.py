@@ -11,7 +11,7 @@ from typing import cast
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.front.auth import Actor, Role
+from api.front.auth import Actor
 from api.front.bodies import CLOSE, Limits, announces_body, refuse
 from api.front.bounds.chosen import Bounds
 from api.front.bounds.connections import place_of
@@ -20,6 +20,7 @@ from api.front.exchange import exchange_of
 from api.front.paths import is_guarded, is_native, routed_path, speaks_openai
 from api.front.problems import HttpError, problem_of
 from api.front.services import services_in_force
+from domain.access.roles import Role
 from domain.request_context import SERVICE_KEY
 
 _HELD = "keyledger.held"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fastapi import APIRouter, Request, Response
 
 from api.front.bounds.bounded_use import held_of
+from api.front.callers import RequestAdmission
 from api.front.departure import until_client_leaves
 from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
 from api.front.json_response import json_response, json_response_in_steps
@@ -21,8 +22,9 @@ from api.rest.calls.event_stream import EventStream
 from api.rest.calls.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
 from api.rest.calls.receipts import receipt_headers
 from api.rest.schemas import TenantId
+from domain.access.scope import Surface, Wanted
 from domain.calls.models import Answer, AnswerStream, Model
-from domain.errors import InvalidField, InvalidRequestError, ServiceError
+from domain.errors import AccessError, ErrorCode, InvalidField, InvalidRequestError, ServiceError
 
 router = APIRouter(route_class=Operation, prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
 
@@ -34,9 +36,10 @@ async def create_chat_completion(
     """Complete a chat with the tenant's key; `stream: true` answers in server-sent events."""
     params, name = _call_of(exchange)
     model = services.models.model(name)
+    admission = _admission_of(exchange, tenant_id, model)
     held_of(request.scope).begin_call(tenant_id, model.provider)
     with _counted(metrics, model):
-        call = _begun(services.models.complete(tenant_id, model.name, params))
+        call = _begun(services.models.complete(tenant_id, model.name, params, admission))
         answer, first = await until_client_leaves(request.receive, call)
     metrics.served(answer.receipt)
     headers = receipt_headers(answer.receipt)
@@ -52,23 +55,44 @@ async def create_embeddings(
     """Compute embeddings with the tenant's key."""
     params, name = _call_of(exchange)
     model = services.models.model(name)
+    admission = _admission_of(exchange, tenant_id, model)
     held_of(request.scope).begin_call(tenant_id, model.provider)
     with _counted(metrics, model):
-        answer = await until_client_leaves(request.receive, services.models.embed(tenant_id, model.name, params))
+        call = services.models.embed(tenant_id, model.name, params, admission)
+        answer = await until_client_leaves(request.receive, call)
     metrics.served(answer.receipt)
     return await json_response_in_steps(answer.body, receipt_headers(answer.receipt))
 
 
 @router.get("/models", operation_id="listModels", summary="List the models", **MODELS)
-async def list_models(tenant_id: TenantId, services: ServicesOf) -> Response:
-    """List the catalogue, which is the same for every tenant."""
-    return json_response({"object": "list", "data": [_model_view(model) for model in services.models.models()]})
+async def list_models(tenant_id: TenantId, exchange: ExchangeOf, services: ServicesOf) -> Response:
+    """List the catalogue: for every tenant the same, for an access key the models that it may call."""
+    shown = [model for model in services.models.models() if _shows(exchange, tenant_id, model)]
+    return json_response({"object": "list", "data": [_model_view(model) for model in shown]})
 
 
 @router.get("/models/{model:path}", operation_id="getModel", summary="Show a model", **MODEL)
-async def get_model(tenant_id: TenantId, model: str, services: ServicesOf) -> Response:
-    """Show one model of the catalogue."""
-    return json_response(_model_view(services.models.model(model)))
+async def get_model(tenant_id: TenantId, model: str, exchange: ExchangeOf, services: ServicesOf) -> Response:
+    """Show one model of the catalogue, if the access key may call it."""
+    found = services.models.model(model)
+    if not _shows(exchange, tenant_id, found):
+        raise AccessError(ErrorCode.OUTSIDE_SCOPE, "This access key may not call this model.")
+    return json_response(_model_view(found))
+
+
+def _wanted(tenant_id: str, model: Model) -> Wanted:
+    return Wanted(tenant=tenant_id, provider=model.provider, surface=Surface.OPENAI, model=model.name)
+
+
+def _admission_of(exchange: Exchange, tenant_id: str, model: Model) -> RequestAdmission | None:
+    """Return the admission of a call, which now knows what the call is for."""
+    if exchange.admission is not None:
+        exchange.admission.asks(_wanted(tenant_id, model))
+    return exchange.admission
+
+
+def _shows(exchange: Exchange, tenant_id: str, model: Model) -> bool:
+    return exchange.admission is None or exchange.admission.lists(_wanted(tenant_id, model))
 
 
 async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | AnswerStream, Json | None]:

@@ -27,6 +27,7 @@ from api.front.services import services_in_force
 from api.front.upload import Upload
 from api.front.validation import RULES
 from api.rest.calls.receipts import receipt_headers
+from domain.access.scope import Surface, Wanted
 from domain.calls.native import BODILESS_METHODS, NativeAnswer, NativeApis, NativeCall
 from domain.calls.native_path import normalised_path
 from domain.errors import InvalidField, InvalidRequestError, ServiceError
@@ -81,11 +82,19 @@ class Native:
         tenant_id, provider, path = _target(raw_path(scope))
         services = services_in_force(scope)
         services.providers.named(provider)  # before anything is counted for it
+        admission = exchange_of(scope).admission
+        if admission is not None:
+            method = scope["method"]
+            admission.asks(
+                Wanted(tenant=tenant_id, provider=provider, surface=Surface.NATIVE, method=method, path=path)
+            )
         held = held_of(scope)
         held.begin_call(tenant_id, provider)
         query = bytes(scope["query_string"]).decode("latin-1")
         body = await upload.open(held.take_bytes)
-        call = NativeCall(tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length)
+        call = NativeCall(
+            tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length, admission
+        )
         await until_client_leaves(upload.after_end, self._serve(services.native, call, upload, answering))
 
     async def _serve(self, apis: NativeApis, call: NativeCall, upload: Upload, answering: "_Answering") -> None:

@@ -73,7 +73,9 @@ class PassThrough:
         """
         configuration = self._configuration()
         configuration.native.require_open(call.path)
-        resolved = await configuration.resolve(call.tenant_id, call.provider, tenant_capable=True)
+        resolved = await configuration.resolve(
+            call.tenant_id, call.provider, tenant_capable=True, admission=call.admission
+        )
         route, receipt = resolved.route, resolved.receipt
         address = provider_address(route)
         if receipt.source is Source.GLOBAL:

@@ -1,5 +1,5 @@
--- The append: inserts events and upserts the rows of `current_credentials` that follow from them, or does neither.
--- Returns the positions of the events.
+-- The append: inserts events and upserts the rows of the inline projections that follow from them, or does neither.
+-- Returns the positions of the events. A row belongs to the projection whose key it has.
 --
 -- It is one call, so a client cannot freeze while it holds the writer lock. The lock makes commit order and position
 -- order the same, which readers of the log rely on. Positions are counted from the log itself, not taken from a
@@ -50,9 +50,15 @@ BEGIN
                WITH ORDINALITY AS e (stream, version, topic, state, code, nth)
          ORDER BY e.nth
         RETURNING into_log.notification_id;
-    INSERT INTO current_credentials SELECT * FROM jsonb_populate_recordset(NULL::current_credentials, view_rows)
+    INSERT INTO current_credentials SELECT * FROM jsonb_populate_recordset(NULL::current_credentials, view_rows) AS one
+                                     WHERE one.provider IS NOT NULL
         ON CONFLICT (tenant_id, provider) DO UPDATE SET
             version = excluded.version, token = excluded.token, binding = excluded.binding, key_id = excluded.key_id,
             masked_key = excluded.masked_key, endpoint = excluded.endpoint, api_version = excluded.api_version,
             deployment_name = excluded.deployment_name, set_at = excluded.set_at, stream_id = excluded.stream_id;
+    INSERT INTO access_keys SELECT * FROM jsonb_populate_recordset(NULL::access_keys, view_rows) AS one
+                             WHERE one.name IS NOT NULL
+        ON CONFLICT (name) DO UPDATE SET
+            version = excluded.version, digest = excluded.digest, previous = excluded.previous,
+            stream_id = excluded.stream_id;
 END $$;

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from api.front.auth import Role
 from api.front.check_result import CheckResult
+from domain.access.roles import Role
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
 
 
@@ -134,6 +134,13 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "listProjections",
         "startReplay",
         "getReplay",
+        "createAccessKey",
+        "listAccessKeys",
+        "revokeLeakedToken",
+        "getAccessKey",
+        "changeAccessKey",
+        "revokeAccessKey",
+        "rotateAccessKey",
         "reload",
         "explainResolution",
         "createChatCompletion",
@@ -152,7 +159,7 @@ def test_every_operation_shows_an_example_of_its_request_and_of_its_answer(harne
     document, found = operations(harness)
     assert document["openapi"] == "3.1.0"
     for path, method, operation in found:
-        (succeeded,) = [one for status, one in operation["responses"].items() if status in {"200", "202"}]
+        (succeeded,) = [one for status, one in operation["responses"].items() if status in {"200", "201", "202"}]
         shown = [content for kind, content in succeeded["content"].items() if "stream" not in kind]
         assert all("example" in content for content in shown or succeeded["content"].values()), (method, path)
         if "requestBody" in operation:

@@ -8,7 +8,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.front import failed_keys
-from api.front.auth import Role
 from api.front.failed_keys import (
     ADDRESSES,
     DELAY_MAX_S,
@@ -22,6 +21,7 @@ from api.front.failed_keys import (
     LockoutPolicy,
 )
 from api.front.proxies import TrustedProxies, parse_network
+from domain.access.roles import Role
 from domain.audit.request_events import AddressLockedOut, RequestRefused
 from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, SUPER_KEY, Harness
 

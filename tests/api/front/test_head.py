@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from api.front.auth import Role
 from api.front.paths import NATIVE
+from domain.access.roles import Role
 from domain.errors import CheckpointRefusedError
 from domain.proofs.proofs import signing_off
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
@@ -26,6 +26,7 @@ def read_routes():
 def filled(harness):
     """A service of which every address answers, with the values of a path's parameters."""
     harness.put()
+    harness.client.post("/api/v1/sysadmin/access-keys", json={"name": "app", "role": "runtime"})
     rotation = harness.client.post("/api/v1/sysadmin/encryption-keys/rotations").json()
     replay = harness.client.post("/api/v1/sysadmin/projections/current_credentials/replays").json()
     values = {
@@ -36,6 +37,7 @@ def filled(harness):
         "replay_id": replay["replay_id"],
         "projection": "current_credentials",
         "model": "gpt-4o",
+        "access_key": "app",
     }
     return harness, values
 
@@ -94,7 +96,7 @@ def test_head_answers_with_the_problem_of_get(harness, error, path, status):
 
 def test_head_finds_no_more_than_get_where_nothing_is(harness):
     values = {"tenant_id": TENANT, "provider": "nowhere", "position": "9", "model": "none", "projection": "none"}
-    values |= {"rotation_id": TENANT, "replay_id": TENANT}
+    values |= {"rotation_id": TENANT, "replay_id": TENANT, "access_key": "none"}
     statuses = {}
     for path in read_routes():
         address = re.sub(r"\{(\w+)\}", lambda name: values[name[1]], path) + QUERIES.get(path, "").replace("=1", "=9")

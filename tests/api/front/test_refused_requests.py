@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from starlette.testclient import TestClient
 
-from api.front.auth import Role
+from domain.access.roles import Role
 from domain.audit.request_events import RequestRefused
 from domain.calls.native import NativeAnswer
 from domain.errors import (

@@ -70,10 +70,10 @@ def test_a_key_is_made_changed_rotated_and_revoked() -> None:
     turned = ledger.keys.rotate("app", NOW + timedelta(hours=1), meta("c-3"), ANY)
     revoked = ledger.keys.revoke("app", meta("c-4"), ANY)
     assert ledger.kinds == [AccessKeyCreated, AccessKeyChanged, AccessKeyRotated, AccessKeyRevoked]
-    assert [one.version for one in (made.key, changed.key, turned.key, revoked)] == [1, 2, 3, 4]
+    assert [one.version for one in (made.key, changed.key, turned.key, revoked.key)] == [1, 2, 3, 4]
     assert changed.token is None
     assert (turned.key.digest, turned.key.previous) == (of(turned), of(made))
-    assert revoked.revoked
+    assert revoked.key.revoked
 
 
 def test_no_event_holds_a_token() -> None:
@@ -126,7 +126,7 @@ def test_a_key_is_known_by_its_id_too() -> None:
     ledger = Ledger()
     made = ledger.made()
     assert ledger.keys.named(made.key.key_id) == ledger.keys.named("app") == made.key
-    assert ledger.keys.revoke(made.key.key_id, meta("c-2"), ANY).revoked
+    assert ledger.keys.revoke(made.key.key_id, meta("c-2"), ANY).key.revoked
 
 
 @pytest.mark.parametrize("name", ["", "-app", "a b", "x" * 65, "super", "5b7d2e90-43f1-5a6c-8e27-1c90d4a7b6f3"])
@@ -192,7 +192,7 @@ def test_a_precondition_is_about_the_version_of_the_key(precondition: Preconditi
     ledger = Ledger()
     ledger.made()
     if holds:
-        assert ledger.keys.revoke("app", meta("c-2"), precondition).revoked
+        assert ledger.keys.revoke("app", meta("c-2"), precondition).key.revoked
     else:
         with pytest.raises(VersionConflictError, match="The access key is at version 1"):
             ledger.keys.revoke("app", meta("c-2"), precondition)

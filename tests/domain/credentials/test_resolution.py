@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, evolve
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver, Route, Source, choose
@@ -141,6 +142,9 @@ class View:
         if isinstance(self.stored, Exception):
             raise self.stored
         return self.stored
+
+    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
+        return await self.read(tenant_id, provider), None
 
 
 def resolve(stored: Stored | Exception, sealer: ClearSealer = ClearSealer(), *, enabled: bool = True) -> str:

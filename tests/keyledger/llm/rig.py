@@ -88,7 +88,9 @@ class Keys(Resolver):
             None,
         )
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: object = None
+    ) -> ResolvedCredential:
         route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
         return ResolvedCredential(route, Secret(self.keys[tenant_id]))
 

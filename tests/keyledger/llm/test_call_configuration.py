@@ -20,7 +20,9 @@ class Hesitant(Keys):
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: object = None
+    ) -> ResolvedCredential:
         self.asked.set()
         await self.go_on.wait()
         return await super().resolve(tenant_id, provider, tenant_capable=tenant_capable)

@@ -68,7 +68,9 @@ _LENGTH = len(canary())
 class FreshKeys(Keys):
     """Hands out the canary without holding it."""
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: object = None
+    ) -> ResolvedCredential:
         route: Route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
         return ResolvedCredential(route, Secret(canary()))
 

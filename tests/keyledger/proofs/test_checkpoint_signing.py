@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from api.front.auth import Role, format_named_key
+from api.front.auth import format_named_key
+from domain.access.roles import Role
 from domain.credentials.secret import Secret
 from domain.errors import CheckpointRefusedError, ErrorCode
 from domain.event import utc_now

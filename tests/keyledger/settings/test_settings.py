@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.front.auth import Role
+from domain.access.roles import Role
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from keyledger.settings.errors import SettingsError

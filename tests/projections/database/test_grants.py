@@ -36,6 +36,7 @@ GRANTED = {
     "keyledger_events": {"SELECT", "INSERT"},
     "event_forms": {"SELECT", "INSERT"},
     "current_credentials": {"SELECT", "INSERT", "UPDATE"},
+    "access_keys": {"SELECT", "INSERT", "UPDATE"},
     "audit_trail": {"SELECT", "INSERT"},
     "projection_positions": {"SELECT", "INSERT", "UPDATE"},
     "nodes": {"SELECT", "INSERT", "UPDATE", "DELETE"},

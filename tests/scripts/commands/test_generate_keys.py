@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from api.front.auth import Actor, Authenticator, Role, parse_named_key
+from api.front.auth import Actor, Authenticator, parse_named_key
+from domain.access.roles import Role
 from keyledger.settings.settings import load
 from scripts.terminal.exits import Exit
 

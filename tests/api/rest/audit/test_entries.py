@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.front.auth import Role
 from api.rest.schemas import Instant
+from domain.access.roles import Role
 from domain.errors import StoreUnavailableError
 from tests.api.conftest import CREDENTIALS, KEYS, OTHER_TENANT, TENANT, Harness
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from api.front.auth import Role
 from api.front.services import Services
 from api.rest.audit import export as audit_export
+from domain.access.roles import Role
 from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail, FoundEntries
 from domain.audit.formats import ExportFormat
 from domain.audit.request_events import AuditExported

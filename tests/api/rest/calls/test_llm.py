@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from api.front.auth import Role
+from domain.access.roles import Role
 from domain.calls.models import Answer, AnswerStream
 from domain.errors import (
     LATE,
@@ -212,7 +212,7 @@ def test_a_client_that_leaves_before_the_answer_ends_the_call(harness, streamed,
     async def leave():
         client = Client()
 
-        async def complete(tenant_id, model, params):
+        async def complete(tenant_id, model, params, admission):
             return AnswerStream(TENANT_RECEIPT, silent(client)) if streamed else await wait(client)
 
         monkeypatch.setattr(harness.models, "complete", complete)
@@ -226,7 +226,7 @@ def test_a_server_that_stops_is_not_taken_for_a_client_that_left(harness, monkey
     async def stop():
         client, begun = Client(), asyncio.Event()
 
-        async def complete(tenant_id, model, params):
+        async def complete(tenant_id, model, params, admission):
             begun.set()
             await asyncio.Event().wait()
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from api.front.auth import Role
 from api.front.bodies import Limits
 from api.rest.calls.native import METHODS
+from domain.access.roles import Role
 from domain.calls.native import NativeAnswer
 from domain.errors import NoCredentialError, ProviderUnavailableError, RejectedCredentialError
 from tests.api.conftest import KEYS, NATIVE, SUPER_KEY, TENANT, Harness

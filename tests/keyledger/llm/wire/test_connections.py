@@ -38,7 +38,9 @@ class Credentials(Keys):
 
     versions: dict[str, int | None] = field(default_factory=lambda: {A: 1, B: 1})
 
-    async def resolve(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> ResolvedCredential:
+    async def resolve(
+        self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: object = None
+    ) -> ResolvedCredential:
         route: Route = await self.explain(tenant_id, provider, tenant_capable=tenant_capable)
         version = self.versions[tenant_id]
         receipt = Receipt(Source.TENANT if version else Source.GLOBAL, provider, version)

@@ -1,0 +1,176 @@
+"""`access create|list|show|rotate|revoke`: manages callers' access keys, over the REST API of a running service.
+
+Promises: a token is printed once, alone on stdout, by the command that made it. A token that was found somewhere is
+read from stdin, never from the command line, and is not printed.
+"""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, cast
+from urllib.parse import quote
+
+import typer
+
+from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
+
+PATH = "/api/v1/sysadmin/access-keys"
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", show_default=False)]
+Reason = Annotated[
+    str | None,
+    typer.Option("--reason", help="Reason, kept in the audit trail.", metavar="TEXT", show_default=False),
+]
+_Repeated = Annotated[list[str] | None, typer.Option(help="May be repeated; left out: all.", show_default=False)]
+_COLUMNS = ("name", "role", "state", "version", "tenants", "providers", "expires_at")
+_UNITS = {"h": "hours", "d": "days", "m": "minutes"}
+
+
+def create(
+    *,
+    name: Name,
+    role: Annotated[str, typer.Option(help="sysadmin, auditor, operator, tenant-admin or runtime.")],
+    tenant: _Repeated = None,
+    provider: _Repeated = None,
+    model: _Repeated = None,
+    surface: _Repeated = None,
+    native_route: _Repeated = None,
+    network: _Repeated = None,
+    expires_in: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Such as 90d or 12h; left out: never.", show_default=False)
+    ] = None,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
+    concurrent_calls: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
+    reason: Reason = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create an access key. Prints its token, once."""
+    body: dict[str, object] = {
+        "name": name,
+        "role": role,
+        "tenants": tenant,
+        "providers": provider,
+        "models": model,
+        "surfaces": surface,
+        "native_routes": native_route,
+        "networks": network,
+        "expires_at": _time_in(expires_in, "--expires-in"),
+        "requests_per_minute": requests_per_minute,
+        "concurrent_calls": concurrent_calls,
+    }
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        issued = service.call("POST", PATH, body=body, headers=_headers(reason))
+    _print_issued(issued, as_json=as_json)
+
+
+def list_keys(
+    *,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """List the access keys, and those that come from the settings of the service."""
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        found = service.pages(PATH, "access_keys", {})
+        settings = cast("list[dict[str, object]]", service.call("GET", f"{PATH}?limit=1")["environment"])
+    if as_json:
+        print_json({"access_keys": [dict(one) for one in found], "environment": settings})
+        return
+    named = [tuple(_cell(one.get(column)) for column in _COLUMNS) for one in found]
+    from_settings = [(str(one["name"]), str(one["role"]), "in the settings", *[""] * 4) for one in settings]
+    print_table(Table(_COLUMNS, [*named, *from_settings]), wide=wide)
+
+
+def show(
+    *,
+    name: Name,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """Show an access key that is not revoked."""
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        found = service.call("GET", _path(name))
+    if as_json:
+        print_json(found)
+    else:
+        print_table(Table(("member", "value"), [(member, _cell(value)) for member, value in found.items()]), wide=wide)
+
+
+def rotate(
+    *,
+    name: Name,
+    old_token_for: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The present token works this long, such as 24h.", show_default=False),
+    ] = None,
+    reason: Reason = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give an access key another token. Prints it, once."""
+    body = {"old_token_until": _time_in(old_token_for, "--old-token-for")}
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        issued = service.call("POST", f"{_path(name)}/rotate", body=body, headers=_headers(reason))
+    _print_issued(issued, as_json=as_json)
+
+
+def revoke(
+    *,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The key's name or id.", show_default=False)] = "",
+    token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read a token of the key from stdin.")] = False,
+    reason: Reason = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke an access key by its name, or by a token that was found somewhere."""
+    if bool(name) == token_stdin:
+        raise CommandError(Exit.USAGE, "give either NAME or --token-stdin; a token is never read from the command line")
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        if token_stdin:
+            token = {"token": sys.stdin.read().strip()}
+            revoked = service.call("POST", f"{PATH}/revoke", body=token, headers=_headers(reason))
+        else:
+            revoked = service.call("DELETE", _path(name), headers=_headers(reason))
+    if as_json:
+        print_json(revoked)
+    else:
+        say(f"{revoked['name']} is revoked; no node admits it any more")
+
+
+def _path(name: str) -> str:
+    return f"{PATH}/{quote(name, safe='')}"
+
+
+def _headers(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"X-Audit-Reason": reason}
+
+
+def _print_issued(issued: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(issued)
+        return
+    say(f"The token of {issued['name']} ({issued['role']}), shown only once; send it as X-API-Key:")
+    typer.echo(str(issued["token"]))
+
+
+def _time_in(span: str | None, option: str) -> str | None:
+    """Return the time after a span such as `90d`, RFC 3339. Raises CommandError."""
+    if span is None:
+        return None
+    number, unit = span[:-1], _UNITS.get(span[-1:])
+    if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 100_000):
+        raise CommandError(Exit.USAGE, f"{option} must be a number of minutes, hours or days, such as 30m, 12h or 90d")
+    return (datetime.now(UTC) + timedelta(**{unit: int(number)})).isoformat()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,49 @@
+"""The page on access keys: its commands run as written, and its tables are those of the code."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from domain.access.roles import Role
+from domain.access.scope import DIMENSIONS
+from domain.access.token import is_token
+from tests.docs.test_commands import Served, blocks, furnished, run, served_in
+from tests.support.places import REPOSITORY
+
+PAGE = (REPOSITORY / "docs/access.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_in(furnished(tmp_path_factory.mktemp("access"), str(REPOSITORY / "ai_models.yml"))) as one:
+        yield one
+
+
+def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
+    create, rotate, revoke = blocks("docs/access.md", "For operators")
+    here = f"export KEYLEDGER_URL={served.url}\n" + 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
+    said = run(here + create, served.folder)
+    assert re.search(r"billing-app +runtime +active", said)
+    assert re.search(r"super +sysadmin +in the settings", said)
+    assert "gpt-4o*" in said
+    token = (served.folder / "token.txt").read_text().strip()
+    assert is_token(token.encode())
+    assert token not in said
+    run(here + rotate, served.folder)
+    assert is_token((served.folder / "new-token.txt").read_bytes().strip())
+    run(here + revoke, served.folder)
+    assert re.search("billing-app +runtime +revoked", run(f"{here}.venv/bin/keyledger access list", served.folder))
+
+
+def test_the_page_lists_every_role_and_every_part_of_a_scope() -> None:
+    assert re.findall(r"^\| `([a-z-]+)` \| ", PAGE.split("### Roles")[1].split("###")[0], re.MULTILINE) == [
+        "sysadmin",
+        "operator",
+        "auditor",
+        "tenant-admin",
+        "runtime",
+    ]
+    assert len(Role) == 5
+    scope = PAGE.split("### Scope")[1].split("\n## ")[0]
+    assert set(DIMENSIONS) <= set(re.findall("`([a-z_]+)`", scope))
