@@ -61,6 +61,7 @@ class AdmittedAnswer:
         self._send = send
         self._limits = limits
         self._refused = False
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         """Send one message of the answer."""
@@ -74,4 +75,5 @@ class AdmittedAnswer:
                 self._refused = True
                 await refuse(problem_of(error), self._scope, self._receive, self._send, self._limits)
         if not self._refused:
+            self.begun = True
             await self._send(message)

@@ -4,6 +4,7 @@ Promises: a request is admitted once, on a row that was read during it. Of a tok
 remembered, which never change; they let the headers of a call be judged before its body is read, and admit nothing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ ReadToken = Callable[[str], Awaitable[TokenRow | None]]
 
 
 class Callers:
-    """The access keys of one process."""
+    """The access keys of one process. under_way: their requests, each with the task that serves it."""
 
     def __init__(self, read: ReadToken, reader: KeyReader, limits: KeyLimits | None = None, most: int = MOST) -> None:
         self.read = read
@@ -31,6 +32,7 @@ class Callers:
         self.limits = limits if limits is not None else KeyLimits()
         self._most = most
         self._known: dict[str, Actor] = {}
+        self.under_way: dict[RequestAdmission, asyncio.Task[None]] = {}
 
     def known(self, digest: str) -> Actor | None:
         """Return the actor that presented this token before, if any."""
@@ -49,7 +51,7 @@ class Callers:
 class RequestAdmission:
     """The admission of one request. Implements `domain.credentials.admission.Admission`.
 
-    key: once the request was admitted.
+    key: once the request was admitted. error: why it was not. ended: why it ends before its time.
     """
 
     def __init__(self, callers: Callers, digest: str, wanted: Wanted, *, calling: bool) -> None:
@@ -57,6 +59,7 @@ class RequestAdmission:
         self.digest = digest
         self.key: AccessKey | None = None
         self.error: ServiceError | None = None
+        self.ended: ServiceError | None = None
         self._callers = callers
         self._wanted = wanted
         self._calling = calling
@@ -72,13 +75,18 @@ class RequestAdmission:
     def admit(self, found: TokenRow | None) -> None:
         """Admit the request on what was read of its token. Raises AccessError, CredentialIntegrityError."""
         try:
-            key = self._callers.reader.usable(self.digest, found)
-            require_within(key, self._wanted)
+            key = self.require(found)
             self._callers.limits.begin(key, calling=self._calling)
         except ServiceError as error:
             self.error = error
             raise
         self.key = key
+
+    def require(self, found: TokenRow | None) -> AccessKey:
+        """Return the key of the request as it was read. Raises AccessError if it does not admit the request."""
+        key = self._callers.reader.usable(self.digest, found)
+        require_within(key, self._wanted)
+        return key
 
     async def read(self) -> None:
         """Read the token and admit the request. Raises as `admit` does, and StoreUnavailableError."""

@@ -20,6 +20,7 @@ from api.front.failed_keys import FailedKeys
 from api.front.metrics import Metrics
 from api.front.paths import is_about_credentials, is_call, is_guarded, is_native, is_switched, routed_path
 from api.front.problems import CHALLENGE, HttpError, Problem, problem_of
+from api.front.revoked_calls import until_revoked
 from api.front.services import Services, services_in_force
 from domain.audit.client_network import network_of
 from domain.audit.request_events import Lockout
@@ -66,8 +67,15 @@ class Guard:
         if admission is None:
             await self._app(scope, receive, send)
             return
+        answer = AdmittedAnswer(admission, scope, receive, send, self._limits)
+        callers = services_in_force(scope).callers
         try:
-            await self._app(scope, receive, AdmittedAnswer(admission, scope, receive, send, self._limits))
+            await until_revoked(callers, admission, self._app(scope, receive, answer))
+        except ServiceError as ended:  # every other error is answered further in
+            if answer.begun:
+                exchange_of(scope).refused = ended.code
+            else:
+                await refuse(problem_of(ended), scope, receive, send, self._limits)
         finally:
             admission.release()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from api.front.callers import Callers
+from api.front.revoked_calls import RevokedCalls
 from domain.access.admission import KeyReader
 from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
@@ -90,12 +91,13 @@ class ProofParts:
 
 @dataclass(frozen=True, slots=True)
 class CallParts:
-    """Call language models and count the calls."""
+    """Call language models and count the calls. revoked: ends those whose access key was revoked."""
 
     usage: PostgresCredentialUsage
     meter: UsageMeter
     gateway: Gateway
     pass_through: PassThrough
+    revoked: RevokedCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class ServiceParts:
                 "privacy": self.privacy,
                 "audit recorder": self.log.recorder,
                 "usage meter": self.calls.meter,
+                "ending of revoked calls": self.calls.revoked,
                 "pass-through": self.calls.pass_through,
                 "gateway": self.calls.gateway,
                 "replays": StartedByRequests(self.projections.replays.stop),
@@ -259,7 +262,11 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
         return steering().calls
 
     return CallParts(
-        usage, meter, Gateway(configuration, meter=meter, idle=idle), PassThrough(configuration, meter=meter, idle=idle)
+        usage,
+        meter,
+        Gateway(configuration, meter=meter, idle=idle),
+        PassThrough(configuration, meter=meter, idle=idle),
+        RevokedCalls(lasting.callers, lambda: steering().configuration.settings.revoked_calls_end),
     )
 
 

@@ -102,6 +102,11 @@ def read_access_key_max_age(sources: Sources) -> timedelta | None:
     return timedelta(days=days) if days else None
 
 
+def read_revoked_calls(sources: Sources) -> bool:
+    """Return whether calls under way end when their access key is revoked."""
+    return sources.choice("ACCESS_REVOKED_CALLS", ("end", "finish"), "end") == "end"
+
+
 def read_audit_signing_key(sources: Sources) -> Secret | None:
     """Return AUDIT_SIGNING_KEY, or None where it is not set or invalid."""
     key = sources.secret("AUDIT_SIGNING_KEY", shown=hidden)

@@ -31,6 +31,7 @@ from keyledger.settings.service_keys import (
     read_encryption_keys,
     read_lockout,
     read_named_keys,
+    read_revoked_calls,
     read_super_key,
 )
 from keyledger.settings.sources import Resolved, Sources, items_of
@@ -72,6 +73,7 @@ class Settings:
     named_keys: tuple[NamedKey, ...]
     lockout: LockoutPolicy
     access_key_max_age: timedelta | None
+    revoked_calls_end: bool
     database_url: Secret | None
     database_admin_url: Secret | None
     database_role_strict: bool
@@ -147,6 +149,7 @@ def _read(sources: Sources) -> Settings:
         named_keys=read_named_keys(sources, super_key),
         lockout=read_lockout(sources),
         access_key_max_age=read_access_key_max_age(sources),
+        revoked_calls_end=read_revoked_calls(sources),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),
         database_role_strict=_role_strict(sources),

@@ -1,7 +1,8 @@
 """Access keys on the whole service: two nodes that obey at once, one statement for a call, real scopes."""
 
+import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -12,9 +13,11 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from aiohttp import web
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
+from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
 from tests.support.store import open_store
@@ -30,6 +33,7 @@ class Stage:
 
     nodes: tuple[Client, Client]
     provider: StandInProvider
+    native: NativeProvider
 
     def made(self, node: int = 0, **body: Any) -> tuple[str, str]:
         """Make a key; return its name and its token."""
@@ -45,15 +49,19 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(postgres_server: TemplatedServer) -> Iterator[Stage]:
-    with StandInProvider(accepted=lambda key: True) as provider, postgres_server.fresh_database() as database_url:
-        address = urlsplit(provider.url).netloc
-        settings = environment(OPENAI_API_BASE=f"{provider.url}/v1", ENDPOINT_ALLOWED_HOSTS=address)
+    with (
+        StandInProvider(accepted=lambda key: True) as provider,
+        native_provider() as native,
+        postgres_server.fresh_database() as database_url,
+    ):
+        addresses = f"{urlsplit(provider.url).netloc},{urlsplit(native.url).netloc}"
+        settings = environment(OPENAI_API_BASE=f"{provider.url}/v1", ENDPOINT_ALLOWED_HOSTS=addresses)
         with ExitStack() as stack:
             urls = [stack.enter_context(served(database_url, settings)) for _ in range(2)]
             nodes = [stack.enter_context(client_of(url)) for url in urls]
             for tenant in (TENANT, OTHER_TENANT):
                 assert nodes[0].put(tenant, "openai", api_key=f"sk-tenant-{tenant}").status_code == 200
-            yield Stage((nodes[0], nodes[1]), provider)
+            yield Stage((nodes[0], nodes[1]), provider, native)
         with open_store(database_url) as store:
             check(store)
 
@@ -123,6 +131,45 @@ def test_no_call_begins_after_a_revocation_was_answered(stage: Stage) -> None:
         for one in callers:
             one.join()
         assert [status for one in callers for status in one.late if status != 401] == []
+
+
+async def _silent(request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await answer.prepare(request)
+    await answer.write(b'data: {"choices": []}\n\n')
+    return await _silent(request)
+
+
+@pytest.mark.parametrize("answer", [_silent, _endless], ids=["not answered yet", "a stream"])
+def test_a_call_under_way_ends_when_its_key_is_revoked_on_another_node(
+    stage: Stage, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> None:
+    provider, tenant, (name, token) = stage.native, str(uuid4()), stage.made()
+    provider.answer = answer
+    provider.heard.clear()
+    provider.left.clear()
+    assert stage.nodes[0].put(tenant, "vllm", api_key="EMPTY", endpoint=provider.url).status_code == 200
+    ended: list[str] = []
+
+    def call() -> None:
+        try:
+            ended.append(stage.call(1, token, tenant, "vllm").json()["code"])
+        except httpx.RemoteProtocolError:
+            ended.append("broken off")
+
+    caller = Thread(target=call)
+    caller.start()
+    while not provider.heard and not ended:  # until the call is under way
+        caller.join(0.01)
+    assert stage.nodes[0].http.delete(f"{KEYS_PATH}/{name}").status_code == 200
+    caller.join(60)
+    assert ended == ["access-key-refused" if answer is _silent else "broken off"]
+    assert provider.left.wait(60)
 
 
 def test_the_call_of_a_known_key_is_one_statement(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

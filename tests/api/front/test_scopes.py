@@ -78,7 +78,7 @@ SCOPES: dict[str, dict[str, Any]] = {
     "some routes": {"native_routes": ["GET:v1/files/*"]},
     "its network": {"networks": ["192.0.2.0/24"]},
     "another network": {"networks": ["198.51.100.0/24"]},
-    "soon over": {"expires_at": (START + timedelta(hours=1)).isoformat()},
+    "soon over": {"expires_at": (START + timedelta(days=3650)).isoformat()},
     "revoked": {},
 }
 CASES = len(ROUTES) * len(SCOPES) * len(Role) * 2

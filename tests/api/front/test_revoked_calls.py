@@ -1,0 +1,90 @@
+"""Calls under way end when their key no longer admits them, and only then."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from api.front.callers import Callers, RequestAdmission
+from api.front.revoked_calls import LOOK_S, RevokedCalls, until_revoked
+from domain.access.access_key import AccessTerms
+from domain.access.scope import Scope, Wanted
+from domain.access.token import digest_of
+from domain.credentials.commands import Precondition
+from domain.errors import AccessError, ErrorCode
+from tests.domain.access.test_service import Ledger
+from tests.support.scenario import NOW, OTHER_TENANT, TENANT, meta
+from tests.support.twins.access_keys import MemoryAccessKeys
+
+ANY = Precondition()
+WITHIN = AccessTerms(Scope(tenants=(TENANT,)), expires_at=NOW + timedelta(hours=1))
+
+
+def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True) -> str:
+    """How a call ends whose key is changed while it is under way: the code of its error, "" if it finishes."""
+    ledger = Ledger()
+    listed = MemoryAccessKeys(ledger.log)
+    callers = Callers(listed.read, listed.reader(lambda: ledger.now))
+    token = ledger.made(terms=WITHIN).token
+    assert token is not None
+    admission = RequestAdmission(callers, digest_of(token.reveal().encode()), Wanted(tenant=TENANT), calling=True)
+
+    async def call() -> str:
+        finish = asyncio.Event()
+        await admission.read()
+        task = asyncio.ensure_future(until_revoked(callers, admission, waited(finish)))
+        await asyncio.sleep(0)
+        change(ledger)
+        await RevokedCalls(callers, lambda: ends).look()
+        finish.set()
+        try:
+            await task
+        except AccessError as error:
+            return error.code
+        return ""
+
+    async def waited(finish: asyncio.Event) -> None:
+        await finish.wait()
+
+    ended = asyncio.run(call())
+    assert callers.under_way == {}
+    return ended
+
+
+def test_a_look_comes_often_enough() -> None:
+    assert LOOK_S < 4
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param(lambda ledger: None, "", id="nothing changed"),
+        pytest.param(
+            lambda ledger: ledger.keys.revoke("app", meta("c-2"), ANY), ErrorCode.ACCESS_KEY_REFUSED, id="revoked"
+        ),
+        pytest.param(
+            lambda ledger: ledger.keys.rotate("app", None, meta("c-2"), ANY),
+            ErrorCode.ACCESS_KEY_REFUSED,
+            id="rotated without an overlap",
+        ),
+        pytest.param(
+            lambda ledger: ledger.keys.rotate("app", NOW + timedelta(hours=1), meta("c-2"), ANY), "", id="with one"
+        ),
+        pytest.param(
+            lambda ledger: ledger.keys.change("app", AccessTerms(Scope(tenants=(OTHER_TENANT,))), meta("c-2"), ANY),
+            ErrorCode.OUTSIDE_SCOPE,
+            id="another scope",
+        ),
+        pytest.param(
+            lambda ledger: setattr(ledger, "now", NOW + timedelta(hours=2)), ErrorCode.ACCESS_KEY_REFUSED, id="expired"
+        ),
+        pytest.param(lambda ledger: setattr(ledger.log, "down", True), "", id="the database does not answer"),
+    ],
+)
+def test_a_call_ends_once_its_key_does_not_admit_it(change: Callable[[Ledger], object], code: str) -> None:
+    assert outcome_of(change) == code
+
+
+def test_a_call_may_finish_where_the_operator_says_so() -> None:
+    assert outcome_of(lambda ledger: ledger.keys.revoke("app", meta("c-2"), ANY), ends=False) == ""
