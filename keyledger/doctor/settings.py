@@ -15,4 +15,7 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if here.settings is not None:
         for line in here.settings.warnings:
             yield warning(SUBJECT, line, "keyledger config check")
+        if named := here.settings.named_keys:
+            said = f"API_KEYS has {len(named)} keys, which nothing limits: replace them by access keys"
+            yield warning(SUBJECT, f"{said}, and leave such keys for emergencies", "keyledger access create")
         yield ok(SUBJECT, "the service can start with them")

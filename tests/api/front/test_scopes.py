@@ -3,9 +3,13 @@
 import itertools
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from domain.access.roles import Role
@@ -140,3 +144,48 @@ def test_a_key_reaches_what_its_role_and_its_scope_name(shared: Harness, role: R
         assert code == expected(role, limited, name, route, tenant), (route.method, path, answer.text)
         if code == "outside-scope":
             assert (OTHER_TENANT if tenant == TENANT else TENANT) not in answer.text or "tenant" in answer.text
+
+
+TENANTS, PROVIDERS = [TENANT, OTHER_TENANT], ["openai", "mistral"]
+_ANY_SCOPE = st.fixed_dictionaries(
+    {},
+    optional={
+        "tenants": st.lists(st.sampled_from(TENANTS), min_size=1, max_size=2),
+        "providers": st.lists(st.sampled_from(PROVIDERS), min_size=1, max_size=2),
+        "native_routes": st.lists(
+            st.sampled_from(["GET:v1/files/*", "*:v1/batches", "POST:**", "GET:v1/files"]), min_size=1, max_size=2
+        ),
+    },
+)
+_ANY_CALL = st.tuples(
+    st.sampled_from(TENANTS),
+    st.sampled_from(PROVIDERS),
+    st.sampled_from(["GET", "POST", "DELETE"]),
+    st.sampled_from(["v1/files/f1", "v1/files", "v1/batches", "v1/files/f1/content", "v1/files/../x", "V1/files"]),
+)
+_numbers = itertools.count()
+
+
+@settings(deadline=None, max_examples=40)
+@given(_ANY_SCOPE, st.lists(_ANY_CALL, min_size=1, max_size=6))
+def test_no_call_outside_the_scope_reaches_a_provider(scope: dict[str, Any], calls: list[tuple[str, ...]]) -> None:
+    harness = _harness()
+    body = {"name": f"random-{next(_numbers)}", "role": "runtime", **scope}
+    token = harness.client.post(KEYS_PATH, json=body).json()["token"]
+    harness.native.calls.clear()
+    for tenant, provider, method, path in calls:
+        address = f"/api/v1/tenants/{tenant}/providers/{provider}/{path}"
+        harness.client.request(method, address, headers={"X-API-Key": token})
+    for reached in harness.native.calls:
+        assert reached.tenant_id in scope.get("tenants", TENANTS)
+        assert reached.provider in scope.get("providers", PROVIDERS)
+        assert any(
+            fnmatchcase(f"{reached.method}:{reached.path}", route.replace("**", "*"))
+            and ("**" in route or route.count("/") == reached.path.count("/"))
+            for route in scope.get("native_routes", ["*:**"])
+        )
+
+
+@cache
+def _harness() -> Harness:
+    return Harness()
