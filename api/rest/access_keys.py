@@ -72,7 +72,7 @@ async def create_access_key(
 
 
 @router.post(
-    "/revoke",
+    "/by-token/revoke",
     operation_id="revokeLeakedToken",
     summary="Revoke the key of a token",
     responses={200: answer(KEY_EXAMPLE, ETAG), **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-not-found")},

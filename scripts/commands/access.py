@@ -135,7 +135,7 @@ def revoke(
     with ServiceClient(url, admin_key(api_key_file)) as service:
         if token_stdin:
             token = {"token": sys.stdin.read().strip()}
-            revoked = service.call("POST", f"{PATH}/revoke", body=token, headers=_headers(reason))
+            revoked = service.call("POST", f"{PATH}/by-token/revoke", body=token, headers=_headers(reason))
         else:
             revoked = service.call("DELETE", _path(name), headers=_headers(reason))
     if as_json:

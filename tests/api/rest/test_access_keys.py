@@ -131,10 +131,10 @@ def test_a_revoked_key_admits_nothing_and_its_use_is_recorded_by_name(harness: H
 
 def test_whoever_finds_a_token_can_have_its_key_revoked(harness: Harness) -> None:
     token = made(harness)["token"]
-    answer = harness.client.post(f"{KEYS_PATH}/revoke", json={"token": token})
+    answer = harness.client.post(f"{KEYS_PATH}/by-token/revoke", json={"token": token})
     assert (answer.status_code, answer.json()["name"], answer.json()["state"]) == (200, "app", "revoked")
     assert chat(harness, token).status_code == 401
-    again = harness.client.post(f"{KEYS_PATH}/revoke", json={"token": token})
+    again = harness.client.post(f"{KEYS_PATH}/by-token/revoke", json={"token": token})
     assert (again.status_code, again.json()["code"]) == (404, "access-key-not-found")
     assert token not in json.dumps([answer.text, again.text])
 
