@@ -145,11 +145,9 @@ class Gateway:
         admission: Admission | None,
     ) -> Answer | AnswerStream:
         adapter = self._adapters[_adapter_of(entry)]
-        # Loading takes seconds, so it comes before the key is resolved.
-        await _loaded(adapter, entry.provider)
-        resolved = await configuration.resolve(
-            tenant_id, entry.provider, tenant_capable=entry.tenant_capable, admission=admission
-        )
+        await _loaded(adapter, entry.provider)  # takes seconds, so it comes before the key is resolved
+        capable = entry.tenant_capable
+        resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=capable, admission=admission)
         route = resolved.route
         if route.receipt.source is Source.GLOBAL and entry.kind is ModelKind.COMPLETION:
             request = await _stateless(request, route.provider, configuration.catalogue)
