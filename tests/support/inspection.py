@@ -80,6 +80,9 @@ class _Projection:
     async def read(self, tenant_id: str, provider: str) -> Stored:
         return self._rows.read_all([(tenant_id, provider)])[0]
 
+    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, None]:
+        return await self.read(tenant_id, provider), None
+
 
 class Inspector:
     """Inspects the store of a deployment through one connection."""
