@@ -191,7 +191,7 @@ class Gateway:
             lease.close()
             if request.streaming:
                 reading = True
-                return chat_chunks(events(lease), call_plan.row.dialect, request, prepared)
+                return chat_chunks(events(lease), call_plan.row.dialect, request, prepared, lease.observation.is_marked)
             content = await whole(lease)
             if embeds:
                 return embeddings_shape(content, entry.name)

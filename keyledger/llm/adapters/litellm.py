@@ -20,13 +20,15 @@ from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.adapters.anthropic_form import for_anthropic
 from keyledger.llm.adapters.daemon_thread import run_in_daemon_thread
 from keyledger.llm.adapters.environment import keep_offline
-from keyledger.llm.adapters.openai_body import openai_body
+from keyledger.llm.adapters.openai_body import openai_body, require_one_limit
 from keyledger.llm.requests.litellm_plans import Plan
 from keyledger.llm.requests.origin import BEARER, Origin
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.requests.prepared import Prepared, encoded
 from keyledger.llm.wire.lease import Lease
 
+NAMED_IN = 1000
+"""Characters of an error that are searched for names."""
 PLACEHOLDER = "keyledger-placeholder-no-key"
 
 _ANTHROPIC_EXTRAS = frozenset({"thinking", "top_k", "web_search_options"})
@@ -82,7 +84,8 @@ class LiteLLMAdapter:
 
 def parameters_named_in(error: Exception, request: Request) -> list[str]:
     """Return the request's parameters that LiteLLM names in an error, as it does when it cannot translate one."""
-    text = str(error)
+    # Its own first words: the whole prompt may come after them.
+    text = str(error)[:NAMED_IN].partition("Received")[0]
     return [n for n in (*request.parameters, *request.extras) if re.search(rf"['\"`]{n}['\"`]|\b{n}=", text)]
 
 
@@ -91,10 +94,13 @@ def _by_model(plan: Plan, request: Request) -> Request:
 
     Raises what LiteLLM raises for those that it does not take.
     """
+    require_one_limit(request)
     passed = [name for name in request.parameters if name != "messages"]
     mapped = _mapped(plan, request, {**request.parameters, "allowed_openai_params": passed})
-    extra = mapped.pop("extra_body", {})
-    return Request({"messages": request.parameters["messages"], **mapped, **extra}, request.extras, request.streaming)
+    members = dict(request.parameters)  # nothing else of what LiteLLM makes of them is sent
+    if "max_tokens" in members and "max_tokens" not in mapped and "max_completion_tokens" in mapped:
+        members["max_completion_tokens"] = members.pop("max_tokens")
+    return Request(members, request.extras, request.streaming)
 
 
 def _anthropic(plan: Plan, request: Request) -> Prepared:
@@ -106,7 +112,7 @@ def _anthropic(plan: Plan, request: Request) -> Prepared:
     _require_supported(plan, asked)
     optional = _mapped(plan, asked, {**asked.parameters, **asked.extras})
     messages = deepcopy(asked.parameters["messages"])
-    with_json_tool = optional.pop("json_mode", False)
+    optional.pop("json_mode", None)
     optional |= {"is_vertex_request": False}
     said: dict[str, Any] = {"api_base": plan.base_url}
     config = _config(plan)
@@ -122,13 +128,21 @@ def _anthropic(plan: Plan, request: Request) -> Prepared:
     body = config.transform_request(
         model=_model(plan), messages=messages, optional_params=optional, litellm_params=said, headers=headers
     )
+    if "user" in asked.parameters:  # LiteLLM leaves out one that looks like an address
+        body["metadata"] = {**(body.get("metadata") or {}), "user_id": asked.parameters["user"]}
     headers, body = update_request_with_filtered_beta(headers=headers, request_data=body, provider="anthropic")
     return Prepared(
         encoded({**body, "stream": request.streaming}),
         tuple((name, headers[name]) for name in _ANTHROPIC_HEADERS if headers.get(name)),
         said.get(ANTHROPIC_TOOL_NAME_REVERSE_MAP_KEY) or {},
-        RESPONSE_FORMAT_TOOL_NAME if with_json_tool else "",
+        RESPONSE_FORMAT_TOOL_NAME if _was_added(RESPONSE_FORMAT_TOOL_NAME, body, asked) else "",
     )
+
+
+def _was_added(name: str, body: dict[str, Any], asked: Request) -> bool:
+    """Return whether a tool was added to those that were asked for."""
+    own = {tool.get("function", {}).get("name") for tool in asked.parameters.get("tools") or []}
+    return name not in own and any(tool.get("name") == name for tool in body.get("tools") or [])
 
 
 def _mapped(plan: Plan, request: Request, members: dict[str, Any]) -> dict[str, Any]:
@@ -174,9 +188,6 @@ def _require_supported(plan: Plan, request: Request) -> None:
     refused += [name for name in request.extras if name not in _ANTHROPIC_EXTRAS]
     if refused:
         raise InvalidRequestError([InvalidField(name, f"is not supported by {plan.row.name}") for name in refused])
-    if request.parameters.get("response_format", {}).get("type") == "json_object":
-        rule = f"json_object is not supported by {plan.row.name}; give a schema with json_schema"
-        raise InvalidRequestError([InvalidField("response_format", rule)])
     if "thinking" in request.extras and _thinking_sent(plan, request) != request.extras["thinking"]:
         raise InvalidRequestError([InvalidField("thinking", _NOT_THOUGHT_SO)])
 

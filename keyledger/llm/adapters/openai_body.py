@@ -47,16 +47,23 @@ def _accepted(plan: Plan, request: Request) -> dict[str, Any]:
             members[own] = value
         elif name != _OWN:
             errors.append(InvalidField(name, f"is not supported by {plan.row.name}"))
-    errors += _named(plan, members["messages"])
+    errors += named(plan.row.name, members["messages"])
     if errors:
         raise InvalidRequestError(errors)
     return {**members, "messages": [_without_answered(message) for message in members["messages"]]}
 
 
-def _named(plan: Plan, messages: Sequence[dict[str, Any]]) -> list[InvalidField]:
+def require_one_limit(request: Request) -> None:
+    """Require that the two names of the limit do not differ. Raises InvalidRequestError."""
+    limits = [request.parameters.get(name) for name in ("max_tokens", "max_completion_tokens")]
+    if None not in limits and limits[0] != limits[1]:
+        raise InvalidRequestError([InvalidField("max_tokens", "differs from max_completion_tokens; give one of them")])
+
+
+def named(provider: str, messages: Sequence[dict[str, Any]]) -> list[InvalidField]:
     """Return an error for names of speakers, which strict providers do not take, but for the names of tools."""
     if any(message.get("name") is not None and message["role"] != "tool" for message in messages):
-        return [InvalidField("messages", f"have a name, which is not supported by {plan.row.name}")]
+        return [InvalidField("messages", f"have a name, which is not supported by {provider}")]
     return []
 
 

@@ -21,18 +21,20 @@ _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 def anthropic_answer(content: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
     """Return a complete answer. prepared: the request that it answers."""
     blocks = content["content"]
+    if not isinstance(blocks, list):
+        raise TypeError("content that is not a list")
     message: dict[str, Any] = {"role": "assistant", "content": _text(blocks, prepared)}
     calls = [tool_call(block, json.dumps(block["input"]), prepared) for block in blocks if is_call(block, prepared)]
     if calls:
         message["tool_calls"] = calls
     if thoughts := [block for block in blocks if block["type"] in _THOUGHTS]:
-        message["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
+        message["reasoning_content"] = "".join(block.get("thinking") or "" for block in thoughts)
         message["thinking_blocks"] = thoughts
     if annotations := _annotations(blocks):
         message["annotations"] = annotations
-    reason = finished(content["stop_reason"], calls, prepared)
+    reason = finished(content["stop_reason"], len(calls), prepared)
     answer: dict[str, Any] = {
-        "id": content["id"],
+        "id": text_in(content, "id"),
         "created": int(time.time()),
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
     }
@@ -40,8 +42,16 @@ def anthropic_answer(content: dict[str, Any], prepared: Prepared) -> dict[str, A
     return answer if usage is None else {**answer, "usage": usage}
 
 
-def finished(stop_reason: Any, calls: Sequence[Any], prepared: Prepared) -> Any:
-    """Return why the answer ended. calls: the tool calls in it. Raises InvalidAnswerError."""
+def text_in(holder: dict[str, Any], name: str) -> str:
+    """Return a member that is a text. Raises KeyError and TypeError."""
+    value = holder[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not a text")
+    return value
+
+
+def finished(stop_reason: Any, calls: int, prepared: Prepared) -> Any:
+    """Return why the answer ended. calls: the number of tool calls in it. Raises InvalidAnswerError."""
     reason = finish_reason(stop_reason, ANTHROPIC)
     return "stop" if reason == "tool_calls" and prepared.json_tool and not calls else reason
 
@@ -53,8 +63,9 @@ def is_call(block: dict[str, Any], prepared: Prepared) -> bool:
 
 def tool_call(block: dict[str, Any], arguments: str, prepared: Prepared) -> dict[str, Any]:
     """Return a block as a tool call, under the name by which the client knows the tool."""
-    name = prepared.tool_names.get(block["name"], block["name"])
-    return {"id": block["id"], "type": "function", "function": {"name": name, "arguments": arguments}}
+    name = text_in(block, "name")
+    function = {"name": prepared.tool_names.get(name, name), "arguments": arguments}
+    return {"id": text_in(block, "id"), "type": "function", "function": function}
 
 
 def annotation(citation: dict[str, Any], start: int, end: int) -> dict[str, Any] | None:
@@ -69,7 +80,7 @@ def _text(blocks: Sequence[dict[str, Any]], prepared: Prepared) -> str | None:
     texts = []
     for block in blocks:
         if block["type"] == "text":
-            texts.append(block["text"])
+            texts.append(text_in(block, "text"))
         elif block["type"] == "tool_use" and prepared.json_tool and not is_call(block, prepared):
             texts.append(json.dumps(block["input"]))
     return "".join(texts) if texts else None

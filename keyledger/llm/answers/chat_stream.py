@@ -1,44 +1,55 @@
 """The chunks of a streamed chat: what the provider said, to its proper end, or an error.
 
-Promises: a stream is whole only if each of its choices has a reason for its end; one that the provider ended earlier,
-with `[DONE]`, with an orderly end of the connection or with anything else, raises InvalidAnswerError at its end.
+Promises: a stream is whole only if each of its choices has a reason for its end, and, where `[DONE]` does not mark the
+end, if all choices that were asked for came; one that ended earlier raises InvalidAnswerError at its end.
 Token counts that were asked for come last, in a chunk without choices, also where the provider sends them otherwise;
 such a chunk comes only if it was asked for, and no count is made up.
 Raises KeyError, TypeError or ValueError for a malformed event.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from domain.credentials.providers import Dialect
 from keyledger.llm.answers.anthropic_stream import AnthropicStream
-from keyledger.llm.answers.bounded_json import CUT_OFF, InvalidAnswerError
+from keyledger.llm.answers.bounded_json import CUT_OFF, NOT_USABLE, InvalidAnswerError
 from keyledger.llm.answers.openai_answers import openai_chunk
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.requests.prepared import Prepared
 
+_BASE = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
+
 
 async def chat_chunks(
-    events: AsyncIterator[dict[str, Any]], dialect: Dialect, request: Request, prepared: Prepared
+    events: AsyncIterator[dict[str, Any]],
+    dialect: Dialect,
+    request: Request,
+    prepared: Prepared,
+    is_marked: Callable[[], bool],
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield the chunks of a stream in OpenAI's form, until it is whole.
 
-    events: as the provider sent them. dialect: its API. Raises InvalidAnswerError.
+    events: as the provider sent them. dialect: its API. is_marked: whether `[DONE]` came, after the last of them.
+    Raises InvalidAnswerError.
     """
-    ends, options = _Ends(), request.parameters.get("stream_options") or {}
+    wanted = request.parameters.get("n", 1)
+    ends, options = _Ends(wanted), request.parameters.get("stream_options") or {}
     counted, continuously = bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
-    translated = _from_anthropic(events, prepared) if dialect is Dialect.ANTHROPIC else _from_openai(events)
+    anthropic = dialect is Dialect.ANTHROPIC
+    translated = _from_anthropic(events, prepared) if anthropic else _from_openai(events)
     usage: dict[str, Any] | None = None
     async for chunk in translated:
         ends.note(chunk["choices"])
         if chunk.get("usage") is None or (continuously and chunk["choices"]):
             yield chunk
         elif not chunk["choices"]:
-            usage = chunk
+            usage = {**(usage or {}), **chunk}
+            if not counted and not chunk.keys() <= _BASE:
+                yield {name: value for name, value in chunk.items() if name != "usage"}
         else:
             usage = {**chunk, "choices": []}
             yield {**chunk, "usage": None} if counted else chunk
-    if not ends.whole:
+    if not ends.are_all(1 if anthropic or is_marked() else wanted):
         raise InvalidAnswerError(CUT_OFF)
     if counted and usage is not None:
         yield usage
@@ -61,14 +72,18 @@ async def _from_anthropic(events: AsyncIterator[dict[str, Any]], prepared: Prepa
 class _Ends:
     """Which choices of a stream have ended."""
 
-    def __init__(self) -> None:
-        self._ended: dict[Any, bool] = {}
+    def __init__(self, wanted: int) -> None:
+        """wanted: the number of choices that were asked for."""
+        self._wanted = wanted
+        self._ended: dict[int, bool] = {}
 
     def note(self, choices: list[dict[str, Any]]) -> None:
         for choice in choices:
             index = choice.get("index", 0)
+            if not isinstance(index, int) or not 0 <= index < self._wanted:
+                raise InvalidAnswerError(NOT_USABLE)
             self._ended[index] = self._ended.get(index, False) or choice["finish_reason"] is not None
 
-    @property
-    def whole(self) -> bool:
-        return bool(self._ended) and all(self._ended.values())
+    def are_all(self, least: int) -> bool:
+        """Return whether every choice has ended, and at least so many."""
+        return len(self._ended) >= least and all(self._ended.values())

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keyledger.llm.answers.bounded_json import (
@@ -25,7 +25,7 @@ from keyledger.llm.answers.bounded_json import (
 )
 from keyledger.llm.answers.bounds import CHAT_MAX, DELTA_MAX, PLAIN, TOOL_CALLS_MAX, Bounds
 from keyledger.llm.answers.proportions import choices_of
-from keyledger.llm.answers.server_sent_events import ServerSentEvent
+from keyledger.llm.answers.server_sent_events import ERROR, ServerSentEvent
 
 _MEMBER = b'"embedding"'
 _VECTOR = re.compile(rb'"embedding"\s*:\s*(?:\[([^\[\]{}"]{0,1000000})\]|"([A-Za-z0-9+/=]{0,1000000})")')
@@ -45,8 +45,10 @@ def checked_chat(text: bytes, bounds: Bounds) -> dict[str, Any]:
 
 def checked_event(event: ServerSentEvent, bounds: Bounds) -> dict[str, Any]:
     """Return what one event of a stream holds."""
+    if event.name == ERROR:
+        raise InvalidAnswerError(NOT_USABLE)
     content = read_object(event.data, PLAIN)
-    if event.name == b"error" or content.get("object") == "error":
+    if content.get("object") == "error":
         raise InvalidAnswerError(NOT_USABLE)
     choices_of(content, bounds, DELTA_MAX)
     return content
@@ -76,7 +78,15 @@ def checked_embeddings(text: bytes, bounds: Bounds) -> dict[str, Any]:
         raise InvalidAnswerError(NOT_USABLE)
     if len(items) > bounds.items:
         raise InvalidAnswerError(TOO_COMPLEX)
+    if content.get("object") == "error" or sorted(_indexes(items)) != list(range(bounds.items)):
+        raise InvalidAnswerError(NOT_USABLE)
     return {**content, "data": [{**item, "embedding": _of(item.get("embedding"), vectors)} for item in items]}
+
+
+def _indexes(items: Sequence[dict[str, Any]]) -> list[int]:
+    """Return the place of each vector; that in the list where the provider does not say."""
+    said = [item.get("index", nth) for nth, item in enumerate(items)]
+    return [index for index in said if isinstance(index, int)]
 
 
 def _vectors(text: bytes) -> Iterator[re.Match[bytes]]:
@@ -95,7 +105,7 @@ def _vector(found: re.Match[bytes], *, numbers: bool) -> Any:
         if found[2] is not None:
             return _decoded(found[2]) if numbers else found[2].decode("ascii")
         values: list[Any] = json.loads(b"[%s]" % found[1], parse_constant=refuse_constant)
-        if math.isfinite(math.fsum(values)) and not any(isinstance(value, bool) for value in values):
+        if values and math.isfinite(math.fsum(values)) and not any(isinstance(value, bool) for value in values):
             return values
     except (ValueError, TypeError, ArithmeticError):
         pass

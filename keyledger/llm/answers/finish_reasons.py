@@ -40,10 +40,12 @@ ANTHROPIC: Mapping[str, str] = {
 
 
 def finish_reason(said: Any, known: Mapping[str, str]) -> Any:
-    """Return a provider's reason in OpenAI's words; null if it is not finished. Raises InvalidAnswerError."""
+    """Return the reason in OpenAI's words; null before the end. Raises InvalidAnswerError, TypeError."""
     if said is None or said == "":
         return None
-    reason = known.get(said, said) if isinstance(said, str) else said
+    if not isinstance(said, str):
+        raise TypeError("a reason that is not a text")
+    reason = known.get(said, said)
     if reason == _FAILED:
         raise InvalidAnswerError(CUT_OFF)
     return reason

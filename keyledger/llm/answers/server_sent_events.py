@@ -11,6 +11,8 @@ from typing import NamedTuple
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 
 DONE = b"[DONE]"
+ERROR = b"error"
+"""The name of an event that reports an error, whatever its data."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -22,7 +24,10 @@ class ServerSentEvent(NamedTuple):
 
 
 async def server_sent_events(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[ServerSentEvent]:
-    """Yield each event that has data. most: the limit of one in bytes. Raises InvalidAnswerError above it."""
+    """Yield each event that has data or reports an error.
+
+    most: the limit of one in bytes. Raises InvalidAnswerError above it.
+    """
     name, data, size = b"", list[bytes](), 0
     async for line in _lines(pieces, most):
         size += len(line)
@@ -35,7 +40,7 @@ async def server_sent_events(pieces: AsyncIterator[bytes], most: int) -> AsyncIt
         elif not line:
             event = ServerSentEvent(name, b"\n".join(data))
             name, data, size = b"", [], 0
-            if event.data:
+            if event.data or event.name == ERROR:
                 yield event
     if any(data):
         yield ServerSentEvent(name, b"\n".join(data))

@@ -32,7 +32,8 @@ class Observation:
     """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code.
 
     rejected: the provider said that the key is not valid. code: of the provider's error, out of a closed list.
-    broken_off: a code; why the connection was ended on this side, which everything that fails then is due to.
+    marked: a stream had its mark for the end. broken_off: a code; why the connection was ended on this side, which
+    everything that fails then is due to.
     framing: bytes that have framed a body in chunks so far.
     """
 
@@ -43,8 +44,13 @@ class Observation:
     timed_out: bool = False
     rejected: bool = False
     code: str | None = None
+    marked: bool = False
     broken_off: str | None = None
     framing: int = 0
+
+    def is_marked(self) -> bool:
+        """Return whether a stream has had its mark for the end."""
+        return self.marked
 
     @property
     def accepted(self) -> bool:

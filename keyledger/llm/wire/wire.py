@@ -20,7 +20,7 @@ from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 from keyledger.llm.answers.bounds import EVENT_MAX, STREAM_EVENTS_MAX, Bounds
 from keyledger.llm.answers.checking import checked_chat, checked_embeddings, checked_event
 from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider_code
-from keyledger.llm.answers.server_sent_events import DONE, server_sent_events
+from keyledger.llm.answers.server_sent_events import DONE, ERROR, server_sent_events
 from keyledger.llm.requests.prepared import Prepared
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
@@ -124,7 +124,8 @@ async def events(lease: Lease) -> AsyncIterator[dict[str, Any]]:
     reader, count = _reader(lease), 0
     try:
         async for event in server_sent_events(_pieces(reader), EVENT_MAX):
-            if event.data == DONE:
+            if event.data.strip() == DONE and event.name != ERROR:
+                lease.observation.marked = True
                 return
             count += 1
             if count > STREAM_EVENTS_MAX:

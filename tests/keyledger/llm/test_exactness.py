@@ -297,7 +297,9 @@ def test_thoughts_arrive_with_their_signatures(model: str) -> None:
     said = answer["choices"][0]["message"]
     assert (said["reasoning_content"], said["thinking_blocks"]) == ("because", [thought, hidden])
     deltas = [{"type": "thinking_delta", "thinking": "because"}, {"type": "signature_delta", "signature": "s"}]
-    left = streamed(model, message_events([({**thought, "thinking": ""}, deltas), (hidden, []), (TEXT, [HEL])]))
+    left = streamed(
+        model, message_events([({**thought, "thinking": "", "signature": ""}, deltas), (hidden, []), (TEXT, [HEL])])
+    )
     said_in_pieces = [c["delta"] for one in left.chunks for c in one["choices"]]
     assert "".join(delta.get("reasoning_content", "") for delta in said_in_pieces) == "because"
     blocks = [block for delta in said_in_pieces for block in delta.get("thinking_blocks", [])]

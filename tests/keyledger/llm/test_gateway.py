@@ -138,7 +138,10 @@ def test_the_result_of_a_tool_goes_back_to_the_model(provider_server, provider, 
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
     ]
-    with_gateway(Keys(provider_server.url), lambda gateway: whole(gateway, f"{provider}-{adapter}", messages=messages))
+    with_gateway(
+        Keys(provider_server.url),
+        lambda gateway: whole(gateway, f"{provider}-{adapter}", messages=messages, tools=WEATHER),
+    )
     sent = json.dumps(provider_server.requests[0].body)
     assert "sunny" in sent
     assert "Be brief." in sent

@@ -38,6 +38,7 @@ MODELS: Mapping[str, Spoken] = {
     "vllm": Spoken("vllm", "Qwen/Qwen3-32B"),
     "azure-gpt-4o": Spoken("azure", "gpt-4o"),
     "azure-gpt-5": Spoken("azure", "gpt-5"),
+    "azure-old": Spoken("azure", "gpt-4o", api_version="2024-02-01"),
     "azure-v1": Spoken("azure", "gpt-4o", api_version="v1"),
     "legacy-gpt": Spoken("openai", "gpt-4o", adapter=Adapter.LEGACY),
     "legacy-claude": Spoken("anthropic", "claude-3-7-sonnet-latest", adapter=Adapter.LEGACY),
