@@ -26,6 +26,7 @@ def test_after_a_rotation_it_holds(rotated: str) -> None:
     assert (found.key_id, found.live, found.on_other_keys, found.unopened) == (NEW.primary_id, 4, 0, ())
     assert [projection.projection for projection in found.projections] == [
         "current_credentials",
+        "access_keys",
         "audit_trail",
         "transparency_log",
     ]
@@ -64,6 +65,7 @@ def test_a_view_that_somebody_edited_breaks_it(rotated: str, statement: str, uno
     assert found.unopened_count == unopened
     assert [(projection.projection, projection.difference_count) for projection in found.projections] == [
         ("current_credentials", 1),
+        ("access_keys", 0),
         ("audit_trail", 0),
         ("transparency_log", 0),
     ]
@@ -81,6 +83,7 @@ def test_it_tells_how_far_it_is(database_url: str) -> None:
     assert {step for step, _, _ in told} == {
         "opening credentials",
         "replaying current_credentials",
+        "replaying access_keys",
         "replaying audit_trail",
         "replaying transparency_log",
     }
