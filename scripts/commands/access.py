@@ -13,14 +13,11 @@ import typer
 
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 PATH = "/api/v1/sysadmin/access-keys"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", show_default=False)]
-Reason = Annotated[
-    str | None,
-    typer.Option("--reason", help="Reason, kept in the audit trail.", metavar="TEXT", show_default=False),
-]
 _Repeated = Annotated[list[str] | None, typer.Option(help="May be repeated; left out: all.", show_default=False)]
 _COLUMNS = ("name", "role", "state", "version", "tenants", "providers", "expires_at")
 _UNITS = {"h": "hours", "d": "days", "m": "minutes"}
@@ -41,7 +38,7 @@ def create(
     ] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
     concurrent_calls: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -61,7 +58,7 @@ def create(
         "concurrent_calls": concurrent_calls,
     }
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        issued = service.call("POST", PATH, body=body, headers=_headers(reason))
+        issued = service.call("POST", PATH, body=body, headers=reason_header(reason))
     _print_issued(issued, as_json=as_json)
 
 
@@ -108,7 +105,7 @@ def rotate(
         str | None,
         typer.Option(metavar="TIME", help="The present token works this long, such as 24h.", show_default=False),
     ] = None,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -116,7 +113,7 @@ def rotate(
     """Give an access key another token. Prints it, once."""
     body = {"old_token_until": _time_in(old_token_for, "--old-token-for")}
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        issued = service.call("POST", f"{_path(name)}/rotate", body=body, headers=_headers(reason))
+        issued = service.call("POST", f"{_path(name)}/rotate", body=body, headers=reason_header(reason))
     _print_issued(issued, as_json=as_json)
 
 
@@ -124,7 +121,7 @@ def revoke(
     *,
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="The key's name or id.", show_default=False)] = "",
     token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read a token of the key from stdin.")] = False,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -135,9 +132,9 @@ def revoke(
     with ServiceClient(url, admin_key(api_key_file)) as service:
         if token_stdin:
             token = {"token": sys.stdin.read().strip()}
-            revoked = service.call("POST", f"{PATH}/by-token/revoke", body=token, headers=_headers(reason))
+            revoked = service.call("POST", f"{PATH}/by-token/revoke", body=token, headers=reason_header(reason))
         else:
-            revoked = service.call("DELETE", _path(name), headers=_headers(reason))
+            revoked = service.call("DELETE", _path(name), headers=reason_header(reason))
     if as_json:
         print_json(revoked)
     else:
@@ -146,10 +143,6 @@ def revoke(
 
 def _path(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
-
-
-def _headers(reason: str | None) -> dict[str, str]:
-    return {} if reason is None else {"X-Audit-Reason": reason}
 
 
 def _print_issued(issued: dict[str, object], *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from domain.credentials.secret import Secret
 from scripts.terminal.confirmation import YesOption, confirm_by_typing
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import (
     DEFAULT_URL,
     KeyFileOption,
@@ -30,12 +31,6 @@ from scripts.terminal.service_client import (
 Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's UUID.", show_default=False)]
 ProviderName = Annotated[
     str, typer.Argument(metavar="PROVIDER", help="The provider's name, such as openai.", show_default=False)
-]
-Reason = Annotated[
-    str | None,
-    typer.Option(
-        "--reason", help="Reason for the change, kept in the audit trail.", metavar="TEXT", show_default=False
-    ),
 ]
 IfMatch = Annotated[
     int | None,
@@ -54,7 +49,7 @@ def set_credential(
     api_version: Annotated[str | None, typer.Option(help="Version of the API (azure only).")] = None,
     deployment_name: Annotated[str | None, typer.Option(help="Name of the deployment (azure only).")] = None,
     if_match: IfMatch = None,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -133,7 +128,7 @@ def delete(
     provider: ProviderName,
     yes: YesOption = False,
     if_match: IfMatch = None,
-    reason: Reason = None,
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -181,10 +176,8 @@ def _settings(config: object) -> str:
 
 
 def _headers(version: int | None, reason: str | None) -> dict[str, str]:
-    if reason is not None and not (reason.strip() and reason.isprintable()):
-        raise CommandError(Exit.USAGE, "--reason must be one line of printable text")
     expected = {} if version is None else {"If-Match": f'"v{version}"'}
-    return expected | ({} if reason is None else {"X-Audit-Reason": reason})
+    return expected | reason_header(reason)
 
 
 def _provider_key(source: str, *, stdin: bool) -> Secret:

@@ -47,6 +47,13 @@ def test_a_key_is_made_shown_rotated_and_revoked(access) -> None:
     assert "no access key" in access("show", "app").err
 
 
+@pytest.mark.parametrize("reason", ["two\nlines", " "])
+def test_a_reason_is_a_line_of_text(access, reason: str) -> None:
+    ended = access("create", "odd", "--role", "runtime", "--reason", reason)
+    assert ended.code == Exit.USAGE
+    assert "--reason must be one line of printable text" in ended.err
+
+
 def test_a_token_that_was_found_is_read_from_stdin_and_never_printed(access) -> None:
     token = access("create", "leaked", "--role", "auditor").out.strip()
     ended = access("revoke", "--token-stdin", stdin=f"{token}\n")
