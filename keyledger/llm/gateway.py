@@ -22,6 +22,7 @@ from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
+from keyledger.llm.adapters.openai_body import openai_embeddings
 from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.answers.anthropic_answers import anthropic_answer
 from keyledger.llm.answers.bounded_json import InvalidAnswerError
@@ -186,12 +187,13 @@ class Gateway:
         reading = False
         try:
             embeds = entry.kind is ModelKind.EMBEDDING
-            prepared = await _prepared(adapter.embed if embeds else adapter.chat, call_plan, request)
+            prepared = await _prepared(openai_embeddings if embeds else adapter.chat, call_plan, request)
             await self._wire.send(lease, call_plan.url, prepared)
             lease.close()
             if request.streaming:
                 reading = True
-                return chat_chunks(events(lease), call_plan.row.dialect, request, prepared, lease.observation.is_marked)
+                dialect, observation = call_plan.row.dialect, lease.observation
+                return chat_chunks(events(lease), dialect, request, prepared, lambda: observation.marked)
             content = await whole(lease)
             if embeds:
                 return embeddings_shape(content, entry.name)
@@ -199,11 +201,8 @@ class Gateway:
             return chat_shape(anthropic_answer(content, prepared) if anthropic else openai_answer(content), entry.name)
         except InvalidRequestError as error:
             failure = error
-        except InvalidAnswerError as error:
-            lease.observation.failure = error.reason
-            failure = call_error(lease.observation, receipt, request)
         except Exception as error:  # noqa: BLE001  any of them may quote the provider
-            failure = call_error(lease.observation, receipt, request, parameters_named_in(error, request))
+            failure = _failure_of(error, lease, receipt, request)
         finally:
             lease.close()
             if not reading:
@@ -216,6 +215,12 @@ async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Pla
     if is_long(request.parameters):
         return await asyncio.to_thread(prepare, call_plan, request)
     return prepare(call_plan, request)
+
+
+def _failure_of(error: Exception, lease: Lease, receipt: Receipt, request: Request) -> ServiceError:
+    if isinstance(error, InvalidAnswerError):
+        lease.observation.failure = error.reason
+    return call_error(lease.observation, receipt, request, parameters_named_in(error, request))
 
 
 def _adapter_of(model: Model) -> Adapter:
@@ -271,20 +276,14 @@ class _Chunks(AsyncIterator[Json]):
         if self._closed:
             raise StopAsyncIteration
         failure: ServiceError | None = None
-        ended = False
         try:
             return chunk_shape(await anext(self._chunks), self._model)
         except StopAsyncIteration:
-            ended = True
-        except InvalidAnswerError as error:
-            self._lease.observation.failure = error.reason
-            failure = call_error(self._lease.observation, self._receipt, self._request)
-        except Exception:  # noqa: BLE001  any of them may quote the provider
-            failure = call_error(self._lease.observation, self._receipt, self._request)
-        finally:
-            if ended or failure is not None:
-                self._metered.finish(failed=failure is not None)
-                await self.aclose()
+            pass
+        except Exception as error:  # noqa: BLE001  any of them may quote the provider
+            failure = _failure_of(error, self._lease, self._receipt, self._request)
+        self._metered.finish(failed=failure is not None)
+        await self.aclose()
         if failure is not None:
             raise failure
         raise StopAsyncIteration

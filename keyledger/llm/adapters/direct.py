@@ -27,7 +27,3 @@ class DirectAdapter:
             body = to_anthropic(for_anthropic(request), plan.upstream_model)
             return Prepared(encoded(body), (("anthropic-version", ANTHROPIC_VERSION),))
         return Prepared(encoded(openai_body(plan, request)))
-
-    def embed(self, plan: Plan, request: Request) -> Prepared:
-        """Prepare embeddings."""
-        return Prepared(encoded({"model": plan.upstream_model, **request.parameters, **request.extras}))

@@ -29,11 +29,9 @@ _SET = {
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_LOCAL_BLOG_POSTS": "True",
     "LITELLM_OFFLINE_MODE": "true",
-    # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large response. It
+    # Otherwise it searches its error texts for secrets on the event loop, which takes seconds for a large request. It
     # never has a key, and its logging is disabled.
     "LITELLM_DISABLE_REDACT_SECRETS": "true",
-    # OpenAI's chats through its own HTTP client, as for other providers, not OpenAI's SDK: a third less work per call.
-    "EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "true",
     "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # otherwise it fetches the images named in prompts, from inside the network
 }
 

@@ -77,10 +77,6 @@ class LiteLLMAdapter:
             return _anthropic(plan, request)
         return Prepared(encoded(openai_body(plan, _by_model(plan, request) if plan.row.by_model else request)))
 
-    def embed(self, plan: Plan, request: Request) -> Prepared:
-        """Prepare embeddings: every provider that has them has OpenAI's API for them."""
-        return Prepared(encoded({"model": plan.upstream_model, **request.parameters, **request.extras}))
-
 
 def parameters_named_in(error: Exception, request: Request) -> list[str]:
     """Return the request's parameters that LiteLLM names in an error, as it does when it cannot translate one."""
@@ -96,7 +92,7 @@ def _by_model(plan: Plan, request: Request) -> Request:
     """
     require_one_limit(request)
     passed = [name for name in request.parameters if name != "messages"]
-    mapped = _mapped(plan, request, {**request.parameters, "allowed_openai_params": passed})
+    mapped = _mapped(plan, request, {"allowed_openai_params": passed})
     members = dict(request.parameters)  # nothing else of what LiteLLM makes of them is sent
     if "max_tokens" in members and "max_tokens" not in mapped and "max_completion_tokens" in mapped:
         members["max_completion_tokens"] = members.pop("max_tokens")
@@ -110,7 +106,7 @@ def _anthropic(plan: Plan, request: Request) -> Prepared:
 
     asked = for_anthropic(request)
     _require_supported(plan, asked)
-    optional = _mapped(plan, asked, {**asked.parameters, **asked.extras})
+    optional = _mapped(plan, asked, asked.extras)
     messages = deepcopy(asked.parameters["messages"])
     optional.pop("json_mode", None)
     optional |= {"is_vertex_request": False}
@@ -145,11 +141,15 @@ def _was_added(name: str, body: dict[str, Any], asked: Request) -> bool:
     return name not in own and any(tool.get("name") == name for tool in body.get("tools") or [])
 
 
-def _mapped(plan: Plan, request: Request, members: dict[str, Any]) -> dict[str, Any]:
-    """Return a request's members as parameters of the provider. Raises what LiteLLM raises."""
+def _mapped(plan: Plan, request: Request, more: dict[str, Any]) -> dict[str, Any]:
+    """Return a request's parameters, and `more`, as those of the provider. Raises what LiteLLM raises.
+
+    Messages have no part in it, and copying them would take longer than all the rest.
+    """
     from litellm import utils
 
-    asked: dict[str, Any] = deepcopy(members)
+    parameters = {name: value for name, value in request.parameters.items() if name != "messages"}
+    asked: dict[str, Any] = deepcopy({**parameters, **more})
     if plan.api_version is not None:
         asked["api_version"] = plan.api_version
     optional: dict[str, Any] = utils.get_optional_params(

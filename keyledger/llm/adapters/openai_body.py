@@ -12,6 +12,7 @@ from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.adapters.unasked import without_unasked
 from keyledger.llm.requests.litellm_plans import Plan
 from keyledger.llm.requests.parameters import Request
+from keyledger.llm.requests.prepared import Prepared, encoded
 
 _ANSWERED = frozenset({"annotations", "audio", "reasoning", "reasoning_content", "refusal", "thinking_blocks"})
 """Members that answers have and requests do not; clients send them back with an answer."""
@@ -27,6 +28,11 @@ def openai_body(plan: Plan, request: Request) -> dict[str, Any]:
     if plan.row.accepts is not None:
         members = _accepted(plan, Request(dict(members), {}))
     return {"model": plan.upstream_model, **members, "stream": request.streaming}
+
+
+def openai_embeddings(plan: Plan, request: Request) -> Prepared:
+    """Prepare embeddings: every provider that has them has OpenAI's API for them."""
+    return Prepared(encoded({"model": plan.upstream_model, **request.parameters, **request.extras}))
 
 
 def with_system_role(message: dict[str, Any]) -> dict[str, Any]:

@@ -48,10 +48,6 @@ class Observation:
     broken_off: str | None = None
     framing: int = 0
 
-    def is_marked(self) -> bool:
-        """Return whether a stream has had its mark for the end."""
-        return self.marked
-
     @property
     def accepted(self) -> bool:
         """Whether the provider responded with success, as far as observed."""

@@ -8,6 +8,7 @@ from domain.credentials.providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
+from keyledger.llm.adapters.openai_body import openai_embeddings
 from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
 
@@ -141,7 +142,7 @@ def recorded() -> Iterator[tuple[str, dict[str, Any]]]:
 def _sent(spoken: Spoken, params: Mapping[str, Any]) -> dict[str, Any]:
     adapter = LiteLLMAdapter() if spoken.adapter is Adapter.LITELLM else DirectAdapter()
     request = embeddings_request(params) if spoken.kind is EMBEDDING else chat_request(params)
-    prepare = adapter.embed if spoken.kind is EMBEDDING else adapter.chat
+    prepare = openai_embeddings if spoken.kind is EMBEDDING else adapter.chat
     planned = _planned(spoken)
     try:
         prepared = prepare(planned, request)
