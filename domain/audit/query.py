@@ -12,7 +12,7 @@ Refuses: a value with the form of an API key. No entry contains one, so the sear
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from domain.audit.entries import Action, AuditFilter
@@ -22,16 +22,15 @@ from domain.credentials.providers import KEY_MIN, NAME_PATTERN
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import mask
 from domain.errors import InvalidField, InvalidRequestError
+from domain.spans import span_of
 
 QUERY_MAX = 1000
 _NAME_KEPT = 24
 """The length, in characters, from which on the name of an actor could be an API key."""
 _TERM = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s"]+))(?=\s|$)')
 _NO_VALUE = re.compile(r"[a-z_]+:")
-_AGO = re.compile(r"([0-9]{1,5})([mhd])")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z, a day such as 2026-01-31, or how long ago, such as 24h"
 _PROVIDER = re.compile(NAME_PATTERN)
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
@@ -174,8 +173,8 @@ def _no_key(value: str) -> str:
 
 
 def _time(value: str, now: datetime) -> datetime:
-    if ago := _AGO.fullmatch(value):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    if (ago := span_of(value)) is not None:
+        return now - ago
     try:
         if _DAY.fullmatch(value):
             return datetime.fromisoformat(value).replace(tzinfo=UTC)

@@ -5,12 +5,13 @@ read from stdin, never from the command line, and is not printed.
 """
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, cast
 from urllib.parse import quote
 
 import typer
 
+from domain.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.reason import ReasonOption, reason_header
@@ -20,7 +21,6 @@ PATH = "/api/v1/sysadmin/access-keys"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", show_default=False)]
 _Repeated = Annotated[list[str] | None, typer.Option(help="May be repeated; left out: all.", show_default=False)]
 _COLUMNS = ("name", "role", "state", "version", "tenants", "providers", "expires_at")
-_UNITS = {"h": "hours", "d": "days", "m": "minutes"}
 
 
 def create(
@@ -157,10 +157,10 @@ def _time_in(span: str | None, option: str) -> str | None:
     """Return the time after a span such as `90d`, RFC 3339. Raises CommandError."""
     if span is None:
         return None
-    number, unit = span[:-1], _UNITS.get(span[-1:])
-    if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 100_000):
+    length = span_of(span)
+    if not length:
         raise CommandError(Exit.USAGE, f"{option} must be a number of minutes, hours or days, such as 30m, 12h or 90d")
-    return (datetime.now(UTC) + timedelta(**{unit: int(number)})).isoformat()
+    return (datetime.now(UTC) + length).isoformat()
 
 
 def _cell(value: object) -> str:
