@@ -5,7 +5,7 @@ origin. It is closed, and no other call uses it, as soon as anything arrives bet
 answer is left over or a request was not sent completely. What precedes the head of an answer is bounded, and so is what
 frames its body, because each interim answer and each chunk takes time to parse. A purpose holds a digest of the key,
 never the key.
-One private name of aiohttp is in use: `ResponseHandler._parser`, in `_message_begun`; a test covers it.
+Two private names of aiohttp are in use, `ResponseHandler._parser` and `_buffer`, at the end; tests cover them.
 Standard: RFC 9112, section 9 (connection management).
 """
 
@@ -36,15 +36,13 @@ FRAMING_MAX = 64 * 1024
 in chunks are counted as well."""
 
 CHUNKS_TOO_SMALL = "answer-chunks-too-small"
-"""The reason for ending an answer with more framing. Of chunks of three bytes and more, it may have any number: the
-framing of one is five bytes."""
+"""The reason for ending an answer with more framing. A chunk is framed by five bytes: those of three may be many."""
 
 READ_MAX = 16 * 1024
-"""Bytes that are read at a time. An event loop reads sixteen times as many by default, before it can be stopped for a
-caller that does not read."""
+"""Bytes that are read at a time: an event loop reads sixteen times as many before a slow caller can stop it."""
 
 UNEXPECTED = "unexpected-data"
-"""The reason for closing a connection on which something arrived between two calls."""
+"""The reason for closing a connection on which something arrived after an answer."""
 
 _BUFFER = memoryview(bytearray(READ_MAX))
 _SALT = secrets.token_bytes(32)
@@ -144,13 +142,16 @@ class ProviderConnection(asyncio.BufferedProtocol):
 
         aiohttp calls this while it parses the last bytes of an answer, so `left_over` is asked again later.
         """
-        if self._retired or self.parser.should_close or self._transport.get_write_buffer_size():
+        surplus = bool(self.parser._buffer)  # noqa: SLF001  messages after the answer, which close the parser, too
+        if self._retired or self._transport.get_write_buffer_size() or (self.parser.should_close and not surplus):
             self.opened.close()
             return
         self.served = self._idle = True
         self._content = self.observation = None
         self._until = self._now() + self._keep_s
         self._shelf.keep(self)
+        if surplus:
+            self.close(UNEXPECTED)
 
     def fresh(self) -> bool:
         """Whether an idle connection is within its time."""

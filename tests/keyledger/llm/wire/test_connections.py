@@ -215,14 +215,29 @@ def test_a_connection_is_closed_as_soon_as_anything_arrives_while_it_is_kept(str
     with_rig(use)
 
 
-def test_a_tenant_s_connections_are_not_kept_for_a_minute_after_anything_arrived_on_an_idle_one():
+async def _stray_on_an_idle_connection(rig: Rig) -> None:
+    await rig.call(A)
+    rig.provider.lines[0].send(PLANTED)
+    await rig.provider.lines[0].gone.wait()
+
+
+async def _stray_in_one_piece_with_the_answer(rig: Rig) -> None:
+    async def misbehave(line: Line, asked: Asked) -> None:
+        line.send(answer_to("evil"), PLANTED)
+
+    rig.provider.misbehave = misbehave
+    await rig.call(A, "evil")
+    await rig.provider.lines[0].gone.wait()
+    assert rig.closed("unexpected-data") == 1
+
+
+@pytest.mark.parametrize("misbehave", [_stray_on_an_idle_connection, _stray_in_one_piece_with_the_answer])
+def test_a_tenant_s_connections_are_not_kept_for_a_minute_after_an_answer_too_many(misbehave):
     async def use(rig: Rig) -> None:
         loop = asyncio.get_running_loop()
         real, offset = loop.time, 0.0
         loop.time = lambda: real() + offset  # type: ignore[method-assign]
-        await rig.call(A)
-        rig.provider.lines[0].send(PLANTED)
-        await rig.provider.lines[0].gone.wait()
+        await misbehave(rig)
         for _ in range(3):
             await rig.call(A)
             await rig.call(B)
