@@ -1,7 +1,7 @@
 """Resolution within one process, against what the database and the cipher alone would take.
 
 Ours reads the row and the head of its stream, checks that they agree, checks the binding, decrypts. The other selects
-the same row by its primary key through the same kind of pool and decrypts.
+the same row by its primary key through the driver's pool and decrypts.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from cryptography.fernet import Fernet
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, measured, rates, throughput_ratio
@@ -20,8 +21,7 @@ from domain.credentials.resolution import ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.connections import BoundedAsyncConnection
-from projections.database.pools import make_async_pool
+from projections.database.pipeline import Pipelines
 
 STORED = 1_000
 GOAL = Goal(0.75)
@@ -52,43 +52,36 @@ def run(scale: Scale, folder: Path) -> Section:
 def measure(dsn: str, key: str, stored: int, callers: int, seconds: float) -> Measured:
     """Resolve credentials of `stored` tenants, spread over all of them."""
 
-    async def with_pool(pool: AsyncConnectionPool[BoundedAsyncConnection]) -> Measured:
-        resolver = Resolver(PostgresResolutionProjection(pool), Keyring(Secret(key)), ResolutionPolicy(True, True))
+    async def resolving() -> Measured:
+        async with Pipelines(dsn) as pipelines:
+            projection = PostgresResolutionProjection(pipelines)
+            resolver = Resolver(projection, Keyring(Secret(key)), ResolutionPolicy(True, True))
 
-        async def once(tenant: str) -> None:
-            resolved = await resolver.resolve(tenant, "openai", tenant_capable=True)
-            assert resolved.secret is not None
+            async def once(tenant: str) -> None:
+                resolved = await resolver.resolve(tenant, "openai", tenant_capable=True)
+                assert resolved.secret is not None
 
-        return await _callers(once, stored, callers, seconds)
+            return await _callers(once, stored, callers, seconds)
 
-    return asyncio.run(_pooled(dsn, with_pool))
+    return asyncio.run(resolving())
 
 
 def _bare(dsn: str, key: str, stored: int, callers: int, seconds: float) -> Measured:
-    async def with_pool(pool: AsyncConnectionPool[BoundedAsyncConnection]) -> Measured:
+    async def selecting() -> Measured:
         fernet = Fernet(key)
+        async with AsyncConnectionPool(dsn, kwargs={"autocommit": True}, min_size=1, max_size=8, open=False) as pool:
 
-        async def once(tenant: str) -> None:
-            async with pool.connection() as connection:
-                cursor = await connection.execute(_SELECT, [tenant, "openai"], prepare=True)
-                row = await cursor.fetchone()
-            assert row is not None
-            fernet.decrypt(row["token"].removeprefix(TOKEN_PREFIX))
+            async def once(tenant: str) -> None:
+                async with pool.connection() as connection:
+                    cursor = connection.cursor(row_factory=dict_row)
+                    await cursor.execute(_SELECT, [tenant, "openai"], prepare=True)
+                    row = await cursor.fetchone()
+                assert row is not None
+                fernet.decrypt(row["token"].removeprefix(TOKEN_PREFIX))
 
-        return await _callers(once, stored, callers, seconds)
+            return await _callers(once, stored, callers, seconds)
 
-    return asyncio.run(_pooled(dsn, with_pool))
-
-
-async def _pooled(
-    dsn: str, work: Callable[[AsyncConnectionPool[BoundedAsyncConnection]], Awaitable[Measured]]
-) -> Measured:
-    pool = make_async_pool(dsn)
-    await pool.open()
-    try:
-        return await work(pool)
-    finally:
-        await pool.close()
+    return asyncio.run(selecting())
 
 
 async def _callers(once: Once, stored: int, callers: int, seconds: float) -> Measured:

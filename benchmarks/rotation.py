@@ -52,7 +52,8 @@ from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
 from projections.database.migration import migrate
-from projections.database.pools import make_async_pool, open_pool
+from projections.database.pipeline import Pipelines
+from projections.database.pools import open_pool
 
 META = CommandMeta("benchmark", "benchmark", "benchmark")
 
@@ -192,9 +193,9 @@ def _latencies(work: Callable[[int], None], meanwhile: Callable[[], object]) -> 
 
 
 async def _read_beside(dsn: str, ring: Keyring, meanwhile: Callable[[], object]) -> list[float]:
-    pool = make_async_pool(dsn)
-    await pool.open()
-    view, taken = PostgresResolutionProjection(pool), list[float]()
+    pipelines = Pipelines(dsn)
+    await pipelines.start()
+    view, taken = PostgresResolutionProjection(pipelines), list[float]()
     other = asyncio.create_task(asyncio.to_thread(meanwhile))
     for nth in itertools.count():
         if other.done():
@@ -206,7 +207,7 @@ async def _read_beside(dsn: str, ring: Keyring, meanwhile: Callable[[], object])
         taken.append(1000 * (time.perf_counter() - started))
         await asyncio.sleep(0.002)
     await other
-    await pool.close()
+    await pipelines.stop()
     return taken
 
 

@@ -10,13 +10,15 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import ConnectionPool
 
 from domain.access.access_key import AccessKey, AccessKeyEvent
 from domain.credentials.admission import TokenRow
 from domain.event_code import LogRow
-from projections.database.combined_reads import CombinedReads
-from projections.database.connections import BoundedAsyncConnection, BoundedConnection, unavailable
+from projections.database.combined_reads import CombinedReads, Sends
+from projections.database.connections import BoundedConnection, unavailable
+from projections.database.numbered import Statement, text_array
+from projections.database.pipeline import Rows
 from projections.inline import Columns, InlineProjection
 
 TABLE = "access_keys"
@@ -43,6 +45,7 @@ _BY_DIGEST: LiteralString = (
     f"SELECT {CALLER_COLUMNS} FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (digest, nth) {CALLER_JOINS}"  # noqa: S608  ours
     " ORDER BY wanted.nth"
 )
+_TOKENS = Statement("tokens", _BY_DIGEST)
 _BY_STREAM: LiteralString = (
     f"SELECT {CALLER_COLUMNS} FROM (SELECT) AS always LEFT JOIN access_keys AS k ON k.stream_id = %s {_HEAD}"  # noqa: S608  ours
 )
@@ -105,24 +108,15 @@ class PostgresAccessKeys:
 class PostgresTokens:
     """Reads for the event loop: what is known of a token. Reads that arrive together share a statement."""
 
-    def __init__(
-        self,
-        pool: AsyncConnectionPool[BoundedAsyncConnection],
-        require_current: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, pipeline: Sends, require_current: Callable[[], None] = lambda: None) -> None:
         """require_current: called after each read; raises StoreUnavailableError if it may not be relied on."""
-        self._pool = pool
         self._require_current = require_current
-        self._reads = CombinedReads(self._read_all)
+        self._reads = CombinedReads(pipeline, lambda digests: (_TOKENS, [text_array(digests).encode()]), self._found)
 
     async def read(self, digest: str) -> TokenRow | None:
         """Return the row of a token with this digest and the head of its stream. Raises StoreUnavailableError."""
         return await self._reads.read(digest)
 
-    async def _read_all(self, digests: Sequence[str]) -> Sequence[TokenRow | None]:
-        with unavailable():
-            async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(_BY_DIGEST, [digests])
-                rows = await cursor.fetchall()
+    def _found(self, digests: Sequence[str], rows: Rows) -> Sequence[TokenRow | None]:
         self._require_current()
         return [token_row(row) for row in rows]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, LiteralString
 
 from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import ConnectionPool
 
 from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, CredentialEvent, evolve, stream_id
@@ -20,7 +20,9 @@ from domain.credentials.stored import Head, Stored
 from domain.event_code import LogRow
 from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, CALLER_WIDTH, token_row
 from projections.database.combined_reads import CombinedReads
-from projections.database.connections import BoundedAsyncConnection, BoundedConnection, Row, unavailable
+from projections.database.connections import BoundedConnection, Row, unavailable
+from projections.database.numbered import Statement, text_array
+from projections.database.pipeline import Pipelines, Rows
 from projections.inline import InlineProjection
 from projections.tenant_credentials import NO_OTHERS, OF_TENANTS, credential_of, listed, of_tenants, stored_of
 
@@ -76,6 +78,9 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
  ORDER BY wanted.nth
 """  # noqa: S608  ours
 
+_ONE, _MANY = Statement("credential", _READ_ONE), Statement("credentials", _READ_MANY)
+_FOR, _LISTS = Statement("credentials-for", _READ_FOR), Statement("lists", OF_TENANTS)
+
 
 def project(event: CredentialEvent) -> dict[str, object]:
     """Return the row that shows a credential after `event`, by column."""
@@ -117,7 +122,7 @@ class PostgresCurrentCredentials:
     def read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
         """Return rows and heads of their streams, one for each place. Raises StoreUnavailableError."""
         with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            rows = cursor.execute(_READ_MANY, _of_places(places)).fetchall()
+            rows = cursor.execute(_READ_MANY, _columns_of(places)).fetchall()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
     def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
@@ -130,7 +135,7 @@ class PostgresCurrentCredentials:
 
 
 class PostgresResolutionProjection:
-    """Reads for the event loop. Implements `ResolutionProjection` and `TenantCredentials`.
+    """Reads for the event loop, in binary form. Implements `ResolutionProjection` and `TenantCredentials`.
 
     Reads that arrive while statements are under way share the next statement, which starts after they arrived, so many
     callers cost little more than one.
@@ -138,17 +143,16 @@ class PostgresResolutionProjection:
 
     def __init__(
         self,
-        pool: AsyncConnectionPool[BoundedAsyncConnection],
+        pipelines: Pipelines,
         providers: Providers = BUILT_IN,
         require_current: Callable[[], None] = lambda: None,
     ) -> None:
         """require_current: called after each read; raises StoreUnavailableError if it may not be relied on."""
-        self._pool = pool
         self._require_current = require_current
-        self._providers = providers
-        self._reads = CombinedReads(self._read_all)
-        self._reads_for = CombinedReads(self._read_all_for)
-        self._lists = CombinedReads(self._list_all)
+        self._providers = tuple(providers)
+        self._reads = CombinedReads(pipelines.calls, _ask, self._found)
+        self._reads_for = CombinedReads(pipelines.calls, _ask_for, self._found_for)
+        self._lists = CombinedReads(pipelines.lists, self._ask_list, self._found_list)
 
     async def read(self, tenant_id: str, provider: str) -> Stored:
         """Return the row and the head of its stream. Raises StoreUnavailableError."""
@@ -162,44 +166,45 @@ class PostgresResolutionProjection:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
         return await self._lists.read(tenant_id)
 
-    async def _list_all(self, tenants: Sequence[str]) -> Sequence[Sequence[Stored]]:
-        with unavailable():
-            async with self._pool.connection() as connection:
-                wanted = of_tenants(sorted(set(tenants)), tuple(self._providers))
-                cursor = await connection.execute(OF_TENANTS, wanted)
-                rows = await cursor.fetchall()
-        self._require_current()
-        of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
-        for row in rows:
-            of[str(row["of_tenant"])].append(row)
-        return [listed(of[tenant_id]) for tenant_id in tenants]
-
-    async def _read_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Stored]:
-        if len(places) == 1:
-            ((tenant_id, provider),) = places
-            statement, wanted = _READ_ONE, [tenant_id, provider, stream_id(tenant_id, provider)]
-        else:
-            statement, wanted = _READ_MANY, _of_places(places)
-        with unavailable():
-            async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                # In binary form: as text, the event's state alone would be sent and read at twice its length.
-                await cursor.execute(statement, wanted, binary=True)
-                rows = await cursor.fetchall()
+    def _found(self, places: Sequence[tuple[str, str]], rows: Rows) -> Sequence[Stored]:
         self._require_current()
         return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
 
-    async def _read_all_for(self, wanted: Sequence[tuple[str, str, str]]) -> Sequence[tuple[Stored, TokenRow | None]]:
-        places = [(tenant_id, provider) for tenant_id, provider, _ in wanted]
-        with unavailable():
-            async with self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-                digests = [digest for _, _, digest in wanted]
-                await cursor.execute(_READ_FOR, [*_of_places(places), digests], binary=True)
-                rows = await cursor.fetchall()
+    def _found_for(
+        self, wanted: Sequence[tuple[str, str, str]], rows: Rows
+    ) -> Sequence[tuple[Stored, TokenRow | None]]:
         self._require_current()
         return [
-            (_stored_at(place, row[:-CALLER_WIDTH]), token_row(row[-CALLER_WIDTH:]))
-            for place, row in zip(places, rows, strict=True)
+            (_stored_at((tenant_id, provider), row[:-CALLER_WIDTH]), token_row(row[-CALLER_WIDTH:]))
+            for (tenant_id, provider, _), row in zip(wanted, rows, strict=True)
         ]
+
+    def _ask_list(self, tenants: Sequence[str]) -> tuple[Statement, Sequence[bytes]]:
+        return _LISTS, _LISTS.by_name(of_tenants(sorted(set(tenants)), self._providers))
+
+    def _found_list(self, tenants: Sequence[str], rows: Rows) -> Sequence[Sequence[Stored]]:
+        self._require_current()
+        of: dict[str, list[Row]] = {tenant_id: [] for tenant_id in tenants}
+        for row in rows.named():
+            of[str(row["of_tenant"])].append(row)
+        return [listed(of[tenant_id]) for tenant_id in tenants]
+
+
+def _ask(places: Sequence[tuple[str, str]]) -> tuple[Statement, Sequence[bytes]]:
+    if len(places) > 1:
+        return _MANY, [text_array(column).encode() for column in _columns_of(places)]
+    ((tenant_id, provider),) = places
+    return _ONE, [tenant_id.encode(), provider.encode(), str(stream_id(tenant_id, provider)).encode()]
+
+
+def _ask_for(wanted: Sequence[tuple[str, str, str]]) -> tuple[Statement, Sequence[bytes]]:
+    columns = [*_columns_of([(tenant_id, provider) for tenant_id, provider, _ in wanted]), [one[2] for one in wanted]]
+    return _FOR, [text_array(column).encode() for column in columns]
+
+
+def _columns_of(places: Sequence[tuple[str, str]]) -> list[list[str]]:
+    streams = [str(stream_id(tenant_id, provider)) for tenant_id, provider in places]
+    return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
 _UNDER_OTHER_KEYS = """
@@ -235,11 +240,6 @@ def _stored_where_it_says(row: Row) -> Stored:
     own = row["stream_id"] == stream_id(shown.tenant_id, shown.provider)
     newest = LogRow._make(row[name] for name in _LOG_ROW)
     return Stored(shown, _head(newest) if own and row["originator_version"] is not None else None)
-
-
-def _of_places(places: Sequence[tuple[str, str]]) -> list[Any]:
-    streams = [stream_id(tenant_id, provider) for tenant_id, provider in places]
-    return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
 def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:

@@ -18,6 +18,7 @@ from domain.credentials.stored import Head, Stored
 from domain.event import Event
 from domain.event_codec import decode
 from projections.database.connections import Connection, Row
+from projections.database.numbered import text_array
 
 # For administrators only: resolving a call needs neither the last use nor the provider's verdict. The use of an earlier
 # version counts for the current one if the key has only been re-encrypted since. `whole`: tenants whose credentials for
@@ -74,27 +75,24 @@ def _changed_at(row: Row) -> datetime | None:
 
 def _wanted(places: Sequence[CredentialPlace]) -> Mapping[str, str]:
     return {
-        "tenants": _array(tenant_id for tenant_id, _ in places),
-        "providers": _array(provider for _, provider in places),
-        "streams": _array(str(stream_id(*place)) for place in places),
-        "acceptances": _array(str(acceptance_stream(*place)) for place in places),
+        "tenants": text_array(tenant_id for tenant_id, _ in places),
+        "providers": text_array(provider for _, provider in places),
+        "streams": text_array(str(stream_id(*place)) for place in places),
+        "acceptances": text_array(str(acceptance_stream(*place)) for place in places),
         **NO_OTHERS,
     }
 
 
 def of_tenants(tenants: Sequence[str], providers: tuple[str, ...]) -> Mapping[str, str]:
-    """Return every provider of every tenant as arrays in PostgreSQL's notation.
-
-    Built here, because the driver takes longer to write arrays of hundreds of ids than the server takes to answer.
-    """
+    """Return every provider of every tenant as arrays in PostgreSQL's notation."""
     streams = [_streams(tenant_id, providers) for tenant_id in tenants]
     return {
-        "tenants": _array(tenant_id for tenant_id in tenants for _ in providers),
-        "providers": _array(providers * len(tenants)),
-        "streams": _array(credentials for credentials, _ in streams),
-        "acceptances": _array(acceptances for _, acceptances in streams),
-        "whole": _array(tenants),
-        "names": _array(providers),
+        "tenants": text_array(tenant_id for tenant_id in tenants for _ in providers),
+        "providers": text_array(providers * len(tenants)),
+        "streams": text_array(credentials for credentials, _ in streams),
+        "acceptances": text_array(acceptances for _, acceptances in streams),
+        "whole": text_array(tenants),
+        "names": text_array(providers),
     }
 
 
@@ -105,10 +103,6 @@ def _streams(tenant_id: str, providers: tuple[str, ...]) -> tuple[str, str]:
         ",".join(str(stream_id(tenant_id, provider)) for provider in providers),
         ",".join(str(acceptance_stream(tenant_id, provider)) for provider in providers),
     )
-
-
-def _array(elements: Iterable[str]) -> str:
-    return "{" + ",".join(elements) + "}"
 
 
 def listed(rows: Iterable[Row]) -> list[Stored]:

@@ -7,7 +7,7 @@ Parts that do keep state (`Lasting`) are shared by all configurations.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import ConnectionPool
 
 from api.front.auth import Authenticator, reserved_names
 from api.front.callers import Callers
@@ -34,7 +34,8 @@ from projections.access_keys import PostgresAccessKeys
 from projections.as_of import PostgresPastCredentials
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
-from projections.database.connections import BoundedAsyncConnection, BoundedConnection
+from projections.database.connections import BoundedConnection
+from projections.database.pipeline import Pipelines
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Lasting:
 
     dsn: str
     pool: ConnectionPool[BoundedConnection]
-    async_pool: AsyncConnectionPool[BoundedAsyncConnection]
+    pipelines: Pipelines
     log: CredentialLog
     follower: CatchUp
     presence: Presence
@@ -76,7 +77,7 @@ class InForce:
 def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     """Make the parts for a configuration."""
     settings, sealer = configuration.settings, configuration.sealer(lasting.people.fingerprint)
-    projection = PostgresResolutionProjection(lasting.async_pool, settings.providers, lasting.lease.require)
+    projection = PostgresResolutionProjection(lasting.pipelines, settings.providers, lasting.lease.require)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     authenticator = Authenticator(settings.super_key, settings.named_keys)
     return InForce(

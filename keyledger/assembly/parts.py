@@ -10,10 +10,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from psycopg_pool import AsyncConnectionPool
-
-from projections.database.connections import BoundedAsyncConnection
-
 _log = logging.getLogger("keyledger.parts")
 
 
@@ -66,21 +62,6 @@ class Parts:
                 interruption = cut_short
         if interruption is not None:
             raise interruption
-
-
-class LoopConnections:
-    """The connection pool of the event loop, as a part."""
-
-    def __init__(self, pool: AsyncConnectionPool[BoundedAsyncConnection]) -> None:
-        self._pool = pool
-
-    async def start(self) -> None:
-        """Begin to connect. Does not wait for the database, which may come back later."""
-        await self._pool.open(wait=False)
-
-    async def stop(self) -> None:
-        """Close every connection."""
-        await self._pool.close()
 
 
 class StartedByRequests:

@@ -18,7 +18,7 @@ from domain.event_codec import event_of
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
-from keyledger.assembly.parts import LoopConnections, Parts, StartedByRequests
+from keyledger.assembly.parts import Parts, StartedByRequests
 from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.encryption.heartbeat import Heartbeat
@@ -52,7 +52,8 @@ from projections import audit_trail, transparency_log
 from projections.access_keys import PostgresTokens
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
-from projections.database.pools import make_async_pool, open_pool
+from projections.database.pipeline import Pipelines
+from projections.database.pools import open_pool
 
 if TYPE_CHECKING:  # loaded where the embedded server is used
     from keyledger.embedded_postgres import Supervision
@@ -140,7 +141,7 @@ class ServiceParts:
         return Parts(
             {
                 **({"embedded PostgreSQL": self.embedded} if self.embedded is not None else {}),
-                "connections": LoopConnections(self.lasting.async_pool),
+                "connections": self.lasting.pipelines,
                 "heartbeat": self.encryption.heartbeat,
                 "check of event codes": self.log.codes,
                 "watch of the log": self.log.watch,
@@ -175,10 +176,12 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
         pool.close()
         for_beats.close()
 
-    asynchronous, follower = make_async_pool(dsn, lease.admits), audit_trail.follower(pool)
+    pipelines, follower = Pipelines(dsn, lease.admits), audit_trail.follower(pool)
     seen = NewestSeen(servers=lease)
-    callers = Callers(PostgresTokens(asynchronous, lease.require).read, KeyReader(lambda: log.codes, event_of, utc_now))
-    return Lasting(dsn, pool, asynchronous, log, follower, presence, lease, people, utc_now, close, seen, callers)
+    callers = Callers(
+        PostgresTokens(pipelines.calls, lease.require).read, KeyReader(lambda: log.codes, event_of, utc_now)
+    )
+    return Lasting(dsn, pool, pipelines, log, follower, presence, lease, people, utc_now, close, seen, callers)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:

@@ -1,17 +1,19 @@
 """Combines concurrent reads from tasks of one event loop into one statement.
 
-A read that arrives while `AT_ONCE` statements are under way waits for one of them to end, and then shares the next with
-all other waiting reads. A statement is therefore always sent after each of its readers asked: nothing is cached, and no
-answer is older than its question.
+A read that arrives while a statement is being gathered, or while `AT_ONCE` statements are under way, shares the next
+one with all other waiting reads. A statement is therefore always sent after each of its readers asked: nothing is
+cached, and no answer is older than its question.
 Promises: each reader gets its own row or an error, whatever happens to the others. A cancelled reader ends at once and
 delays no other. There is no state that a crash could lose.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from domain.errors import StoreUnavailableError
+from projections.database.numbered import Statement
+from projections.database.pipeline import Rows, Told
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -22,54 +24,85 @@ TOGETHER_MAX = 64
 """Reads in one statement."""
 
 
-class CombinedReads(Generic[K, V]):
-    """Combines reads by key. read_all: returns what is stored for each key, in their order."""
+class Sends(Protocol):
+    """Sends statements; see `projections.database.pipeline.Pipeline`."""
 
-    def __init__(self, read_all: Callable[[Sequence[K]], Awaitable[Sequence[V]]]) -> None:
-        self._read_all = read_all
+    def send(self, statement: Statement, parameters: Sequence[bytes], told: Told) -> None:
+        """Send a statement, and call `told` with its rows in a later turn of the event loop."""
+        ...
+
+
+class CombinedReads(Generic[K, V]):
+    """Combines reads by key."""
+
+    def __init__(
+        self,
+        pipeline: Sends,
+        ask: Callable[[Sequence[K]], tuple[Statement, Sequence[bytes]]],
+        values: Callable[[Sequence[K], Rows], Sequence[V]],
+    ) -> None:
+        """ask: returns the statement for some keys, with its parameters. values: what it found, by key, in order."""
+        self._pipeline = pipeline
+        self._ask = ask
+        self._values = values
         self._waiting: list[tuple[K, asyncio.Future[V]]] = []
         self._under_way = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._gathering = False
 
     async def read(self, key: K) -> V:
-        """Return what is stored for `key` now. Raises what `read_all` raises."""
-        if self._under_way >= AT_ONCE:
-            turn: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-            self._waiting.append((key, turn))
-            return await turn
-        self._under_way += 1
-        try:
-            (found,) = await self._read_all([key])
-        finally:
-            self._next()
-        return found
+        """Return what is stored for `key` now. Raises StoreUnavailableError, and what `values` raises."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[V] = loop.create_future()
+        self._waiting.append((key, turn))
+        if not self._under_way:
+            self._send()
+        elif self._under_way < AT_ONCE and not self._gathering:
+            self._gathering = True
+            loop.call_soon(self._gathered)  # with what else this turn of the loop brings
+        return await turn
 
-    def _next(self) -> None:
-        """Start the next statement for the waiting reads, if there are any."""
+    def _gathered(self) -> None:
+        self._gathering = False
+        if self._under_way < AT_ONCE:
+            self._send()
+
+    def _send(self) -> None:
+        """Send a statement for the reads that wait, if there are any."""
         together = [(key, turn) for key, turn in self._waiting[:TOGETHER_MAX] if not turn.done()]
         del self._waiting[:TOGETHER_MAX]
         if not together:
-            self._under_way -= 1
             return
-        task = asyncio.get_running_loop().create_task(self._read_together(together), name="combined read")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        keys = [key for key, _ in together]
 
-    async def _read_together(self, together: Sequence[tuple[K, "asyncio.Future[V]"]]) -> None:
+        def told(rows: Rows | None) -> None:
+            self._under_way -= 1
+            self._tell(together, keys, rows)
+            if self._waiting:
+                self._send()
+
+        self._under_way += 1
         try:
-            found = await self._read_all([key for key, _ in together])
-            for (_, turn), value in zip(together, found, strict=True):
-                if not turn.done():
-                    turn.set_result(value)
-        except StoreUnavailableError:
-            for _, turn in together:
-                if not turn.done():
-                    turn.set_exception(StoreUnavailableError())  # one for each: a traceback belongs to one task
+            self._pipeline.send(*self._ask(keys), told)
         except Exception as error:  # noqa: BLE001  any error must reach each reader
-            for _, turn in together:
-                if not turn.done():
-                    turn.set_exception(error)
-        finally:
-            for _, turn in together:
-                turn.cancel()  # only when the event loop is shutting down
-            self._next()
+            self._under_way -= 1
+            _fail(together, error)
+
+    def _tell(self, together: "list[tuple[K, asyncio.Future[V]]]", keys: list[K], rows: Rows | None) -> None:
+        try:
+            found = self._values(keys, rows) if rows is not None else ()
+        except Exception as error:  # noqa: BLE001  any error must reach each reader
+            _fail(together, error)
+            return
+        if rows is None or len(found) != len(together):
+            _fail(together, StoreUnavailableError())
+            return
+        for (_, turn), value in zip(together, found, strict=True):
+            if not turn.done():
+                turn.set_result(value)
+
+
+def _fail(together: "list[tuple[K, asyncio.Future[V]]]", error: Exception) -> None:
+    """Give each reader an error; one for each where it is of the store, because a traceback belongs to one task."""
+    for _, turn in together:
+        if not turn.done():
+            turn.set_exception(StoreUnavailableError() if isinstance(error, StoreUnavailableError) else error)

@@ -9,8 +9,8 @@ Each connection knows the epoch of its server (`projections.database.epochs`), b
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import psycopg
@@ -29,8 +29,9 @@ DEADLINE = 1.5
 _PREPARED_AFTER = 1
 """Executions of a statement on a direct connection before it is prepared."""
 _LIMITS = {"statement_timeout": f"{DEADLINE * 1000:.0f}", "idle_in_transaction_session_timeout": "5000"}
-# Point reads by primary key have one good plan, and planning them again takes longer than executing them.
-_ONE_PLAN = {"plan_cache_mode": "force_generic_plan"}
+NO_SETTINGS: Mapping[str, str] = {}
+ONE_PLAN: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan"}
+"""For point reads by primary key: they have one good plan, and planning them again takes longer than executing them."""
 _SETTLE = """
 SELECT pg_backend_pid() = %(pid)s AS direct,
        (SELECT count(CASE WHEN pg_backend_pid() = %(pid)s THEN set_config(name, value, false) END)
@@ -139,58 +140,16 @@ class BoundedConnection(ServerOfConnection, psycopg.Connection[DictRow]):
             raise
 
 
-class BoundedAsyncCursor(psycopg.AsyncCursor[DictRow]):
-    """The same for the event loop."""
+def connect_bounded(
+    dsn: str, admits: Callable[[str], bool] = any_server, session: Mapping[str, str] = NO_SETTINGS
+) -> BoundedConnection:
+    """Return one connection like those of the pool. Raises psycopg.Error.
 
-    async def execute(self, query: Any, params: Any = None, **how: Any) -> Self:
-        """Execute as the driver does."""
-        if not isinstance(self.connection, BoundedAsyncConnection) or not self.connection.must_bring_limits():
-            return await super().execute(query, params, **how)
-        async with self.connection.limited():
-            return await super().execute(query, params, **how)
-
-
-class BoundedAsyncConnection(ServerOfConnection, psycopg.AsyncConnection[DictRow]):
-    """The same for the event loop, which sends single statements only."""
-
-    async def wait(
-        self,
-        gen: PQGen[RV],
-        interval: float = 0.1,
-        timeout: float | None = None,  # noqa: ASYNC109  the driver's own signature
-    ) -> RV:
-        """Wait for an answer. Raises psycopg.OperationalError, and closes the connection, at the deadline."""
-        try:
-            return await super().wait(gen, interval, DEADLINE if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()
-            raise
-
-    def must_bring_limits(self) -> bool:
-        """Say whether the next statement starts a transaction in a session without time limits."""
-        return self.pooled and self.info.transaction_status == TransactionStatus.IDLE
-
-    @asynccontextmanager
-    async def limited(self) -> AsyncIterator[None]:
-        """Send the statements executed inside as one transaction with the time limits, then wait for all of them."""
-        try:
-            async with self.pipeline():
-                await psycopg.AsyncCursor(self).execute("BEGIN")
-                limits = await psycopg.AsyncCursor(self).execute(self.limits())
-                yield
-                await psycopg.AsyncCursor(self).execute("COMMIT")
-            self.require_admitted(await limits.fetchone())
-        except BaseException:
-            if not self.closed:
-                await self.rollback()
-            raise
-
-
-def connect_bounded(dsn: str) -> BoundedConnection:
-    """Return one connection like those of the pool. Raises psycopg.Error."""
+    session: settings of a direct connection, in addition to the time limits.
+    """
     connection = BoundedConnection.connect(reachable_conninfo(dsn), **plain(BoundedCursor))
-    settle(connection)
+    connection.admits = admits
+    settle(connection, session)
     return connection
 
 
@@ -235,26 +194,14 @@ def plain(cursor: type[object]) -> dict[str, Any]:
     return {"autocommit": True, "row_factory": dict_row, "cursor_factory": cursor, "prepare_threshold": None}
 
 
-def settle(connection: BoundedConnection) -> None:
+def settle(connection: BoundedConnection, session: Mapping[str, str] = NO_SETTINGS) -> None:
     """Detect whether the connection is direct, and if so set the session's time limits; learn the server's epoch.
 
     A pooler reports process ids of its own, because it does not tie a client to one server process.
     """
-    row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS)).fetchone()
+    row = connection.execute(_SETTLE, _wanted(connection.info.backend_pid, {**_LIMITS, **session})).fetchone()
     try:
         epoch = connection.execute(f"SELECT {EPOCH} AS epoch".encode()).fetchone()
-    except NO_EPOCH:
-        epoch, connection.epoch_sql = None, "''"
-    connection.settled(row, epoch["epoch"] if epoch else "")
-    connection.prepare_threshold = None if connection.pooled else _PREPARED_AFTER
-
-
-async def settle_async(connection: BoundedAsyncConnection) -> None:
-    """Do the same on the event loop."""
-    cursor = await connection.execute(_SETTLE, _wanted(connection.info.backend_pid, _LIMITS | _ONE_PLAN))
-    row = await cursor.fetchone()
-    try:
-        epoch = await (await connection.execute(f"SELECT {EPOCH} AS epoch".encode())).fetchone()
     except NO_EPOCH:
         epoch, connection.epoch_sql = None, "''"
     connection.settled(row, epoch["epoch"] if epoch else "")

@@ -8,18 +8,15 @@ import select
 from collections.abc import Callable
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import ConnectionPool
 
 from projections.database.connections import (
     DEADLINE,
-    BoundedAsyncConnection,
-    BoundedAsyncCursor,
     BoundedConnection,
     BoundedCursor,
     plain,
     reachable_conninfo,
     settle,
-    settle_async,
 )
 from projections.database.epochs import any_server
 
@@ -51,28 +48,6 @@ def open_pool(dsn: str, admits: Admits = any_server, size: int = MAX_CONNECTIONS
     )
 
 
-def make_async_pool(dsn: str, admits: Admits = any_server) -> AsyncConnectionPool[BoundedAsyncConnection]:
-    """Return a pool of connections for the event loop. Open it there."""
-
-    async def configure(connection: BoundedAsyncConnection) -> None:
-        connection.admits = admits
-        await settle_async(connection)
-
-    return AsyncConnectionPool(
-        reachable_conninfo(dsn),
-        connection_class=BoundedAsyncConnection,
-        kwargs=plain(BoundedAsyncCursor),
-        configure=configure,
-        min_size=1,
-        max_size=MAX_CONNECTIONS,
-        timeout=DEADLINE,
-        reconnect_timeout=DEADLINE,
-        check=_check_async,
-        name="keyledger-async",
-        open=False,
-    )
-
-
 def _check(connection: BoundedConnection) -> None:
     """Let the pool replace a connection whose server went away while it was idle, or may not be used."""
     if connection.misplaced:
@@ -80,14 +55,6 @@ def _check(connection: BoundedConnection) -> None:
         raise psycopg.OperationalError("this server may not be used")
     if _has_something_to_say(connection.fileno()):
         ConnectionPool.check_connection(connection)
-
-
-async def _check_async(connection: BoundedAsyncConnection) -> None:
-    if connection.misplaced:
-        await connection.close()
-        raise psycopg.OperationalError("this server may not be used")
-    if _has_something_to_say(connection.fileno()):
-        await AsyncConnectionPool.check_connection(connection)
 
 
 def _has_something_to_say(socket: int) -> bool:

@@ -28,7 +28,7 @@ from projections.as_of import PostgresPastCredentials
 from projections.audit_search import PostgresAuditTrail
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.pools import make_async_pool
+from projections.database.pipeline import Pipelines
 from projections.fleet import PostgresFleet
 from tests.support.scenario import ClearSealer
 from tests.support.store import open_store, unchecked
@@ -151,8 +151,8 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
     with open_store(url) as store:
 
         async def listed(tenant_id: str) -> Sequence[Stored]:
-            async with make_async_pool(url) as pool:
-                return await PostgresResolutionProjection(pool).of_tenant(tenant_id)
+            async with Pipelines(url) as pipelines:
+                return await PostgresResolutionProjection(pipelines).of_tenant(tenant_id)
 
         yield Ledger(
             store.log,

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 from aiohttp import web
 
+from projections.database.numbered import Statement
+from projections.database.pipeline import Pipeline
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.checker import check
 from tests.support.native_provider import NativeProvider, native_provider
@@ -177,15 +178,15 @@ def test_the_call_of_a_known_key_is_one_statement(stage: Stage, monkeypatch: pyt
     admin = str(stage.nodes[0].http.headers["X-API-Key"])
     for key in (token, admin):
         assert stage.call(0, key).status_code == 200
-    sent: list[str] = []
-    execute = psycopg.AsyncCursor.execute
+    sent: list[bytes] = []
+    send = Pipeline.send
 
-    async def counted(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        sent.append(str(query))
-        return await execute(self, query, *args, **kwargs)
+    def counted(self: Pipeline, statement: Statement, *args: Any) -> None:
+        sent.append(statement.text)
+        send(self, statement, *args)
 
-    monkeypatch.setattr(psycopg.AsyncCursor, "execute", counted)
-    for key, table in ((token, "access_keys"), (admin, "current_credentials")):
+    monkeypatch.setattr(Pipeline, "send", counted)
+    for key, table in ((token, b"access_keys"), (admin, b"current_credentials")):
         sent.clear()
         assert stage.call(0, key).status_code == 200
         assert len(sent) == 1

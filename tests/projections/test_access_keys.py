@@ -16,7 +16,7 @@ from domain.errors import CredentialIntegrityError, ErrorCode
 from domain.event_code import NO_CODES
 from keyledger.store_verification import verify_snapshot
 from projections.access_keys import PostgresTokens
-from projections.database.pools import make_async_pool
+from projections.database.pipeline import Pipelines
 from projections.replay.replaying import replay_projection
 from tests.support.errors import raises
 from tests.support.issued_keys import access_keys_of, issue, meta_of_keys, reader_of
@@ -34,8 +34,8 @@ def read(store: Store, *digests: str) -> Sequence[TokenRow | None]:
     """The rows that an event loop reads for tokens, all at once."""
 
     async def reads() -> Sequence[TokenRow | None]:
-        async with make_async_pool(store.url) as pool:
-            tokens = PostgresTokens(pool)
+        async with Pipelines(store.url) as pipelines:
+            tokens = PostgresTokens(pipelines.calls)
             return await asyncio.gather(*map(tokens.read, digests))
 
     return asyncio.run(reads())

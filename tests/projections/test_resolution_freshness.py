@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.pools import make_async_pool
+from projections.database.pipeline import Pipelines
 from tests.support.store import Store
 
 READERS = 16
@@ -17,9 +17,9 @@ def test_reads_that_begin_after_a_change_returned_see_it(store: Store) -> None:
 
 
 async def _change_beside_readers(store: Store) -> None:
-    pool = make_async_pool(store.url)
-    await pool.open()
-    view, stop = PostgresResolutionProjection(pool), asyncio.Event()
+    pipelines = Pipelines(store.url)
+    await pipelines.start()
+    view, stop = PostgresResolutionProjection(pipelines), asyncio.Event()
 
     async def read_on(tenant: str) -> int:
         reads = 0
@@ -44,5 +44,5 @@ async def _change_beside_readers(store: Store) -> None:
     finally:
         stop.set()
         reads = await asyncio.gather(*readers, return_exceptions=True)
-        await pool.close()
+        await pipelines.stop()
     assert all(isinstance(count, int) and count > 0 for count in reads), reads

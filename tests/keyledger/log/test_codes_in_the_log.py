@@ -30,7 +30,8 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
-from projections.database.pools import make_async_pool, open_pool
+from projections.database.pipeline import Pipelines
+from projections.database.pools import open_pool
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
 TENANT = str(uuid4())
@@ -79,9 +80,9 @@ def resolved(store: Store, ring: Keyring) -> str:
 
 async def _resolved(store: Store, ring: Keyring) -> str:
     policy = ResolutionPolicy(True, True, {"openai": GlobalCredential(Secret("sk-global-0123456789"))})
-    async with make_async_pool(store.url) as pool:
+    async with Pipelines(store.url) as pipelines:
         codes = read_codes(store.pool, ring.code_keys)
-        resolver = Resolver(PostgresResolutionProjection(pool), ring, policy, lambda: codes)
+        resolver = Resolver(PostgresResolutionProjection(pipelines), ring, policy, lambda: codes)
         return (await resolver.resolve(TENANT, "openai", tenant_capable=True)).receipt.source.value
 
 

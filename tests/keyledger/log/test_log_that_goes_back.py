@@ -12,7 +12,7 @@ from domain.event import utc_now
 from keyledger.log.attestation import Attesting, read_codes
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import Connection
-from projections.database.pools import make_async_pool
+from projections.database.pipeline import Pipelines
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META, TENANT
 from tests.support.store import Store, open_store
 
@@ -60,8 +60,8 @@ def test_a_credential_that_was_used_is_used_as_it_is_or_not_at_all(
     async def calls() -> None:
         policy = ResolutionPolicy(True, True, {"openai": GlobalCredential(Secret("sk-global-0123456789"))})
         codes = read_codes(store.pool, FIRST.code_keys)
-        async with make_async_pool(store.url) as pool:
-            resolver = Resolver(PostgresResolutionProjection(pool), FIRST, policy, lambda: codes)
+        async with Pipelines(store.url) as pipelines:
+            resolver = Resolver(PostgresResolutionProjection(pipelines), FIRST, policy, lambda: codes)
             first = await resolver.resolve(TENANT, "openai", tenant_capable=True)
             assert first.secret.reveal() == "sk-live-0123456789"
             with store.superuser() as database:

@@ -7,30 +7,39 @@ import pytest
 
 from domain.errors import StoreUnavailableError
 from projections.database.combined_reads import AT_ONCE, TOGETHER_MAX, CombinedReads
+from projections.database.numbered import Statement
+from projections.database.pipeline import Rows, Told
+
+STATEMENT = Statement("values", "SELECT %s")
 
 
 class Store:
-    """Answers a statement when asked to, with what it holds at that moment."""
+    """A pipeline that answers a statement when asked to, with what it held when the statement was sent."""
 
     def __init__(self) -> None:
         self.value = "old"
+        self.lost = False
         self.error: Exception | None = None
-        self.statements: list[Sequence[int]] = []
-        self._gates: list[asyncio.Event] = []
-        self.reads = CombinedReads(self._read_all)
+        self.statements: list[list[int]] = []
+        self._answers: list[Callable[[], None]] = []
+        self.reads = CombinedReads[int, str](self, self._ask, self._values)
 
-    async def _read_all(self, keys: Sequence[int]) -> Sequence[str]:
+    def send(self, statement: Statement, parameters: Sequence[bytes], told: Told) -> None:
+        keys, seen = [int(one) for one in parameters], self.value
         self.statements.append(keys)
-        seen, gate = self.value, asyncio.Event()  # what a statement sees is settled when it begins
-        self._gates.append(gate)
-        await gate.wait()
+        self._answers.append(lambda: told(None if self.lost else Rows([(f"{key} {seen}",) for key in keys])))
+
+    def _ask(self, keys: Sequence[int]) -> tuple[Statement, Sequence[bytes]]:
+        return STATEMENT, [str(key).encode() for key in keys]
+
+    def _values(self, keys: Sequence[int], rows: Rows) -> Sequence[str]:
         if self.error is not None:
             raise self.error
-        return [f"{key} {seen}" for key in keys]
+        return [value for (value,) in rows]
 
     async def answer_next(self) -> None:
         await _settled()
-        self._gates.pop(0).set()
+        self._answers.pop(0)()
         await _settled()
 
 
@@ -47,8 +56,10 @@ def _within_a_loop(scenario: Callable[[Store], Awaitable[None]]) -> None:
 
 
 async def _busy(store: Store) -> list[asyncio.Task[str]]:
-    tasks = [asyncio.create_task(store.reads.read(nth)) for nth in range(AT_ONCE)]
-    await _settled()
+    tasks = []
+    for nth in range(AT_ONCE):
+        tasks.append(asyncio.create_task(store.reads.read(nth)))
+        await _settled()
     return tasks
 
 
@@ -56,12 +67,23 @@ def test_reads_that_wait_go_together_and_each_gets_its_own() -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
         waiting = [asyncio.create_task(store.reads.read(nth)) for nth in (7, 8, 7)]
-        await store.answer_next()
-        await store.answer_next()
-        await store.answer_next()
+        for _ in range(AT_ONCE + 1):
+            await store.answer_next()
         assert store.statements == [*([nth] for nth in range(AT_ONCE)), [7, 8, 7]]
         assert await asyncio.gather(*waiting) == ["7 old", "8 old", "7 old"]
         assert await asyncio.gather(*first) == [f"{nth} old" for nth in range(AT_ONCE)]
+
+    _within_a_loop(scenario)
+
+
+def test_reads_of_one_turn_of_the_loop_share_the_second_statement() -> None:
+    async def scenario(store: Store) -> None:
+        reads = [asyncio.create_task(store.reads.read(nth)) for nth in range(5)]
+        await _settled()
+        assert store.statements == [[0], [1, 2, 3, 4]]
+        await store.answer_next()
+        await store.answer_next()
+        assert await asyncio.gather(*reads) == [f"{nth} old" for nth in range(5)]
 
     _within_a_loop(scenario)
 
@@ -79,21 +101,39 @@ def test_a_read_that_begins_after_a_write_returned_sees_it_however_many_reads_ar
     _within_a_loop(scenario)
 
 
-@pytest.mark.parametrize("error", [StoreUnavailableError(), RuntimeError("foreseen by no one")])
-def test_a_fault_reaches_everybody_who_waited_and_nobody_after(error: Exception) -> None:
+@pytest.mark.parametrize("error", [None, StoreUnavailableError(), RuntimeError("foreseen by no one")])
+def test_a_fault_reaches_everybody_who_waited_and_nobody_after(error: Exception | None) -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
         waiting = [asyncio.create_task(store.reads.read(nth)) for nth in (7, 8)]
         for _ in first:
             await store.answer_next()
-        store.error = error
+        store.error, store.lost = error, error is None
         await store.answer_next()
-        assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [type(error)] * 2
-        store.error = None
+        expected = type(error or StoreUnavailableError())
+        assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [expected] * 2
+        store.error, store.lost = None, False
         again = asyncio.create_task(store.reads.read(1))
         await store.answer_next()
         assert await again == "1 old"
         await asyncio.gather(*first, return_exceptions=True)
+
+    _within_a_loop(scenario)
+
+
+def test_an_answer_with_too_few_rows_reaches_no_reader() -> None:
+    async def scenario(store: Store) -> None:
+        first = await _busy(store)
+        waiting = [asyncio.create_task(store.reads.read(nth)) for nth in (7, 8)]
+        for _ in first:
+            await store.answer_next()
+        store._values = lambda keys, rows: ["7 old"]  # type: ignore[method-assign]
+        store.reads._values = store._values
+        await store.answer_next()
+        for one in waiting:
+            with pytest.raises(StoreUnavailableError):
+                await one
+        await asyncio.gather(*first)
 
     _within_a_loop(scenario)
 
@@ -106,10 +146,11 @@ def test_a_reader_that_is_cancelled_holds_up_nobody() -> None:
         gone.cancel()
         first[0].cancel()
         await _settled()
-        assert store.statements[-1] == [8]
         while not stays.done():
             await store.answer_next()
+        assert store.statements[-1] == [8]
         assert await stays == "8 old"
+        assert first[0].cancelled()
 
     _within_a_loop(scenario)
 
@@ -118,6 +159,7 @@ def test_no_statement_grows_without_bound() -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
         waiting = [asyncio.create_task(store.reads.read(nth)) for nth in range(2 * TOGETHER_MAX + 1)]
+        await _settled()
         while not all(task.done() for task in waiting):
             await store.answer_next()
         assert max(map(len, store.statements)) == TOGETHER_MAX

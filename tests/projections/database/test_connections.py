@@ -1,6 +1,5 @@
 """Connections of the pool, direct and through a real pooler: the same time limits, and nothing left in a session."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -9,7 +8,7 @@ import pytest
 
 from domain.errors import ErrorCode
 from projections.database.connections import DEADLINE, BoundedConnection, connect
-from projections.database.pools import make_async_pool, open_pool
+from projections.database.pools import open_pool
 from projections.replay.replaying import PROJECTIONS, replay_projection
 from projections.replay.shadow_table import is_replayed, new_shadow
 from tests.support.errors import raises
@@ -18,16 +17,6 @@ from tests.support.store import Store
 
 LIMIT = f"{DEADLINE * 1000:.0f}ms"
 _LIMIT_NOW = "SELECT current_setting('statement_timeout') AS value"
-
-
-@pytest.fixture(params=["direct", pytest.param("pooled", marks=pytest.mark.pooler)])
-def address(request: pytest.FixtureRequest, database_url: str) -> Iterator[str]:
-    if request.param == "direct":
-        yield database_url
-        return
-    # One server connection for all: whatever a client left in it, the next one would find.
-    with pooled(database_url, "pool_mode = transaction", "default_pool_size = 1") as pooler:
-        yield pooler.url
 
 
 @contextmanager
@@ -42,14 +31,6 @@ def test_the_server_keeps_the_time_of_single_statements_and_of_transactions(addr
             assert connection.execute(_LIMIT_NOW).fetchone() == {"value": LIMIT}
         with connection.transaction():
             assert connection.execute(_LIMIT_NOW).fetchone() == {"value": LIMIT}
-
-
-def test_the_event_loop_has_the_same_limits(address: str) -> None:
-    async def limits() -> list[object]:
-        async with make_async_pool(address) as pool, pool.connection() as connection:
-            return [await (await connection.execute(_LIMIT_NOW)).fetchone() for _ in range(3)]
-
-    assert asyncio.run(limits()) == [{"value": LIMIT}] * 3
 
 
 def test_a_statement_that_fails_and_one_whose_commit_fails_are_told_and_the_connection_goes_on(address: str) -> None:

@@ -1,0 +1,286 @@
+"""One connection of the event loop, on which statements are sent while the answers to earlier ones are still coming.
+
+Promises: a statement gets its own rows, or None after at most twice `DEADLINE`: once for a connection, once for the
+answer. A connection that failed or was late is closed, so that a late answer is never taken for that of the next
+statement. Each answer comes from a server that may be used (`admits`). Statements only read; none is sent twice.
+There is no pool, cursor or task: with libpq's pipeline mode a read takes a quarter of the processor time.
+Behind a pooler each statement travels in a transaction of its own with its time limits, and none is prepared.
+Standards: libpq's pipeline mode and asynchronous command processing, through `psycopg.pq`.
+"""
+
+import asyncio
+import logging
+import select
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
+from psycopg.pq.abc import PGresult
+
+from projections.database.connections import DEADLINE, ONE_PLAN, BoundedConnection, connect_bounded
+from projections.database.epochs import any_server
+from projections.database.numbered import Statement
+
+_RETRY_S = 0.1
+"""Seconds between two attempts to connect while statements wait."""
+_FINE = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
+_BINARY = pq.Format.BINARY
+_log = logging.getLogger("keyledger.store")
+
+
+class Rows(list[tuple[Any, ...]]):
+    """The rows of an answer, with the names of their columns."""
+
+    names: Sequence[str] = ()
+
+    def named(self) -> list[dict[str, Any]]:
+        """Return each row by the names of the columns."""
+        return [dict(zip(self.names, row, strict=True)) for row in self]
+
+
+Told = Callable[[Rows | None], None]
+"""Called once with the answer to a statement; None if the database did not give one. Does not raise."""
+
+
+class _Sent:
+    """A statement that waits for a connection or an answer."""
+
+    __slots__ = ("parameters", "statement", "timer", "told")
+
+    def __init__(self, statement: Statement, parameters: Sequence[bytes], told: Told) -> None:
+        self.statement = statement
+        self.parameters = parameters
+        self.told = told
+        self.timer: asyncio.TimerHandle | None = None
+
+    def end(self, rows: Rows | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.told(rows)
+
+
+class Pipeline:
+    """The connection, which is opened again whenever it is lost. A part of the service."""
+
+    def __init__(self, dsn: str, admits: Callable[[str], bool] = any_server) -> None:
+        """dsn: a libpq URL or parameter list. admits: says of a server's epoch whether the server may be used now."""
+        self._dsn = dsn
+        self._admits = admits
+        self._connection: BoundedConnection | None = None
+        self._socket = -1
+        self._silent: Callable[[], bool] = bool
+        self._values = Transformer()
+        self._prepared: set[str] = set()
+        self._waiting: deque[_Sent] = deque()
+        self._under_way: deque[_Sent] = deque()
+        self._results: list[PGresult] = []
+        self._connecting: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "keyledger-connect")
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Begin to connect. Does not wait for the database, which may come back later."""
+        self._connect_soon()
+
+    async def stop(self) -> None:
+        """Close the connection; what waits gets no answer."""
+        self._stopped = True
+        self._lost("stopped")
+        self._end_waiting()
+        if self._connecting is not None:
+            await self._connecting
+        self._thread.shutdown(wait=False)
+
+    def send(self, statement: Statement, parameters: Sequence[bytes], told: Told) -> None:
+        """Send a statement, now or once there is a connection. parameters: in PostgreSQL's text notation."""
+        sent = _Sent(statement, parameters, told)
+        sent.timer = asyncio.get_running_loop().call_later(DEADLINE, self._late, sent)
+        if self._usable():
+            self._write(sent)
+        else:
+            self._waiting.append(sent)
+            self._connect_soon()
+
+    def _usable(self) -> bool:
+        """Whether the connection is there and leads to a server that may be used.
+
+        An idle server is silent: what it has to say is the end of the connection, or a notice before it.
+        """
+        while self._connection is not None and not self._under_way and not self._silent():
+            self._readable()
+        if self._connection is not None and self._connection.misplaced:
+            self._lost("of a server that may not be used")
+        return self._connection is not None
+
+    def _write(self, sent: _Sent) -> None:
+        connection = self._connection
+        assert connection is not None  # noqa: S101  the caller has asked
+        self._under_way.append(sent)
+        sending = connection.pgconn
+        try:
+            if connection.pooled:
+                sending.send_query_params(b"BEGIN", None)
+                sending.send_query_params(connection.limits(), None)
+                sending.send_query_params(sent.statement.text, sent.parameters, result_format=_BINARY)
+                sending.send_query_params(b"COMMIT", None)
+            else:
+                name = sent.statement.name
+                if name not in self._prepared:
+                    sending.send_prepare(name.encode(), sent.statement.text)
+                    self._prepared.add(name)
+                sending.send_query_prepared(name.encode(), sent.parameters, result_format=_BINARY)
+            sending.pipeline_sync()
+            if sending.flush():
+                asyncio.get_running_loop().add_writer(self._socket, self._writable)
+        except psycopg.Error as error:
+            self._lost(type(error).__name__)
+
+    def _writable(self) -> None:
+        """Send what the socket did not take before."""
+        if self._connection is None:
+            return
+        sending = self._connection.pgconn
+        try:
+            if not sending.flush():
+                asyncio.get_running_loop().remove_writer(self._socket)
+        except psycopg.Error as error:
+            self._lost(type(error).__name__)
+
+    def _readable(self) -> None:
+        """Read what has arrived: for each statement its results, and a synchronisation that ends them."""
+        if self._connection is None:
+            return
+        reading = self._connection.pgconn
+        try:
+            reading.consume_input()
+            while self._under_way and not reading.is_busy():  # a lost connection has no statement under way
+                result = reading.get_result()
+                if result is None:
+                    continue
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    self._answer()
+                else:
+                    self._results.append(result)
+        except psycopg.Error as error:
+            self._lost(type(error).__name__)
+
+    def _answer(self) -> None:
+        """Give the oldest statement its rows."""
+        results, self._results = self._results, []
+        failed = next((result for result in results if result.status not in _FINE), None)
+        if failed is not None:
+            state = failed.error_field(pq.DiagnosticField.SQLSTATE) or b"none"
+            self._lost(f"sqlstate {state.decode('ascii', 'replace')}")
+            return
+        found = [result for result in results if result.status == pq.ExecStatus.TUPLES_OK]
+        if self._connection is not None and self._connection.pooled:
+            epoch = found[0].get_value(0, 0) or b""
+            if not self._admits(epoch.decode()):
+                self._lost("of a server that may not be used")
+                return
+        self._values.set_pgresult(found[-1])
+        rows = Rows(self._values.load_rows(0, found[-1].ntuples, tuple))
+        rows.names = [(found[-1].fname(nth) or b"").decode() for nth in range(found[-1].nfields)]
+        self._under_way.popleft().end(rows)
+
+    def _late(self, sent: _Sent) -> None:
+        if sent in self._waiting:
+            self._waiting.remove(sent)
+            sent.end(None)
+        else:
+            self._lost(f"no answer within {DEADLINE} s")
+
+    def _lost(self, why: str) -> None:
+        """Close the connection. Its statements get no answer, and those to come get another connection."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)  # libpq forgets the number when the connection breaks
+        loop.remove_writer(self._socket)
+        connection.pgconn.finish()
+        under_way, self._under_way, self._results = self._under_way, deque(), []
+        if under_way:
+            _log.warning("database error: a connection was lost: %s", why)
+        for sent in under_way:
+            sent.end(None)
+        self._connect_soon()
+
+    def _end_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().end(None)
+
+    def _connect_soon(self) -> None:
+        if self._connecting is None and not self._stopped:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="database connection")
+
+    async def _connect(self) -> None:
+        """Open a connection, again and again while statements wait for one, and send those."""
+        loop, failed = asyncio.get_running_loop(), False
+        try:
+            while not self._stopped:
+                try:
+                    connection = await loop.run_in_executor(self._thread, self._opened)
+                except psycopg.Error as error:
+                    if not failed:
+                        _log.warning("database error %s: not connected", type(error).__name__)
+                    failed = True
+                    await asyncio.sleep(_RETRY_S)
+                    if not self._waiting:
+                        return
+                else:
+                    self._adopt(connection, loop)
+                    return
+        finally:
+            self._connecting = None
+            if self._stopped:
+                self._lost("stopped")
+                self._end_waiting()
+
+    def _opened(self) -> BoundedConnection:
+        connection = connect_bounded(self._dsn, self._admits, ONE_PLAN)
+        if connection.misplaced:
+            connection.close()
+            raise psycopg.OperationalError("this server may not be used")
+        connection.pgconn.nonblocking = 1
+        connection.pgconn.enter_pipeline_mode()
+        return connection
+
+    def _adopt(self, connection: BoundedConnection, loop: asyncio.AbstractEventLoop) -> None:
+        self._socket = connection.pgconn.socket
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        self._silent = lambda: not poll.poll(0)
+        self._connection, self._prepared, self._values = connection, set(), Transformer(connection)
+        loop.add_reader(self._socket, self._readable)
+        while self._waiting and self._usable():
+            self._write(self._waiting.popleft())
+
+
+class Pipelines:
+    """Those of a service, so that a call never waits behind a list, which is read in many more rows. A part."""
+
+    def __init__(self, dsn: str, admits: Callable[[str], bool] = any_server) -> None:
+        """dsn, admits: see Pipeline."""
+        self.calls = Pipeline(dsn, admits)
+        self.lists = Pipeline(dsn, admits)
+
+    async def start(self) -> None:
+        """Begin to connect. Does not wait for the database, which may come back later. Lists connect with the first."""
+        await self.calls.start()
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self.calls.stop()
+        await self.lists.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
