@@ -207,31 +207,46 @@ def _columns_of(places: Sequence[tuple[str, str]]) -> list[list[str]]:
     return [[tenant_id for tenant_id, _ in places], [provider for _, provider in places], streams]
 
 
-_UNDER_OTHER_KEYS = """
+_FOLLOWING = """(SELECT * FROM current_credentials
+          WHERE token IS NOT NULL AND key_id {} %(primary)s
+            AND (key_id, tenant_id, provider) > (%(key)s, %(tenant)s, %(provider)s)
+          ORDER BY key_id, tenant_id, provider LIMIT %(limit)s)"""
+# Two ranges of an index: `<>` would look at every row when none is left.
+_UNDER_OTHER_KEYS = f"""
 SELECT c.*, h.notification_id, h.originator_id, h.originator_version, h.topic, h.state, h.code_key_id, h.code
-  FROM (SELECT * FROM current_credentials
-         WHERE token IS NOT NULL AND key_id <> %(primary)s AND (tenant_id, provider) > (%(tenant)s, %(provider)s)
-         ORDER BY tenant_id, provider LIMIT %(limit)s) AS c
+  FROM ({_FOLLOWING.format("<")} UNION ALL {_FOLLOWING.format(">")}
+         ORDER BY key_id, tenant_id, provider LIMIT %(limit)s) AS c
   LEFT JOIN LATERAL (SELECT * FROM keyledger_events
                       WHERE originator_id = c.stream_id ORDER BY originator_version DESC LIMIT 1) AS h ON true
- ORDER BY c.tenant_id, c.provider
+ ORDER BY c.key_id, c.tenant_id, c.provider
+"""  # noqa: S608  ours
+_COUNT_UNDER_OTHER_KEYS = """
+SELECT (SELECT count(*) FROM current_credentials WHERE token IS NOT NULL AND key_id < %(primary)s)
+     + (SELECT count(*) FROM current_credentials WHERE token IS NOT NULL AND key_id > %(primary)s) AS n
 """
 _LOG_ROW = ("notification_id", "originator_id", "originator_version", "topic", "state", "code_key_id", "code")
-_BEFORE_ALL = ("00000000-0000-0000-0000-000000000000", "")
+_BEFORE_ALL = ("", "00000000-0000-0000-0000-000000000000", "")
 
 
 def read_under_other_keys(
-    pool: ConnectionPool[BoundedConnection], primary_id: str, after: tuple[str, str] | None, limit: int
+    pool: ConnectionPool[BoundedConnection], primary_id: str, after: tuple[str, str, str] | None, limit: int
 ) -> list[Stored]:
-    """Return live credentials that are not sealed under `primary_id`, by tenant and provider, each with its head.
+    """Return live credentials that are not sealed under `primary_id`, by key, tenant and provider, with their heads.
 
-    after: tenant and provider of the last one that was seen. Raises StoreUnavailableError.
+    after: key id, tenant and provider of the last one that was seen. Raises StoreUnavailableError.
     """
-    tenant, provider = after or _BEFORE_ALL
-    wanted = {"primary": primary_id, "tenant": tenant, "provider": provider, "limit": limit}
+    key_id, tenant, provider = after or _BEFORE_ALL
+    wanted = {"primary": primary_id, "key": key_id, "tenant": tenant, "provider": provider, "limit": limit}
     with unavailable(), pool.connection() as connection:
         rows = connection.execute(_UNDER_OTHER_KEYS, wanted, binary=True).fetchall()
     return [_stored_where_it_says(row) for row in rows]
+
+
+def count_under_other_keys(pool: ConnectionPool[BoundedConnection], primary_id: str) -> int:
+    """Return the number of live credentials that are not sealed under `primary_id`. Raises StoreUnavailableError."""
+    with unavailable(), pool.connection() as connection:
+        row = connection.execute(_COUNT_UNDER_OTHER_KEYS, {"primary": primary_id}).fetchone()
+    return row["n"] if row else 0
 
 
 def _stored_where_it_says(row: Row) -> Stored:

@@ -15,8 +15,8 @@ from domain.credentials.stored import Stored
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
-from projections.current_credentials import read_under_other_keys
-from projections.database.connections import BoundedConnection, unavailable
+from projections.current_credentials import count_under_other_keys, read_under_other_keys
+from projections.database.connections import BoundedConnection
 from projections.replay.replaying import PROJECTIONS, ReplayResult, compare
 
 BATCH = 500
@@ -74,19 +74,19 @@ def verify(dsn: str, pool: ConnectionPool[BoundedConnection], alone: Keyring, wa
 
 
 def _open_all(pool: ConnectionPool[BoundedConnection], alone: Keyring, watch: Watch) -> tuple[int, int, list[Unopened]]:
-    total, done, others = _count(pool), 0, 0
+    total, done, others = count_under_other_keys(pool, _NO_KEY), 0, 0
     errors: list[Unopened] = []
-    after: tuple[str, str] | None = None
+    after: tuple[str, str, str] | None = None
     watch("opening credentials", 0, total)
     while batch := read_under_other_keys(pool, _NO_KEY, after, BATCH):
         for stored in batch:
             row = stored.row
             if row is None or row.sealed is None:
                 continue
-            after = (row.tenant_id, row.provider)
+            after = (row.sealed.key_id, row.tenant_id, row.provider)
             others += row.sealed.key_id != alone.primary_id
             if reason := _error(stored, alone):
-                errors.append(Unopened(*after, reason))
+                errors.append(Unopened(row.tenant_id, row.provider, reason))
             done += 1
         watch("opening credentials", done, max(done, total))
     return done, others, errors
@@ -100,9 +100,3 @@ def _error(stored: Stored, alone: Keyring) -> str | None:
     except (CredentialIntegrityError, UnreadableCredentialError) as error:
         return error.reason
     return None
-
-
-def _count(pool: ConnectionPool[BoundedConnection]) -> int:
-    with unavailable(), pool.connection() as connection:
-        row = connection.execute("SELECT count(*) AS n FROM current_credentials WHERE token IS NOT NULL").fetchone()
-    return row["n"] if row else 0

@@ -55,7 +55,8 @@ Reencryption = Callable[[CommandMeta], Generator[Sealed, None, None]]
 The events carry the given command id, which identifies the whole rotation. Raises StoreUnavailableError.
 """
 
-_Place = tuple[str, str]
+_Place = tuple[str, str, str]
+"""Key id, tenant and provider."""
 
 
 @dataclass
@@ -130,9 +131,9 @@ class LocalReencryption:
         batch, now = _Batch(), self._clock()
         for stored in read_under_other_keys(self._pool, self._keyring.primary_id, after, BATCH):
             row = stored.row
-            if row is None:
+            if row is None or row.sealed is None:
                 continue
-            batch.last = (row.tenant_id, row.provider)
+            batch.last = (row.sealed.key_id, row.tenant_id, row.provider)
             try:
                 require_written(stored, self._codes())
                 state = stored.current()

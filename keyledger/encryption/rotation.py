@@ -33,7 +33,8 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.reencryption import LocalReencryption, Reencryption, Sealed
 from keyledger.log.decided_append import append_decided
-from projections.database.connections import BoundedConnection, unavailable
+from projections.current_credentials import count_under_other_keys
+from projections.database.connections import BoundedConnection
 
 SHOWN_UNOPENED = 100
 
@@ -91,11 +92,7 @@ class Rotator:
         primary = self._keyring.primary_id
         behind = [node.name for node in live_nodes(self._pool, self._keyring) if primary not in node.key_ids]
         obstacles = tuple(f"the service {name} does not know the key {primary}" for name in behind)
-        with unavailable(), self._pool.connection() as connection:
-            row = connection.execute(
-                "SELECT count(*) AS n FROM current_credentials WHERE token IS NOT NULL AND key_id <> %s", [primary]
-            ).fetchone()
-        return RotationPlan(primary, row["n"] if row else 0, obstacles)
+        return RotationPlan(primary, count_under_other_keys(self._pool, primary), obstacles)
 
     def begin(self, meta: CommandMeta) -> KeyRotationStarted:
         """Record the start of a rotation. Raises ConflictError, StoreUnavailableError."""

@@ -31,7 +31,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS audit_trail_stream_id_version_idx ON audit_tra
 CREATE INDEX IF NOT EXISTS audit_trail_tenant_id_provider_position_idx ON audit_trail (tenant_id, provider, position);
 CREATE INDEX IF NOT EXISTS audit_trail_person_position_idx ON audit_trail (person, position);
 CREATE INDEX IF NOT EXISTS audit_trail_actor_position_idx ON audit_trail (actor, position) WHERE person IS NULL;
+CREATE INDEX IF NOT EXISTS audit_trail_key_id_position_idx ON audit_trail (key_id, position) WHERE key_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS audit_trail_position_idx ON audit_trail (position) WHERE fingerprint IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_trail_outcome_position_idx ON audit_trail (outcome, position)
+    WHERE outcome <> 'success';
 
 -- One entry for each credential there ever was: finds one whose row in `current_credentials` was removed.
 CREATE INDEX IF NOT EXISTS audit_trail_tenant_id_provider_idx ON audit_trail (tenant_id, provider)

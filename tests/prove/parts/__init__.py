@@ -12,6 +12,7 @@ from tests.prove.parts import (
     model,
     network,
     poolers,
+    size,
     soak,
     unconfirmed,
     versions,
@@ -33,5 +34,6 @@ PARTS: tuple[Part, ...] = (
     forgeries.PART,
     honest_logs.PART,
     soak.PART,
+    size.PART,
     *SUITES,
 )

@@ -1,0 +1,175 @@
+"""A log of a million events: no route and no command fails because of it, with any filter, and none takes seconds.
+
+The log is that of 20,000 tenants whose credentials are set, replaced and deleted, appended in large batches. Every GET
+of the OpenAPI document is asked, with each of its filters by itself, at the values of `VALUES`; what is rarest is
+looked for, because that takes longest.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+
+from domain.credentials.command_batch import AdminCommand
+from domain.credentials.commands import DeleteCredential, SetCredential
+from domain.credentials.credential import Credential, CredentialEvent, decide, evolve
+from domain.credentials.providers import CredentialConfig
+from domain.credentials.secret import Secret
+from domain.event import CommandMeta, utc_now
+from keyledger import embedded_postgres
+from keyledger.encryption.keyring import Keyring
+from projections.database.migration import migrate
+from scripts.terminal.exits import Exit
+from tests.prove.part import Counts, Part, Scale, nothing
+from tests.support.command_line import command
+from tests.support.service import DIRECT_MODELS, ServiceProcess, client_of, environment
+from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
+
+_TENANT = str(UUID(int=7, version=4))
+_PROVIDERS = ("openai", "mistral", "anthropic")
+_TOGETHER = 500
+"""Events of one commit."""
+_BOUND_MS = 3_000
+"""The longest that an answer may take on any machine: the limit of the store itself."""
+_READ = 1 << 20
+"""Bytes of an export that are read."""
+VALUES: Mapping[str, str] = {
+    "action": "erased",
+    "actor": "somebody-who-never-came",
+    "after": "",
+    "as_of": "2026-01-02T00:00:00Z",
+    "before": "500000",
+    "bom": "true",
+    "fingerprint": "f" * 16,
+    "format": "csv",
+    "from": "1",
+    "key_id": "k0123456789",
+    "limit": "100",
+    "model": "gpt-4o",
+    "order": "asc",
+    "outcome": "failed",
+    "position": "1000",
+    "provider": "anthropic",
+    "q": "nothing-of-this-kind",
+    "reason": "no-such-reason",
+    "set_before": "2025-01-01T00:00:00Z",
+    "since": "2099-01-01T00:00:00Z",
+    "size": "1000",
+    "state": "rejected",
+    "tenant_id": _TENANT,
+    "text": "nothing-of-this-kind",
+    "to": "1000",
+    "until": "2026-01-01T00:00:00Z",
+    "used_before": "2025-01-01T00:00:00Z",
+}
+"""The value of each parameter; "" for one that only a page before can give."""
+_ELSEWHERE = ("{rotation_id}", "{replay_id}", "{access_key}", "{path}", "{response_id}", "{file_id}", "{batch_id}")
+"""Parts of paths that name something which this log does not have."""
+
+
+def _history(ring: Keyring, count: int) -> Iterator[CredentialEvent]:
+    """Yield the events of commands, in the order of the log."""
+    tenants = [str(UUID(int=number, version=4)) for number in range(1, max(2, count // 50))]
+    states: dict[tuple[str, str], Credential] = {}
+    for number in range(count):
+        place = tenants[number % len(tenants)], _PROVIDERS[number // len(tenants) % len(_PROVIDERS)]
+        meta = CommandMeta("load", str(UUID(int=number, version=4)), str(UUID(int=number, version=4)))
+        state = states.get(place)
+        command: AdminCommand = SetCredential(*place, Secret(f"sk-load-{number:032}"), CredentialConfig(), meta)
+        if state is not None and state.sealed is not None and number // len(tenants) % 7 == 0:
+            command = DeleteCredential(*place, meta)
+        (event,) = decide(state, command, utc_now(), ring)
+        states[place] = evolve(event)
+        yield event
+
+
+def _fill(dsn: str, count: int) -> None:
+    with open_store(dsn) as store:
+        events = _history(store.keyring, count)
+        while batch := list(islice(events, _TOGETHER)):
+            store.log.append(batch)
+        store.follow()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+
+
+def _requests(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each path to ask with its query: the least that is needed, then one filter at a time."""
+    for path, operations in document["paths"].items():
+        if "get" not in operations or any(part in path for part in _ELSEWHERE):
+            continue
+        parameters = [one for one in operations["get"].get("parameters", ()) if one["in"] != "header"]
+        in_path = {one["name"]: VALUES[one["name"]] for one in parameters if one["in"] == "path"}
+        needed = {
+            one["name"]: VALUES[one["name"]] for one in parameters if one["in"] == "query" and one.get("required")
+        }
+        filters = [one["name"] for one in parameters if one["in"] == "query" and not one.get("required")]
+        asked = path.format(**in_path)
+        yield asked, needed
+        for name in filters:
+            if VALUES[name]:
+                yield asked, {**needed, name: VALUES[name]}
+
+
+def _ask(http: httpx.Client, path: str, query: dict[str, str]) -> tuple[int, float]:
+    """Return the status of an answer, and the milliseconds until it was there, or the first MiB of it."""
+    began, read = time.perf_counter(), 0
+    with http.stream("GET", path, params=query) as answer:
+        for piece in answer.iter_bytes():
+            read += len(piece)
+            if read > _READ:
+                break
+    return answer.status_code, 1000 * (time.perf_counter() - began)
+
+
+def _commands(folder: Path, settings: Mapping[str, str], counts: Counts) -> None:
+    for arguments in (("keys", "list"), ("projections", "list"), ("keys", "rotate", "--yes"), ("verify",)):
+        began = time.perf_counter()
+        ended = command(folder, settings, *arguments)
+        counts["commands"] += 1
+        counts[f"{' '.join(arguments)} ms"] = round(1000 * (time.perf_counter() - began))
+        if ended.code != Exit.OK:
+            counts.faults.append(f"keyledger {' '.join(arguments)} ended with {ended.code}: {ended.err or ended.out}")
+
+
+def run(scale: Scale, rng: random.Random, folder: Path) -> Counts:
+    """Write the log, ask every route, then run the commands that look at the whole of it."""
+    counts = Counts(events=scale.of(20_000, 1_000_000, 10_000_000), requests=0, commands=0)
+    with embedded_postgres.start(folder / "pg") as postgres:
+        dsn = postgres.dsn("size")
+        migrate(dsn)
+        _fill(dsn, counts["events"])
+        settings = environment(DATABASE_URL=dsn, DATA_DIR=str(folder / "data"), AI_MODELS_FILE=DIRECT_MODELS)
+        with ServiceProcess(settings, folder) as service, client_of(service.url) as client:
+            client.http.timeout = httpx.Timeout(60)
+            for path, query in _requests(client.http.get("/openapi.json").json()):
+                status, took = _ask(client.http, path, query)
+                counts["requests"] += 1
+                exported = "export" in path or "evidence" in path
+                if not exported and took > counts["slowest ms"]:
+                    counts["slowest ms"] = round(took)
+                if status >= 500 or (took > _BOUND_MS and not exported):
+                    counts.faults.append(f"{path} with {query} was answered {status} after {took:.0f} ms")
+        rotated = {
+            **settings,
+            "ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(),
+            "ENCRYPTION_KEY_PREVIOUS": ENCRYPTION_KEY.reveal(),
+        }
+        _commands(folder, rotated, counts)
+    return counts
+
+
+PART = Part(
+    "size",
+    12,
+    "no route, filter or command fails because the log has a million events",
+    nothing,
+    run,
+    quick=False,
+)
