@@ -41,6 +41,8 @@ from api.rest.audit import entries, export, usage
 from api.rest.calls import llm
 from api.rest.calls.native import Native
 from api.rest.calls.native_document import native_operations
+from api.rest.calls.relayed import Relayed
+from api.rest.calls.relayed_document import relayed_operations
 from api.rest.openapi import TITLE, VERSION, document
 
 _ROUTERS = (
@@ -105,12 +107,13 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     # The one added last is outermost.
     app.add_middleware(ErrorMiddleware, routes=app.router.routes)
     app.add_middleware(JsonBody, limits=limits)
+    app.add_middleware(Relayed, metrics=app.state.metrics, limits=limits)
     app.add_middleware(Native, metrics=app.state.metrics, limits=limits)
     app.add_middleware(BoundedUse, shares=shares, limits=limits)
     app.add_middleware(Guard, limits=limits, metrics=app.state.metrics, failed_keys=failed_keys)
     app.add_middleware(Head)
     app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS))
-    app.openapi = partial(document, app, {NATIVE: native_operations()}, services)  # type: ignore[method-assign]  # the documented way
+    app.openapi = partial(document, app, {NATIVE: native_operations(), **relayed_operations()}, services)  # type: ignore[method-assign]  # the documented way
     return app
 
 

@@ -15,8 +15,9 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.acceptance import AcceptanceEvent, CredentialRejected, acceptance_stream
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.credential import Credential, evolve, stream_id
-from domain.credentials.providers import BUILT_IN, Providers
+from domain.credentials.providers import Providers
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CredentialStatus
 from domain.errors import ServiceError

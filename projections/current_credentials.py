@@ -13,8 +13,9 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.admission import TokenRow
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.credential import Credential, CredentialEvent, evolve, stream_id
-from domain.credentials.providers import BUILT_IN, CredentialConfig, Providers
+from domain.credentials.providers import CredentialConfig, Providers
 from domain.credentials.secret import SealedSecret
 from domain.credentials.stored import Head, Stored
 from domain.event_code import LogRow

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
+from domain.calls.openai_routes import PATH, OpenAIRoute, route_of
 from domain.credentials.providers import NAME_PATTERN
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -34,6 +35,7 @@ _NAMED_IN_QUERY = frozenset(
     {"/api/v1/audit/entries", "/api/v1/audit/usage", "/api/v1/audit/export", "/api/v1/sysadmin/credentials"}
 )
 _CALL = re.compile("/api/v1/tenants/[^/]+/openai/v1/(?:chat/completions|embeddings)", re.DOTALL)
+_RELAYED = re.compile(f"/api/v1/tenants/(?P<tenant>[^/]+)/openai/v1/(?P<path>{PATH.pattern})")
 _MODELS = re.compile("/api/v1/tenants/[^/]+/openai/v1/models(?:/.*)?", re.DOTALL)
 _SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
 _NATIVE = re.compile("/api/v1/tenants/[^/]+/providers/.*", re.DOTALL)
@@ -78,7 +80,7 @@ def named_in(scope: Scope, path: str) -> tuple[str | None, str | None]:
 
 def is_call(method: str, path: str) -> bool:
     """Say whether a request is a call to a model, whose key is resolved after its body is read."""
-    return is_native(path) or (method == "POST" and _CALL.fullmatch(path) is not None)
+    return is_native(path) or is_relayed(path) or (method == "POST" and _CALL.fullmatch(path) is not None)
 
 
 def lists_models(path: str) -> bool:
@@ -94,6 +96,18 @@ def speaks_openai(path: str) -> bool:
 def is_native(path: str) -> bool:
     """Say whether a path belongs to a provider's own API."""
     return _NATIVE.fullmatch(path) is not None
+
+
+def is_relayed(path: str) -> bool:
+    """Say whether a path belongs to a route of OpenAI's API that is relayed."""
+    return _RELAYED.fullmatch(path) is not None
+
+
+def relayed_target(path: str) -> tuple[str, OpenAIRoute]:
+    """Return the tenant and the route of a path that is relayed."""
+    found = _RELAYED.fullmatch(path)
+    assert found is not None  # noqa: S101  `is_relayed` said so
+    return found["tenant"], route_of(found["path"])
 
 
 def raw_path(scope: Scope) -> str:

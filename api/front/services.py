@@ -25,6 +25,7 @@ from domain.audit.request_events import AuditRecorder
 from domain.audit.usage import CredentialUsage, UsageMeter
 from domain.calls.models import LanguageModels
 from domain.calls.native import NativeApis
+from domain.calls.openai_routes import RelayedRoutes
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Credential
 from domain.credentials.fleet import Fleet
@@ -91,6 +92,7 @@ class Services:
     fleet: Fleet
     models: LanguageModels
     native: NativeApis
+    relayed: RelayedRoutes
     audit: AuditTrail
     audit_recorder: AuditRecorder
     transparency: TransparencyLog

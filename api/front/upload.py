@@ -29,6 +29,7 @@ class Upload:
         self.error: HttpError | None = None
         self._size = 0
         self._begun = b""
+        self._take_bytes: Callable[[int], None] = lambda size: None
         self._taken = False
         self._ended = asyncio.Event()
 
@@ -40,14 +41,15 @@ class Upload:
     async def open(self, take_bytes: Callable[[int], None]) -> "bytes | Upload":
         """Return the whole body if it is short, otherwise this upload, to be iterated.
 
-        take_bytes: called with the size of each piece that is held until then; raises HttpError if there is no room
-        for it. Raises HttpError.
+        take_bytes: called with the size of each piece that is held, until then or by `whole`; raises HttpError if there
+        is no room for it. Raises HttpError.
         """
         if not self._announced:
             self._ended.set()
             return b""
         if self.length is not None and self.length > self._limits.native_bytes:
             raise too_large(self._limits.native_bytes)
+        self._take_bytes = take_bytes
         pieces = []
         while not self._ended.is_set() and self._size <= WHOLE_MAX:
             pieces.append(await self._next())
@@ -72,10 +74,12 @@ class Upload:
         if self.length is not None and self.length > limit:
             self.error = too_large(limit)
             raise self.error
-        pieces = []
+        pieces: list[bytes] = []
         try:
             async with asyncio.timeout(seconds):
                 async for piece in self:
+                    if pieces:  # the first one was counted when it arrived
+                        self._take_bytes(len(piece))
                     pieces.append(piece)
                     if self._size > limit:
                         self.error = too_large(limit)

@@ -38,6 +38,11 @@ class ModelKind(StrEnum):
 
     COMPLETION = "completion"
     EMBEDDING = "embedding"
+    IMAGE = "image"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
+    MODERATION = "moderation"
+    RERANK = "rerank"
 
 
 class Adapter(StrEnum):

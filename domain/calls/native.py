@@ -67,7 +67,8 @@ class Pieces(Protocol):
 class NativeAnswer:
     """The provider's answer, with any status, and the headers that the caller may see.
 
-    whole: the body, if all of it has been received; otherwise None, and the body comes in `pieces`.
+    whole: the body, if all of it has been received; otherwise None, and the body comes in `pieces`. events: the body is
+    a stream of events to which an error can be added.
     """
 
     receipt: Receipt
@@ -75,6 +76,7 @@ class NativeAnswer:
     headers: Headers
     whole: bytes | None = field(repr=False)
     pieces: Pieces | None = field(repr=False)
+    events: bool = False
 
 
 class NativeApis(Protocol):

@@ -15,6 +15,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from domain.credentials.key_shapes import holds_key
+from domain.credentials.openai_route_names import ALL_ROUTES
 from domain.credentials.pasted_key import pasting_error, pasting_warning
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, deployment_in, kept_endpoint
@@ -55,6 +56,7 @@ class Provider:
     base_url_setting: the setting that replaces `base_url`, if it is not named after the provider.
     rejects_with: the statuses that say that the key is not valid.
     also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
+    routes: those of OpenAI's API that it has besides chats, embeddings and models; by default all.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Provider:
     base_url_setting: str | None = None
     also_called: frozenset[str] = frozenset()
     keeps: frozenset[str] = frozenset({"responses"})
+    routes: frozenset[str] = ALL_ROUTES
 
     @property
     def needs_litellm(self) -> bool:
@@ -128,70 +131,6 @@ class Providers(Mapping[str, Provider]):
             return self._rows[name]
         except KeyError:
             raise unknown_provider(tuple(self._rows)) from None
-
-
-_MISTRAL = frozenset(
-    {
-        *("frequency_penalty", "max_tokens", "messages", "metadata", "n", "parallel_tool_calls", "prediction"),
-        *("presence_penalty", "prompt_mode", "random_seed", "reasoning_effort", "response_format", "safe_prompt"),
-        *("stop", "temperature", "tool_choice", "tools", "top_p"),
-    }
-)
-"""From the reference of Mistral's chat completions; it answers any other member with 422."""
-
-BUILT_IN = Providers(
-    (
-        Provider(
-            "openai",
-            "https://api.openai.com/v1",
-            litellm_prefix="openai",
-            by_model=True,
-            keeps=frozenset({"chat/completions", "responses"}),
-        ),
-        Provider(
-            "anthropic",
-            "https://api.anthropic.com",
-            Dialect.ANTHROPIC,
-            key_header="x-api-key",
-            litellm_prefix="anthropic",
-            also_called=frozenset({"claude"}),
-        ),
-        Provider(
-            "mistral",
-            "https://api.mistral.ai/v1",
-            litellm_prefix="mistral",
-            accepts=_MISTRAL,
-            renamed=(("max_completion_tokens", "max_tokens"), ("seed", "random_seed")),
-            version_at_end=True,
-        ),
-        Provider(
-            "ovhcloud",
-            "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
-            litellm_prefix="ovhcloud",
-            rejects_with=frozenset({401, 403}),
-        ),
-        Provider("berget", "https://api.berget.ai/v1"),
-        Provider(
-            "azure",
-            None,
-            Dialect.AZURE,
-            key_header="api-key",
-            litellm_prefix="azure",
-            by_model=True,
-            required=frozenset({"endpoint", "api_version", "deployment_name"}),
-            optional=frozenset(),
-        ),
-        Provider(
-            "vllm",
-            None,
-            # vLLM accepts the key it was started with, of any length; its documentation uses "EMPTY".
-            key_min=1,
-            self_hosted=True,
-            base_url_setting="VLLM_MODEL_URL",
-            also_called=frozenset({"hosted_vllm"}),
-        ),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)

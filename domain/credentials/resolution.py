@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.credentials.admission import Admission
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.credential import Credential
 from domain.credentials.newest_seen import NewestSeen
-from domain.credentials.providers import BUILT_IN, Provider, Providers
+from domain.credentials.providers import Provider, Providers
 from domain.credentials.secret import Sealer, Secret
 from domain.credentials.stored import Head, ResolutionProjection, Stored, require_token_of_log, require_written
 from domain.errors import NoCredentialError
@@ -175,6 +176,11 @@ class Resolver:
         self._policy = policy
         self._codes = codes
         self._seen = seen if seen is not None else NewestSeen()
+
+    @property
+    def providers(self) -> Providers:
+        """All known providers."""
+        return self._policy.providers
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         """Return the route a call would take, or raise the error that would stop it. Decrypts and sends nothing."""

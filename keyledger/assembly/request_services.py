@@ -71,6 +71,7 @@ class RequestServices:
             fleet=Fleet(PostgresFleet(parts.lasting.pool), now.credentials),
             models=parts.calls.gateway,
             native=parts.calls.pass_through,
+            relayed=parts.calls.relay,
             audit=PostgresAuditTrail(parts.lasting.pool, parts.lasting.follower, parts.lasting.people.reader),
             audit_recorder=parts.log.recorder,
             transparency=parts.proofs.transparency,

@@ -26,7 +26,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough
+from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough, Relay
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_places import anchor_places
@@ -98,6 +98,7 @@ class CallParts:
     meter: UsageMeter
     gateway: Gateway
     pass_through: PassThrough
+    relay: Relay
     revoked: RevokedCalls
 
 
@@ -264,11 +265,13 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
     def configuration() -> CallConfiguration:
         return steering().calls
 
+    pass_through = PassThrough(configuration, meter=meter, idle=idle)
     return CallParts(
         usage,
         meter,
         Gateway(configuration, meter=meter, idle=idle),
-        PassThrough(configuration, meter=meter, idle=idle),
+        pass_through,
+        Relay(configuration, pass_through),
         RevokedCalls(lasting.callers, lambda: steering().configuration.settings.revoked_calls_end),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from api.front.json_structure import is_long
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
+from domain.calls.openai_routes import routes_of
 from domain.credentials.admission import Admission
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
@@ -230,8 +231,7 @@ def _adapter_of(model: Model) -> Adapter:
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
     entry = catalogue.model(name)
     if entry.kind is not kind:
-        route = "embeddings" if entry.kind is ModelKind.EMBEDDING else "chat/completions"
-        raise InvalidRequestError([InvalidField("model", f"is for {entry.kind.value}; call .../openai/v1/{route}")])
+        raise InvalidRequestError([InvalidField("model", f"is for {entry.kind.value}; call {routes_of(entry.kind)}")])
     return entry
 
 

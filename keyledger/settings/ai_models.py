@@ -1,5 +1,5 @@
-"""The catalogue of models, read from a YAML file with `completion_models` and `embedding_models`, or with a bare list
-of completion models.
+"""The catalogue of models, read from a YAML file with `completion_models`, `embedding_models` and the other sections
+of SECTIONS, or with a bare list of completion models.
 
 An entry with `litellm_model_name` (`provider/name`) goes through LiteLLM and may use a tenant's key. One without is a
 legacy model: its `family` names the provider, and only global keys serve it. `aliases` are other names for a model.
@@ -18,11 +18,12 @@ from pathlib import Path
 import yaml
 
 from domain.calls.models import ANY, Adapter, Model, ModelKind, unknown_model
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.key_shapes import masked
-from domain.credentials.providers import BUILT_IN, Dialect, Provider, Providers
+from domain.credentials.providers import Dialect, Provider, Providers
 from keyledger.settings.yaml_document import Document, line_of, read_document
 
-SECTIONS = {"completion_models": ModelKind.COMPLETION, "embedding_models": ModelKind.EMBEDDING}
+SECTIONS = {f"{kind.value}_models": kind for kind in ModelKind}
 _SHOWN = 20
 """Models named in a summary; `config check` names them all."""
 _REST = re.compile(r"(?!responses/)[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
@@ -219,8 +220,8 @@ def _name_in(entry: yaml.Node) -> str:
 
 
 def _of_provider(name: str, upstream: str, provider: Provider, kind: ModelKind, *, legacy: bool) -> Model | str:
-    if kind is ModelKind.EMBEDDING and provider.dialect is Dialect.ANTHROPIC:
-        return f"{provider.name} offers no embeddings"
+    if kind is not ModelKind.COMPLETION and provider.dialect is Dialect.ANTHROPIC:
+        return f"{provider.name} offers no {'embeddings' if kind is ModelKind.EMBEDDING else f'{kind.value} models'}"
     if name.endswith(ANY) != upstream.endswith(ANY) or ANY in name[:-1] or ANY in upstream[:-1]:
         return "a pattern needs one * at the end of name and of litellm_model_name, and nowhere else"
     by_litellm = not legacy and kind is ModelKind.COMPLETION and provider.needs_litellm

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from domain.credentials.providers import BUILT_IN, KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
 from domain.endpoints.rules import OPERATORS_OWN, endpoint_error
 from keyledger.settings.sources import SUPER_KEY_ALSO
 from keyledger.settings.yaml_document import Document, read_document

@@ -16,7 +16,8 @@ from api.front.bounds.chosen import Bounds
 from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.calls.native_rules import NativeRules, OpenedRoute
-from domain.credentials.providers import BUILT_IN, Providers
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import Providers
 from domain.credentials.resolution import ResolutionPolicy
 from domain.credentials.secret import Secret
 from domain.endpoints.allowed_hosts import allowed_host

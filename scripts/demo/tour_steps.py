@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.secret import Secret, mask
 from scripts.demo.demo import MODELS
 from scripts.demo.tour_stage import Stage, Step, Tenant, require

@@ -20,8 +20,8 @@ from api.front.combined_writes import CombinedWrites
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from api.front.services import ReloadReport, Services
 from domain.access.service import AccessKeys, AccessRules, each_alone
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.fleet import Fleet
-from domain.credentials.providers import BUILT_IN
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.endpoints.rules import EndpointRules
@@ -29,7 +29,7 @@ from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.usage_meter import UsageMeter
-from tests.api.scripted import ScriptedApis, ScriptedModels
+from tests.api.scripted import ScriptedApis, ScriptedModels, ScriptedRoutes
 from tests.support.twins.access_keys import MemoryAccessKeys
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
@@ -92,7 +92,7 @@ class Harness:
         self.log, self.sealer, self.models = MemoryLog(), VaultSealer(), ScriptedModels()
         self.usage = MemoryUsage()
         self.current = current = MemoryCurrentCredentials(self.log, self.usage)
-        self.native = ScriptedApis()
+        self.native, self.relayed = ScriptedApis(), ScriptedRoutes(self.models)
         self.clock = clock = Ticking()
         self.keys = MemoryEncryptionKeys(Ticking())
         self.recorder = AuditRecorder(self.log, clock)
@@ -114,6 +114,7 @@ class Harness:
             fleet=Fleet(MemoryFleet(self.log, current), credentials),
             models=self.models,
             native=self.native,
+            relayed=self.relayed,
             audit=MemoryAuditTrail(self.log),
             audit_recorder=self.recorder,
             transparency=self.transparency,

@@ -1,12 +1,14 @@
 """Models and providers whose answers a test sets, for tests of the HTTP interface alone."""
 
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
+from domain.calls.openai_routes import RelayedCall
 from domain.credentials.admission import Admission
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError
 
@@ -121,4 +123,22 @@ class ScriptedApis:
     async def call(self, call: NativeCall) -> NativeAnswer:
         await admitted(call.admission)
         self.calls.append(replace(call, body=await _read(call.body)))
+        return self.outcome()
+
+
+@dataclass
+class ScriptedRoutes:
+    """Routes whose answers a test sets. A call's model is that of its JSON. `calls` has each with its whole body."""
+
+    models: ScriptedModels
+    outcome: Callable[[], NativeAnswer] = lambda: NativeAnswer(
+        TENANT_RECEIPT, 200, [(b"content-type", b"application/json")], b"{}", None
+    )
+    calls: list[RelayedCall] = field(default_factory=list)
+
+    async def call(self, call: RelayedCall) -> NativeAnswer:
+        body = await _read(call.body)
+        call.begin(self.models.model(json.loads(body)["model"]))
+        await admitted(call.admission)
+        self.calls.append(replace(call, body=body))
         return self.outcome()

@@ -33,10 +33,10 @@ embedding_models:
     family: e5
   - name: of-claude
     family: claude
-image_models:
+video_models:
   - name: flux
     family: flux
-transcription_models:
+voice_models:
   - name: whisper
     family: openai
 """
@@ -47,8 +47,8 @@ LEFT_OUT = {
     "half*pattern": "a pattern needs one * at the end",
     "e5-large": "the family 'e5' is not known",
     "of-claude": "anthropic offers no embeddings",
-    "flux": "image_models are not served here",
-    "whisper": "transcription_models are not served here",
+    "flux": "video_models are not served here",
+    "whisper": "voice_models are not served here",
 }
 
 

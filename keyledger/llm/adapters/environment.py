@@ -8,7 +8,7 @@ before `keyledger.llm.adapters.litellm` warms up.
 import re
 from collections.abc import MutableMapping
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from keyledger.settings.start_environment import StartEnvironment
 
 _PROVIDERS = sorted({word.upper() for row in BUILT_IN.values() for word in (row.name, row.litellm_prefix)})

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, ClassVar
 
-from domain.credentials.providers import BUILT_IN, Dialect
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import Dialect
 from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.adapters.anthropic_form import for_anthropic
 from keyledger.llm.adapters.daemon_thread import run_in_daemon_thread

@@ -5,8 +5,8 @@ boundary occurs in complete delimiter lines only, with CRLF; nothing precedes th
 has one Content-Disposition with a plain name, and no header that another server could read differently. So the bytes
 are passed on unchanged, and their number stays the same. Nothing is passed on before the model is known, and the last
 delimiter line only once the whole body was checked, so a body that breaks a rule never arrives complete.
-Refuses: a model that follows a file, that comes after the first 64 KiB or comes twice; fields that the route does not
-have.
+Refuses: a model that comes after what may be held of a body, or twice; where no more than 64 KiB may be held, one that
+follows a file; fields that the route does not have.
 Standards: RFC 7578 and RFC 2046, section 5.1.
 """
 
@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
 MODEL_WITHIN = 64 * 1024
-"""Bytes of a body within which its model has to come."""
+"""Bytes of a body within which its model has to come, unless more of it may be held."""
 _HEAD_MAX = 4 * 1024
 _MODEL_MAX = 256
-
-_LATE = "its model has to come within the first 64 KiB, before any file"
 
 CONTENT_TYPE = re.compile(r"multipart/form-data *; *boundary=(\"?)([A-Za-z0-9'+_.-]{1,70})\1", re.IGNORECASE)
 """The media type of a body that can be checked. Its second group is the boundary."""
@@ -39,7 +37,7 @@ _TEXT = re.compile(rb"(?i:text/plain(?: *; *charset=\"?utf-8\"?)?)")
 
 
 class CheckedForm:
-    """A body that is checked as it is read. error: the reason why it ended early."""
+    """A body that is checked as it is read. error: the reason why it ended early. model: its model, once known."""
 
     def __init__(
         self,
@@ -49,9 +47,16 @@ class CheckedForm:
         check_model: Callable[[str], None],
         *,
         needs_model: bool,
+        held: int = MODEL_WITHIN,
     ) -> None:
-        """check_field, check_model: raise a ServiceError. needs_model: the body is what names the model."""
+        """check_field, check_model: raise a ServiceError. needs_model: the body is what names the model.
+
+        held: bytes that may be held until the model is known.
+        """
         self.error: ServiceError | None = None
+        self.model = ""
+        self._model_at = 0
+        self._held = held
         self._body = aiter(body)
         self._delimiter = b"--" + boundary.encode("ascii")
         self._check_field = check_field
@@ -60,6 +65,7 @@ class CheckedForm:
         self._models = 0
         self._model: bytearray | None = None
         self._declared: int | None = None
+        self._declared_model = False
         self._size = 0
         self._read: Callable[[], bool] = self._first
         self._seen = 0
@@ -72,6 +78,17 @@ class CheckedForm:
             if (piece := await anext(self._body, None)) is None:
                 raise _broken("it has no model")
             self._take(piece)
+
+    def rename(self, name: str) -> int:
+        """Replace the model, once it is known and before the body is read on. Return by how many bytes the body grows.
+
+        Raises InvalidRequestError.
+        """
+        old, new = self.model.encode("latin-1"), name.encode()
+        if new != old and (self._declared_model or self._delimiter in new):
+            raise _broken("its model has a Content-Length, or is part of its boundary")
+        self._checked[self._model_at : self._model_at + len(old)] = new
+        return len(new) - len(old)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body. Raises ServiceError, also kept in `error`, because the HTTP client swallows it."""
@@ -101,8 +118,8 @@ class CheckedForm:
         self._waiting += piece
         while self._read():
             pass
-        if self._awaits_model and self._seen + len(self._waiting) > MODEL_WITHIN:
-            raise _broken(_LATE)
+        if self._awaits_model and self._seen + len(self._waiting) > self._held:
+            raise self._late()
 
     def _pass(self, count: int) -> None:
         """Move bytes that have been checked to those that may be sent."""
@@ -169,13 +186,13 @@ class CheckedForm:
     def _begin_part(self, lines: list[bytes]) -> None:
         part = read_part(lines)
         self._check_field(part.name)
-        if part.is_file and self._awaits_model:
-            raise _broken(_LATE)
+        if part.is_file and self._awaits_model and self._held == MODEL_WITHIN:
+            raise self._late()
         if part.name == "model":
             self._models += 1
             if self._models > 1 or not part.is_plain:
                 raise _broken("it has more than one model, or one that is not a plain field")
-            self._model = bytearray()
+            self._model, self._declared_model = bytearray(), part.length is not None
         self._declared, self._size = part.length, 0
 
     def _pass_data(self, count: int) -> None:
@@ -193,10 +210,15 @@ class CheckedForm:
             raise _broken("the Content-Length of a part is not its length")
         if self._model is None:
             return
-        if self._awaits_model and self._seen > MODEL_WITHIN:
-            raise _broken(_LATE)
-        self._check_model(self._model.decode("latin-1"))
+        if self._awaits_model and self._seen > self._held:
+            raise self._late()
+        self.model, self._model_at = self._model.decode("latin-1"), len(self._checked) - len(self._model)
+        self._check_model(self.model)
         self._model, self._awaits_model = None, False
+
+    def _late(self) -> InvalidRequestError:
+        before = ", before any file" if self._held == MODEL_WITHIN else ""
+        return _broken(f"its model has to come within the first {self._held // 1024} KiB{before}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ is removed from the response, which is decoded first if the provider compressed 
 both directions; only a few pieces are buffered. Every failure is a ServiceError without text from a provider.
 """
 
+from dataclasses import replace
+
 import aiohttp
 from yarl import URL
 
@@ -16,9 +18,12 @@ from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ProviderUnavailableError, ServiceError
 from domain.request_context import SERVICE_KEY
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.bounds import MIB
-from keyledger.llm.call_configuration import CurrentCallConfiguration
+from keyledger.llm.answers.event_ends import EventEnds
+from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
+from keyledger.llm.native.for_model import ForModel
 from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call
 from keyledger.llm.native.headers import to_caller, to_provider
@@ -33,6 +38,7 @@ from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.turns import Turns
 
+EVENT_STREAM = "text/event-stream"
 ANSWER_MAX = 1024 * MIB
 """Bytes in one response: more than the largest file that providers store."""
 
@@ -73,11 +79,27 @@ class PassThrough:
         """
         configuration = self._configuration()
         configuration.native.require_open(call.path)
+        return await self.send(call, configuration)
+
+    async def send(
+        self, call: NativeCall, configuration: CallConfiguration, wanted: ForModel | None = None
+    ) -> NativeAnswer:
+        """Resolve the key for one request, send it, and return its response as soon as that starts.
+
+        wanted: the model of a relayed route; without it, the body is sent as it is, and the end of a stream is the
+        provider's matter. Raises as `call` does.
+        """
         resolved = await configuration.resolve(
-            call.tenant_id, call.provider, tenant_capable=True, admission=call.admission
+            call.tenant_id,
+            call.provider,
+            tenant_capable=wanted is None or wanted.model.tenant_capable,
+            admission=call.admission,
         )
         route, receipt = resolved.route, resolved.receipt
-        address = provider_address(route)
+        address = provider_address(route, None if wanted is None else wanted.model.upstream_name)
+        if wanted is not None:
+            body, length = await wanted.named(address.deployment or wanted.model.upstream_name)
+            call = replace(call, body=body, length=length)
         if receipt.source is Source.GLOBAL:
             call = await global_call(call, address, route.provider, configuration)
         url = URL(address.url(call.path, call.query), encoded=True)
@@ -94,14 +116,20 @@ class PassThrough:
         del resolved
         metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation)
         with metered:
-            answered = await self._send(lease, call, url, route, metered)
+            answered = await self._send(lease, call, url, route, metered, wanted.ends if wanted else None)
         if isinstance(answered, NativeAnswer):
             return answered
         metered.finish(failed=True)
         raise answered
 
     async def _send(
-        self, lease: Lease, call: NativeCall, url: URL, route: Route, metered: MeteredCall
+        self,
+        lease: Lease,
+        call: NativeCall,
+        url: URL,
+        route: Route,
+        metered: MeteredCall,
+        ends: EventEnds | None,
     ) -> NativeAnswer | ServiceError:
         """Return the response, or the error to raise: a traceback from here would reach the key in the request."""
         receipt = route.receipt
@@ -115,7 +143,8 @@ class PassThrough:
                     lease.observation.failure = ENCODING_UNKNOWN
             failure = native_call_error(lease.observation, receipt)
             if answer is not None and failure is None and lease.secret is not None:
-                return await self._passed_on(answer, lease, receipt, metered)
+                streams = ends is not None and answer.content_type == EVENT_STREAM and lease.observation.accepted
+                return await self._passed_on(answer, lease, receipt, metered, ends if streams else None)
             if answer is not None:
                 answer.close()  # a pooled connection would keep the unread body, which may repeat the key
         except CallFailedError as refused:
@@ -127,7 +156,12 @@ class PassThrough:
         return failure or ProviderUnavailableError(call.provider, "no-answer")
 
     async def _passed_on(
-        self, answer: aiohttp.ClientResponse, lease: Lease, receipt: Receipt, metered: MeteredCall
+        self,
+        answer: aiohttp.ClientResponse,
+        lease: Lease,
+        receipt: Receipt,
+        metered: MeteredCall,
+        ends: EventEnds | None,
     ) -> NativeAnswer | ServiceError:
         assert lease.secret is not None  # noqa: S101  checked by the caller
         forms = KeyForms(lease.secret.reveal())
@@ -135,6 +169,9 @@ class PassThrough:
         limits = Limits(ANSWER_MAX, self._dispatcher.pause, None)
         turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
         reader = AnswerReader(answer, lease.observation, forms, limits, turns)
+        if ends is not None:
+            events = _Events(reader, lease.observation, receipt, metered, ends)
+            return NativeAnswer(receipt, answer.status, headers, None, events, events=True)
         whole = await reader.rest_at_hand()
         if reader.broken:
             return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
@@ -166,6 +203,40 @@ class _Pieces:
     def drop(self) -> None:
         self._metered.finish()
         self._reader.drop()
+
+
+class _Events(_Pieces):
+    """The rest of a response that is a stream of events. The call fails if that ends before its proper end."""
+
+    def __init__(
+        self,
+        reader: AnswerReader,
+        observation: Observation,
+        receipt: Receipt,
+        metered: MeteredCall,
+        ends: EventEnds,
+    ) -> None:
+        super().__init__(reader, observation, receipt, metered)
+        self._ends: EventEnds | None = ends
+
+    async def next(self) -> bytes | None:
+        while self._ends is not None:
+            piece = await self._reader.next()
+            if piece is None and self._reader.broken:
+                break
+            try:
+                if piece is not None:
+                    passed = self._ends.feed(piece)
+                else:
+                    passed, self._ends = self._ends.finish(), None
+            except InvalidAnswerError as error:
+                self._observation.failure = error.reason
+                self._metered.finish(failed=True)
+                self.drop()
+                raise ProviderUnavailableError(self._receipt.provider, error.reason) from None
+            if passed:
+                return passed
+        return await super().next()
 
 
 def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:

@@ -94,6 +94,7 @@ ROUTES: Mapping[str, InferenceRoute] = {
         )
     ),
     "rerank": InferenceRoute(_RERANK),
+    "moderations": InferenceRoute(frozenset({"input", "model"})),
     "images/generations": InferenceRoute(_IMAGES),
     "images/edits": InferenceRoute(_IMAGES, form=True),
     "images/variations": InferenceRoute(_IMAGES, form=True),

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from keyledger.llm.requests.origin import Origin, origin_of
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.observation import Observation

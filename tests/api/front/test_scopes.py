@@ -62,6 +62,7 @@ ROUTES = [
     Route("POST", f"{KEYS_PATH}/by-token/revoke", _of(), tenant=False, body={"token": "x"}),
     Route("POST", f"{MODELS}/chat/completions", CALLERS, True, "openai", "gpt-4o", "openai", CHAT),
     Route("POST", f"{MODELS}/embeddings", CALLERS, True, "openai", "text-embedding-3-small", "openai", EMBED),
+    Route("POST", f"{MODELS}/images/generations", CALLERS, True, "openai", "gpt-4o", "openai", CHAT),
     Route("GET", f"{MODELS}/models", CALLERS, surface="openai", lists=True),
     Route("POST", f"{NATIVE}/openai/v1/chat/completions", CALLERS, True, "openai", surface="native", body=CHAT),
     Route("GET", f"{NATIVE}/mistral/v1/files/f1", CALLERS, True, "mistral", surface="native"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Route
 from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError
 from tests.api.conftest import TENANT

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domain.audit.entries import Action, AuditFilter
 from domain.audit.query import NAMES, format_query, parse, recorded_query
 from domain.audit.request_events import Outcome
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.errors import InvalidRequestError
 from tests.support.scenario import NOW, TENANT
 

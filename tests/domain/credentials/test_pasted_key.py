@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.pasted_key import MISTAKES, pasting_error, pasting_warning
-from domain.credentials.providers import BUILT_IN, CredentialConfig, check, key_error
+from domain.credentials.providers import CredentialConfig, check, key_error
 from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidRequestError
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credentials.providers import BUILT_IN, CredentialConfig, check
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import CredentialConfig, check
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ErrorCode, InvalidRequestError
 from tests.support.errors import raises

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credentials.providers import BUILT_IN, CredentialConfig, Provider, check
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import CredentialConfig, Provider, check
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, kept_endpoint
 from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidRequestError

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Model, ModelKind
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Receipt, ResolvedCredential, Resolver, Route, Source
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules

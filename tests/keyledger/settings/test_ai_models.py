@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from domain.calls.models import Adapter, ModelKind
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.errors import ErrorCode
 from keyledger.settings.ai_models import load_catalogue
 from keyledger.settings.errors import SettingsError
@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
         ),
         pytest.param("- name: a\n", "(line 1: has neither litellm_model_name nor family", id="neither"),
         pytest.param(
-            "image_models:\n  - name: a\n    family: openai\n", "(line 2: image_models are not served here", id="images"
+            "video_models:\n  - name: a\n    family: openai\n", "(line 2: video_models are not served here", id="images"
         ),
         pytest.param(
             "embedding_models:\n  - {name: a, family: claude}\n", "anthropic offers no embeddings", id="no embeddings"
@@ -190,7 +190,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
     ],
 )
 def test_a_model_that_cannot_be_served_is_left_out_with_its_line_and_the_rest_is_served(tmp_path, text, reason):
-    served = "completion_models" if text.startswith(("embedding", "image")) else None
+    served = "completion_models" if text.startswith(("embedding", "video")) else None
     more = f"{served}:\n" if served else ""
     catalogue = load(tmp_path, f"{text}{more}- {{name: other, family: openai}}\n")
     assert [model.name for model in catalogue.models] == ["other"]
@@ -198,9 +198,9 @@ def test_a_model_that_cannot_be_served_is_left_out_with_its_line_and_the_rest_is
 
 
 def test_what_stands_in_a_section_for_other_programs_may_have_any_form(tmp_path):
-    catalogue = load(tmp_path, "version: 3\nimage_models: {a: 1}\ncompletion_models:\n- {name: m, family: openai}\n")
+    catalogue = load(tmp_path, "version: 3\nvideo_models: {a: 1}\ncompletion_models:\n- {name: m, family: openai}\n")
     assert [model.name for model in catalogue.models] == ["m"]
-    assert [one.name for one in catalogue.left_out] == ["version", "image_models"]
+    assert [one.name for one in catalogue.left_out] == ["version", "video_models"]
 
 
 def test_entries_may_share_what_they_have_in_common(tmp_path):
@@ -212,7 +212,7 @@ def test_entries_may_share_what_they_have_in_common(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("completion_models: []\nimage_models:\n- {name: KEY}\n", id="a name in another section"),
+        pytest.param("completion_models: []\nvideo_models:\n- {name: KEY}\n", id="a name in another section"),
         pytest.param("completion_models: []\nKEY: []\n", id="a section"),
         pytest.param("completion_models:\n- {name: a, KEY: 1, KEY: 2}\n", id="a member"),
         pytest.param("completion_models:\n- {name: *KEY}\n", id="an alias"),

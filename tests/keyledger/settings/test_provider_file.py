@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.credentials.providers import BUILT_IN, Dialect
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import Dialect
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.provider_file import load_providers
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
 from keyledger.llm.requests.litellm_plans import Plan

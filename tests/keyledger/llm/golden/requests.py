@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from domain.calls.models import Adapter, Model, ModelKind
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in

@@ -11,7 +11,7 @@ from typing import Any
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.calls.native_rules import NativeRules, OpenedRoute
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.endpoints.rules import EndpointRules
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.front.json_structure import CONTAINERS_MAX
 from domain.calls.native import NativeCall
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.errors import ErrorCode, InvalidRequestError, NotFoundError
 from keyledger.llm.requests.inference_routes import KEEPING_STATE, ROUTES
 from tests.keyledger.llm.native.global_rig import JSON, NAMES, Rig, Sent, asked, chat, message, post

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.credentials.providers import BUILT_IN
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ErrorCode, ProviderUnavailableError
 from keyledger.llm.requests.provider_addresses import provider_address

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from domain.calls.native import NativeCall
-from domain.credentials.providers import BUILT_IN, Provider
+from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import Provider
 from domain.credentials.resolution import Route
 from keyledger.llm import Gateway, PassThrough
 from keyledger.llm.requests.litellm_plans import plan

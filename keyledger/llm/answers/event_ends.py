@@ -1,0 +1,108 @@
+"""Passes the events of a relayed stream on, and knows whether the stream came to its proper end.
+
+Promises: an event is passed on once it is whole, byte for byte, unless it is longer than 1 MiB, in which case its parts
+are. A stream is whole only if it had the event that ends a stream of its route; one of text completions also needs a
+reason for the end of each of its choices, and its `[DONE]` is passed on only then.
+Source: OpenAI's API reference for streaming events.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from keyledger.llm.answers.bounded_json import CUT_OFF, InvalidAnswerError
+from keyledger.llm.answers.bounds import EVENT_MAX
+
+_ENDS: Mapping[str, frozenset[str]] = {
+    "completions": frozenset({"[DONE]"}),
+    "images/generations": frozenset({"image_generation.completed", "[DONE]"}),
+    "images/edits": frozenset({"image_edit.completed", "[DONE]"}),
+    "audio/speech": frozenset({"speech.audio.done", "[DONE]"}),
+    "audio/transcriptions": frozenset({"transcript.text.done", "[DONE]"}),
+}
+"""By route, the types of the events that end a stream. Servers in the form of chats end others by `[DONE]`, too."""
+_BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_LINE = re.compile(rb"\r\n|\n|\r")
+_KEPT = 3
+"""Bytes that may be the beginning of a blank line with the line end before it."""
+
+
+class EventEnds:
+    """The events of one stream. `feed` takes what arrives, `finish` its end."""
+
+    def __init__(self, route: str) -> None:
+        """route: as in `openai_routes`."""
+        self._ends = _ENDS.get(route, frozenset({"[DONE]"}))
+        self._needs_reasons = route == "completions"
+        self._waiting = b""
+        self._in_long_event = False
+        self._ended = self._cut_off = False
+        self._unfinished: dict[int, bool] = {}
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return the events that are whole; none after an end before the end."""
+        searched = max(0, len(self._waiting) - _KEPT)
+        self._waiting += piece
+        begun = 0
+        for found in _BLANK.finditer(self._waiting, searched):
+            if not self._in_long_event:
+                self._note(self._waiting[begun : found.end()])
+            if self._cut_off:
+                break
+            self._in_long_event = False
+            begun = found.end()
+        if not self._cut_off and len(self._waiting) - begun > EVENT_MAX:
+            begun, self._in_long_event = len(self._waiting) - _KEPT, True
+        passed, self._waiting = self._waiting[:begun], self._waiting[begun:]
+        if self._cut_off:
+            self._waiting = b""
+        return passed
+
+    def finish(self) -> bytes:
+        """Return the last event, if it lacks its blank line.
+
+        Raises InvalidAnswerError for a stream that is not whole.
+        """
+        last, self._waiting = self._waiting, b""
+        if last.strip() and not self._in_long_event:
+            self._note(last)
+        if self._cut_off or not self._ended:
+            raise InvalidAnswerError(CUT_OFF)
+        return last
+
+    def _note(self, event: bytes) -> None:
+        name, data = b"", []
+        for line in _LINE.split(event):
+            if line.startswith(b"data:"):
+                data.append(line[5:].strip())
+            elif line.startswith(b"event:"):
+                name = line[6:].strip()
+        said = b"\n".join(data)
+        if said == b"[DONE]":
+            self._end("[DONE]")
+        elif said:
+            self._note_content(name, _content(said))
+
+    def _note_content(self, name: bytes, content: Any) -> None:
+        if not isinstance(content, dict):
+            return
+        kind = content.get("type")
+        self._end(kind if isinstance(kind, str) else name.decode("latin-1"))
+        if self._needs_reasons and isinstance(choices := content.get("choices"), list):
+            for choice in choices:
+                if isinstance(choice, dict) and isinstance(index := choice.get("index", 0), int):
+                    unfinished = self._unfinished.get(index, True)
+                    self._unfinished[index] = unfinished and choice.get("finish_reason") is None
+
+    def _end(self, kind: str) -> None:
+        if kind in self._ends:
+            self._ended = True
+            self._cut_off = self._needs_reasons and (not self._unfinished or any(self._unfinished.values()))
+
+
+def _content(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
