@@ -9,7 +9,7 @@ from urllib.parse import quote
 from starlette.datastructures import QueryParams
 from starlette.types import Scope
 
-from domain.calls.openai_routes import PATH, OpenAIRoute, route_of
+from domain.calls.openai_routes import PATH
 from domain.credentials.providers import NAME_PATTERN
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -103,11 +103,11 @@ def is_relayed(path: str) -> bool:
     return _RELAYED.fullmatch(path) is not None
 
 
-def relayed_target(path: str) -> tuple[str, OpenAIRoute]:
-    """Return the tenant and the route of a path that is relayed."""
+def relayed_target(path: str) -> tuple[str, str]:
+    """Return the tenant of a path that is relayed, and the rest below `.../openai/v1/`."""
     found = _RELAYED.fullmatch(path)
     assert found is not None  # noqa: S101  `is_relayed` said so
-    return found["tenant"], route_of(found["path"])
+    return found["tenant"], found["path"]
 
 
 def raw_path(scope: Scope) -> str:

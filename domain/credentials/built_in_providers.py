@@ -6,9 +6,11 @@ Which routes a provider has is taken from its reference; a tenant's own server m
 from domain.credentials.openai_route_names import (
     ALL_ROUTES,
     COMPLETIONS,
+    FILES,
     IMAGES,
     MODERATIONS,
     RERANK,
+    RESPONSES,
     SPEECH,
     TRANSCRIPTIONS,
     TRANSLATIONS,
@@ -51,7 +53,7 @@ BUILT_IN = Providers(
             accepts=_MISTRAL,
             renamed=(("max_completion_tokens", "max_tokens"), ("seed", "random_seed")),
             version_at_end=True,
-            routes=frozenset({MODERATIONS, SPEECH, TRANSCRIPTIONS}),
+            routes=frozenset({FILES, MODERATIONS, RESPONSES, SPEECH, TRANSCRIPTIONS}),
         ),
         Provider(
             "ovhcloud",
@@ -80,7 +82,7 @@ BUILT_IN = Providers(
             self_hosted=True,
             base_url_setting="VLLM_MODEL_URL",
             also_called=frozenset({"hosted_vllm"}),
-            routes=frozenset({COMPLETIONS, RERANK, TRANSCRIPTIONS, TRANSLATIONS}),
+            routes=frozenset({COMPLETIONS, RERANK, RESPONSES, TRANSCRIPTIONS, TRANSLATIONS}),
         ),
     )
 )

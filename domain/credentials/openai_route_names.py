@@ -1,4 +1,4 @@
-"""The names of the routes of OpenAI's API that only some providers have: their paths below `.../openai/v1`."""
+"""The names of the groups of routes of OpenAI's API that only some providers have: the first path of each."""
 
 COMPLETIONS = "completions"
 MODERATIONS = "moderations"
@@ -9,7 +9,13 @@ SPEECH = "audio/speech"
 TRANSCRIPTIONS = "audio/transcriptions"
 TRANSLATIONS = "audio/translations"
 RERANK = "rerank"
+RESPONSES = "responses"
+FILES = "files"
+BATCHES = "batches"
 
 ALL_ROUTES = frozenset(
-    (COMPLETIONS, MODERATIONS, IMAGES, EDITS, VARIATIONS, SPEECH, TRANSCRIPTIONS, TRANSLATIONS, RERANK)
+    (
+        *(COMPLETIONS, MODERATIONS, IMAGES, EDITS, VARIATIONS, SPEECH, TRANSCRIPTIONS, TRANSLATIONS, RERANK),
+        *(RESPONSES, FILES, BATCHES),
+    )
 )

@@ -138,7 +138,11 @@ class ScriptedRoutes:
 
     async def call(self, call: RelayedCall) -> NativeAnswer:
         body = await _read(call.body)
-        call.begin(self.models.model(json.loads(body)["model"]))
+        if call.route.names_model:
+            model = self.models.model(json.loads(body)["model"])
+            call.begin(model.provider, model)
+        else:
+            call.begin(call.provider or "openai", None)
         await admitted(call.admission)
         self.calls.append(replace(call, body=body))
         return self.outcome()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ TENANT, KEY, PLATFORM_KEY = str(uuid4()), f"sk-tenant-{uuid4().hex}", f"sk-globa
 CATALOGUE: dict[str, list[dict[str, Any]]] = {
     "completion_models": [
         {"name": "our-instruct", "litellm_model_name": "openai/gpt-3.5-turbo-instruct"},
+        {"name": "our-gpt", "litellm_model_name": "openai/gpt-5.1"},
         {"name": "claude", "litellm_model_name": "anthropic/claude-sonnet-5"},
     ],
     "moderation_models": [{"name": "our-moderation", "litellm_model_name": "openai/omni-moderation-latest"}],
@@ -35,6 +36,38 @@ CATALOGUE: dict[str, list[dict[str, Any]]] = {
     "transcription_models": [{"name": "our-ear", "litellm_model_name": "openai/whisper-1"}],
     "rerank_models": [{"name": "our-ranker", "litellm_model_name": "berget/BAAI/bge-reranker-v2-m3"}],
 }
+RESPONSE: dict[str, Any] = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-5.1",
+    "status": "completed",
+    "output": [
+        {
+            "type": "message",
+            "id": "msg_1",
+            "status": "completed",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hello", "annotations": []}],
+        }
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+EVENTS = [
+    {"type": "response.created", "sequence_number": 0, "response": RESPONSE | {"status": "in_progress", "output": []}},
+    {
+        "type": "response.output_text.delta",
+        "sequence_number": 1,
+        "item_id": "msg_1",
+        "output_index": 0,
+        "content_index": 0,
+        "delta": "Hello",
+        "logprobs": [],
+    },
+    {"type": "response.completed", "sequence_number": 2, "response": RESPONSE},
+]
 ANSWERS: dict[str, Any] = {
     "/v1/completions": {
         "id": "c",
@@ -49,6 +82,15 @@ ANSWERS: dict[str, Any] = {
     "/v1/images/variations": {"created": 1, "data": [{"b64_json": "aGk="}]},
     "/v1/audio/transcriptions": {"text": "Hello"},
     "/v1/audio/translations": {"text": "Hello"},
+    "/v1/responses": RESPONSE,
+    "/v1/responses/compact": {"id": "r", "object": "response.compaction", "created_at": 1, "output": []},
+    "/v1/responses/resp_1": RESPONSE,
+    "/v1/responses/resp_1/cancel": RESPONSE | {"status": "cancelled"},
+    "/v1/responses/resp_1/input_items": {"object": "list", "data": [], "has_more": False},
+    "/v1/files": {"id": "file-1", "object": "file", "filename": "a.jsonl"},
+    "/v1/files/file-1": {"id": "file-1", "object": "file", "deleted": True},
+    "/v1/batches": {"id": "batch_1", "object": "batch", "status": "validating"},
+    "/v1/batches/batch_1/cancel": {"id": "batch_1", "object": "batch", "status": "cancelling"},
     "/v1/rerank": {"id": "r", "results": [{"index": 1, "relevance_score": 0.5}]},
 }
 CHUNKS = [
@@ -99,6 +141,11 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     body = await request.read()
     if request.path == "/v1/audio/speech":
         return web.Response(body=b"\x00sound", content_type="audio/mpeg")
+    if request.path == "/v1/files/file-1/content":
+        return web.Response(body=b"{}\n" * 100_000, content_type="application/octet-stream")
+    if "responses" in request.path and b'"stream":true' in body.replace(b" ", b""):
+        said = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in EVENTS)
+        return web.Response(text=said, content_type="text/event-stream")
     if b'"stream":true' not in body.replace(b" ", b""):
         return web.json_response(ANSWERS[request.path])
     text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS)
@@ -137,6 +184,78 @@ def test_the_platform_s_key_serves_them_to_tenants_without_a_key_of_their_own(st
         with pytest.raises(openai.APIStatusError, match="berget"):
             client.post("/rerank", body={"model": "our-ranker", "query": "a", "documents": ["b"]}, cast_to=object)
     assert {heard.headers["authorization"] for heard in stage.provider.heard} == {f"Bearer {PLATFORM_KEY}"}
+
+
+def test_responses_are_created_streamed_and_managed_with_the_tenant_s_key(stage: Stage) -> None:
+    with stage.openai() as client:
+        made = client.responses.with_raw_response.create(model="our-gpt", input="hello", store=True)
+        assert (made.headers["x-credential-source"], made.parse().output_text) == ("tenant", "Hello")
+        streamed = list(client.responses.create(model="our-gpt", input="hello", stream=True))
+        assert [event.type for event in streamed] == [event["type"] for event in EVENTS]
+        assert client.responses.compact(model="our-gpt", input="hello").id == "r"
+        with pytest.raises(openai.UnprocessableEntityError, match="provider: is required in the query"):
+            client.responses.retrieve("resp_1")
+        ours = client.with_options(default_query={"provider": "openai"})
+        assert ours.responses.retrieve("resp_1").output_text == "Hello"
+        assert list(ours.responses.input_items.list("resp_1")) == []
+        assert ours.responses.cancel("resp_1").status == "cancelled"
+        ours.responses.delete("resp_1")
+        assert ours.responses.create(model="our-gpt", input="hello").output_text == "Hello"
+        with pytest.raises(openai.UnprocessableEntityError, match="chat/completions"):
+            client.responses.create(model="claude", input="hello")
+    assert {heard.headers["authorization"] for heard in stage.provider.heard} == {f"Bearer {KEY}"}
+    assert not any("provider=" in heard.target for heard in stage.provider.heard)
+    assert json.loads(stage.provider.heard[0].body) == {"input": "hello", "model": "gpt-5.1", "store": True}
+
+
+def test_the_platform_s_key_stores_no_response_and_reaches_no_state(stage: Stage) -> None:
+    with stage.openai(str(uuid4())) as client:
+        assert client.responses.create(model="our-gpt", input="hello").output_text == "Hello"
+        (heard,) = stage.provider.heard
+        assert json.loads(heard.body) == {"input": "hello", "model": "gpt-5.1", "store": False}
+        ours = client.with_options(default_query={"provider": "openai"})
+        reached: list[Callable[[], object]] = [
+            lambda: ours.responses.retrieve("resp_1"),
+            lambda: ours.responses.delete("resp_1"),
+            lambda: ours.responses.create(model="our-gpt", input="a", previous_response_id="resp_1"),
+            lambda: ours.files.list(),
+            lambda: ours.files.create(file=b"{}", purpose="batch"),
+            lambda: ours.files.content("file-1"),
+            lambda: ours.batches.list(),
+        ]
+        for reach in reached:
+            with pytest.raises(openai.PermissionDeniedError, match="platform's key"):
+                reach()
+    assert len(stage.provider.heard) == 1
+
+
+def test_files_and_batches_are_the_named_provider_s(stage: Stage) -> None:
+    with stage.openai().with_options(default_query={"provider": "openai"}) as client:
+        body = b'{"custom_id":"1"}\n' * 100_000
+        assert client.files.create(file=("a.jsonl", body), purpose="batch").id == "file-1"
+        assert body in stage.provider.heard[0].body
+        assert len(client.files.content("file-1").content) == 300_000
+        assert client.files.delete("file-1").deleted
+        made = client.batches.create(input_file_id="file-1", endpoint="/v1/responses", completion_window="24h")
+        assert made.id == "batch_1"
+        assert client.batches.cancel("batch_1").status == "cancelling"
+        with pytest.raises(openai.UnprocessableEntityError, match="berget has no files"):
+            client.files.list(extra_query={"provider": "berget"})
+    assert {heard.headers["authorization"] for heard in stage.provider.heard} == {f"Bearer {KEY}"}
+
+
+def test_a_response_that_is_cut_off_is_an_error_to_the_client(stage: Stage) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        said = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in EVENTS[:2])
+        return web.Response(text=said, content_type="text/event-stream")
+
+    stage.provider.answer = cut
+    with stage.openai() as client:
+        received: list[str] = []
+        with pytest.raises(openai.APIError, match="answer-cut-off"):
+            for event in client.responses.create(model="our-gpt", input="hello", stream=True):
+                received.append(event.type)  # noqa: PERF401  what came before the error counts
+    assert received == ["response.created", "response.output_text.delta"]
 
 
 def test_what_a_provider_has_not_is_refused_by_name(stage: Stage) -> None:

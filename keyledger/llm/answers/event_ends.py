@@ -16,12 +16,13 @@ from keyledger.llm.answers.bounds import EVENT_MAX
 
 _ENDS: Mapping[str, frozenset[str]] = {
     "completions": frozenset({"[DONE]"}),
+    "responses": frozenset({"response.completed", "response.incomplete", "response.failed"}),
     "images/generations": frozenset({"image_generation.completed", "[DONE]"}),
     "images/edits": frozenset({"image_edit.completed", "[DONE]"}),
     "audio/speech": frozenset({"speech.audio.done", "[DONE]"}),
     "audio/transcriptions": frozenset({"transcript.text.done", "[DONE]"}),
 }
-"""By route, the types of the events that end a stream. Servers in the form of chats end others by `[DONE]`, too."""
+"""By group of routes, the types of the events that end a stream. Servers in the form of chats end some by `[DONE]`."""
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _KEPT = 3
@@ -32,7 +33,7 @@ class EventEnds:
     """The events of one stream. `feed` takes what arrives, `finish` its end."""
 
     def __init__(self, route: str) -> None:
-        """route: as in `openai_routes`."""
+        """route: the group of a route, as in `openai_routes`."""
         self._ends = _ENDS.get(route, frozenset({"[DONE]"}))
         self._needs_reasons = route == "completions"
         self._waiting = b""

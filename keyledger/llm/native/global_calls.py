@@ -138,6 +138,11 @@ class _Admission:
         )
 
 
+def kept_in_account() -> InvalidRequestError:
+    """Return the error for a call that reaches what the platform's account keeps."""
+    return _refused("does not reach what its account keeps, such as files, batches and stored responses")
+
+
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     yield body
 

@@ -23,9 +23,9 @@ from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.answers.event_ends import EventEnds
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
-from keyledger.llm.native.for_model import ForModel
+from keyledger.llm.native.for_route import ForRoute
 from keyledger.llm.native.form import CheckedForm
-from keyledger.llm.native.global_calls import global_call
+from keyledger.llm.native.global_calls import global_call, kept_in_account
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
@@ -82,25 +82,26 @@ class PassThrough:
         return await self.send(call, configuration)
 
     async def send(
-        self, call: NativeCall, configuration: CallConfiguration, wanted: ForModel | None = None
+        self, call: NativeCall, configuration: CallConfiguration, relayed: ForRoute | None = None
     ) -> NativeAnswer:
         """Resolve the key for one request, send it, and return its response as soon as that starts.
 
-        wanted: the model of a relayed route; without it, the body is sent as it is, and the end of a stream is the
-        provider's matter. Raises as `call` does.
+        relayed: the relayed route; without it, the body is sent as it is, and the end of a stream is the provider's
+        matter. Raises as `call` does.
         """
+        called = relayed.called if relayed is not None else None
+        capable = called is None or called.model.tenant_capable
         resolved = await configuration.resolve(
-            call.tenant_id,
-            call.provider,
-            tenant_capable=wanted is None or wanted.model.tenant_capable,
-            admission=call.admission,
+            call.tenant_id, call.provider, tenant_capable=capable, admission=call.admission
         )
         route, receipt = resolved.route, resolved.receipt
-        address = provider_address(route, None if wanted is None else wanted.model.upstream_name)
-        if wanted is not None:
-            body, length = await wanted.named(address.deployment or wanted.model.upstream_name)
+        address = provider_address(route, None if called is None else called.model.upstream_name)
+        if called is not None:
+            body, length = await called.named(address.deployment or called.model.upstream_name)
             call = replace(call, body=body, length=length)
         if receipt.source is Source.GLOBAL:
+            if relayed is not None and called is None:
+                raise kept_in_account()
             call = await global_call(call, address, route.provider, configuration)
         url = URL(address.url(call.path, call.query), encoded=True)
         lease = Lease(
@@ -116,7 +117,7 @@ class PassThrough:
         del resolved
         metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation)
         with metered:
-            answered = await self._send(lease, call, url, route, metered, wanted.ends if wanted else None)
+            answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None)
         if isinstance(answered, NativeAnswer):
             return answered
         metered.finish(failed=True)

@@ -63,6 +63,7 @@ ROUTES = [
     Route("POST", f"{MODELS}/chat/completions", CALLERS, True, "openai", "gpt-4o", "openai", CHAT),
     Route("POST", f"{MODELS}/embeddings", CALLERS, True, "openai", "text-embedding-3-small", "openai", EMBED),
     Route("POST", f"{MODELS}/images/generations", CALLERS, True, "openai", "gpt-4o", "openai", CHAT),
+    Route("DELETE", f"{MODELS}/files/f1?provider=mistral", CALLERS, True, "mistral", None, "openai"),
     Route("GET", f"{MODELS}/models", CALLERS, surface="openai", lists=True),
     Route("POST", f"{NATIVE}/openai/v1/chat/completions", CALLERS, True, "openai", surface="native", body=CHAT),
     Route("GET", f"{NATIVE}/mistral/v1/files/f1", CALLERS, True, "mistral", surface="native"),

@@ -24,26 +24,46 @@ def answer_of(*pieces, events):
 
 
 def test_every_route_goes_to_the_relay_with_body_query_and_headers(harness):
-    for name, route in ROUTES.items():
-        answer = harness.client.post(f"{BASE}/{name}?a=1", json=BODY, headers={"X-Mine": "1"})
-        assert (answer.status_code, answer.headers["x-credential-source"]) == (200, "tenant"), name
+    for route in ROUTES:
+        path, sent = route.path.format(id="x_1"), {"json": BODY} if route.method == "POST" else {}
+        address = f"{BASE}/{path}?a=1&provider=openai&b"
+        answer = harness.client.request(route.method, address, headers={"X-Mine": "1"}, **sent)
+        assert (answer.status_code, answer.headers["x-credential-source"]) == (200, "tenant"), route
         call = harness.relayed.calls.pop()
-        assert (call.tenant_id, call.route, call.query) == (TENANT, route, "a=1")
-        assert (json.loads(call.body), call.length) == (BODY, len(call.body))
+        assert (call.tenant_id, call.route, call.path) == (TENANT, route, path)
+        assert (call.provider, call.query) == ("openai", "a=1&b")
+        assert not sent or (json.loads(call.body), call.length) == (BODY, len(call.body))
         assert (b"x-mine", b"1") in call.headers
 
 
+def test_a_provider_is_named_once_and_plainly(harness):
+    for query in ("provider=", "provider", "provider=OpenAI", "provider=open%61i", "provider=a&provider=a"):
+        answer = harness.client.get(f"{BASE}/files?{query}")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "provider"), query
+    assert harness.relayed.calls == []
+
+
 def test_other_methods_are_405_and_name_the_one(harness):
-    for name in ROUTES:
-        for method in ("GET", "PUT", "DELETE", "TRACE"):
-            answer = harness.client.request(method, f"{BASE}/{name}")
-            assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed"), (name, method)
-            assert "POST" in answer.headers["Allow"]
+    for path in {route.path for route in ROUTES}:
+        methods = {route.method for route in ROUTES if route.path == path}
+        for method in {"GET", "PUT", "POST", "DELETE", "TRACE"} - methods:
+            answer = harness.client.request(method, f"{BASE}/{path.format(id='x_1')}")
+            assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed"), (path, method)
+            assert set(answer.headers["Allow"].split(", ")) == methods
     assert harness.relayed.calls == []
 
 
 def test_paths_next_to_a_route_are_not_found(harness):
-    for path in ("completions/", "audio", "audio/", "images/generations/x", "rerank%2F", "Completions"):
+    for path in (
+        "completions/",
+        "audio",
+        "audio/",
+        "images/generations/x",
+        "rerank%2F",
+        "Completions",
+        "files/a/b",
+        "files/.a",
+    ):
         assert harness.client.post(f"{BASE}/{path}", json=BODY).status_code == 404, path
     assert harness.client.post("/api/v1/tenants/ABC/openai/v1/rerank", json=BODY).status_code == 422
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.calls.native import Body, NativeAnswer
-from domain.calls.openai_routes import ROUTES, RelayedCall
+from domain.calls.openai_routes import RelayedCall, routes_at
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import Providers
 from domain.endpoints.rules import EndpointRules
@@ -100,7 +100,12 @@ async def _body_of(answer: NativeAnswer) -> tuple[bytes, Exception | None]:
 def asking(route: str, body: Any, headers: Sequence[tuple[bytes, bytes]] = JSON, **more: Any) -> RelayedCall:
     """Return a call of a route. body: bytes and bodies in pieces go as they are."""
     sent: bytes | Body = json.dumps(body).encode() if isinstance(body, dict) else body
-    return RelayedCall(TENANT, ROUTES[route], headers=headers, body=sent, **more)
+    return RelayedCall(TENANT, routes_at(route)["POST"], route, headers=headers, body=sent, **more)
+
+
+def reaching(method: str, path: str, provider: str | None = "openai", **more: Any) -> RelayedCall:
+    """Return a call of a route without a model."""
+    return RelayedCall(TENANT, routes_at(path)[method], path, provider, **more)
 
 
 def form(*fields: tuple[str, bytes]) -> bytes:

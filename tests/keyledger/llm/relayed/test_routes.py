@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from domain.calls.models import ModelKind
+from domain.calls.models import Model, ModelKind
 from domain.calls.native import NativeAnswer
 from domain.calls.openai_routes import ROUTES, routes_of
 from domain.credentials.built_in_providers import BUILT_IN
@@ -15,9 +15,12 @@ from domain.credentials.openai_route_names import ALL_ROUTES
 from domain.errors import ErrorCode, RejectedCredentialError, ServiceError
 from keyledger.llm.requests.inference_routes import ROUTES as INFERENCE
 from tests.keyledger.llm.native.global_rig import GlobalKeys, Sent
-from tests.keyledger.llm.relayed.relay_rig import FORM, JSON, KeysOfPolicy, Rig, asking, form
+from tests.keyledger.llm.relayed.relay_rig import FORM, JSON, KeysOfPolicy, Rig, asking, form, reaching
 from tests.keyledger.llm.rig import KEY, base_path
 from tests.support.native_provider import native_provider
+
+ACCOUNT = frozenset({"files", "batches"})
+"""Groups of routes without a model."""
 
 
 class GlobalKeysOfPolicy(GlobalKeys, KeysOfPolicy):
@@ -37,17 +40,20 @@ def platform() -> Iterator[Rig]:
 
 
 def test_rows_name_only_routes_that_exist() -> None:
-    assert set(ROUTES) == ALL_ROUTES
+    assert {route.group for route in ROUTES} == ALL_ROUTES
     assert all(row.routes <= ALL_ROUTES for row in BUILT_IN.values())
-    assert set(ROUTES) <= set(INFERENCE), "the platform's key has to know what their bodies may have"
+    inference = {route.group for route in ROUTES if route.names_model and route.path == route.group}
+    assert inference <= set(INFERENCE), "the platform's key has to know what their bodies may have"
+    assert not {route.path for route in ROUTES if not route.names_model} & set(INFERENCE)
 
 
 def test_each_provider_receives_its_routes_with_its_own_name_of_the_model_and_its_key(rig: Rig) -> None:
     for name, row in BUILT_IN.items():
-        for route in sorted(row.routes):
+        for route in sorted(row.routes - ACCOUNT):
             heard = rig.sent(asking(route, {"x": 1.50, "model": f"our-{name}"}))
             azure = name == "azure"
-            below = f"openai/deployments/dep-1/{route}?api-version=2024-10-21" if azure else route
+            deployed = "" if route == "responses" else "deployments/dep-1/"
+            below = f"openai/{deployed}{route}?api-version=2024-10-21" if azure else route
             assert heard.target == f"{base_path(name)}{'/v1' if name == 'vllm' else ''}/{below}", (name, route)
             assert json.loads(heard.body) == {"x": 1.5, "model": "dep-1" if azure else f"up/{name}"}, (name, route)
             carried = KEY if row.key_header != "authorization" else f"Bearer {KEY}"
@@ -56,20 +62,21 @@ def test_each_provider_receives_its_routes_with_its_own_name_of_the_model_and_it
 
 def test_a_route_that_a_provider_has_not_is_refused_by_the_names_of_those_that_have_it(rig: Rig) -> None:
     for name, row in BUILT_IN.items():
-        for route in sorted(ALL_ROUTES - row.routes):
+        for route in sorted(ALL_ROUTES - row.routes - ACCOUNT):
             error = rig.refused(asking(route, {"model": f"our-{name}"}))
             assert error.code == ErrorCode.INVALID_REQUEST, (name, route)
             having = [other for other, one in BUILT_IN.items() if route in one.routes]
             assert f"is a model of {name}, which has no {route}" in error.detail, (name, route)
             assert all(other in error.detail for other in having), (name, route)
+            assert ("call .../openai/v1/chat/completions" in error.detail) == (route == "responses")
 
 
 def test_each_kind_of_model_has_its_routes_and_those_of_other_kinds_name_them(rig: Rig) -> None:
     for kind in ModelKind:
-        for route in ROUTES.values():
-            if route.name not in BUILT_IN["openai"].routes:
+        for route in ROUTES:
+            if route.group not in BUILT_IN["openai"].routes or not route.names_model:
                 continue
-            call = asking(route.name, {"model": f"our-{kind.value}"})
+            call = asking(route.path, {"model": f"our-{kind.value}"})
             if kind in route.kinds:
                 rig.sent(call)
             else:
@@ -158,8 +165,8 @@ def test_the_call_begins_once_the_model_is_known_and_before_anything_is_sent(rig
     class FullError(Exception):
         pass
 
-    def full(model: object) -> None:
-        assert (getattr(model, "name", ""), getattr(model, "provider", "")) == ("our-image", "openai")
+    def full(provider: str, model: Model | None) -> None:
+        assert (provider, model and model.name) == ("openai", "our-image")
         raise FullError
 
     assert isinstance(rig.refused(asking("images/generations", {"model": "our-image"}, begin=full)), FullError)
@@ -234,3 +241,70 @@ def test_a_legacy_model_is_served_by_the_platform_s_key_alone(rig: Rig) -> None:
 def test_a_provider_that_is_not_asked_sees_nothing_of_a_query_s_keys(rig: Rig) -> None:
     heard = rig.sent(asking("rerank", {"model": "our-vllm"}, query="a=1&api_key=x"))
     assert heard.target.endswith("/rerank?a=1")
+
+
+def test_a_route_without_a_model_goes_to_the_provider_that_is_named_and_as_it_is(rig: Rig) -> None:
+    for method, path, below in (
+        ("GET", "responses/resp_1", "responses/resp_1"),
+        ("DELETE", "responses/resp_1", "responses/resp_1"),
+        ("POST", "responses/resp_1/cancel", "responses/resp_1/cancel"),
+        ("GET", "responses/resp_1/input_items", "responses/resp_1/input_items"),
+        ("POST", "files", "files"),
+        ("GET", "files/file-1/content", "files/file-1/content"),
+        ("POST", "batches", "batches"),
+    ):
+        group = path.partition("/")[0]
+        for name, row in BUILT_IN.items():
+            body = b'{"model": "our-openai"}' if method == "POST" else b""
+            call = reaching(method, path, name, body=body, query="after=1")
+            if group not in row.routes:
+                assert f"provider: {name} has no {group}" in rig.refused(call).detail
+                continue
+            heard = rig.sent(call)
+            version = f"{base_path(name)}{'/v1' if name == 'vllm' else ''}"
+            azure = f"{base_path(name)}/openai/{below}?api-version=2024-10-21&after=1"
+            assert heard.target == (azure if name == "azure" else f"{version}/{below}?after=1")
+            assert (heard.method, heard.body) == (method, body)
+
+
+def test_a_route_without_a_model_needs_the_name_of_a_known_provider(rig: Rig) -> None:
+    assert "provider: is required in the query" in rig.refused(reaching("GET", "files", None)).detail
+    assert rig.refused(reaching("GET", "files", "acme")).code == ErrorCode.UNKNOWN_PROVIDER
+    other = asking("responses", {"model": "our-openai"}, provider="azure")
+    assert "provider: is not the model's, which is openai" in rig.refused(other).detail
+    rig.sent(asking("responses", {"model": "our-openai"}, provider="openai"))
+
+
+def test_the_platform_s_key_stores_no_response_and_reaches_none(platform: Rig) -> None:
+    heard = platform.sent(asking("responses", {"model": "our-openai", "input": "hi"}))
+    assert json.loads(heard.body) == {"model": "up/openai", "input": "hi", "store": False}
+    refused = [
+        asking("responses", {"model": "our-openai", "input": "hi", "store": True}),
+        asking("responses", {"model": "our-openai", "input": "hi", "background": True}),
+        asking("responses", {"model": "our-openai", "previous_response_id": "resp_1"}),
+        asking("responses/compact", {"model": "our-openai", "previous_response_id": "resp_1"}),
+        *(reaching(route.method, route.path.format(id="x_1")) for route in ROUTES if not route.names_model),
+    ]
+    for call in refused:
+        assert platform.refused(call).code == ErrorCode.GLOBAL_KEY_NOT_ALLOWED, call.path
+
+
+def test_a_stream_of_a_response_is_whole_with_its_last_event_alone(rig: Rig) -> None:
+    def said(kind: str) -> bytes:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': 1})}\n\n".encode()
+
+    begun = said("response.created") + said("response.output_text.delta")
+    for last in ("response.completed", "response.incomplete", "response.failed", "response.in_progress", "error"):
+        sent = begun + said(last)
+
+        async def answer(request: web.Request, sent: bytes = sent) -> web.Response:
+            return web.Response(body=sent, content_type="text/event-stream")
+
+        rig.provider.answer = answer
+        for call in (
+            asking("responses", {"model": "our-openai", "stream": True}),
+            reaching("GET", "responses/resp_1", query="stream=true"),
+        ):
+            _, body, error = rig.run(call)
+            assert body == sent
+            assert (error is None) == (last in {"response.completed", "response.incomplete", "response.failed"})
