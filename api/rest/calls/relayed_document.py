@@ -50,6 +50,11 @@ _OPERATION_IDS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("POST", "batches/{id}/cancel"): ("cancelBatch", "Cancel a batch"),
 }
 """Ids and summaries of the routes without a model."""
+_CREATED: Mapping[str, dict[str, Any]] = {
+    "files": {},
+    "batches": {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"},
+}
+"""What routes without a model create; a file comes as multipart/form-data."""
 _OF_MODELS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "responses": ("createResponse", "Create a response", {"input": "Hello"}),
     "responses/compact": ("compactResponse", "Compact a conversation", {"input": "Hello"}),
@@ -92,20 +97,19 @@ def _operation(route: OpenAIRoute) -> dict[str, Any]:
     if not route.names_model:
         operation_id, summary = _OPERATION_IDS[route.method, route.path]
         described = {"operationId": operation_id, "summary": summary, "description": _WITHOUT_MODEL, **shown}
-        creates = route.method == "POST" and "{id}" not in route.path
-        return (
-            {**described, "requestBody": {"content": {"*/*": {"schema": {}, "example": {}}}}} if creates else described
-        )
+        if route.method == "POST" and route.path in _CREATED:
+            body = {"application/json": {"schema": {}, "example": _CREATED[route.path]}}
+            described["requestBody"] = {"content": {**body, "multipart/form-data": {"schema": {}}}}
+        return described
     operation_id, summary, members = _OF_MODELS[route.path]
     content: dict[str, Any] = {"application/json": {"schema": _MODEL, "example": {"model": "gpt-4o", **members}}}
     if route.form:
         content["multipart/form-data"] = {"schema": _MODEL}
-    body = {"required": True, "content": content}
     return {
         "operationId": operation_id,
         "summary": summary,
         "description": _DESCRIPTION,
-        "requestBody": body,
+        "requestBody": {"required": True, "content": content},
         **shown,
     }
 

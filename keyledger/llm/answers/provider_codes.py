@@ -23,8 +23,13 @@ _KNOWN = KEY_REFUSED | {
     *("insufficient_quota", "billing_error", "billing_hard_limit_reached", "payment_required", "account_deactivated"),
     *("json_validate_failed", "tool_use_failed"),
 }
-_REFUSING_TEXT = "Incorrect API key provided"
-"""How xAI begins an error without a code of its own."""
+_REFUSING_TEXTS = (
+    "Incorrect API key provided",
+    "API key not valid",
+    "API key expired",
+    "Your API key was reported as leaked",
+)
+"""How xAI and Google begin errors about a key that have no code of their own."""
 
 
 def provider_code(body: bytes) -> str | None:
@@ -33,9 +38,11 @@ def provider_code(body: bytes) -> str | None:
         content = json.loads(body)
     except (ValueError, RecursionError):
         return None
+    if isinstance(content, list) and len(content) == 1:  # Google, where its interface is OpenAI's
+        (content,) = content
     said = list(_said(content)) if isinstance(content, dict) else []
     return next((code for code in said if code in _KNOWN), None) or (
-        "incorrect_api_key" if any(text.startswith(_REFUSING_TEXT) for text in said) else None
+        "incorrect_api_key" if any(text.startswith(_REFUSING_TEXTS) for text in said) else None
     )
 
 

@@ -16,11 +16,12 @@ from domain.audit.usage import UsageMeter
 from domain.calls.native import Body, NativeAnswer, NativeCall
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
-from domain.errors import ProviderUnavailableError, ServiceError
+from domain.errors import ProviderUnavailableError, RejectedCredentialError, ServiceError
 from domain.request_context import SERVICE_KEY
 from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.answers.event_ends import EventEnds
+from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider_code
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
 from keyledger.llm.native.for_route import ForRoute
@@ -38,6 +39,8 @@ from keyledger.llm.wire.observation import Observation, note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.turns import Turns
 
+_MAY_BE_ABOUT_THE_KEY = frozenset({400, 403})
+"""Statuses with which some providers answer to a key that is not valid, and to other errors as well."""
 EVENT_STREAM = "text/event-stream"
 ANSWER_MAX = 1024 * MIB
 """Bytes in one response: more than the largest file that providers store."""
@@ -173,25 +176,52 @@ class PassThrough:
         if ends is not None:
             events = _Events(reader, lease.observation, receipt, metered, ends)
             return NativeAnswer(receipt, answer.status, headers, None, events, events=True)
-        whole = await reader.rest_at_hand()
+        begun, ended = await _error_about(answer.status, reader)
+        if ended and provider_code(begun) in KEY_REFUSED:
+            lease.observation.rejected = True
+            reader.drop()
+            return RejectedCredentialError(receipt.provider, receipt.source.value)
+        whole = begun if ended else None if begun else await reader.rest_at_hand()
         if reader.broken:
             return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
         if whole is not None:
             metered.finish()
-        pieces = _Pieces(reader, lease.observation, receipt, metered) if whole is None else None
+        pieces = _Pieces(reader, lease.observation, receipt, metered, begun) if whole is None else None
         return NativeAnswer(receipt, answer.status, headers, whole, pieces)
+
+
+async def _error_about(status: int, reader: AnswerReader) -> tuple[bytes, bool]:
+    """Return the beginning of an error that may be about the key, and whether that is all of it."""
+    begun = b""
+    while status in _MAY_BE_ABOUT_THE_KEY and len(begun) <= BODY_MAX:
+        if (piece := await reader.next()) is None:
+            return begun, not reader.broken
+        begun += piece
+    return begun, False
 
 
 class _Pieces:
     """The rest of a response. The call ends when it does."""
 
-    def __init__(self, reader: AnswerReader, observation: Observation, receipt: Receipt, metered: MeteredCall) -> None:
+    def __init__(
+        self,
+        reader: AnswerReader,
+        observation: Observation,
+        receipt: Receipt,
+        metered: MeteredCall,
+        begun: bytes = b"",
+    ) -> None:
+        """begun: what has been read of it, to be passed on first."""
+        self._begun = begun
         self._reader = reader
         self._observation = observation
         self._receipt = receipt
         self._metered = metered
 
     async def next(self) -> bytes | None:
+        if begun := self._begun:
+            self._begun = b""
+            return begun
         piece = await self._reader.next()
         if piece is None:
             self._metered.finish(failed=self._reader.broken)

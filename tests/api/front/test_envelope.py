@@ -152,6 +152,11 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "metrics",
         "index",
         *("nativeGet", "nativeHead", "nativePost", "nativePut", "nativePatch", "nativeDelete", "nativeOptions"),
+        *("createCompletion", "createModeration", "createImage", "createImageEdit", "createImageVariation"),
+        *("createSpeech", "createTranscription", "createTranslation", "createRerank"),
+        *("createResponse", "compactResponse", "countInputTokens", "getResponse", "deleteResponse", "cancelResponse"),
+        *("listInputItems", "listFiles", "createFile", "getFile", "deleteFile", "downloadFile"),
+        *("listBatches", "createBatch", "getBatch", "cancelBatch"),
     ]
 
 

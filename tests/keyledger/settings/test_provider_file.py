@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.openai_route_names import ALL_ROUTES
 from domain.credentials.providers import Dialect
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.provider_file import load_providers
+from tests.support.places import REPOSITORY
 
 
 def load(folder: Path, text: str):
@@ -25,6 +27,7 @@ def test_a_name_and_an_address_are_enough(tmp_path):
         8,
         False,
     )
+    assert (row.rejects_with, row.routes) == ({401}, ALL_ROUTES)
     assert (row.setting("api_key"), row.setting("base_url")) == ("EXAMPLE_API_KEY", "EXAMPLE_API_BASE")
 
 
@@ -36,12 +39,23 @@ providers:
     key_header: X-Api-Key
     key_min: 1
     self_hosted: true
+    rejects_with: [403]
+    routes: [responses, rerank]
 """
     providers = load(tmp_path, text)
     row = providers["own-llm"]
     assert (row.key_header, row.key_min, row.self_hosted) == ("x-api-key", 1, True)
     assert row.setting("api_key") == "OWN_LLM_API_KEY"
+    assert (row.rejects_with, row.routes) == ({401, 403}, {"responses", "rerank"})
     assert list(providers)[:-1] == list(BUILT_IN)
+
+
+def test_the_documented_servers_are_providers(tmp_path):
+    text = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    (shown,) = [block for block in text.split("```yaml\n") if "name: ollama" in block]
+    added = list(load(tmp_path, shown.partition("```")[0]).values())[len(BUILT_IN) :]
+    assert [row.name for row in added] == ["ollama", "sglang", "llamacpp", "tgi", "nim"]
+    assert all(row.self_hosted and row.key_min == 1 for row in added)
 
 
 def test_an_empty_file_adds_none(tmp_path):
@@ -93,6 +107,13 @@ def test_an_empty_file_adds_none(tmp_path):
         pytest.param("- {name: a, base_url: 'https://a.example', key_min: x}\n", "whole number", id="no number"),
         pytest.param("- {name: a, base_url: 'https://a.example', self_hosted: 7}\n", "true or false", id="no truth"),
         pytest.param("- {name: a, base_url: 'https://a.example', url: b}\n", "'url' is not known", id="a misspelling"),
+        pytest.param(
+            "- {name: a, base_url: 'https://a.example', rejects_with: [400]}\n", "rejects_with must list", id="a 400"
+        ),
+        pytest.param(
+            "- {name: a, base_url: 'https://a.example', routes: [chat]}\n", "routes must list", id="no such route"
+        ),
+        pytest.param("- {name: a, base_url: 'https://a.example', routes: all}\n", "must be a list", id="no list"),
         pytest.param("models: []\n", "'models' is not known", id="another heading"),
         pytest.param("- a\n", "a provider must be a mapping", id="a text"),
     ],

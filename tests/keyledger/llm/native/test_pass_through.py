@@ -399,3 +399,37 @@ def test_a_stream_that_is_dropped_counts_once(server):
 
     with_pass_through(Keys(server.url), leave, meter=meter)
     assert len(meter.told) == 1
+
+
+KEY_ERRORS = [
+    (400, {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: na***ys."}),
+    (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}]),
+    (400, [{"error": {"code": 400, "message": "API key expired. Please renew the API key."}}]),
+    (403, [{"error": {"code": 403, "message": "Your API key was reported as leaked. Please use another."}}]),
+    (403, {"error": {"code": "invalid_api_key", "message": "x" * 60_000}}),
+]
+OTHER_ERRORS = [
+    (400, {"error": {"code": "context_length_exceeded", "message": "invalid_api_key"}}),
+    (403, {"error": {"message": "no access to this model"}}),
+    (404, {"error": {"code": "invalid_api_key"}}),
+    (403, {"error": {"code": "invalid_api_key", "message": "x" * 200_000}}),
+]
+
+
+def test_an_error_that_says_that_the_key_is_not_valid_is_not_passed_on_whatever_its_status(server):
+    for status, body in KEY_ERRORS:
+        server.answer, meter = answering(status, json.dumps(body).encode()), ListeningMeter()
+        with pytest.raises(RejectedCredentialError):
+            ask(server, meter=meter)
+        (told,) = meter.told
+        assert (told.rejected, told.failed) == (True, True), body
+
+
+def test_every_other_error_is_passed_on_as_it_is(server):
+    for status, body in OTHER_ERRORS:
+        text = json.dumps(body).encode()
+        server.answer, meter = answering(status, text), ListeningMeter()
+        answer, read = ask(server, meter=meter)
+        assert (answer.status, read) == (status, text)
+        (told,) = meter.told
+        assert (told.rejected, told.failed) == (False, True), body
