@@ -5,6 +5,7 @@ Which routes a provider has is taken from its reference; a tenant's own server m
 
 from domain.credentials.openai_route_names import (
     ALL_ROUTES,
+    BATCHES,
     COMPLETIONS,
     FILES,
     IMAGES,
@@ -83,6 +84,84 @@ BUILT_IN = Providers(
             base_url_setting="VLLM_MODEL_URL",
             also_called=frozenset({"hosted_vllm"}),
             routes=frozenset({COMPLETIONS, RERANK, RESPONSES, TRANSCRIPTIONS, TRANSLATIONS}),
+        ),
+        Provider(
+            "gemini",
+            # Google's interface in OpenAI's form. It answers 400 to a key that is not valid; the code says so.
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            litellm_prefix="gemini",
+            also_called=frozenset({"google"}),
+            routes=frozenset({IMAGES}),
+        ),
+        Provider(
+            "groq",
+            "https://api.groq.com/openai/v1",
+            litellm_prefix="groq",
+            routes=frozenset({BATCHES, FILES, RESPONSES, SPEECH, TRANSCRIPTIONS, TRANSLATIONS}),
+        ),
+        Provider(
+            "deepseek",
+            "https://api.deepseek.com/v1",
+            litellm_prefix="deepseek",
+            routes=frozenset({COMPLETIONS}),
+            elsewhere=((COMPLETIONS, "beta/completions"),),
+        ),
+        # It answers 400 to a key that is not valid; the text says so.
+        Provider("xai", "https://api.x.ai/v1", litellm_prefix="xai", routes=frozenset({IMAGES, RESPONSES})),
+        Provider(
+            "cohere",
+            "https://api.cohere.ai/compatibility/v1",
+            litellm_prefix="cohere",
+            also_called=frozenset({"cohere_chat"}),
+            routes=frozenset({RERANK}),
+            elsewhere=((RERANK, "v2/rerank"),),
+        ),
+        Provider(
+            "openrouter",
+            "https://openrouter.ai/api/v1",
+            litellm_prefix="openrouter",
+            routes=frozenset({COMPLETIONS, RERANK, RESPONSES}),
+        ),
+        Provider(
+            "together",
+            "https://api.together.xyz/v1",
+            litellm_prefix="together_ai",
+            also_called=frozenset({"together_ai"}),
+            routes=frozenset({BATCHES, COMPLETIONS, FILES, IMAGES, RERANK, SPEECH, TRANSCRIPTIONS, TRANSLATIONS}),
+        ),
+        Provider(
+            "fireworks",
+            "https://api.fireworks.ai/inference/v1",
+            litellm_prefix="fireworks_ai",
+            also_called=frozenset({"fireworks_ai"}),
+            routes=frozenset({COMPLETIONS, RERANK, RESPONSES}),
+        ),
+        Provider(
+            "scaleway",
+            "https://api.scaleway.ai/v1",
+            litellm_prefix="scaleway",
+            rejects_with=frozenset({401, 403}),
+            routes=frozenset({RESPONSES, TRANSCRIPTIONS}),
+        ),
+        Provider(
+            "nebius",
+            "https://api.tokenfactory.nebius.com/v1",
+            litellm_prefix="nebius",
+            routes=frozenset({BATCHES, COMPLETIONS, FILES, IMAGES, RESPONSES}),
+        ),
+        Provider(
+            "huggingface",
+            "https://router.huggingface.co/v1",
+            litellm_prefix="huggingface",
+            routes=frozenset({RESPONSES}),
+        ),
+        Provider("cerebras", "https://api.cerebras.ai/v1", litellm_prefix="cerebras", routes=frozenset({COMPLETIONS})),
+        Provider(
+            "perplexity",
+            "https://api.perplexity.ai",
+            litellm_prefix="perplexity",
+            routes=frozenset({RESPONSES}),
+            elsewhere=((RESPONSES, "v1/responses"), ("embeddings", "v1/embeddings")),
         ),
     )
 )

@@ -57,6 +57,7 @@ class Provider:
     rejects_with: the statuses that say that the key is not valid.
     also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
     routes: those of OpenAI's API that it has besides chats, embeddings and models; by default all.
+    elsewhere: operations that are not below the path of `base_url`, each with its path from the root of the server.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Provider:
     also_called: frozenset[str] = frozenset()
     keeps: frozenset[str] = frozenset({"responses"})
     routes: frozenset[str] = ALL_ROUTES
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def needs_litellm(self) -> bool:

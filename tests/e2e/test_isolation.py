@@ -4,9 +4,11 @@ global key, plain and streamed, against providers on loopback that record what a
 from collections.abc import Iterator
 from uuid import uuid4
 
+import httpx
 import pytest
 
-from tests.support.isolation import PROVIDERS, STATES, Stage, staged
+from domain.credentials.built_in_providers import BUILT_IN
+from tests.support.isolation import OTHERS, PROVIDERS, STATES, Stage, staged
 from tests.support.postgres import TemplatedServer
 
 
@@ -42,6 +44,55 @@ def test_exactly_the_right_key_or_none_leaves_the_process(
         assert arrived == []
     assert stage.thief.requests == []
     assert key not in answer.text + str(answer.headers)
+
+
+SURFACES = ("chat", "native", "relayed")
+RELAYED = [(name, "relayed") for name in PROVIDERS if BUILT_IN[name].routes]
+
+
+def call(stage: Stage, surface: str, tenant: str, provider: str) -> httpx.Response:
+    if surface == "chat":
+        return stage.client.chat(tenant, f"{provider}-model")
+    if surface == "native":
+        return stage.client.native(tenant, provider, "v1/chat/completions", json={"model": "m", "messages": []})
+    route = min(BUILT_IN[provider].routes - {"files", "batches"})
+    return stage.client.http.post(f"/api/v1/tenants/{tenant}/openai/v1/{route}", json={"model": f"{provider}-model"})
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_same_holds_for_every_other_row_on_each_surface_by_turns_and_for_relayed_routes(
+    stage: Stage, state: str
+) -> None:
+    arrange, expected = STATES[state]
+    first = list(STATES).index(state)
+    for provider, surface in [*((name, SURFACES[(first + nth) % 3]) for nth, name in enumerate(OTHERS)), *RELAYED]:
+        tenant, key = str(uuid4()), f"sk-tenant-{uuid4().hex}"
+        arrange(stage, tenant, provider, key)
+        stage.provider.forget()
+        answer = call(stage, surface, tenant, provider)
+        arrived, case = [request.key for request in stage.provider.requests], (provider, surface)
+        if expected == "tenant" or (expected == "global" and stage.global_keys):
+            assert answer.headers["x-credential-source"] == expected, (case, answer.text)
+            assert arrived == [key if expected == "tenant" else stage.global_keys[provider]], case
+        else:
+            code = "no-credential" if expected == "global" else expected
+            assert answer.json()["code"] == code, case
+            assert arrived == [], case
+        assert stage.thief.requests == []
+        assert key not in answer.text + str(answer.headers)
+
+
+def test_a_key_that_another_provider_refuses_is_an_error_and_no_other_is_tried(stage: Stage) -> None:
+    for provider in OTHERS:
+        tenant, key = str(uuid4()), f"sk-refused-{uuid4().hex}"
+        stage.set(tenant, provider, key)
+        stage.provider.forget()
+        stage.provider.accepted = lambda presented, key=key: presented != key
+        answer = call(stage, "chat", tenant, provider)
+        stage.provider.accepted = lambda presented: True
+        assert (answer.status_code, answer.json()["code"]) == (424, "credential-rejected"), provider
+        assert [request.key for request in stage.provider.requests] == [key]
+        assert key not in answer.text
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

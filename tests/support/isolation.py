@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import yaml
 
+from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.credential import stream_id
 from domain.credentials.secret import SealContext, Secret
 from keyledger.encryption.keyring import Keyring
@@ -20,6 +21,8 @@ from tests.support.service import Client, client_of, environment, served
 from tests.support.store import OTHER_ENCRYPTION_KEY
 
 PROVIDERS = ("openai", "anthropic", "mistral", "ovhcloud", "berget", "azure", "vllm")
+OTHERS = tuple(name for name in BUILT_IN if name not in PROVIDERS)
+"""Rows that differ from those above by their addresses only; tests loop over them."""
 AZURE = {"api_version": "2024-10-21", "deployment_name": "gpt-4o"}
 
 
@@ -58,14 +61,14 @@ def _global_settings(url: str, keys: dict[str, str]) -> dict[str, str]:
 def staged(postgres_server: TemplatedServer, folder: Path, *, with_global_keys: bool) -> Iterator[Stage]:
     """A service with or without global keys for every provider, and a model for each: `openai-model`, ..."""
     models = folder / "ai_models.yml"
-    entries = [{"name": f"{name}-model", "family": name, "litellm_model_name": f"{name}/m"} for name in PROVIDERS]
+    entries = [{"name": f"{name}-model", "family": name, "litellm_model_name": f"{name}/m"} for name in BUILT_IN]
     models.write_text(yaml.safe_dump({"completion_models": entries, "embedding_models": []}), encoding="utf-8")
-    keys = {name: f"sk-global-{name}-{uuid4().hex}" for name in PROVIDERS} if with_global_keys else {}
+    keys = {name: f"sk-global-{name}-{uuid4().hex}" for name in BUILT_IN} if with_global_keys else {}
     with ExitStack() as stack:
         provider = stack.enter_context(StandInProvider(accepted=lambda key: True))
         thief = stack.enter_context(StandInProvider(accepted=lambda key: True))
         database_url = stack.enter_context(postgres_server.fresh_database())
-        bases = {f"{name.upper()}_API_BASE": f"{provider.url}/{name}" for name in PROVIDERS[:5]}
+        bases = {f"{name.upper()}_API_BASE": f"{provider.url}/{name}" for name in (*PROVIDERS[:5], *OTHERS)}
         settings = environment(
             AI_MODELS_FILE=str(models),
             ENDPOINT_ALLOWED_HOSTS=f"{urlsplit(provider.url).netloc},{urlsplit(thief.url).netloc}",

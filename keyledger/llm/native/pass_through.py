@@ -106,7 +106,8 @@ class PassThrough:
             if relayed is not None and called is None:
                 raise kept_in_account()
             call = await global_call(call, address, route.provider, configuration)
-        url = URL(address.url(call.path, call.query), encoded=True)
+        locate = address.url if relayed is None else address.route_url
+        url = URL(locate(call.path, call.query), encoded=True)
         lease = Lease(
             address.origin,
             address.header,

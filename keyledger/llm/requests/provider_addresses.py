@@ -2,7 +2,8 @@
 
 An address is computed from the provider's row and the resolved route only, and holds no key.
 Promises: every URL made from it lies below `base`, which has the origin of the route's base URL and is the same for all
-spellings of it; an Azure deployment and API version always come from the credential, never from the caller.
+spellings of it, or is one that the provider's row places elsewhere on the same server; an Azure deployment and API
+version always come from the credential, never from the caller.
 """
 
 import re
@@ -38,7 +39,7 @@ class ProviderAddress:
     """The address of one provider by one route.
 
     base: the URL that paths are appended to, without a trailing slash. deployment, api_version: for Azure only; without
-    an `api_version`, the API is OpenAI's own (v1).
+    an `api_version`, the API is OpenAI's own (v1). elsewhere: the URLs of operations that are not below `base`.
     """
 
     origin: Origin
@@ -46,6 +47,7 @@ class ProviderAddress:
     base: str
     deployment: str | None = None
     api_version: str | None = None
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     def operation(self, path: str) -> str:
         """Return the part of a path that names what is called: without version, and without an Azure deployment.
@@ -78,6 +80,13 @@ class ProviderAddress:
         version = f"api-version={self.api_version}"
         return _joined(self.base, operation, f"{version}&{rest}" if rest else version)
 
+    def route_url(self, path: str, query: str) -> str:
+        """Return the URL of a route in OpenAI's form, where this provider has it. path, query: as for `url`."""
+        for operation, there in self.elsewhere:
+            if path == operation or path.startswith(f"{operation}/"):
+                return _joined(there + path.removeprefix(operation), "", normalised_query(query))
+        return self.url(path, query)
+
 
 def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:
     """Return the address of a route's provider. deployment: for Azure, if the route names none.
@@ -94,7 +103,16 @@ def _address(provider: Provider, base_url: str, api_version: str | None, deploym
     header = BEARER if provider.key_header == BEARER.name else KeyHeader(provider.key_header)
     if provider.dialect is Dialect.AZURE:
         return _azure(provider.name, origin, header, base, api_version, deployment)
-    return ProviderAddress(origin, header, f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base)
+    versioned = f"{base}/v1" if provider.endpoint_form is EndpointForm.ROOT else base
+    return ProviderAddress(origin, header, versioned, elsewhere=_elsewhere(provider, base))
+
+
+def _elsewhere(provider: Provider, base: str) -> tuple[tuple[str, str], ...]:
+    """Return the URLs of operations that are not below a base address, as far as it has the provider's own path."""
+    usual = URL(provider.base_url or "").raw_path.rstrip("/")
+    if not base.endswith(usual):
+        return ()
+    return tuple((operation, f"{base.removesuffix(usual)}/{path}") for operation, path in provider.elsewhere)
 
 
 def _azure(

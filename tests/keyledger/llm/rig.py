@@ -42,7 +42,7 @@ CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-6", "claude-mythos-5")
 def catalogue() -> Catalogue:
     """For each provider and adapter a model for chat and one for embeddings: `openai-litellm`, `openai-legacy-emb`.
 
-    And a few of Anthropic's own, which LiteLLM knows by name.
+    And a few of Anthropic's own, which LiteLLM knows by name, and one for chat of each further row.
     """
     return Catalogue(
         "test_models.yml",
@@ -51,6 +51,11 @@ def catalogue() -> Catalogue:
             for provider in PROVIDERS
             for adapter in Adapter
             for suffix, kind in (("", ModelKind.COMPLETION), ("-emb", ModelKind.EMBEDDING))
+        )
+        + tuple(
+            Model(f"{other}-litellm", ModelKind.COMPLETION, other, Adapter.LITELLM, f"up/{other}-model")
+            for other in BUILT_IN
+            if other not in PROVIDERS
         )
         + tuple(Model(name, ModelKind.COMPLETION, "anthropic", Adapter.LITELLM, name) for name in CLAUDES),
     )

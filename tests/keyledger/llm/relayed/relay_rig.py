@@ -4,14 +4,16 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.calls.native import Body, NativeAnswer
 from domain.calls.openai_routes import RelayedCall, routes_at
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import Providers
+from domain.credentials.resolution import Route
 from domain.endpoints.rules import EndpointRules
 from keyledger.llm import CallConfiguration, PassThrough, Relay, Timeouts
 from keyledger.settings.ai_models import Catalogue
@@ -29,6 +31,29 @@ class KeysOfPolicy(Keys):
     @property
     def providers(self) -> Providers:
         return BUILT_IN
+
+    async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
+        route = await super().explain(tenant_id, provider, tenant_capable=tenant_capable)
+        return replace(route, base_url=self.url + place_of(provider))
+
+
+def place_of(provider: str) -> str:
+    """The path of a provider's address on the stand-in, which ends like that of its own."""
+    return f"/{provider}{urlsplit(BUILT_IN[provider].base_url or '').path}"
+
+
+def target_of(provider: str, path: str, query: str = "") -> str:
+    """The target of a request to a path of a provider."""
+    group = "responses" if path.startswith("responses/") else path
+    moved = dict(BUILT_IN[provider].elsewhere).get(group)
+    if provider == "azure":
+        deployed = "" if path.partition("/")[0] in {"responses", "files", "batches"} else "deployments/dep-1/"
+        version = "api-version=2024-10-21"
+        return f"/azure/openai/{deployed}{path}?{version}{'&' if query else ''}{query}"
+    asked = f"?{query}" if query else ""
+    if moved is not None:
+        return f"/{provider}/{moved}{path.removeprefix(group)}{asked}"
+    return f"{place_of(provider)}{'/v1' if provider == 'vllm' else ''}/{path}{asked}"
 
 
 def catalogue() -> Catalogue:

@@ -15,8 +15,8 @@ from domain.credentials.openai_route_names import ALL_ROUTES
 from domain.errors import ErrorCode, RejectedCredentialError, ServiceError
 from keyledger.llm.requests.inference_routes import ROUTES as INFERENCE
 from tests.keyledger.llm.native.global_rig import GlobalKeys, Sent
-from tests.keyledger.llm.relayed.relay_rig import FORM, JSON, KeysOfPolicy, Rig, asking, form, reaching
-from tests.keyledger.llm.rig import KEY, base_path
+from tests.keyledger.llm.relayed.relay_rig import FORM, JSON, KeysOfPolicy, Rig, asking, form, reaching, target_of
+from tests.keyledger.llm.rig import KEY
 from tests.support.native_provider import native_provider
 
 ACCOUNT = frozenset({"files", "batches"})
@@ -52,9 +52,7 @@ def test_each_provider_receives_its_routes_with_its_own_name_of_the_model_and_it
         for route in sorted(row.routes - ACCOUNT):
             heard = rig.sent(asking(route, {"x": 1.50, "model": f"our-{name}"}))
             azure = name == "azure"
-            deployed = "" if route == "responses" else "deployments/dep-1/"
-            below = f"openai/{deployed}{route}?api-version=2024-10-21" if azure else route
-            assert heard.target == f"{base_path(name)}{'/v1' if name == 'vllm' else ''}/{below}", (name, route)
+            assert heard.target == target_of(name, route), (name, route)
             assert json.loads(heard.body) == {"x": 1.5, "model": "dep-1" if azure else f"up/{name}"}, (name, route)
             carried = KEY if row.key_header != "authorization" else f"Bearer {KEY}"
             assert heard.headers[row.key_header] == carried, (name, route)
@@ -244,14 +242,14 @@ def test_a_provider_that_is_not_asked_sees_nothing_of_a_query_s_keys(rig: Rig) -
 
 
 def test_a_route_without_a_model_goes_to_the_provider_that_is_named_and_as_it_is(rig: Rig) -> None:
-    for method, path, below in (
-        ("GET", "responses/resp_1", "responses/resp_1"),
-        ("DELETE", "responses/resp_1", "responses/resp_1"),
-        ("POST", "responses/resp_1/cancel", "responses/resp_1/cancel"),
-        ("GET", "responses/resp_1/input_items", "responses/resp_1/input_items"),
-        ("POST", "files", "files"),
-        ("GET", "files/file-1/content", "files/file-1/content"),
-        ("POST", "batches", "batches"),
+    for method, path in (
+        ("GET", "responses/resp_1"),
+        ("DELETE", "responses/resp_1"),
+        ("POST", "responses/resp_1/cancel"),
+        ("GET", "responses/resp_1/input_items"),
+        ("POST", "files"),
+        ("GET", "files/file-1/content"),
+        ("POST", "batches"),
     ):
         group = path.partition("/")[0]
         for name, row in BUILT_IN.items():
@@ -261,9 +259,7 @@ def test_a_route_without_a_model_goes_to_the_provider_that_is_named_and_as_it_is
                 assert f"provider: {name} has no {group}" in rig.refused(call).detail
                 continue
             heard = rig.sent(call)
-            version = f"{base_path(name)}{'/v1' if name == 'vllm' else ''}"
-            azure = f"{base_path(name)}/openai/{below}?api-version=2024-10-21&after=1"
-            assert heard.target == (azure if name == "azure" else f"{version}/{below}?after=1")
+            assert heard.target == target_of(name, path, "after=1")
             assert (heard.method, heard.body) == (method, body)
 
 

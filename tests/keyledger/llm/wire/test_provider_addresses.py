@@ -39,6 +39,24 @@ def test_a_path_lies_behind_the_base_once(provider, base, path, expected):
     assert provider_address(route(provider, base)).url(path, "limit=2") == f"{expected}?limit=2"
 
 
+ELSEWHERE = [
+    ("cohere", "https://api.cohere.ai/compatibility/v1", "rerank", "https://api.cohere.ai/v2/rerank"),
+    ("cohere", "https://gw.example.com/co/compatibility/v1/", "rerank", "https://gw.example.com/co/v2/rerank"),
+    ("cohere", "https://gw.example.com/co/v1", "rerank", "https://gw.example.com/co/v1/rerank"),
+    ("cohere", "https://api.cohere.ai/compatibility/v1", "reranks", "https://api.cohere.ai/compatibility/v1/reranks"),
+    ("deepseek", "https://api.deepseek.com/v1", "completions", "https://api.deepseek.com/beta/completions"),
+    ("perplexity", "https://api.perplexity.ai", "responses/r_1", "https://api.perplexity.ai/v1/responses/r_1"),
+    ("perplexity", "https://api.perplexity.ai", "chat/completions", "https://api.perplexity.ai/chat/completions"),
+]
+
+
+@pytest.mark.parametrize(("provider", "base", "path", "expected"), ELSEWHERE)
+def test_a_route_may_be_elsewhere_on_the_provider_s_server_and_a_native_path_is_not(provider, base, path, expected):
+    address = provider_address(route(provider, base))
+    assert address.route_url(path, "a=1") == f"{expected}?a=1"
+    assert address.url(path, "") == f"{base.rstrip('/')}/{path}"
+
+
 AZURE = [
     ("chat/completions", "", f"{DEPLOYED}/chat/completions?{VERSION}"),
     ("openai/deployments/other/chat/completions", "api-version=1999", f"{DEPLOYED}/chat/completions?{VERSION}"),
