@@ -60,7 +60,7 @@ def _model_in(text: bytes) -> str:
     body = parse_bounded(text)
     if not isinstance(body, dict):
         raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
-    for name in _OTHER_MODELS & body.keys():
+    for name in body:
         _require_one_model(name)
     model = body.get("model")
     if not isinstance(model, str) or not model:
@@ -71,9 +71,13 @@ def _model_in(text: bytes) -> str:
 
 
 def _require_one_model(member: str) -> None:
-    if member in _OTHER_MODELS:
+    """Raise InvalidRequestError for a member that names further models, or that a server may take for the model."""
+    read_as = member.strip().casefold()
+    if read_as in _OTHER_MODELS:
         rule = "is not supported here: a request has one model, of the catalogue. Use the provider's own API"
-        raise InvalidRequestError([InvalidField(member, rule)])
+        raise InvalidRequestError([InvalidField(read_as, rule)])
+    if read_as == "model" and member != read_as:
+        raise InvalidRequestError([InvalidField("model", "is given a second time, in another spelling")])
 
 
 class _JsonBody:

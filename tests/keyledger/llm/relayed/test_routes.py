@@ -97,6 +97,9 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"model":"our-image","model":"our-openai"}', "twice"),
     (b'{"model":"our-image","models":["x"]}', "models: is not supported here"),
     (b'{"model":"our-image","fallbacks":["x"]}', "fallbacks: is not supported here"),
+    (b'{"model":"our-image","Fallback\\u017f":["x"]}', "fallbacks: is not supported here"),
+    (b'{"model":"our-image","Model":"up-other"}', "in another spelling"),
+    (b'{"model":"our-image"," model":"up-other"}', "in another spelling"),
     (b'\xef\xbb\xbf{"model":"our-image"}', "byte order mark"),
     (b'{"model":"unknown"}', "not in the catalogue"),
 ]
@@ -143,6 +146,7 @@ def test_a_multipart_body_is_refused_unless_its_model_is_certain_and_within_what
         (form(file), "it has no model"),
         (form(model, model), "more than one model"),
         (form(model, ("models", b"x")), "models: is not supported here"),
+        (form(model, ("MODEL", b"x")), "in another spelling"),
         (form(model, file)[:-8], "ends before its last boundary"),
         (form(("model", b"unknown"), file), "not in the catalogue"),
         (far, "within the first 8192 KiB"),
