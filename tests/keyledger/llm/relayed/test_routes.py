@@ -1,11 +1,14 @@
 """A relayed call: which provider receives it and how, its answer, and what is refused before anything is sent."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.calls.models import Model, ModelKind
 from domain.calls.native import NativeAnswer
@@ -13,6 +16,7 @@ from domain.calls.openai_routes import ROUTES, routes_of
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.openai_route_names import ALL_ROUTES
 from domain.errors import ErrorCode, RejectedCredentialError, ServiceError
+from keyledger.llm.relayed.bodies import read_body
 from keyledger.llm.requests.inference_routes import ROUTES as INFERENCE
 from tests.keyledger.llm.native.global_rig import GlobalKeys, Sent
 from tests.keyledger.llm.relayed.relay_rig import FORM, JSON, KeysOfPolicy, Rig, asking, form, reaching, target_of
@@ -137,6 +141,29 @@ def test_a_multipart_body_keeps_every_byte_but_the_model_wherever_that_comes(rig
         heard = rig.sent(asking("audio/transcriptions", whole, FORM, length=len(body)))
         assert heard.body == body.replace(b"our-transcription", b"up-transcription")
         assert heard.headers["content-length"] == str(len(heard.body))
+
+
+NAMES = st.sampled_from(["prompt", "language", "@file", "@image[]"])
+CONTENTS = st.binary(max_size=40).map(lambda content: content.replace(b"--B", b"--C"))
+
+
+@given(
+    st.lists(st.tuples(NAMES, CONTENTS), max_size=4),
+    st.lists(st.tuples(NAMES, CONTENTS), max_size=4),
+    st.integers(1, 60),
+)
+def test_however_a_form_arrives_only_its_model_is_replaced(before: Any, after: Any, size: int) -> None:
+    body = form(*before, ("model", b"our-transcription"), *after)
+    pieces = Sent([body[at : at + size] for at in range(0, len(body), size)])
+
+    async def renamed() -> bytes:
+        read = await read_body(asking("audio/transcriptions", pieces, FORM, length=len(body)))
+        sent, length = await read.named("up")
+        text = sent if isinstance(sent, bytes) else await sent.whole()
+        assert length == len(text)
+        return text
+
+    assert asyncio.run(renamed()) == form(*before, ("model", b"up"), *after)
 
 
 def test_a_multipart_body_is_refused_unless_its_model_is_certain_and_within_what_may_be_held(rig: Rig) -> None:

@@ -21,6 +21,7 @@ PARAMETERS = {
         "TranscriptionCreateParamsNonStreaming",
     ),
     "audio/translations": ("openai.types.audio.translation_create_params", "TranslationCreateParams"),
+    "moderations": ("openai.types.moderation_create_params", "ModerationCreateParams"),
     "messages": ("anthropic.types.message_create_params", "MessageCreateParamsNonStreaming"),
 }
 OF_THE_ACCOUNT = {"user_profile_id", "workspace_id"}
