@@ -11,6 +11,7 @@ from starlette.types import Scope
 from api.front.bounds.bounded_use import held_of
 from api.front.departure import until_client_leaves
 from api.front.exchange import exchange_of
+from api.front.head import with_head
 from api.front.paths import OPENAI, UUID_PATTERN, is_relayed, relayed_target, routed_path
 from api.front.services import services_in_force
 from api.front.upload import Upload
@@ -40,7 +41,7 @@ class Relayed(Untranslated):
 
     def methods_of(self, path: str) -> tuple[str, ...]:
         """Return the methods of the routes at a path."""
-        return tuple(routes_at(relayed_target(path)[1]))
+        return tuple(sorted(with_head(set(routes_at(relayed_target(path)[1])))))
 
     async def call(self, scope: Scope, upload: Upload, answering: Answering) -> None:
         """Call the provider of the model, or the one that is named. Raises ServiceError and HttpError."""

@@ -38,6 +38,7 @@ def filled(harness):
         "projection": "current_credentials",
         "model": "gpt-4o",
         "access_key": "app",
+        "id": "file-1",
     }
     return harness, values
 
@@ -96,7 +97,7 @@ def test_head_answers_with_the_problem_of_get(harness, error, path, status):
 
 def test_head_finds_no_more_than_get_where_nothing_is(harness):
     values = {"tenant_id": TENANT, "provider": "nowhere", "position": "9", "model": "none", "projection": "none"}
-    values |= {"rotation_id": TENANT, "replay_id": TENANT, "access_key": "none"}
+    values |= {"rotation_id": TENANT, "replay_id": TENANT, "access_key": "none", "id": "none"}
     statuses = {}
     for path in read_routes():
         address = re.sub(r"\{(\w+)\}", lambda name: values[name[1]], path) + QUERIES.get(path, "").replace("=1", "=9")
