@@ -6,13 +6,12 @@ reason for the end of each of its choices, and its `[DONE]` is passed on only th
 Source: OpenAI's API reference for streaming events.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from keyledger.llm.answers.bounded_json import CUT_OFF, InvalidAnswerError
-from keyledger.llm.answers.bounds import EVENT_MAX
+from keyledger.llm.answers.bounded_json import CUT_OFF, InvalidAnswerError, read_object
+from keyledger.llm.answers.bounds import EVENT_MAX, PLAIN
 
 _ENDS: Mapping[str, frozenset[str]] = {
     "completions": frozenset({"[DONE]"}),
@@ -25,6 +24,8 @@ _ENDS: Mapping[str, frozenset[str]] = {
 """By group of routes, the types of the events that end a stream. Servers in the form of chats end some by `[DONE]`."""
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
+_CHOICES_MAX = 10_000
+"""Choices of one stream; a prompt has up to 128 of them, and a request a few prompts."""
 _KEPT = 3
 """Bytes that may be the beginning of a blank line with the line end before it."""
 
@@ -36,28 +37,30 @@ class EventEnds:
         """route: the group of a route, as in `openai_routes`."""
         self._ends = _ENDS.get(route, frozenset({"[DONE]"}))
         self._needs_reasons = route == "completions"
-        self._waiting = b""
+        self._waiting = bytearray()
         self._in_long_event = False
         self._ended = self._cut_off = False
         self._unfinished: dict[int, bool] = {}
 
     def feed(self, piece: bytes) -> bytes:
         """Return the events that are whole; none after an end before the end."""
+        return b"" if self._cut_off else self._taken(piece)
+
+    def _taken(self, piece: bytes) -> bytes:
         searched = max(0, len(self._waiting) - _KEPT)
         self._waiting += piece
         begun = 0
-        for found in _BLANK.finditer(self._waiting, searched):
+        for end in [found.end() for found in _BLANK.finditer(self._waiting, searched)]:
             if not self._in_long_event:
-                self._note(self._waiting[begun : found.end()])
+                self._note(bytes(self._waiting[begun:end]))
             if self._cut_off:
                 break
             self._in_long_event = False
-            begun = found.end()
+            begun = end
         if not self._cut_off and len(self._waiting) - begun > EVENT_MAX:
             begun, self._in_long_event = len(self._waiting) - _KEPT, True
-        passed, self._waiting = self._waiting[:begun], self._waiting[begun:]
-        if self._cut_off:
-            self._waiting = b""
+        passed = bytes(self._waiting[:begun])
+        del self._waiting[: len(self._waiting) if self._cut_off else begun]
         return passed
 
     def finish(self) -> bytes:
@@ -65,7 +68,8 @@ class EventEnds:
 
         Raises InvalidAnswerError for a stream that is not whole.
         """
-        last, self._waiting = self._waiting, b""
+        last = bytes(self._waiting)
+        self._waiting.clear()
         if last.strip() and not self._in_long_event:
             self._note(last)
         if self._cut_off or not self._ended:
@@ -82,28 +86,31 @@ class EventEnds:
         said = b"\n".join(data)
         if said == b"[DONE]":
             self._end("[DONE]")
+        elif name and not self._needs_reasons:
+            self._end(name.decode("latin-1"))
         elif said:
-            self._note_content(name, _content(said))
+            self._note_content(_content(said))
 
-    def _note_content(self, name: bytes, content: Any) -> None:
-        if not isinstance(content, dict):
-            return
-        kind = content.get("type")
-        self._end(kind if isinstance(kind, str) else name.decode("latin-1"))
+    def _note_content(self, content: dict[str, Any]) -> None:
+        if isinstance(kind := content.get("type"), str):
+            self._end(kind)
         if self._needs_reasons and isinstance(choices := content.get("choices"), list):
             for choice in choices:
                 if isinstance(choice, dict) and isinstance(index := choice.get("index", 0), int):
                     unfinished = self._unfinished.get(index, True)
                     self._unfinished[index] = unfinished and choice.get("finish_reason") is None
+            self._cut_off = self._cut_off or len(self._unfinished) > _CHOICES_MAX
 
     def _end(self, kind: str) -> None:
         if kind in self._ends:
             self._ended = True
-            self._cut_off = self._needs_reasons and (not self._unfinished or any(self._unfinished.values()))
+            unfinished = not self._unfinished or any(self._unfinished.values())
+            self._cut_off = self._cut_off or (self._needs_reasons and unfinished)
 
 
-def _content(text: bytes) -> Any:
+def _content(text: bytes) -> dict[str, Any]:
+    """Return the object of an event; an empty one for what is not one, or takes long to read."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        return read_object(text, PLAIN)
+    except InvalidAnswerError:
+        return {}

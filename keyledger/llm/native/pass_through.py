@@ -106,8 +106,7 @@ class PassThrough:
             if relayed is not None and called is None:
                 raise kept_in_account()
             call = await global_call(call, address, route.provider, configuration)
-        locate = address.url if relayed is None else address.route_url
-        url = URL(locate(call.path, call.query), encoded=True)
+        url = URL(address.url(call.path, call.query), encoded=True)
         lease = Lease(
             address.origin,
             address.header,

@@ -48,7 +48,7 @@ def _plan(model: Model, provider: Provider, address: ProviderAddress, base_url: 
         origin=address.origin,
         header=address.header,
         base_url=base_url,
-        url=address.route_url(path, ""),
+        url=address.url(path, ""),
         litellm_model=f"{provider.litellm_prefix}/{model.upstream_name}",
         upstream_model=model.upstream_name,
     )

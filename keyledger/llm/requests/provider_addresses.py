@@ -71,6 +71,9 @@ class ProviderAddress:
         """Return the URL of a call. path: normalised, without a leading slash. Raises InvalidRequestError."""
         operation = self.operation(path)
         if self.deployment is None:
+            for name, there in self.elsewhere:
+                if operation == name or operation.startswith(f"{name}/"):
+                    return _joined(there + operation.removeprefix(name), "", normalised_query(query))
             return _joined(self.base, operation, normalised_query(query))
         rest = normalised_query(query, "api-version")
         if self.api_version is None:
@@ -79,13 +82,6 @@ class ProviderAddress:
             operation = f"deployments/{deployment}/{operation}".rstrip("/")
         version = f"api-version={self.api_version}"
         return _joined(self.base, operation, f"{version}&{rest}" if rest else version)
-
-    def route_url(self, path: str, query: str) -> str:
-        """Return the URL of a route in OpenAI's form, where this provider has it. path, query: as for `url`."""
-        for operation, there in self.elsewhere:
-            if path == operation or path.startswith(f"{operation}/"):
-                return _joined(there + path.removeprefix(operation), "", normalised_query(query))
-        return self.url(path, query)
 
 
 def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:

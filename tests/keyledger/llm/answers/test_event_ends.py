@@ -104,6 +104,19 @@ def test_an_event_of_any_length_is_passed_on_and_little_of_it_is_held():
     assert passed + ends.finish() == long + event(type="image_generation.completed")
 
 
+def test_an_event_that_takes_long_to_read_is_known_by_its_name_alone():
+    hard = event(type="speech.audio.done", more=[[]] * 5_000)
+    named = b"event: speech.audio.done\n" + hard
+    assert read("audio/speech", [hard]) == (hard, False)
+    assert read("audio/speech", [named]) == (named, True)
+
+
+def test_a_stream_of_ever_more_choices_is_not_whole():
+    many = [text("stop", index) for index in range(10_001)]
+    assert read("completions", [*many[:-1], DONE])[1]
+    assert not read("completions", [*many, DONE])[1]
+
+
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"data: x", b"event: y", b":"]), max_size=12), st.integers(0, 40))
 def test_no_byte_is_lost_or_added(parts, at):
     stream = b"".join(parts) + b"\n\n" + event(type="speech.audio.done")
