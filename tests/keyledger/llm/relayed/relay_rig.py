@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.calls.native import Body, NativeAnswer
+from domain.calls.native_rules import NativeRules, OpenedRoute
 from domain.calls.openai_routes import RelayedCall, routes_at
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import Providers
@@ -68,17 +69,19 @@ def catalogue() -> Catalogue:
 
 @dataclass
 class Rig:
-    """Relayed calls, each in an event loop of its own."""
+    """Relayed calls, each in an event loop of its own. opened: to the platform's key, as operators write it."""
 
     provider: NativeProvider
     keys: type[Keys] = KeysOfPolicy
+    opened: tuple[str, ...] = ()
     meter: ListeningMeter = field(default_factory=ListeningMeter)
 
     def run(self, call: RelayedCall) -> tuple[NativeAnswer | Exception, bytes, Exception | None]:
         """Make a call. Return its answer, the answer's body, and the error with which that ended."""
 
         async def one() -> tuple[NativeAnswer | Exception, bytes, Exception | None]:
-            configuration = CallConfiguration(catalogue(), self.keys(self.provider.url), EndpointRules())
+            rules = NativeRules(tuple(OpenedRoute.read(one, BUILT_IN) for one in self.opened))
+            configuration = CallConfiguration(catalogue(), self.keys(self.provider.url), EndpointRules(), rules)
             apis = PassThrough(lambda: configuration, Timeouts(connect=5, answer=10), meter=self.meter)
             try:
                 answer = await Relay(lambda: configuration, apis).call(call)

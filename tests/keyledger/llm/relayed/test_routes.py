@@ -314,6 +314,9 @@ def test_the_platform_s_key_stores_no_response_and_reaches_none(platform: Rig) -
     ]
     for call in refused:
         assert platform.refused(call).code == ErrorCode.GLOBAL_KEY_NOT_ALLOWED, call.path
+    platform.opened = ("openai:*:**",)
+    for call in refused[4:]:
+        assert platform.refused(call).code == ErrorCode.GLOBAL_KEY_NOT_ALLOWED, call.path
 
 
 def test_a_stream_of_a_response_is_whole_with_its_last_event_alone(rig: Rig) -> None:
