@@ -38,7 +38,7 @@ from api.rest import (
     transparency,
 )
 from api.rest.audit import entries, export, usage
-from api.rest.calls import llm
+from api.rest.calls import llm, messages
 from api.rest.calls.native import Native
 from api.rest.calls.native_document import native_operations
 from api.rest.calls.relayed import Relayed
@@ -58,6 +58,7 @@ _ROUTERS = (
     reload.router,
     resolution.router,
     llm.router,
+    messages.router,
     health.router,
     pages.router,
 )

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from api.front.bodies import Limits, refuse
 from api.front.callers import Callers, RequestAdmission
 from api.front.exchange import exchange_of
-from api.front.paths import is_call, is_native, lists_models, named_in, speaks_openai
+from api.front.paths import is_call, is_native, lists_models, named_in, speaks_anthropic, speaks_openai
 from api.front.problems import problem_of
 from domain.access.scope import Surface, Wanted
 from domain.access.token import digest_of, is_token
@@ -41,7 +41,8 @@ async def present_token(callers: Callers, presented: set[str], scope: Scope, pat
 def _wanted(scope: Scope, path: str) -> Wanted:
     """Return what the headers of a request name. A call names its provider, model and route later."""
     tenant, provider = named_in(scope, path)
-    surface = Surface.NATIVE if is_native(path) else Surface.OPENAI if speaks_openai(path) else None
+    speaks = {Surface.NATIVE: is_native, Surface.OPENAI: speaks_openai, Surface.MESSAGES: speaks_anthropic}
+    surface = next((surface for surface, its in speaks.items() if its(path)), None)
     return Wanted(
         address=exchange_of(scope).client_address,
         tenant=tenant,

@@ -70,6 +70,7 @@ GRANTS: Sequence[Grant] = (
     Grant(re.compile("/api/v1/reload"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile("/api/v1/tenants/[^/]+/anthropic/.*"), None, frozenset({Role.RUNTIME})),
     Grant(re.compile("/api/v1/tenants/[^/]+/providers/.*"), None, frozenset({Role.RUNTIME})),
 )
 """Everything that a role other than sysadmin may do."""

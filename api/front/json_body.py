@@ -25,7 +25,7 @@ from api.front.bounds.bounded_use import held_of
 from api.front.bounds.shares import Held
 from api.front.exchange import Json, exchange_of
 from api.front.json_structure import check_structure
-from api.front.paths import is_about_credentials, is_guarded, routed_path, speaks_openai
+from api.front.paths import calls_models, is_about_credentials, is_guarded, routed_path
 from api.front.problems import HttpError, problem_of
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
@@ -71,7 +71,7 @@ class JsonBody:
     async def _read(self, path: str, headers: Headers, receive: Receive, held: Held) -> Json | None:
         """Return the object in the body, None for an empty body. Raises HttpError, InvalidRequestError."""
         _check_media_type(headers)
-        for_llm = speaks_openai(path)
+        for_llm = calls_models(path)
         limit = self._limits.llm_bytes if for_llm else self._limits.admin_bytes
         seconds = self._limits.llm_seconds if for_llm else self._limits.admin_seconds
         if declared_length(headers) > limit:

@@ -21,6 +21,7 @@ PROJECTIONS = "/api/v1/sysadmin/projections"
 ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 RELOAD = "/api/v1/reload"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
+ANTHROPIC = "/api/v1/tenants/{tenant_id}/anthropic/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
 
 _ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
@@ -37,6 +38,8 @@ _NAMED_IN_QUERY = frozenset(
 _CALL = re.compile("/api/v1/tenants/[^/]+/openai/v1/(?:chat/completions|embeddings)", re.DOTALL)
 _RELAYED = re.compile(f"/api/v1/tenants/(?P<tenant>[^/]+)/openai/v1/(?P<path>{PATH.pattern})")
 _MODELS = re.compile("/api/v1/tenants/[^/]+/openai/v1/models(?:/.*)?", re.DOTALL)
+_MESSAGES = re.compile("/api/v1/tenants/[^/]+/anthropic/v1/messages(?:/count_tokens)?", re.DOTALL)
+_SPEAKS_ANTHROPIC = re.compile("/api/v1/tenants/[^/]+/anthropic/.*", re.DOTALL)
 _SPEAKS_OPENAI = re.compile("/api/v1/tenants/[^/]+/openai/.*", re.DOTALL)
 _NATIVE = re.compile("/api/v1/tenants/[^/]+/providers/.*", re.DOTALL)
 
@@ -80,7 +83,9 @@ def named_in(scope: Scope, path: str) -> tuple[str | None, str | None]:
 
 def is_call(method: str, path: str) -> bool:
     """Say whether a request is a call to a model, whose key is resolved after its body is read."""
-    return is_native(path) or is_relayed(path) or (method == "POST" and _CALL.fullmatch(path) is not None)
+    if method == "POST" and (_CALL.fullmatch(path) is not None or _MESSAGES.fullmatch(path) is not None):
+        return True
+    return is_native(path) or is_relayed(path)
 
 
 def lists_models(path: str) -> bool:
@@ -91,6 +96,16 @@ def lists_models(path: str) -> bool:
 def speaks_openai(path: str) -> bool:
     """Say whether OpenAI clients call this path, so that errors must be in their form too."""
     return _SPEAKS_OPENAI.fullmatch(path) is not None
+
+
+def speaks_anthropic(path: str) -> bool:
+    """Say whether clients of Anthropic's API call this path, so that errors must be in their form too."""
+    return _SPEAKS_ANTHROPIC.fullmatch(path) is not None
+
+
+def calls_models(path: str) -> bool:
+    """Say whether a path is for applications that call models, in any form of API."""
+    return is_native(path) or speaks_openai(path) or speaks_anthropic(path)
 
 
 def is_native(path: str) -> bool:

@@ -7,13 +7,14 @@ the paths that providers' clients call the same body has the `error` member that
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Scope
 
 from api.front.exchange import exchange_of
 from api.front.json_response import encode
-from api.front.paths import is_native, routed_path, speaks_openai
+from api.front.paths import calls_models, routed_path, speaks_anthropic
 from domain.errors import (
     ErrorCode,
     InvalidField,
@@ -183,8 +184,10 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
     exchange.refused, exchange.refused_with = problem.code, problem.status
     body = document_of(problem, exchange.request_id)
     path = routed_path(scope)
-    if speaks_openai(path) or is_native(path):
+    if calls_models(path):
         body["error"] = openai_error(problem)
+    if speaks_anthropic(path):
+        body |= {"type": "error", "error": anthropic_error(body["error"], problem.status)}
     return Response(encode(body), problem.status, dict(problem.headers), MEDIA_TYPE)
 
 
@@ -192,6 +195,11 @@ def openai_error(problem: Problem) -> Mapping[str, object]:
     """Return the problem in the form that OpenAI clients show to their users."""
     code = problem.members.get("provider_code", problem.code)  # clients act on the provider's own
     return {"message": problem.detail, "type": _openai_type(problem.status), "code": code, "param": None}
+
+
+def anthropic_error(described: Any, status: int) -> Mapping[str, object]:
+    """Return an error that `openai_error` described in the words of Anthropic's API."""
+    return {**described, "type": _ANTHROPIC_TYPES.get(status, described["type"])}
 
 
 def field_list(fields: Sequence[InvalidField]) -> list[Mapping[str, object]]:
@@ -228,6 +236,15 @@ def _headers(error: ServiceError) -> Mapping[str, str]:
     if error.code == ErrorCode.ACCESS_KEY_REFUSED:
         return CHALLENGE
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+
+
+_ANTHROPIC_TYPES: Mapping[int, str] = {
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
+"""Where Anthropic's words differ from OpenAI's."""
 
 
 def _openai_type(status: int) -> str:

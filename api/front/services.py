@@ -23,6 +23,7 @@ from domain.access.service import AccessKeys, Issued, KeyCommand
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
 from domain.audit.usage import CredentialUsage, UsageMeter
+from domain.calls.messages import MessagesApi
 from domain.calls.models import LanguageModels
 from domain.calls.native import NativeApis
 from domain.calls.openai_routes import RelayedRoutes
@@ -93,6 +94,7 @@ class Services:
     models: LanguageModels
     native: NativeApis
     relayed: RelayedRoutes
+    messages: MessagesApi
     audit: AuditTrail
     audit_recorder: AuditRecorder
     transparency: TransparencyLog

@@ -24,9 +24,10 @@ Network = IPv4Network | IPv6Network
 
 
 class Surface(StrEnum):
-    """A way to call a model. openai: OpenAI's API, translated. native: the provider's own."""
+    """A way to call a model. openai: OpenAI's API. messages: Anthropic's Messages API. native: the provider's own."""
 
     OPENAI = "openai"
+    MESSAGES = "messages"
     NATIVE = "native"
 
 

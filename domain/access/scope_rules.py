@@ -67,7 +67,7 @@ def _contradictions(role: Role, kept: Mapping[str, Names]) -> Iterator[tuple[str
         yield "tenants", f"is required for the role {role}"
     surfaces = kept.get("surfaces", tuple(Surface))
     if "models" in kept and Surface.NATIVE in surfaces:
-        yield "surfaces", 'must be ["openai"] where models are limited: the body of a native call is not read'
+        yield "surfaces", "must not include native where models are limited: the body of a native call is not read"
     if "native_routes" in kept and Surface.NATIVE not in surfaces:
         yield "native_routes", "must be left out where surfaces do not include native"
 

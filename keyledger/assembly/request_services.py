@@ -72,6 +72,7 @@ class RequestServices:
             models=parts.calls.gateway,
             native=parts.calls.pass_through,
             relayed=parts.calls.relay,
+            messages=parts.calls.messages,
             audit=PostgresAuditTrail(parts.lasting.pool, parts.lasting.follower, parts.lasting.people.reader),
             audit_recorder=parts.log.recorder,
             transparency=parts.proofs.transparency,

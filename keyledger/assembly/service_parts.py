@@ -26,7 +26,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.llm import CallConfiguration, Gateway, IdleConnections, PassThrough, Relay
+from keyledger.llm import CallConfiguration, Gateway, IdleConnections, Messages, PassThrough, Relay
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_places import anchor_places
@@ -99,6 +99,7 @@ class CallParts:
     gateway: Gateway
     pass_through: PassThrough
     relay: Relay
+    messages: Messages
     revoked: RevokedCalls
 
 
@@ -265,13 +266,14 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
     def configuration() -> CallConfiguration:
         return steering().calls
 
-    pass_through = PassThrough(configuration, meter=meter, idle=idle)
+    gateway, apis = Gateway(configuration, meter=meter, idle=idle), PassThrough(configuration, meter=meter, idle=idle)
     return CallParts(
         usage,
         meter,
-        Gateway(configuration, meter=meter, idle=idle),
-        pass_through,
-        Relay(configuration, pass_through),
+        gateway,
+        apis,
+        Relay(configuration, apis),
+        Messages(configuration, gateway, apis),
         RevokedCalls(lasting.callers, lambda: steering().configuration.settings.revoked_calls_end),
     )
 

@@ -3,6 +3,7 @@
     Gateway             calls models: `await gateway.complete(tenant_id, model, {"messages": [...]})`
     PassThrough         calls providers' own APIs, untranslated: `await pass_through.call(NativeCall(...))`
     Relay               calls routes of OpenAI's API that providers have in the same form
+    Messages            calls models in the form of Anthropic's Messages API
     CallConfiguration   the catalogue, resolver and endpoint rules that a call is made with
     IdleConnections     keeps connections to providers between calls; both of the above share one
     Timeouts            the limits of a call, in seconds
@@ -10,6 +11,7 @@
     cleanse             removes provider settings from the environment; call it once, after reading the settings
 
 `gateway` resolves the key and maps failures; `metering` counts the call. Below it, in the order of imports:
+    messages   translates Anthropic's Messages API into chats and back, or passes it on by `native`
     relayed    passes requests of OpenAI's API on under the provider's name of their model, by `native`
     adapters   write requests in the provider's words, with LiteLLM or directly
     native     passes requests and responses of providers' own APIs through
@@ -22,9 +24,20 @@ from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.gateway import Gateway
+from keyledger.llm.messages.messages import Messages
 from keyledger.llm.native.pass_through import PassThrough
 from keyledger.llm.relayed.routes import Relay
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
 
-__all__ = ["CallConfiguration", "Gateway", "IdleConnections", "PassThrough", "Relay", "Timeouts", "Warming", "cleanse"]
+__all__ = [
+    "CallConfiguration",
+    "Gateway",
+    "IdleConnections",
+    "Messages",
+    "PassThrough",
+    "Relay",
+    "Timeouts",
+    "Warming",
+    "cleanse",
+]

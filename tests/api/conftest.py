@@ -29,7 +29,7 @@ from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.usage_meter import UsageMeter
-from tests.api.scripted import ScriptedApis, ScriptedModels, ScriptedRoutes
+from tests.api.scripted import ScriptedApis, ScriptedMessages, ScriptedModels, ScriptedRoutes
 from tests.support.twins.access_keys import MemoryAccessKeys
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
@@ -93,6 +93,7 @@ class Harness:
         self.usage = MemoryUsage()
         self.current = current = MemoryCurrentCredentials(self.log, self.usage)
         self.native, self.relayed = ScriptedApis(), ScriptedRoutes(self.models)
+        self.messages = ScriptedMessages(self.models)
         self.clock = clock = Ticking()
         self.keys = MemoryEncryptionKeys(Ticking())
         self.recorder = AuditRecorder(self.log, clock)
@@ -115,6 +116,7 @@ class Harness:
             models=self.models,
             native=self.native,
             relayed=self.relayed,
+            messages=self.messages,
             audit=MemoryAuditTrail(self.log),
             audit_recorder=self.recorder,
             transparency=self.transparency,

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from domain.calls.messages import MessageCall
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.calls.openai_routes import RelayedCall
@@ -88,6 +89,26 @@ class ScriptedModels:
         answer = self.outcome()
         assert isinstance(answer, Answer)
         return answer
+
+
+@dataclass
+class ScriptedMessages:
+    """The Messages API, whose answers are those of the models, or `passed_on`."""
+
+    models: ScriptedModels
+    passed_on: NativeAnswer | None = None
+    calls: list[MessageCall] = field(default_factory=list)
+
+    async def create(self, call: MessageCall) -> Answer | AnswerStream | NativeAnswer:
+        self.calls.append(call)
+        answer = await self.models.complete(call.tenant_id, call.model.name, call.params, call.admission)
+        return answer if self.passed_on is None else self.passed_on
+
+    async def count_tokens(self, call: MessageCall) -> NativeAnswer:
+        await admitted(call.admission)
+        self.calls.append(call)
+        assert self.passed_on is not None
+        return self.passed_on
 
 
 async def _read(body: bytes | AsyncIterable[bytes]) -> bytes:

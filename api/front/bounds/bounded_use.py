@@ -17,7 +17,7 @@ from api.front.bounds.chosen import Bounds
 from api.front.bounds.connections import place_of
 from api.front.bounds.shares import Held, Shares
 from api.front.exchange import exchange_of
-from api.front.paths import is_guarded, is_native, routed_path, speaks_openai
+from api.front.paths import calls_models, is_guarded, routed_path
 from api.front.problems import HttpError, problem_of
 from api.front.services import services_in_force
 from domain.access.roles import Role
@@ -42,7 +42,7 @@ class BoundedUse:
         actor = exchange_of(scope).actor
         if actor is None:  # the guard was bypassed: the request is not authenticated
             raise RuntimeError("a protected endpoint was reached without authentication")
-        calling = is_native(path) or speaks_openai(path)
+        calling = calls_models(path)
         try:
             held = self._admit(scope, actor, services_in_force(scope).bounds, calling=calling)
         except HttpError as refused:

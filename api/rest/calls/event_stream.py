@@ -1,11 +1,12 @@
-"""Answers of models in pieces, as server-sent events in the form of the OpenAI API.
+"""Answers of models in pieces, as server-sent events in the form of an API: OpenAI's, or another one.
 
-Promises: `[DONE]` is sent only after the last chunk of a whole answer; a failure in the middle is an event with an
-`error` in our own words; the source is closed when the stream ends, however it ends, and
+Promises: the end of all (`[DONE]` in OpenAI's form) is sent only after the last chunk of a whole answer; a failure in
+the middle is an event with an error in our own words; the source is closed when the stream ends, however it ends, and
 at once when the client leaves.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -18,15 +19,36 @@ from api.front.unexpected_errors import log_unexpected
 from domain.calls.models import Chunks
 from domain.errors import ServiceError
 
-_DONE = b"data: [DONE]\n\n"
+
+@dataclass(frozen=True, slots=True)
+class EventForm:
+    """The events of an API. event: writes one. error: writes a failure, described as OpenAI does. done: ends all."""
+
+    event: Callable[[Json], bytes]
+    error: Callable[[Json], bytes]
+    done: bytes
+
+
+def _event(value: Json) -> bytes:
+    return b"data: " + encode(value) + b"\n\n"
+
+
+OPENAI_EVENTS = EventForm(_event, lambda described: _event({"error": described}), b"data: [DONE]\n\n")
 
 
 class EventStream(StreamingResponse):
     """The chunks of a started answer. `first` was already taken from `chunks`; None when there was none."""
 
-    def __init__(self, first: Json | None, chunks: Chunks, headers: Mapping[str, str], request_id: str) -> None:
+    def __init__(
+        self,
+        first: Json | None,
+        chunks: Chunks,
+        headers: Mapping[str, str],
+        request_id: str,
+        form: EventForm = OPENAI_EVENTS,
+    ) -> None:
         self._chunks = chunks
-        self._events = _events(first, chunks, request_id)
+        self._events = _events(first, chunks, request_id, form)
         # Buffering by a proxy would defeat streaming.
         super().__init__(self._events, 200, {**headers, "X-Accel-Buffering": "no"}, "text/event-stream")
 
@@ -47,20 +69,17 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _events(first: Json | None, chunks: Chunks, request_id: str) -> AsyncGenerator[bytes, None]:
+async def _events(first: Json | None, chunks: Chunks, request_id: str, form: EventForm) -> AsyncGenerator[bytes, None]:
     try:
         if first is not None:
-            yield _event(first)
+            yield form.event(first)
         async for chunk in chunks:
-            yield _event(chunk)
+            yield form.event(chunk)
     except ServiceError as error:
-        yield _event({"error": openai_error(problem_of(error))})
+        yield form.error(openai_error(problem_of(error)))
     except Exception as error:  # noqa: BLE001  its text may hold anything, so only its type is kept
         log_unexpected(error, request_id)
-        yield _event({"error": openai_error(internal_problem())})
+        yield form.error(openai_error(internal_problem()))
     else:
-        yield _DONE
-
-
-def _event(value: Json) -> bytes:
-    return b"data: " + encode(value) + b"\n\n"
+        if form.done:
+            yield form.done

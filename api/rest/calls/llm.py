@@ -4,27 +4,26 @@ Promises: the receipt of an answer is in its headers; nothing is sent to the cli
 is there, so an error before it has its real status; a client that leaves ends the call to the provider.
 """
 
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 
 from api.front.bounds.bounded_use import held_of
-from api.front.callers import RequestAdmission
 from api.front.departure import until_client_leaves
-from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf, Json
+from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf
 from api.front.json_response import json_response, json_response_in_steps
-from api.front.metrics import Metrics, MetricsOf
+from api.front.metrics import MetricsOf
 from api.front.operation import Operation
 from api.front.paths import OPENAI
 from api.front.services import ServicesOf
+from api.rest.calls.begun_call import admission_of, begun, call_of, counted, wanted
 from api.rest.calls.event_stream import EventStream
 from api.rest.calls.llm_document import CHAT, EMBEDDINGS, MODEL, MODELS
 from api.rest.calls.receipts import receipt_headers
 from api.rest.schemas import TenantId
-from domain.access.scope import Surface, Wanted
-from domain.calls.models import Answer, AnswerStream, Model
-from domain.errors import AccessError, ErrorCode, InvalidField, InvalidRequestError, ServiceError
+from domain.access.scope import Surface
+from domain.calls.models import AnswerStream, Model
+from domain.errors import AccessError, ErrorCode
 
 router = APIRouter(route_class=Operation, prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
 
@@ -34,12 +33,12 @@ async def create_chat_completion(
     tenant_id: TenantId, request: Request, exchange: ExchangeOf, services: ServicesOf, metrics: MetricsOf
 ) -> Response:
     """Complete a chat with the tenant's key; `stream: true` answers in server-sent events."""
-    params, name = _call_of(exchange)
+    params, name = call_of(exchange)
     model = services.models.model(name)
-    admission = _admission_of(exchange, tenant_id, model)
+    admission = admission_of(exchange, tenant_id, model, Surface.OPENAI)
     held_of(request.scope).begin_call(tenant_id, model.provider)
-    with _counted(metrics, model):
-        call = _begun(services.models.complete(tenant_id, model.name, params, admission))
+    with counted(metrics, model):
+        call = begun(services.models.complete(tenant_id, model.name, params, admission))
         answer, first = await until_client_leaves(request.receive, call)
     metrics.served(answer.receipt)
     headers = receipt_headers(answer.receipt)
@@ -53,11 +52,11 @@ async def create_embeddings(
     tenant_id: TenantId, request: Request, exchange: ExchangeOf, services: ServicesOf, metrics: MetricsOf
 ) -> Response:
     """Compute embeddings with the tenant's key."""
-    params, name = _call_of(exchange)
+    params, name = call_of(exchange)
     model = services.models.model(name)
-    admission = _admission_of(exchange, tenant_id, model)
+    admission = admission_of(exchange, tenant_id, model, Surface.OPENAI)
     held_of(request.scope).begin_call(tenant_id, model.provider)
-    with _counted(metrics, model):
+    with counted(metrics, model):
         call = services.models.embed(tenant_id, model.name, params, admission)
         answer = await until_client_leaves(request.receive, call)
     metrics.served(answer.receipt)
@@ -80,52 +79,8 @@ async def get_model(tenant_id: TenantId, model: str, exchange: ExchangeOf, servi
     return json_response(_model_view(found))
 
 
-def _wanted(tenant_id: str, model: Model) -> Wanted:
-    return Wanted(tenant=tenant_id, provider=model.provider, surface=Surface.OPENAI, model=model.name)
-
-
-def _admission_of(exchange: Exchange, tenant_id: str, model: Model) -> RequestAdmission | None:
-    """Return the admission of a call, which now knows what the call is for."""
-    if exchange.admission is not None:
-        exchange.admission.asks(_wanted(tenant_id, model))
-    return exchange.admission
-
-
 def _shows(exchange: Exchange, tenant_id: str, model: Model) -> bool:
-    return exchange.admission is None or exchange.admission.lists(_wanted(tenant_id, model))
-
-
-async def _begun(call: Awaitable[Answer | AnswerStream]) -> tuple[Answer | AnswerStream, Json | None]:
-    """Return the answer, and its first chunk if it is a stream that is not empty."""
-    answer = await call
-    if isinstance(answer, Answer):
-        return answer, None
-    try:
-        return answer, await anext(answer.chunks, None)
-    except BaseException:
-        await answer.chunks.aclose()
-        raise
-
-
-def _call_of(exchange: Exchange) -> tuple[Json, str]:
-    """Return the members of the request and the model it names. Raises InvalidRequestError."""
-    if exchange.body is None:
-        raise InvalidRequestError([InvalidField("the body", "is required: a JSON object")])
-    name = exchange.body.get("model")
-    if not isinstance(name, str) or not name:
-        raise InvalidRequestError(
-            [InvalidField("model", "is required: the name of a model; GET .../models lists them")]
-        )
-    return exchange.body, name
-
-
-@contextmanager
-def _counted(metrics: Metrics, model: Model) -> Iterator[None]:
-    try:
-        yield
-    except ServiceError as error:
-        metrics.failed(model.provider, error.code)
-        raise
+    return exchange.admission is None or exchange.admission.lists(wanted(tenant_id, model, Surface.OPENAI))
 
 
 def _model_view(model: Model) -> Mapping[str, object]:

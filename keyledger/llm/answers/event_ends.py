@@ -16,6 +16,7 @@ from keyledger.llm.answers.bounds import EVENT_MAX, PLAIN
 _ENDS: Mapping[str, frozenset[str]] = {
     "completions": frozenset({"[DONE]"}),
     "responses": frozenset({"response.completed", "response.incomplete", "response.failed"}),
+    "messages": frozenset({"message_stop"}),
     "images/generations": frozenset({"image_generation.completed", "[DONE]"}),
     "images/edits": frozenset({"image_edit.completed", "[DONE]"}),
     "audio/speech": frozenset({"speech.audio.done", "[DONE]"}),

@@ -88,6 +88,7 @@ ROUTES: Mapping[str, InferenceRoute] = {
     "completions": InferenceRoute(_TEXT | {"best_of", "prompt", "suffix"}, frozenset({"store"})),
     "responses": InferenceRoute(_RESPONSES, frozenset({"background", "store"})),
     "messages": InferenceRoute(_MESSAGES),
+    "messages/count_tokens": InferenceRoute(_MESSAGES),
     "embeddings": InferenceRoute(
         frozenset(
             {"model", "input", "embedding_types", "normalize", "task", "truncate", *EMBEDDINGS, *EMBEDDING_EXTRAS}
