@@ -1,7 +1,6 @@
 """Calls to language models as a tenant, in the form of Anthropic's Messages API.
 
-Promises: as `llm`; events and errors have Anthropic's form. What a provider with this API answers is passed on as it
-came.
+Promises: as `llm`; events and errors have Anthropic's form. The answer of a provider with this API is not changed.
 """
 
 from collections.abc import Mapping
@@ -73,7 +72,7 @@ def _call(tenant_id: str, request: Request, exchange: Exchange, services: Servic
 
 
 class _PassedOn(Response):
-    """The answer of a provider, as it came."""
+    """The answer of a provider, unchanged."""
 
     def __init__(self, answer: NativeAnswer) -> None:
         super().__init__(status_code=answer.status)

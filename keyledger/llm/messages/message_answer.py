@@ -1,6 +1,6 @@
 """A chat completion as a message of Anthropic's API.
 
-Promises: text, refusals, thoughts, tool calls, annotations, the reason for the end and the token counts arrive; counts
+Promises: text, thoughts, tool calls, annotations, the reason for the end and the token counts arrive; counts
 that the provider did not send are null.
 Raises KeyError, TypeError or ValueError for an answer that cannot be a message.
 Source: Anthropic's Messages API, version 2023-06-01.
@@ -48,7 +48,7 @@ def message_head(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def thinking_block(text: str) -> dict[str, Any]:
-    """Return a block of thought. Its signature is empty: nobody signed it."""
+    """Return a block of thought. Its signature is empty, because it is not Anthropic's."""
     return {"type": "thinking", "thinking": text, "signature": ""}
 
 

@@ -56,9 +56,9 @@ class MessageEvents:
             yield from self._text("thinking", thought)
         if text := delta.get("content"):
             yield from self._text("text", text)
-        if refusal := delta.get("refusal"):
+        if refused := delta.get("refusal"):
             self._refused = True
-            yield from self._text("text", refusal)
+            yield from self._text("text", refused)
         for call in delta.get("tool_calls") or ():
             yield from self._tool(call)
 

@@ -147,6 +147,8 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "createEmbeddings",
         "listModels",
         "getModel",
+        "createMessage",
+        "countMessageTokens",
         "livez",
         "readyz",
         "metrics",

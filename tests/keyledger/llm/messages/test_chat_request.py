@@ -45,7 +45,7 @@ MEMBERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "thought as the model likes": ({"thinking": {"type": "adaptive", "display": "summarized"}}, {}),
     "no thought": ({"thinking": {"type": "disabled"}}, {}),
     "an effort": ({"output_config": {"effort": "medium"}}, {"reasoning_effort": "medium"}),
-    "an effort beside a budget": (
+    "an effort and a budget": (
         {"thinking": {"type": "enabled", "budget_tokens": 1024}, "output_config": {"effort": "high"}},
         {"reasoning_effort": "high"},
     ),

@@ -42,7 +42,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
         [{"type": "text", "text": "Hi", "annotations": [{"type": "url_citation"}]}],
         "end_turn",
     ),
-    "a reason nobody knows": (answer({"content": "Hi"}, "tired"), [{"type": "text", "text": "Hi"}], "tired"),
+    "an unknown reason": (answer({"content": "Hi"}, "tired"), [{"type": "text", "text": "Hi"}], "tired"),
 }
 
 
