@@ -3,6 +3,7 @@
 It ends with its standard input, and a forked process with the connection of the one who asked for it.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -10,11 +11,13 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import scripts.main
 from keyledger.serving.garbage_collection import collect_rarely
@@ -120,6 +123,35 @@ def _stream(number: int, mode: str) -> IO[Any]:
     return open(number, mode, buffering=1, closefd=False)
 
 
+def _exit_code_of(program: Callable[[], object]) -> int:
+    """Run a program as an interpreter does, and return the exit code of its process."""
+    try:
+        program()
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        print(ended.code, file=sys.stderr)
+        return 1
+    except BaseException:  # noqa: BLE001 - an interpreter prints every kind
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but leave all objects where they are.
+
+    Taking them apart would copy every page of memory that is shared with the process this one was forked from, which
+    takes longer than most commands.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 def _main() -> None:
     scripts.main.command_line()  # loads every command
     for name in _NEEDED:
@@ -128,7 +160,7 @@ def _main() -> None:
     gc.collect()
     gc.freeze()
     if _Nursery(socket.socket(fileno=int(sys.argv[1]))).serve():
-        scripts.main.main()
+        _end(_exit_code_of(scripts.main.main))
 
 
 if __name__ == "__main__":
