@@ -74,14 +74,17 @@ def configuration(app: Application, *, factory: bool = False, workers: int = 1) 
 
 
 def serve_here(app: Application, listener: socket.socket) -> None:
-    """Serve until a signal arrives. Raises StartError when the application does not start."""
+    """Serve until a signal arrives. Raises StartError when the application does not start.
+
+    A SIGTERM that arrives before the server hears signals ends the process in order, with code 0 (`orderly_end`).
+    """
     import uvicorn
 
     server = uvicorn.Server(configuration(app))
     try:
         server.run(sockets=[listener])
-    except SystemExit:
-        if server.started:
+    except SystemExit as end:
+        if server.started or end.code == 0:
             raise
         # The server ends the process itself, with a code of its own, when the application does not start.
         raise StartError(_NOT_STARTED) from None

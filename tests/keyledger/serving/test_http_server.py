@@ -1,5 +1,6 @@
 """The HTTP server around an application: its socket, its start, its end."""
 
+import signal
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from api.front.bounds.reached import Bound
 from api.front.proxies import NO_PROXIES
 from keyledger.serving.bounded_http import BoundedHttp
 from keyledger.serving.http_server import address_of, listen, listen_near, serve_here, served_beside
+from keyledger.serving.signals import orderly_end
 from keyledger.start_error import StartError
 
 
@@ -61,6 +63,14 @@ def test_an_application_that_does_not_start_stops_a_command_that_only_serves():
     with listen("127.0.0.1", 0) as listener, pytest.raises(StartError) as stopped:
         serve_here(app, listener)
     assert "did not start" in str(stopped.value)
+
+
+def test_a_signal_before_the_server_hears_any_is_an_orderly_end(monkeypatch):
+    with listen("127.0.0.1", 0) as listener, orderly_end():
+        monkeypatch.setattr("uvicorn.Server.serve", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(SystemExit) as ended:
+            serve_here(lambda *_: None, listener)
+    assert ended.value.code == 0
 
 
 def test_a_busy_port_stops_the_command_and_names_the_port():
