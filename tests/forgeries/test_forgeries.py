@@ -3,13 +3,15 @@
 The kinds are the table: `events`, `removals`, `projections` and `surroundings` hold one function for each. Each kind is
 tried on random honest logs, at random places, on a store that no node serves and on one that a node serves, and judged
 through the public face of the service. The part `forgeries` of `make prove` tries many more on the functions below it.
-KEYLEDGER_TEST_FORGERIES says how many forgeries there are in all.
+KEYLEDGER_TEST_FORGERIES says how many forgeries there are in all. Without it, each kind is tried by one of those who
+can do it, who take turns.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -19,13 +21,22 @@ from tests.forgeries.kinds import KINDS, Kind
 from tests.forgeries.scenes import Scenes, as_role, scenes_on
 from tests.support.effort import FORGERIES
 from tests.support.examination import Honest, examine, honest_view
-from tests.support.forger import Access, connected
+from tests.support.forger import Access, By, connected
 from tests.support.postgres import TemplatedServer
 
 TIMES = max(1, FORGERIES // len(KINDS))
 LOGS = 1 + TIMES // 16
 """Honest logs of each worker; each is used for many forgeries."""
 HonestViews = Callable[[int], Honest]
+
+
+def by_turns(kinds: Sequence[Kind]) -> list[Kind]:
+    """One kind of each name: of those that differ only in who does it, the first and the last by turns."""
+    named = [list(same) for _, same in groupby(kinds, key=lambda kind: kind.name)]
+    return [same[-(number % 2)] for number, same in enumerate(named)]
+
+
+TRIED = KINDS if FORGERIES else by_turns(KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +57,7 @@ def honest(scenes: Scenes) -> HonestViews:
     return view
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=map(str, KINDS))
+@pytest.mark.parametrize("kind", TRIED, ids=map(str, TRIED))
 def test_a_forgery_is_found_where_it_is_or_changes_nothing(
     scenes: Scenes, honest: HonestViews, tmp_path: Path, kind: Kind
 ) -> None:
@@ -71,6 +82,16 @@ def judge(kind: Kind, number: int, scenes: Scenes, honest: HonestViews, folder: 
     told = f"{'while a node serves' if served else 'while none serves'}: {attempt.told(found)}"
     print(told)
     assert not (wrong := attempt.wrong(found)), f"{wrong}: {told}"
+
+
+def test_every_forgery_is_tried_and_both_who_can_do_it_take_turns() -> None:
+    tried = by_turns(KINDS)
+    assert {kind.name for kind in tried} == {kind.name for kind in KINDS}
+    assert len(tried) == len({kind.name for kind in tried})
+    both = {kind.name for kind in KINDS if kind.by is By.SUPERUSER} & {
+        kind.name for kind in KINDS if kind.by is By.APPLICATION
+    }
+    assert min(sum(kind.by is by for kind in tried if kind.name in both) for by in By) > len(both) // 3
 
 
 def test_no_two_kinds_have_one_name() -> None:

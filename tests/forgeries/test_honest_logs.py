@@ -9,10 +9,11 @@ import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
 from tests.forgeries.honesty import grown_and_examined
+from tests.support.effort import HONEST_LOGS
 from tests.support.postgres import TemplatedServer
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(HONEST_LOGS))
 def test_no_honest_log_is_accused(postgres_server: TemplatedServer, tmp_path: Path, number: int) -> None:
     with StandInProvider(accepted=lambda key: True) as provider:
         trial = grown_and_examined(postgres_server, tmp_path / "log", provider, f"honest {number}")

@@ -1,16 +1,18 @@
 """The command as a process of its own, for what outlives a call: serving, signals, the end."""
 
+import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from tests.support import warmed
 from tests.support.neutral import hearing_ctrl_c, inheritable
 from tests.support.places import REPOSITORY
+from tests.support.warmed import Warmed
 
 PATIENCE_S = 90
 
@@ -22,29 +24,17 @@ _TALKATIVE = (
 
 
 class Process:
-    """A running command. `said` and `told` hold the lines of stdout and stderr so far.
+    """A running command. `said` and `told` hold the lines of stdout and stderr so far."""
 
-    started_by: a line of shell to run first in the same process, such as `umask 0`.
-    """
-
-    def __init__(
-        self, folder: Path, arguments: tuple[str, ...], env: Mapping[str, str], started_by: str | None = None
-    ) -> None:
-        command = [sys.executable, *arguments]
-        with hearing_ctrl_c():
-            self.popen = subprocess.Popen(
-                command if started_by is None else ["/bin/sh", "-c", f'{started_by}; exec "$0" "$@"', *command],
-                cwd=folder,
-                env={**inheritable(), "PYTHONPATH": str(REPOSITORY), **env},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-            )
+    def __init__(self, start: Callable[[tuple[int, int, int]], "subprocess.Popen[bytes] | Warmed"]) -> None:
+        """start: starts the command, given the descriptors of its standard streams."""
+        (said, out), (told, err) = os.pipe(), os.pipe()
+        with os.fdopen(out, "wb"), os.fdopen(err, "wb"), Path(os.devnull).open("rb") as null:
+            self.popen = start((null.fileno(), out, err))
         self.said: list[str] = []
         self.told: list[str] = []
         self._news = threading.Condition()
-        self._readers = [self._read(self.popen.stdout, self.said), self._read(self.popen.stderr, self.told)]
+        self._readers = [self._read(said, self.said), self._read(told, self.told)]
 
     def wait_for(self, pattern: str, times: int = 1) -> str:
         """Wait for as many lines that match, on either stream, and return the first group of the first."""
@@ -72,11 +62,9 @@ class Process:
         self.popen.terminate()
         return self.end()
 
-    def _read(self, stream: IO[str] | None, lines: list[str]) -> threading.Thread:
-        assert stream is not None
-
+    def _read(self, descriptor: int, lines: list[str]) -> threading.Thread:
         def read() -> None:
-            with stream:
+            with os.fdopen(descriptor, encoding="utf-8") as stream:
                 for line in stream:
                     with self._news:
                         lines.append(line)
@@ -96,12 +84,26 @@ def running(
     env: Mapping[str, str] | None = None,
     started_by: str | None = None,
     talkative: bool = False,
+    warm: bool = False,
 ) -> Iterator[Process]:
     """Run a command as a process while the block lasts, and kill it if it has not ended by then.
 
-    talkative: report progress at once.
+    started_by: a line of shell to run first in the same process, such as `umask 0`. talkative: report progress at once.
+    warm: fork it from a process that has loaded its modules (`tests.support.warmed`), where its start is not tested.
     """
-    process = Process(folder, (*(_TALKATIVE if talkative else _AS_IT_IS), *arguments), env or {}, started_by)
+    whole = {**inheritable(), "PYTHONPATH": str(REPOSITORY), **(env or {})}
+    command = [sys.executable, *(_TALKATIVE if talkative else _AS_IT_IS), *arguments]
+    if started_by is not None:
+        command = ["/bin/sh", "-c", f'{started_by}; exec "$0" "$@"', *command]
+
+    def start(streams: tuple[int, int, int]) -> "subprocess.Popen[bytes] | Warmed":
+        if warm:
+            return Warmed(warmed.address(), arguments, folder, whole, streams)
+        stdin, stdout, stderr = streams
+        with hearing_ctrl_c():
+            return subprocess.Popen(command, cwd=folder, env=whole, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    process = Process(start)
     try:
         yield process
     finally:

@@ -20,7 +20,7 @@ POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 CANARY_TEXTS = int(os.environ.get("KEYLEDGER_TEST_CANARY_TEXTS", "0"))
 """Generated texts with a key, besides a fixed one, that are put into every place that takes a text."""
 
-CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "6"))
+CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "3"))
 """Requests that are generated for each operation, of those that fit the document and of those that do not."""
 
 FLOOD = int(os.environ.get("KEYLEDGER_TEST_FLOOD", "10000"))
@@ -30,4 +30,10 @@ STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "40"))
 """Random bundles, most of them damaged, that verifiers of others judge as well."""
 
 FORGERIES = int(os.environ.get("KEYLEDGER_TEST_FORGERIES", "0"))
-"""Random forgeries in all, shared by the kinds. Each kind is tried at least once."""
+"""Random forgeries in all, shared by the kinds, each of which is then tried at least once.
+
+With 0, a kind that both a superuser and the serving role can do is tried by one of the two.
+"""
+
+HONEST_LOGS = int(os.environ.get("KEYLEDGER_TEST_HONEST_LOGS", "3"))
+"""Random honest logs that no way of noticing a forgery may accuse."""

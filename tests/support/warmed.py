@@ -10,6 +10,7 @@ This file is also the program by which a shell starts such a process. It then ru
 
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -41,16 +42,32 @@ class Warmed:
         self._connection.connect(address)
         socket.send_fds(self._connection, [json.dumps(asked).encode() + b"\n"], streams)
         self._told = self._connection.makefile("r")
+        self._code: int | None = None
         self.pid = int(self._told.readline())
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """Return what `wait` returns once it has ended, None until then."""
+        if self._code is None and select.select([self._connection], [], [], 0)[0]:
+            self.wait()
+        return self._code
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, or the number of the signal that ended it, made negative."""
-        self._connection.settimeout(timeout)
-        with self._connection, self._told:
-            return int(self._told.readline())
+        if self._code is None:
+            self._connection.settimeout(timeout)
+            with self._connection, self._told:
+                self._code = int(self._told.readline())
+        return self._code
 
 
 _forking: "list[subprocess.Popen[bytes]]" = []

@@ -265,7 +265,7 @@ def test_sighup_reloads_every_process_also_one_that_is_starting_and_a_faulty_fil
     (tmp_path / "models.yml").write_text(ONE_MODEL)
     settings = environment(AI_MODELS_FILE="models.yml", DATABASE_URL=database_url)
     (tmp_path / ".env").write_text("GLOBAL_FALLBACK=allow\n")
-    with running(tmp_path, "serve", "--port", "0", "--workers", workers, env=settings) as node:
+    with running(tmp_path, "serve", "--port", "0", "--workers", workers, env=settings, warm=True) as node:
         url = node.wait_for(r"serving on (http://\S+)")
         node.popen.send_signal(signal.SIGHUP)
         node.wait_for("(changed: nothing)", times=int(workers))
