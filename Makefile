@@ -14,8 +14,8 @@ help:  ## list the targets
 run: .venv/.run  ## the service on its own PostgreSQL, after a tour of what it does (ARGS=--once: the tour only)
 	@.venv/bin/keyledger run $(ARGS)
 
-test: .venv/.test  ## the whole test suite on a PostgreSQL of its own (ARGS=... goes to pytest)
-	@$(SUITE) $(ARGS)
+test: .venv/.test  ## the test suite but for its long tests, on a PostgreSQL of its own (ARGS=... goes to pytest)
+	@$(SUITE) -m "not long" $(ARGS)
 
 setup: .venv/.test  ## everything for development in .venv
 
@@ -27,7 +27,7 @@ lint: .venv/.test  ## format, lint, types and import rules
 
 check: lint $(if $(COVERAGE),coverage,test)  ## what has to pass before a change lands: lint and tests (COVERAGE=1: measured)
 
-coverage: .venv/.test  ## the whole test suite with its coverage, which must not fall below the floor in pyproject.toml
+coverage: .venv/.test  ## the whole test suite, long tests too, with its coverage, which must not fall below the floor in pyproject.toml
 	.venv/bin/coverage erase
 	.venv/bin/coverage run $(subst .venv/bin/python,,$(SUITE)) $(ARGS)
 	.venv/bin/coverage combine --quiet

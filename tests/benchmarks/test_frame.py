@@ -122,6 +122,7 @@ def test_the_load_counts_whole_answers_of_both_kinds_and_refuses_errors() -> Non
             drive(1, Call("GET", "/"), clients=1, seconds=0.1, warm_up=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("benchmark", [resolve.run, append.run])
 def test_a_quick_run_gives_every_row_a_ratio(benchmark, tmp_path: Path) -> None:
     section = benchmark(QUICK, tmp_path)

@@ -20,6 +20,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield one
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
     create, rotate, revoke = blocks("docs/access.md", "For operators")
     here = f"export KEYLEDGER_URL={served.url}\n" + 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'

@@ -164,6 +164,7 @@ def test_the_readme_shows_an_auditor_what_happened_and_that_it_is_proven(served:
     assert re.search(r"live credentials +([1-9]\d*) of \1 +verified", said)
 
 
+@pytest.mark.long
 def test_a_vllm_in_a_private_network_is_set_and_listed_as_the_document_says(served_alone: Served) -> None:
     folder = served_alone.folder
     setting, strict = blocks("docs/operations.md", "vLLM in a private network")
@@ -207,6 +208,7 @@ def listed(folder: Path, port: int, tenant: str) -> list[tuple[str, str]]:
     return [(one["encryption_status"], one["key_id"]) for one in answer.json()["credentials"]]
 
 
+@pytest.mark.long
 def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:
     backup, restore, accept = blocks("docs/operations.md", "Backup and restore")
     run(blocks("README.md", "A service of your own")[0], folder)
@@ -235,6 +237,7 @@ def test_a_backup_is_made_restored_refused_and_accepted(folder: Path) -> None:
         run(f"{KEYLEDGER} database stop", folder)
 
 
+@pytest.mark.long
 def test_settings_are_read_again_as_the_document_says(served_alone: Served) -> None:
     folder = served_alone.folder
     (again,) = blocks("docs/operations.md", "Reload")
@@ -244,6 +247,7 @@ def test_settings_are_read_again_as_the_document_says(served_alone: Served) -> N
     assert "in force: GLOBAL_FALLBACK" in run(here + again, folder)
 
 
+@pytest.mark.long
 def test_the_key_is_rotated_on_two_nodes_without_a_moment_at_which_one_cannot_read(
     folder: Path, database_url: str
 ) -> None:
@@ -306,6 +310,7 @@ def test_exports_are_taken_as_the_document_says(served: Served) -> None:
     assert (folder / "newer.jsonl").exists()
 
 
+@pytest.mark.long
 def test_an_auditor_gets_from_a_signing_key_to_a_verdict_as_the_document_says(folder: Path) -> None:
     sign, take, check, later, of_a_tenant, witness = blocks("docs/auditors.md", "To a verdict in five commands")
     (reading,) = blocks("docs/auditors.md", "Reading the log")

@@ -6,11 +6,10 @@ import re
 import sys
 import textwrap
 
-import pytest
-
 from keyledger.assembly.readiness import Readiness
 from keyledger.assembly.reloading import RESTART_ONLY
 from keyledger.doctor import CHECKS
+from tests.support.each import each
 from tests.support.places import REPOSITORY
 
 PAGE = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
@@ -44,7 +43,7 @@ def test_every_item_of_the_doctor_has_a_row_in_its_order() -> None:
     assert list(ROWS)[2:] == [subject for subject, _ in CHECKS]
 
 
-@pytest.mark.parametrize(("subject", "look"), CHECKS, ids=[subject for subject, _ in CHECKS])
+@each(("subject", "look"), CHECKS, ids=[subject for subject, _ in CHECKS])
 def test_a_cell_is_empty_only_where_the_check_never_finds_that(subject: str, look: object) -> None:
     code = ast.walk(ast.parse(inspect.getsource(sys.modules[look.__module__])))
     found = {getattr(node, "id", "") or getattr(node, "attr", "").lower() for node in code}

@@ -39,6 +39,7 @@ from domain.operations.ledger_secret import Sealings, seal_for
 from domain.operations.policy import change_policy
 from domain.operations.replay import projection_replayed
 from domain.operations.restore import accept_restore
+from tests.support.each import each
 from tests.support.people import PERSON, sealed
 from tests.support.places import GOLDEN
 from tests.support.scenario import NOW, TENANT, meta, was_deleted, was_reencrypted, was_set
@@ -138,12 +139,12 @@ SAMPLES: dict[str, Event] = {name: sealed(event) for name, event in IN_CLEAR.ite
 """Every event as the log stores it."""
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@each("name", SAMPLES)
 def test_the_bytes_of_a_released_event_never_change(name: str) -> None:
     assert encode(SAMPLES[name]) == (STORED / f"{name}.json").read_bytes().rstrip(b"\n")
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@each("name", SAMPLES)
 def test_the_present_bytes_of_an_event_without_numbers_take_the_short_way(name: str) -> None:
     event = SAMPLES[name]
     plan = event_codec._PLANS[event.TOPIC]
@@ -152,7 +153,7 @@ def test_the_present_bytes_of_an_event_without_numbers_take_the_short_way(name: 
     assert plan.canonical is None or plan.canonical(encode(event).decode())
 
 
-@pytest.mark.parametrize(("name", "event"), SAMPLES.items())
+@each(("name", "event"), SAMPLES.items())
 def test_a_released_event_reads_back(name: str, event: Event) -> None:
     stored = (STORED / f"{name}.json").read_bytes()
     assert decode(event.originator_id, event.originator_version, event.TOPIC, stored) == event
@@ -276,7 +277,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize(("topic", "state", "reason"), DAMAGED)
+@each(("topic", "state", "reason"), DAMAGED)
 def test_a_damaged_event_is_refused_with_a_reason(topic: str, state: object, reason: str) -> None:
     with pytest.raises(CredentialIntegrityError) as refused:
         decode(stream_id(TENANT, "openai"), 1, topic, json.dumps(state).encode())

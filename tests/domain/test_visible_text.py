@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.visible_text import visible, visible_json
+from tests.support.each import each
 from tests.support.unseen import UNSEEN, unseen_in
 
 UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -32,7 +33,7 @@ def test_characters_that_cannot_be_seen_are_shown(text, shown):
     assert visible(text) == shown
 
 
-@pytest.mark.parametrize("letter", UNSEEN, ids=[f"U+{ord(letter):04X}" for letter in UNSEEN])
+@each("letter", UNSEEN, ids=[f"U+{ord(letter):04X}" for letter in UNSEEN])
 def test_each_of_them_is_an_escape_in_a_text_and_in_json(letter):
     assert unseen_in(visible(f"a{letter}b")) == set()
     document = visible_json(json.dumps({letter: letter}, ensure_ascii=False))

@@ -18,16 +18,15 @@ from cryptography.fernet import Fernet
 
 from scripts.demo.stand_in_provider import Failure, Misbehaviour, StandInProvider
 from tests.support.canary import dump, forms, leaks
+from tests.support.each import each
 from tests.support.service import SHIPPED_MODELS, Client, ServiceProcess, client_of, credential, environment
 from tests.support.store import ENCRYPTION_KEY
 
 TENANT = str(uuid4())
 
 
-@pytest.mark.parametrize("form", forms("sk-CANARY-self-test-0123456789"))
-@pytest.mark.parametrize(
-    "around", [pytest.param((b"", b""), id="alone"), pytest.param((b"log: ", b" end"), id="in text")]
-)
+@each("form", forms("sk-CANARY-self-test-0123456789"))
+@each("around", [pytest.param((b"", b""), id="alone"), pytest.param((b"log: ", b" end"), id="in text")])
 def test_the_scanner_finds_a_planted_canary(form: str, around: tuple[bytes, bytes]) -> None:
     secret = "sk-CANARY-self-test-0123456789"
     planted = around[0] + forms(secret)[form] + around[1]

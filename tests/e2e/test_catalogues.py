@@ -83,6 +83,7 @@ def test_models_that_cannot_be_served_are_named_at_the_start_and_by_readyz_and_t
         assert reason in ready["checks"]["catalogue"]["text"]
 
 
+@pytest.mark.long
 def test_without_a_catalogue_and_a_network_the_packaged_one_serves_and_the_service_gets_ready(
     tmp_path: Path, database_url: str
 ) -> None:

@@ -30,6 +30,7 @@ def versions_at(client: Client, time: str) -> list[int]:
     return [one["version"] for one in answer.json()["credentials"]]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_node_an_hour_off_changes_nothing_and_moves_no_answer_about_the_past(
     database_url: str, tmp_path: Path

@@ -8,6 +8,7 @@ from scripts.demo.stand_in_provider import StandInProvider
 from tests.support.releases import BEFORE, RollingUpgrade, missing, tree_of
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing(BEFORE)), reason=missing(BEFORE))
 def test_a_database_is_upgraded_served_by_both_and_taken_back(empty_database_url: str, tmp_path: Path) -> None:
     with StandInProvider(accepted=lambda key: True) as provider:

@@ -35,6 +35,7 @@ def class_versions(url: str) -> list[object]:
     return [json.loads(state).get("class_version", 1) for (state,) in rows]
 
 
+@pytest.mark.long
 def test_a_new_form_is_written_once_the_earlier_release_is_gone_and_refuses_it_from_then_on(
     database_url: str, tmp_path: Path
 ) -> None:

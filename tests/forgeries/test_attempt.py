@@ -3,10 +3,9 @@
 import random
 from contextlib import AbstractContextManager
 
-import pytest
-
 from tests.forgeries.attempt import Attempt
 from tests.forgeries.kinds import Kind, Must, Where
+from tests.support.each import each
 from tests.support.examination import Finding, Outcome
 from tests.support.forger import By, Database
 
@@ -42,7 +41,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("tried", "outcome", "wrong"), CASES.values(), ids=CASES)
+@each(("tried", "outcome", "wrong"), CASES.values(), ids=CASES)
 def test_a_forgery_is_judged_by_its_kind(tried: Attempt, outcome: Outcome, wrong: str) -> None:
     found = tried.wrong(outcome)
     assert (wrong in found) if wrong else not found

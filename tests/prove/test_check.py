@@ -6,6 +6,7 @@ import pytest
 
 from tests.prove.check import Logged, Read, check
 from tests.prove.ledger import DELETE, SET, Command, Ledger, Request, commands_of
+from tests.support.each import each
 
 TENANT, PROVIDER = "tenant-1", "openai"
 
@@ -61,7 +62,7 @@ CASES = {
 BAD = {"lost", "doubled", "contradicted", "wrong", "stale"}
 
 
-@pytest.mark.parametrize(("commands", "log", "reads", "expected"), CASES.values(), ids=CASES)
+@each(("commands", "log", "reads", "expected"), CASES.values(), ids=CASES)
 def test_each_disagreement_is_found_and_nothing_else(commands, log, reads, expected):
     counts = check(commands, logged(*log), reads)
     found = {

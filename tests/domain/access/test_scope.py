@@ -11,6 +11,7 @@ from domain.access.roles import Role
 from domain.access.scope import Scope, Surface, Wanted, names_of, stored_names
 from domain.access.scope_rules import VALUES_MAX, scope_of
 from domain.errors import InvalidRequestError
+from tests.support.each import each
 
 MINE, ITS = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 CHAT = Wanted(address="192.0.2.7", tenant=MINE, provider="openai", surface=Surface.OPENAI, model="gpt-4o-mini")
@@ -41,7 +42,7 @@ def test_a_request_within_the_scope_is_admitted(scope: Scope, wanted: Wanted) ->
     assert scope.error(wanted) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("scope", "wanted", "dimension"),
     [
         (NARROW, replace(CHAT, tenant=ITS), "this tenant"),
@@ -110,7 +111,7 @@ def test_a_scope_that_is_asked_for_becomes_canonical() -> None:
     assert kept.networks == ("192.0.2.1/32", "2001:db8::/32")
 
 
-@pytest.mark.parametrize(
+@each(
     ("role", "asked", "fields"),
     [
         (Role.RUNTIME, {"tenants": []}, ["tenants"]),

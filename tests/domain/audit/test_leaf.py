@@ -13,13 +13,14 @@ from domain.credentials.providers import CredentialConfig
 from domain.event import Event
 from domain.personal import shown_in_proofs
 from tests.domain.test_event_codec import IN_CLEAR, SAMPLES
+from tests.support.each import each
 from tests.support.rows import row_of
 from tests.support.scenario import KEY, was_set
 
 EVENTS = [*SAMPLES.items(), *((f"{name} in clear", event) for name, event in IN_CLEAR.items())]
 
 
-@pytest.mark.parametrize("event", [event for _, event in EVENTS], ids=[name for name, _ in EVENTS])
+@each("event", [event for _, event in EVENTS], ids=[name for name, _ in EVENTS])
 def test_the_leaf_of_an_event_is_a_record_that_says_the_same(event: Event) -> None:
     record = decode_record(leaf_of(event, row_of(7, event)))
     assert (record.position, record.stream, record.version, record.type) == (

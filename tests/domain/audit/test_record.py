@@ -11,6 +11,7 @@ from domain.audit.record import AuditRecord, decode_record
 from domain.audit.request_events import Outcome
 from domain.proofs.errors import ProofError
 from tests.support.audit_records import encode_record, story
+from tests.support.each import each
 
 LEAF = story().leaves[1]
 RECORD = decode_record(LEAF)
@@ -78,7 +79,7 @@ def test_the_leaf_that_the_refused_ones_differ_from_is_read():
     assert decode_record(canonical(changed())) == RECORD
 
 
-@pytest.mark.parametrize(
+@each(
     ("leaf", "message"),
     [
         pytest.param(b"", "not JSON", id="nothing"),

@@ -1,9 +1,8 @@
 """Names from which servers read keys, in every spelling that some server takes for another."""
 
-import pytest
-
 from domain.calls.key_names import is_key_header, plain
 from domain.calls.native_path import normalised_query
+from tests.support.each import each
 
 KEYS = [
     *("authorization", "authorization_", "_authorization", "authorization-2", "proxy_authorization", "x-authorization"),
@@ -39,12 +38,12 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("name", KEYS)
+@each("name", KEYS)
 def test_a_header_with_a_key_is_recognised(name: str) -> None:
     assert is_key_header(plain(name))
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@each("name", OTHERS)
 def test_other_headers_are_not(name: str) -> None:
     assert not is_key_header(plain(name))
 
@@ -85,12 +84,12 @@ PASSES = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "expected"), QUERIES)
+@each(("raw", "expected"), QUERIES)
 def test_a_parameter_with_a_key_is_dropped_in_every_spelling(raw: str, expected: str) -> None:
     assert normalised_query(raw) == expected
 
 
-@pytest.mark.parametrize("raw", PASSES)
+@each("raw", PASSES)
 def test_parameters_that_providers_document_pass_as_they_are(raw: str) -> None:
     assert normalised_query(raw) == raw
 

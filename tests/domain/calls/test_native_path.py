@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain.calls.native_path import normalised_path, normalised_query
 from domain.errors import ErrorCode, InvalidRequestError
+from tests.support.each import each
 from tests.support.errors import raises
 
 PASSED = [
@@ -72,7 +73,7 @@ def test_a_path_passes_in_its_one_form(raw, expected):
     assert normalised_path(expected) == expected
 
 
-@pytest.mark.parametrize(("raw", "reason"), REFUSED)
+@each(("raw", "reason"), REFUSED)
 def test_a_path_that_could_lead_elsewhere_is_refused_and_not_repeated(raw, reason):
     with raises(ErrorCode.INVALID_PATH, match=reason) as caught:
         normalised_path(raw)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from domain.calls.native_path import normalised_path
 from domain.calls.native_rules import NativeRules, OpenedRoute, is_account_route
 from domain.errors import ErrorCode, InvalidRequestError
+from tests.support.each import each
 from tests.support.errors import raises
 
 ACCOUNT = [
@@ -80,14 +81,14 @@ OPEN = [
 ]
 
 
-@pytest.mark.parametrize("path", ACCOUNT)
+@each("path", ACCOUNT)
 def test_a_route_of_the_account_is_found_in_every_spelling(path: str) -> None:
     with raises(ErrorCode.ACCOUNT_ROUTE_CLOSED):
         NativeRules().require_open(normalised_path(path))
     NativeRules(account_routes=True).require_open(normalised_path(path))
 
 
-@pytest.mark.parametrize("path", OPEN)
+@each("path", OPEN)
 def test_other_routes_are_open(path: str) -> None:
     NativeRules().require_open(normalised_path(path))
 
@@ -127,7 +128,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("entry", "rule"), REFUSED.items())
+@each(("entry", "rule"), REFUSED.items())
 def test_an_entry_that_opens_no_route_is_an_error_that_does_not_repeat_it(entry: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule) as caught:
         OpenedRoute.read(entry, KNOWN)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from domain.credentials.key_shapes import SECRET_MIN, SHAPES, holds_key, masked
 from domain.credentials.secret import Secret
+from tests.support.each import each
 
 DIGITS = "a1B2c3D4e5F6g7H8i9J0" * 6
 
@@ -68,10 +69,8 @@ def test_every_shape_is_tried() -> None:
     assert set(KEYS) == set(SHAPES)
 
 
-@pytest.mark.parametrize("text", IN_A_TEXT)
-@pytest.mark.parametrize(
-    "key", [pytest.param(key, id=f"{kind} {at}") for kind, keys in KEYS.items() for at, key in enumerate(keys)]
-)
+@each("text", IN_A_TEXT)
+@each("key", [pytest.param(key, id=f"{kind} {at}") for kind, keys in KEYS.items() for at, key in enumerate(keys)])
 def test_the_shape_of_a_key_is_known_and_only_its_mask_is_kept(key: str, text: str) -> None:
     whole = text.format(key)
     assert holds_key(whole)
@@ -117,7 +116,7 @@ ORDINARY = [
 ]
 
 
-@pytest.mark.parametrize("text", ORDINARY)
+@each("text", ORDINARY)
 def test_ordinary_texts_are_kept_as_they_came(text: str) -> None:
     assert masked(text) == text
 

@@ -11,6 +11,7 @@ from domain.credentials.pasted_key import MISTAKES, pasting_error, pasting_warni
 from domain.credentials.providers import CredentialConfig, check, key_error
 from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidRequestError
+from tests.support.each import each
 
 PASTED = [
     ("quotes", '"sk-tenant-key-0123456789"'),
@@ -80,8 +81,8 @@ PASTED = [
 RULES = {mistake.name: mistake.rule for mistake in MISTAKES}
 
 
-@pytest.mark.parametrize(("name", "pasted"), PASTED)
-@pytest.mark.parametrize("provider", ["openai", "azure", "vllm"])
+@each(("name", "pasted"), PASTED)
+@each("provider", ["openai", "azure", "vllm"])
 def test_what_is_not_a_key_is_named_with_the_fix_and_never_repeated(name: str, pasted: str, provider: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         check(BUILT_IN.named(provider), f" {pasted}\n", CredentialConfig(), EndpointRules())
@@ -100,7 +101,7 @@ TAKEN = [
 ]
 
 
-@pytest.mark.parametrize("key", TAKEN)
+@each("key", TAKEN)
 def test_a_key_is_taken_as_it_is(key: str) -> None:
     assert key_error(BUILT_IN.named("vllm"), key) is None
     assert pasting_warning(key) is None

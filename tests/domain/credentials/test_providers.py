@@ -8,6 +8,7 @@ from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import CredentialConfig, check
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ErrorCode, InvalidRequestError
+from tests.support.each import each
 from tests.support.errors import raises
 
 KEY = "sk-0123456789"
@@ -42,7 +43,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "config", "expected"), CASES)
+@each(("provider", "config", "expected"), CASES)
 def test_fields(provider: str, config: dict[str, str], expected: set[str]) -> None:
     assert errors(provider, **config) == expected
 

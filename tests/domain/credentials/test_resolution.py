@@ -14,6 +14,7 @@ from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Re
 from domain.credentials.secret import Secret
 from domain.credentials.stored import Head, Stored
 from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError, UnreadableCredentialError
+from tests.support.each import each
 from tests.support.scenario import KEY, OTHER_KEY, TENANT, ClearSealer, was_deleted, was_set
 
 GLOBAL = {"openai": GlobalCredential(Secret("sk-global-openai")), "vllm": GlobalCredential(Secret("sk-global-vllm"))}
@@ -63,7 +64,7 @@ def policy(case: Case) -> ResolutionPolicy:
     return ResolutionPolicy(case.enabled, case.fallback, GLOBAL if case.has_global else {})
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in TABLE.items()])
+@each("case", [pytest.param(case, id=name) for name, case in TABLE.items()])
 def test_the_key_that_serves(case: Case) -> None:
     def chosen() -> Route:
         return choose(TENANT, "openai", case.stored, policy(case), tenant_capable=case.tenant_capable)

@@ -3,6 +3,7 @@
 import pytest
 
 from domain.endpoints.allowed_hosts import allowed_host
+from tests.support.each import each
 
 TAKEN = [
     *("llm.lan", "LLM.lan:8000", "*.ml.example", "*.ml.example:8000", "*.internal", "localhost", "localhost:8000"),
@@ -40,12 +41,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("entry", TAKEN)
+@each("entry", TAKEN)
 def test_an_entry_is_taken(entry: str) -> None:
     assert allowed_host(entry) == allowed_host(entry.upper())
 
 
-@pytest.mark.parametrize(("entry", "rule"), REFUSED)
+@each(("entry", "rule"), REFUSED)
 def test_an_entry_is_refused_with_the_fix_and_without_being_repeated(entry: str, rule: str) -> None:
     with pytest.raises(ValueError, match="^" + rule.replace("*", "[*]")) as caught:
         allowed_host(entry)

@@ -9,6 +9,7 @@ from domain.credentials.providers import CredentialConfig, Provider, check
 from domain.endpoints.forms import EndpointForm, canonical_endpoint, kept_endpoint
 from domain.endpoints.rules import EndpointRules
 from domain.errors import InvalidRequestError
+from tests.support.each import each
 
 RESOURCE = "https://r-1.openai.azure.com"
 FOUNDRY = "https://r-1.services.ai.azure.com"
@@ -49,7 +50,7 @@ def kept(provider: str, endpoint: str, **config: str) -> str | None:
     return check(BUILT_IN.named(provider), "sk-0123456789", CredentialConfig(endpoint, **config), rules).config.endpoint
 
 
-@pytest.mark.parametrize(("pasted", "expected"), AZURE)
+@each(("pasted", "expected"), AZURE)
 def test_an_endpoint_of_azure_is_kept_as_its_resource(pasted: str, expected: str) -> None:
     assert kept("azure", pasted, api_version="2024-10-21", deployment_name="gpt-4o") == expected
 
@@ -87,8 +88,8 @@ OPERATIONS = (
 )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("provider", VERSIONED)
+@each("operation", OPERATIONS)
+@each("provider", VERSIONED)
 def test_an_endpoint_like_openai_s_is_kept_with_its_version(provider: str, operation: str) -> None:
     assert kept(provider, f"https://H.example.com/v1{operation}") == "https://h.example.com/v1"
     assert kept(provider, f"http://h.example.com:80/gateway/mistral/v1{operation}") == (
@@ -96,7 +97,7 @@ def test_an_endpoint_like_openai_s_is_kept_with_its_version(provider: str, opera
     )
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@each("operation", OPERATIONS)
 def test_an_endpoint_of_vllm_is_kept_without_version(operation: str) -> None:
     assert kept("vllm", f"http://tenant-vllm:8000/v1{operation}") == "http://tenant-vllm:8000"
     assert kept("vllm", f"https://h.example.com:443/llm/v1{operation}") == "https://h.example.com/llm"
@@ -105,7 +106,7 @@ def test_an_endpoint_of_vllm_is_kept_without_version(operation: str) -> None:
 UNVERSIONED = ["tokenize", "detokenize", "generate", "pooling", "invocations", "classify", "score", "rerank", "load"]
 
 
-@pytest.mark.parametrize("path", [*UNVERSIONED, "v2/rerank", "v2/embed", "api/chat", "server_info", "tokenize/"])
+@each("path", [*UNVERSIONED, "v2/rerank", "v2/embed", "api/chat", "server_info", "tokenize/"])
 def test_an_operation_of_vllm_outside_the_version_is_taken_off(path: str) -> None:
     assert kept("vllm", f"http://tenant-vllm:8000/{path}") == "http://tenant-vllm:8000"
 
@@ -142,7 +143,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "pasted", "expected"), OTHERS)
+@each(("provider", "pasted", "expected"), OTHERS)
 def test_an_endpoint_is_kept_in_one_form(provider: str, pasted: str, expected: str) -> None:
     assert kept(provider, pasted) == expected
 

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from domain.endpoints.rules import EndpointRules, address_error, endpoint_error
+from tests.support.each import each
 
 UNLISTED = EndpointRules()
 EVERYTHING = EndpointRules.of(["0.0.0.0/0", "::/0", "*.sslip.io", "*.nip.io"])
@@ -67,7 +68,7 @@ HIDDEN_INSIDE = [
 ]
 
 
-@pytest.mark.parametrize("address", HIDDEN_NEVER)
+@each("address", HIDDEN_NEVER)
 def test_a_hidden_address_that_is_never_called_is_refused_listed_or_not(address: str) -> None:
     for rules in (UNLISTED, EVERYTHING):
         for self_hosted in (False, True):
@@ -77,7 +78,7 @@ def test_a_hidden_address_that_is_never_called_is_refused_listed_or_not(address:
             assert refused == "link-local-or-metadata-address"
 
 
-@pytest.mark.parametrize("address", HIDDEN_INSIDE)
+@each("address", HIDDEN_INSIDE)
 def test_a_hidden_private_address_is_refused_for_a_cloud_provider(address: str) -> None:
     assert endpoint_error(f"https://[{address}]/v1", UNLISTED) is not None
     assert address_error(address, "llm.example.com", 443, UNLISTED) is not None
@@ -93,7 +94,7 @@ SPELT_NEVER = (
 )
 
 
-@pytest.mark.parametrize("name", SPELT_NEVER)
+@each("name", SPELT_NEVER)
 def test_a_name_that_spells_or_is_known_for_such_an_address_is_refused_listed_or_not(name: str) -> None:
     for rules in (UNLISTED, EVERYTHING):
         for self_hosted in (False, True):
@@ -109,7 +110,7 @@ LOCAL = (
 )
 
 
-@pytest.mark.parametrize("name", LOCAL)
+@each("name", LOCAL)
 def test_a_name_that_cannot_be_public_is_for_self_hosted_providers_only(name: str) -> None:
     assert endpoint_error(f"https://{name}/v1", UNLISTED) == (
         "names a private host; an operator can list it in ENDPOINT_ALLOWED_HOSTS"
@@ -126,6 +127,6 @@ NOT_CANONICAL = (
 )
 
 
-@pytest.mark.parametrize("host", NOT_CANONICAL)
+@each("host", NOT_CANONICAL)
 def test_another_notation_of_an_address_is_refused_even_for_a_self_hosted_provider(host: str) -> None:
     assert endpoint_error(f"http://{host}/v1", EVERYTHING, self_hosted=True) is not None

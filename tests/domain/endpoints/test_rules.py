@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.endpoints.rules import OPERATORS_OWN, EndpointRules, address_error, endpoint_error
+from tests.support.each import each
 
 RULES = EndpointRules.of(
     [
@@ -121,12 +122,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("endpoint", ALLOWED)
+@each("endpoint", ALLOWED)
 def test_an_endpoint_is_allowed(endpoint: str) -> None:
     assert endpoint_error(endpoint, RULES) is None
 
 
-@pytest.mark.parametrize("endpoint", REFUSED)
+@each("endpoint", REFUSED)
 def test_an_endpoint_is_refused_without_being_repeated(endpoint: str) -> None:
     error = endpoint_error(endpoint, RULES)
     assert error is not None
@@ -233,8 +234,8 @@ NEVER_AS_WELL = [
 ]
 
 
-@pytest.mark.parametrize("self_hosted", [True, False], ids=["self-hosted", "cloud"])
-@pytest.mark.parametrize("address", [*DISGUISED, *NEVER_AS_WELL])
+@each("self_hosted", [True, False], ids=["self-hosted", "cloud"])
+@each("address", [*DISGUISED, *NEVER_AS_WELL])
 def test_what_is_never_called_is_refused_in_every_disguise_at_write_and_at_connect_listed_or_not(
     address: str, self_hosted: bool
 ) -> None:
@@ -296,7 +297,7 @@ ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize(("address", "host", "cloud", "self_hosted"), ADDRESSES)
+@each(("address", "host", "cloud", "self_hosted"), ADDRESSES)
 def test_the_address_a_call_connects_to_is_checked_again(
     address: str, host: str, cloud: str | None, self_hosted: str | None
 ) -> None:

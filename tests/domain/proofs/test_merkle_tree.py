@@ -20,6 +20,7 @@ from domain.proofs.merkle_tree import (
     verify_consistency,
     verify_inclusion,
 )
+from tests.support.each import each
 from tests.support.merkle import root_of
 from tests.support.places import GOLDEN
 
@@ -107,7 +108,7 @@ def test_a_leaf_and_a_node_with_the_same_bytes_have_different_hashes():
     assert leaf_hash(left + right) != mth([left, right])
 
 
-@pytest.mark.parametrize("size", range(MOST))
+@each("size", range(MOST))
 def test_the_root_is_that_of_the_definition(size):
     assert root_of(LEAVES[:size]) == mth(LEAVES[:size])
 
@@ -138,7 +139,7 @@ def test_a_frontier_of_parts_that_do_not_fit_is_refused(size, hashes):
         Frontier(size, hashes)
 
 
-@pytest.mark.parametrize("size", range(1, MOST))
+@each("size", range(1, MOST))
 def test_every_inclusion_proof_is_that_of_the_definition_and_verifies(size):
     root = mth(LEAVES[:size])
     for index in range(size):
@@ -149,7 +150,7 @@ def test_every_inclusion_proof_is_that_of_the_definition_and_verifies(size):
         verify_inclusion(index, size, LEAVES[index], proof, root)
 
 
-@pytest.mark.parametrize("size", range(1, MOST))
+@each("size", range(1, MOST))
 def test_every_consistency_proof_is_that_of_the_definition_and_verifies(size):
     root = mth(LEAVES[:size])
     for older in range(1, size + 1):

@@ -18,6 +18,7 @@ from domain.proofs.signed_note import (
     parse_note,
     parse_verifier_key,
 )
+from tests.support.each import each
 from tests.support.places import GOLDEN
 
 FOLDER = GOLDEN / "transparency"
@@ -121,7 +122,7 @@ def test_the_note_that_the_refused_ones_differ_from_is_read():
     assert parse_note(GOOD.encode()).render() == GOOD.encode()
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         pytest.param(b"", id="nothing"),

@@ -258,7 +258,7 @@ def test_that_the_next_key_seals_is_told_before_it_does(one: Running, store: Sto
         require_agreement(Presence(store.pool), OLD, pause=lambda seconds: None, clock=count().__next__)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_sighup_reloads_every_process_also_one_that_is_starting_and_a_faulty_file_ends_none(
     tmp_path: Path, database_url: str, workers: str
 ) -> None:

@@ -10,6 +10,7 @@ from domain.operations.encryption_keys import KEYRING_STREAM
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
 from tests.support.audit_records import ANNA, BEGIN, BRUNO, REQUESTS, Records, story
+from tests.support.each import each
 
 ROTATION = {"rotation_id": "r-1"}
 KEY = "EncryptionKeyIntroduced"
@@ -102,7 +103,7 @@ CANNOT_BE = [
 ]
 
 
-@pytest.mark.parametrize(("records", "position", "meaning"), CANNOT_BE)
+@each(("records", "position", "meaning"), CANNOT_BE)
 def test_a_step_that_cannot_be_is_found_where_it_is(records, position, meaning):
     with pytest.raises(EvidenceError, match=meaning) as error:
         told(records)

@@ -12,6 +12,7 @@ from domain.audit.client_network import common_client, network_of
 from domain.audit.request_events import ANONYMOUS, Outcome, RefusedRequest, RequestRefused
 from domain.event import CommandMeta
 from keyledger.log.audit_recorder import AuditRecorder
+from tests.support.each import each
 from tests.support.effort import FLOOD
 from tests.support.scenario import NOW, TENANT
 from tests.support.twins.log import MemoryLog
@@ -102,8 +103,8 @@ def flooded(flood: Callable[[int, random.Random], Request], requests: int, hours
     return log
 
 
-@pytest.mark.parametrize("hours", [0.01, 1, 3.5])
-@pytest.mark.parametrize("flood", FLOODS)
+@each("hours", [0.01, 1, 3.5])
+@each("flood", FLOODS)
 def test_strangers_add_few_events_and_an_insider_is_there_by_name(
     flood: Callable[[int, random.Random], Request], hours: float
 ) -> None:

@@ -16,6 +16,7 @@ from keyledger.proofs.signing_keys import (
     generate_signing_key,
     verifier_of,
 )
+from tests.support.each import each
 from tests.support.places import GOLDEN
 
 NOTES = GOLDEN / "transparency"
@@ -61,7 +62,7 @@ def test_a_name_that_cannot_stand_in_a_note_is_refused(name):
         generate_signing_key(name)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         pytest.param("", id="nothing"),
@@ -74,7 +75,7 @@ def test_a_name_that_cannot_stand_in_a_note_is_refused(name):
         pytest.param(PETER.reveal() + "\n", id="a newline at the end"),
     ],
 )
-@pytest.mark.parametrize("signer", [LogSigner, WitnessSigner])
+@each("signer", [LogSigner, WitnessSigner])
 def test_what_is_no_signing_key_is_refused_and_not_shown(signer, text):
     with pytest.raises(ProofError) as refused:
         signer(Secret(text))

@@ -10,6 +10,7 @@ import pytest
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.guessable_keys import LENGTH_GOOD, why_guessable
 from keyledger.settings.settings import load
+from tests.support.each import each
 
 SHORT = ["password", "12345678", "aaaaaaaa", "super-secret", "changeme", "X9k2Lm4Pq7Rt1Vz8Bn3"]
 COMMON = [
@@ -60,7 +61,7 @@ def test_a_short_key_is_guessable(key: str) -> None:
     assert why_guessable(key) == "has fewer than 20 characters"
 
 
-@pytest.mark.parametrize("key", COMMON)
+@each("key", COMMON)
 def test_a_key_of_common_parts_is_guessable_in_any_letter_case(key: str) -> None:
     assert len(key) >= LENGTH_GOOD
     assert [why_guessable(written) is not None for written in (key, key.upper(), key.title(), key.swapcase())] == [

@@ -6,6 +6,7 @@ from hashlib import sha256
 import pytest
 
 from tests.keyledger.settings.test_settings import CANARY, DIGEST, FERNET, ON, OTHER_FERNET, errors_of
+from tests.support.each import each
 
 FAULTS = [
     pytest.param(
@@ -230,7 +231,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected"), FAULTS)
+@each(("given", "expected"), FAULTS)
 def test_a_fault_names_its_variable_and_shows_no_value(given, expected):
     errors = errors_of(ON | given)
     assert any(error.startswith(expected) for error in errors), errors

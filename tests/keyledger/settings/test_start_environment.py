@@ -10,6 +10,7 @@ import pytest
 
 from keyledger.settings.settings import load
 from keyledger.settings.start_environment import StartEnvironment
+from tests.support.each import each
 from tests.support.places import REPOSITORY
 from tests.support.service import environment
 
@@ -21,7 +22,7 @@ SECRETS = (
 )
 
 
-@pytest.mark.parametrize("name", SECRETS)
+@each("name", SECRETS)
 def test_a_secret_is_taken_from_the_environment_and_still_read_from_the_start(name):
     environ = {name: "canary-of-a-secret", "PATH": "/bin"}
     start = StartEnvironment(environ)

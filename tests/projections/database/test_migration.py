@@ -19,6 +19,7 @@ from projections.database.migration import (
     statements_of,
 )
 from tests.support.checker import check
+from tests.support.each import each
 from tests.support.scenario import TENANT
 from tests.support.store import open_store
 
@@ -46,7 +47,7 @@ RECORDED = {
 databases made before would not get the change otherwise."""
 
 
-@pytest.mark.parametrize("name", SCHEMA)
+@each("name", SCHEMA)
 def test_a_file_of_the_schema_changes_only_with_its_edition(name: str) -> None:
     statements = re.sub(r"\s*--.*", "", statements_of(name))
     assert sha256(statements.encode()).hexdigest() == RECORDED[name, SCHEMA[name]]

@@ -1,4 +1,4 @@
-"""The slow half of the test suite: the tests of `make test`, with larger numbers.
+"""The slow half of the test suite: the tests of `make test` with larger numbers, and those that it leaves out.
 
 They are parts only of a long run, or by name, because they take hours.
 """
@@ -46,6 +46,7 @@ def _run(arguments: tuple[str, ...], numbers: Mapping[str, str], _: Scale, rng: 
 
 
 def _suite(name: str, minutes: float, says: str, *arguments: str, **numbers: str) -> Part:
+    """Return a part of a long run. numbers: variables of `tests.support.effort`."""
     run = partial(_run, arguments, numbers)
     return Part(f"suite-{name}", minutes, says, nothing, run, quick=False, only_long=True)
 
@@ -56,6 +57,7 @@ def pgbouncer_missing() -> str:
 
 
 SUITES = (
+    _suite("left-out", 3, "the tests that `make test` leaves out pass", *(*_PARALLEL, "-m", "long")),
     _suite(
         "properties",
         25,

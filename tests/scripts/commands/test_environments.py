@@ -55,6 +55,7 @@ ENVIRONMENTS = [
             "umask 077; unset HOME",
         ),
         id="a wide terminal with colours and no home",
+        marks=pytest.mark.long,
     ),
     pytest.param(
         Odd(
@@ -63,6 +64,7 @@ ENVIRONMENTS = [
             "umask 027",
         ),
         id="a locale of seven bits and a home that cannot be written",
+        marks=pytest.mark.long,
     ),
 ]
 
@@ -144,6 +146,7 @@ def test_a_rotation_in_the_background_is_not_ended_by_ctrl_c_in_front(tmp_path: 
         assert under_keys(store) == {NEW.primary_id: 4 * BATCH}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the process files of Linux")
 def test_each_process_of_a_service_in_the_background_is_deaf_to_ctrl_c_in_front(tmp_path: Path) -> None:
     command = ("serve", "--port", "0", "--workers", "2")

@@ -141,7 +141,7 @@ def test_no_command_shows_a_key_or_a_token(cli, amid):
     assert not any(part in text for part in (ENCRYPTION_KEY.reveal(), OTHER_ENCRYPTION_KEY.reveal(), "enc:", "sk-"))
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_path, database_url, which):
     fill(database_url, 0)
     with open_store(database_url, OLD) as store:

@@ -52,7 +52,7 @@ def assert_nothing_shown(service: Process, secrets: list[str], at_least: int) ->
     assert found == []
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_no_process_of_a_service_shows_a_secret_in_its_environment_also_after_a_reload(
     tmp_path: Path, database_url: str, workers: str
 ) -> None:

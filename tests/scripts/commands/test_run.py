@@ -5,6 +5,7 @@ import re
 import stat
 
 import httpx
+import pytest
 
 from keyledger.embedded_postgres import status
 from scripts.demo.tour import STEPS
@@ -26,6 +27,7 @@ HOSTILE = {
 KEY_IN_CLEAR = re.compile(r"sk-[a-z-]+-[0-9a-f]{32}")
 
 
+@pytest.mark.long
 def test_the_tour_holds_twice_and_the_demo_serves_until_it_is_told_to_end(tmp_path):
     with running(tmp_path, "run", "--once", "--json", env=HOSTILE) as first:
         assert first.end() == Exit.OK, first.told

@@ -112,6 +112,7 @@ def test_what_a_new_catalogue_needs_is_loaded_when_it_is_in_force() -> None:
     assert litellm.tries == 1
 
 
+@pytest.mark.long
 def test_the_first_call_finds_everything_loaded() -> None:
     """In a fresh interpreter: whatever another test has loaded would hide what a call loads."""
     command = "from tests.keyledger.llm.adapters.test_warming import modules_of_first_calls; modules_of_first_calls()"

@@ -14,6 +14,7 @@ from domain.errors import ErrorCode, ServiceError
 from keyledger.llm.native.form import CheckedForm
 from tests.keyledger.llm.native.global_rig import Rig, Sent
 from tests.keyledger.llm.rig import KEY, TENANT
+from tests.support.each import each
 from tests.support.native_provider import NativeProvider, native_provider
 
 B = "----WebKitFormBoundaryAbC123"
@@ -171,8 +172,8 @@ LATER = {
 }
 
 
-@pytest.mark.parametrize("named", LATER)
-@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
+@each("named", LATER)
+@each("chunked", [False, True], ids=["with its length", "in chunks"])
 def test_a_form_that_breaks_a_rule_later_never_arrives_whole(named: str, chunked: bool) -> None:
     body, arrived = LATER[named], []
 

@@ -4,6 +4,7 @@ import pytest
 
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.wire.key_forms import KeyForms
+from tests.support.each import each
 
 KEY = "sk-Tenant-canary-5f3a9c"
 
@@ -91,13 +92,13 @@ def rows(table):
     return [pytest.param(name, why == "kept", id=f"{name} ({why})") for why, names in table.items() for name in names]
 
 
-@pytest.mark.parametrize(("name", "passes"), rows(TO_PROVIDER))
+@each(("name", "passes"), rows(TO_PROVIDER))
 def test_what_a_provider_may_see_of_a_caller(name, passes):
     assert to_provider([(name.encode(), b"v")]) == ([(name, "v")] if passes else [])
 
 
-@pytest.mark.parametrize(("name", "passes"), rows(TO_CALLER))
-@pytest.mark.parametrize("spelt", [str.lower, str.title])
+@each(("name", "passes"), rows(TO_CALLER))
+@each("spelt", [str.lower, str.title])
 def test_what_a_caller_may_see_of_a_provider(name, passes, spelt):
     found = to_caller([(spelt(name).encode(), b"v")], KeyForms(KEY).found_in)
     assert found == ([(name.encode(), b"v")] if passes else [])

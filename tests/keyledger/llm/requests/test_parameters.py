@@ -12,6 +12,7 @@ from domain.errors import InvalidRequestError, ProviderRefusedError, ServiceErro
 from keyledger.llm.requests.allowed_parameters import CHAT, CHAT_EXTRAS
 from keyledger.llm.requests.parameters import chat_request, embeddings_request
 from tests.keyledger.llm.rig import HELLO, KEY, PROVIDERS, TENANT, WEATHER, Keys, stand_in, whole, with_gateway
+from tests.support.each import each
 
 CONTROL_WORDS = """
 additional_drop_params allowed_openai_params api_base api_key api_version azure azure_ad_token
@@ -26,7 +27,7 @@ tags timeout use_litellm_proxy
 # Words that steer LiteLLM, or carry keys elsewhere.
 
 
-@pytest.mark.parametrize("name", CONTROL_WORDS.split())
+@each("name", CONTROL_WORDS.split())
 def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     with pytest.raises(InvalidRequestError) as refused:
         chat_request({"messages": HELLO, name: "sk-smuggled-0123456789"})
@@ -45,7 +46,7 @@ def test_a_member_that_does_not_look_like_a_name_is_not_repeated(name):
     assert not name or name not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("params", "field"),
     [
         pytest.param({}, "messages", id="no messages"),
@@ -148,8 +149,8 @@ def test_what_anthropic_has_no_words_for_is_refused_before_it_is_sent(params, fi
             assert adapter == "litellm"  # it found words for it, and the provider decides
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.png", "http://169.254.169.254/x.png", "ftp://x/y", "x"])
-@pytest.mark.parametrize("model", ["anthropic-litellm", "openai-litellm", "mistral-litellm", "vllm-litellm"])
+@each("url", ["http://127.0.0.1:9/x.png", "http://169.254.169.254/x.png", "ftp://x/y", "x"])
+@each("model", ["anthropic-litellm", "openai-litellm", "mistral-litellm", "vllm-litellm"])
 def test_an_image_is_never_fetched_from_here(model, url):
     with stand_in() as images, stand_in() as server:
         target = url.replace("http://127.0.0.1:9", images.url)
@@ -228,8 +229,8 @@ def test_any_request_is_refused_or_can_be_sent(params):
         json.dumps([request.parameters, request.extras], allow_nan=False).encode()
 
 
-@pytest.mark.parametrize("adapter", ["litellm", "legacy"])
-@pytest.mark.parametrize("provider", PROVIDERS)
+@each("adapter", ["litellm", "legacy"])
+@each("provider", PROVIDERS)
 def test_no_request_makes_a_fault_of_ours(provider, adapter):
     model = f"{provider}-{adapter}"
     with stand_in() as server:
@@ -273,8 +274,8 @@ THINKING = [
 ]
 
 
-@pytest.mark.parametrize(("model", "thinking", "sent"), THINKING)
-@pytest.mark.parametrize("max_tokens", [500, 2000])
+@each(("model", "thinking", "sent"), THINKING)
+@each("max_tokens", [500, 2000])
 def test_thinking_is_sent_as_it_was_asked_for_or_refused_by_name(model, thinking, sent, max_tokens):
     with stand_in() as server:
         try:
@@ -287,8 +288,8 @@ def test_thinking_is_sent_as_it_was_asked_for_or_refused_by_name(model, thinking
             assert (server.requests[0].body["thinking"], sent) == (thinking, True)
 
 
-@pytest.mark.parametrize("asked", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
-@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "anthropic"])
+@each("asked", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
+@each("provider", [name for name in PROVIDERS if name != "anthropic"])
 def test_embeddings_are_asked_for_in_no_encoding_but_the_callers(provider, asked):
     async def embed(gateway):
         await gateway.embed(TENANT, f"{provider}-litellm-emb", {"input": "x", **asked})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.scrubbing import HOLD, REDACTED, STEP, Scrubber, redacted
+from tests.support.each import each
 
 KEY = 'sk-a/b"c\\d&e+f=='
 USUAL = "sk-proj-Qx7_vT3-mLw9Za4Rk2YbN8uCe"
@@ -24,7 +25,7 @@ def scrubbed(pieces: list[bytes], key: str = KEY, media_type: str = JSON) -> lis
     return [*(scrubber.feed(piece) for piece in pieces), scrubber.finish()]
 
 
-def each(text: str, form: str) -> str:
+def each_as(text: str, form: str) -> str:
     """Return the text with each character in this form: `\\u{:04x}`."""
     return "".join(form.format(ord(character)) for character in text)
 
@@ -44,27 +45,27 @@ def forms_of(key: str) -> dict[str, str]:
         "JSON in JSON": in_json(in_json(key))[3:-3],
         "JSON, the first escaped": f"\\u{ord(key[0]):04x}{in_json(key[1:])[1:-1]}",
         "JSON, the last escaped": f"{in_json(key[:-1])[1:-1]}\\u{ord(key[-1]):04X}",
-        "JSON, all escaped": each(key, "\\u{:04x}"),
-        "JSON, all escaped, in upper case": each(key, "\\u{:04X}"),
-        "JSON, all escaped, in JSON": each(key, "\\\\u{:04x}"),
-        "JSON, all escaped, three deep": each(key, "\\\\\\\\u{:04x}"),
+        "JSON, all escaped": each_as(key, "\\u{:04x}"),
+        "JSON, all escaped, in upper case": each_as(key, "\\u{:04X}"),
+        "JSON, all escaped, in JSON": each_as(key, "\\\\u{:04x}"),
+        "JSON, all escaped, three deep": each_as(key, "\\\\\\\\u{:04x}"),
         "slashes escaped": in_json(key)[1:-1].replace("/", "\\/"),
-        "JavaScript": each(key, "\\x{:02x}"),
+        "JavaScript": each_as(key, "\\x{:02x}"),
         "HTML": html.escape(key),
-        "HTML, decimal": each(key, "&#{};"),
-        "HTML, decimal without semicolons": each(key[:-1], "&#{:05d}") + key[-1],
-        "HTML, hexadecimal": each(key, "&#x{:x};"),
-        "HTML, hexadecimal with zeros": each(key, "&#X{:07X};"),
+        "HTML, decimal": each_as(key, "&#{};"),
+        "HTML, decimal without semicolons": each_as(key[:-1], "&#{:05d}") + key[-1],
+        "HTML, hexadecimal": each_as(key, "&#x{:x};"),
+        "HTML, hexadecimal with zeros": each_as(key, "&#X{:07X};"),
         "HTML, named": html.escape(key).replace("-", "&#45;").replace("/", "&sol;").replace("_", "&lowbar;"),
-        "HTML in HTML": html.escape(each(key, "&#{};")),
-        "HTML in JSON": each(key, "\\u0026#{};"),
+        "HTML in HTML": html.escape(each_as(key, "&#{};")),
+        "HTML in JSON": each_as(key, "\\u0026#{};"),
         "URL": quote(key, safe=""),
-        "URL, all escaped": each(key, "%{:02x}"),
-        "URL, all escaped, in upper case": each(key, "%{:02X}"),
-        "URL in a URL": each(key, "%25{:02x}"),
-        "URL in a URL in a URL": each(key, "%2525{:02x}"),
-        "JSON in a URL": each(key, "%5Cu{:04x}"),
-        "URL in JSON": each(key, "\\u0025{:02x}"),
+        "URL, all escaped": each_as(key, "%{:02x}"),
+        "URL, all escaped, in upper case": each_as(key, "%{:02X}"),
+        "URL in a URL": each_as(key, "%25{:02x}"),
+        "URL in a URL in a URL": each_as(key, "%2525{:02x}"),
+        "JSON in a URL": each_as(key, "%5Cu{:04x}"),
+        "URL in JSON": each_as(key, "\\u0025{:02x}"),
         **{f"base64 at {at}": in_base64("x" * at + key) for at in range(6)},
         **{f"base64 before {at}": in_base64(key + "x" * at) for at in range(3)},
         "base64 of a header": in_base64(f"Bearer {key}"),
@@ -73,7 +74,7 @@ def forms_of(key: str) -> dict[str, str]:
         "base64 for URLs": in_base64(f"a{key}", safe=True),
         "base64 in a URL": quote(in_base64(key), safe=""),
         "base64 in JSON": in_base64(f"??{key}>>").replace("/", "\\/"),
-        "base64, escaped": each(in_base64(key), "\\u{:04x}"),
+        "base64, escaped": each_as(in_base64(key), "\\u{:04x}"),
     }
 
 
@@ -82,7 +83,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "form"), CASES)
+@each(("key", "form"), CASES)
 def test_each_form_is_removed_wherever_it_is_cut(key, form):
     text = f"before {form} after".encode()
     out = redacted(text, KeyForms(key))
@@ -95,7 +96,7 @@ def test_each_form_is_removed_wherever_it_is_cut(key, form):
         assert b"".join(scrubbed([bytes([byte]) for byte in text], key, media_type)) == out
 
 
-@pytest.mark.parametrize(("key", "form"), CASES)
+@each(("key", "form"), CASES)
 def test_an_odd_byte_in_a_body_switches_nothing_off(key, form):
     forms = KeyForms(key)
     alone = redacted(form.encode(), forms)
@@ -103,11 +104,11 @@ def test_an_odd_byte_in_a_body_switches_nothing_off(key, form):
         assert redacted(odd + b" " + form.encode() + b" " + odd, forms) == odd + b" " + alone + b" " + odd
 
 
-@pytest.mark.parametrize("key", [KEY, USUAL, "sk-" + "k7" * 2046], ids=["odd", "usual", "longest"])
-@pytest.mark.parametrize("spelling", ["{}", "\\u{:04x}", "%{:02x}", "&#{};"])
-@pytest.mark.parametrize("media_type", [JSON, EVENTS])
+@each("key", [KEY, USUAL, "sk-" + "k7" * 2046], ids=["odd", "usual", "longest"])
+@each("spelling", ["{}", "\\u{:04x}", "%{:02x}", "&#{};"])
+@each("media_type", [JSON, EVENTS])
 def test_a_key_anywhere_in_a_long_body_is_removed(key, spelling, media_type):
-    form = key if spelling == "{}" else each(key, spelling)
+    form = key if spelling == "{}" else each_as(key, spelling)
     for ahead in (0, 1, HOLD - 1, HOLD, STEP, HOLD + STEP - len(form) // 2, HOLD + STEP + 1, 3 * STEP):
         text = f"{'x' * ahead}{form}{'y' * 3 * STEP}".encode()
         expected = b"x" * ahead + REDACTED + b"y" * 3 * STEP

@@ -8,14 +8,15 @@ import pytest
 from keyledger.llm.wire import sieve
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.sieve import Sieve
+from tests.support.each import each
 
 KEY = b"sk-proj-Qx7_vT3-mLw9Za4Rk2YbN8uCe"
 HEXADECIMAL = "8d1f0b7c25e94a63b0f7d2986ce1a354"
 
 
-@pytest.mark.parametrize("key", [KEY, *(KEY[:length] for length in range(8, 20))])
-@pytest.mark.parametrize("ahead", [*range(17), 511, 512, 513])
-@pytest.mark.parametrize("behind", [0, 1, 7, 600])
+@each("key", [KEY, *(KEY[:length] for length in range(8, 20))])
+@each("ahead", [*range(17), 511, 512, 513])
+@each("behind", [0, 1, 7, 600])
 def test_a_key_passes_wherever_it_is(key: bytes, ahead: int, behind: int) -> None:
     assert Sieve([key, b"another-key-of-some-length"]).may_hold(b"x" * ahead + key + b"y" * behind)
 
