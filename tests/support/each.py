@@ -17,7 +17,7 @@ Rows = Iterable[Any]
 
 
 def each(
-    names: str | Sequence[str], rows: Rows, ids: Sequence[str] = ()
+    names: str | Sequence[str], rows: Rows, ids: Iterable[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Try every row in one test, as `pytest.mark.parametrize` does in one test for each.
 
@@ -26,8 +26,8 @@ def each(
     """
     wanted = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     table = [_named(row, len(wanted)) for row in rows]
-    if ids:
-        table = [(name, values) for name, (_, values) in zip(ids, table, strict=True)]
+    if named := list(ids):
+        table = [(name, values) for name, (_, values) in zip(named, table, strict=True)]
     assert table, "a table without a row tests nothing"
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
