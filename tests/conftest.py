@@ -12,6 +12,7 @@ import pytest
 
 from keyledger.serving.garbage_collection import collect_rarely
 from tests.support import memory, trust, warmed
+from tests.support.effort import EXAMPLES
 from tests.support.neutral import forget, make_neutral
 from tests.support.postgres import TemplatedServer, templated_server
 from tests.support.shown_bundles import shown_to_others
@@ -23,7 +24,7 @@ _TESTS = Path(__file__).parent
 _WAITING = {"e2e", "docs", "benchmarks", "embedded_postgres", "test_serve.py", "test_environments.py"}
 # No property fails for being slow: that says how busy a machine is.
 _PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("everyday", _PATIENT)
+hypothesis.settings.register_profile("everyday", _PATIENT, max_examples=EXAMPLES)
 hypothesis.settings.register_profile("thorough", _PATIENT, max_examples=2_000)  # asked for by `make prove`
 hypothesis.settings.load_profile("everyday")
 # The threads of a pool would draw from the generator that Hypothesis watches while it draws an example.

@@ -5,6 +5,9 @@ The parts `suite-...` of `make prove` set the variables (`tests.prove.parts.suit
 
 import os
 
+EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_EXAMPLES", "50"))
+"""Examples of each property that does not say how many it needs."""
+
 KILLS = int(os.environ.get("KEYLEDGER_TEST_KILLS", "5"))
 """Times that a service is killed. A rotation starts faster and is killed twice as often."""
 

@@ -16,7 +16,7 @@ from scripts.terminal.progress import ProgressDisplay
 from tests.scripts.process import running
 from tests.support.checker import check
 from tests.support.loaded import packages_loaded_by
-from tests.support.rings import BOTH, NEW, OLD, fill, set_all, tenants, under_keys
+from tests.support.rings import BOTH, NEW, OLD, fill, tenants, under_keys
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, open_store
 
 BEFORE = {"TENANT_CREDENTIALS_ENABLED": "true", "ENCRYPTION_KEY": ENCRYPTION_KEY.reveal()}
@@ -143,9 +143,7 @@ def test_no_command_shows_a_key_or_a_token(cli, amid):
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_path, database_url, which):
-    fill(database_url, 0)
-    with open_store(database_url, OLD) as store:
-        set_all(store, tenants(40 * BATCH), "sk-live")
+    fill(database_url, 40 * BATCH)
     env = AMID | {"DATABASE_URL": database_url}
     with running(tmp_path, "keys", "rotate", "--yes", env=env, talkative=True) as process:
         process.wait_for(r"rotating to \w+: ([1-9][0-9,]*) of")
