@@ -3,11 +3,14 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from domain.audit.formats import ExportFormat
@@ -27,6 +30,13 @@ EXPORT = "/api/v1/audit/export"
 SIGNING_KEY = generate_signing_key("log.test")
 
 
+def obeyed(change: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask for a change, again for as long as the service has no time for it: then nothing has happened."""
+    while (answer := change()).status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        continue
+    return answer
+
+
 @pytest.fixture(scope="module")
 def client(postgres_server: TemplatedServer) -> Iterator[Client]:
     """A service in which 100 tenants set, replaced, deleted and mistook their keys. What is read of it is recorded."""
@@ -35,12 +45,12 @@ def client(postgres_server: TemplatedServer) -> Iterator[Client]:
         database_url = stack.enter_context(postgres_server.fresh_database())
         client = stack.enter_context(client_of(stack.enter_context(served(database_url, settings))))
         for number, (tenant, canary) in enumerate(CANARIES.items()):
-            assert client.put(tenant, "openai", api_key=canary).status_code == 200
+            assert obeyed(partial(client.put, tenant, "openai", api_key=canary)).status_code == 200
             client.http.headers["X-Audit-Reason"] = f"=ticket {number}"
             if number % 3 == 0:
-                client.put(tenant, "openai", api_key=canary + "-next")
+                assert obeyed(partial(client.put, tenant, "openai", api_key=f"{canary}-next")).status_code == 200
             if number % 5 == 0:
-                client.delete(tenant, "openai")
+                assert obeyed(partial(client.delete, tenant, "openai")).status_code in {200, 404}
             if number % 7 == 0:
                 client.http.put(f"/api/v1/sysadmin/tenants/{canary}/credentials/openai", json={"api_key": canary})
                 client.http.get("/api/v1/audit/entries", params={"q": f"{canary} x", "actor": canary})
