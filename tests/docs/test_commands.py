@@ -92,8 +92,8 @@ def served_in(folder: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One service for the tests that set and read credentials and leave its settings alone."""
-    with served_in(furnished(tmp_path_factory.mktemp("served"), str(REPOSITORY / "ai_models.yml"))) as one:
+    """One service for the tests that set and read credentials, leave its settings alone and call no model."""
+    with served_in(furnished(tmp_path_factory.mktemp("served"))) as one:
         yield one
 
 
@@ -139,7 +139,14 @@ def _wait(port: int) -> None:
         assert http.get(f"http://127.0.0.1:{port}/livez").status_code == 200
 
 
-def test_the_readme_leads_to_a_first_credential(served: Served) -> None:
+@pytest.mark.long
+def test_the_readme_leads_to_a_first_credential(tmp_path: Path) -> None:
+    with served_in(furnished(tmp_path, str(REPOSITORY / "ai_models.yml"))) as served:
+        follow_the_readme(served)
+
+
+def follow_the_readme(served: Served) -> None:
+    """Run the commands of the section, with a catalogue whose models tenants' keys may serve."""
     _, _, command_line, over_http = blocks("README.md", "A service of your own")
     tenant = command_line.splitlines()[0]
     said = run(f"export KEYLEDGER_URL={served.url}\n{command_line}", served.folder)

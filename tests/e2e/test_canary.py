@@ -59,7 +59,7 @@ class Scene:
 
 
 # The log filter knows keys by their prefixes. One without a prefix is kept out by everything else alone.
-PREFIXES = [pytest.param("sk-", id="key with a prefix"), pytest.param("", id="opaque key")]
+PREFIXES = [pytest.param("sk-", id="key with a prefix"), pytest.param("", id="opaque key", marks=pytest.mark.long)]
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """The example verifier, which knows the format from the documentation alone, accepts good evidence and nothing else."""
 
+import io
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from uuid import UUID
 
@@ -56,14 +59,28 @@ def bundles(tmp_path_factory):
     return folder
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_apart(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the program as a process of its own."""
     command = [sys.executable, EXAMPLE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
 
 
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the program in this process, which takes a tenth of the time."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", [str(EXAMPLE), *map(str, arguments)])
+        try:
+            runpy.run_path(str(EXAMPLE), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+            err.write(ended.code if isinstance(ended.code, str) else "")
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 @pytest.mark.parametrize(("kind", "proven_records"), [("full", COUNT), ("one", 150)])
 def test_good_evidence_is_accepted(bundles, kind, proven_records):
-    shown = run(bundles / kind, LOG.vkey)
+    shown = run_apart(bundles / kind, LOG.vkey)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert (
         f"proven {proven_records} of {COUNT} records, {proven_records} of {proven_records} personal members"
