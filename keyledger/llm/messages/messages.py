@@ -1,8 +1,8 @@
 """Anthropic's Messages API: relayed to providers that have it, translated for all others.
 
 Promises: a provider with this API gets the caller's body with its own name of the model, and its answer is passed on
-unchanged; a stream of it that ends before `message_stop` raises an error there. For other providers the request becomes a
-chat completion and its answer a message, with the same keys, checks and failures as every chat.
+unchanged; a stream of it that ends before `message_stop` raises an error there. For other providers the request becomes
+a chat completion and its answer a message, with the same keys, checks and failures as every chat.
 Refuses: by name, what chat completions have no counterpart for.
 """
 

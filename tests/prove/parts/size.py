@@ -65,7 +65,7 @@ VALUES: Mapping[str, str] = {
     "set_before": "2025-01-01T00:00:00Z",
     "since": "2099-01-01T00:00:00Z",
     "size": "1000",
-    "state": "rejected",
+    "state": "credential-rejected",
     "tenant_id": _TENANT,
     "text": "nothing-of-this-kind",
     "to": "1000",
