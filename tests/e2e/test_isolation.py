@@ -46,8 +46,9 @@ def test_exactly_the_right_key_or_none_leaves_the_process(
     assert key not in answer.text + str(answer.headers)
 
 
-SURFACES = ("chat", "native", "relayed")
+SURFACES = ("chat", "native", "relayed", "messages")
 RELAYED = [(name, "relayed") for name in PROVIDERS if BUILT_IN[name].routes]
+MESSAGES = [(name, "messages") for name in PROVIDERS]
 
 
 def call(stage: Stage, surface: str, tenant: str, provider: str) -> httpx.Response:
@@ -55,17 +56,21 @@ def call(stage: Stage, surface: str, tenant: str, provider: str) -> httpx.Respon
         return stage.client.chat(tenant, f"{provider}-model")
     if surface == "native":
         return stage.client.native(tenant, provider, "v1/chat/completions", json={"model": "m", "messages": []})
+    if surface == "messages":
+        asked = {"model": f"{provider}-model", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
+        return stage.client.http.post(f"/api/v1/tenants/{tenant}/anthropic/v1/messages", json=asked)
     route = min(BUILT_IN[provider].routes - {"files", "batches"})
     return stage.client.http.post(f"/api/v1/tenants/{tenant}/openai/v1/{route}", json={"model": f"{provider}-model"})
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_same_holds_for_every_other_row_on_each_surface_by_turns_and_for_relayed_routes(
+def test_the_same_holds_for_every_other_row_on_each_surface_by_turns_for_relayed_routes_and_for_messages(
     stage: Stage, state: str
 ) -> None:
     arrange, expected = STATES[state]
     first = list(STATES).index(state)
-    for provider, surface in [*((name, SURFACES[(first + nth) % 3]) for nth, name in enumerate(OTHERS)), *RELAYED]:
+    turns = [(name, SURFACES[(first + nth) % len(SURFACES)]) for nth, name in enumerate(OTHERS)]
+    for provider, surface in [*turns, *RELAYED, *MESSAGES]:
         tenant, key = str(uuid4()), f"sk-tenant-{uuid4().hex}"
         arrange(stage, tenant, provider, key)
         stage.provider.forget()
