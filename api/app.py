@@ -35,6 +35,7 @@ from api.rest import (
     projections,
     reload,
     resolution,
+    tenants,
     transparency,
 )
 from api.rest.audit import entries, export, usage
@@ -48,6 +49,7 @@ from api.rest.openapi import TITLE, VERSION, document
 _ROUTERS = (
     credentials.router,
     fleet.router,
+    tenants.router,
     entries.router,
     export.router,
     transparency.router,

@@ -19,6 +19,9 @@ from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn
 from benchmarks.stored import database, fill
 from domain.credentials.resolution import ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
+from domain.event_code import NO_CODES
+from domain.event_codec import event_of
+from domain.tenants.stored import TenantReader
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.pipeline import Pipelines
@@ -54,8 +57,9 @@ def measure(dsn: str, key: str, stored: int, callers: int, seconds: float) -> Me
 
     async def resolving() -> Measured:
         async with Pipelines(dsn) as pipelines:
+            tenants = TenantReader(lambda: NO_CODES, event_of)
             projection = PostgresResolutionProjection(pipelines)
-            resolver = Resolver(projection, Keyring(Secret(key)), ResolutionPolicy(True, True))
+            resolver = Resolver(projection, Keyring(Secret(key)), ResolutionPolicy(True, True), tenants)
 
             async def once(tenant: str) -> None:
                 resolved = await resolver.resolve(tenant, "openai", tenant_capable=True)

@@ -201,7 +201,7 @@ async def _read_beside(dsn: str, ring: Keyring, meanwhile: Callable[[], object])
         if other.done():
             break
         started = time.perf_counter()
-        current = (await view.read(str(UUID(int=nth % 1000 + 1, version=4)), "openai")).current()
+        current = (await view.read(str(UUID(int=nth % 1000 + 1, version=4)), "openai")).stored.current()
         if current is not None and current.sealed is not None:
             ring.open(current.sealed, current.context)
         taken.append(1000 * (time.perf_counter() - started))

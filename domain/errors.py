@@ -7,7 +7,7 @@
     +- ConflictError              read the state again, then decide
     |  +- VersionConflictError      it changed meanwhile, or a precondition does not hold
     +- AccessError                use another access key, have this one changed, or wait as long as it says
-    +- UnresolvableError          no key may serve this call, and no other key is tried
+    +- UnresolvableError          no key may serve this call, and no other key is tried; itself: ask an operator
     |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
     |  +- RejectedCredentialError   replace the key: the provider rejects it
     |  +- UnreadableCredentialError set the credential again: it cannot be decrypted
@@ -60,6 +60,11 @@ class ErrorCode(StrEnum):
     ACCESS_KEY_REFUSED = "access-key-refused"
     OUTSIDE_SCOPE = "outside-scope"
     ACCESS_LIMIT_REACHED = "access-limit-reached"
+
+    TENANT_FROZEN = "tenant-frozen"
+    TENANT_NOT_REGISTERED = "tenant-not-registered"
+    OUTSIDE_POLICY = "outside-policy"
+    KEY_NOT_CHECKED = "key-not-checked"
 
     NO_CREDENTIAL = "no-credential"
     CREDENTIAL_REJECTED = "credential-rejected"
@@ -139,7 +144,7 @@ class ConflictError(ServiceError):
 
 
 class VersionConflictError(ConflictError):
-    """The credential, or access key, is at another version than the command expected.
+    """The credential, access key or tenant is at another version than the command expected.
 
     current: the version it is at, 0 when there has never been one.
     precondition: True when the caller stated the version, so that trying again cannot help.
@@ -169,7 +174,10 @@ class AccessError(ServiceError):
 
 
 class UnresolvableError(ServiceError):
-    """No key may serve this call. Never try another key instead."""
+    """No key may serve this call. Never try another key instead.
+
+    Itself: the operator's rules for the tenant do not allow it.
+    """
 
 
 class NoCredentialError(UnresolvableError):

@@ -45,6 +45,7 @@ class Subject(Enum):
     AUDIT = "audit"
     PERSON = "person"
     ACCESS_KEY = "access key"
+    TENANT = "tenant"
 
 
 class OcsfClass(NamedTuple):

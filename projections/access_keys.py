@@ -38,8 +38,6 @@ CALLER_JOINS: LiteralString = f"""
                       WHERE one.digest = wanted.digest OR one.previous = wanted.digest LIMIT 1) AS k ON true
 {_HEAD}"""  # noqa: S608  ours
 """The joins that find them for `wanted.digest`."""
-CALLER_WIDTH = 10
-"""The number of `CALLER_COLUMNS`."""
 
 _BY_DIGEST: LiteralString = (
     f"SELECT {CALLER_COLUMNS} FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (digest, nth) {CALLER_JOINS}"  # noqa: S608  ours

@@ -12,20 +12,21 @@ from typing import Any, LiteralString
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.credentials.admission import TokenRow
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.credential import Credential, CredentialEvent, evolve, stream_id
 from domain.credentials.providers import CredentialConfig, Providers
 from domain.credentials.secret import SealedSecret
-from domain.credentials.stored import Head, Stored
+from domain.credentials.stored import CallRows, Head, Stored
 from domain.event_code import LogRow
-from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, CALLER_WIDTH, token_row
+from domain.tenants.tenant import tenant_stream
+from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, token_row
 from projections.database.combined_reads import CombinedReads
 from projections.database.connections import BoundedConnection, Row, unavailable
 from projections.database.numbered import Statement, text_array
 from projections.database.pipeline import Pipelines, Rows
 from projections.inline import InlineProjection
 from projections.tenant_credentials import NO_OTHERS, OF_TENANTS, credential_of, listed, of_tenants, stored_of
+from projections.tenants import TENANT_COLUMNS, TENANT_JOINS, TENANT_WIDTH, tenant_row
 
 COLUMNS = (
     "tenant_id",
@@ -54,33 +55,36 @@ SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
  ORDER BY wanted.nth
 """
-_READ_ONE = """
+# The same with the rules for the tenant, for a caller whose key is not in the log.
+_CALL: LiteralString = f"""
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
        c.tenant_id IS NOT NULL, h.notification_id, h.originator_version, h.topic, h.state,
-       h.code_key_id, h.code
-  FROM (SELECT) AS always
-  LEFT JOIN (SELECT * FROM current_credentials WHERE tenant_id = %s AND provider = %s) AS c ON true
-  LEFT JOIN (SELECT * FROM keyledger_events
-              WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1) AS h ON true
-"""
+       h.code_key_id, h.code, {TENANT_COLUMNS}
+  FROM (SELECT %s::uuid AS tenant_id, %s::text AS provider, %s::uuid AS stream, %s::uuid AS tenant_stream) AS wanted
+  LEFT JOIN current_credentials AS c ON c.tenant_id = wanted.tenant_id AND c.provider = wanted.provider
+  LEFT JOIN LATERAL (SELECT * FROM keyledger_events
+                      WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
+{TENANT_JOINS}"""  # noqa: S608  ours
 
-# The same with what is known of the caller's token.
-_READ_FOR: LiteralString = f"""
+# The same for several calls, with what is known of the callers' tokens; none where the digest is NULL.
+_CALLS: LiteralString = f"""
 SELECT c.version, c.token, c.binding, c.key_id, c.masked_key, c.endpoint, c.api_version, c.deployment_name, c.set_at,
        c.tenant_id IS NOT NULL, h.notification_id, h.originator_version, h.topic, h.state,
-       h.code_key_id, h.code, {CALLER_COLUMNS}
-  FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[]) WITH ORDINALITY
-       AS wanted (tenant_id, provider, stream, digest, nth)
+       h.code_key_id, h.code, {TENANT_COLUMNS}, {CALLER_COLUMNS}
+  FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::text[]) WITH ORDINALITY
+       AS wanted (tenant_id, provider, stream, tenant_stream, digest, nth)
   LEFT JOIN LATERAL (SELECT * FROM current_credentials AS one
                       WHERE one.tenant_id = wanted.tenant_id AND one.provider = wanted.provider LIMIT 1) AS c ON true
   LEFT JOIN LATERAL (SELECT * FROM keyledger_events
                       WHERE originator_id = wanted.stream ORDER BY originator_version DESC LIMIT 1) AS h ON true
-{CALLER_JOINS}
+{TENANT_JOINS}{CALLER_JOINS}
  ORDER BY wanted.nth
 """  # noqa: S608  ours
 
-_ONE, _MANY = Statement("credential", _READ_ONE), Statement("credentials", _READ_MANY)
-_FOR, _LISTS = Statement("credentials-for", _READ_FOR), Statement("lists", OF_TENANTS)
+_ONE, _MANY = Statement("call", _CALL), Statement("calls", _CALLS)
+_LISTS = Statement("lists", OF_TENANTS)
+_Wanted = tuple[str, str, str | None]
+"""Tenant, provider and the digest of the caller's token."""
 
 
 def project(event: CredentialEvent) -> dict[str, object]:
@@ -152,33 +156,19 @@ class PostgresResolutionProjection:
         self._require_current = require_current
         self._providers = tuple(providers)
         self._reads = CombinedReads(pipelines.calls, _ask, self._found)
-        self._reads_for = CombinedReads(pipelines.calls, _ask_for, self._found_for)
         self._lists = CombinedReads(pipelines.lists, self._ask_list, self._found_list)
 
-    async def read(self, tenant_id: str, provider: str) -> Stored:
-        """Return the row and the head of its stream. Raises StoreUnavailableError."""
-        return await self._reads.read((tenant_id, provider))
-
-    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
-        """Return the same, and what is known of a token. Raises StoreUnavailableError."""
-        return await self._reads_for.read((tenant_id, provider, digest))
+    async def read(self, tenant_id: str, provider: str, digest: str | None = None) -> CallRows:
+        """Return everything that decides a call. digest: of the caller's token. Raises StoreUnavailableError."""
+        return await self._reads.read((tenant_id, provider, digest))
 
     async def of_tenant(self, tenant_id: str) -> Sequence[Stored]:
         """Return the credentials of a tenant that are not deleted, by provider. Raises StoreUnavailableError."""
         return await self._lists.read(tenant_id)
 
-    def _found(self, places: Sequence[tuple[str, str]], rows: Rows) -> Sequence[Stored]:
+    def _found(self, wanted: Sequence[_Wanted], rows: Rows) -> Sequence[CallRows]:
         self._require_current()
-        return [_stored_at(place, row) for place, row in zip(places, rows, strict=True)]
-
-    def _found_for(
-        self, wanted: Sequence[tuple[str, str, str]], rows: Rows
-    ) -> Sequence[tuple[Stored, TokenRow | None]]:
-        self._require_current()
-        return [
-            (_stored_at((tenant_id, provider), row[:-CALLER_WIDTH]), token_row(row[-CALLER_WIDTH:]))
-            for (tenant_id, provider, _), row in zip(wanted, rows, strict=True)
-        ]
+        return [_call_rows(*one[:2], row) for one, row in zip(wanted, rows, strict=True)]
 
     def _ask_list(self, tenants: Sequence[str]) -> tuple[Statement, Sequence[bytes]]:
         return _LISTS, _LISTS.by_name(of_tenants(sorted(set(tenants)), self._providers))
@@ -191,16 +181,13 @@ class PostgresResolutionProjection:
         return [listed(of[tenant_id]) for tenant_id in tenants]
 
 
-def _ask(places: Sequence[tuple[str, str]]) -> tuple[Statement, Sequence[bytes]]:
-    if len(places) > 1:
-        return _MANY, [text_array(column).encode() for column in _columns_of(places)]
-    ((tenant_id, provider),) = places
-    return _ONE, [tenant_id.encode(), provider.encode(), str(stream_id(tenant_id, provider)).encode()]
-
-
-def _ask_for(wanted: Sequence[tuple[str, str, str]]) -> tuple[Statement, Sequence[bytes]]:
-    columns = [*_columns_of([(tenant_id, provider) for tenant_id, provider, _ in wanted]), [one[2] for one in wanted]]
-    return _FOR, [text_array(column).encode() for column in columns]
+def _ask(wanted: Sequence[_Wanted]) -> tuple[Statement, Sequence[bytes]]:
+    tenant_ids, providers, streams = _columns_of([(tenant_id, provider) for tenant_id, provider, _ in wanted])
+    columns = [tenant_ids, providers, streams, [str(tenant_stream(one)) for one in tenant_ids]]
+    digests = [digest or "NULL" for _, _, digest in wanted]
+    if digests == ["NULL"]:
+        return _ONE, [column[0].encode() for column in columns]
+    return _MANY, [text_array(column).encode() for column in (*columns, digests)]
 
 
 def _columns_of(places: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -258,8 +245,22 @@ def _stored_where_it_says(row: Row) -> Stored:
     return Stored(shown, _head(newest) if own and row["originator_version"] is not None else None)
 
 
+_CREDENTIAL_WIDTH = 16
+
+
+def _call_rows(tenant_id: str, provider: str, row: tuple[Any, ...]) -> CallRows:
+    """Return what a row of `_CALL` or `_CALLS` says."""
+    of_tenant, of_caller = _CREDENTIAL_WIDTH, _CREDENTIAL_WIDTH + TENANT_WIDTH
+    caller = row[of_caller:]
+    return CallRows(
+        _stored_at((tenant_id, provider), row[:of_tenant]),
+        tenant_row(tenant_id, row[of_tenant:of_caller]),
+        token_row(caller) if caller else None,
+    )
+
+
 def _stored_at(place: tuple[str, str], row: tuple[Any, ...]) -> Stored:
-    """Return what a row of `_READ_ONE` or `_READ_MANY` says of a place."""
+    """Return what a row of `_READ_MANY` says of a place."""
     version, token, binding, key_id, masked, endpoint, api_version, deployment, set_at, there, position, *newest = row
     shown = None
     if there:

@@ -1,4 +1,4 @@
-"""The places where any tenant has or had a credential, ordered by tenant and provider.
+"""The tenants that the log says something about, and the places where they have or had credentials, in order.
 
 Promises: the cost of a page depends on what it looks at, not on the size of the fleet: every statement walks an index
 from its cursor. What is stored at a place is read by the statement behind a tenant's own list. A credential whose row
@@ -6,7 +6,8 @@ was removed is still found, by its first entry in the audit trail; only a search
 the key id is in that row alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from psycopg import sql
 from psycopg.rows import tuple_row
@@ -28,9 +29,10 @@ SELECT tenant_id::text, provider FROM (
 ) AS place ORDER BY place.tenant_id, place.provider LIMIT %(limit)s
 """)
 
-# One step in each of two indexes per tenant: PostgreSQL has no plan that skips from one value to the next.
+# One step in each of three indexes per tenant: PostgreSQL has no plan that skips from one value to the next.
 _NEXT_TENANT = sql.SQL("""
-    least((SELECT c.tenant_id FROM current_credentials AS c WHERE c.tenant_id {beyond} ORDER BY c.tenant_id LIMIT 1),
+    least((SELECT t.tenant_id FROM tenants AS t WHERE t.tenant_id {beyond} ORDER BY t.tenant_id LIMIT 1),
+          (SELECT c.tenant_id FROM current_credentials AS c WHERE c.tenant_id {beyond} ORDER BY c.tenant_id LIMIT 1),
           (SELECT a.tenant_id FROM audit_trail AS a
             WHERE {first} AND a.tenant_id {beyond} ORDER BY a.tenant_id LIMIT 1))
 """)
@@ -40,13 +42,14 @@ WITH RECURSIVE tenant (tenant_id, nth) AS (
     UNION ALL
     SELECT {next_tenant}, tenant.nth + 1 FROM tenant WHERE tenant.tenant_id IS NOT NULL AND tenant.nth < %(limit)s
 )
-SELECT place.tenant_id::text, place.provider
+SELECT tenant.tenant_id::text, place.provider
   FROM tenant
- CROSS JOIN LATERAL (SELECT tenant_id, provider FROM current_credentials AS c WHERE c.tenant_id = tenant.tenant_id
+  LEFT JOIN LATERAL (SELECT provider FROM current_credentials AS c WHERE c.tenant_id = tenant.tenant_id
                      UNION
-                     SELECT tenant_id, provider FROM audit_trail AS a
-                      WHERE {first} AND a.tenant_id = tenant.tenant_id) AS place
- ORDER BY place.tenant_id, place.provider
+                     SELECT provider FROM audit_trail AS a
+                      WHERE {first} AND a.tenant_id = tenant.tenant_id) AS place ON true
+ WHERE tenant.tenant_id IS NOT NULL
+ ORDER BY tenant.tenant_id, place.provider
 """)
 
 
@@ -70,10 +73,10 @@ class PostgresFleet:
             of_entries=_all_of(*tests, _FIRST_ENTRY, *([sql.SQL("false")] if by_key else [])),
         )
         values = {**named, "key_id": wanted.key_id, "last_tenant": last.tenant_id, "last_provider": last.provider}
-        return self._read(statement, {**values, "limit": limit})
+        return [CredentialPlace(*row) for row in self._read(statement, {**values, "limit": limit})]
 
-    def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return all places of the next tenants. Raises StoreUnavailableError."""
+    def of_tenants(self, after: str | None, limit: int) -> Mapping[str, Sequence[CredentialPlace]]:
+        """Return the next tenants in order, each with all its places, if it has any. Raises StoreUnavailableError."""
         from_here = sql.SQL("> %(after)s::uuid" if after is not None else "IS NOT NULL")
         beyond = sql.SQL("> tenant.tenant_id")
         statement = _TENANTS.format(
@@ -81,16 +84,19 @@ class PostgresFleet:
             first_tenant=_NEXT_TENANT.format(beyond=from_here, first=_FIRST_ENTRY),
             next_tenant=_NEXT_TENANT.format(beyond=beyond, first=_FIRST_ENTRY),
         )
-        return self._read(statement, {"after": after, "limit": limit})
+        found: dict[str, list[CredentialPlace]] = {}
+        for tenant_id, provider in self._read(statement, {"after": after, "limit": limit}):
+            found.setdefault(tenant_id, []).extend([CredentialPlace(tenant_id, provider)] if provider else [])
+        return found
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
         """Return what is stored at places, in their order. Raises StoreUnavailableError, CredentialIntegrityError."""
         with unavailable(), self._pool.connection() as connection:
             return lodged_at(connection, places)
 
-    def _read(self, statement: sql.Composed, values: dict[str, object]) -> Sequence[CredentialPlace]:
+    def _read(self, statement: sql.Composed, values: dict[str, object]) -> Sequence[tuple[Any, ...]]:
         with unavailable(), self._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            return [CredentialPlace(*row) for row in cursor.execute(statement, values).fetchall()]
+            return cursor.execute(statement, values).fetchall()
 
 
 def _equals(column: str) -> sql.Composable:

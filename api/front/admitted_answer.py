@@ -53,9 +53,14 @@ def _wanted(scope: Scope, path: str) -> Wanted:
 
 
 class AdmittedAnswer:
-    """Sends the answer to a request that was admitted, and another one where it is not."""
+    """Sends the answer to a request that was admitted, and another one where it is not.
 
-    def __init__(self, admission: RequestAdmission, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    admission: None for a caller whose key is not in the log. begun: whether the answer has begun.
+    """
+
+    def __init__(
+        self, admission: RequestAdmission | None, scope: Scope, receive: Receive, send: Send, limits: Limits
+    ) -> None:
         self._admission = admission
         self._scope = scope
         self._receive = receive
@@ -67,7 +72,8 @@ class AdmittedAnswer:
     async def __call__(self, message: Message) -> None:
         """Send one message of the answer."""
         admission = self._admission
-        if message["type"] == "http.response.start" and admission.key is None and admission.error is None:
+        starts = message["type"] == "http.response.start"
+        if starts and admission is not None and admission.key is None and admission.error is None:
             if message["status"] >= 400:
                 admission.fails()
             try:

@@ -60,6 +60,7 @@ _PROJECTIONS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_ACCESS_KEYS}(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_TENANT}(/policy)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials/[^/]+/history"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile(f"{_TENANT}/resolution"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),

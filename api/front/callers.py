@@ -4,7 +4,6 @@ Promises: a request is admitted once, on a row that was read during it. Of a tok
 remembered, which never change; they let the headers of a call be judged before its body is read, and admit nothing.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -24,7 +23,7 @@ ReadToken = Callable[[str], Awaitable[TokenRow | None]]
 
 
 class Callers:
-    """The access keys of one process. under_way: their requests, each with the task that serves it."""
+    """The access keys of one process."""
 
     def __init__(self, read: ReadToken, reader: KeyReader, limits: KeyLimits | None = None, most: int = MOST) -> None:
         self.read = read
@@ -32,7 +31,6 @@ class Callers:
         self.limits = limits if limits is not None else KeyLimits()
         self._most = most
         self._known: dict[str, Actor] = {}
-        self.under_way: dict[RequestAdmission, asyncio.Task[None]] = {}
 
     def known(self, digest: str) -> Actor | None:
         """Return the actor that presented this token before, if any."""
@@ -51,7 +49,7 @@ class Callers:
 class RequestAdmission:
     """The admission of one request. Implements `domain.credentials.admission.Admission`.
 
-    key: once the request was admitted. error: why it was not. ended: why it ends before its time.
+    key: once the request was admitted. error: why it was not.
     """
 
     def __init__(self, callers: Callers, digest: str, wanted: Wanted, *, calling: bool) -> None:
@@ -59,7 +57,6 @@ class RequestAdmission:
         self.digest = digest
         self.key: AccessKey | None = None
         self.error: ServiceError | None = None
-        self.ended: ServiceError | None = None
         self._callers = callers
         self._wanted = wanted
         self._calling = calling

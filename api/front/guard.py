@@ -18,9 +18,8 @@ from api.front.callers import RequestAdmission
 from api.front.exchange import Exchange, exchange_of
 from api.front.failed_keys import FailedKeys
 from api.front.metrics import Metrics
-from api.front.paths import is_about_credentials, is_call, is_guarded, is_native, is_switched, routed_path
+from api.front.paths import is_about_credentials, is_call, is_guarded, is_native, is_switched, named_in, routed_path
 from api.front.problems import CHALLENGE, HttpError, Problem, problem_of
-from api.front.revoked_calls import until_revoked
 from api.front.services import Services, services_in_force
 from domain.audit.client_network import network_of
 from domain.audit.request_events import Lockout
@@ -61,23 +60,27 @@ class Guard:
         except (HttpError, ServiceError) as refused:
             await refuse(_problem(refused, headers), scope, receive, send, self._limits)
             return
-        await self._pass_on(exchange.admission, scope, receive, send)
+        await self._pass_on(scope, receive, send, exchange.admission, path)
 
-    async def _pass_on(self, admission: RequestAdmission | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if admission is None:
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, admission: RequestAdmission | None, path: str
+    ) -> None:
+        tenant = named_in(scope, path)[0] if is_call(scope["method"], path) else None
+        if admission is None and tenant is None:
             await self._app(scope, receive, send)
             return
         answer = AdmittedAnswer(admission, scope, receive, send, self._limits)
-        callers = services_in_force(scope).callers
+        revoked = services_in_force(scope).revoked_calls
         try:
-            await until_revoked(callers, admission, self._app(scope, receive, answer))
+            await revoked.serve(self._app(scope, receive, answer), admission, tenant)
         except ServiceError as ended:  # every other error is answered further in
             if answer.begun:
                 exchange_of(scope).refused = ended.code
             else:
                 await refuse(problem_of(ended), scope, receive, send, self._limits)
         finally:
-            admission.release()
+            if admission is not None:
+                admission.release()
 
     async def _unauthenticated(
         self, services: Services, presented: set[str], headers: Headers, exchange: Exchange

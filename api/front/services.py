@@ -7,7 +7,7 @@ the one it began with.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Protocol, TypeVar, cast
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
@@ -19,7 +19,9 @@ from api.front.callers import Callers
 from api.front.check_result import CheckResult
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
-from domain.access.service import AccessKeys, Issued, KeyCommand
+from api.front.revoked_calls import RevokedCalls
+from domain.access.service import AccessKeys
+from domain.access.tenants import Tenants
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
 from domain.audit.usage import CredentialUsage, UsageMeter
@@ -30,6 +32,7 @@ from domain.calls.openai_routes import RelayedRoutes
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Credential
 from domain.credentials.fleet import Fleet
+from domain.credentials.key_check import KeyChecks
 from domain.credentials.providers import Providers
 from domain.credentials.service import CredentialService
 from domain.credentials.stored import PastCredentials, TenantCredentials
@@ -55,8 +58,16 @@ class ReloadReport:
 Readiness = Callable[[], Awaitable[Mapping[str, CheckResult]]]
 Reload = Callable[[], Awaitable[ReloadReport]]
 CarryOut = Callable[[AdminCommand], Awaitable[Credential]]
-CarryOutOnKeys = Callable[[KeyCommand], Awaitable[Issued]]
 Hook = Callable[[], Awaitable[None]]
+R = TypeVar("R")
+
+
+class CarryOutAlone(Protocol):
+    """Carries out a command that shares no statement with others, one such command at a time."""
+
+    async def __call__(self, command: Callable[[], R], /) -> R:
+        """Return the outcome once every node obeys it. Raises its error, StoreUnavailableError."""
+        ...
 
 
 async def _nothing() -> None:
@@ -72,9 +83,10 @@ def new_registry() -> CollectorRegistry:
 class Services:
     """The parts behind the HTTP interface.
 
-    callers: those with access keys; the authenticator knows the keys of the settings.
-    carry_out: carries out a command; concurrent commands share a commit. carry_out_on_keys: one on an access key.
-    providers: those that tenants may have credentials for.
+    callers: those with access keys; the authenticator knows the keys of the settings. revoked_calls: what is under way.
+    carry_out: carries out a command; concurrent commands share a commit. carry_out_alone: one on an
+    access key or on a tenant.
+    key_checks: ask providers about keys. providers: those that tenants may have credentials for.
     tenant_credentials: the feature switch; when off, everything about tenants' own credentials answers 404.
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: those believed about a client's address.
@@ -105,8 +117,11 @@ class Services:
     past: PastCredentials
     authenticator: Authenticator
     callers: Callers
+    revoked_calls: RevokedCalls
     access_keys: AccessKeys
-    carry_out_on_keys: CarryOutOnKeys
+    tenants: Tenants
+    carry_out_alone: CarryOutAlone
+    key_checks: KeyChecks
     endpoint_rules: EndpointRules
     providers: Providers
     tenant_credentials: bool

@@ -44,6 +44,10 @@ RULES: Mapping[str, str] = {
     "requests_per_minute": "must be a whole number from 0 to 1000000",
     "concurrent_calls": "must be a whole number from 0 to 1000000",
     "token": "must be a string",
+    "labels": "must be an object of texts",
+    "own_endpoints": "must be true or false",
+    "fallback": "must be allow or deny",
+    "key_check": "must be true or false",
     "actor": "must be 1 to 128 printable ASCII characters without spaces",
     "state": f"must be one of {', '.join(CredentialState)}",
     "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
@@ -88,6 +92,12 @@ def only_query(*names: str) -> Any:
     A misspelt filter would widen an answer; a key in a query would end up in logs, those of every proxy included.
     """
     return Depends(_query_check(names))
+
+
+def no_body(request: Request) -> None:
+    """Refuse a body with members, where there are no options. A dependency."""
+    if exchange_of(request.scope).body:
+        raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
 
 
 def _query_check(names: Sequence[str]) -> Callable[[Request], None]:

@@ -66,7 +66,7 @@ async def create_access_key(
 ) -> IssuedAccessKey:
     """Create a key. Its token is in this answer and nowhere else."""
     terms = _terms(services, body.role, body, body.expires_at)
-    issued = await services.carry_out_on_keys(lambda: services.access_keys.create(body.name, body.role, terms, meta))
+    issued = await services.carry_out_alone(lambda: services.access_keys.create(body.name, body.role, terms, meta))
     response.headers["Location"] = f"{ACCESS_KEYS}/{issued.key.name}"
     return issued_view_of(issued, _tagged(services, issued.key, response))
 
@@ -84,7 +84,7 @@ async def revoke_leaked_token(
     """Revoke the key whose token this is, or was before its last rotation."""
     keys, token = services.access_keys, Secret(body.token.get_secret_value())
     exchange.take_note_of(token)
-    issued = await services.carry_out_on_keys(lambda: keys.revoke(keys.name_of(token), meta, Precondition()))
+    issued = await services.carry_out_alone(lambda: keys.revoke(keys.name_of(token), meta, Precondition()))
     return view_of(issued.key, _tagged(services, issued.key, response))
 
 
@@ -149,7 +149,7 @@ async def change_access_key(
     terms = _changed(services, key, body)
     # What is not sent stays as it was read, so the change holds for that version only.
     seen = precondition if precondition != Precondition() else Precondition(versions=frozenset({key.version}))
-    issued = await services.carry_out_on_keys(lambda: keys.change(key.name, terms, meta, seen))
+    issued = await services.carry_out_alone(lambda: keys.change(key.name, terms, meta, seen))
     return view_of(issued.key, _tagged(services, issued.key, response))
 
 
@@ -171,7 +171,7 @@ async def rotate_access_key(
 ) -> IssuedAccessKey:
     """Make another token. The present one works until `old_token_until`, at most 30 days, or no longer."""
     keys, until = services.access_keys, body.old_token_until
-    issued = await services.carry_out_on_keys(lambda: keys.rotate(access_key, until, meta, precondition))
+    issued = await services.carry_out_alone(lambda: keys.rotate(access_key, until, meta, precondition))
     return issued_view_of(issued, _tagged(services, issued.key, response))
 
 
@@ -186,7 +186,7 @@ async def revoke_access_key(
     access_key: KeyName, meta: CommandMetaOf, precondition: PreconditionOf, services: ServicesOf, response: Response
 ) -> AccessKeyView:
     """Revoke a key. Once this is answered, no node admits a request with it."""
-    issued = await services.carry_out_on_keys(lambda: services.access_keys.revoke(access_key, meta, precondition))
+    issued = await services.carry_out_alone(lambda: services.access_keys.revoke(access_key, meta, precondition))
     return view_of(issued.key, _tagged(services, issued.key, response))
 
 

@@ -6,6 +6,7 @@ never a key. Handlers that block are plain functions and run in threads.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from api.front.stored_key_in_id import take_recorded_id
 from api.front.validation import only_query
 from api.rest.audit.entries import page_of
 from api.rest.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
-from api.rest.openapi import ADMIN, BODY, COMMAND, ETAG, answer, problems
+from api.rest.openapi import ADMIN, BODY, CHECKED, COMMAND, ETAG, answer, problems
 from api.rest.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
 from api.rest.schemas import (
     Absent,
@@ -39,9 +40,17 @@ from api.rest.schemas import (
 )
 from domain.audit.entries import AuditFilter
 from domain.credentials.commands import DeleteCredential, SetCredential
+from domain.credentials.credential import Credential
 from domain.credentials.providers import NAME_PATTERN, CredentialConfig, check
 from domain.credentials.stored import CredentialStatus
-from domain.errors import CredentialIntegrityError, CredentialNotFoundError, InvalidField, InvalidRequestError
+from domain.errors import (
+    CredentialIntegrityError,
+    CredentialNotFoundError,
+    ErrorCode,
+    InvalidField,
+    InvalidRequestError,
+    UnresolvableError,
+)
 
 router = APIRouter(
     route_class=Operation, prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED]
@@ -56,7 +65,7 @@ _CLOCKS_DIFFER = timedelta(minutes=1)
     "/{provider}",
     operation_id="setCredential",
     summary="Set or replace a credential",
-    responses={200: answer(SET, ETAG), **problems(*ADMIN, *BODY, *COMMAND, "invalid-credential")},
+    responses={200: answer(SET, ETAG), **problems(*ADMIN, *BODY, *COMMAND, "invalid-credential", *CHECKED)},
     dependencies=[only_query()],
 )
 async def set_credential(
@@ -77,7 +86,7 @@ async def set_credential(
     command = SetCredential(
         tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
     )
-    state = await services.carry_out(command)
+    state = await _stored(services, command)
     take_recorded_id(exchange, state)
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     response.headers["ETag"] = entity_tag(state.version)
@@ -198,6 +207,17 @@ def list_credential_history(
     name = _known_once(services, tenant_id, provider)
     wanted = AuditFilter(tenant_id, name, after=after, limit=limit, of_credential=True)
     return page_of(services, exchange, wanted, "history", request, response)
+
+
+async def _stored(services: Services, command: SetCredential) -> Credential:
+    """Store a credential; where the tenant's policy wants that, only once its provider accepted the key."""
+    try:
+        return await services.carry_out(command)
+    except UnresolvableError as refused:
+        if refused.code != ErrorCode.KEY_NOT_CHECKED:
+            raise
+    await services.key_checks.require_accepted(command.tenant_id, command.provider, command.secret, command.config)
+    return await services.carry_out(replace(command, accepted=True))
 
 
 async def _store_recent_use(services: Services) -> None:

@@ -19,6 +19,7 @@ from api.rest.credentials import view_of
 from api.rest.examples import FOUND, TENANT, TENANTS
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import Absent, CredentialView, Instant, Limit, Moment, ProviderFilter, TenantFilter
+from domain.access.tenants import KnownTenant
 from domain.credentials.fleet import CURSOR_PATTERN, CredentialPlace, FleetFilter, TenantSummary
 from domain.credentials.stored import CredentialState, CredentialStatus
 
@@ -62,9 +63,12 @@ class FoundCredentials(BaseModel):
 
 
 class TenantView(BaseModel):
-    """A tenant that has a credential or had one."""
+    """A tenant that has a credential or had one, or that the operator registered, froze or has a policy for."""
 
     tenant_id: str
+    name: str | None = Field(description="Null unless it is registered and its name can be read.")
+    registered: bool
+    frozen: bool
     credentials: int = Field(description="How many it has now.")
     states: dict[CredentialState, int] = Field(description="How many of them are in each state.")
     last_change: Moment | None = Field(description="When one was last set, replaced or deleted.")
@@ -81,19 +85,20 @@ class TenantPage(BaseModel):
 @router.get(
     "/tenants",
     operation_id="listTenants",
-    summary="List the tenants that have credentials or had any",
+    summary="List the tenants",
     responses={200: answer(TENANTS), **problems(*ADMIN, "credential-integrity")},
     dependencies=[only_query("limit", "after")],
 )
 def list_tenants(
     *, services: ServicesOf, request: Request, response: Response, after: AfterTenant = None, limit: Limit = 100
 ) -> TenantPage:
-    """Count each tenant's credentials by state. Follow `next`, or the Link header, for more."""
+    """List each known tenant with its credentials by state. Follow `next`, or the Link header, for more."""
     services.usage_meter.flush()
     found = services.fleet.tenants(after, limit)
     following = found[-1].tenant_id if len(found) >= limit else None
     _link(request, response, following)
-    return TenantPage(tenants=[_tenant(one) for one in found], next=following)
+    known = services.tenants.all_of([one.tenant_id for one in found])
+    return TenantPage(tenants=[_tenant(*one) for one in zip(found, known, strict=True)], next=following)
 
 
 @router.get(
@@ -140,10 +145,13 @@ def _found(status: CredentialStatus) -> FoundCredential:
     return FoundCredential(tenant_id=status.credential.tenant_id, **view_of(status).model_dump())
 
 
-def _tenant(summary: TenantSummary) -> TenantView:
+def _tenant(summary: TenantSummary, known: KnownTenant) -> TenantView:
     states = {state: summary.states.get(state, 0) for state in CredentialState}
     return TenantView(
         tenant_id=summary.tenant_id,
+        name=known.profile.name if known.profile is not None else None,
+        registered=known.tenant.registered,
+        frozen=known.tenant.frozen_at is not None,
         credentials=sum(states.values()),
         states=states,
         last_change=summary.last_change,

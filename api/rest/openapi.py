@@ -32,12 +32,33 @@ _ALWAYS = (
 )
 BODY = ("malformed-json", "unsupported-media-type", "body-too-large", "request-timeout")
 ADMIN = (*_ALWAYS, "feature_disabled", "log-contradicted", "store-unavailable")
-COMMAND = ("malformed-header", "unknown-provider", "version-conflict", "idempotency-key-reused")
+COMMAND = (
+    "malformed-header",
+    "unknown-provider",
+    "version-conflict",
+    "idempotency-key-reused",
+    "tenant-frozen",
+    "tenant-not-registered",
+    "outside-policy",
+    "credential-integrity",
+)
+CHECKED = (
+    "key-not-checked",
+    "no-credential",
+    "provider-refused",
+    "provider-rate-limited",
+    "provider-timeout",
+    "provider-unavailable",
+)
+TENANT = ("malformed-header", "version-conflict", "idempotency-key-reused", "credential-integrity")
 ACCESS_KEY = ("malformed-header", "version-conflict", "idempotency-key-reused", "credential-integrity")
 CATALOGUE = (*_ALWAYS, "unknown-model")
 CALL = (
     *CATALOGUE,
     *BODY,
+    "tenant-frozen",
+    "tenant-not-registered",
+    "outside-policy",
     "no-credential",
     "credential-unreadable",
     "credential-integrity",
@@ -62,6 +83,9 @@ NATIVE_CALL = (
     "upgrade-refused",
     "body-too-large",
     "request-timeout",
+    "tenant-frozen",
+    "tenant-not-registered",
+    "outside-policy",
     "no-credential",
     "credential-unreadable",
     "credential-integrity",

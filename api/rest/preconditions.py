@@ -21,8 +21,8 @@ _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 # Possessive, so that a hostile list cannot cause catastrophic backtracking.
 _TAG_LIST = re.compile(rf"[\t ,]*+{_TAG}[\t ]*+(,[\t ]*+({_TAG}[\t ]*+)?)*+")
 _ONE_TAG = re.compile(_TAG)
-_VERSION = re.compile(r"v([1-9][0-9]{0,17})")
-TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|"v[1-9][0-9]{0,17}")$', "examples": ['"v3"']})
+_VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
+TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|"v(0|[1-9][0-9]{0,17})")$', "examples": ['"v3"']})
 _IF_NONE_MATCH = WithJsonSchema({"type": "string", "pattern": r"^\*$", "examples": ["*"]})
 _IDEMPOTENCY_KEY = WithJsonSchema({"type": "string", "pattern": r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"})
 _REASON = WithJsonSchema(

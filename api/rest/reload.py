@@ -9,13 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.exchange import AUTHENTICATED
 from api.front.operation import Operation
 from api.front.paths import RELOAD
 from api.front.services import ServicesOf
-from api.front.validation import only_query
+from api.front.validation import no_body, only_query
 from api.rest.openapi import ADMIN, BODY, answer, problems
-from domain.errors import InvalidField, InvalidRequestError
 
 router = APIRouter(route_class=Operation, tags=["operation"], dependencies=[AUTHENTICATED])
 
@@ -30,17 +29,12 @@ class ReloadAnswer(BaseModel):
     warnings: Annotated[list[str], Field(description="Not wrong, worth knowing.")]
 
 
-def _no_body(exchange: ExchangeOf) -> None:
-    if exchange.body:
-        raise InvalidRequestError([InvalidField("the body", "must be empty: there are no options")])
-
-
 @router.post(
     RELOAD,
     operation_id="reload",
     summary="Read the settings again",
     responses={200: answer(_EXAMPLE), **problems(*ADMIN, *BODY, "reload-refused")},
-    dependencies=[only_query(), Depends(_no_body)],
+    dependencies=[only_query(), Depends(no_body)],
 )
 async def reload(services: ServicesOf) -> ReloadAnswer:
     """Read `.env`, secret files and the catalogue again and apply them as a whole, to calls that begin afterwards."""

@@ -29,19 +29,18 @@ from domain.access.access_key import (
     stream_of,
 )
 from domain.access.roles import Role
+from domain.access.stream_commands import StreamCommand, StreamCommands, require_precondition
 from domain.access.token import digest_of, new_token
-from domain.credentials.command_batch import command_reused
 from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
-from domain.errors import InvalidField, InvalidRequestError, ServiceError, StoreUnavailableError, VersionConflictError
+from domain.errors import InvalidField, InvalidRequestError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = re.compile(NAME_PATTERN)
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TRIES = 8
 _ANY = Precondition()
 
 
@@ -84,9 +83,8 @@ class AccessKeys:
     """Carries out commands and reads."""
 
     def __init__(self, log: EventLog, listed: AccessKeyList, clock: Clock, rules: AccessRules) -> None:
-        self._log = log
+        self._commands = StreamCommands(log, clock, AccessKeyEvent, evolve)
         self._listed = listed
-        self._clock = clock
         self._rules = rules
 
     def named(self, name_or_id: str) -> AccessKey:
@@ -182,52 +180,13 @@ class AccessKeys:
         meta: CommandMeta,
         precondition: Precondition,
     ) -> AccessKey:
-        """Append what is decided, again after a conflict, and return the state after it."""
-        failure: VersionConflictError | StoreUnavailableError | None = None
-        for _ in range(_TRIES):
-            if (meta.may_repeat or failure) and (earlier := self._earlier(stream, meta)) is not None:
-                self._log.confirm([earlier])
-                if not same(earlier):
-                    raise command_reused()
-                return evolve(earlier)
-            last = self._log.last(stream)
-            state = evolve(last) if isinstance(last, AccessKeyEvent) else None
-            _require(precondition, state)
-            event = decide(state, self._clock())
-            try:
-                if event is not None:
-                    self._log.append([event])
-                    return evolve(event)
-                self._log.confirm([last] if last is not None else [])
-                return live(state)
-            except VersionConflictError as conflict:
-                failure = conflict
-            except StoreUnavailableError as unavailable:  # the outcome is unknown: look it up once
-                if isinstance(failure, StoreUnavailableError):
-                    raise
-                failure = unavailable
-        raise failure or StoreUnavailableError()
+        def require(state: AccessKey | None) -> None:
+            known, version = state is not None and not state.revoked, state.version if state is not None else 0
+            require_precondition(precondition, version, known=known, what="access key")
 
-    def _earlier(self, stream: UUID, meta: CommandMeta) -> AccessKeyEvent | None:
-        wanted = (stream, meta.command_id)
-        found = self._log.find_all([wanted]).get(wanted)
-        return found if isinstance(found, AccessKeyEvent) else None
-
-
-KeyCommand = Callable[[], Issued]
-"""A command on a key, ready to be carried out."""
-
-
-def each_alone(commands: Sequence[KeyCommand]) -> list[Issued | Exception]:
-    """Carry out commands one after the other, and return the outcome of each."""
-    return [_outcome(command) for command in commands]
-
-
-def _outcome(command: KeyCommand) -> Issued | Exception:
-    try:
-        return command()
-    except ServiceError as refused:
-        return refused
+        after = self._commands.carry_out(StreamCommand(stream, decide, same, meta, require))
+        assert after is not None  # noqa: S101  every command refuses a key that never existed
+        return after
 
 
 def _issued(key: AccessKey, token: Secret, digest: str) -> Issued:
@@ -237,12 +196,3 @@ def _issued(key: AccessKey, token: Secret, digest: str) -> Issued:
 
 def _stream(name_or_id: str) -> UUID:
     return UUID(name_or_id) if _ID.fullmatch(name_or_id) else stream_of(name_or_id)
-
-
-def _require(precondition: Precondition, state: AccessKey | None) -> None:
-    known = state is not None and not state.revoked
-    version = state.version if state is not None else 0
-    if precondition.versions is not None and not (known and version in precondition.versions):
-        raise VersionConflictError(version, precondition=True, what="access key")
-    if precondition.exists is not None and precondition.exists != known:
-        raise VersionConflictError(version, precondition=True, what="access key")

@@ -15,10 +15,11 @@ from domain.credentials.providers import CONFIG_FIELDS
 from domain.event import Event
 from domain.event_definition import ActionDefinition, EventDefinition, Subject
 from domain.operations import attestation, encryption_keys, erasure, ledger_secret, policy, replay, restore
+from domain.tenants import tenant
 
 _MODULES = (
     *(credential, acceptance, encryption_keys, ledger_secret, replay, restore, attestation, policy),
-    *(erasure, access_key, request_events),
+    *(erasure, access_key, tenant, request_events),
 )
 
 
@@ -89,6 +90,7 @@ _READERS: Mapping[Subject, str] = {
     Subject.POLICY: "nodes at their start",
     Subject.PERSON: "nodes, for erasures",
     Subject.ACCESS_KEY: "`access_keys`, authentication",
+    Subject.TENANT: "`tenants`, resolution",
 }
 """By the subject of an event, what reads it besides the audit trail and the transparency log."""
 

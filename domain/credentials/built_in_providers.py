@@ -62,8 +62,14 @@ BUILT_IN = Providers(
             litellm_prefix="ovhcloud",
             rejects_with=frozenset({401, 403}),
             routes=frozenset({COMPLETIONS, IMAGES, TRANSCRIPTIONS}),
+            models_are_public=True,
         ),
-        Provider("berget", "https://api.berget.ai/v1", routes=frozenset({COMPLETIONS, RERANK, TRANSCRIPTIONS})),
+        Provider(
+            "berget",
+            "https://api.berget.ai/v1",
+            routes=frozenset({COMPLETIONS, RERANK, TRANSCRIPTIONS}),
+            models_are_public=True,
+        ),
         Provider(
             "azure",
             None,

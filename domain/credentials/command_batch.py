@@ -4,7 +4,8 @@ Promises: when `handle` returns, the change is stored and applies on every node.
 often its id is sent; when the answer of the database is lost, the stored event is found and not written again. Each
 command has the outcome that it would have had alone, after those before it; one refused command never fails the batch.
 A few statements read the state for the whole batch, and one append stores its events.
-Refuses: commands that `credential.decide` refuses. A crash at any point leaves either no event or the event with its
+Refuses: commands that `credential.decide` refuses, and those that the operator's rules for the tenant refuse. A crash
+at any point leaves either no event or the event with its
 row of the projection.
 An outcome that no event of the batch carries, such as that of a repeated command, counts only once the log confirms a
 write after it (`EventLog.confirm`).
@@ -19,6 +20,7 @@ from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.credential import Credential, CredentialDeleted, CredentialSet, decide, evolve, stream_id
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CurrentCredentials, Stored
+from domain.credentials.tenant_rules import TenantRules
 from domain.errors import (
     CredentialNotFoundError,
     ErrorCode,
@@ -29,6 +31,7 @@ from domain.errors import (
 )
 from domain.event import Clock, Event
 from domain.event_log import EventLog
+from domain.tenants.tenant import tenant_stream
 
 LOOK_AGAIN_S = 0.5
 """Seconds after which an outage is no longer looked into: the caller has waited long enough."""
@@ -51,12 +54,16 @@ class CommandBatch:
     read: whether an outcome only repeats what was read; it holds once the log confirms `relied_on`.
     """
 
-    def __init__(self, commands: Sequence[AdminCommand], sealer: Sealer, clock: Clock) -> None:
+    def __init__(
+        self, commands: Sequence[AdminCommand], sealer: Sealer, clock: Clock, *, registration_required: bool = False
+    ) -> None:
+        """registration_required: a credential is set only for a tenant that is registered."""
         self.outcomes: list[CommandResult] = []
         self.events: list[Event] = []
         self._commands = commands
         self._sealer = sealer
         self._clock = clock
+        self._rules = TenantRules(registration_required=registration_required)
         self._unchanged: dict[tuple[str, str], Event] = {}
         self._unproved: list[Event] = []
         self.read = False
@@ -69,7 +76,9 @@ class CommandBatch:
         of commands that may repeat.
         Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
-        newest = log.newest([_stream(command) for command in self._commands])
+        tenant_ids = {command.tenant_id for command in self._commands}
+        newest = log.newest([*map(_stream, self._commands), *map(tenant_stream, tenant_ids)])
+        self._rules.read(tenant_ids, newest, log)
         deleted = {_stream(command) for command in self._commands if isinstance(command, DeleteCredential)}
         again = [
             event for stream, event in newest.items() if stream in deleted and isinstance(event, CredentialDeleted)
@@ -115,6 +124,7 @@ class CommandBatch:
         if before is not None:
             self._rely_on(before)
             return self._repeated(before, command)
+        self._rules.require(command)
         known = last.get(stream)
         state = evolve(known) if known is not None else None
         stored = known is not None and known not in self.events
@@ -167,10 +177,12 @@ class CredentialCommands:
         pause: Callable[[float], None] = time.sleep,
         spread: Callable[[], float] = random.random,
         elapsed: Callable[[], float] = time.monotonic,
+        *,
+        registration_required: bool = False,
     ) -> None:
         """Take the parts it works with. pause: waits some seconds. spread: a random factor, 0 to 1, for that time.
 
-        elapsed: seconds since some moment.
+        elapsed: seconds since some moment. registration_required: as in `CommandBatch`.
         """
         self._log = log
         self._projection = projection
@@ -179,6 +191,7 @@ class CredentialCommands:
         self._pause = pause
         self._spread = spread
         self._elapsed = elapsed
+        self._registration_required = registration_required
 
     def handle(self, command: AdminCommand) -> Credential:
         """Carry out a command and return the state after it.
@@ -218,7 +231,7 @@ class CredentialCommands:
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(self._spread() * 0.005 * attempt)
-            batch = CommandBatch(commands, self._sealer, self._clock)
+            batch = CommandBatch(commands, self._sealer, self._clock, registration_required=self._registration_required)
             batch.decide(self._log, self._projection, sent_before=sent_before or attempt > 0)
             try:
                 if batch.events:

@@ -24,7 +24,7 @@ class SetCredential:
     """Store this key and these settings for the tenant, replacing any that are stored.
 
     endpoint_form: the form of the endpoint in `config`; a stored endpoint that reduces to the same form counts as the
-    same. None: only an equal text counts as the same.
+    same. None: only an equal text counts as the same. accepted: the provider accepted this key at these settings.
     """
 
     tenant_id: str
@@ -34,6 +34,7 @@ class SetCredential:
     meta: CommandMeta
     precondition: Precondition = Precondition()
     endpoint_form: EndpointForm | None = None
+    accepted: bool = False
 
     def says(self, stored: CredentialConfig) -> bool:
         """Return whether the settings are the stored ones."""
@@ -44,12 +45,13 @@ class SetCredential:
 
 @dataclass(frozen=True, slots=True)
 class DeleteCredential:
-    """Delete the tenant's credential for the provider."""
+    """Delete the tenant's credential for the provider. by_operator: even if the tenant is frozen."""
 
     tenant_id: str
     provider: str
     meta: CommandMeta
     precondition: Precondition = Precondition()
+    by_operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ match, it holds fewer than the limit, possibly none, and still names the place t
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -97,8 +97,8 @@ class FleetProjection(Protocol):
         """
         ...
 
-    def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
-        """Return all places of the next tenants. Raises StoreUnavailableError."""
+    def of_tenants(self, after: str | None, limit: int) -> Mapping[str, Sequence[CredentialPlace]]:
+        """Return the next tenants in order, each with all its places, if it has any. Raises StoreUnavailableError."""
         ...
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
@@ -116,7 +116,7 @@ class FleetPage:
 
 @dataclass(frozen=True, slots=True)
 class TenantSummary:
-    """A tenant that has or had a credential.
+    """A tenant that has or had a credential, or that the operator registered, froze or has a policy for.
 
     states: the number of its credentials in each state that occurs. last_change: when one was last set or deleted.
     last_used_at: when one of its present credentials was last used.
@@ -153,20 +153,21 @@ class Fleet:
 
     def tenants(self, after: str | None, limit: int) -> Sequence[TenantSummary]:
         """Return the next tenants' summaries, by id. Raises StoreUnavailableError, CredentialIntegrityError."""
-        lodged = self._projection.lodged(self._projection.of_tenants(after, limit))
-        return [self._summary(tenant_id, of) for tenant_id, of in groupby(lodged, lambda one: one.place.tenant_id)]
+        tenants = self._projection.of_tenants(after, limit)
+        lodged = self._projection.lodged([place for places in tenants.values() for place in places])
+        of = {tenant_id: list(found) for tenant_id, found in groupby(lodged, lambda one: one.place.tenant_id)}
+        return [self._summary(tenant_id, of.get(tenant_id, [])) for tenant_id in tenants]
 
     def _fitting(self, wanted: FleetFilter, stored: Stored) -> Sequence[CredentialStatus]:
         if stored.shown is None or not wanted.takes(stored.shown, stored.last_used_at):
             return ()
         return [one for one in self._credentials.statuses([stored]) if wanted.state in {None, one.state}]
 
-    def _summary(self, tenant_id: str, lodged: Iterable[Lodged]) -> TenantSummary:
-        all_of_it = list(lodged)
-        live = self._credentials.statuses([one.stored for one in all_of_it])
+    def _summary(self, tenant_id: str, lodged: Sequence[Lodged]) -> TenantSummary:
+        live = self._credentials.statuses([one.stored for one in lodged])
         return TenantSummary(
             tenant_id,
             Counter(one.state for one in live),
-            max((one.changed_at for one in all_of_it if one.changed_at is not None), default=None),
+            max((one.changed_at for one in lodged if one.changed_at is not None), default=None),
             max((one.last_used_at for one in live if one.last_used_at is not None), default=None),
         )

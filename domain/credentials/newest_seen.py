@@ -15,7 +15,7 @@ MOST = 100_000
 """Credentials that are known: some 20 MB."""
 
 Place = tuple[str, str]
-"""Tenant and provider, or the words `access key` and the digest of its token."""
+"""Tenant and provider, or the words `access key` and the digest of its token, or `tenant` and its id."""
 
 
 class Seen(NamedTuple):

@@ -1,10 +1,12 @@
 """Decides whose key serves a call: the policy as a pure function, and the resolver that applies it.
 
 The rules, in order:
-1. Tenant credentials switched off, or a model that is not tenant-capable: the global key.
+0. Tenant credentials switched off: the global key. Otherwise a tenant that is frozen, lacks a required registration,
+   or whose policy excludes the provider gets an error, and so does one whose rules cannot be read.
+1. A model that is not tenant-capable: the global key.
 2. The tenant has a credential: that one, with its own settings, or an error. Never the global key, whatever the error.
    A vllm credential without an endpoint uses the global vllm address with the tenant's key.
-3. The tenant has none: the global key, unless fallback is denied.
+3. The tenant has none: the global key, unless the settings or the tenant's policy deny the fallback.
 4. No key at all: NoCredentialError, which names the remedy.
 
 That a tenant has none is proved by the head of its stream in the log, never by the projection: a row that was removed,
@@ -23,9 +25,11 @@ from domain.credentials.credential import Credential
 from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.providers import Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import Head, ResolutionProjection, Stored, require_token_of_log, require_written
+from domain.credentials.stored import ResolutionProjection, Stored, head_of, require_token_of_log, require_written
 from domain.errors import NoCredentialError
 from domain.event_code import NO_CODES, EventCodes
+from domain.tenants.stored import TenantReader
+from domain.tenants.tenant import Tenant
 
 
 class Source(StrEnum):
@@ -50,7 +54,7 @@ class ResolutionPolicy:
     """The operator's configuration.
 
     base_urls: by provider, addresses that replace the built-in ones, for tenants' and global keys; for vllm, the
-    address of the global server. providers: all known ones.
+    address of the global server. providers: all known ones. registration_required: of every tenant.
     """
 
     tenant_credentials: bool
@@ -58,6 +62,7 @@ class ResolutionPolicy:
     global_credentials: Mapping[str, GlobalCredential] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
     providers: Providers = BUILT_IN
+    registration_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +105,25 @@ class ResolvedCredential:
 
 
 def choose(
-    tenant_id: str, provider: str, stored: Stored | None, policy: ResolutionPolicy, *, tenant_capable: bool
+    tenant: Tenant, provider: str, stored: Stored | None, policy: ResolutionPolicy, *, tenant_capable: bool
 ) -> Route:
     """Return the route of a tenant's call to a provider. stored: may be None only when tenant credentials do not apply.
 
-    Raises NotFoundError, CredentialIntegrityError and NoCredentialError.
+    Raises NotFoundError, UnresolvableError, CredentialIntegrityError and NoCredentialError.
     """
-    row = policy.providers.named(provider)
+    tenant_id, row = tenant.tenant_id, policy.providers.named(provider)
+    if policy.tenant_credentials:
+        tenant.require_usable(registration_required=policy.registration_required)
+        tenant.policy.require_provider(provider)
     consulted = policy.tenant_credentials and tenant_capable
     credential = stored.current() if consulted and stored is not None else None
     if credential is not None:
+        tenant.policy.require_endpoint(credential.config.endpoint)
         return _tenant_route(credential, row, policy)
     if consulted and not policy.fallback_allowed:
         raise NoCredentialError(tenant_id, provider, "the tenant has none and fallback to the global key is denied")
+    if consulted and not tenant.policy.fallback:
+        raise NoCredentialError(tenant_id, provider, "the tenant has none and its policy denies the global key")
     route = _global_route(row, policy)
     if route is not None:
         return route
@@ -164,13 +175,16 @@ class Resolver:
         projection: ResolutionProjection,
         sealer: Sealer,
         policy: ResolutionPolicy,
+        tenants: TenantReader,
         codes: Callable[[], EventCodes] = lambda: NO_CODES,
         seen: NewestSeen | None = None,
     ) -> None:
-        """codes: check the newest event of a credential before its key, or another, serves a call.
+        """tenants: reads the operator's rules for a tenant.
 
+        codes: check the newest event of a credential before its key, or another, serves a call.
         seen: what calls have seen before; by default, what those of this resolver have.
         """
+        self._tenants = tenants
         self._projection = projection
         self._sealer = sealer
         self._policy = policy
@@ -181,6 +195,10 @@ class Resolver:
     def providers(self) -> Providers:
         """All known providers."""
         return self._policy.providers
+
+    def route_of(self, credential: Credential) -> Route:
+        """Return the route of calls with a credential of a tenant. Raises NotFoundError, NoCredentialError."""
+        return _tenant_route(credential, self._policy.providers.named(credential.provider), self._policy)
 
     async def explain(self, tenant_id: str, provider: str, *, tenant_capable: bool) -> Route:
         """Return the route a call would take, or raise the error that would stop it. Decrypts and sends nothing."""
@@ -194,35 +212,35 @@ class Resolver:
         self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None
     ) -> tuple[Stored, Route]:
         self._policy.providers.named(provider)  # before the store is read
-        consulted = self._policy.tenant_credentials and tenant_capable
-        if consulted:
-            stored = await self._read(tenant_id, provider, admission)
+        if self._policy.tenant_credentials:
+            stored, tenant = await self._read(tenant_id, provider, admission, tenant_capable=tenant_capable)
         else:
-            stored = Stored(None, None)
+            stored, tenant = Stored(None, None), Tenant(tenant_id)
             if admission is not None:
                 await admission.read()
-        return stored, choose(tenant_id, provider, stored, self._policy, tenant_capable=tenant_capable)
+        return stored, choose(tenant, provider, stored, self._policy, tenant_capable=tenant_capable)
 
-    async def _read(self, tenant_id: str, provider: str, admission: Admission | None) -> Stored:
-        place = (tenant_id, provider)
-        before = self._seen.of(place)
-        if admission is None:
-            stored = await self._projection.read(tenant_id, provider)
-        else:
-            stored = await self._read_for(tenant_id, provider, admission)
-        require_written(stored, self._codes())
-        self._seen.note(place, before, stored.head)
-        return stored
-
-    async def _read_for(self, tenant_id: str, provider: str, admission: Admission) -> Stored:
-        """Read a credential for a caller, and admit the caller first: one who is not admitted learns nothing."""
-        place = ("access key", admission.digest)
-        before = self._seen.of(place)
-        stored, caller = await self._projection.read_for(tenant_id, provider, admission.digest)
-        if caller is not None and caller.head is not None:
-            self._seen.note(place, before, Head(caller.head.version, caller.head.topic, caller.head))
-        admission.admit(caller)
-        return stored
+    async def _read(
+        self, tenant_id: str, provider: str, admission: Admission | None, *, tenant_capable: bool
+    ) -> tuple[Stored, Tenant]:
+        """Read what decides a call, and admit the caller first: one who is not admitted learns nothing."""
+        places = [(tenant_id, provider), ("tenant", tenant_id)]
+        digest = admission.digest if admission is not None else None
+        if digest is not None:
+            places.append(("access key", digest))
+        before = [self._seen.of(place) for place in places]
+        rows = await self._projection.read(tenant_id, provider, digest)
+        heads = [rows.stored.head, head_of(rows.tenant.head), head_of(rows.caller.head if rows.caller else None)]
+        if admission is not None:
+            if heads[2] is not None:
+                self._seen.note(places[2], before[2], heads[2])
+            admission.admit(rows.caller)
+        tenant = self._tenants.tenant_of(tenant_id, rows.tenant)
+        self._seen.note(places[1], before[1], heads[1])
+        if tenant_capable:
+            require_written(rows.stored, self._codes())
+            self._seen.note(places[0], before[0], heads[0])
+        return rows.stored, tenant
 
     async def resolve(
         self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None

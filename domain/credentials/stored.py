@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.event import Event
 from domain.event_code import EventCodes, LogRow, require_no_forgery, shown_key_id
+from domain.tenants.stored import TenantRow
 
 _TOKEN = b'"token":"'  # in the stored form of an event; a quote within a text is escaped
 
@@ -25,6 +26,11 @@ class Head:
     version: int
     topic: str
     row: LogRow | None = field(default=None, compare=False)
+
+
+def head_of(row: LogRow | None) -> Head | None:
+    """Return the head of a stream whose newest event is in a row; None for an empty stream."""
+    return None if row is None else Head(row.version, row.topic, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +162,21 @@ class PastCredentials(Protocol):
         ...
 
 
+class CallRows(NamedTuple):
+    """The rows that decide a call: a credential, the operator's rules for the tenant, and the token of the caller."""
+
+    stored: Stored
+    tenant: TenantRow
+    caller: TokenRow | None = None
+
+
 class ResolutionProjection(Protocol):
-    """The projection of current credentials for applications' calls. Does not block the event loop."""
+    """The projections that decide applications' calls. Does not block the event loop."""
 
-    async def read(self, tenant_id: str, provider: str) -> Stored:
-        """Return the row and the head of the stream, read in one statement."""
-        ...
+    async def read(self, tenant_id: str, provider: str, digest: str | None = None) -> CallRows:
+        """Return everything that decides a call, read in one statement.
 
-    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
-        """Return the result of `read` and what is known of a caller's token, read in one statement.
-
-        digest: the SHA-256 of the token.
+        digest: the SHA-256 of the caller's token; None for a caller whose key is not in the log.
         """
         ...
 

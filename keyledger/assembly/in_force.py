@@ -12,10 +12,12 @@ from psycopg_pool import ConnectionPool
 from api.front.auth import Authenticator, reserved_names
 from api.front.callers import Callers
 from domain.access.service import AccessKeys, AccessRules
+from domain.access.tenants import Tenants
 from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
 from domain.event import Clock
+from domain.tenants.stored import TenantReader
 from keyledger.assembly.configuration import Configuration, Current
 from keyledger.assembly.people import People
 from keyledger.encryption.form_agreement import agree_on_form
@@ -36,6 +38,7 @@ from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
 from projections.database.pipeline import Pipelines
+from projections.tenants import PostgresTenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Lasting:
     """The parts that outlive a reload.
 
     follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
-    log. callers: those with access keys. close: closes the blocking connections.
+    log. callers: those with access keys. tenants: reads the rules for tenants. close: closes the blocking connections.
     """
 
     dsn: str
@@ -58,6 +61,7 @@ class Lasting:
     close: Callable[[], None]
     seen: NewestSeen
     callers: Callers
+    tenants: TenantReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class InForce:
     past: PostgresPastCredentials
     authenticator: Authenticator
     access: AccessKeys
+    tenants: Tenants
     key_work: KeyWork | None
 
 
@@ -85,11 +90,17 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         projection,
         CallConfiguration(
             configuration.catalogue,
-            Resolver(projection, sealer, settings.policy, lambda: lasting.log.codes, lasting.seen),
+            Resolver(projection, sealer, settings.policy, lasting.tenants, lambda: lasting.log.codes, lasting.seen),
             settings.endpoint_rules,
             settings.native_rules,
         ),
-        CredentialService(lasting.log, current, sealer, lasting.clock),
+        CredentialService(
+            lasting.log,
+            current,
+            sealer,
+            lasting.clock,
+            registration_required=settings.policy.registration_required,
+        ),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers, lambda: lasting.log.codes),
         authenticator,
         AccessKeys(
@@ -97,6 +108,12 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
             PostgresAccessKeys(lasting.pool, lasting.callers.reader.key_of),
             lasting.clock,
             AccessRules(settings.access_key_max_age, reserved_names(authenticator)),
+        ),
+        Tenants(
+            lasting.log,
+            PostgresTenants(lasting.pool, lasting.tenants, lasting.people.reader),
+            lasting.clock,
+            settings.providers,
         ),
         _key_work(lasting, configuration),
     )

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from api.front.combined_writes import CombinedWrites
 from api.front.services import ReloadReport, Services
-from domain.access.service import each_alone
+from domain.access.stream_commands import each_alone
 from domain.credentials.fleet import Fleet
 from keyledger.assembly.in_force import InForce, Steering
 from keyledger.assembly.parts import Part
@@ -38,7 +39,8 @@ class RequestServices:
         self._reload = reload
         self._registry = registry
         self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all, parts.lasting.lease.obeyed).write
-        self._carry_out_on_keys = CombinedWrites(lambda: each_alone, parts.lasting.lease.obeyed).write
+        alone: CombinedWrites[Callable[[], Any], Any] = CombinedWrites(lambda: each_alone, parts.lasting.lease.obeyed)
+        self._carry_out_alone = alone.write
         self._readiness = Readiness(
             lambda: steering().configuration,
             parts.lasting.pool,
@@ -88,7 +90,10 @@ class RequestServices:
             authenticator=now.authenticator,
             callers=parts.lasting.callers,
             access_keys=now.access,
-            carry_out_on_keys=self._carry_out_on_keys,
+            tenants=now.tenants,
+            revoked_calls=parts.calls.revoked,
+            carry_out_alone=self._carry_out_alone,
+            key_checks=parts.calls.key_check,
             endpoint_rules=settings.endpoint_rules,
             providers=settings.providers,
             tenant_credentials=settings.policy.tenant_credentials,

@@ -15,18 +15,20 @@ from domain.access.admission import KeyReader
 from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
 from domain.event_codec import event_of
+from domain.tenants.stored import TenantReader
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import Parts, StartedByRequests
 from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import peer_checkpoints
+from keyledger.assembly.tenant_calls import tenant_calls
 from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.llm import CallConfiguration, Gateway, IdleConnections, Messages, PassThrough, Relay
+from keyledger.llm import CallConfiguration, Gateway, IdleConnections, KeyCheck, Messages, PassThrough, Relay
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.anchor_places import anchor_places
@@ -92,7 +94,9 @@ class ProofParts:
 
 @dataclass(frozen=True, slots=True)
 class CallParts:
-    """Call language models and count the calls. revoked: ends those whose access key was revoked."""
+    """Call language models and count the calls. revoked: ends those whose access key was revoked or
+    whose tenant was frozen.
+    """
 
     usage: PostgresCredentialUsage
     meter: UsageMeter
@@ -100,6 +104,7 @@ class CallParts:
     pass_through: PassThrough
     relay: Relay
     messages: Messages
+    key_check: KeyCheck
     revoked: RevokedCalls
 
 
@@ -157,6 +162,7 @@ class ServiceParts:
                 "ending of revoked calls": self.calls.revoked,
                 "pass-through": self.calls.pass_through,
                 "gateway": self.calls.gateway,
+                "key checks": self.calls.key_check,
                 "replays": StartedByRequests(self.projections.replays.stop),
                 **({"rotations": StartedByRequests(rotations.stop)} if rotations is not None else {}),
             }
@@ -183,7 +189,8 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
     callers = Callers(
         PostgresTokens(pipelines.calls, lease.require).read, KeyReader(lambda: log.codes, event_of, utc_now)
     )
-    return Lasting(dsn, pool, pipelines, log, follower, presence, lease, people, utc_now, close, seen, callers)
+    tenants = TenantReader(lambda: log.codes, event_of)
+    return Lasting(dsn, pool, pipelines, log, follower, presence, lease, people, utc_now, close, seen, callers, tenants)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:
@@ -274,7 +281,12 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
         apis,
         Relay(configuration, apis),
         Messages(configuration, gateway, apis),
-        RevokedCalls(lasting.callers, lambda: steering().configuration.settings.revoked_calls_end),
+        KeyCheck(configuration),
+        RevokedCalls(
+            lasting.callers,
+            tenant_calls(lasting, steering),
+            lambda: steering().configuration.settings.revoked_calls_end,
+        ),
     )
 
 

@@ -4,6 +4,7 @@
     PassThrough         calls providers' own APIs, untranslated: `await pass_through.call(NativeCall(...))`
     Relay               calls routes of OpenAI's API that providers have in the same form
     Messages            calls models in the form of Anthropic's Messages API
+    KeyCheck            asks a provider whether it accepts a key
     CallConfiguration   the catalogue, resolver and endpoint rules that a call is made with
     IdleConnections     keeps connections to providers between calls; both of the above share one
     Timeouts            the limits of a call, in seconds
@@ -24,6 +25,7 @@ from keyledger.llm.adapters.environment import cleanse
 from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.gateway import Gateway
+from keyledger.llm.key_check import KeyCheck
 from keyledger.llm.messages.messages import Messages
 from keyledger.llm.native.pass_through import PassThrough
 from keyledger.llm.relayed.routes import Relay
@@ -34,6 +36,7 @@ __all__ = [
     "CallConfiguration",
     "Gateway",
     "IdleConnections",
+    "KeyCheck",
     "Messages",
     "PassThrough",
     "Relay",

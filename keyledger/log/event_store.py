@@ -52,7 +52,10 @@ from projections.access_keys import ACCESS_KEYS
 from projections.catch_up import read_stream
 from projections.current_credentials import CURRENT_CREDENTIALS
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
+from projections.inline import InlineProjection
+from projections.tenants import TENANTS
 
+_INLINE: Sequence[InlineProjection[Any]] = (CURRENT_CREDENTIALS, ACCESS_KEYS, TENANTS)
 _TRIES = 8  # to append while other nodes append in between
 FAILED_S = 30.0
 """Seconds for which a failed append makes the node not ready, if none succeeds."""
@@ -130,7 +133,7 @@ class ProjectingEventStore(EventStore[UUID]):
         """Insert the events; return whether they are stored: not if a key of their members was destroyed meanwhile."""
         positions = self.recorder.insert_events(
             [*map(self.mapper.to_stored_event, events)],
-            view_rows=CURRENT_CREDENTIALS.rows(events) + ACCESS_KEYS.rows(events),
+            view_rows=[row for projection in _INLINE for row in projection.rows(events)],
             earliest=time_text(events[0].timestamp),
             codes=self._codes(),
             personal_keys=keys,

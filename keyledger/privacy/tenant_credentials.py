@@ -41,6 +41,6 @@ class TenantCredentials:
         ended = 0
         for provider in providers:
             with suppress(CredentialNotFoundError):  # it was deleted meanwhile
-                self._commands.handle(DeleteCredential(tenant_id, provider, meta))
+                self._commands.handle(DeleteCredential(tenant_id, provider, meta, by_operator=True))
                 ended += 1
         return ended

@@ -137,6 +137,8 @@ def _read(sources: Sources) -> Settings:
             global_credentials=read_global_credentials(sources, providers, base_urls),
             base_urls=base_urls,
             providers=providers,
+            registration_required=sources.choice("TENANTS_REGISTERED", ("optional", "required"), "optional")
+            == "required",
         ),
         endpoint_rules=_endpoint_rules(sources),
         native_rules=_native_rules(sources, providers),

@@ -7,6 +7,7 @@ In one snapshot of the database and one pass over the log, in order:
     trail      every entry of the audit trail matches its event
     people     the keys of sealed members exist, unless the log says that they were destroyed
     access     every access key's row matches its last event, and there are no other rows
+    tenants    every tenant's row matches its last event, and there are no other rows
     current    every credential's row matches its last event, and there are no other rows
     bindings   every live credential's token is bound to its place, if an encryption key is given
     checkpoint the last one in DATA_DIR is of this ledger and matches the first entries of its log
@@ -22,6 +23,7 @@ checkpoint.
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
@@ -39,18 +41,20 @@ from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.store_attestation import sentence_of, stands_in_the_way
 from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
-from keyledger.store_verification.stored_access_keys import StoredAccessKeys
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
+from keyledger.store_verification.stored_inline_rows import StoredInlineRows
 from keyledger.store_verification.stored_people import StoredPeople
 from keyledger.store_verification.stored_times import StoredTimes
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
 from projections import audit_trail, transparency_log
+from projections.access_keys import ACCESS_KEYS
 from projections.catch_up import Appended, Columns, read_row
 from projections.database.attestation import shipped
 from projections.database.connection_check import check_connection
 from projections.database.connections import SNAPSHOT, BoundedConnection, Connection, connect, unavailable
+from projections.tenants import TENANTS
 
 BATCH = 2_000
 _LOG = """
@@ -135,8 +139,11 @@ def _log_tree_and_trail(
     history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
         people, times = StoredPeople(connection), StoredTimes(codes.accepted)
-        access = StoredAccessKeys(connection)
-        checks = (history, tree, trail, codes, people, times, access)
+        inline: list[StoredInlineRows[Any]] = [
+            StoredInlineRows(connection, ACCESS_KEYS, "access"),
+            StoredInlineRows(connection, TENANTS, "tenants"),
+        ]
+        checks = (history, tree, trail, codes, people, times, inline)
         _go_through(batches, checks, verdict, lambda done: progress(_ALONG_THE_LOG, done, total))
     verdict.streams, verdict.codes_unchecked = history.streams, codes.unchecked
     verdict.steps_back, verdict.listed_steps = times.count, tuple(times.steps)
@@ -150,11 +157,13 @@ def _log_tree_and_trail(
 
 def _go_through(
     batches: Iterable[Sequence[Columns]],
-    checks: tuple[History, StoredTree, StoredTrail, StoredCodes, StoredPeople, StoredTimes, StoredAccessKeys],
+    checks: tuple[
+        History, StoredTree, StoredTrail, StoredCodes, StoredPeople, StoredTimes, list[StoredInlineRows[Any]]
+    ],
     verdict: StoreVerdict,
     told: Callable[[int], None],
 ) -> None:
-    history, tree, trail, codes, people, times, access = checks
+    history, tree, trail, codes, people, times, inline = checks
     for batch in batches:
         hashes: list[bytes] = []
         for row in batch:
@@ -168,14 +177,16 @@ def _go_through(
             trail.compare(appended)
             people.check(appended)
             times.check(appended)
-            access.check(appended)
+            for rows in inline:
+                rows.check(appended)
             verdict.events += 1
         tree.grow(hashes)
         told(verdict.events)
     tree.finish(verdict.events)
     trail.finish()
     people.finish()
-    access.finish()
+    for rows in inline:
+        rows.finish()
 
 
 def _rows(connection: Connection) -> Generator[Sequence[Columns], None, None]:

@@ -8,7 +8,7 @@ DO $$ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO "APPLICATION_ROLE"', current_schema());
 END $$;
 
-REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, access_keys, audit_trail,
+REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, access_keys, tenants, audit_trail,
     projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks,
     people, personal_keys, ledger_secret, event_forms FROM "APPLICATION_ROLE";
 
@@ -30,7 +30,7 @@ GRANT SELECT, INSERT, DELETE ON ledger_secret TO "APPLICATION_ROLE";
 
 -- The projections and their positions. Rows of the audit trail are only added; a deleted credential and a revoked
 -- access key keep their rows.
-GRANT SELECT, INSERT, UPDATE ON current_credentials, access_keys TO "APPLICATION_ROLE";
+GRANT SELECT, INSERT, UPDATE ON current_credentials, access_keys, tenants TO "APPLICATION_ROLE";
 GRANT SELECT, INSERT ON audit_trail TO "APPLICATION_ROLE";
 GRANT SELECT, INSERT, UPDATE ON transparency_log TO "APPLICATION_ROLE"; -- the last tile of each level grows
 GRANT SELECT, INSERT, UPDATE ON projection_positions TO "APPLICATION_ROLE";

@@ -43,6 +43,7 @@ SCHEMA: Mapping[str, Edition] = {
     "tables/people.sql": Edition(4),
     "tables/current_credentials.sql": Edition(4),
     "tables/access_keys.sql": Edition(4, 3),
+    "tables/tenants.sql": Edition(4, 3),
     "tables/audit_trail.sql": Edition(4, 4),
     "tables/transparency_log.sql": Edition(4),
     "tables/projection_positions.sql": Edition(4),

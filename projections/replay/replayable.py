@@ -24,6 +24,7 @@ from projections.database.connections import Connection
 from projections.inline import InlineProjection
 from projections.replay import parallel_fill
 from projections.replay.comparison import BY_CREDENTIAL, Naming
+from projections.tenants import TENANTS
 
 BATCH = 5_000
 E = TypeVar("E", bound=Event)
@@ -151,6 +152,7 @@ PROJECTIONS: Mapping[str, Projection] = {
     for projection in (
         _inline(CURRENT_CREDENTIALS, BY_CREDENTIAL),
         _inline(ACCESS_KEYS, Naming("NULL::uuid", "NULL::text")),
+        _inline(TENANTS, Naming(provider="NULL::text")),
         Projection(
             audit_trail.TABLE,
             ("position",),

@@ -1,7 +1,7 @@
 """The HTTP interface on ports in memory, with one key for each role."""
 
 import atexit
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -18,8 +18,11 @@ from api.front.callers import Callers
 from api.front.check_result import CheckResult
 from api.front.combined_writes import CombinedWrites
 from api.front.proxies import NO_PROXIES, TrustedProxies
+from api.front.revoked_calls import RevokedCalls
 from api.front.services import ReloadReport, Services
-from domain.access.service import AccessKeys, AccessRules, each_alone
+from domain.access.service import AccessKeys, AccessRules
+from domain.access.stream_commands import each_alone
+from domain.access.tenants import Tenants
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.fleet import Fleet
 from domain.credentials.secret import Secret
@@ -29,7 +32,7 @@ from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.usage_meter import UsageMeter
-from tests.api.scripted import ScriptedApis, ScriptedMessages, ScriptedModels, ScriptedRoutes
+from tests.api.scripted import ScriptedApis, ScriptedKeyChecks, ScriptedMessages, ScriptedModels, ScriptedRoutes
 from tests.support.twins.access_keys import MemoryAccessKeys
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
@@ -39,6 +42,7 @@ from tests.support.twins.log import MemoryLog
 from tests.support.twins.past_credentials import MemoryPastCredentials
 from tests.support.twins.projections import MemoryProjections
 from tests.support.twins.sealer import VaultSealer
+from tests.support.twins.tenants import MemoryTenants
 from tests.support.twins.transparency import MemoryTransparency
 from tests.support.twins.usage import MemoryUsage
 
@@ -94,6 +98,7 @@ class Harness:
         self.current = current = MemoryCurrentCredentials(self.log, self.usage)
         self.native, self.relayed = ScriptedApis(), ScriptedRoutes(self.models)
         self.messages = ScriptedMessages(self.models)
+        self.key_checks = ScriptedKeyChecks()
         self.clock = clock = Ticking()
         self.keys = MemoryEncryptionKeys(Ticking())
         self.recorder = AuditRecorder(self.log, clock)
@@ -105,10 +110,14 @@ class Harness:
         credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)
         listed, names = MemoryAccessKeys(self.log), reserved_names(authenticator)
         self.access = AccessKeys(self.log, listed, clock, AccessRules(reserved=names))
+        callers, self.tenants = Callers(listed.read, listed.reader(clock)), MemoryTenants(self.log)
+        alone: CombinedWrites[Callable[[], Any], Any] = CombinedWrites(lambda: each_alone)
         self.services = Services(
-            callers=Callers(listed.read, listed.reader(clock)),
+            callers=callers,
             access_keys=self.access,
-            carry_out_on_keys=CombinedWrites(lambda: each_alone).write,
+            tenants=Tenants(self.log, self.tenants, clock, BUILT_IN),
+            revoked_calls=RevokedCalls(callers, self.tenants.require, lambda: True),
+            carry_out_alone=alone.write,
             credentials=credentials,
             carry_out=CombinedWrites(lambda: credentials.handle_all).write,
             listing=MemoryTenantCredentials(current),
@@ -129,6 +138,7 @@ class Harness:
             projections=self.projections,
             past=MemoryPastCredentials(self.log, self.usage, self.sealer),
             authenticator=authenticator,
+            key_checks=self.key_checks,
             endpoint_rules=EndpointRules(),
             tenant_credentials=self.tenant_credentials,
             clock=clock,

@@ -10,7 +10,9 @@ from domain.calls.native import NativeAnswer, NativeCall
 from domain.calls.openai_routes import RelayedCall
 from domain.credentials.admission import Admission
 from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.providers import CredentialConfig
 from domain.credentials.resolution import Receipt, Route, Source
+from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
 
 OPENAI = BUILT_IN["openai"]
@@ -167,3 +169,16 @@ class ScriptedRoutes:
         await admitted(call.admission)
         self.calls.append(replace(call, body=body))
         return self.outcome()
+
+
+@dataclass
+class ScriptedKeyChecks:
+    """Providers that accept keys or raise an error that a test sets. asked: the masks of the keys."""
+
+    error: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def require_accepted(self, tenant_id: str, provider: str, secret: Secret, config: CredentialConfig) -> None:
+        self.asked.append(secret.masked())
+        if self.error is not None:
+            raise self.error

@@ -32,18 +32,19 @@ def test_a_page_has_exactly_these_places(
 
 
 TENANTS = [
-    pytest.param(None, 9, [MISTRAL, OPENAI, OTHER], id="all tenants"),
-    pytest.param(None, 1, [MISTRAL, OPENAI], id="the first tenant with all its places"),
-    pytest.param(TENANT, 1, [OTHER], id="the tenant after a cursor"),
-    pytest.param(OTHER_TENANT, 1, [], id="after the last tenant"),
+    pytest.param(None, 9, {TENANT: [MISTRAL, OPENAI], OTHER_TENANT: [OTHER]}, id="all tenants"),
+    pytest.param(None, 1, {TENANT: [MISTRAL, OPENAI]}, id="the first tenant with all its places"),
+    pytest.param(TENANT, 1, {OTHER_TENANT: [OTHER]}, id="the tenant after a cursor"),
+    pytest.param(OTHER_TENANT, 1, {}, id="after the last tenant"),
 ]
 
 
 @pytest.mark.parametrize(("after", "limit", "places"), TENANTS)
 def test_a_page_of_tenants_has_exactly_these_places(
-    history: Ledger, after: str | None, limit: int, places: list[CredentialPlace]
+    history: Ledger, after: str | None, limit: int, places: dict[str, list[CredentialPlace]]
 ) -> None:
-    assert list(history.fleet.of_tenants(after, limit)) == places
+    found = history.fleet.of_tenants(after, limit)
+    assert (list(found), dict(found)) == (list(places), places)
 
 
 def test_what_is_stored_comes_in_the_order_asked_for_without_unknown_places(history: Ledger) -> None:

@@ -17,7 +17,7 @@ from tests.support.store import open_store
 from tests.support.twins.projections import MemoryProjections
 
 META = CommandMeta("olga", "req-1", "cmd-1", may_repeat=True)
-NAMES = ["current_credentials", "access_keys", "audit_trail", "transparency_log"]
+NAMES = ["current_credentials", "access_keys", "tenants", "audit_trail", "transparency_log"]
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ from domain.operations.ledger_secret import Sealings, seal_for
 from domain.operations.policy import change_policy
 from domain.operations.replay import projection_replayed
 from domain.operations.restore import accept_restore
+from domain.tenants.policy import TenantPolicy
+from domain.tenants.tenant import Profile, Tenant, TenantEvent, freeze, register, thaw
+from domain.tenants.tenant import change_policy as change_tenant_policy
 from tests.support.each import each
 from tests.support.people import PERSON, sealed
 from tests.support.places import GOLDEN
@@ -88,6 +91,11 @@ def _policy() -> Event:
     return event
 
 
+def _of_tenant(event: TenantEvent | None) -> Event:
+    assert event is not None
+    return event
+
+
 _OF_CREDENTIALS = [
     ("credential_set_v1", was_set(1)),
     ("credential_set_azure_v1", was_set(7, "sk-azure-key-0001", AZURE)),
@@ -133,6 +141,14 @@ IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in 
     "access_key_changed_v1": _changed(),
     "access_key_rotated_v1": rotate(KEY_OF_APP, "b" * 64, NOW + timedelta(hours=1), WHO, NOW),
     "access_key_revoked_v1": revoke(KEY_OF_APP, WHO, NOW),
+    "tenant_registered_v1": _of_tenant(register(Tenant(TENANT), None, Profile("Acme", {"plan": "gold"}), WHO, NOW)),
+    "tenant_policy_changed_v1": _of_tenant(
+        change_tenant_policy(
+            Tenant(TENANT, 1, registered=True), TenantPolicy(("mistral", "openai"), False, False, True), WHO, NOW
+        )
+    ),
+    "tenant_frozen_v1": _of_tenant(freeze(Tenant(TENANT, 2), WHO, NOW)),
+    "tenant_thawed_v1": _of_tenant(thaw(Tenant(TENANT, 3, frozen_at=NOW), WHO, NOW)),
 }
 """Every event as its author makes it."""
 SAMPLES: dict[str, Event] = {name: sealed(event) for name, event in IN_CLEAR.items()}

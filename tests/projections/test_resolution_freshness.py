@@ -24,7 +24,7 @@ async def _change_beside_readers(store: Store) -> None:
     async def read_on(tenant: str) -> int:
         reads = 0
         while not stop.is_set():
-            (await view.read(tenant, "openai")).current()  # raises where view and log do not tell the same
+            (await view.read(tenant, "openai")).stored.current()  # raises where view and log do not tell the same
             await view.of_tenant(tenant)
             reads += 1
         return reads
@@ -35,11 +35,11 @@ async def _change_beside_readers(store: Store) -> None:
             for tenant in TENANTS:
                 state = await asyncio.to_thread(store.set, tenant, "openai", f"sk-{nth:012}")
                 read, listed = await asyncio.gather(view.read(tenant, "openai"), view.of_tenant(tenant))
-                assert read.current() == state
+                assert read.stored.current() == state
                 assert [stored.shown for stored in listed] == [state]
                 await asyncio.to_thread(store.delete, tenant, "openai")
                 read, listed = await asyncio.gather(view.read(tenant, "openai"), view.of_tenant(tenant))
-                assert read.current() is None
+                assert read.stored.current() is None
                 assert listed == []
     finally:
         stop.set()

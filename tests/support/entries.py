@@ -133,6 +133,20 @@ ENTRIES = [
         )
         for what in ("created", "changed", "rotated", "revoked")
     ],
+    *[
+        replace(
+            _KEYLESS,
+            action=Action(action),
+            provider=None,
+            details={"registered": "yes", "own_endpoints": "yes", "fallback": "no", "key_check": "no", **more},
+        )
+        for action, more in (
+            ("tenant-registered", {"tenant_name": "Acme", "labels": '{"plan": "gold"}'}),
+            ("tenant-policy-changed", {"providers": "mistral openai"}),
+            ("tenant-frozen", {"frozen_at": "2026-01-31T12:00:00.123456+00:00"}),
+            ("tenant-thawed", {}),
+        )
+    ],
     ERASED,
 ]
 """What the log can tell, one of each action, and refusals of every kind."""

@@ -26,7 +26,7 @@ from tests.support.service import Client
 from tests.support.store import OTHER_ENCRYPTION_KEY, open_store
 
 TENANTS = [str(UUID(int=number, version=4)) for number in range(1, 5)]
-PROJECTIONS = ("current_credentials", "access_keys", "audit_trail", "transparency_log")
+PROJECTIONS = ("current_credentials", "access_keys", "tenants", "audit_trail", "transparency_log")
 
 
 @dataclass

@@ -20,7 +20,7 @@ from domain.audit.entries import AuditEntry, AuditFilter
 from domain.audit.leaf import leaf_of
 from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
-from domain.credentials.stored import Stored
+from domain.credentials.stored import CallRows
 from domain.errors import CredentialIntegrityError, ServiceError
 from domain.event_code import CodeKey
 from keyledger.assembly.configuration import code_keys_of
@@ -45,9 +45,11 @@ from projections.audit_search import PostgresAuditTrail
 from projections.catch_up import read_all
 from projections.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, Connection
+from projections.tenants import read_tenants
 from tests.support.deployment import GLOBAL_KEYS, PROVIDERS, SIGNING_KEY, Deployment, Place
 from tests.support.examination import Outcome
 from tests.support.forger import ALICE
+from tests.support.tenants import tenant_reader
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,10 @@ class _Projection:
 
     def __init__(self, pool: ConnectionPool[BoundedConnection]) -> None:
         self._rows = PostgresCurrentCredentials(pool)
+        self._pool = pool
 
-    async def read(self, tenant_id: str, provider: str) -> Stored:
-        return self._rows.read_all([(tenant_id, provider)])[0]
-
-    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, None]:
-        return await self.read(tenant_id, provider), None
+    async def read(self, tenant_id: str, provider: str, digest: str | None = None) -> CallRows:
+        return CallRows(self._rows.read_all([(tenant_id, provider)])[0], read_tenants(self._pool, [tenant_id])[0])
 
 
 class Inspector:
@@ -143,7 +143,9 @@ class Inspector:
             return
         globals_ = {name: GlobalCredential(Secret(key)) for name, key in GLOBAL_KEYS.items()}
         policy = ResolutionPolicy(True, True, globals_)
-        resolver = Resolver(_Projection(self.pool), self._deployment.keyring, policy, lambda: codes)
+        resolver = Resolver(
+            _Projection(self.pool), self._deployment.keyring, policy, tenant_reader(lambda: codes), lambda: codes
+        )
         for place in (*shown.calls, (str(uuid4()), PROVIDERS[0])):
             wanted = shown.calls.get(place)
             try:

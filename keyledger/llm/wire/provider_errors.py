@@ -42,10 +42,15 @@ def native_call_error(observation: Observation, receipt: Receipt) -> ServiceErro
     """
     status = observation.status
     if status is None or observation.failure is not None or observation.timed_out or observation.rejected:
-        return _observed_error(observation, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
+        return unsuccessful_error(observation, receipt)
     if status < 200 or (300 <= status < 400 and status != 304):
         return _by_class(receipt.provider, status, observation)
     return None
+
+
+def unsuccessful_error(observation: Observation, receipt: Receipt) -> ServiceError:
+    """Return the error for a call of which only its success matters, where it had none."""
+    return _observed_error(observation, receipt) or ProviderUnavailableError(receipt.provider, "no-answer")
 
 
 def _observed_error(observation: Observation, receipt: Receipt) -> ServiceError | None:

@@ -1,5 +1,5 @@
 -- The append: inserts events and upserts the rows of the inline projections that follow from them, or does neither.
--- Returns the positions of the events. A row belongs to the projection whose key it has.
+-- Returns the positions of the events. A row belongs to the projection that alone has some column of it.
 --
 -- It is one call, so a client cannot freeze while it holds the writer lock. The lock makes commit order and position
 -- order the same, which readers of the log rely on. Positions are counted from the log itself, not taken from a
@@ -61,4 +61,8 @@ BEGIN
         ON CONFLICT (name) DO UPDATE SET
             version = excluded.version, digest = excluded.digest, previous = excluded.previous,
             stream_id = excluded.stream_id;
+    INSERT INTO tenants SELECT * FROM jsonb_populate_recordset(NULL::tenants, view_rows) AS one
+                         WHERE one.registered IS NOT NULL
+        ON CONFLICT (tenant_id) DO UPDATE SET
+            version = excluded.version, frozen = excluded.frozen, registered = excluded.registered;
 END $$;

@@ -131,6 +131,15 @@ GOLDEN = [
         "access-key-not-found",
         "There is no access key of this name or id that is in use.",
     ),
+    (errors.UnresolvableError(ErrorCode.TENANT_FROZEN, "It is frozen."), 423, "tenant-frozen", "It is frozen."),
+    (
+        errors.UnresolvableError(ErrorCode.TENANT_NOT_REGISTERED, "It is not registered."),
+        403,
+        "tenant-not-registered",
+        "It is not registered.",
+    ),
+    (errors.UnresolvableError(ErrorCode.KEY_NOT_CHECKED, "Not checked."), 403, "key-not-checked", "Not checked."),
+    (errors.UnresolvableError(ErrorCode.OUTSIDE_POLICY, "Not this one."), 403, "outside-policy", "Not this one."),
     (ConflictError(ErrorCode.ACCESS_KEY_EXISTS, "It exists."), 409, "access-key-exists", "It exists."),
     (
         errors.AccessError(ErrorCode.ACCESS_KEY_REFUSED, "It was revoked."),

@@ -7,40 +7,47 @@ from datetime import timedelta
 import pytest
 
 from api.front.callers import Callers, RequestAdmission
-from api.front.revoked_calls import LOOK_S, RevokedCalls, until_revoked
+from api.front.revoked_calls import LOOK_S, RevokedCalls
 from domain.access.access_key import AccessTerms
 from domain.access.scope import Scope, Wanted
+from domain.access.tenants import Tenants
 from domain.access.token import digest_of
 from domain.credentials.commands import Precondition
-from domain.errors import AccessError, ErrorCode
+from domain.errors import ErrorCode, ServiceError
 from tests.domain.access.test_service import Ledger
 from tests.support.scenario import NOW, OTHER_TENANT, TENANT, meta
 from tests.support.twins.access_keys import MemoryAccessKeys
+from tests.support.twins.tenants import MemoryTenants
 
 ANY = Precondition()
 WITHIN = AccessTerms(Scope(tenants=(TENANT,)), expires_at=NOW + timedelta(hours=1))
 
 
-def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True) -> str:
-    """How a call ends whose key is changed while it is under way: the code of its error, "" if it finishes."""
+def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True, by_key: bool = True) -> str:
+    """How a call ends that something changes for while it is under way: the code of its error, "" if it finishes.
+
+    by_key: the caller has an access key, not one of the settings.
+    """
     ledger = Ledger()
     listed = MemoryAccessKeys(ledger.log)
     callers = Callers(listed.read, listed.reader(lambda: ledger.now))
     token = ledger.made(terms=WITHIN).token
     assert token is not None
+    tenants = MemoryTenants(ledger.log)
+    revoked = RevokedCalls(callers, tenants.require, lambda: ends)
     admission = RequestAdmission(callers, digest_of(token.reveal().encode()), Wanted(tenant=TENANT), calling=True)
 
     async def call() -> str:
         finish = asyncio.Event()
         await admission.read()
-        task = asyncio.ensure_future(until_revoked(callers, admission, waited(finish)))
+        task = asyncio.ensure_future(revoked.serve(waited(finish), admission if by_key else None, TENANT))
         await asyncio.sleep(0)
         change(ledger)
-        await RevokedCalls(callers, lambda: ends).look()
+        await revoked.look()
         finish.set()
         try:
             await task
-        except AccessError as error:
+        except ServiceError as error:
             return error.code
         return ""
 
@@ -48,7 +55,7 @@ def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True) -> str:
         await finish.wait()
 
     ended = asyncio.run(call())
-    assert callers.under_way == {}
+    assert revoked.under_way == set()
     return ended
 
 
@@ -88,3 +95,16 @@ def test_a_call_ends_once_its_key_does_not_admit_it(change: Callable[[Ledger], o
 
 def test_a_call_may_finish_where_the_operator_says_so() -> None:
     assert outcome_of(lambda ledger: ledger.keys.revoke("app", meta("c-2"), ANY), ends=False) == ""
+
+
+def frozen(ledger: Ledger, tenant: str = TENANT) -> None:
+    """Freeze a tenant."""
+    Tenants(ledger.log, MemoryTenants(ledger.log), lambda: ledger.now, ["openai"]).freeze(tenant, meta("f-1"), ANY)
+
+
+@pytest.mark.parametrize("by_key", [True, False], ids=["access key", "key of the settings"])
+def test_a_call_ends_once_its_tenant_is_frozen(by_key: bool) -> None:
+    assert outcome_of(frozen, by_key=by_key) == ErrorCode.TENANT_FROZEN
+    assert outcome_of(frozen, by_key=by_key, ends=False) == ""
+    assert outcome_of(lambda ledger: frozen(ledger, OTHER_TENANT), by_key=by_key) == ""
+    assert outcome_of(lambda ledger: setattr(ledger.log, "down", True), by_key=by_key) == ""

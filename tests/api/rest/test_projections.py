@@ -14,7 +14,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 def test_every_view_is_listed_with_its_lag_and_what_stops_it(harness):
     harness.projections.stopped = "event-topic-unknown at position 4, topic CredentialRenamed"
-    current, _, trail, _ = harness.client.get(PROJECTIONS).json()["projections"]
+    current, _, _, trail, _ = harness.client.get(PROJECTIONS).json()["projections"]
     assert (current["name"], current["lag"], current["state"], current["reason"]) == (
         "current_credentials",
         0,

@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, evolve
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver, Route, Source, choose
 from domain.credentials.secret import Secret
-from domain.credentials.stored import Head, Stored
+from domain.credentials.stored import CallRows, Head, Stored
 from domain.errors import CredentialIntegrityError, NoCredentialError, StoreUnavailableError, UnreadableCredentialError
+from domain.tenants.stored import TenantRow
+from domain.tenants.tenant import Tenant
 from tests.support.each import each
 from tests.support.scenario import KEY, OTHER_KEY, TENANT, ClearSealer, was_deleted, was_set
+from tests.support.tenants import tenant_reader
 
 GLOBAL = {"openai": GlobalCredential(Secret("sk-global-openai")), "vllm": GlobalCredential(Secret("sk-global-vllm"))}
 LIVE, GONE = evolve(was_set(3)), evolve(was_deleted(4))
@@ -67,7 +69,7 @@ def policy(case: Case) -> ResolutionPolicy:
 @each("case", [pytest.param(case, id=name) for name, case in TABLE.items()])
 def test_the_key_that_serves(case: Case) -> None:
     def chosen() -> Route:
-        return choose(TENANT, "openai", case.stored, policy(case), tenant_capable=case.tenant_capable)
+        return choose(Tenant(TENANT), "openai", case.stored, policy(case), tenant_capable=case.tenant_capable)
 
     if isinstance(case.expected, Source):
         assert chosen().receipt.source is case.expected
@@ -88,7 +90,11 @@ def test_a_tenant_with_events_gets_the_global_key_only_after_a_delete(
     shifted = replace(row, version=row.version + shift) if row else None
     try:
         route = choose(
-            TENANT, "openai", Stored(shifted, head), ResolutionPolicy(True, fallback, GLOBAL), tenant_capable=True
+            Tenant(TENANT),
+            "openai",
+            Stored(shifted, head),
+            ResolutionPolicy(True, fallback, GLOBAL),
+            tenant_capable=True,
         )
     except (CredentialIntegrityError, NoCredentialError):
         return
@@ -125,31 +131,28 @@ def test_the_address_of_a_tenants_call(
     provider: str, endpoint: str | None, base_urls: dict[str, str], expected: str, chosen_by_tenant: bool
 ) -> None:
     policy = ResolutionPolicy(True, True, {}, base_urls)
-    route = choose(TENANT, provider, with_config(provider, endpoint), policy, tenant_capable=True)
+    route = choose(Tenant(TENANT), provider, with_config(provider, endpoint), policy, tenant_capable=True)
     assert (route.base_url, route.tenant_endpoint) == (expected, chosen_by_tenant)
 
 
 def test_a_vllm_credential_without_any_address_is_an_error_and_not_the_global_key() -> None:
     policy = ResolutionPolicy(True, True, {"vllm": GlobalCredential(Secret("sk-global"), "http://gpu")})
     with pytest.raises(NoCredentialError):
-        choose(TENANT, "vllm", with_config("vllm"), policy, tenant_capable=True)
+        choose(Tenant(TENANT), "vllm", with_config("vllm"), policy, tenant_capable=True)
 
 
 class View:
     def __init__(self, stored: Stored | Exception) -> None:
         self.stored = stored
 
-    async def read(self, tenant_id: str, provider: str) -> Stored:
+    async def read(self, tenant_id: str, provider: str, digest: str | None = None) -> CallRows:
         if isinstance(self.stored, Exception):
             raise self.stored
-        return self.stored
-
-    async def read_for(self, tenant_id: str, provider: str, digest: str) -> tuple[Stored, TokenRow | None]:
-        return await self.read(tenant_id, provider), None
+        return CallRows(self.stored, TenantRow())
 
 
 def resolve(stored: Stored | Exception, sealer: ClearSealer = ClearSealer(), *, enabled: bool = True) -> str:
-    resolver = Resolver(View(stored), sealer, ResolutionPolicy(enabled, True, GLOBAL))
+    resolver = Resolver(View(stored), sealer, ResolutionPolicy(enabled, True, GLOBAL), tenant_reader())
     return asyncio.run(resolver.resolve(TENANT, "openai", tenant_capable=True)).secret.reveal()
 
 
@@ -184,7 +187,8 @@ def test_the_store_is_not_asked_while_the_feature_is_off() -> None:
 
 
 def test_the_dry_run_refuses_what_the_call_would_refuse() -> None:
-    resolver = Resolver(View(Stored(LIVE, HEAD_SET)), ClearSealer(known=[]), ResolutionPolicy(True, True, GLOBAL))
+    policy = ResolutionPolicy(True, True, GLOBAL)
+    resolver = Resolver(View(Stored(LIVE, HEAD_SET)), ClearSealer(known=[]), policy, tenant_reader())
     with pytest.raises(UnreadableCredentialError):
         asyncio.run(resolver.explain(TENANT, "openai", tenant_capable=True))
 
@@ -199,6 +203,6 @@ REMEDIES = [
 @pytest.mark.parametrize(("enabled", "tenant_capable", "remedy"), REMEDIES)
 def test_the_remedy_for_no_key_would_help(enabled: bool, tenant_capable: bool, remedy: str) -> None:
     with pytest.raises(NoCredentialError) as refused:
-        choose(TENANT, "openai", NEVER, ResolutionPolicy(enabled, True), tenant_capable=tenant_capable)
+        choose(Tenant(TENANT), "openai", NEVER, ResolutionPolicy(enabled, True), tenant_capable=tenant_capable)
     assert remedy in refused.value.detail
     assert ("PUT" in refused.value.detail) == (remedy.startswith("PUT"))

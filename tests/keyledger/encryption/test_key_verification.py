@@ -27,6 +27,7 @@ def test_after_a_rotation_it_holds(rotated: str) -> None:
     assert [projection.projection for projection in found.projections] == [
         "current_credentials",
         "access_keys",
+        "tenants",
         "audit_trail",
         "transparency_log",
     ]
@@ -66,6 +67,7 @@ def test_a_view_that_somebody_edited_breaks_it(rotated: str, statement: str, uno
     assert [(projection.projection, projection.difference_count) for projection in found.projections] == [
         ("current_credentials", 1),
         ("access_keys", 0),
+        ("tenants", 0),
         ("audit_trail", 0),
         ("transparency_log", 0),
     ]
@@ -84,6 +86,7 @@ def test_it_tells_how_far_it_is(database_url: str) -> None:
         "opening credentials",
         "replaying current_credentials",
         "replaying access_keys",
+        "replaying tenants",
         "replaying audit_trail",
         "replaying transparency_log",
     }

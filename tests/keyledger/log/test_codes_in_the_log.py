@@ -33,6 +33,7 @@ from projections.database.connections import BoundedConnection
 from projections.database.pipeline import Pipelines
 from projections.database.pools import open_pool
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
+from tests.support.tenants import tenant_reader
 
 TENANT = str(uuid4())
 META = CommandMeta("anna", "req-1", "cmd-1")
@@ -82,7 +83,9 @@ async def _resolved(store: Store, ring: Keyring) -> str:
     policy = ResolutionPolicy(True, True, {"openai": GlobalCredential(Secret("sk-global-0123456789"))})
     async with Pipelines(store.url) as pipelines:
         codes = read_codes(store.pool, ring.code_keys)
-        resolver = Resolver(PostgresResolutionProjection(pipelines), ring, policy, lambda: codes)
+        resolver = Resolver(
+            PostgresResolutionProjection(pipelines), ring, policy, tenant_reader(lambda: codes), lambda: codes
+        )
         return (await resolver.resolve(TENANT, "openai", tenant_capable=True)).receipt.source.value
 
 

@@ -15,6 +15,7 @@ from projections.database.connections import Connection
 from projections.database.pipeline import Pipelines
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META, TENANT
 from tests.support.store import Store, open_store
+from tests.support.tenants import tenant_reader
 
 
 @pytest.fixture
@@ -61,7 +62,9 @@ def test_a_credential_that_was_used_is_used_as_it_is_or_not_at_all(
         policy = ResolutionPolicy(True, True, {"openai": GlobalCredential(Secret("sk-global-0123456789"))})
         codes = read_codes(store.pool, FIRST.code_keys)
         async with Pipelines(store.url) as pipelines:
-            resolver = Resolver(PostgresResolutionProjection(pipelines), FIRST, policy, lambda: codes)
+            resolver = Resolver(
+                PostgresResolutionProjection(pipelines), FIRST, policy, tenant_reader(lambda: codes), lambda: codes
+            )
             first = await resolver.resolve(TENANT, "openai", tenant_capable=True)
             assert first.secret.reveal() == "sk-live-0123456789"
             with store.superuser() as database:

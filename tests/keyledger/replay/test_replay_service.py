@@ -19,7 +19,7 @@ from tests.support.store import Store, open_store, replay_elsewhere
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 KEY = "sk-live-0123456789"
-VIEW_NAMES = ["current_credentials", "access_keys", "audit_trail", "transparency_log"]
+VIEW_NAMES = ["current_credentials", "access_keys", "tenants", "audit_trail", "transparency_log"]
 PROJECTIONS = "/api/v1/sysadmin/projections"
 META = CommandMeta("olga", "req-1", "cmd-1")
 

@@ -37,6 +37,7 @@ GRANTED = {
     "event_forms": {"SELECT", "INSERT"},
     "current_credentials": {"SELECT", "INSERT", "UPDATE"},
     "access_keys": {"SELECT", "INSERT", "UPDATE"},
+    "tenants": {"SELECT", "INSERT", "UPDATE"},
     "audit_trail": {"SELECT", "INSERT"},
     "projection_positions": {"SELECT", "INSERT", "UPDATE"},
     "nodes": {"SELECT", "INSERT", "UPDATE", "DELETE"},

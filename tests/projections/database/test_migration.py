@@ -29,8 +29,9 @@ RECORDED = {
     ("tables/locks.sql", Edition(4)): "439e8a68ad166c37665d255c3e925cd81f5790b57129bd002d8c1fe11e6f6407",
     ("functions/lock_log.sql", Edition(4)): "1cb94859df4be759b3d4747a081ab9fcfa7571715b80bca2562d6d4f807bae3c",
     ("functions/append.sql", Edition(4)): "1c6a7c5d2da777aa69d8d2ba45fbaa667f3c2c176065d0e07b3e9550abc89f8c",
-    ("functions/append.sql", Edition(4, 3)): "8c655ff1f9f13bcc7921477673d050532cc8c34ecb5cc73ccb344f68c1021ff6",
+    ("functions/append.sql", Edition(4, 3)): "18f40dc1a9f1fba5558c3c1a053916f15fd525816636831a987ee05512e7957a",
     ("tables/access_keys.sql", Edition(4, 3)): "5eccb868bab0e8fa298e8379f3917c15cd482a0938add2610554b4a9338c2634",
+    ("tables/tenants.sql", Edition(4, 3)): "29b47feda1164cc4224c7ec4ae289cf272fa8e06ac1c05a840fe34dfc427e2a7",
     ("tables/log.sql", Edition(4)): "9c49f5d22e6762bc87dbc23ed76e408a900d5fcb81dc6ce6b1905bb567c94eec",
     ("tables/event_forms.sql", Edition(4, 1)): "482bc6c7b9eef67d36c3c347d506e9cc0be2589cea2721e2b2e447b3a104c8d3",
     ("tables/people.sql", Edition(4)): "6e8835f839b1255f02e076870f4d73287a08c18f8e284750b9e98afa36688103",
@@ -88,7 +89,7 @@ def test_a_database_that_a_newer_program_migrated_is_left_as_it_is(database_url:
 
 def _without_additions(connection: Connection) -> None:
     """Make of a database what the first edition of its version was."""
-    connection.execute("DROP TABLE event_forms, access_keys")
+    connection.execute("DROP TABLE event_forms, access_keys, tenants")
     connection.execute("ALTER TABLE keyledger_schema DROP COLUMN additions")
 
 

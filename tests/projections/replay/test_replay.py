@@ -16,6 +16,7 @@ from projections.database.connections import Row, connect
 from projections.replay import shadow_table as shadow
 from projections.replay.replaying import PROJECTIONS, compare, replay_projection
 from projections.replay.status import projection_statuses
+from projections.tenants import TENANTS
 from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.scenario import OTHER_TENANT, TENANT
@@ -153,7 +154,7 @@ def test_an_event_that_is_not_understood_stops_a_replay_and_leaves_the_live_view
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones(store: Store) -> None:
-    with raises(ErrorCode.UNKNOWN_PROJECTION, match="current_credentials, access_keys, audit_trail"):
+    with raises(ErrorCode.UNKNOWN_PROJECTION, match="current_credentials, access_keys, tenants, audit_trail"):
         replay_projection(store.url, "nothing")
 
 
@@ -196,7 +197,7 @@ def test_a_replayed_view_keeps_its_owner_its_options_and_its_comment(store: Stor
         database.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-@pytest.mark.parametrize("view", [name for name in PROJECTIONS if name != ACCESS_KEYS.name])
+@pytest.mark.parametrize("view", [name for name in PROJECTIONS if name not in {ACCESS_KEYS.name, TENANTS.name}])
 def test_a_copy_up_to_a_position_is_what_the_log_had_then_and_never_becomes_the_view(store: Store, view: str) -> None:
     fill(store)
     store.follow()
@@ -305,12 +306,12 @@ def test_progress_ends_with_all_events(store: Store) -> None:
 def test_a_view_stands_where_it_is_until_somebody_follows(store: Store) -> None:
     fill(store)
     with connect(store.url) as connection:
-        current, _, trail, tree = projection_statuses(connection)
+        current, _, _, trail, tree = projection_statuses(connection)
         assert (tree.position, tree.lag, tree.rows, tree.stopped) == (0, 10, 0, None)
         assert (current.position, current.head, current.lag, current.rows, current.stopped) == (10, 10, 0, 6, None)
         assert (trail.position, trail.head, trail.lag, trail.rows, trail.stopped) == (0, 10, 10, 0, None)
         store.follow()
-        assert [one.lag for one in projection_statuses(connection)] == [0, 0, 0, 0]
+        assert [one.lag for one in projection_statuses(connection)] == [0] * 5
 
 
 NAMED = [
@@ -329,7 +330,7 @@ def test_a_view_that_is_stopped_says_where_and_by_what(store: Store, topic: str,
     with pytest.raises(CredentialIntegrityError, match=said.split(",", maxsplit=1)[0]):
         store.audit()
     with connect(store.url) as connection:
-        assert projection_statuses(connection)[2].stopped == said
+        assert projection_statuses(connection)[3].stopped == said
 
 
 def other_indexes_are(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:

@@ -12,6 +12,9 @@ __all__ = ["env", "service"]
 FOUND = {"tenant_id": TENANT, **LISTED, "last_used_at": "2026-11-24T12:00:00Z"}
 COUNTED = {
     "tenant_id": TENANT,
+    "name": "Acme",
+    "registered": True,
+    "frozen": True,
     "credentials": 3,
     "states": {"in-order": 2, "untested": 1, "unreadable": 0},
     "last_change": "2026-11-23T12:00:00Z",
@@ -94,7 +97,7 @@ def test_tenants_are_a_table_without_states_that_none_is_in(cli, service, env):
 def test_no_tenant_is_talk_and_no_data(cli, service, env):
     service.document = {"tenants": [], "next": None}
     ended = cli("tenants", "list", env=env)
-    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no tenant has or had a credential\n")
+    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no tenant is registered, or has or had a credential\n")
 
 
 def test_a_refusal_ends_it_without_data(cli, service, env):

@@ -132,7 +132,7 @@ def test_what_means_nothing_is_wrong_usage(cli: Cli, filled: str, arguments: tup
 def test_an_unknown_view_is_refused_with_the_known_ones(cli: Cli, filled: str) -> None:
     ended = cli("replay", "--projection", "nothing", env={"DATABASE_URL": filled})
     assert ended.code == Exit.REFUSED
-    assert "current_credentials, access_keys, audit_trail, transparency_log" in ended.err
+    assert "current_credentials, access_keys, tenants, audit_trail, transparency_log" in ended.err
 
 
 def test_a_second_replay_of_a_view_is_a_conflict(cli: Cli, filled: str) -> None:

@@ -1,10 +1,11 @@
 """The places of all tenants' credentials in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from domain.credentials.credential import CredentialEvent, evolve, stream_id
 from domain.credentials.fleet import CredentialPlace, FleetFilter, Lodged
+from domain.tenants.tenant import TenantEvent
 from tests.support.twins.current_credentials import MemoryCurrentCredentials
 from tests.support.twins.log import MemoryLog
 
@@ -20,10 +21,12 @@ class MemoryFleet:
         fitting = (place for place in self._all() if self._fits(place, wanted))
         return [place for place in fitting if after is None or place > after][:limit]
 
-    def of_tenants(self, after: str | None, limit: int) -> Sequence[CredentialPlace]:
+    def of_tenants(self, after: str | None, limit: int) -> Mapping[str, Sequence[CredentialPlace]]:
         places = self._all()
-        tenants = sorted({place.tenant_id for place in places if after is None or place.tenant_id > after})
-        return [place for place in places if place.tenant_id in tenants[:limit]]
+        known = {event.tenant_id for event in self._log.events if isinstance(event, TenantEvent)}
+        known |= {place.tenant_id for place in places}
+        tenants = sorted(one for one in known if after is None or one > after)[:limit]
+        return {tenant: [place for place in places if place.tenant_id == tenant] for tenant in tenants}
 
     def lodged(self, places: Sequence[CredentialPlace]) -> Sequence[Lodged]:
         self._log.answer()

@@ -37,6 +37,7 @@ class MemoryProjections:
         return [
             ProjectionStatus("current_credentials", 5, 5, 2, None),
             ProjectionStatus("access_keys", 5, 5, 1, None),
+            ProjectionStatus("tenants", 5, 5, 1, None),
             ProjectionStatus("audit_trail", 3, 5, 3, self.stopped),
             ProjectionStatus("transparency_log", 5, 5, 1, None),
         ]

@@ -55,6 +55,7 @@ _ENTITIES: Mapping[Subject, tuple[str, str]] = {
     Subject.POLICY: ("policy", "credential policy"),
     Subject.PERSON: ("person", "personal data"),
     Subject.ACCESS_KEY: ("access_key", "access key"),
+    Subject.TENANT: ("tenant", "tenant"),
 }
 """Kind and name of what is neither a credential nor an encryption key."""
 
