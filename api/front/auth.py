@@ -54,6 +54,7 @@ class Grant:
 
 _FLEET = "/api/v1/sysadmin/(tenants|credentials)"
 _TENANT = "/api/v1/sysadmin/tenants/[^/]+"
+_OWN = "/api/v1/tenants/[^/]+"
 _KEYS = "/api/v1/sysadmin/encryption-keys"
 _ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 _PROJECTIONS = "/api/v1/sysadmin/projections"
@@ -70,9 +71,12 @@ GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_PROJECTIONS}/[^/]+/replays"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/reload"), frozenset({"POST"}), frozenset({Role.OPERATOR})),
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
-    Grant(re.compile("/api/v1/tenants/[^/]+/openai/.*"), None, frozenset({Role.RUNTIME})),
-    Grant(re.compile("/api/v1/tenants/[^/]+/anthropic/.*"), None, frozenset({Role.RUNTIME})),
-    Grant(re.compile("/api/v1/tenants/[^/]+/providers/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile(f"{_OWN}/credentials/[^/]+"), READ | {"PUT", "DELETE"}, frozenset({Role.TENANT_ADMIN})),
+    Grant(re.compile(f"{_OWN}/credentials/[^/]+/check"), frozenset({"POST"}), frozenset({Role.TENANT_ADMIN})),
+    Grant(re.compile(f"{_OWN}/(credentials(/[^/]+/history)?|usage|audit)"), READ, frozenset({Role.TENANT_ADMIN})),
+    Grant(re.compile(f"{_OWN}/openai/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile(f"{_OWN}/anthropic/.*"), None, frozenset({Role.RUNTIME})),
+    Grant(re.compile(f"{_OWN}/providers/.*"), None, frozenset({Role.RUNTIME})),
 )
 """Everything that a role other than sysadmin may do."""
 

@@ -14,6 +14,7 @@ from domain.credentials.providers import NAME_PATTERN
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 SYSADMIN = "/api/v1/sysadmin/tenants/{tenant_id}"
+OWN_TENANT = "/api/v1/tenants/{tenant_id}"
 FLEET = "/api/v1/sysadmin"
 AUDIT = "/api/v1/audit"
 ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
@@ -24,9 +25,11 @@ OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 ANTHROPIC = "/api/v1/tenants/{tenant_id}/anthropic/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
 
-_ABOUT_CREDENTIALS = ("/api/v1/sysadmin/", "/api/v1/audit/")
+_ABOUT_CREDENTIALS = re.compile(
+    "/api/v1/(?:sysadmin/|audit/|tenants/[^/]+/(?:credentials|usage|audit)(?:/|$)).*", re.DOTALL
+)
 _CREDENTIAL = re.compile(
-    rf"/api/v1/sysadmin/tenants/(?P<tenant>{UUID_PATTERN[1:-1]})/credentials/(?P<provider>{NAME_PATTERN})"
+    rf"/api/v1/(?:sysadmin/)?tenants/(?P<tenant>{UUID_PATTERN[1:-1]})/credentials/(?P<provider>{NAME_PATTERN})"
 )
 _PLACE = re.compile(
     "/api/v1/(?:sysadmin/)?tenants/(?P<tenant>[^/]+)(?:/(?:credentials|providers)/(?P<provider>[^/]+))?(?:/.*)?",
@@ -57,8 +60,8 @@ def is_guarded(path: str) -> bool:
 
 
 def is_about_credentials(path: str) -> bool:
-    """Say whether a path is for administrators or auditors."""
-    return path.startswith(_ABOUT_CREDENTIALS)
+    """Say whether a path is for administrators, also a tenant's own, or for auditors."""
+    return _ABOUT_CREDENTIALS.fullmatch(path) is not None
 
 
 def is_switched(path: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
@@ -18,9 +18,9 @@ from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import Services, ServicesOf
 from api.front.stored_key_in_id import take_recorded_id
-from api.front.validation import only_query
+from api.front.validation import no_body, only_query
 from api.rest.audit.entries import page_of
-from api.rest.examples import CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
+from api.rest.examples import CHECK, CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
 from api.rest.openapi import ADMIN, BODY, CHECKED, COMMAND, ETAG, answer, problems
 from api.rest.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
 from api.rest.schemas import (
@@ -29,6 +29,7 @@ from api.rest.schemas import (
     AsOf,
     AuditPage,
     CredentialBody,
+    CredentialCheckAnswer,
     CredentialDeletedAnswer,
     CredentialList,
     CredentialSetAnswer,
@@ -183,6 +184,23 @@ async def delete_credential(
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
     return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)
+
+
+@router.post(
+    "/{provider}/check",
+    operation_id="checkCredential",
+    summary="Ask the provider whether it accepts the key",
+    responses={
+        200: answer(CHECK),
+        **problems(*ADMIN, *BODY, *COMMAND, *CHECKED, "credential-not-found", "credential-unreadable"),
+    },
+    dependencies=[only_query(), Depends(no_body)],
+)
+async def check_credential(tenant_id: TenantId, provider: ProviderName, services: ServicesOf) -> CredentialCheckAnswer:
+    """Send the provider one request that generates nothing. It counts as a call, and for `state`."""
+    name = services.providers.named(provider).name
+    verdict = await services.key_checks.check_stored(tenant_id, name)
+    return CredentialCheckAnswer(tenant_id=tenant_id, provider=name, version=verdict.version, accepted=verdict.accepted)
 
 
 @router.get(

@@ -101,3 +101,4 @@ RESOLUTION = {
     "key_id": "k0123456789",
     "refusal": None,
 }
+CHECK = {"tenant_id": TENANT, "provider": "openai", "version": 3, "accepted": True}

@@ -140,6 +140,15 @@ class CredentialDeletedAnswer(BaseModel):
     message: str
 
 
+class CredentialCheckAnswer(BaseModel):
+    """The provider's word on a stored key. accepted: false where it rejects the key."""
+
+    tenant_id: str
+    provider: str
+    version: int
+    accepted: bool
+
+
 class CredentialView(BaseModel):
     """One credential of a tenant."""
 

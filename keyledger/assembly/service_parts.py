@@ -281,7 +281,7 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
         apis,
         Relay(configuration, apis),
         Messages(configuration, gateway, apis),
-        KeyCheck(configuration),
+        KeyCheck(configuration, meter=meter),
         RevokedCalls(
             lasting.callers,
             tenant_calls(lasting, steering),

@@ -10,6 +10,7 @@ from domain.calls.native import NativeAnswer, NativeCall
 from domain.calls.openai_routes import RelayedCall
 from domain.credentials.admission import Admission
 from domain.credentials.built_in_providers import BUILT_IN
+from domain.credentials.key_check import KeyVerdict
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.credentials.secret import Secret
@@ -182,3 +183,8 @@ class ScriptedKeyChecks:
         self.asked.append(secret.masked())
         if self.error is not None:
             raise self.error
+
+    async def check_stored(self, tenant_id: str, provider: str) -> KeyVerdict:
+        if self.error is not None:
+            raise self.error
+        return KeyVerdict(3, accepted=True)

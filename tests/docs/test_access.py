@@ -37,6 +37,22 @@ def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
     assert re.search("billing-app +runtime +revoked", run(f"{here}.venv/bin/keyledger access list", served.folder))
 
 
+def test_the_commands_on_tenants_run_as_written(served: Served) -> None:
+    here = f"export KEYLEDGER_URL={served.url}\n" + 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
+    freeze, policy = blocks("docs/access.md", "Tenants")
+    (admin,) = blocks("docs/access.md", "For tenants' admins")
+    tenant = freeze.splitlines()[0] + "\n"
+    said = run(here + freeze, served.folder)
+    assert re.search("frozen +yes", said)
+    assert re.search("labels +plan=gold", said)
+    limited = run(here + tenant + policy, served.folder)
+    assert re.search("providers +mistral openai", limited)
+    assert "Acme Health" in limited
+    said = run(here + tenant + admin, served.folder)
+    assert '"masked_key":"...6789"' in said
+    assert '"action":"set"' in said
+
+
 def test_the_page_lists_every_role_and_every_part_of_a_scope() -> None:
     assert re.findall(r"^\| `([a-z-]+)` \| ", PAGE.split("### Roles")[1].split("###")[0], re.MULTILINE) == [
         "sysadmin",

@@ -20,11 +20,13 @@ from api.rest.audit.filters import FILTER_NAMES, FilterOf
 from api.rest.examples import ENTRIES, ENTRY
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditPage, Limit
+from domain.access.roles import Role
 from domain.audit.entries import AuditEntry, AuditFilter, entry_not_found
 from domain.audit.query import recorded_query
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 
+_OF_THE_TENANT = frozenset({Role.TENANT_ADMIN.value, Role.RUNTIME.value})
 Before = Annotated[
     Annotated[int, Query(ge=1, le=POSITION_MAX)] | Absent, Query(description="Only entries before this position.")
 ]
@@ -88,7 +90,15 @@ def page_of(
         cursor = "before" if wanted.newest_first else "after"
         query = {**request.query_params, cursor: str(following)}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-    return AuditPage(entries=[view_of(entry) for entry in entries], next=following)
+    return AuditPage(entries=[view_of(_shown_to(exchange, entry)) for entry in entries], next=following)
+
+
+def _shown_to(exchange: Exchange, entry: AuditEntry) -> AuditEntry:
+    """Return an entry as the caller may see it: a tenant's admin learns no address of the operator's people."""
+    role = exchange.actor.role if exchange.actor is not None else None
+    if role is not Role.TENANT_ADMIN or entry.role in _OF_THE_TENANT:
+        return entry
+    return replace(entry, client_address=None)
 
 
 def view_of(entry: AuditEntry) -> AuditEntryView:

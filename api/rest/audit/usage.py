@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.front.exchange import AUTHENTICATED, ExchangeOf
+from api.front.exchange import AUTHENTICATED, Exchange, ExchangeOf
 from api.front.operation import Operation
 from api.front.paths import AUDIT
-from api.front.services import ServicesOf
+from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
 from api.rest.examples import USAGE
 from api.rest.openapi import ADMIN, answer, problems
@@ -73,12 +73,20 @@ def list_usage(
 
     An hour is in the answer when its first moment is at or after `since` and before `until`.
     """
-    asked = AuditFilter(tenant_id, provider, since=since, until=until)
+    place = UsagePlace.read(after) if after is not None else None
+    wanted = UsageFilter(tenant_id, provider, since, until, place, limit)
+    return usage_page(services, exchange, wanted, request, response)
+
+
+def usage_page(
+    services: Services, exchange: Exchange, wanted: UsageFilter, request: Request, response: Response
+) -> UsagePage:
+    """Return one page and record that it was read."""
+    asked = AuditFilter(wanted.tenant_id, wanted.provider, since=wanted.since, until=wanted.until)
     services.audit_recorder.read(exchange.meta(""), "usage", format_query(asked))
     services.usage_meter.flush()
-    place = UsagePlace.read(after) if after is not None else None
-    found = services.usage.page(UsageFilter(tenant_id, provider, since, until, place, limit))
-    following = found[-1].place.cursor() if len(found) >= limit else None
+    found = services.usage.page(wanted)
+    following = found[-1].place.cursor() if len(found) >= wanted.limit else None
     if following is not None:
         # Unknown parameters were refused, and every value was checked.
         query = {**request.query_params, "after": following}

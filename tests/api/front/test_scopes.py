@@ -16,7 +16,8 @@ from domain.access.roles import Role
 from tests.api.conftest import OTHER_TENANT, START, SUPER_KEY, TENANT, Harness, _portal
 from tests.api.rest.test_access_keys import KEYS_PATH
 
-ADMIN, MODELS, NATIVE = "/api/v1/sysadmin/tenants/{t}", "/api/v1/tenants/{t}/openai/v1", "/api/v1/tenants/{t}/providers"
+OWN, ADMIN = "/api/v1/tenants/{t}", "/api/v1/sysadmin/tenants/{t}"
+MODELS, NATIVE = "/api/v1/tenants/{t}/openai/v1", "/api/v1/tenants/{t}/providers"
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 EMBED = {"model": "text-embedding-3-small", "input": "hello"}
 
@@ -40,7 +41,7 @@ def _of(*roles: Role) -> frozenset[Role]:
     return frozenset({Role.SYSADMIN, *roles})
 
 
-READERS, CALLERS = _of(Role.AUDITOR, Role.OPERATOR), _of(Role.RUNTIME)
+READERS, CALLERS, OWNERS = _of(Role.AUDITOR, Role.OPERATOR), _of(Role.RUNTIME), _of(Role.TENANT_ADMIN)
 ROUTES = [
     Route("GET", f"{ADMIN}/credentials", READERS),
     Route("GET", f"{ADMIN}/credentials/openai", READERS, provider="openai"),
@@ -68,6 +69,23 @@ ROUTES = [
     Route("POST", f"{NATIVE}/openai/v1/chat/completions", CALLERS, True, "openai", surface="native", body=CHAT),
     Route("GET", f"{NATIVE}/mistral/v1/files/f1", CALLERS, True, "mistral", surface="native"),
     Route("DELETE", f"{NATIVE}/openai/v1/files/f1", CALLERS, True, "openai", surface="native"),
+    Route("GET", f"{ADMIN}", READERS),
+    Route("PUT", f"{ADMIN}", _of(), body={"name": "Acme"}),
+    Route("GET", f"{ADMIN}/policy", READERS),
+    Route("PUT", f"{ADMIN}/policy", _of(), body={}),
+    Route("POST", f"{ADMIN}/freeze", _of()),
+    Route("POST", f"{ADMIN}/thaw", _of()),
+    Route("POST", f"{ADMIN}/credentials/openai/check", _of(), provider="openai"),
+    Route("GET", f"{OWN}/credentials", OWNERS),
+    Route("GET", f"{OWN}/credentials/openai", OWNERS, provider="openai"),
+    Route("PUT", f"{OWN}/credentials/openai", OWNERS, provider="openai", body={"api_key": "sk-0123456789"}),
+    Route("DELETE", f"{OWN}/credentials/mistral", OWNERS, provider="mistral"),
+    Route("POST", f"{OWN}/credentials/openai/check", OWNERS, provider="openai"),
+    Route("GET", f"{OWN}/credentials/openai/history", OWNERS, provider="openai"),
+    Route("GET", f"{OWN}/usage", OWNERS),
+    Route("GET", f"{OWN}/audit", OWNERS),
+    Route("GET", f"{OWN}/policy", _of()),
+    Route("POST", f"{OWN}/freeze", _of()),
     Route("GET", "/api/v1/nothing/here", _of(), tenant=False),
 ]
 SCOPES: dict[str, dict[str, Any]] = {

@@ -17,6 +17,7 @@ from keyledger.llm.key_check import KeyCheck
 from keyledger.settings.ai_models import Catalogue
 from scripts.demo.misbehaviour import Failure, Misbehaviour
 from scripts.demo.stand_in_provider import StandInProvider
+from tests.support.meter import ListeningMeter
 from tests.support.scenario import TENANT, ClearSealer
 from tests.support.tenants import tenant_reader
 
@@ -34,7 +35,7 @@ def asked(provider: StandInProvider, name: str, secret: Secret) -> None:
     config = CredentialConfig(f"{provider.url}/{name}", **(AZURE if name == "azure" else {}))
 
     async def ask() -> None:
-        check = KeyCheck(lambda: configuration)
+        check = KeyCheck(lambda: configuration, meter=ListeningMeter())
         try:
             await check.require_accepted(TENANT, name, secret, config)
         finally:
