@@ -83,6 +83,7 @@ _COMMANDS: Mapping[str, str] = {
     "credentials show": "credentials:show",
     "credentials delete": "credentials:delete",
     "credentials find": "credentials_find:find",
+    "credentials revoke": "credentials_revoke:revoke",
     "tenants list": "tenants:list_tenants",
     "tenants show": "tenants:show",
     "tenants register": "tenants:register",

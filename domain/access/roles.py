@@ -4,7 +4,8 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """The purpose of a key. Only sysadmin may change credentials of all tenants; an operator looks after keys and projections.
+    """The purpose of a key. Only sysadmin may change credentials of all tenants. An operator looks after keys and
+    projections.
 
     tenant-admin: looks after the credentials of its own tenants; only an access key has it, because it names them.
     """

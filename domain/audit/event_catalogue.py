@@ -76,8 +76,8 @@ out.
 Every event also has `actor`, `role`, `source`, `client_address`, `reason`, `request_id`, `command_id` and `timestamp`.
 Of these, `actor`, `client_address` and `reason` are [personal](privacy.md): the log holds them sealed, except in events
 of the service itself. They are opened for callers with the role `sysadmin` or `auditor`, for a `tenant-admin` as far as
-they are about its tenant, and for operators with the keys. Every event is read by the audit trail and, as a record, by the transparency log; the table names what else reads
-it.
+they are about its tenant, and for operators with the keys. Every event is read by the audit trail and, as a record, by
+the transparency log; the table names what else reads it.
 
 | event | action | written when | details | personal | other members | also read by | OCSF class | OCSF activity |
 |---|---|---|---|---|---|---|---|---|

@@ -1,7 +1,6 @@
 """The parts that a command about personal data works with, on the database itself and without a service.
 
-Promises: a log that contradicts its anchor is not written to; erasures that DATA_DIR knows are in force before anything
-is read; when the command ends, the anchor knows the last event.
+Promises: what `ledger_for_changes` does; erasures that DATA_DIR knows are in force before anything is read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,20 +14,14 @@ from domain.audit.request_events import audit_exported
 from domain.event import CommandMeta, utc_now
 from domain.operations.erasure import PersonErased
 from keyledger.assembly.command_meta import command_meta, service_meta
-from keyledger.assembly.configuration import code_keys_of, every_key_of, secret_keys_of
-from keyledger.assembly.open_ledger import Purpose, open_ledger
-from keyledger.assembly.people import people_of
-from keyledger.assembly.same_ledger import require_same_log
+from keyledger.assembly.ledger_for_changes import ledger_for_changes
 from keyledger.encryption.personal_keys import Kind
-from keyledger.log.anchor_watch import renew
-from keyledger.log.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.privacy.erasure import Eraser, Present
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import PersonReport, report_on
 from keyledger.privacy.sealed_history import sealed_history
 from keyledger.privacy.upkeep import PrivacyUpkeep
-from keyledger.settings.settings import load
 from projections import audit_trail
 from projections.audit_search import PostgresAuditTrail
 from projections.database.connections import BoundedConnection
@@ -86,18 +79,10 @@ def privacy_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterat
 
     Raises SettingsError, StartError, StoreUnavailableError.
     """
-    settings = load(environ, dotenv)
-    with open_ledger(settings.database, Purpose.APPEND) as ledger:
-        pool, places, secret_keys = ledger.open_pool(), ledger.anchor_places, secret_keys_of(settings)
-        require_same_log(pool, places)
-        people = people_of(pool, secret_keys)
-        code_keys = code_keys_of(every_key_of(settings), settings.audit_signing_key)
-        log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys))
-        people.secret.keep(secret_keys, log, service_meta(), utc_now)
-        eraser = Eraser(pool, log, people.keys, ErasureFile(ledger.data_dir, ledger.anchor_dir), utc_now)
-        PrivacyUpkeep(eraser, lambda: settings.personal_data_days, service_meta).run()
-        try:
-            trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
-            yield PrivacyOperation(command_meta(), pool, log, eraser, trail)
-        finally:
-            renew(pool, places, log.codes)
+    with ledger_for_changes(environ, dotenv) as opened:
+        pool, log, people = opened.pool, opened.log, opened.people
+        file = ErasureFile(opened.ledger.data_dir, opened.ledger.anchor_dir)
+        eraser = Eraser(pool, log, people.keys, file, utc_now)
+        PrivacyUpkeep(eraser, lambda: opened.settings.personal_data_days, service_meta).run()
+        trail = PostgresAuditTrail(pool, audit_trail.follower(pool), people.reader)
+        yield PrivacyOperation(command_meta(), pool, log, eraser, trail)

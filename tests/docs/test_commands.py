@@ -21,7 +21,7 @@ from tests.support.neutral import inheritable
 from tests.support.places import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.service import DIRECT_MODELS, client_of
-from tests.support.store import open_store
+from tests.support.store import ENCRYPTION_KEY, open_store
 
 KEYLEDGER = ".venv/bin/keyledger"
 FIRST = "11111111-1111-4111-8111-111111111111"
@@ -303,6 +303,18 @@ def test_views_are_replayed_as_the_document_says(database_url: str, folder: Path
     assert re.search(r"current_credentials +1 +1 +0 +yes", said)
     assert "yes" in run(settings + mend, folder)
     assert re.search(r"current_credentials +0 +0 +1 +no", run(settings + past, folder))
+
+
+def test_what_a_leak_has_hit_is_deleted_as_the_document_says(database_url: str, folder: Path) -> None:
+    with open_store(database_url) as store:
+        store.set(FIRST, "openai", "sk-live-0123456789")
+        key_id = store.keyring.primary_id
+    (revoke,) = blocks("docs/operations.md", "A leaked key")
+    settings = f"export DATABASE_URL='{database_url}' ENCRYPTION_KEY={ENCRYPTION_KEY.reveal()} KEY_ID={key_id}\n"
+    said = run(f"export PATH=$PWD/.venv/bin:$PATH\n{settings}{revoke}", folder)
+    assert len(re.findall(rf"{FIRST} +openai +\.\.\.6789", said)) == 2
+    with open_store(database_url) as store:
+        assert store.service.of_tenant(FIRST) == []
 
 
 def test_exports_are_taken_as_the_document_says(served: Served) -> None:

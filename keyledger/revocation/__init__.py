@@ -1,0 +1,1 @@
+"""Deletes all credentials that a leak has hit."""
