@@ -59,7 +59,7 @@ _KEYS = "/api/v1/sysadmin/encryption-keys"
 _ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 _PROJECTIONS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
-    Grant(re.compile(f"{_ACCESS_KEYS}(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_ACCESS_KEYS}(/[^/]+(/usage)?)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}(/policy)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),

@@ -25,10 +25,20 @@ ReadToken = Callable[[str], Awaitable[TokenRow | None]]
 class Callers:
     """The access keys of one process."""
 
-    def __init__(self, read: ReadToken, reader: KeyReader, limits: KeyLimits | None = None, most: int = MOST) -> None:
+    def __init__(
+        self,
+        read: ReadToken,
+        reader: KeyReader,
+        limits: KeyLimits | None = None,
+        most: int = MOST,
+        *,
+        used: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """used: called with the name of the key of each request that is admitted."""
         self.read = read
         self.reader = reader
         self.limits = limits if limits is not None else KeyLimits()
+        self.used = used
         self._most = most
         self._known: dict[str, Actor] = {}
 
@@ -78,6 +88,7 @@ class RequestAdmission:
             self.error = error
             raise
         self.key = key
+        self._callers.used(key.name)
 
     def require(self, found: TokenRow | None) -> AccessKey:
         """Return the key of the request as it was read. Raises AccessError if it does not admit the request."""

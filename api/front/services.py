@@ -20,6 +20,7 @@ from api.front.check_result import CheckResult
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from api.front.revoked_calls import RevokedCalls
+from domain.access.key_usage import KeyUsage
 from domain.access.service import AccessKeys
 from domain.access.tenants import Tenants
 from domain.audit.entries import AuditTrail
@@ -119,6 +120,7 @@ class Services:
     callers: Callers
     revoked_calls: RevokedCalls
     access_keys: AccessKeys
+    key_usage: KeyUsage
     tenants: Tenants
     carry_out_alone: CarryOutAlone
     key_checks: KeyChecks

@@ -1,5 +1,6 @@
 """The JSON of access keys."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -36,8 +37,13 @@ KEY_EXAMPLE = {
     **SCOPE_EXAMPLE,
     "previous_token_until": None,
     "changed_at": "2026-01-31T12:00:00Z",
+    "last_used_at": "2026-01-31T12:30:00Z",
 }
 ISSUED_EXAMPLE = {**KEY_EXAMPLE, "token": "klk_..."}
+HOURS_EXAMPLE = {
+    "usage": [{"hour": "2026-01-31T12:00:00Z", "requests": 120, "last_used_at": "2026-01-31T12:30:00Z"}],
+    "next": None,
+}
 LIST_EXAMPLE = {"access_keys": [KEY_EXAMPLE], "next": None, "environment": [{"name": "super", "role": "sysadmin"}]}
 
 
@@ -113,6 +119,22 @@ class AccessKeyView(BaseModel):
     concurrent_calls: int
     previous_token_until: Moment | None = Field(description="Until when the token before the last rotation works.")
     changed_at: Moment
+    last_used_at: Moment | None = Field(description="When a request with it was last admitted; null: none was counted.")
+
+
+class AccessKeyHour(BaseModel):
+    """The requests that a key made within an hour."""
+
+    hour: Moment = Field(description="Its first moment.")
+    requests: int
+    last_used_at: Moment
+
+
+class AccessKeyHours(BaseModel):
+    """The hours in which a key was used, oldest first. `next`: the `since` of the next page; null at the end."""
+
+    usage: list[AccessKeyHour]
+    next: Moment | None
 
 
 class IssuedAccessKey(AccessKeyView):
@@ -142,8 +164,8 @@ class AccessKeyPage(BaseModel):
     environment: list[EnvironmentKey]
 
 
-def view_of(key: AccessKey, state: AccessKeyState) -> AccessKeyView:
-    """Return a key as it is shown."""
+def view_of(key: AccessKey, state: AccessKeyState, last_used_at: datetime | None = None) -> AccessKeyView:
+    """Return a key as it is shown. last_used_at: None where no use was counted."""
     scope, limits = key.terms.scope, key.terms.limits
     return AccessKeyView(
         id=key.key_id,
@@ -162,6 +184,7 @@ def view_of(key: AccessKey, state: AccessKeyState) -> AccessKeyView:
         concurrent_calls=limits.concurrent_calls,
         previous_token_until=key.previous_until,
         changed_at=key.changed_at,
+        last_used_at=last_used_at,
     )
 
 

@@ -18,11 +18,14 @@ from api.front.paths import ACCESS_KEYS
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
 from api.rest.access_key_shapes import (
+    HOURS_EXAMPLE,
     ISSUED_EXAMPLE,
     KEY_EXAMPLE,
     LIST_EXAMPLE,
     AccessKeyBody,
     AccessKeyChange,
+    AccessKeyHour,
+    AccessKeyHours,
     AccessKeyPage,
     AccessKeyState,
     AccessKeyView,
@@ -36,17 +39,22 @@ from api.rest.access_key_shapes import (
 )
 from api.rest.openapi import ACCESS_KEY, ADMIN, BODY, ETAG, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
-from api.rest.schemas import Absent, Limit
+from api.rest.schemas import Absent, Instant, Limit, Since, Until
 from domain.access.access_key import AccessKey, AccessTerms, KeyLimits
+from domain.access.key_usage import KeyHours
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS
 from domain.access.scope_rules import scope_of
 from domain.access.service import NAME_PATTERN
+from domain.audit.usage import HOUR
 from domain.credentials.commands import Precondition
 from domain.credentials.secret import Secret
 
 router = APIRouter(route_class=Operation, prefix=ACCESS_KEYS, tags=["access keys"], dependencies=[AUTHENTICATED])
 
+_UnusedSince = Annotated[
+    Instant | Absent, Query(description="Only active keys that were neither used nor changed at or after this time.")
+]
 _After = Annotated[
     Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")] | Absent,
     Query(description="Only keys after this one: the `next` of the page before.", examples=["billing-app"]),
@@ -93,19 +101,33 @@ async def revoke_leaked_token(
     operation_id="listAccessKeys",
     summary="List the access keys",
     responses={200: answer(LIST_EXAMPLE), **problems(*ADMIN, "credential-integrity")},
-    dependencies=[only_query("limit", "after")],
+    dependencies=[only_query("unused_since", "limit", "after")],
 )
 async def list_access_keys(
-    *, services: ServicesOf, request: Request, response: Response, after: _After = None, limit: Limit = 100
+    *,
+    services: ServicesOf,
+    request: Request,
+    response: Response,
+    unused_since: _UnusedSince = None,
+    after: _After = None,
+    limit: Limit = 100,
 ) -> AccessKeyPage:
-    """List all keys by name, revoked ones too, and those that come from the settings."""
+    """List all keys by name, revoked ones too, and those that come from the settings.
+
+    With `unused_since` a page may be short, even empty, before the end.
+    """
     found = await run_in_threadpool(services.access_keys.page, after or "", limit)
+    used = await run_in_threadpool(services.key_usage.last_used, [key.name for key in found])
     following = found[-1].name if len(found) == limit else None
     if following is not None:
         query = {**request.query_params, "after": following}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
     return AccessKeyPage(
-        access_keys=[view_of(key, _state(services, key)) for key in found],
+        access_keys=[
+            view_of(key, _state(services, key), used.get(key.name))
+            for key in found
+            if unused_since is None or _is_unused(services, key, used.get(key.name), unused_since)
+        ],
         next=following,
         environment=[EnvironmentKey(name=one.name, role=one.role) for one in services.authenticator.actors],
     )
@@ -124,7 +146,30 @@ async def list_access_keys(
 async def get_access_key(access_key: KeyName, services: ServicesOf, response: Response) -> AccessKeyView:
     """Show a key that is not revoked, with its version as ETag."""
     key = await run_in_threadpool(services.access_keys.named, access_key)
-    return view_of(key, _tagged(services, key, response))
+    used = await run_in_threadpool(services.key_usage.last_used, [key.name])
+    return view_of(key, _tagged(services, key, response), used.get(key.name))
+
+
+@router.get(
+    "/{access_key}/usage",
+    operation_id="listAccessKeyUsage",
+    summary="Show when an access key was used",
+    responses={200: answer(HOURS_EXAMPLE), **problems(*ADMIN, "access-key-not-found", "credential-integrity")},
+    dependencies=[only_query("since", "until", "limit")],
+)
+async def list_access_key_usage(
+    *,
+    access_key: KeyName,
+    services: ServicesOf,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+) -> AccessKeyHours:
+    """Count the admitted requests of a key by hour, oldest first."""
+    key = await run_in_threadpool(services.access_keys.named, access_key)
+    found = await run_in_threadpool(services.key_usage.hours, KeyHours(key.name, since, until, limit))
+    hours = [AccessKeyHour(hour=one.hour, requests=one.requests, last_used_at=one.last_used_at) for one in found]
+    return AccessKeyHours(usage=hours, next=found[-1].hour + HOUR if len(found) == limit else None)
 
 
 @router.patch(
@@ -214,3 +259,9 @@ def _state(services: Services, key: AccessKey) -> AccessKeyState:
     if key.revoked:
         return AccessKeyState.REVOKED
     return AccessKeyState.EXPIRED if key.is_expired(services.clock()) else AccessKeyState.ACTIVE
+
+
+def _is_unused(services: Services, key: AccessKey, used: datetime | None, since: datetime) -> bool:
+    """Whether a key may be used, and was neither used nor changed since."""
+    active = _state(services, key) is AccessKeyState.ACTIVE
+    return active and key.changed_at < since and (used is None or used < since)

@@ -19,6 +19,7 @@ from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.database_check import prepare_database, require_readable_events
 from keyledger.assembly.in_force import Lasting, Steering
+from keyledger.assembly.lasting_parts import open_lasting
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
 from keyledger.assembly.parts import Parts
 from keyledger.assembly.reloading import Reloader
@@ -29,7 +30,6 @@ from keyledger.assembly.service_parts import (
     call_parts,
     encryption_parts,
     log_parts,
-    open_lasting,
     privacy_part,
     projection_parts,
     proof_parts,

@@ -30,6 +30,7 @@ from keyledger.encryption.rotation_service import KeyWork
 from keyledger.llm import CallConfiguration
 from keyledger.log.attestation import Attesting
 from keyledger.log.event_store import CredentialLog
+from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
 from keyledger.settings import logs
 from projections.access_keys import PostgresAccessKeys
@@ -46,7 +47,8 @@ class Lasting:
     """The parts that outlive a reload.
 
     follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
-    log. callers: those with access keys. tenants: reads the rules for tenants. close: closes the blocking connections.
+    log. callers: those with access keys. tenants: reads the rules for tenants. key_meter: counts
+    the requests of access keys. close: closes the blocking connections.
     """
 
     dsn: str
@@ -62,6 +64,7 @@ class Lasting:
     seen: NewestSeen
     callers: Callers
     tenants: TenantReader
+    key_meter: KeyMeter
 
 
 @dataclass(frozen=True, slots=True)

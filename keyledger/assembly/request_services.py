@@ -90,6 +90,7 @@ class RequestServices:
             authenticator=now.authenticator,
             callers=parts.lasting.callers,
             access_keys=now.access,
+            key_usage=parts.lasting.key_meter,
             tenants=now.tenants,
             revoked_calls=parts.calls.revoked,
             carry_out_alone=self._carry_out_alone,

@@ -9,25 +9,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from api.front.callers import Callers
 from api.front.revoked_calls import RevokedCalls
-from domain.access.admission import KeyReader
-from domain.credentials.newest_seen import NewestSeen
-from domain.event import utc_now
-from domain.event_codec import event_of
-from domain.tenants.stored import TenantReader
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import Parts, StartedByRequests
-from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import peer_checkpoints
 from keyledger.assembly.tenant_calls import tenant_calls
 from keyledger.encryption.heartbeat import Heartbeat
-from keyledger.encryption.nodes import Presence
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
-from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.llm import CallConfiguration, Gateway, IdleConnections, KeyCheck, Messages, PassThrough, Relay
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.anchor import AnchorFile
@@ -36,8 +27,6 @@ from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
-from keyledger.log.event_store import CredentialLog
-from keyledger.log.node_lease import NodeLease
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
@@ -51,11 +40,8 @@ from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
-from projections.access_keys import PostgresTokens
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
-from projections.database.pipeline import Pipelines
-from projections.database.pools import open_pool
 
 if TYPE_CHECKING:  # loaded where the embedded server is used
     from keyledger.embedded_postgres import Supervision
@@ -159,6 +145,7 @@ class ServiceParts:
                 "privacy": self.privacy,
                 "audit recorder": self.log.recorder,
                 "usage meter": self.calls.meter,
+                "meter of access keys": self.lasting.key_meter,
                 "ending of revoked calls": self.calls.revoked,
                 "pass-through": self.calls.pass_through,
                 "gateway": self.calls.gateway,
@@ -167,30 +154,6 @@ class ServiceParts:
                 **({"rotations": StartedByRequests(rotations.stop)} if rotations is not None else {}),
             }
         )
-
-
-def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
-    """Open the connections of a service, and make what every configuration is served with.
-
-    keys: those that open the ledger's own secret.
-    """
-    lease = NodeLease()
-    pool, for_beats = open_pool(dsn, lease.admits), open_pool(dsn, size=1)
-    people = people_of(pool, keys)
-    log = CredentialLog(pool, people.sealer, may_change=lease.require_for_change)
-    presence = Presence(pool, lease, for_beats, log.acknowledged)
-
-    def close() -> None:
-        pool.close()
-        for_beats.close()
-
-    pipelines, follower = Pipelines(dsn, lease.admits), audit_trail.follower(pool)
-    seen = NewestSeen(servers=lease)
-    callers = Callers(
-        PostgresTokens(pipelines.calls, lease.require).read, KeyReader(lambda: log.codes, event_of, utc_now)
-    )
-    tenants = TenantReader(lambda: log.codes, event_of)
-    return Lasting(dsn, pool, pipelines, log, follower, presence, lease, people, utc_now, close, seen, callers, tenants)
 
 
 def log_parts(lasting: Lasting, settings: Settings) -> LogParts:

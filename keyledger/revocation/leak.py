@@ -17,7 +17,7 @@ _CAUSES = UUID("e7d2a1b4-9c35-5f08-b6e2-41d8f0c9a735")
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """An encryption key, or an API key by its fingerprint, that became known. The other member is None."""
+    """An encryption key, or an API key by its fingerprint, that became known, and not both."""
 
     key_id: str | None = None
     fingerprint: str | None = None

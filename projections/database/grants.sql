@@ -9,7 +9,8 @@ DO $$ BEGIN
 END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, access_keys, tenants, audit_trail,
-    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage, keyledger_locks,
+    projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage,
+    access_key_usage, keyledger_locks,
     people, personal_keys, ledger_secret, event_forms FROM "APPLICATION_ROLE";
 
 -- The version of the schema and the id of the ledger.
@@ -35,8 +36,8 @@ GRANT SELECT, INSERT ON audit_trail TO "APPLICATION_ROLE";
 GRANT SELECT, INSERT, UPDATE ON transparency_log TO "APPLICATION_ROLE"; -- the last tile of each level grows
 GRANT SELECT, INSERT, UPDATE ON projection_positions TO "APPLICATION_ROLE";
 
--- Counts of calls.
-GRANT SELECT, INSERT, UPDATE ON credential_usage TO "APPLICATION_ROLE";
+-- Counts of calls and requests.
+GRANT SELECT, INSERT, UPDATE ON credential_usage, access_key_usage TO "APPLICATION_ROLE";
 
 -- What running services tell each other. For a replay this is its progress only: its tables are created by the owner.
 GRANT SELECT, INSERT, UPDATE, DELETE ON nodes TO "APPLICATION_ROLE";

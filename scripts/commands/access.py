@@ -5,7 +5,7 @@ read from stdin, never from the command line, and is not printed.
 """
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, cast
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceC
 PATH = "/api/v1/sysadmin/access-keys"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name or id.", show_default=False)]
 _Repeated = Annotated[list[str] | None, typer.Option(help="May be repeated; left out: all.", show_default=False)]
-_COLUMNS = ("name", "role", "state", "version", "tenants", "providers", "expires_at")
+_COLUMNS = ("name", "role", "state", "version", "tenants", "providers", "expires_at", "last_used_at")
 
 
 def create(
@@ -64,6 +64,12 @@ def create(
 
 def list_keys(
     *,
+    unused: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Only active keys not used or changed for this long, such as 90d.", show_default=False
+        ),
+    ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
@@ -71,14 +77,17 @@ def list_keys(
 ) -> None:
     """List the access keys, and those that come from the settings of the service."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        found = service.pages(PATH, "access_keys", {})
+        since = _time_before(unused, "--unused")
+        found = service.pages(PATH, "access_keys", {} if since is None else {"unused_since": since})
         settings = cast("list[dict[str, object]]", service.call("GET", f"{PATH}?limit=1")["environment"])
     if as_json:
         print_json({"access_keys": [dict(one) for one in found], "environment": settings})
         return
+    if unused is not None:
+        settings = []  # nothing is counted for them
     named = [tuple(_cell(one.get(column)) for column in _COLUMNS) for one in found]
-    from_settings = [(str(one["name"]), str(one["role"]), "in the settings", *[""] * 4) for one in settings]
-    print_table(Table(_COLUMNS, [*named, *from_settings]), wide=wide)
+    from_settings = [(str(one["name"]), str(one["role"]), "in the settings", *[""] * 5) for one in settings]
+    print_table(Table(_COLUMNS, [*named, *from_settings], ("last_used_at", "providers")), wide=wide)
 
 
 def show(
@@ -155,12 +164,19 @@ def _print_issued(issued: dict[str, object], *, as_json: bool) -> None:
 
 def _time_in(span: str | None, option: str) -> str | None:
     """Return the time after a span such as `90d`, RFC 3339. Raises CommandError."""
-    if span is None:
-        return None
+    return None if span is None else (datetime.now(UTC) + _span(span, option)).isoformat()
+
+
+def _time_before(span: str | None, option: str) -> str | None:
+    """Return the time before a span such as `90d`, RFC 3339. Raises CommandError."""
+    return None if span is None else (datetime.now(UTC) - _span(span, option)).isoformat()
+
+
+def _span(span: str, option: str) -> timedelta:
     length = span_of(span)
     if not length:
         raise CommandError(Exit.USAGE, f"{option} must be a number of minutes, hours or days, such as 30m, 12h or 90d")
-    return (datetime.now(UTC) + length).isoformat()
+    return length
 
 
 def _cell(value: object) -> str:

@@ -31,6 +31,7 @@ from domain.endpoints.rules import EndpointRules
 from domain.errors import ConflictError, ErrorCode
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.audit_recorder import AuditRecorder
+from keyledger.log.key_meter import KeyMeter
 from keyledger.log.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedKeyChecks, ScriptedMessages, ScriptedModels, ScriptedRoutes
 from tests.support.twins.access_keys import MemoryAccessKeys
@@ -38,6 +39,7 @@ from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
 from tests.support.twins.encryption_keys import MemoryEncryptionKeys
 from tests.support.twins.fleet import MemoryFleet
+from tests.support.twins.key_usage import MemoryKeyUsage
 from tests.support.twins.log import MemoryLog
 from tests.support.twins.past_credentials import MemoryPastCredentials
 from tests.support.twins.projections import MemoryProjections
@@ -110,11 +112,14 @@ class Harness:
         credentials = CredentialService(self.log, current, self.sealer, clock, pause=lambda seconds: None)
         listed, names = MemoryAccessKeys(self.log), reserved_names(authenticator)
         self.access = AccessKeys(self.log, listed, clock, AccessRules(reserved=names))
-        callers, self.tenants = Callers(listed.read, listed.reader(clock)), MemoryTenants(self.log)
+        self.key_meter = KeyMeter(MemoryKeyUsage(), clock)
+        callers = Callers(listed.read, listed.reader(clock), used=self.key_meter.used)
+        self.tenants = MemoryTenants(self.log)
         alone: CombinedWrites[Callable[[], Any], Any] = CombinedWrites(lambda: each_alone)
         self.services = Services(
             callers=callers,
             access_keys=self.access,
+            key_usage=self.key_meter,
             tenants=Tenants(self.log, self.tenants, clock, BUILT_IN),
             revoked_calls=RevokedCalls(callers, self.tenants.require, lambda: True),
             carry_out_alone=alone.write,

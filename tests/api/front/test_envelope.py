@@ -155,6 +155,7 @@ def test_every_operation_has_an_id_of_its_own_set_by_hand(harness):
         "getAccessKey",
         "changeAccessKey",
         "revokeAccessKey",
+        "listAccessKeyUsage",
         "rotateAccessKey",
         "reload",
         "explainResolution",

@@ -60,6 +60,7 @@ ROUTES = [
     Route("GET", "/api/v1/sysadmin/encryption-keys", READERS, tenant=False),
     Route("GET", "/api/v1/sysadmin/projections", _of(Role.OPERATOR), tenant=False),
     Route("GET", KEYS_PATH, READERS, tenant=False),
+    Route("GET", f"{KEYS_PATH}/app/usage", READERS, tenant=False),
     Route("POST", f"{KEYS_PATH}/by-token/revoke", _of(), tenant=False, body={"token": "x"}),
     Route("POST", f"{MODELS}/chat/completions", CALLERS, True, "openai", "gpt-4o", "openai", CHAT),
     Route("POST", f"{MODELS}/embeddings", CALLERS, True, "openai", "text-embedding-3-small", "openai", EMBED),

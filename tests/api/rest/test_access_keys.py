@@ -232,3 +232,35 @@ def test_a_damaged_row_admits_nothing(harness: Harness, monkeypatch: pytest.Monk
     answer = chat(harness, token)
     assert (answer.status_code, answer.json()["code"]) == (500, "credential-integrity")
     assert harness.models.calls == []
+
+
+def test_the_use_of_a_key_is_shown_with_it_and_by_hour(harness: Harness) -> None:
+    token = made(harness)["token"]
+    assert harness.client.get(f"{KEYS_PATH}/app").json()["last_used_at"] is None
+    path = f"/api/v1/tenants/{TENANT}/openai/v1/models"
+    for _ in range(3):
+        assert harness.client.get(path, headers={"X-API-Key": token}).status_code == 200
+    assert harness.client.get(path, headers={"X-API-Key": token, "X-Request-ID": "r"}).status_code == 200
+    shown = harness.client.get(f"{KEYS_PATH}/app").json()["last_used_at"]
+    assert shown is not None
+    (hour,) = harness.client.get(f"{KEYS_PATH}/app/usage").json()["usage"]
+    assert (hour["requests"], hour["last_used_at"]) == (4, shown)
+    assert harness.client.get(f"{KEYS_PATH}/app/usage", params={"until": START.isoformat()}).json() == {
+        "usage": [],
+        "next": None,
+    }
+    assert harness.client.get(f"{KEYS_PATH}/none/usage").status_code == 404
+
+
+def test_keys_that_no_one_uses_are_found(harness: Harness) -> None:
+    used = made(harness, name="used")["token"]
+    made(harness, name="unused")
+    made(harness, name="revoked")
+    harness.client.delete(f"{KEYS_PATH}/revoked")
+    harness.later(90 * 86_400)
+    made(harness, name="new")
+    path = f"/api/v1/tenants/{TENANT}/openai/v1/models"
+    assert harness.client.get(path, headers={"X-API-Key": used}).status_code == 200
+    since = (START + timedelta(days=60)).isoformat()
+    found = harness.client.get(KEYS_PATH, params={"unused_since": since}).json()["access_keys"]
+    assert [one["name"] for one in found] == ["unused"]

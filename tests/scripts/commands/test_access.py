@@ -80,3 +80,11 @@ def test_a_mistake_in_a_scope_is_named_by_the_service(access) -> None:
     ended = access("create", "other", "--role", "runtime", "--provider", "acme")
     assert ended.code != Exit.OK
     assert "providers" in ended.err
+
+
+def test_keys_that_no_one_uses_are_listed(access) -> None:
+    access("create", "idle", "--role", "auditor")
+    listed = access("list", "--unused", "90d", "--json")
+    assert (listed.code, json.loads(listed.out)["access_keys"]) == (Exit.OK, [])
+    assert "such as 30m, 12h or 90d" in access("list", "--unused", "long").err
+    assert "last_used_at" in access("list", "--wide").out

@@ -1,0 +1,63 @@
+"""Opens what outlives every configuration of a service: connections, the log, and what remembers.
+
+Promises: opening connects to nothing but the database, and starts no task.
+"""
+
+from api.front.callers import Callers
+from domain.access.admission import KeyReader
+from domain.credentials.newest_seen import NewestSeen
+from domain.event import utc_now
+from domain.event_codec import event_of
+from domain.tenants.stored import TenantReader
+from keyledger.assembly.in_force import Lasting
+from keyledger.assembly.people import people_of
+from keyledger.encryption.nodes import Presence
+from keyledger.encryption.secret_keeping import SecretKeys
+from keyledger.log.event_store import CredentialLog
+from keyledger.log.key_meter import KeyMeter
+from keyledger.log.node_lease import NodeLease
+from projections import audit_trail
+from projections.access_key_usage import PostgresKeyUsage
+from projections.access_keys import PostgresTokens
+from projections.database.pipeline import Pipelines
+from projections.database.pools import open_pool
+
+
+def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
+    """Open the connections of a service, and make what every configuration is served with.
+
+    keys: those that open the ledger's own secret.
+    """
+    lease = NodeLease()
+    pool, for_beats = open_pool(dsn, lease.admits), open_pool(dsn, size=1)
+    people = people_of(pool, keys)
+    log = CredentialLog(pool, people.sealer, may_change=lease.require_for_change)
+    presence = Presence(pool, lease, for_beats, log.acknowledged)
+
+    def close() -> None:
+        pool.close()
+        for_beats.close()
+
+    pipelines, follower = Pipelines(dsn, lease.admits), audit_trail.follower(pool)
+    seen = NewestSeen(servers=lease)
+    meter = KeyMeter(PostgresKeyUsage(pool), utc_now)
+    return Lasting(
+        dsn=dsn,
+        pool=pool,
+        pipelines=pipelines,
+        log=log,
+        follower=follower,
+        presence=presence,
+        lease=lease,
+        people=people,
+        clock=utc_now,
+        close=close,
+        seen=seen,
+        callers=Callers(
+            PostgresTokens(pipelines.calls, lease.require).read,
+            KeyReader(lambda: log.codes, event_of, utc_now),
+            used=meter.used,
+        ),
+        tenants=TenantReader(lambda: log.codes, event_of),
+        key_meter=meter,
+    )

@@ -1,0 +1,11 @@
+-- Requests admitted by access key and hour. Not a projection: the log does not hold requests. Counts are written in
+-- batches; those a service had not yet written when it was killed are lost.
+
+CREATE TABLE IF NOT EXISTS access_key_usage (
+    name         text COLLATE "C" NOT NULL,      -- of the access key
+    hour         timestamptz NOT NULL,           -- start of the hour, UTC
+    requests     bigint      NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    PRIMARY KEY (name, hour)
+);
+COMMENT ON TABLE access_key_usage IS 'Requests that each access key made, by the hour.';
