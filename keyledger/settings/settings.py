@@ -244,7 +244,6 @@ def _providers(sources: Sources) -> Providers:
     if not sources.is_set("PROVIDERS_FILE") and not path.exists():
         sources.show_as("PROVIDERS_FILE", "")
         return BUILT_IN
-    from keyledger.settings.errors import SettingsError
     from keyledger.settings.provider_file import load_providers  # YAML is not quick to load
 
     try:
