@@ -15,7 +15,6 @@ from typing import Protocol
 from domain.access.stream_commands import StreamCommand, StreamCommands, require_precondition
 from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
-from domain.credentials.recording import KEPT_CLEAR
 from domain.errors import InvalidField, InvalidRequestError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
@@ -41,6 +40,7 @@ LABELS_MAX = 32
 LABEL_VALUE_MAX = 200
 LABEL_NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
 _LABEL_NAME = re.compile(LABEL_NAME_PATTERN)
+_NO_KEY = "must not hold an API key: lists and the audit show it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +188,11 @@ def _errors(profile: Profile) -> Iterator[InvalidField]:
     if not (1 <= len(name) <= NAME_MAX and name.isprintable() and name == name.strip()):
         yield InvalidField("name", f"must be 1 to {NAME_MAX} printable characters, without spaces at either end")
     elif holds_key(name):
-        yield InvalidField("name", KEPT_CLEAR)
+        yield InvalidField("name", _NO_KEY)
     if len(labels) > LABELS_MAX or not all(map(_LABEL_NAME.fullmatch, labels)):
         rule = f"must be at most {LABELS_MAX} names that fit {LABEL_NAME_PATTERN}, each with a text"
         yield InvalidField("labels", rule)
     elif not all(len(value) <= LABEL_VALUE_MAX and value.isprintable() for value in labels.values()):
         yield InvalidField("labels", f"must have values of at most {LABEL_VALUE_MAX} printable characters")
     elif any(holds_key(value) for value in labels.values()):
-        yield InvalidField("labels", KEPT_CLEAR)
+        yield InvalidField("labels", _NO_KEY)

@@ -121,12 +121,14 @@ BUILT_IN = Providers(
             also_called=frozenset({"cohere_chat"}),
             routes=frozenset({RERANK}),
             elsewhere=((RERANK, "v2/rerank"),),
+            models_are_public=True,
         ),
         Provider(
             "openrouter",
             "https://openrouter.ai/api/v1",
             litellm_prefix="openrouter",
             routes=frozenset({COMPLETIONS, RERANK, RESPONSES}),
+            models_are_public=True,
         ),
         Provider(
             "together",
@@ -134,6 +136,7 @@ BUILT_IN = Providers(
             litellm_prefix="together_ai",
             also_called=frozenset({"together_ai"}),
             routes=frozenset({BATCHES, COMPLETIONS, FILES, IMAGES, RERANK, SPEECH, TRANSCRIPTIONS, TRANSLATIONS}),
+            models_are_public=True,
         ),
         Provider(
             "fireworks",
@@ -141,6 +144,7 @@ BUILT_IN = Providers(
             litellm_prefix="fireworks_ai",
             also_called=frozenset({"fireworks_ai"}),
             routes=frozenset({COMPLETIONS, RERANK, RESPONSES}),
+            models_are_public=True,
         ),
         Provider(
             "scaleway",
@@ -148,6 +152,7 @@ BUILT_IN = Providers(
             litellm_prefix="scaleway",
             rejects_with=frozenset({401, 403}),
             routes=frozenset({RESPONSES, TRANSCRIPTIONS}),
+            models_are_public=True,
         ),
         Provider(
             "nebius",
@@ -160,6 +165,7 @@ BUILT_IN = Providers(
             "https://router.huggingface.co/v1",
             litellm_prefix="huggingface",
             routes=frozenset({RESPONSES}),
+            models_are_public=True,
         ),
         Provider("cerebras", "https://api.cerebras.ai/v1", litellm_prefix="cerebras", routes=frozenset({COMPLETIONS})),
         Provider(
@@ -168,6 +174,7 @@ BUILT_IN = Providers(
             litellm_prefix="perplexity",
             routes=frozenset({RESPONSES}),
             elsewhere=((RESPONSES, "v1/responses"), ("embeddings", "v1/embeddings")),
+            models_are_public=True,
         ),
     )
 )

@@ -55,7 +55,7 @@ class Provider:
     version_at_end: its addresses always end in /v1.
     base_url_setting: the setting that replaces `base_url`, if it is not named after the provider.
     rejects_with: the statuses that say that the key is not valid.
-    models_are_public: it lists its models to anyone, so the list says nothing of a key.
+    models_are_public: its list of models says nothing of a key, because anyone may read it or there is none.
     also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
     routes: those of OpenAI's API that it has besides chats, embeddings and models; by default all.
     elsewhere: operations that are not below the path of `base_url`, each with its path from the root of the server.

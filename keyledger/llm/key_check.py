@@ -2,8 +2,8 @@
 
 Promises: one request, to the address that calls with this credential would use, checked like those; it generates
 nothing. A key counts as accepted only where the provider's answer to an authenticated request says so: its models, or,
-where anyone may list those, its complaint about a model that does not exist. No connection is kept, and no part of the
-answer but its status is read. An answer that says neither yes nor no is an error of the provider, never a yes.
+where those say nothing of a key, its complaint about a model that does not exist. No connection is kept, and no part of
+the answer but its status is read. An answer that says neither yes nor no is an error of the provider, never a yes.
 Limits: a provider that answers before it looks at the key accepts any key.
 """
 

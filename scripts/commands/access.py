@@ -85,6 +85,9 @@ def list_keys(
         return
     if unused is not None:
         settings = []  # nothing is counted for them
+        if not found:
+            say("every active access key was used or changed since")
+            return
     named = [tuple(_cell(one.get(column)) for column in _COLUMNS) for one in found]
     from_settings = [(str(one["name"]), str(one["role"]), "in the settings", *[""] * 5) for one in settings]
     print_table(Table(_COLUMNS, [*named, *from_settings], ("last_used_at", "providers")), wide=wide)

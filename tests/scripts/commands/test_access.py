@@ -86,5 +86,6 @@ def test_keys_that_no_one_uses_are_listed(access) -> None:
     access("create", "idle", "--role", "auditor")
     listed = access("list", "--unused", "90d", "--json")
     assert (listed.code, json.loads(listed.out)["access_keys"]) == (Exit.OK, [])
+    assert access("list", "--unused", "90d").err == "every active access key was used or changed since\n"
     assert "such as 30m, 12h or 90d" in access("list", "--unused", "long").err
     assert "last_used_at" in access("list", "--wide").out
