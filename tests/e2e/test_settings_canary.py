@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from domain.audit.formats import ExportFormat
+from domain.credentials.built_in_providers import BUILT_IN
 from keyledger.encryption.keyring import generate_encryption_key
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.settings.settings import load
@@ -22,7 +23,7 @@ from tests.support.command_line import command
 from tests.support.service import DIRECT_MODELS, ServiceProcess, client_of, environment
 
 TENANT = str(uuid4())
-PROVIDERS = ("OPENAI", "ANTHROPIC", "MISTRAL", "OVHCLOUD", "BERGET", "AZURE", "VLLM")
+PROVIDERS = tuple(row.name.upper() for row in BUILT_IN.values())
 
 
 def secrets_for(database_url: str) -> dict[str, str]:
