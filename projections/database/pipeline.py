@@ -27,6 +27,8 @@ from projections.database.numbered import Statement
 
 _RETRY_S = 0.1
 """Seconds between two attempts to connect while statements wait."""
+_STOOD_STILL_S = 0.25
+"""Seconds by which the loop calls late when it could not run, such as while a large module was loaded."""
 _FINE = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
 _BINARY = pq.Format.BINARY
 _log = logging.getLogger("keyledger.store")
@@ -57,9 +59,13 @@ class _Sent:
         self.told = told
         self.timer: asyncio.TimerHandle | None = None
 
+    def limit(self, late: Callable[["_Sent"], None]) -> None:
+        self.timer = asyncio.get_running_loop().call_later(DEADLINE, late, self)
+
     def end(self, rows: Rows | None) -> None:
         if self.timer is not None:
             self.timer.cancel()
+            self.timer = None
         self.told(rows)
 
 
@@ -98,7 +104,7 @@ class Pipeline:
     def send(self, statement: Statement, parameters: Sequence[bytes], told: Told) -> None:
         """Send a statement, now or once there is a connection. parameters: in PostgreSQL's text notation."""
         sent = _Sent(statement, parameters, told)
-        sent.timer = asyncio.get_running_loop().call_later(DEADLINE, self._late, sent)
+        sent.limit(self._late)
         if self._usable():
             self._write(sent)
         else:
@@ -188,7 +194,14 @@ class Pipeline:
         self._under_way.popleft().end(rows)
 
     def _late(self, sent: _Sent) -> None:
-        if sent in self._waiting:
+        """Give a statement up, unless its answer is there, or its time passed while this loop stood still."""
+        stood_still = sent.timer is not None and asyncio.get_running_loop().time() - sent.timer.when() > _STOOD_STILL_S
+        self._readable()
+        if sent.timer is None:
+            return
+        if stood_still:
+            sent.limit(self._late)
+        elif sent in self._waiting:
             self._waiting.remove(sent)
             sent.end(None)
         else:

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
+import uvloop
 from psycopg.conninfo import make_conninfo
 
 from projections.database.connections import DEADLINE
@@ -24,7 +26,10 @@ LIMIT = Statement("limit", "SELECT current_setting('statement_timeout'), current
 
 
 def with_pipeline(
-    address: str, use: Callable[[Pipeline], Awaitable[None]], admits: Callable[[str], bool] = lambda epoch: True
+    address: str,
+    use: Callable[[Pipeline], Awaitable[None]],
+    admits: Callable[[str], bool] = lambda epoch: True,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> None:
     async def run() -> None:
         pipeline = Pipeline(address, admits)
@@ -34,7 +39,8 @@ def with_pipeline(
         finally:
             await pipeline.stop()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
 
 
 def ask(pipeline: Pipeline, statement: Statement, *parameters: str) -> "asyncio.Future[Rows | None]":
@@ -146,6 +152,25 @@ def test_a_late_answer_is_not_taken_for_that_of_the_next_statement(database_url)
         assert await ask(pipeline, ECHO, "last") == [("last",)]
 
     with_pipeline(database_url, use)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_that_came_while_the_loop_stood_still_is_not_late(database_url, new_loop):
+    async def use(pipeline: Pipeline) -> None:
+        first = ask(pipeline, ECHO, "before there is a connection")
+        await asyncio.sleep(0)
+        time.sleep(DEADLINE + 1)  # noqa: ASYNC251
+        assert await first == [("before there is a connection",)]
+        pid = await pid_of(pipeline)
+        answer = ask(pipeline, ECHO, "in time")
+        time.sleep(DEADLINE + 1)  # noqa: ASYNC251  as a module that takes long to load
+        assert await answer == [("in time",)]
+        with stopped(pid):
+            answer = ask(pipeline, ECHO, "late")
+            time.sleep(DEADLINE + 1)  # noqa: ASYNC251
+            assert await answer is None
+
+    with_pipeline(database_url, use, new_loop=new_loop)
 
 
 def test_a_notice_while_it_is_idle_does_not_end_the_connection(database_url):
