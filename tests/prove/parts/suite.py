@@ -1,6 +1,6 @@
 """The slow half of the test suite: the tests of `make test` with larger numbers, and those that it leaves out.
 
-They are parts only of a long run, or by name, because they take hours.
+Larger numbers are parts only of a long run, or by name, because they take hours.
 """
 
 import os
@@ -57,7 +57,14 @@ def pgbouncer_missing() -> str:
 
 
 SUITES = (
-    _suite("left-out", 3, "the tests that `make test` leaves out pass", *(*_PARALLEL, "-m", "long")),
+    Part(
+        "suite-left-out",
+        3,
+        "the tests that `make test` leaves out pass",
+        nothing,
+        partial(_run, (*_PARALLEL, "-m", "long"), {}),
+        quick=False,
+    ),
     _suite(
         "properties",
         25,
