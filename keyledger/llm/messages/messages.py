@@ -64,6 +64,10 @@ class Messages:
         return await self._relayed(call, COUNT_PATH, configuration)
 
     async def _relayed(self, call: MessageCall, path: str, configuration: CallConfiguration) -> NativeAnswer:
+        messages = call.params.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+            raise invalid("messages", "must be a list of at least one message, each an object")
+
         async def named(name: str) -> tuple[bytes | Body, int | None]:
             body = json.dumps({**call.params, "model": name}).encode()
             return body, len(body)
