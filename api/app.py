@@ -36,6 +36,7 @@ from api.rest import (
     projections,
     reload,
     resolution,
+    sign_in,
     tenants,
     transparency,
 )
@@ -63,6 +64,7 @@ _ROUTERS = (
     resolution.router,
     llm.router,
     messages.router,
+    sign_in.router,
     health.router,
     pages.router,
 )

@@ -6,7 +6,7 @@
     |  +- CredentialNotFoundError   or set the tenant's credential first
     +- ConflictError              read the state again, then decide
     |  +- VersionConflictError      it changed meanwhile, or a precondition does not hold
-    +- AccessError                use another access key, have this one changed, or wait as long as it says
+    +- AccessError                use another access key or token, have its scope changed, or wait as long as it says
     +- UnresolvableError          no key may serve this call, and no other key is tried; itself: ask an operator
     |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
     |  +- RejectedCredentialError   replace the key: the provider rejects it
@@ -38,7 +38,6 @@ class ErrorCode(StrEnum):
     ACCOUNT_ROUTE_CLOSED = "account-route-closed"
     GLOBAL_KEY_NOT_ALLOWED = "global-key-not-allowed"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
-
     UNKNOWN_PROVIDER = "unknown-provider"
     UNKNOWN_MODEL = "unknown-model"
     UNKNOWN_PROJECTION = "unknown-projection"
@@ -49,18 +48,17 @@ class ErrorCode(StrEnum):
     ACCESS_KEY_NOT_FOUND = "access-key-not-found"
     NO_SUCH_PROOF = "no-such-proof"
     SIGNING_OFF = "signing-off"
-
     VERSION_CONFLICT = "version-conflict"
     ROTATION_REFUSED = "rotation-refused"
     KEY_NOT_RETIRABLE = "key-not-retirable"
     REPLAY_CONFLICT = "replay-conflict"
     RELOAD_REFUSED = "reload-refused"
     ACCESS_KEY_EXISTS = "access-key-exists"
-
     ACCESS_KEY_REFUSED = "access-key-refused"
+    TOKEN_REFUSED = "token-refused"  # noqa: S105  a code
+    SESSION_ENDED = "session-ended"
     OUTSIDE_SCOPE = "outside-scope"
     ACCESS_LIMIT_REACHED = "access-limit-reached"
-
     TENANT_FROZEN = "tenant-frozen"
     TENANT_NOT_REGISTERED = "tenant-not-registered"
     OUTSIDE_POLICY = "outside-policy"
@@ -78,6 +76,7 @@ class ErrorCode(StrEnum):
 
     STORE_UNAVAILABLE = "store-unavailable"
     LOG_CONTRADICTED = "log-contradicted"
+    ISSUER_UNAVAILABLE = "issuer-unavailable"
     CHECKPOINT_REFUSED = "checkpoint-refused"
 
 
@@ -163,14 +162,15 @@ class VersionConflictError(ConflictError):
 
 
 class AccessError(ServiceError):
-    """The caller's access key does not admit the request; nothing was done. The code says whether it ever will.
+    """The caller's access key, token or session does not admit the request; nothing was done.
 
-    retry_after: in seconds, where waiting helps.
+    retry_after: in seconds, where waiting helps. reason: a code for logs, where an issuer gave no usable answer.
     """
 
-    def __init__(self, code: ErrorCode, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, code: ErrorCode, detail: str, retry_after: int | None = None, reason: str = "") -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class UnresolvableError(ServiceError):

@@ -101,6 +101,10 @@ class CodeState(Enum):
         return self is CodeState.RIGHT or self is CodeState.ATTESTED or self is CodeState.UNCHECKED
 
 
+PROVEN = frozenset({CodeState.RIGHT, CodeState.ATTESTED})
+"""States of an event that a holder of the ledger's keys wrote."""
+
+
 class EventCodes:
     """Makes and checks the codes of one ledger."""
 

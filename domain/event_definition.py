@@ -46,6 +46,7 @@ class Subject(Enum):
     PERSON = "person"
     ACCESS_KEY = "access key"
     TENANT = "tenant"
+    SESSION = "session"
 
 
 class OcsfClass(NamedTuple):
@@ -68,7 +69,7 @@ ENTITY_MANAGEMENT = OcsfClass(3004, "Entity Management")
 API_ACTIVITY = OcsfClass(6003, "API Activity")
 CREATE, READ = OcsfActivity(1, "Create"), OcsfActivity(2, "Read")
 UPDATE, DELETE = OcsfActivity(3, "Update"), OcsfActivity(4, "Delete")
-LOGON, DEACTIVATE = OcsfActivity(1, "Logon"), OcsfActivity(11, "Deactivate")
+LOGON, LOGOFF, DEACTIVATE = OcsfActivity(1, "Logon"), OcsfActivity(2, "Logoff"), OcsfActivity(11, "Deactivate")
 
 
 @dataclass(frozen=True, slots=True)

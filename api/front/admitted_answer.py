@@ -1,55 +1,15 @@
-"""Requests with an access key: who presents it, and that nothing is answered before the request was admitted.
+"""Requests that a scope limits: nothing is answered before the request was admitted.
 
-Promises: a token that the ledger does not have is a wrong key like any other. One that may no longer be used is refused
-by the name of its key. A call that ends before its key is resolved, such as one with an invalid body, is answered only
+Promises: a call that ends before its key is resolved, such as one with an invalid body, is answered only
 once it was admitted too; where it is not, the answer is that.
 """
 
 from starlette.types import Message, Receive, Scope, Send
 
 from api.front.bodies import Limits, refuse
-from api.front.callers import Callers, RequestAdmission
-from api.front.exchange import exchange_of
-from api.front.paths import is_call, is_native, lists_models, named_in, speaks_anthropic, speaks_openai
+from api.front.callers import RequestAdmission
 from api.front.problems import problem_of
-from domain.access.scope import Surface, Wanted
-from domain.access.token import digest_of, is_token
 from domain.errors import ServiceError
-
-
-async def present_token(callers: Callers, presented: set[str], scope: Scope, path: str) -> None:
-    """Set actor and admission of a request that presents the token of an access key.
-
-    Raises StoreUnavailableError, and AccessError for a token that may no longer be used.
-    """
-    if len(presented) != 1:
-        return
-    (key,) = presented
-    token, exchange = key.encode("latin-1"), exchange_of(scope)
-    if not is_token(token):
-        return
-    digest, calling = digest_of(token), is_call(scope["method"], path)
-    exchange.actor = callers.known(digest)
-    if exchange.actor is None:
-        if (row := await callers.read(digest)) is None:
-            return
-        exchange.actor = callers.actor_of(digest, row)
-        callers.reader.usable(digest, row)
-    exchange.admission = RequestAdmission(callers, digest, _wanted(scope, path), calling=calling)
-
-
-def _wanted(scope: Scope, path: str) -> Wanted:
-    """Return what the headers of a request name. A call names its provider, model and route later."""
-    tenant, provider = named_in(scope, path)
-    speaks = {Surface.NATIVE: is_native, Surface.OPENAI: speaks_openai, Surface.MESSAGES: speaks_anthropic}
-    surface = next((surface for surface, its in speaks.items() if its(path)), None)
-    return Wanted(
-        address=exchange_of(scope).client_address,
-        tenant=tenant,
-        provider=provider,
-        surface=surface,
-        filtered=lists_models(path),
-    )
 
 
 class AdmittedAnswer:
@@ -73,7 +33,7 @@ class AdmittedAnswer:
         """Send one message of the answer."""
         admission = self._admission
         starts = message["type"] == "http.response.start"
-        if starts and admission is not None and admission.key is None and admission.error is None:
+        if starts and admission is not None and admission.caller is None and admission.error is None:
             if message["status"] >= 400:
                 admission.fails()
             try:

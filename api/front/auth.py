@@ -28,10 +28,14 @@ _FORM = "name:role:sha256:<64 hexadecimal digits>"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The caller of a request. The audit trail shows the name."""
+    """The caller of a request. The audit trail shows the name.
+
+    external: an issuer vouches for the caller, so the name may be that of a person, and no log shows it.
+    """
 
     name: str
     role: Role
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)

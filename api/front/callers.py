@@ -1,15 +1,16 @@
-"""Callers with access keys: who presents a token, and the admission of each of their requests.
+"""Callers that a scope limits: who presents the token of an access key, and the admission of each of their requests.
 
-Promises: a request is admitted once, on a row that was read during it. Of a token only its key's name and role are
-remembered, which never change; they let the headers of a call be judged before its body is read, and admit nothing.
+Promises: a request is admitted once, on what its caller stands on then. Of the token of an access key only the key's
+name and role are remembered, which never change; they let the headers of a call be judged before its body is read, and
+admit nothing.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 from api.front.auth import Actor
 from api.front.bounds.key_limits import KeyLimits
-from domain.access.access_key import AccessKey
+from api.front.standing import Admitted, KeyStanding, ReadToken, Standing
 from domain.access.admission import KeyReader, require_within
 from domain.access.scope import Wanted
 from domain.credentials.admission import TokenRow
@@ -18,12 +19,9 @@ from domain.errors import ServiceError
 MOST = 10_000
 """Tokens whose names are remembered."""
 
-ReadToken = Callable[[str], Awaitable[TokenRow | None]]
-"""Returns what the ledger has of a token's digest, read in one statement now. Raises StoreUnavailableError."""
-
 
 class Callers:
-    """The access keys of one process."""
+    """The callers of one process that a scope limits."""
 
     def __init__(
         self,
@@ -55,21 +53,30 @@ class Callers:
             del self._known[next(iter(self._known))]
         return actor
 
+    def standing(self, digest: str) -> KeyStanding:
+        """Return what a caller with this token stands on."""
+        return KeyStanding(digest, self.read, self.reader)
+
 
 class RequestAdmission:
     """The admission of one request. Implements `domain.credentials.admission.Admission`.
 
-    key: once the request was admitted. error: why it was not.
+    caller: once the request was admitted. error: why it was not.
     """
 
-    def __init__(self, callers: Callers, digest: str, wanted: Wanted, *, calling: bool) -> None:
-        """digest: of the token. wanted: what the headers name. calling: the request is a call to a model."""
-        self.digest = digest
-        self.key: AccessKey | None = None
+    def __init__(self, callers: Callers, standing: Standing, wanted: Wanted, *, calling: bool) -> None:
+        """wanted: what the headers name. calling: the request is a call to a model."""
+        self.standing = standing
+        self.caller: Admitted | None = None
         self.error: ServiceError | None = None
         self._callers = callers
         self._wanted = wanted
         self._calling = calling
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 of the token of an access key; None for other callers."""
+        return self.standing.digest
 
     def asks(self, wanted: Wanted) -> None:
         """Say what the request names, once that is known; the address of the client stays."""
@@ -82,30 +89,31 @@ class RequestAdmission:
     def admit(self, found: TokenRow | None) -> None:
         """Admit the request on what was read of its token. Raises AccessError, CredentialIntegrityError."""
         try:
-            key = self.require(found)
-            self._callers.limits.begin(key, calling=self._calling)
+            caller = self.require(found)
+            self._callers.limits.begin(caller, calling=self._calling)
         except ServiceError as error:
             self.error = error
             raise
-        self.key = key
-        self._callers.used(key.name)
+        self.caller = caller
+        if self.digest is not None:
+            self._callers.used(caller.name)
 
-    def require(self, found: TokenRow | None) -> AccessKey:
-        """Return the key of the request as it was read. Raises AccessError if it does not admit the request."""
-        key = self._callers.reader.usable(self.digest, found)
-        require_within(key, self._wanted)
-        return key
+    def require(self, found: TokenRow | None) -> Admitted:
+        """Return the caller as it stands now. Raises AccessError if it may not send this request."""
+        caller = self.standing.require(found)
+        require_within(caller.terms.scope, self._wanted)
+        return caller
 
     async def read(self) -> None:
-        """Read the token and admit the request. Raises as `admit` does, and StoreUnavailableError."""
-        self.admit(await self._callers.read(self.digest))
+        """Read what the caller stands on, and admit the request. Raises as `admit` does, and StoreUnavailableError."""
+        self.admit(await self.standing.read())
 
     def lists(self, wanted: Wanted) -> bool:
         """Whether an answer may show something of its own accord. Only for a request that was admitted."""
-        assert self.key is not None  # noqa: S101  the guard admits such requests
-        return self.key.terms.scope.error(replace(wanted, address=self._wanted.address)) is None
+        assert self.caller is not None  # noqa: S101  the guard admits such requests
+        return self.caller.terms.scope.error(replace(wanted, address=self._wanted.address)) is None
 
     def release(self) -> None:
         """Give back what the request took."""
-        if self.key is not None and self._calling:
-            self._callers.limits.release(self.key)
+        if self.caller is not None and self._calling:
+            self._callers.limits.release(self.caller)

@@ -13,6 +13,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.front.auth import Actor
 from api.front.bounds.pieces import Pieces
 from api.front.exchange import Exchange, open_exchange
 from api.front.metrics import Metrics
@@ -76,11 +77,18 @@ class Envelope:
             "status": status,
             "duration_ms": round(seconds * 1000, 2),
             "request_id": exchange.request_id,
-            "actor": exchange.actor.name if exchange.actor else None,
+            "actor": _logged(exchange.actor),
             "code": exchange.refused,
         }
         level = logging.WARNING if status is None or status >= 500 else logging.INFO
         _access_log.log(level, "request", extra=fields)
+
+
+def _logged(actor: Actor | None) -> str | None:
+    """Return a caller as the log shows it: a log is not erased with a person."""
+    if actor is None:
+        return None
+    return f"({actor.role.value} of an issuer)" if actor.external else actor.name
 
 
 def _add_headers(message: Message, exchange: Exchange) -> None:

@@ -23,7 +23,7 @@ from domain.credentials.key_shapes import holds_key, resembles_key
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
-from domain.event import CommandMeta, CommandSource
+from domain.event import UNKNOWN, CommandMeta, CommandSource
 from domain.request_context import REQUEST_ID
 
 Json = Mapping[str, object]
@@ -38,8 +38,8 @@ class Exchange:
 
     request_id: the caller's `X-Request-ID` where it is a plain token and no key, else a new one.
     client_address: of the client, as determined by `proxies`. reason: the caller's `X-Audit-Reason`, once checked.
-    actor: set once authentication succeeded. admission: of a caller with an access key. body: the checked JSON object,
-    None when there is none.
+    actor: set once authentication succeeded. admission: of a caller that a scope limits. refused_name: of a caller
+    whose token was refused. body: the checked JSON object, None when there is none.
     refused: the code of the problem that the request ended with. refused_with: the status of that problem, where the
     problem was the answer. keys: those sent with the request.
     bodiless: the method is HEAD, so no body will be sent. chosen_id: the request id is the caller's.
@@ -51,6 +51,7 @@ class Exchange:
     reason: str | None = None
     actor: Actor | None = None
     admission: RequestAdmission | None = None
+    refused_name: str | None = None
     body: Json | None = None
     refused: str | None = None
     refused_with: int | None = None
@@ -76,7 +77,9 @@ class Exchange:
 
     def meta(self, command_id: str, *, may_repeat: bool = False) -> CommandMeta:
         """Return caller, role, source and reason for a command of this request."""
-        name, role = (self.actor.name, self.actor.role.value) if self.actor else (ANONYMOUS, ANONYMOUS)
+        name, role = (self.refused_name, UNKNOWN) if self.refused_name else (ANONYMOUS, ANONYMOUS)
+        if self.actor is not None:
+            name, role = self.actor.name, self.actor.role.value
         return CommandMeta(
             name,
             self.request_id,

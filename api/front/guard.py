@@ -3,7 +3,8 @@
 Promises: nothing behind the guard sees a request whose key is not valid or whose role was not granted the operation.
 The guard never reads a body. Problems repeat no part of the request. Requests without a valid key are slowed and locked
 out by address (`failed_keys`); a valid key is served at once, whatever others at its address do. A request with an
-access key is admitted here, on what the ledger says now; a call to a model by the statement that resolves its key.
+access key or an issuer's token is admitted here, on what ledger and rules say now; a call to a model where its key is
+resolved.
 """
 
 from dataclasses import replace
@@ -11,7 +12,7 @@ from dataclasses import replace
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.front.admitted_answer import AdmittedAnswer, present_token
+from api.front.admitted_answer import AdmittedAnswer
 from api.front.auth import READ, Actor, may
 from api.front.bodies import CLOSE, Limits, announces_body, refuse
 from api.front.callers import RequestAdmission
@@ -19,6 +20,7 @@ from api.front.exchange import Exchange, exchange_of
 from api.front.failed_keys import FailedKeys
 from api.front.metrics import Metrics
 from api.front.paths import is_about_credentials, is_call, is_guarded, is_native, is_switched, named_in, routed_path
+from api.front.presented_token import present_session, present_token
 from api.front.problems import CHALLENGE, HttpError, Problem, problem_of
 from api.front.services import Services, services_in_force
 from domain.audit.client_network import network_of
@@ -49,7 +51,9 @@ class Guard:
             presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
             exchange.actor = _authenticate(services, presented, exchange)
             if exchange.actor is None:
-                await present_token(services.callers, presented, scope, path)
+                await present_token(services, presented, scope, path)
+            if exchange.actor is None and not presented:
+                await present_session(services, scope, path, headers)
             if exchange.actor is None:
                 raise await self._unauthenticated(services, presented, headers, exchange)
             self._failed_keys.served(network_of(exchange.client_address))

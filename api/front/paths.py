@@ -21,6 +21,7 @@ ENCRYPTION_KEYS = "/api/v1/sysadmin/encryption-keys"
 PROJECTIONS = "/api/v1/sysadmin/projections"
 ACCESS_KEYS = "/api/v1/sysadmin/access-keys"
 RELOAD = "/api/v1/reload"
+AUTH = "/auth"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 ANTHROPIC = "/api/v1/tenants/{tenant_id}/anthropic/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
@@ -57,6 +58,11 @@ def routed_path(scope: Scope) -> str:
 def is_guarded(path: str) -> bool:
     """Say whether a path needs authentication: all of /api does, known or not."""
     return path == "/api" or path.startswith("/api/")
+
+
+def is_about_sessions(path: str) -> bool:
+    """Say whether a path is for people who sign in or out. They need no key."""
+    return path.startswith(f"{AUTH}/")
 
 
 def is_about_credentials(path: str) -> bool:

@@ -63,7 +63,9 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.ACCESS_KEY_NOT_FOUND: Row(404, "No such access key"),
     ErrorCode.ACCESS_KEY_EXISTS: Row(409, "Access key exists"),
     ErrorCode.ACCESS_KEY_REFUSED: Row(401, "Access key refused"),
-    ErrorCode.OUTSIDE_SCOPE: Row(403, "Outside the key's scope"),
+    ErrorCode.TOKEN_REFUSED: Row(401, "Token refused"),
+    ErrorCode.SESSION_ENDED: Row(401, "Session ended"),
+    ErrorCode.OUTSIDE_SCOPE: Row(403, "Outside the caller's scope"),
     ErrorCode.ACCESS_LIMIT_REACHED: Row(429, "Access limit reached"),
     ErrorCode.TENANT_FROZEN: Row(423, "Tenant frozen"),
     ErrorCode.TENANT_NOT_REGISTERED: Row(403, "Tenant not registered"),
@@ -79,6 +81,7 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.PROVIDER_UNAVAILABLE: Row(502, "Provider unavailable"),
     ErrorCode.STORE_UNAVAILABLE: Row(503, "Store unavailable"),
     ErrorCode.LOG_CONTRADICTED: Row(503, "Log contradicted"),
+    ErrorCode.ISSUER_UNAVAILABLE: Row(503, "Issuer unavailable"),
 }
 """What the domain raises, by code."""
 
@@ -89,6 +92,9 @@ HTTP_ROWS: Mapping[str, Row] = {
     "upgrade-refused": Row(400, "Upgrade refused"),
     "unauthenticated": Row(401, "Unauthenticated"),
     "forbidden": Row(403, "Forbidden"),
+    "csrf-token-missing": Row(403, "CSRF token missing"),
+    "sign-in-failed": Row(403, "Sign-in failed"),
+    "sign-in-off": Row(404, "Sign-in is off"),
     "not-found": Row(404, "Not found"),
     "feature_disabled": Row(404, "Feature disabled"),
     "method-not-allowed": Row(405, "Method not allowed"),
@@ -237,7 +243,7 @@ def _members(error: ServiceError) -> Mapping[str, object]:
 
 
 def _headers(error: ServiceError) -> Mapping[str, str]:
-    if error.code == ErrorCode.ACCESS_KEY_REFUSED:
+    if error.code in {ErrorCode.ACCESS_KEY_REFUSED, ErrorCode.TOKEN_REFUSED, ErrorCode.SESSION_ENDED}:
         return CHALLENGE
     return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from api.front.exchange import Exchange
-from api.front.paths import UUID_PATTERN, is_about_credentials, is_guarded, routed_path
+from api.front.paths import UUID_PATTERN, is_about_credentials, is_about_sessions, is_guarded, routed_path
 from api.front.services import Services
 from domain.audit.request_events import Outcome, RefusedRequest
 from domain.credentials.providers import NAME_PATTERN
@@ -24,7 +24,11 @@ from domain.errors import ErrorCode
 
 UNROUTED = "unrouted"
 _DENIED = frozenset(
-    {"unauthenticated", "locked-out", "forbidden", ErrorCode.ACCESS_KEY_REFUSED.value, ErrorCode.OUTSIDE_SCOPE.value}
+    {
+        *("unauthenticated", "locked-out", "forbidden", "csrf-token-missing", "sign-in-failed"),
+        *(ErrorCode.ACCESS_KEY_REFUSED.value, ErrorCode.TOKEN_REFUSED.value, ErrorCode.OUTSIDE_SCOPE.value),
+        ErrorCode.SESSION_ENDED.value,
+    }
 )
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PLACE = re.compile(
@@ -58,7 +62,7 @@ class RouteNames:
 def record_refused_request(services: Services, scope: Scope, exchange: Exchange, route: str) -> None:
     """Record a problem that answered a request in the audit trail, if it belongs there."""
     path, status = routed_path(scope), exchange.refused_with
-    if status is None or not is_guarded(path):
+    if status is None or not (is_guarded(path) or is_about_sessions(path)):
         return
     denied = exchange.refused in _DENIED
     if not denied and not is_about_credentials(path):

@@ -1,9 +1,9 @@
-"""Requests under way: each ends soon after its access key, or the operator's rules for its tenant, stop admitting it.
+"""Requests under way: each ends soon after its caller, or the operator's rules for its tenant, stop admitting it.
 
-Promises: a request whose key was revoked, has expired, or no longer has what was called in its scope, and a call to a
-model of a tenant that was frozen, end within `LOOK_S` seconds and the time of two statements. One that has not been
-answered yet gets the error; an answer that has begun stays incomplete, so that no client takes it for a whole one. A
-database that does not answer ends nothing.
+Promises: a request whose key was revoked, whose key, token or session has ended, or whose caller no longer has what was
+called in its scope, and a call to a model of a tenant that was frozen, end within `LOOK_S` seconds and the time of two
+statements. One that has not been answered yet gets the error; an answer that has begun stays incomplete, so that no
+client takes it for a whole one. A database that does not answer ends nothing.
 """
 
 import asyncio
@@ -104,10 +104,10 @@ class RevokedCalls:
 
     async def _look_at_key(self, one: UnderWay) -> None:
         admission = one.admission
-        if admission is None or admission.key is None:  # it will be admitted, or not, when its key is resolved
+        if admission is None or admission.caller is None:  # it will be admitted, or not, when its key is resolved
             return
         try:
-            admission.require(await self._callers.read(admission.digest))
+            admission.require(await admission.standing.read())
         except (AccessError, CredentialIntegrityError) as error:
             one.end(error)
         except ServiceError:

@@ -18,6 +18,9 @@ from api.front.bounds.chosen import Bounds
 from api.front.callers import Callers
 from api.front.check_result import CheckResult
 from api.front.failed_keys import NO_LOCKOUT, LockoutPolicy
+from api.front.identities import Identities, NoIdentities
+from api.front.no_people import NoPeople
+from api.front.people import People
 from api.front.proxies import NO_PROXIES, TrustedProxies
 from api.front.revoked_calls import RevokedCalls
 from domain.access.key_usage import KeyUsage
@@ -84,7 +87,8 @@ def new_registry() -> CollectorRegistry:
 class Services:
     """The parts behind the HTTP interface.
 
-    callers: those with access keys; the authenticator knows the keys of the settings. revoked_calls: what is under way.
+    callers: those with access keys; the authenticator knows the keys of the settings. identities: those with a token of
+    a trusted issuer. people: those who sign in. revoked_calls: what is under way.
     carry_out: carries out a command; concurrent commands share a commit. carry_out_alone: one on an
     access key or on a tenant.
     key_checks: ask providers about keys. providers: those that tenants may have credentials for.
@@ -130,6 +134,8 @@ class Services:
     clock: Clock
     readiness: Readiness
     reload: Reload
+    identities: Identities = field(default_factory=NoIdentities)
+    people: People = field(default_factory=NoPeople)
     reason_required: bool = False
     proxies: TrustedProxies = NO_PROXIES
     lockout: LockoutPolicy = NO_LOCKOUT

@@ -21,6 +21,10 @@ ETAG: Mapping[str, Any] = {"ETag": {"description": 'The version, such as `"v3"`.
 _ALWAYS = (
     "unauthenticated",
     "access-key-refused",
+    "token-refused",
+    "session-ended",
+    "csrf-token-missing",
+    "issuer-unavailable",
     "access-limit-reached",
     "forbidden",
     "outside-scope",

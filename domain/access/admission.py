@@ -10,13 +10,12 @@ Refuses: every key on a node without a key of the ledger, since it could not rec
 from collections.abc import Callable
 
 from domain.access.access_key import AccessKey, AccessKeyEvent, evolve
-from domain.access.scope import Wanted
+from domain.access.scope import Scope, Wanted
 from domain.credentials.admission import TokenRow
 from domain.errors import AccessError, CredentialIntegrityError, ErrorCode
 from domain.event import Clock, Event, time_text
-from domain.event_code import CodeState, EventCodes, LogRow
+from domain.event_code import PROVEN, EventCodes, LogRow
 
-_PROVEN = frozenset({CodeState.RIGHT, CodeState.ATTESTED})
 _REMEDY = "Ask an administrator for another."
 
 
@@ -32,7 +31,7 @@ class KeyReader:
         """Return the key that a row shows. Raises CredentialIntegrityError if row and log disagree."""
         if row.head is None:
             raise _damaged("stream-missing")
-        if (said := self._codes().check(row.head)) not in _PROVEN:
+        if (said := self._codes().check(row.head)) not in PROVEN:
             raise _damaged(f"event-code-{said.value}")
         event = self._decode(row.head)
         if not isinstance(event, AccessKeyEvent):
@@ -62,9 +61,9 @@ class KeyReader:
         return key
 
 
-def require_within(key: AccessKey, wanted: Wanted) -> None:
-    """Raise AccessError for a request outside the scope of a key."""
-    if (error := key.terms.scope.error(wanted)) is not None:
+def require_within(scope: Scope, wanted: Wanted) -> None:
+    """Raise AccessError for a request outside a scope."""
+    if (error := scope.error(wanted)) is not None:
         raise AccessError(ErrorCode.OUTSIDE_SCOPE, error)
 
 

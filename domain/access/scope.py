@@ -70,7 +70,7 @@ class Scope:
 
     def _errors(self, wanted: Wanted) -> Iterator[str]:
         if self.networks is not None and not _is_in(wanted.address, self.networks):
-            yield "This access key may not be used from this network address."
+            yield "This caller may not be used from this network address."
         if self.tenants is not None and wanted.tenant not in self.tenants:
             yield _outside("tenant", self.tenants)
         if wanted.surface is not None:
@@ -79,7 +79,9 @@ class Scope:
             return
         if self.providers is not None and wanted.provider not in self.providers:
             yield _outside("provider", self.providers)
-        if self.models is not None and not (wanted.model and any(_fits(one, wanted.model) for one in self.models)):
+        if self.models is not None and not (
+            wanted.model and any(fits_pattern(one, wanted.model) for one in self.models)
+        ):
             yield _outside("model", self.models)
 
     def _errors_of_calls(self, wanted: Wanted) -> Iterator[str]:
@@ -106,7 +108,7 @@ def names_of(stored: str | None) -> Names | None:
 
 def _outside(dimension: str, allowed: Names) -> str:
     listed = ", ".join(allowed[:_SHOWN]) + (f" and {len(allowed) - _SHOWN} more" if len(allowed) > _SHOWN else "")
-    return f"This access key may not use this {dimension}, or the request names none. It may use: {listed}."
+    return f"This caller may not use this {dimension}, or the request names none. It may use: {listed}."
 
 
 @lru_cache(1 << 10)
@@ -114,7 +116,8 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
-def _fits(pattern: str, name: str) -> bool:
+def fits_pattern(pattern: str, name: str) -> bool:
+    """Whether a name fits a pattern, in which `*` stands for any characters."""
     return _pattern(pattern).fullmatch(name) is not None
 
 

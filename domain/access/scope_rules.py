@@ -18,8 +18,8 @@ from domain.errors import InvalidField, InvalidRequestError
 VALUES_MAX = 100
 """Values of one dimension."""
 _LENGTH_MAX = 200
-_STARS_MAX = 4
-_TENANT = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+STARS_MAX = 4
+TENANT = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[\x21-\x7e]+")
 _OF_CALLS = frozenset({"models", "surfaces", "native_routes"})
 _UNUSABLE: Mapping[Role, frozenset[str]] = {
@@ -74,7 +74,7 @@ def _contradictions(role: Role, kept: Mapping[str, Names]) -> Iterator[tuple[str
 
 def _checks(providers: Collection[str]) -> Mapping[str, Callable[[str], str]]:
     return {
-        "tenants": _matching(_TENANT, "must be UUIDs of tenants in lower case"),
+        "tenants": _matching(TENANT, "must be UUIDs of tenants in lower case"),
         "providers": _one_of(providers, "must be names of providers; GET .../models shows them"),
         "models": _model,
         "surfaces": _one_of(tuple(Surface), f"must be among {', '.join(Surface)}"),
@@ -104,8 +104,8 @@ def _one_of(known: Iterable[str], rule: str) -> Callable[[str], str]:
 
 
 def _model(value: str) -> str:
-    if not _MODEL.fullmatch(value) or value.count("*") > _STARS_MAX:
-        raise ValueError(f"must be names of models, without spaces, each with at most {_STARS_MAX} times *")
+    if not _MODEL.fullmatch(value) or value.count("*") > STARS_MAX:
+        raise ValueError(f"must be names of models, without spaces, each with at most {STARS_MAX} times *")
     return value
 
 

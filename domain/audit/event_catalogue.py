@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from types import ModuleType
 
-from domain.access import access_key
+from domain.access import access_key, session
 from domain.audit import request_events
 from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
@@ -19,7 +19,7 @@ from domain.tenants import tenant
 
 _MODULES = (
     *(credential, acceptance, encryption_keys, ledger_secret, replay, restore, attestation, policy),
-    *(erasure, access_key, tenant, request_events),
+    *(erasure, access_key, session, tenant, request_events),
 )
 
 
@@ -91,6 +91,7 @@ _READERS: Mapping[Subject, str] = {
     Subject.PERSON: "nodes, for erasures",
     Subject.ACCESS_KEY: "`access_keys`, authentication",
     Subject.TENANT: "`tenants`, resolution",
+    Subject.SESSION: "authentication",
 }
 """By the subject of an event, what reads it besides the audit trail and the transparency log."""
 

@@ -33,7 +33,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
 _TIME_RULE = "must be a time such as 2026-01-31T12:00:00Z, a day such as 2026-01-31, or how long ago, such as 24h"
 _PROVIDER = re.compile(NAME_PATTERN)
-_PRINTABLE = re.compile(r"[\x21-\x7e]{1,128}")
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
 KEY_ID, FINGERPRINT = "k[0-9a-f]{10}", "f[0-9a-f]{16}"
 """The forms of a key id and of a fingerprint."""
 
@@ -147,7 +147,7 @@ def _provider(value: str, _: datetime) -> str:
 
 def _name(value: str, _: datetime) -> str:
     if not _PRINTABLE.fullmatch(value):
-        raise ValueError("must be 1 to 128 printable ASCII characters without blanks")
+        raise ValueError("must be 1 to 512 printable ASCII characters without blanks")
     return _no_key(value)
 
 

@@ -1,7 +1,8 @@
 """The right of a caller to have a key resolved, decided on what the statement that resolves it says of the caller.
 
-A caller with an access key is admitted by `domain.access.admission`. The contract stands here because resolution asks
-before it looks at any credential, so that a caller who is not admitted learns nothing.
+A caller with an access key is admitted by `domain.access.admission`, one with an issuer's token on that alone. The
+contract is here because resolution asks before it looks at any credential, so that a caller who is not admitted learns
+nothing.
 """
 
 from typing import NamedTuple, Protocol
@@ -25,8 +26,8 @@ class Admission(Protocol):
     """The admission of one call."""
 
     @property
-    def digest(self) -> str:
-        """The SHA-256 of the token that was presented."""
+    def digest(self) -> str | None:
+        """The SHA-256 of the token of an access key; None for a caller of whom the ledger holds nothing to read."""
         ...
 
     async def read(self) -> None:

@@ -228,10 +228,12 @@ class Resolver:
         digest = admission.digest if admission is not None else None
         if digest is not None:
             places.append(("access key", digest))
+        elif admission is not None:
+            await admission.read()
         before = [self._seen.of(place) for place in places]
         rows = await self._projection.read(tenant_id, provider, digest)
         heads = [rows.stored.head, head_of(rows.tenant.head), head_of(rows.caller.head if rows.caller else None)]
-        if admission is not None:
+        if admission is not None and digest is not None:
             if heads[2] is not None:
                 self._seen.note(places[2], before[2], heads[2])
             admission.admit(rows.caller)

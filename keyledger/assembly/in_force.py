@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.auth import Authenticator, reserved_names
 from api.front.callers import Callers
+from api.front.people import People
 from domain.access.service import AccessKeys, AccessRules
 from domain.access.tenants import Tenants
 from domain.credentials.newest_seen import NewestSeen
@@ -19,7 +20,8 @@ from domain.credentials.service import CredentialService
 from domain.event import Clock
 from domain.tenants.stored import TenantReader
 from keyledger.assembly.configuration import Configuration, Current
-from keyledger.assembly.people import People
+from keyledger.assembly.people import People as Persons
+from keyledger.assembly.sign_in import people_in_force
 from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node, Presence
@@ -27,6 +29,9 @@ from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
+from keyledger.identity.issuer_keys import KeysOfIssuers
+from keyledger.identity.people import SessionLog
+from keyledger.identity.trusted_issuers import TrustedIssuers
 from keyledger.llm import CallConfiguration
 from keyledger.log.attestation import Attesting
 from keyledger.log.event_store import CredentialLog
@@ -47,8 +52,9 @@ class Lasting:
     """The parts that outlive a reload.
 
     follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
-    log. callers: those with access keys. tenants: reads the rules for tenants. key_meter: counts
-    the requests of access keys. close: closes the blocking connections.
+    log. callers: those with access keys. issuer_keys: of the issuers that the operator trusts. sessions: of people who
+    sign in. tenants: reads the rules for tenants. key_meter: counts the requests of access keys. close: closes the
+    blocking connections.
     """
 
     dsn: str
@@ -58,13 +64,15 @@ class Lasting:
     follower: CatchUp
     presence: Presence
     lease: NodeLease
-    people: People
+    people: Persons
     clock: Clock
     close: Callable[[], None]
     seen: NewestSeen
     callers: Callers
     tenants: TenantReader
     key_meter: KeyMeter
+    issuer_keys: KeysOfIssuers
+    sessions: SessionLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,8 @@ class InForce:
     credentials: CredentialService
     past: PostgresPastCredentials
     authenticator: Authenticator
+    identities: TrustedIssuers
+    people: People
     access: AccessKeys
     tenants: Tenants
     key_work: KeyWork | None
@@ -106,6 +116,12 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
         ),
         PostgresPastCredentials(lasting.pool, sealer, settings.providers, lambda: lasting.log.codes),
         authenticator,
+        TrustedIssuers(
+            settings.identity.issuers,
+            lambda issuer: lasting.issuer_keys.of(issuer, settings.endpoint_rules),
+            lasting.clock,
+        ),
+        people_in_force(lasting, settings),
         AccessKeys(
             lasting.log,
             PostgresAccessKeys(lasting.pool, lasting.callers.reader.key_of),

@@ -11,8 +11,10 @@ from domain.event_codec import event_of
 from domain.tenants.stored import TenantReader
 from keyledger.assembly.in_force import Lasting
 from keyledger.assembly.people import people_of
+from keyledger.assembly.sign_in import session_log
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys
+from keyledger.identity.issuer_keys import KeysOfIssuers
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
@@ -58,6 +60,8 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
             KeyReader(lambda: log.codes, event_of, utc_now),
             used=meter.used,
         ),
+        issuer_keys=KeysOfIssuers(),
+        sessions=session_log(log, pipelines, lease, people),
         tenants=TenantReader(lambda: log.codes, event_of),
         key_meter=meter,
     )

@@ -122,6 +122,7 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
     contents = {
         "AI_MODELS_FILE": after.catalogue != before.catalogue,
         "PROVIDERS_FILE": read.providers != before.settings.providers,
+        "IDENTITY_FILE": read.identity != before.settings.identity,
     }
     differing += [name for name, differs in contents.items() if differs and name not in differing]
     return ReloadReport(

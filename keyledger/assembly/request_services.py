@@ -89,6 +89,8 @@ class RequestServices:
             past=now.past,
             authenticator=now.authenticator,
             callers=parts.lasting.callers,
+            identities=now.identities,
+            people=now.people,
             access_keys=now.access,
             key_usage=parts.lasting.key_meter,
             tenants=now.tenants,

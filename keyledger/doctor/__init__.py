@@ -2,7 +2,7 @@
 
 Promises: nothing is changed or started, no model is called, and no running service is needed. Checks are independent,
 so one that fails is a finding like any other. No finding contains a secret. The checks, in the order of the report:
-settings, database, pooler, encryption keys, anchors, catalogue, endpoints, clock, disk, port, file modes,
+settings, database, pooler, encryption keys, anchors, catalogue, endpoints, issuers, clock, disk, port, file modes,
 memory, start-up code, peers.
 """
 
@@ -17,6 +17,7 @@ from keyledger.doctor import (
     encryption_keys,
     endpoints,
     file_modes,
+    issuers,
     memory,
     peers,
     pooler,
@@ -39,6 +40,7 @@ CHECKS: Sequence[tuple[str, Callable[[Circumstances], Iterator[Finding]]]] = [
         anchors,
         catalogue,
         endpoints,
+        issuers,
         clock,
         disk,
         port,

@@ -4,6 +4,7 @@
     fingerprint  "f" + 16 hexadecimal digits of HMAC-SHA256 over an API key
     lookup       HMAC-SHA256 over the kind and the name of a person or tenant, each preceded by its length
     sealed key   nonce, then AES-256-GCM over the key of a person or tenant; authenticated: its reference
+    cookie       nonce, then AES-256-GCM over what a browser keeps; authenticated: its purpose
     box          nonce, then AES-256-GCM over the opening and the value of a member, under HKDF-SHA256 of all keys that
                  open it; authenticated: stream, version and name of the member
 
@@ -88,7 +89,7 @@ def seals_by_signing_key(key_id: str) -> bool:
 class LedgerSecret:
     """32 random bytes of one ledger. Its repr shows only the secret's id."""
 
-    __slots__ = ("_fingerprints", "_lookups", "_sealing", "raw", "secret_id")
+    __slots__ = ("_cookies", "_fingerprints", "_lookups", "_sealing", "raw", "secret_id")
 
     def __init__(self, raw: bytes) -> None:
         """Raises ValueError for a secret of another size."""
@@ -100,6 +101,7 @@ class LedgerSecret:
         self._fingerprints = HMAC(derive(raw, "fingerprint", KEY_SIZE), SHA256())
         self._lookups = HMAC(derive(raw, "lookup", KEY_SIZE), SHA256())
         self._sealing = AESGCM(derive(raw, "personal-keys", KEY_SIZE))
+        self._cookies = AESGCM(derive(raw, "cookies", KEY_SIZE))
 
     def __repr__(self) -> str:
         return f"<secret of the ledger {self.secret_id}>"
@@ -115,6 +117,17 @@ class LedgerSecret:
         mac = self._lookups.copy()
         mac.update(framed(kind.encode(), name.encode()))
         return mac.finalize()
+
+    def seal_cookie(self, purpose: str, value: bytes) -> str:
+        """Return what a browser keeps, sealed. It opens on every node, and for the same purpose only."""
+        return to_text(_encrypt(self._cookies, value, purpose.encode()))
+
+    def open_cookie(self, purpose: str, sealed: str) -> bytes | None:
+        """Return the value of a cookie; None if no node of this ledger sealed it for this purpose."""
+        try:
+            return _decrypt(self._cookies, to_bytes(sealed), purpose.encode())
+        except (InvalidTag, ValueError):
+            return None
 
     def seal_key(self, reference: str, key: bytes) -> bytes:
         """Return the sealed key of a person or tenant."""

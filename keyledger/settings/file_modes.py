@@ -1,8 +1,8 @@
 """Which other accounts of this machine may read or change the files that settings and secrets come from.
 
-Promises: every existing file is examined, with `.env` and the files of secrets as secret, and the file of providers,
-which decides where keys are sent, as one that no one else may change. A file that cannot be examined is left out: the
-settings report it. On Windows, which has no such modes, nothing is reported.
+Promises: every existing file is examined, with `.env` and the files of secrets as secret, and the files of providers
+and identities, which decide where keys are sent and who is a caller, as ones that no one else may change. A file that
+cannot be examined is left out: the settings report it. On Windows, which has no such modes, nothing is reported.
 """
 
 import os
@@ -33,8 +33,9 @@ def exposed_files(environ: Mapping[str, str], dotenv: Path) -> Iterator[ExposedF
     secrets = {str(dotenv): dotenv, **load_secret_files(environ, dotenv)}
     for name, path in secrets.items():
         yield from _exposure(path, str(path) if name == str(path) else f"{path} ({name})", secret=True)
-    providers = Path(Sources(environ, dotenv).text("PROVIDERS_FILE", "providers.yml") or "")
-    yield from _exposure(providers, f"{providers} (PROVIDERS_FILE)", secret=False)
+    for name, usual in (("PROVIDERS_FILE", "providers.yml"), ("IDENTITY_FILE", "identity.yml")):
+        path = Path(Sources(environ, dotenv).text(name, usual) or "")
+        yield from _exposure(path, f"{path} ({name})", secret=False)
 
 
 def exposure_warnings(environ: Mapping[str, str], dotenv: Path) -> list[str]:

@@ -16,7 +16,6 @@ from api.front.bounds.chosen import Bounds
 from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
 from domain.calls.native_rules import NativeRules, OpenedRoute
-from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import Providers
 from domain.credentials.resolution import ResolutionPolicy
 from domain.credentials.secret import Secret
@@ -25,6 +24,8 @@ from domain.endpoints.rules import EndpointRules
 from keyledger.settings.bounds import read_bounds
 from keyledger.settings.database_url import read_database_url
 from keyledger.settings.errors import SettingsError
+from keyledger.settings.identity_settings import IdentitySettings
+from keyledger.settings.named_files import read_ai_models_file, read_identity, read_providers
 from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
     read_access_key_max_age,
@@ -35,6 +36,7 @@ from keyledger.settings.service_keys import (
     read_revoked_calls,
     read_super_key,
 )
+from keyledger.settings.sign_in import with_sign_in
 from keyledger.settings.sources import Resolved, Sources, items_of
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -50,6 +52,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 class Settings:
     """Everything an operator chose.
 
+    identity: who is a caller besides those with keys.
     audit_signing_key: signs checkpoints of the log, None if nothing is signed. reason_required: changes need a reason.
     personal_data_days: names, addresses and reasons can be read for this many days, 0 for ever.
     encryption_key: None while tenant credentials are off. next_encryption_key: opens, and seals once all nodes have it.
@@ -64,6 +67,7 @@ class Settings:
     policy: ResolutionPolicy
     endpoint_rules: EndpointRules
     native_rules: NativeRules
+    identity: IdentitySettings
     trusted_proxies: TrustedProxies
     bounds: Bounds
     encryption_key: Secret | None
@@ -128,7 +132,7 @@ def _read(sources: Sources) -> Settings:
     enabled = sources.switch("TENANT_CREDENTIALS_ENABLED", default=False)
     keys = read_encryption_keys(sources, enabled=enabled)
     super_key = read_super_key(sources)
-    providers = _providers(sources)
+    providers = read_providers(sources)
     base_urls = read_base_urls(sources, providers)
     return Settings(
         policy=ResolutionPolicy(
@@ -137,11 +141,11 @@ def _read(sources: Sources) -> Settings:
             global_credentials=read_global_credentials(sources, providers, base_urls),
             base_urls=base_urls,
             providers=providers,
-            registration_required=sources.choice("TENANTS_REGISTERED", ("optional", "required"), "optional")
-            == "required",
+            registration_required=_registration_required(sources),
         ),
         endpoint_rules=_endpoint_rules(sources),
         native_rules=_native_rules(sources, providers),
+        identity=with_sign_in(sources, read_identity(sources, providers)),
         trusted_proxies=_trusted_proxies(sources),
         bounds=read_bounds(sources),
         encryption_key=keys.primary,
@@ -158,7 +162,7 @@ def _read(sources: Sources) -> Settings:
         database_role_strict=_role_strict(sources),
         data_dir=_data_dir(sources),
         anchor_dir=_anchor_dir(sources),
-        ai_models_file=_ai_models_file(sources),
+        ai_models_file=read_ai_models_file(sources),
         idle_connections=sources.whole("PROVIDER_IDLE_CONNECTIONS", IDLE_CONNECTIONS, 0, IDLE_CONNECTIONS_MAX),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
@@ -217,6 +221,10 @@ def _database(sources: Sources) -> DatabaseSettings:
     )
 
 
+def _registration_required(sources: Sources) -> bool:
+    return sources.choice("TENANTS_REGISTERED", ("optional", "required"), "optional") == "required"
+
+
 def _role_strict(sources: Sources) -> bool:
     return sources.switch("DATABASE_ROLE_STRICT", default=False)
 
@@ -237,32 +245,6 @@ def _anchor_dir(sources: Sources) -> Path | None:
     if Path(given).absolute() == _data_dir(sources).absolute():
         sources.error("ANCHOR_DIR", "is the same folder as DATA_DIR: name one on another disk or machine, or none")
     return Path(given)
-
-
-def _providers(sources: Sources) -> Providers:
-    path = Path(sources.text("PROVIDERS_FILE", "providers.yml") or "")
-    if not sources.is_set("PROVIDERS_FILE") and not path.exists():
-        sources.show_as("PROVIDERS_FILE", "")
-        return BUILT_IN
-    from keyledger.settings.provider_file import load_providers  # YAML is not quick to load
-
-    try:
-        return load_providers(path)
-    except SettingsError as found:
-        for line in found.lines:
-            sources.error("PROVIDERS_FILE", line)
-        return BUILT_IN
-
-
-def _ai_models_file(sources: Sources) -> Path:
-    path = Path(sources.text("AI_MODELS_FILE", "ai_models.yml") or "")
-    if sources.is_set("AI_MODELS_FILE") or path.exists():
-        return path
-    from keyledger.settings.ai_models import packaged_catalogue
-
-    sources.show_as("AI_MODELS_FILE", "the packaged catalogue")
-    sources.warn("AI_MODELS_FILE", "there is no ai_models.yml in this folder; the packaged catalogue is used")
-    return packaged_catalogue()
 
 
 def _endpoint_rules(sources: Sources) -> EndpointRules:

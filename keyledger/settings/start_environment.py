@@ -14,7 +14,7 @@ from domain.credentials.secret import Secret
 from keyledger.process_memory import overwrite_variables
 
 _SECRETS = re.compile(
-    r"(.+_)?(API_KEY|AUTH_TOKEN|AD_TOKEN)|ENCRYPTION_KEY(_NEXT|_PREVIOUS)?|AUDIT_SIGNING_KEY|DATABASE(_ADMIN)?_URL",
+    r"(.+_)?(API_KEY|AUTH_TOKEN|AD_TOKEN)|ENCRYPTION_KEY(_NEXT|_PREVIOUS)?|AUDIT_SIGNING_KEY|OIDC_CLIENT_SECRET|DATABASE(_ADMIN)?_URL",
     re.IGNORECASE,
 )
 

@@ -24,8 +24,8 @@ def doctor(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Diagnose a deployment. Checks settings, database, keys, anchors, catalogue, endpoints, clock, disk, port, files,
-    memory, start-up code and peers.
+    """Diagnose a deployment. Checks settings, database, keys, anchors, catalogue, endpoints, issuers, clock, disk,
+    port, files, memory, start-up code and peers.
     """
     from keyledger.doctor import State, circumstances, examine
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from domain import event_codec
 from domain.access.access_key import AccessTerms, KeyLimits, change, create, evolve, revoke, rotate
+from domain.access.identity import Claim, Condition, IdentityRule, Vouched, identity_of
 from domain.access.roles import Role
 from domain.access.scope import Scope
+from domain.access.session import PersonSignedIn, PersonSignedOut, sign_in, sign_out
 from domain.audit.event_catalogue import BY_TOPIC, EVENTS
 from domain.audit.request_events import (
     Lockout,
@@ -102,6 +104,25 @@ _OF_CREDENTIALS = [
     ("credential_deleted_v1", was_deleted(2)),
     ("credential_reencrypted_v1", was_reencrypted(8)),
 ]
+
+
+def _signed_in() -> PersonSignedIn:
+    rule = IdentityRule((Condition(Claim(("sub",)), ("ada",)),), Role.AUDITOR, tenants_from=Claim(("tenants",)))
+    vouched = Vouched("https://issuer.example", "https://issuer.example#ada", {"sub": "ada", "tenants": [TENANT]})
+    identity = identity_of(vouched, [rule], NOW)
+    session = "0c7f1a52-5a1e-4a51-9a8c-6d1f6f5b7c11"
+    return sign_in(session, "Ada Lovelace", identity, rule, NOW + timedelta(hours=8), WHO, NOW)
+
+
+SIGNED_IN = _signed_in()
+
+
+def _signed_out() -> PersonSignedOut:
+    event = sign_out(SIGNED_IN.session, SIGNED_IN, WHO, NOW)
+    assert event is not None
+    return event
+
+
 IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in _OF_CREDENTIALS} | {
     "encryption_key_introduced_v1": introduce(Keys(), ["k0000000001"], WHO, NOW)[0],
     "key_rotation_started_v1": BEGUN,
@@ -149,6 +170,8 @@ IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in 
     ),
     "tenant_frozen_v1": _of_tenant(freeze(Tenant(TENANT, 2), WHO, NOW)),
     "tenant_thawed_v1": _of_tenant(thaw(Tenant(TENANT, 3, frozen_at=NOW), WHO, NOW)),
+    "person_signed_in_v1": SIGNED_IN,
+    "person_signed_out_v1": _signed_out(),
 }
 """Every event as its author makes it."""
 SAMPLES: dict[str, Event] = {name: sealed(event) for name, event in IN_CLEAR.items()}

@@ -147,6 +147,12 @@ ENTRIES = [
             ("tenant-thawed", {}),
         )
     ],
+    replace(
+        _BARE,
+        action=Action("signed-in"),
+        details={"session": "0c7f1a52-5a1e-4a51-9a8c-6d1f6f5b7c11", "name": "Ada", "for_role": "auditor"},
+    ),
+    replace(_BARE, action=Action("signed-out"), details={"session": "0c7f1a52-5a1e-4a51-9a8c-6d1f6f5b7c11"}),
     ERASED,
 ]
 """What the log can tell, one of each action, and refusals of every kind."""

@@ -75,7 +75,7 @@ async def get_model(tenant_id: TenantId, model: str, exchange: ExchangeOf, servi
     """Show one model of the catalogue, if the access key may call it."""
     found = services.models.model(model)
     if not _shows(exchange, tenant_id, found):
-        raise AccessError(ErrorCode.OUTSIDE_SCOPE, "This access key may not call this model.")
+        raise AccessError(ErrorCode.OUTSIDE_SCOPE, "This caller may not call this model.")
     return json_response(_model_view(found))
 
 

@@ -147,6 +147,9 @@ GOLDEN = [
         "access-key-refused",
         "It was revoked.",
     ),
+    (errors.AccessError(ErrorCode.TOKEN_REFUSED, "It has expired."), 401, "token-refused", "It has expired."),
+    (errors.AccessError(ErrorCode.SESSION_ENDED, "It has expired."), 401, "session-ended", "It has expired."),
+    (errors.AccessError(ErrorCode.ISSUER_UNAVAILABLE, "Later.", 10), 503, "issuer-unavailable", "Later."),
     (errors.AccessError(ErrorCode.OUTSIDE_SCOPE, "Not this tenant."), 403, "outside-scope", "Not this tenant."),
     (errors.AccessError(ErrorCode.ACCESS_LIMIT_REACHED, "Too many.", 7), 429, "access-limit-reached", "Too many."),
     (

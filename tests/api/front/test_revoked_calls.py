@@ -35,7 +35,8 @@ def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True, by_key:
     assert token is not None
     tenants = MemoryTenants(ledger.log)
     revoked = RevokedCalls(callers, tenants.require, lambda: ends)
-    admission = RequestAdmission(callers, digest_of(token.reveal().encode()), Wanted(tenant=TENANT), calling=True)
+    standing = callers.standing(digest_of(token.reveal().encode()))
+    admission = RequestAdmission(callers, standing, Wanted(tenant=TENANT), calling=True)
 
     async def call() -> str:
         finish = asyncio.Event()

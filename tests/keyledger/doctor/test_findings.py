@@ -21,6 +21,7 @@ from keyledger.encryption.nodes import Presence
 from keyledger.log.anchor import AnchorFile
 from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
+from tests.support.issuer import Answer, token_issuer
 from tests.support.pooler import pooled
 from tests.support.ports import free_port
 from tests.support.scenario import TENANT
@@ -144,6 +145,7 @@ class TestSettings:
             ("settings", State.FAULT),
             ("encryption keys", State.NOT_LOOKED_AT),
             ("catalogue", State.NOT_LOOKED_AT),
+            ("issuers", State.NOT_LOOKED_AT),
         ]
         assert wrong[0][2].startswith("ENCRYPTION_KEY: ")
 
@@ -314,6 +316,26 @@ class TestEndpoints:
             deployment.store.set(TENANT, provider, KEY, CredentialConfig(endpoint=f"http://{host}"))
         deployment.store.follow()
         assert deployment.wrong() == [("endpoints", State.WARNING, "1 more hosts were not looked up")]
+
+
+def test_an_issuer_whose_keys_cannot_be_read_is_named_with_the_reason(deployment: Deployment) -> None:
+    rules = "rules: [{claims: {sub: a}, role: auditor}]"
+    with token_issuer() as issuer:
+        file = deployment.folder / "identity.yml"
+        file.write_text(f"issuers:\n- {{name: ci, url: '{issuer.url}', audience: keyledger, {rules}}}\n")
+        file.chmod(0o644)
+        deployment.environ["IDENTITY_FILE"] = str(file)
+        assert "every trusted issuer answers with its keys (1)" in [one.said for one in deployment.examine()]
+        issuer.answers["/keys"] = Answer(b"{}", 500)
+        deployment.only("issuers", State.FAULT, "the keys of the issuer ci cannot be read (status-500)")
+        people = "people: {rules: [{claims: {sub: a}, role: auditor}]}\n"
+        file.write_text(people)
+        deployment.environ |= {"OIDC_ISSUER": issuer.url, "OIDC_CLIENT_ID": "k", "OIDC_CLIENT_SECRET": SUPER_KEY}
+        deployment.environ["OIDC_REDIRECT_URL"] = "https://k.example/auth/callback"
+        deployment.only("issuers", State.FAULT, "the keys of the issuer OIDC_ISSUER cannot be read (status-500)")
+        del issuer.answers["/keys"]
+        file.chmod(0o666)
+        deployment.only("file modes", State.FAULT, "identity.yml (IDENTITY_FILE) can be written by other accounts")
 
 
 class TestClock:

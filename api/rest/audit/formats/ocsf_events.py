@@ -81,7 +81,7 @@ def event_of(entry: AuditEntry) -> Json:
     if definition.ocsf_class is ENTITY_MANAGEMENT:
         return _event(entry, ENTITY_MANAGEMENT, action.activity, {"entity": _entity(entry, definition.subject)})
     if definition.ocsf_class is AUTHENTICATION:
-        return _logon(entry, _counted(entry))
+        return _logon(entry, _counted(entry), action.activity)
     about: Json = {
         "api": {"operation": entry.action.value, **_api(entry)},
         "resources": [{"name": "audit trail", "type": "audit"}],
@@ -107,9 +107,9 @@ def _counted(entry: AuditEntry) -> Json:
     return {"count": count} if isinstance(count := entry.details.get("count"), int) else {}
 
 
-def _logon(entry: AuditEntry, exchange: Json) -> Json:
+def _logon(entry: AuditEntry, exchange: Json, activity: OcsfActivity = LOGON) -> Json:
     service = {"service": {"name": _PRODUCT}, "logon_type_id": 3, "logon_type": "Network"}
-    return _event(entry, AUTHENTICATION, LOGON, {**exchange, **service, "user": _user(entry)})
+    return _event(entry, AUTHENTICATION, activity, {**exchange, **service, "user": _user(entry)})
 
 
 def _event(entry: AuditEntry, kind: OcsfClass, activity: OcsfActivity, about: Json) -> Json:

@@ -1,0 +1,238 @@
+"""People who sign in with OpenID Connect, and their sessions. Implements `api.front.people.People`.
+
+Promises: a person comes back to the browser that they left from: what that browser keeps is sealed and has to hold the
+`state`; the code is redeemed with the PKCE verifier in it, and the ID token has to hold the nonce in it. A session is
+in the log before its cookie leaves. What a browser keeps admits nothing by itself: each request reads the log.
+Refuses: answers of another issuer (RFC 9207), ID tokens that are not for this client alone (`azp`), and whatever
+`trusted_issuers` refuses. Standards: OpenID Connect Core 1.0, RFC 6749, RFC 7636.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from api.front.people import Leading, OpenedCookie
+from api.front.problems import HttpError
+from domain.access.identity import Identity, Issuer, Vouched, identity_of, name_of
+from domain.access.session import Session, SessionReader, digest_of_rule, sign_in, sign_out, stream_of_session
+from domain.credentials.admission import TokenRow
+from domain.credentials.key_shapes import holds_key
+from domain.credentials.secret import Secret
+from domain.endpoints.issuers import issuer_address_error
+from domain.errors import AccessError
+from domain.event import Clock, CommandMeta
+from domain.event_code import LogRow
+from domain.event_log import EventLog
+from keyledger.encryption.ledger_secret import LedgerSecret
+from keyledger.identity.issuer_client import Form, unanswered
+from keyledger.identity.issuer_keys import IssuerKeys
+from keyledger.identity.signed_tokens import audiences_of, read_token
+from keyledger.identity.trusted_issuers import checked, end_of
+from keyledger.log.decided_append import append_decided
+
+_log = logging.getLogger("keyledger.identity")
+
+SIGN_IN_S = 600
+"""Seconds in which a person has to come back from the provider."""
+_AT_ONCE = 20
+_RETURN_MAX = 512
+_NAME_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRules:
+    """The provider and the client, and what its people may do. issuer: with the client as its only audience."""
+
+    issuer: Issuer
+    client_id: str
+    client_secret: Secret
+    redirect_url: str
+    scopes: tuple[str, ...]
+    name_claim: str
+    session_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLog:
+    """How sessions are kept. write: carries out a write and waits until every node obeys it."""
+
+    log: EventLog
+    head_of: Callable[[str], Awaitable[LogRow | None]]
+    reader: SessionReader
+    write: Callable[[Callable[[], None]], Awaitable[None]]
+    secret: Callable[[], LedgerSecret]
+
+
+class OpenIdPeople:
+    """Signs people in at one provider."""
+
+    def __init__(self, rules: SignInRules, keys: IssuerKeys, sessions: SessionLog, clock: Clock) -> None:
+        self.secure = rules.redirect_url.startswith("https://")
+        self._rules = rules
+        self._keys = keys
+        self._sessions = sessions
+        self._clock = clock
+        self._in_force = {digest_of_rule(rule): rule for rule in rules.issuer.rules}
+        self._finishing = 0
+
+    async def begin(self, return_to: str) -> Leading:
+        """Return where a person signs in, with what the browser keeps meanwhile. Raises AccessError."""
+        await self._keys.current()
+        endpoint = self._endpoint("authorization_endpoint")
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        kept = {"s": state, "n": nonce, "v": verifier, "r": _own_path(return_to), "t": int(time.time())}
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "response_type": "code",
+            "client_id": self._rules.client_id,
+            "redirect_uri": self._rules.redirect_url,
+            "scope": " ".join(self._rules.scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        location = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
+        return Leading(location, self._sealed("sign-in", kept), SIGN_IN_S)
+
+    async def finish(self, query: Mapping[str, str], cookie: str, meta: CommandMeta) -> Leading:
+        """Begin the session of a person who comes back. Raises HttpError, AccessError, StoreUnavailableError."""
+        kept = self._opened("sign-in", cookie)
+        if kept is None or not 0 <= time.time() - float(str(kept["t"])) < SIGN_IN_S:
+            raise _failed("was not begun in this browser, or took longer than 10 minutes")
+        if not hmac.compare_digest(query.get("state", "").encode(), str(kept["s"]).encode()):
+            raise _failed("does not belong to the one that this browser began last")
+        if query.get("iss", self._rules.issuer.url) != self._rules.issuer.url:
+            raise _failed("was answered by another issuer")
+        if not query.get("code"):
+            raise _failed("was refused by the provider, or ended there")
+        if self._finishing >= _AT_ONCE:
+            raise unanswered("crowded")
+        self._finishing += 1
+        try:
+            claims = await self._claims(query["code"], str(kept["v"]), str(kept["n"]))
+        finally:
+            self._finishing -= 1
+        session = await self._begun(claims, meta)
+        return Leading(str(kept["r"]), session, self._rules.session_s)
+
+    async def end(self, opened: OpenedCookie, meta: CommandMeta) -> None:
+        """End a session on every node. Raises StoreUnavailableError."""
+        log, stream = self._sessions.log, stream_of_session(opened.session)
+
+        def ended() -> None:
+            def decide() -> list[object]:
+                event = sign_out(opened.session, log.last(stream), meta, self._clock())
+                return [event] if event is not None else []
+
+            append_decided(log, decide)  # type: ignore[type-var]  # an event
+
+        await self._sessions.write(ended)
+
+    def opened(self, cookie: str) -> OpenedCookie | None:
+        """Return the content of the cookie of a session; None if no node of this ledger wrote it."""
+        kept = self._opened("session", cookie)
+        return None if kept is None else OpenedCookie(*(str(kept[name]) for name in "sanc"))
+
+    async def read(self, opened: OpenedCookie) -> TokenRow | None:
+        """Read what the log has of a session. Raises StoreUnavailableError."""
+        head = await self._sessions.head_of(opened.session)
+        return None if head is None else TokenRow(head.version, opened.session, None, head)
+
+    def require(self, opened: OpenedCookie, found: TokenRow | None) -> Session:
+        """Return the session as log and rules have it now. Raises AccessError, CredentialIntegrityError."""
+        return self._sessions.reader.session_of(opened.session, opened.actor, found, self._in_force)
+
+    async def _claims(self, code: str, verifier: str, nonce: str) -> Mapping[str, object]:
+        """Redeem a code, and return the claims of the ID token that is meant for this sign-in."""
+        await self._keys.current()
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._rules.redirect_url,
+            "code_verifier": verifier,
+        }
+        answer = await self._redeemed(form)
+        text = answer.get("id_token")
+        token = read_token(text.encode()) if isinstance(text, str) and text.isascii() else None
+        issuer = self._rules.issuer
+        if token is None or token.issuer != issuer.url or (claims := await checked(token, issuer, self._keys)) is None:
+            raise _failed("was answered with a token that the provider did not sign")
+        audiences, party = audiences_of(claims), claims.get("azp")
+        if self._rules.client_id not in audiences or (len(audiences) > 1 and party is None):
+            raise _failed("was answered with a token for another client")
+        if party is not None and party != self._rules.client_id:
+            raise _failed("was answered with a token for another client")
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise _failed("was answered with a token of another sign-in")
+        return claims
+
+    async def _redeemed(self, form: Mapping[str, str]) -> Mapping[str, object]:
+        try:
+            return await self._keys.client.ask(self._endpoint("token_endpoint"), self._authenticated(form))
+        except AccessError as error:
+            _log.warning("a sign-in could not be finished: the token endpoint did not confirm it (%s)", error.reason)
+            if error.reason in {"status-400", "status-401"}:  # RFC 6749, section 5.2
+                raise _failed("was not confirmed by the provider") from None
+            raise
+
+    async def _begun(self, claims: Mapping[str, object], meta: CommandMeta) -> str:
+        """Begin a session, and return its cookie."""
+        issuer, now = self._rules.issuer, self._clock()
+        end_of(claims, issuer, now.timestamp())
+        vouched = Vouched(issuer.url, name_of(issuer.url, claims.get("sub")), claims)
+        ends = datetime.fromtimestamp(int(now.timestamp()) + self._rules.session_s, UTC)
+        identity = identity_of(vouched, issuer.rules, ends)
+        rule = next(one for one in issuer.rules if one.fits(claims))
+        session, name = str(uuid4()), self._name(claims, identity)
+        author = replace(meta, actor=identity.name, role=identity.role.value)
+        event = sign_in(session, name, identity, rule, ends, author, now)
+        await self._sessions.write(lambda: self._sessions.log.append([event]))
+        kept = {"s": session, "a": identity.name, "n": name, "c": secrets.token_urlsafe(16)}
+        return self._sealed("session", kept)
+
+    def _name(self, claims: Mapping[str, object], identity: Identity) -> str:
+        name = claims.get(self._rules.name_claim)
+        shown = isinstance(name, str) and 0 < len(name) <= _NAME_MAX and name.isprintable() and not holds_key(name)
+        return str(name) if shown else identity.name
+
+    def _authenticated(self, form: Mapping[str, str]) -> Form:
+        """Return a form with what shows that this client sends it, in one of the ways of RFC 6749, section 2.3.1."""
+        name, secret = self._rules.client_id, self._rules.client_secret.reveal()
+        offered = self._keys.document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        if isinstance(offered, list) and "client_secret_basic" not in offered:
+            return Form({**form, "client_id": name, "client_secret": secret})
+        pair = f"{quote(name, safe='')}:{quote(secret, safe='')}".encode()
+        return Form(form, f"Basic {base64.b64encode(pair).decode()}")
+
+    def _endpoint(self, name: str) -> str:
+        found = self._keys.document.get(name)
+        if not isinstance(found, str) or issuer_address_error(found):
+            raise unanswered(f"discovery-without-{name}")
+        return found
+
+    def _sealed(self, purpose: str, kept: Mapping[str, object]) -> str:
+        return self._sessions.secret().seal_cookie(purpose, json.dumps(kept, ensure_ascii=False).encode())
+
+    def _opened(self, purpose: str, cookie: str) -> Mapping[str, object] | None:
+        value = self._sessions.secret().open_cookie(purpose, cookie) if cookie else None
+        return None if value is None else json.loads(value)
+
+
+def _own_path(wanted: str) -> str:
+    """Return a path of this service; the first page where another host, or none, was wanted."""
+    own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
+    return wanted if own and len(wanted) <= _RETURN_MAX and wanted.isascii() and wanted.isprintable() else "/"
+
+
+def _failed(why: str) -> HttpError:
+    return HttpError("sign-in-failed", f"This sign-in {why}. Begin again: GET /auth/login.")
