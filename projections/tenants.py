@@ -69,9 +69,14 @@ def project(event: TenantEvent) -> Columns:
 TENANTS = InlineProjection(TABLE, {"tenant_id": "uuid"}, COLUMNS, TenantEvent, project)
 
 
+_UNKNOWN = TenantRow()
+
+
 def tenant_row(tenant_id: str, columns: Sequence[Any]) -> TenantRow:
     """Return what `TENANT_COLUMNS` say of a tenant."""
     version, frozen, registered, position, *newest = columns
+    if version is None and position is None:
+        return _UNKNOWN
     head = None if position is None else LogRow(position, tenant_stream(tenant_id), *newest)
     return TenantRow(version, frozen, registered, head)
 

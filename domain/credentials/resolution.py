@@ -25,7 +25,14 @@ from domain.credentials.credential import Credential
 from domain.credentials.newest_seen import NewestSeen
 from domain.credentials.providers import Provider, Providers
 from domain.credentials.secret import Sealer, Secret
-from domain.credentials.stored import ResolutionProjection, Stored, head_of, require_token_of_log, require_written
+from domain.credentials.stored import (
+    CallRows,
+    ResolutionProjection,
+    Stored,
+    head_of,
+    require_token_of_log,
+    require_written,
+)
 from domain.errors import NoCredentialError
 from domain.event_code import NO_CODES, EventCodes
 from domain.tenants.stored import TenantReader
@@ -224,25 +231,30 @@ class Resolver:
         self, tenant_id: str, provider: str, admission: Admission | None, *, tenant_capable: bool
     ) -> tuple[Stored, Tenant]:
         """Read what decides a call, and admit the caller first: one who is not admitted learns nothing."""
-        places = [(tenant_id, provider), ("tenant", tenant_id)]
-        digest = admission.digest if admission is not None else None
-        if digest is not None:
-            places.append(("access key", digest))
-        elif admission is not None:
-            await admission.read()
-        before = [self._seen.of(place) for place in places]
-        rows = await self._projection.read(tenant_id, provider, digest)
-        heads = [rows.stored.head, head_of(rows.tenant.head), head_of(rows.caller.head if rows.caller else None)]
-        if admission is not None and digest is not None:
-            if heads[2] is not None:
-                self._seen.note(places[2], before[2], heads[2])
-            admission.admit(rows.caller)
+        seen, place, rules = self._seen, (tenant_id, provider), ("tenant", tenant_id)
+        before, rules_before = seen.of(place), seen.of(rules)
+        if admission is None:
+            rows = await self._projection.read(tenant_id, provider)
+        else:
+            rows = await self._read_for(tenant_id, provider, admission)
         tenant = self._tenants.tenant_of(tenant_id, rows.tenant)
-        self._seen.note(places[1], before[1], heads[1])
+        seen.note(rules, rules_before, head_of(rows.tenant.head))
         if tenant_capable:
             require_written(rows.stored, self._codes())
-            self._seen.note(places[0], before[0], heads[0])
+            seen.note(place, before, rows.stored.head)
         return rows.stored, tenant
+
+    async def _read_for(self, tenant_id: str, provider: str, admission: Admission) -> CallRows:
+        if admission.digest is None:  # of a caller whom an issuer or a session vouches for
+            await admission.read()
+            return await self._projection.read(tenant_id, provider)
+        place = ("access key", admission.digest)
+        before = self._seen.of(place)
+        rows = await self._projection.read(tenant_id, provider, admission.digest)
+        if rows.caller is not None and rows.caller.head is not None:
+            self._seen.note(place, before, head_of(rows.caller.head))
+        admission.admit(rows.caller)
+        return rows
 
     async def resolve(
         self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_code import EventCodes, LogRow
-from domain.tenants.tenant import Tenant, TenantEvent, evolve
+from domain.tenants.tenant import Tenant, TenantEvent, evolve, unknown_tenant
 
 
 class TenantRow(NamedTuple):
@@ -38,7 +38,7 @@ class TenantReader:
         if row.head is None:
             if row.version is not None:
                 raise damaged("stream-missing")
-            return Tenant(tenant_id)
+            return unknown_tenant(tenant_id)
         if row.version is None:
             raise damaged("view-row-missing")
         tenant = tenant_after(self.event_of(row.head))

@@ -69,6 +69,12 @@ class Tenant:
             )
 
 
+@lru_cache(1 << 16)
+def unknown_tenant(tenant_id: str) -> Tenant:
+    """Return the state of a tenant without an event."""
+    return Tenant(tenant_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantEvent(Event):
     """An event of a tenant, with everything that decides about its calls.

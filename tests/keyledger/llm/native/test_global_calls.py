@@ -119,7 +119,6 @@ ROUTES_REFUSED = [
     ("POST", "v1/audio/voices"),
     ("POST", "v1/videos"),
     ("POST", "v1/messages/batches"),
-    ("POST", "v1/messages/count_tokens"),
     ("POST", "v1/agents/completions"),
     ("POST", "v1/Chat/Completions"),
     ("POST", "v1/chat/completions/"),
