@@ -10,7 +10,7 @@
             tenants: [3f0c8a52-9b1d-4e6f-8a27-5d4c3b2a1f09]
 
 Docs: docs/access.md. Refuses: a file with any error, all of which are reported with their lines; algorithms with a
-shared secret, and `none`; issuers that would be asked without TLS; rules that no claim limits.
+shared secret, and `none`; issuers that would be asked without TLS; rules that no claim limits; members without a value.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,6 +34,11 @@ _USUAL = ("RS256", "ES256")
 _ISSUER = ("name", "url", "audience", "algorithms", "jwks_url", "ca_file", "clock_skew", "max_age", "rules")
 _PEOPLE = ("rules", "algorithms", "scopes", "name_claim", "session_minutes", "clock_skew", "ca_file")
 _RULE = ("claims", "role", "tenants_from", "requests_per_minute", "concurrent_calls", *DIMENSIONS)
+_NULL = "tag:yaml.org,2002:null"
+_WITH_DEFAULT = frozenset({"tenants_from", "requests_per_minute", "concurrent_calls", "jwks_url", "ca_file"}) | {
+    *("clock_skew", "max_age", "name_claim", "session_minutes")
+}
+"""Members that mean something else where they are left out: one without a value must not be taken for that."""
 _LIMIT_MAX = 1_000_000
 _ANY_TENANT = ("00000000-0000-0000-0000-000000000000",)
 """Stands for the tenants that a claim will name, where a scope is checked as a whole."""
@@ -174,6 +179,9 @@ def _members(document: Document, node: yaml.Node | None, known: Sequence[str], w
     members = document.members(node)
     for unknown in members.keys() - set(known):
         document.error(members[unknown], f"'{unknown}' is not known; use {', '.join(known)}")
+    for name in sorted(members.keys() & _WITH_DEFAULT):
+        if members[name].tag == _NULL:
+            document.error(members[name], f"{name} must not be empty; leave it out instead")
     return members
 
 
