@@ -2,11 +2,11 @@
 
 Promises: a session is a stream, begun by `PersonSignedIn` and ended by `PersonSignedOut`, so its end is obeyed by every
 node with the answer. It counts only through the newest event of the stream, which a holder of the ledger's keys wrote;
-until `expires_at`; and as long as the operator's rule that admitted the person is in force, unchanged. Name and subject
-are personal members.
+until `expires_at`; and as long as the operator's rule that admitted the person is in force, and it and all rules before
+it are unchanged, so that a rule put before it to refuse a person is obeyed. Name and subject are personal members.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -46,7 +46,8 @@ class SessionEvent(Event):
 class PersonSignedIn(SessionEvent):
     """A person signed in with OpenID Connect. name: as the provider shows it. for_role: the role that the rule gives.
 
-    rule: the digest of that rule. tenants: those that a claim named; None where the rule says. expires_at: a time.
+    rule: the digest of that rule and those before it. tenants: those that a claim named; None where the rule says.
+    expires_at: a time.
     """
 
     TOPIC: ClassVar[str] = "PersonSignedIn"
@@ -80,19 +81,20 @@ def sign_in(
     session: str,
     name: str,
     identity: Identity,
-    rule: IdentityRule,
+    rules: Sequence[IdentityRule],
     expires_at: datetime,
     meta: CommandMeta,
     now: datetime,
 ) -> PersonSignedIn:
-    """Return the event that begins a session."""
+    """Return the event that begins a session. rules: those in force, of which one made the identity."""
+    digest, rule = next((digest, one) for digest, one in by_digest(rules).items() if one.fits(identity.vouched.claims))
     tenants = identity.terms.scope.tenants if rule.tenants_from is not None else None
     return PersonSignedIn(
         **envelope(stream_of_session(session), 1, meta, now),
         session=session,
         name=name,
         for_role=identity.role.value,
-        rule=digest_of_rule(rule),
+        rule=digest,
         tenants=stored_names(tenants),
         expires_at=time_text(expires_at),
     )
@@ -105,9 +107,9 @@ def sign_out(session: str, last: Event | None, meta: CommandMeta, now: datetime)
     return PersonSignedOut(**envelope(stream_of_session(session), 2, meta, now), session=session)
 
 
-def digest_of_rule(rule: IdentityRule) -> str:
-    """Return 16 hexadecimal digits that are others for every other rule."""
-    return sha256(repr(rule).encode()).hexdigest()[:16]
+def by_digest(rules: Sequence[IdentityRule]) -> Mapping[str, IdentityRule]:
+    """Return rules in their order, each by 16 hexadecimal digits that differ where it, or one before it, differs."""
+    return {sha256(repr(tuple(rules[:nth])).encode()).hexdigest()[:16]: rule for nth, rule in enumerate(rules, 1)}
 
 
 @dataclass(frozen=True, slots=True)

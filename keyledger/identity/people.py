@@ -23,7 +23,7 @@ from uuid import uuid4
 from api.front.people import Leading, OpenedCookie
 from api.front.problems import HttpError
 from domain.access.identity import Identity, Issuer, Vouched, identity_of, name_of
-from domain.access.session import Session, SessionReader, digest_of_rule, sign_in, sign_out, stream_of_session
+from domain.access.session import Session, SessionReader, by_digest, session_ended, sign_in, sign_out, stream_of_session
 from domain.credentials.admission import TokenRow
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
@@ -81,7 +81,7 @@ class OpenIdPeople:
         self._keys = keys
         self._sessions = sessions
         self._clock = clock
-        self._in_force = {digest_of_rule(rule): rule for rule in rules.issuer.rules}
+        self._in_force = by_digest(rules.issuer.rules)
         self._finishing = 0
 
     async def begin(self, return_to: str) -> Leading:
@@ -150,6 +150,8 @@ class OpenIdPeople:
 
     def require(self, opened: OpenedCookie, found: TokenRow | None) -> Session:
         """Return the session as log and rules have it now. Raises AccessError, CredentialIntegrityError."""
+        if not opened.actor.startswith(f"{self._rules.issuer.url}#"):
+            raise session_ended("was begun at another provider")
         return self._sessions.reader.session_of(opened.session, opened.actor, found, self._in_force)
 
     async def _claims(self, code: str, verifier: str, nonce: str) -> Mapping[str, object]:
@@ -192,10 +194,9 @@ class OpenIdPeople:
         vouched = Vouched(issuer.url, name_of(issuer.url, claims.get("sub")), claims)
         ends = datetime.fromtimestamp(int(now.timestamp()) + self._rules.session_s, UTC)
         identity = identity_of(vouched, issuer.rules, ends)
-        rule = next(one for one in issuer.rules if one.fits(claims))
         session, name = str(uuid4()), self._name(claims, identity)
         author = replace(meta, actor=identity.name, role=identity.role.value)
-        event = sign_in(session, name, identity, rule, ends, author, now)
+        event = sign_in(session, name, identity, issuer.rules, ends, author, now)
         await self._sessions.write(lambda: self._sessions.log.append([event]))
         kept = {"s": session, "a": identity.name, "n": name, "c": secrets.token_urlsafe(16)}
         return self._sealed("session", kept)

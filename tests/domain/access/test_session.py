@@ -13,7 +13,7 @@ from domain.access.scope import Scope
 from domain.access.session import (
     SessionEvent,
     SessionReader,
-    digest_of_rule,
+    by_digest,
     sign_in,
     sign_out,
     stream_of_session,
@@ -40,7 +40,7 @@ BEGUN = sign_in(
     SESSION,
     "Ada",
     identity_of(Vouched("https://issuer.example", ACTOR, {"sub": "ada", "tenants": TENANT}), [RULE], ENDS),
-    RULE,
+    (RULE,),
     ENDS,
     meta("c-1"),
     NOW,
@@ -57,7 +57,7 @@ def row(event: SessionEvent, codes: EventCodes | None = CODES) -> TokenRow:
 
 def read(found: TokenRow | None, now: datetime = NOW, rules: Sequence[IdentityRule] = (RULE,)) -> object:
     reader = SessionReader(lambda: CODES, event_of, lambda: now)
-    return reader.session_of(SESSION, ACTOR, found, {digest_of_rule(one): one for one in rules})
+    return reader.session_of(SESSION, ACTOR, found, by_digest(rules))
 
 
 def test_a_session_has_what_its_rule_gives_and_the_tenants_that_the_claim_named() -> None:
@@ -67,9 +67,13 @@ def test_a_session_has_what_its_rule_gives_and_the_tenants_that_the_claim_named(
     assert session.terms == AccessTerms(scope, KeyLimits(7, 0), ENDS)  # type: ignore[attr-defined]
 
 
+def test_rules_after_its_own_do_not_end_a_session() -> None:
+    assert read(row(BEGUN), rules=[RULE, replace(RULE, role=None)]) == read(row(BEGUN))
+
+
 def test_a_session_that_ended_admits_nothing() -> None:
     assert ENDED is not None
-    other = replace(RULE, role=Role.SYSADMIN)
+    other, refusing = replace(RULE, role=Role.SYSADMIN), replace(RULE, role=None)
     for name, found, now, rules in (
         ("signed out", row(ENDED), NOW, [RULE]),
         ("expired", row(BEGUN), ENDS, [RULE]),
@@ -77,6 +81,7 @@ def test_a_session_that_ended_admits_nothing() -> None:
         ("no event", TokenRow(1, SESSION, None, None), NOW, [RULE]),
         ("its rule is gone", row(BEGUN), NOW, []),
         ("its rule has changed", row(BEGUN), NOW, [other]),
+        ("a rule before it refuses", row(BEGUN), NOW, [refusing, RULE]),
     ):
         with pytest.raises(AccessError) as refused:
             read(found, now, rules)

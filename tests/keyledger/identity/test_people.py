@@ -18,12 +18,13 @@ from api.front.problems import HttpError
 from domain.access.identity import Claim, Condition, IdentityRule, Issuer
 from domain.access.roles import Role
 from domain.access.session import SessionReader
+from domain.credentials.admission import TokenRow
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.errors import AccessError, ErrorCode
 from domain.event import CommandMeta
 from domain.event_code import LogRow
-from domain.event_codec import event_of
+from domain.event_codec import encode, event_of
 from keyledger.encryption.ledger_secret import LedgerSecret
 from keyledger.identity.issuer_keys import KeysOfIssuers
 from keyledger.identity.people import SIGN_IN_S, OpenIdPeople, SessionLog, SignInRules
@@ -76,6 +77,14 @@ class Provider:
         led, asked = await self.begun()
         self.issuer.answers["/token"] = Answer(json.dumps({"id_token": token(asked["nonce"])}).encode())
         return await self.people.finish({"code": "c0de", "state": asked["state"], **query}, led.cookie, META)
+
+    def began(self) -> TokenRow:
+        """What the log has of the session that was begun last."""
+        event = self.log.events[-1]
+        place = (event.originator_id, event.originator_version, event.TOPIC, encode(event))
+        code = CODES.code(*place)
+        assert code is not None
+        return TokenRow(1, "", None, LogRow(1, *place, code.key_id, code.mac))
 
 
 @pytest.fixture
@@ -227,6 +236,16 @@ def test_a_name_that_cannot_be_shown_is_replaced_by_the_subject(provider: Provid
         opened = provider.people.opened(back.cookie)
         assert opened is not None
         assert opened.name == f"{provider.issuer.url}#ada", name
+
+
+def test_a_session_that_was_begun_at_another_provider_has_ended(provider: Provider) -> None:
+    back = asyncio.run(provider.came_back(provider.id_token))
+    opened, found = provider.people.opened(back.cookie), provider.began()
+    assert opened is not None
+    assert provider.people.require(opened, found).name == opened.actor
+    with token_issuer() as served, pytest.raises(AccessError) as refused:
+        Provider(served).people.require(opened, found)
+    assert refused.value.code == ErrorCode.SESSION_ENDED
 
 
 def test_a_secret_of_another_ledger_opens_no_cookie(provider: Provider) -> None:
