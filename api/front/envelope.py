@@ -1,9 +1,10 @@
 """The outermost layer: what every answer has in common.
 
-Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; each
-request leaves one log line and one count, with the template of its route and never its path, query, headers or body;
-a problem that belongs in the audit trail is recorded there; an unexpected error becomes a 500 without detail, and only
-its type, its place and the request id are logged.
+Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; what a
+provider or a tenant's own endpoint answers is no page that acts with the session of the person who opens it (`Content-
+Security-Policy: sandbox`); each request leaves one log line and one count, with the template of its route and never its
+path, query, headers or body; a problem that belongs in the audit trail is recorded there; an unexpected error becomes a
+500 without detail, and only its type, its place and the request id are logged.
 A crash in the middle of an answer leaves it incomplete, so that a client cannot mistake it for a complete one.
 """
 
@@ -25,6 +26,8 @@ from api.front.unexpected_errors import log_unexpected
 
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _OWN = frozenset({b"x-request-id", *(name for name, _ in _ALWAYS)})
+_POLICY = (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'")
+"""Of answers that have none of their own: pages of this service do."""
 _access_log = logging.getLogger("keyledger.access")
 
 
@@ -93,4 +96,6 @@ def _logged(actor: Actor | None) -> str | None:
 
 def _add_headers(message: Message, exchange: Exchange) -> None:
     own = [(b"x-request-id", exchange.request_id.encode("ascii")), *_ALWAYS]
-    message["headers"] = [one for one in message.get("headers", ()) if one[0].lower() not in _OWN] + own
+    kept = [one for one in message.get("headers", ()) if one[0].lower() not in _OWN]
+    policy = () if any(name.lower() == _POLICY[0] for name, _ in kept) else (_POLICY,)
+    message["headers"] = [*kept, *own, *policy]

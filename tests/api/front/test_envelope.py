@@ -7,7 +7,9 @@ import pytest
 
 from api.front.check_result import CheckResult
 from domain.access.roles import Role
-from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
+from domain.calls.native import NativeAnswer
+from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, OPENAI, TENANT, Harness
+from tests.api.scripted import TENANT_RECEIPT
 
 
 @pytest.fixture
@@ -26,6 +28,15 @@ def test_alive_is_said_without_asking_the_store(harness):
     harness.log.down = True
     harness.checks["store"] = CheckResult(False, "does not answer")
     assert harness.client.get("/livez").json() == {"status": "alive"}
+
+
+def test_a_page_of_a_provider_runs_nothing_in_the_browser_of_a_person_who_signed_in(harness):
+    page = b"<script>fetch('/auth/session')</script>"
+    harness.native.outcome = lambda: NativeAnswer(TENANT_RECEIPT, 200, [(b"content-type", b"text/html")], page, None)
+    answer = harness.client.get(f"{NATIVE}/openai/page.html")
+    assert (answer.content, answer.headers["content-type"]) == (page, "text/html")
+    assert answer.headers.get_list("content-security-policy") == ["sandbox; default-src 'none'; frame-ancestors 'none'"]
+    assert "sandbox" not in harness.client.get("/docs").headers["content-security-policy"]
 
 
 def test_ready_names_its_checks(harness):
