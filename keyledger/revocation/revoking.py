@@ -115,15 +115,14 @@ class Revoking:
             rows = cursor.execute(_STREAMS, [list(streams)]).fetchall()
         for row in map(LogRow._make, rows):
             streams[row.stream].append(event_of(row))
-        heads = [events[-1] for events in streams.values() if events]
-        opened = disclosures_of(heads, self._people) if leak.fingerprint is not None else iter([{}] * len(heads))
-        fingerprints = {
-            head.originator_id: found["fingerprint"].value if "fingerprint" in found else None
-            for head, found in zip(heads, opened, strict=True)
-        }
+        asked = [event for events in streams.values() for event in leak.asks_about(events)]
+        fingerprints: dict[UUID, dict[int, str]] = {stream: {} for stream in streams}
+        for event, found in zip(asked, disclosures_of(asked, self._people), strict=True):
+            if "fingerprint" in found:
+                fingerprints[event.originator_id][event.originator_version] = found["fingerprint"].value
         for place in places:
             events = streams[stream_id(*place)]
-            if leak.hits(events, fingerprints.get(stream_id(*place))):
+            if leak.hits(events, fingerprints[stream_id(*place)]):
                 last = events[-1]
                 assert isinstance(last, CredentialSealed)  # noqa: S101  only a live one is hit
                 yield Hit(*place, last.originator_version, last.masked_key)

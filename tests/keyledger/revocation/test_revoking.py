@@ -7,6 +7,7 @@ import pytest
 
 from domain.access.tenants import Tenants
 from domain.credentials.commands import Precondition
+from domain.credentials.providers import CredentialConfig
 from domain.event import CommandMeta, utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
@@ -54,6 +55,19 @@ def test_a_key_that_was_ever_sealed_under_the_leaked_one_is_hit_also_after_a_rot
         last = store.audit()[-1]
         assert (last.action, last.tenant_id, last.causation_id) == ("deleted", TENANTS[0], leak.causation_id)
         assert (last.actor, last.reason) == ("cli:olga", "the key leaked")
+
+
+def test_a_key_that_was_set_again_with_other_settings_or_after_a_deletion_is_hit(database_url: str) -> None:
+    with open_store(database_url, OLD) as store:
+        for tenant in TENANTS[:3]:
+            store.set(tenant, "openai", f"sk-{tenant}")
+    with open_store(database_url, NEW) as store:
+        store.set(TENANTS[0], "openai", f"sk-{TENANTS[0]}", CredentialConfig("https://gateway.example/v1"))
+        store.delete(TENANTS[1], "openai")
+        store.set(TENANTS[1], "openai", f"sk-{TENANTS[1]}")
+        store.set(TENANTS[2], "openai", "sk-another-0123456789")
+        found = revoking(store).hits(Leak(key_id=OLD.primary_id))
+        assert places(found) == [(TENANTS[0], "openai"), (TENANTS[1], "openai")]
 
 
 def test_every_tenant_with_a_leaked_key_is_hit_by_its_fingerprint(store: Store) -> None:
