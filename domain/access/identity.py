@@ -6,6 +6,7 @@ least one, so a missing claim never widens a scope. A caller is named by issuer 
 Refuses: a subject that is missing, too long, or an API key, since the audit trail stores it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,8 @@ ALGORITHMS = (
 SUBJECT_MAX = 255
 _PLAIN = "!\"$&'()*+,/:;<=>?@[\\]^`{|}"
 """Characters of a subject that its name keeps, besides letters, digits and `_.-~`."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character, which JSON can escape and nothing can store."""
 _NO_RULE = "No rule of this service gives a role to a caller with the claims of this token. Ask an operator for one."
 
 
@@ -139,7 +142,7 @@ class Identity:
 
 def name_of(issuer: str, subject: object) -> str:
     """Return the name of a caller: `ISSUER#SUBJECT`, without blanks. Raises AccessError."""
-    if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX:
+    if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_MAX or _SURROGATE.search(subject):
         raise token_refused("names no subject that can be recorded")
     if holds_key(subject):
         raise token_refused("has an API key for its subject, which would be recorded in clear")

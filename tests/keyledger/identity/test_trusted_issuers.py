@@ -175,6 +175,7 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "another subject": ({"sub": "system:serviceaccount:other:app"}, "No rule"),
     "a subject that begins like ours": ({"sub": f"{SUBJECT}x"}, "No rule"),
     "no subject": ({"sub": None}, "no subject"),
+    "half a character": ({"sub": "a\ud800"}, "no subject"),
     "a subject that is a key": ({"sub": "sk-proj-0123456789abcdef0123456789abcdef01234567"}, "API key"),
     "a subject that is too long": ({"sub": "x" * 256}, "no subject"),
 }
