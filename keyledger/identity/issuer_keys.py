@@ -1,10 +1,10 @@
 """The public keys of one issuer, read when they are needed and kept for a bounded time.
 
 Promises: keys that an issuer withdrew admit nothing `FRESH_S` seconds later, as long as the issuer answers; where it
-does not, what was read last counts for at most `KEPT_S`. A key that is not known is looked for at once, but the issuer
-is asked at most once in `PAUSE_S`, however many tokens name unknown keys. One request at a time is sent to an issuer,
-and at most `WAITING_MAX` callers wait for it, each no longer than `PATIENCE_S`: an issuer that is slow or down holds up
-its own callers, and no others.
+does not, what was read last counts for at most `KEPT_S`. An answer without a usable key withdraws all. A key that is
+not known is looked for at once, but the issuer is asked at most once in `PAUSE_S`, however many tokens name unknown
+keys. One request at a time is sent to an issuer, and at most `WAITING_MAX` callers wait for it, each no longer than
+`PATIENCE_S`: an issuer that is slow or down holds up its own callers, and no others.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ KEPT_S = 3600.0
 PAUSE_S = float(RETRY_S)
 WAITING_MAX = 64
 _ISSUERS_MAX = 100
+_WITHDRAWN = "no-usable-key"
 DISCOVERY = "/.well-known/openid-configuration"
 
 _log = logging.getLogger("keyledger.identity")
@@ -59,7 +60,7 @@ async def read_keys(url: str, jwks_url: str | None, client: IssuerClient) -> tup
     except ValueError:
         raise unanswered("not-a-key-set") from None
     if not keys.keys:
-        raise unanswered("no-usable-key")
+        raise unanswered(_WITHDRAWN)
     return keys, document
 
 
@@ -110,6 +111,8 @@ class IssuerKeys:
             self._keys, self.document = await read_keys(self._issuer.url, self._issuer.jwks_url, self.client)
             self._read_at = self._now()
         except AccessError as error:
+            if error.reason == _WITHDRAWN:  # the issuer did answer
+                self._keys = None
             _log.warning("the keys of the issuer %s cannot be read (%s)", self._issuer.name, error.reason)
         finally:
             self._reading = None

@@ -65,6 +65,22 @@ def test_keys_are_read_once_and_again_when_they_are_no_longer_fresh(issuer: Toke
     asyncio.run(steps())
 
 
+def test_an_issuer_that_withdraws_all_its_keys_admits_no_one_with_them(issuer: TokenIssuer) -> None:
+    async def steps() -> None:
+        kept = Kept(issuer)
+        await kept.ids()
+        issuer.keys = []
+        kept.seconds += FRESH_S
+        for _ in range(2):
+            with pytest.raises(AccessError):
+                await kept.ids()
+        issuer.keys = ids("new")
+        kept.seconds += PAUSE_S
+        assert await kept.ids() == ["new"]
+
+    asyncio.run(steps())
+
+
 def test_unknown_keys_are_looked_for_at_once_but_not_more_often_than_the_pause_allows(issuer: TokenIssuer) -> None:
     async def steps() -> None:
         kept = Kept(issuer)
