@@ -3,7 +3,7 @@
 Promises: a request whose key was revoked, whose key, token or session has ended, or whose caller no longer has what was
 called in its scope, and a call to a model of a tenant that was frozen, end within `LOOK_S` seconds and the time of two
 statements. One that has not been answered yet gets the error; an answer that has begun stays incomplete, so that no
-client takes it for a whole one. A database that does not answer ends nothing.
+client takes it for a whole one. A database that does not answer ends nothing, and no error ends the looking.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 
 from api.front.callers import Callers, RequestAdmission
+from api.front.unexpected_errors import log_unexpected
 from domain.errors import AccessError, CredentialIntegrityError, ServiceError, UnresolvableError
 
 LOOK_S = 2.0
@@ -100,7 +101,10 @@ class RevokedCalls:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  the next look may find what this one did not
+                log_unexpected(error, "none")
 
     async def _look_at_key(self, one: UnderWay) -> None:
         admission = one.admission

@@ -7,13 +7,19 @@ from datetime import timedelta
 import pytest
 
 from api.front.callers import Callers, RequestAdmission
+from api.front.no_people import NoPeople
+from api.front.people import OpenedCookie
 from api.front.revoked_calls import LOOK_S, RevokedCalls
+from api.front.standing import SessionStanding
 from domain.access.access_key import AccessTerms
+from domain.access.roles import Role
 from domain.access.scope import Scope, Wanted
+from domain.access.session import Session
 from domain.access.tenants import Tenants
 from domain.access.token import digest_of
+from domain.credentials.admission import TokenRow
 from domain.credentials.commands import Precondition
-from domain.errors import ErrorCode, ServiceError
+from domain.errors import AccessError, ErrorCode, ServiceError
 from tests.domain.access.test_service import Ledger
 from tests.support.scenario import NOW, OTHER_TENANT, TENANT, meta
 from tests.support.twins.access_keys import MemoryAccessKeys
@@ -58,6 +64,53 @@ def outcome_of(change: Callable[[Ledger], object], *, ends: bool = True, by_key:
     ended = asyncio.run(call())
     assert revoked.under_way == set()
     return ended
+
+
+class Signed(NoPeople):
+    """People of whom one has a session."""
+
+    def require(self, opened: OpenedCookie, found: TokenRow | None) -> Session:
+        """Return the session."""
+        return Session(opened.actor, Role.RUNTIME, AccessTerms(Scope()))
+
+
+def test_a_session_ends_once_signing_in_is_switched_off_and_calls_of_others_are_still_looked_at() -> None:
+    in_force: list[NoPeople] = [Signed()]
+    looked: list[str] = []
+    again = asyncio.Event()
+
+    async def require(tenant: str) -> None:
+        looked.append(tenant)
+        if len(looked) == 1:
+            raise RuntimeError("unexpected")
+        again.set()
+
+    async def steps() -> None:
+        listed = MemoryAccessKeys(Ledger().log)
+        callers = Callers(listed.read, listed.reader(lambda: NOW))
+        revoked = RevokedCalls(callers, require, lambda: True, pause=0.001)
+        standing = SessionStanding(OpenedCookie("s", "i#ada", "Ada", "c"), lambda: in_force[0])
+        admission = RequestAdmission(callers, standing, Wanted(), calling=True)
+        await admission.read()
+        await revoked.start()
+        never = asyncio.Event()
+        of_session = asyncio.ensure_future(revoked.serve(waits(never), admission, None))
+        of_tenant = asyncio.ensure_future(revoked.serve(waits(never), None, TENANT))
+        await asyncio.sleep(0)
+        in_force[0] = NoPeople()
+        with pytest.raises(AccessError) as ended:
+            await asyncio.wait_for(of_session, 10)
+        assert ended.value.code == ErrorCode.SESSION_ENDED
+        again.clear()
+        await asyncio.wait_for(again.wait(), 10)
+        of_tenant.cancel()
+        await revoked.stop()
+
+    asyncio.run(steps())
+
+
+async def waits(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def test_a_look_comes_often_enough() -> None:
