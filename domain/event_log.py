@@ -26,6 +26,13 @@ class EventLog(Protocol):
         """Return whether the code of a stream's newest event can be checked. A wrong one cannot be read at all."""
         ...
 
+    def disowns(self, event: Event) -> bool:
+        """Return whether anyone could have written a stream's newest event.
+
+        Its code is under a key that is not configured, and that no operator retired or declared lost.
+        """
+        ...
+
     def confirm(self, events: Sequence[Event]) -> None:
         """Require that the store confirms a write now, after the events, which were read.
 

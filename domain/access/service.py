@@ -83,7 +83,7 @@ class AccessKeys:
     """Carries out commands and reads."""
 
     def __init__(self, log: EventLog, listed: AccessKeyList, clock: Clock, rules: AccessRules) -> None:
-        self._commands = StreamCommands(log, clock, AccessKeyEvent, evolve)
+        self._commands = StreamCommands(log, clock, AccessKeyEvent, evolve, "access key")
         self._listed = listed
         self._rules = rules
 

@@ -4,7 +4,8 @@ Promises: when a command returns, its event is stored, or was stored by an earli
 An event follows the state that it was decided on; after a conflict it is decided again. When the answer of the database
 is lost, the stored event is found and not written again. An outcome that was only read counts once a later write is
 confirmed.
-Refuses: a command id that was used for another command; to try for ever.
+Refuses: a command id that was used for another command; to try for ever; to decide on a state that anyone could have
+written, which the new event would make the ledger's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from domain.credentials.command_batch import command_reused
 from domain.credentials.commands import Precondition
-from domain.errors import ServiceError, StoreUnavailableError, VersionConflictError
+from domain.errors import CredentialIntegrityError, ServiceError, StoreUnavailableError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 
@@ -41,18 +42,23 @@ class StreamCommand(Generic[S, E]):
 
 
 class StreamCommands(Generic[S, E]):
-    """Carries out commands on streams of one kind. kind: the class of their events. evolve: the state after one."""
+    """Carries out commands on streams of one kind, which are about `what`.
 
-    def __init__(self, log: EventLog, clock: Clock, kind: type[E], evolve: Callable[[E], S]) -> None:
+    kind: the class of their events. evolve: the state after one.
+    """
+
+    def __init__(self, log: EventLog, clock: Clock, kind: type[E], evolve: Callable[[E], S], what: str) -> None:
         self._log = log
         self._clock = clock
         self._kind = kind
         self._evolve = evolve
+        self._what = what
 
     def carry_out(self, command: StreamCommand[S, E]) -> S | None:
         """Append what is decided, again after a conflict, and return the state after it; None where there is none.
 
-        Raises what `decide` and `require` raise, InvalidRequestError, VersionConflictError, StoreUnavailableError.
+        Raises what `decide` and `require` raise, InvalidRequestError, VersionConflictError, StoreUnavailableError,
+        CredentialIntegrityError.
         """
         stream, meta = command.stream, command.meta
         failure: VersionConflictError | StoreUnavailableError | None = None
@@ -63,6 +69,8 @@ class StreamCommands(Generic[S, E]):
                     raise command_reused()
                 return self._evolve(earlier)
             last = self._log.last(stream)
+            if last is not None and self._log.disowns(last):
+                raise CredentialIntegrityError("event-code-under-a-key-that-is-not-configured", what=self._what)
             state = self._evolve(last) if isinstance(last, self._kind) else None
             command.require(state)
             event = command.decide(state, self._clock())

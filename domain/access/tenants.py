@@ -80,7 +80,7 @@ class Tenants:
 
     def __init__(self, log: EventLog, listed: TenantList, clock: Clock, providers: Collection[str]) -> None:
         """providers: the names of those that exist."""
-        self._commands = StreamCommands(log, clock, TenantEvent, evolve)
+        self._commands = StreamCommands(log, clock, TenantEvent, evolve, "tenant")
         self._listed = listed
         self._providers = providers
 

@@ -37,7 +37,7 @@ from api.front.check_result import CheckResult
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event, time_text, utc_now
-from domain.event_code import NO_CODES, EventCodes, LogRow, require_no_forgery
+from domain.event_code import NO_CODES, CodeState, EventCodes, LogRow, require_no_forgery
 from domain.event_codec import decode, encode
 from domain.personal import Sealing
 from keyledger.log.acknowledged import Acknowledged
@@ -235,6 +235,14 @@ class CredentialLog(Application[UUID]):
         """
         rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
         return all(self.codes.check(row).proves for row in rows)
+
+    def disowns(self, event: Event) -> bool:
+        """Return whether the code of a stream's newest event is under a key that is unknown, which anyone can write.
+
+        Raises StoreUnavailableError.
+        """
+        rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
+        return any(self.codes.check(row) is CodeState.UNKNOWN_KEY for row in rows)
 
     def append(self, events: Sequence[Event]) -> None:
         """Store the events with the rows of the inline projections.

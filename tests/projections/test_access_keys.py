@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.access.access_key import AccessTerms
 from domain.access.admission import KeyReader
 from domain.access.token import digest_of
 from domain.credentials.admission import TokenRow
@@ -141,6 +142,22 @@ def test_a_revoked_key_that_someone_puts_back_stays_revoked(store: Store) -> Non
         database.execute("UPDATE access_keys SET version = version + 1")
     with raises(ErrorCode.ACCESS_KEY_REFUSED, match="was revoked"):
         name_of(store, token)
+
+
+def test_a_state_that_anyone_could_have_written_does_not_become_the_ledgers_own(store: Store) -> None:
+    issue(store)
+    with store.superuser() as database:
+        database.execute(
+            "INSERT INTO keyledger_events SELECT originator_id, originator_version + 1, topic,"
+            " convert_to(replace(convert_from(state, 'UTF8'), '\"runtime\"', '\"sysadmin\"'), 'UTF8'),"
+            " notification_id + 1, 'k0123456789', code FROM keyledger_events WHERE topic = 'AccessKeyCreated'"
+        )
+    for change in (
+        lambda keys: keys.change("app", AccessTerms(), meta_of_keys(), ANY),
+        lambda keys: keys.rotate("app", None, meta_of_keys(), ANY),
+    ):
+        with pytest.raises(CredentialIntegrityError, match="event-code"):
+            change(access_keys_of(store))
 
 
 FORGED = "INSERT INTO keyledger_events SELECT originator_id, originator_version + 1, topic, state, notification_id + 1"

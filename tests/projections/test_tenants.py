@@ -97,3 +97,5 @@ def test_an_event_that_no_holder_of_the_keys_wrote_thaws_no_tenant(store: Store,
         tenants_of(store).state_of(TENANT)
     with pytest.raises(CredentialIntegrityError):
         store.set(TENANT, "openai", "sk-live-0123456789")
+    with pytest.raises(CredentialIntegrityError, match="event-code"):  # or it would be the ledger's own, and thaw it
+        tenants_of(store).register(TENANT, Profile("Acme"), meta_of_keys(), ANY)

@@ -44,6 +44,9 @@ class MemoryLog:
     def proves(self, event: Event) -> bool:
         return event in self.events
 
+    def disowns(self, event: Event) -> bool:
+        return event not in self.events
+
     def confirm(self, events: Sequence[Event]) -> None:
         self.answer()
         if self.unconfirmed or any(event not in self.events for event in events):
