@@ -23,6 +23,8 @@ from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditP
 from domain.access.roles import Role
 from domain.audit.entries import AuditEntry, AuditFilter, entry_not_found
 from domain.audit.query import recorded_query
+from domain.audit.request_events import Outcome
+from domain.event import UNKNOWN
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 
@@ -94,11 +96,16 @@ def page_of(
 
 
 def _shown_to(exchange: Exchange, entry: AuditEntry) -> AuditEntry:
-    """Return an entry as the caller may see it: a tenant's admin learns no address of the operator's people."""
-    role = exchange.actor.role if exchange.actor is not None else None
-    if role is not Role.TENANT_ADMIN or entry.role in _OF_THE_TENANT:
+    """Return an entry as the caller may see it: a tenant's admin learns no address of the operator's people.
+
+    Nor who was denied a request for the tenant: it may be someone of another tenant.
+    """
+    actor = exchange.actor
+    if actor is None or actor.role is not Role.TENANT_ADMIN or entry.actor == actor.name:
         return entry
-    return replace(entry, client_address=None)
+    if entry.outcome is Outcome.DENIED:
+        return replace(entry, client_address=None, actor=UNKNOWN)
+    return entry if entry.role in _OF_THE_TENANT else replace(entry, client_address=None)
 
 
 def view_of(entry: AuditEntry) -> AuditEntryView:

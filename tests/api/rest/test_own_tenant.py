@@ -63,6 +63,16 @@ def test_the_audit_of_a_tenant_is_its_own_and_hides_the_addresses_of_operators(h
     assert harness.client.get(f"{OWN}/audit").json()["entries"][0]["client_address"] == "testclient"
 
 
+def test_the_audit_of_a_tenant_does_not_name_who_was_denied(harness: Harness) -> None:
+    admin, other = Admin(harness), Admin(harness, tenants=[OTHER_TENANT])
+    other.send("GET", f"{OWN}/credentials")
+    (entry,) = admin.send("GET", f"{OWN}/audit").json()["entries"]
+    assert (entry["outcome"], entry["details"]["code"]) == ("denied", "outside-scope")
+    assert (entry["actor"], entry["client_address"]) == ("unknown", None)
+    (entry,) = harness.client.get(f"{OWN}/audit", params={"outcome": "denied"}).json()["entries"]
+    assert entry["actor"].startswith("admin-")
+
+
 @pytest.mark.parametrize("parameter", ["tenant_id", "q", "text", "reason", "actor"])
 def test_the_audit_of_a_tenant_is_not_searched_by_what_it_hides(harness: Harness, parameter: str) -> None:
     answer = Admin(harness).send("GET", f"{OWN}/audit", params={parameter: TENANT})
