@@ -79,7 +79,7 @@ class Provider:
         return await self.people.finish({"code": "c0de", "state": asked["state"], **query}, led.cookie, META)
 
     def began(self) -> TokenRow:
-        """What the log has of the session that was begun last."""
+        """The row of the session that was begun last."""
         event = self.log.events[-1]
         place = (event.originator_id, event.originator_version, event.TOPIC, encode(event))
         code = CODES.code(*place)
