@@ -1,10 +1,10 @@
 """The outermost layer: what every answer has in common.
 
-Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; what a
-provider or a tenant's own endpoint answers is no page that acts with the session of the person who opens it (`Content-
-Security-Policy: sandbox`); each request leaves one log line and one count, with the template of its route and never its
-path, query, headers or body; a problem that belongs in the audit trail is recorded there; an unexpected error becomes a
-500 without detail, and only its type, its place and the request id are logged.
+Promises: each answer carries `X-Request-ID`, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`; a page
+that a provider or a tenant's own endpoint answers with runs nothing, so that it cannot act with the session of the
+person who opens it (`Content-Security-Policy: sandbox`); each request leaves one log line and one count, with the
+template of its route and never its path, query, headers or body; a problem that belongs in the audit trail is recorded
+there; an unexpected error becomes a 500 without detail, and only its type, its place and the request id are logged.
 A crash in the middle of an answer leaves it incomplete, so that a client cannot mistake it for a complete one.
 """
 
