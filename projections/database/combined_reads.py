@@ -67,18 +67,22 @@ class CombinedReads(Generic[K, V]):
             self._send()
 
     def _send(self) -> None:
-        """Send a statement for the reads that wait, if there are any."""
+        """Send a statement for the reads that wait, if any of them is still wanted."""
+        while self._waiting and not self._sent():
+            pass
+
+    def _sent(self) -> bool:
+        """Send a statement for the reads that wait longest, and say whether it was sent."""
         together = [(key, turn) for key, turn in self._waiting[:TOGETHER_MAX] if not turn.done()]
         del self._waiting[:TOGETHER_MAX]
         if not together:
-            return
+            return False
         keys = [key for key, _ in together]
 
         def told(rows: Rows | None) -> None:
             self._under_way -= 1
             self._tell(together, keys, rows)
-            if self._waiting:
-                self._send()
+            self._send()
 
         self._under_way += 1
         try:
@@ -86,6 +90,8 @@ class CombinedReads(Generic[K, V]):
         except Exception as error:  # noqa: BLE001  any error must reach each reader
             self._under_way -= 1
             _fail(together, error)
+            return False
+        return True
 
     def _tell(self, together: "list[tuple[K, asyncio.Future[V]]]", keys: list[K], rows: Rows | None) -> None:
         try:

@@ -155,6 +155,22 @@ def test_a_reader_that_is_cancelled_holds_up_nobody() -> None:
     _within_a_loop(scenario)
 
 
+def test_readers_that_left_in_crowds_hold_up_nobody() -> None:
+    async def scenario(store: Store) -> None:
+        first = await _busy(store)
+        crowd = [asyncio.create_task(store.reads.read(7)) for _ in range(AT_ONCE * TOGETHER_MAX)]
+        stays = asyncio.create_task(store.reads.read(8))
+        await _settled()
+        for one in crowd:
+            one.cancel()
+        for _ in range(AT_ONCE + 1):
+            await store.answer_next()
+        assert await asyncio.wait_for(stays, 1) == "8 old"
+        assert await asyncio.gather(*first) == [f"{nth} old" for nth in range(AT_ONCE)]
+
+    _within_a_loop(scenario)
+
+
 def test_no_statement_grows_without_bound() -> None:
     async def scenario(store: Store) -> None:
         first = await _busy(store)
