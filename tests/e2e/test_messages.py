@@ -261,3 +261,12 @@ def test_a_key_limited_to_models_and_surfaces_calls_nothing_else(stage: Stage) -
     )
     assert chat.status_code == 403
     assert stage.provider.heard == []
+
+
+@pytest.mark.parametrize("member", ["fallbacks", "models", "Model"])
+def test_a_request_names_no_model_but_the_one_that_was_checked(stage: Stage, member: str) -> None:
+    more = {member: [{"model": "claude-opus-5"}]}
+    for model in ("our-claude", "our-gpt"):
+        with stage.claude() as claude, pytest.raises(anthropic.UnprocessableEntityError):
+            claude.messages.create(model=model, max_tokens=9, messages=HELLO, extra_body=more)
+    assert stage.provider.heard == []

@@ -1,7 +1,8 @@
 """Anthropic's Messages API: relayed to providers that have it, translated for all others.
 
 Promises: a provider with this API gets the caller's body with its own name of the model, and its answer is passed on
-unchanged; a stream of it that ends before `message_stop` raises an error there. For other providers the request becomes
+unchanged; a stream of it that ends before `message_stop` raises an error there. A request has one model: `fallbacks`
+and the like are refused, because access keys may be limited to models. For other providers the request becomes
 a chat completion and its answer a message, with the same keys, checks and failures as every chat.
 Refuses: by name, what chat completions have no counterpart for.
 """
@@ -26,6 +27,7 @@ from keyledger.llm.messages.members import invalid
 from keyledger.llm.messages.message_answer import message_of
 from keyledger.llm.messages.message_events import Event, MessageEvents
 from keyledger.llm.native.for_route import ForRoute, ModelOfBody
+from keyledger.llm.native.one_model import require_one_model
 from keyledger.llm.native.pass_through import PassThrough
 
 _MALFORMED = (KeyError, TypeError, ValueError)
@@ -67,6 +69,8 @@ class Messages:
         messages = call.params.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
             raise invalid("messages", "must be a list of at least one message, each an object")
+        for member in call.params:
+            require_one_model(member)
 
         async def named(name: str) -> tuple[bytes | Body, int | None]:
             body = json.dumps({**call.params, "model": name}).encode()

@@ -17,12 +17,12 @@ from domain.calls.openai_routes import RelayedCall
 from domain.errors import InvalidField, InvalidRequestError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.native.form import CONTENT_TYPE, CheckedForm
+from keyledger.llm.native.one_model import require_one_model
 from keyledger.llm.relayed.model_member import with_model
 
 HELD_MAX = 8 * MIB
 """Bytes of a multipart body that may precede its model; clients that send a file first fit in."""
 _JSON = re.compile(r'application/json *(?:; *charset="?utf-8"?)? *', re.IGNORECASE)
-_OTHER_MODELS = frozenset({"models", "fallbacks"})
 
 
 class NamedBody(Protocol):
@@ -61,23 +61,13 @@ def _model_in(text: bytes) -> str:
     if not isinstance(body, dict):
         raise InvalidRequestError([InvalidField("the body", "must be a JSON object")])
     for name in body:
-        _require_one_model(name)
+        require_one_model(name)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequestError(
             [InvalidField("model", "is required: the name of a model; GET .../models lists them")]
         )
     return model
-
-
-def _require_one_model(member: str) -> None:
-    """Raise InvalidRequestError for a member that names further models, or that a server may take for the model."""
-    read_as = member.strip().casefold()
-    if read_as in _OTHER_MODELS:
-        rule = "is not supported here: a request has one model, of the catalogue. Use the provider's own API"
-        raise InvalidRequestError([InvalidField(read_as, rule)])
-    if read_as == "model" and member != read_as:
-        raise InvalidRequestError([InvalidField("model", "is given a second time, in another spelling")])
 
 
 class _JsonBody:
@@ -108,7 +98,7 @@ class _FormBody:
     async def begun(cls, call: RelayedCall, boundary: str) -> "_FormBody":
         """Return the body, read as far as its model. Raises InvalidRequestError, and what reading raises."""
         pieces = _Counted(call)
-        form = CheckedForm(pieces, boundary, _require_one_model, lambda model: None, needs_model=True, held=HELD_MAX)
+        form = CheckedForm(pieces, boundary, require_one_model, lambda model: None, needs_model=True, held=HELD_MAX)
         await form.begin()
         pieces.hold = None
         return cls(form, call)
