@@ -1,14 +1,17 @@
 """A chat completion as a message of Anthropic's API.
 
-Promises: text, thoughts, tool calls, annotations, the reason for the end and the token counts arrive; counts
-that the provider did not send are null.
+Promises: text (`refusal` too), thoughts, tool calls, annotations, parts of another kind than text, the reason
+for the end and the token counts arrive; counts that the provider did not send are null. An answer with something else
+that a caller would miss, such as sound or images, is an error.
 Raises KeyError, TypeError or ValueError for an answer that cannot be a message.
 Source: Anthropic's Messages API, version 2023-06-01.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from keyledger.llm.answers.bounded_json import InvalidAnswerError, read_object
+from keyledger.llm.answers.bounds import PLAIN
 
 REASONS: Mapping[Any, str] = {
     "stop": "end_turn",
@@ -18,6 +21,9 @@ REASONS: Mapping[Any, str] = {
     "content_filter": "refusal",
 }
 """Why an answer ended; a reason that is not here passes as it is."""
+_WITH_TEXT = ("annotations", "content_parts")
+"""What a text may come with: members of its block, because this API has nothing like them."""
+_NO_PLACE = ("audio", "images", "function_call")
 _CACHED = {"cached_tokens": "cache_read_input_tokens", "cache_creation_tokens": "cache_creation_input_tokens"}
 
 
@@ -28,15 +34,17 @@ def message_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     if thought := said.get("reasoning_content") or said.get("reasoning"):
         content.append(thinking_block(_text(thought)))
-    if text := said.get("content") or said.get("refusal"):
-        block = {"type": "text", "text": _text(text)}
-        content.append({**block, "annotations": said["annotations"]} if said.get("annotations") else block)
-    content += [_tool_use(call) for call in said.get("tool_calls") or ()]
+    extras = with_text(said)
+    if text := _text(said.get("content") or "") + _text(said.get("refusal") or ""):
+        content.append({"type": "text", "text": text, **extras})
+    elif extras:
+        raise ValueError("no text for these")
+    calls = [_tool_use(call) for call in said.get("tool_calls") or ()]
     reason = choice["finish_reason"]
     return {
         **message_head(answer),
-        "content": content,
-        "stop_reason": "refusal" if said.get("refusal") else stop_reason(reason),
+        "content": [*content, *calls],
+        "stop_reason": "refusal" if said.get("refusal") else stop_reason(reason, called=bool(calls)),
         "stop_sequence": None,
         "usage": usage_of(answer.get("usage")),
     }
@@ -52,8 +60,20 @@ def thinking_block(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": text, "signature": ""}
 
 
-def stop_reason(finish_reason: Any) -> Any:
-    """Return why the answer ended, in Anthropic's words."""
+def with_text(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a text comes with. Raises ValueError for what a message has no place for."""
+    if any(said.get(name) for name in _NO_PLACE):
+        raise ValueError("more than a message can say")
+    return {name: said[name] for name in _WITH_TEXT if said.get(name)}
+
+
+def stop_reason(finish_reason: Any, *, called: bool) -> Any:
+    """Return why the answer ended, in Anthropic's words. called: it has tool calls.
+
+    After a call that `tool_choice` demanded, OpenAI's API says `stop`.
+    """
+    if finish_reason == "stop" and called:
+        return "tool_use"
     return REASONS.get(finish_reason, finish_reason)
 
 
@@ -75,9 +95,10 @@ def usage_of(usage: Any) -> dict[str, Any]:
 
 def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
-    given = json.loads(function["arguments"] or "{}")
-    if not isinstance(given, dict):
-        raise TypeError("arguments that are not an object")
+    try:
+        given = read_object(_text(function["arguments"] or "{}").encode(), PLAIN)
+    except InvalidAnswerError:
+        raise ValueError("arguments that are not an object, or too much of one") from None
     return {"type": "tool_use", "id": _text(call["id"]), "name": _text(function["name"]), "input": given}
 
 

@@ -30,7 +30,7 @@ from keyledger.llm.native.for_route import ForRoute, ModelOfBody
 from keyledger.llm.native.one_model import require_one_model
 from keyledger.llm.native.pass_through import PassThrough
 
-_MALFORMED = (KeyError, TypeError, ValueError)
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Messages:

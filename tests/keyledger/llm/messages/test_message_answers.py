@@ -42,6 +42,22 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
         [{"type": "text", "text": "Hi", "annotations": [{"type": "url_citation"}]}],
         "end_turn",
     ),
+    "a refusal after a text": (
+        answer({"content": "I. ", "refusal": "No."}),
+        [{"type": "text", "text": "I. No."}],
+        "refusal",
+    ),
+    "a call that was demanded": (answer({"content": None, "tool_calls": [CALL]}, "stop"), [USE], "tool_use"),
+    "a large number": (
+        answer({"tool_calls": [{"id": "t", "function": {"name": "a", "arguments": '{"n":9007199254740993}'}}]}),
+        [{"type": "tool_use", "id": "t", "name": "a", "input": {"n": 9007199254740993}}],
+        "tool_use",
+    ),
+    "parts of another kind": (
+        answer({"content": "Hi", "content_parts": [{"type": "reference"}]}),
+        [{"type": "text", "text": "Hi", "content_parts": [{"type": "reference"}]}],
+        "end_turn",
+    ),
     "an unknown reason": (answer({"content": "Hi"}, "tired"), [{"type": "text", "text": "Hi"}], "tired"),
 }
 
@@ -82,6 +98,20 @@ def test_counts_are_those_that_were_sent():
         answer({"tool_calls": [{"id": "t", "function": {"name": "a", "arguments": "{"}}]}),
         answer({"tool_calls": [{"id": "t", "function": {"name": "a", "arguments": "[]"}}]}),
         answer({"content": 1}),
+        *(
+            answer({"tool_calls": [{"id": "t", "function": {"name": "a", "arguments": arguments}}]})
+            for arguments in (
+                '{"a":NaN}',
+                '{"a":1e999}',
+                '{"a":' * 100_000,
+                '{"a":[' + "[]," * 50_000 + "1]}",
+                {"a": 1},
+            )
+        ),
+        answer({"content": None, "audio": {"data": "UklGRg=="}}),
+        answer({"content": "Look", "images": [{"type": "image_url"}]}),
+        answer({"content": None, "function_call": {"name": "a", "arguments": "{}"}}),
+        answer({"content": "", "annotations": [{"type": "url_citation"}]}),
     ],
 )
 def test_what_cannot_be_a_message_is_an_error(malformed):
@@ -150,6 +180,38 @@ def test_a_stream_is_put_together_to_the_same_message():
     assert assembled(events) == message_of({**whole, "usage": {"prompt_tokens": 9, "completion_tokens": 3}})
 
 
+def test_calls_that_share_an_index_are_told_apart_by_their_ids():
+    """Gemini gives every call of an answer the index 0; other servers repeat a call's id and name in each part."""
+    events = streamed(
+        chunk(part(0, '{"city"', id="a", name="weather")),
+        chunk(part(0, ': "Lund"}', id="a", name="weather")),
+        chunk(part(0, '{"city": "Malmö"}', id="b", name="weather")),
+        chunk({}, "stop"),
+    )
+    message = assembled(events)
+    assert [(block["id"], block["input"]) for block in message["content"]] == [
+        ("a", {"city": "Lund"}),
+        ("b", {"city": "Malmö"}),
+    ]
+    assert message["stop_reason"] == "tool_use"
+
+
+def test_what_a_streamed_text_comes_with_arrives():
+    events = streamed(chunk({"content": "Hi"}), chunk({"annotations": [{"type": "url_citation"}]}), chunk({}, "stop"))
+    assert {"type": "text_delta", "text": "", "annotations": [{"type": "url_citation"}]} in [
+        event.get("delta") for event in events
+    ]
+
+
+def test_a_message_has_the_id_of_its_answer_not_of_what_precedes_it():
+    before = {**HEAD, "id": "", "choices": [], "prompt_filter_results": []}
+    assert assembled(streamed(before, chunk({"content": "Hi"}), chunk({}, "stop")))["id"] == "chatcmpl-1"
+
+
+def _named_again(arguments: str, name: str) -> dict[str, Any]:
+    return chunk(part(0, arguments, id="a", name=name))
+
+
 SAID = st.lists(
     st.tuples(st.sampled_from(["content", "reasoning_content", "refusal"]), st.text(min_size=1, max_size=4)), max_size=9
 )
@@ -171,10 +233,17 @@ def test_any_stream_of_texts_says_them_all_in_order(said, reason):
         [{**HEAD, "choices": [{"index": 1, "delta": {}}]}],
         [chunk(part(0, "{}"))],
         [chunk(part(0, "", id="a", name="b")), chunk(part(1, "", id="c", name="d")), chunk(part(0, "{}"))],
+        [_named_again("", "b"), chunk(part(1, "", id="c", name="d")), _named_again("{}", "b")],
+        [_named_again("", "get_"), _named_again("", "weather")],
+        [chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "b", "arguments": {"c": 1}}}]})],
+        [chunk({"audio": {"data": "UklGRg=="}})],
         [chunk({"content": 1})],
         [{"choices": []}],
     ],
-    ids=["none", "a second choice", "a call without a name", "a call that had ended", "a number", "no id"],
+    ids=[
+        *("none", "a second choice", "a call without a name", "a call that had ended", "the same with its name"),
+        *("a name in parts", "arguments that are an object", "sound", "a number", "no id"),
+    ],
 )
 def test_chunks_that_cannot_be_a_message_are_an_error(chunks):
     with pytest.raises((KeyError, TypeError, ValueError)):
