@@ -31,14 +31,14 @@ def chat_messages(messages: Any) -> list[dict[str, Any]]:
     for nth, message in enumerate(messages, start=1):
         kept = members_of(message, "messages", frozenset({"role", "content"}))
         role, content = kept.get("role"), kept.get("content")
-        if role not in {"user", "assistant"}:
+        if role not in ("user", "assistant"):  # it may be a list, which no set can hold
             raise invalid("messages", f"message {nth} must have the role user or assistant")
         if isinstance(content, str):
             translated.append({"role": role, "content": content})
-        elif isinstance(content, list):
+        elif isinstance(content, list) and (content or role == "assistant"):
             translated += _of_user(content, nth) if role == "user" else _of_assistant(content, nth)
         else:
-            raise invalid("messages", f"message {nth} must have content that is a text or a list of blocks")
+            raise invalid("messages", f"message {nth} must have content that is a text or a list of at least one block")
     if messages[-1]["role"] == "assistant":
         raise invalid("messages", "must end with a message of the user: this model cannot continue one of its own")
     return translated
@@ -135,7 +135,7 @@ def _result(block: dict[str, Any], nth: int) -> dict[str, Any]:
     if not isinstance(kept.get("tool_use_id"), str):
         raise invalid("messages", f"message {nth} has a tool_result without a tool_use_id")
     if not isinstance(content, str):
-        content = _texts(content, f"messages, message {nth}, a tool_result")
+        content = _texts(content, f"messages, message {nth}, a tool_result") or ""
     return {"role": "tool", "tool_call_id": kept["tool_use_id"], "content": content}
 
 

@@ -50,7 +50,8 @@ def chat_request_of(params: Json) -> dict[str, Any]:
 
 
 def _system(value: Any, chat: dict[str, Any]) -> None:
-    chat["messages"] = [system_message(value), *chat["messages"]]
+    if value != []:
+        chat["messages"] = [system_message(value), *chat["messages"]]
 
 
 def _stream(value: Any, chat: dict[str, Any]) -> None:
@@ -93,7 +94,10 @@ def _tool_choice(value: Any, chat: dict[str, Any]) -> None:
         chat["tool_choice"] = _CHOICES[kind]
     else:
         raise invalid("tool_choice", "must have a type, one of auto, any, none and tool; the last one with a name")
-    if kept.get("disable_parallel_tool_use") is True:
+    one_at_a_time = kept.get("disable_parallel_tool_use", False)
+    if not isinstance(one_at_a_time, bool):
+        raise invalid("tool_choice", "has a disable_parallel_tool_use other than true and false")
+    if one_at_a_time:
         chat["parallel_tool_calls"] = False
 
 
@@ -104,7 +108,7 @@ def _thinking(value: Any, chat: dict[str, Any]) -> None:
     if kind == "enabled" and isinstance(budget, int) and not isinstance(budget, bool):
         effort = "low" if budget < _LOW_BUDGET else "medium" if budget < _MEDIUM_BUDGET else "high"
         chat.setdefault("reasoning_effort", effort)
-    elif kind not in {"adaptive", "disabled"}:
+    elif kind not in ("adaptive", "disabled"):
         raise invalid("thinking", "must be of the type adaptive, disabled, or enabled with budget_tokens")
 
 
@@ -122,6 +126,8 @@ def _output_format(value: Any, chat: dict[str, Any]) -> None:
     kept = members_of(value, "output_format", frozenset({"type", "schema"}))
     if kept.get("type") != "json_schema" or not isinstance(kept.get("schema"), dict):
         raise invalid("output_format", "must be of the type json_schema, with a schema")
+    if "response_format" in chat:
+        raise invalid("output_format", "is given a second time, as output_config.format")
     schema = {"name": "answer", "schema": kept["schema"], "strict": True}
     chat["response_format"] = {"type": "json_schema", "json_schema": schema}
 

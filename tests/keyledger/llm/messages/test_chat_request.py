@@ -126,12 +126,30 @@ def test_a_conversation_with_tools_and_images_keeps_its_order():
     ]
 
 
+def test_what_may_be_empty_is_not_sent_as_an_empty_list():
+    """OpenAI's API refuses lists of no parts, where Anthropic's takes them."""
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": []}
+    found = _messages(USER, {"role": "assistant", "content": []}, {"role": "user", "content": [result]}, system=[])
+    assert found == [USER, {"role": "tool", "tool_call_id": "t1", "content": ""}]
+
+
 USER = {"role": "user", "content": "hi"}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no messages": ({"messages": []}, "messages"),
     "messages that are a text": ({"messages": "hi"}, "messages"),
     "a system message among them": ({"messages": [{"role": "system", "content": "a"}]}, "messages"),
     "an answer to continue": ({"messages": [USER, {"role": "assistant", "content": "{"}]}, "messages"),
+    "an answer to continue before an empty message": (
+        {"messages": [USER, {"role": "assistant", "content": "{"}, {"role": "user", "content": []}]},
+        "message 3",
+    ),
+    "a role that is a list": ({"messages": [{"role": [], "content": "hi"}]}, "messages"),
+    "thought of a list": ({"thinking": {"type": []}}, "thinking"),
+    "perhaps one tool at a time": (
+        {"tool_choice": {"type": "any", "disable_parallel_tool_use": "true"}},
+        "disable_parallel_tool_use",
+    ),
+    "two schemas": ({"output_format": FORMAT, "output_config": {"format": FORMAT}}, "output_format"),
     "content that is a number": ({"messages": [{"role": "user", "content": 1}]}, "messages"),
     "a block without a type": ({"messages": [{"role": "user", "content": [{}]}]}, "messages"),
     "a text without a text": ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages"),
