@@ -157,6 +157,17 @@ def test_streams_of_every_provider(stage: Stage, model: str) -> None:
         assert stream.get_final_message().stop_reason == "end_turn"
 
 
+def test_counts_that_no_one_sent_are_not_made_up(stage: Stage) -> None:
+    async def uncounted(request: web.Request) -> web.StreamResponse:
+        chunk = {"id": "c", "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
+        return _sse(chunk, named=False)
+
+    stage.provider.answer = uncounted
+    with stage.claude() as claude, claude.messages.stream(model="our-gpt", max_tokens=9, messages=HELLO) as stream:
+        usage: Any = stream.get_final_message().usage
+    assert (usage.input_tokens, usage.output_tokens) == (None, None)
+
+
 @pytest.mark.parametrize("model", ["our-gpt", "our-mistral"])
 def test_a_model_of_another_provider_calls_tools(stage: Stage, model: str) -> None:
     with stage.claude() as claude:

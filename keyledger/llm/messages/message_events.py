@@ -42,7 +42,7 @@ class MessageEvents:
         if not self._begun and chunk.get("choices"):  # what precedes them need not have an id (azure)
             self._begun = True
             empty: Event = {"content": [], "stop_reason": None, "stop_sequence": None}
-            counts = {"input_tokens": 0, "output_tokens": 0}  # so far; the real ones come at the end
+            counts = usage_of(None)  # they come at the end
             yield {"type": "message_start", "message": {**message_head(chunk), **empty, "usage": counts}}
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices") or ():
