@@ -1,8 +1,9 @@
 """Passes the events of a relayed stream on, and knows whether the stream came to its proper end.
 
 Promises: an event is passed on once it is whole, byte for byte, unless it is longer than 1 MiB, in which case its parts
-are. A stream is whole only if it had the event that ends a stream of its route; one of text completions also needs a
-reason for the end of each of its choices, and its `[DONE]` is passed on only then.
+are; it is known by its name, or by its type if that comes first. A stream is whole only if it had the event that ends a
+stream of its route; one of text completions also needs a reason for the end of each of its choices, and its `[DONE]` is
+passed on only then.
 Source: OpenAI's API reference for streaming events.
 """
 
@@ -27,6 +28,11 @@ _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _CHOICES_MAX = 10_000
 """Choices of one stream; a prompt has up to 128 of them, and a request a few prompts."""
+_HEAD_MAX = 4 * 1024
+"""Bytes of a long event in which its name or type is looked for."""
+_TYPE_FIRST = re.compile(rb'\{\s*"type"\s*:\s*"([^"\\]{1,100})"')
+_UNNAMED = b"message"
+"""The name of an event that has none (WHATWG HTML, section 9.2)."""
 _KEPT = 3
 """Bytes that may be the beginning of a blank line with the line end before it."""
 
@@ -40,6 +46,7 @@ class EventEnds:
         self._needs_reasons = route == "completions"
         self._waiting = bytearray()
         self._in_long_event = False
+        self._long_kind = ""
         self._ended = self._cut_off = False
         self._unfinished: dict[int, bool] = {}
 
@@ -52,13 +59,17 @@ class EventEnds:
         self._waiting += piece
         begun = 0
         for end in [found.end() for found in _BLANK.finditer(self._waiting, searched)]:
-            if not self._in_long_event:
+            if self._in_long_event:
+                self._end(self._long_kind)
+            else:
                 self._note(bytes(self._waiting[begun:end]))
             if self._cut_off:
                 break
             self._in_long_event = False
             begun = end
         if not self._cut_off and len(self._waiting) - begun > EVENT_MAX:
+            if not self._in_long_event:
+                self._long_kind = _kind_of(bytes(self._waiting[begun : begun + _HEAD_MAX]))
             begun, self._in_long_event = len(self._waiting) - _KEPT, True
         passed = bytes(self._waiting[:begun])
         del self._waiting[: len(self._waiting) if self._cut_off else begun]
@@ -87,7 +98,7 @@ class EventEnds:
         said = b"\n".join(data)
         if said == b"[DONE]":
             self._end("[DONE]")
-        elif name and not self._needs_reasons:
+        elif name and name != _UNNAMED and not self._needs_reasons:
             self._end(name.decode("latin-1"))
         elif said:
             self._note_content(_content(said))
@@ -107,6 +118,17 @@ class EventEnds:
             self._ended = True
             unfinished = not self._unfinished or any(self._unfinished.values())
             self._cut_off = self._cut_off or (self._needs_reasons and unfinished)
+
+
+def _kind_of(head: bytes) -> str:
+    """Return the name or type of an event that is too long to be read, from its beginning; "" if it is not there."""
+    kind = b""
+    for line in _LINE.split(head):
+        if line.startswith(b"event:") and (name := line[6:].strip()) != _UNNAMED:
+            return name.decode("latin-1")
+        if line.startswith(b"data:") and not kind and (found := _TYPE_FIRST.match(line[5:].strip())):
+            kind = found[1]
+    return kind.decode("latin-1")
 
 
 def _content(text: bytes) -> dict[str, Any]:

@@ -104,6 +104,26 @@ def test_an_event_of_any_length_is_passed_on_and_little_of_it_is_held():
     assert passed + ends.finish() == long + event(type="image_generation.completed")
 
 
+@pytest.mark.parametrize("head", [b"event: image_generation.completed\n", b"", b"event: message\n"])
+def test_a_long_event_may_be_the_one_that_ends_a_stream(head):
+    """An image of usual size is longer in base64 than what is held of an event."""
+    ends, passed = EventEnds("images/generations"), b""
+    whole = head + event(type="image_generation.completed", b64_json="A" * 2 * EVENT_MAX)
+    for at in range(0, len(whole), 100_000):
+        passed += ends.feed(whole[at : at + 100_000])
+    assert passed + ends.finish() == whole
+    cut = EventEnds("images/generations")
+    cut.feed(whole[:-100])
+    with pytest.raises(InvalidAnswerError):
+        cut.finish()
+
+
+def test_an_event_named_message_has_no_name():
+    ends = EventEnds("responses")
+    whole = b"event: message\n" + event(type="response.completed")
+    assert ends.feed(whole) + ends.finish() == whole
+
+
 def test_an_event_that_takes_long_to_read_is_known_by_its_name_alone():
     hard = event(type="speech.audio.done", more=[[]] * 5_000)
     named = b"event: speech.audio.done\n" + hard
