@@ -242,11 +242,12 @@ class Pipeline:
                     if not failed:
                         _log.warning("database error %s: not connected", type(error).__name__)
                     failed = True
-                    await asyncio.sleep(_RETRY_S)
-                    if not self._waiting:
-                        return
                 else:
                     self._adopt(connection, loop)
+                    if self._connection is not None:
+                        return
+                await asyncio.sleep(_RETRY_S)
+                if not self._waiting:
                     return
         finally:
             self._connecting = None

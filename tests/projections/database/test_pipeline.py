@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -214,6 +215,22 @@ def test_a_server_that_may_not_be_used_is_asked_nothing(address):
         assert await ask(pipeline, ECHO, "c") == [("c",)]
 
     with_pipeline(address, use, lambda epoch: admitted)
+
+
+def test_a_connection_that_is_lost_as_soon_as_it_is_there_is_opened_again(database_url):
+    asked: list[bool] = []
+
+    def admits(_epoch: str) -> bool:
+        if threading.current_thread() is threading.main_thread():
+            asked.append(True)
+            return len(asked) > 1
+        return True
+
+    async def use(pipeline: Pipeline) -> None:
+        async with asyncio.timeout(DEADLINE):
+            assert await ask(pipeline, ECHO, "a") == [("a",)]
+
+    with_pipeline(database_url, use, admits)
 
 
 def test_what_waits_when_the_service_stops_gets_no_rows(database_url):
