@@ -171,7 +171,7 @@ class Pipeline:
                     self._answer()
                 else:
                     self._results.append(result)
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001  what follows would be taken for this answer
             self._lost(type(error).__name__)
 
     def _answer(self) -> None:

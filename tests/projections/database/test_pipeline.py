@@ -21,6 +21,7 @@ from tests.support.pooler import pooled
 ECHO = Statement("echo", "SELECT %s::text")
 NAMED = Statement("named", "SELECT %(word)s::text AS word, %(number)s::int AS number, %(word)s::text AS again")
 FAILS = Statement("fails", "SELECT 1 / %s::int")
+DEEP = Statement("deep", "SELECT (repeat('[', %(depth)s::int) || repeat(']', %(depth)s::int))::jsonb")
 SLOW = Statement("slow", "SELECT pg_backend_pid(), pg_sleep(%s::float8)")
 PID = Statement("pid", "SELECT pg_backend_pid()")
 LIMIT = Statement("limit", "SELECT current_setting('statement_timeout'), current_setting('plan_cache_mode')")
@@ -114,6 +115,16 @@ def test_a_statement_that_fails_takes_those_behind_it_along_and_the_next_are_ans
         assert (await before, await fails, await behind) == ([("a",)], None, None)
         assert await ask(pipeline, ECHO, "c") == [("c",)]
         assert await ask(pipeline, FAILS, "1") == [(1,)]
+
+    with_pipeline(address, use)
+
+
+def test_an_answer_that_cannot_be_read_is_not_followed_by_those_of_others(address):
+    async def use(pipeline: Pipeline) -> None:
+        assert await ask(pipeline, DEEP, "1") == [([],)]
+        deep, behind = ask(pipeline, DEEP, "3000"), ask(pipeline, ECHO, "b")
+        assert (await deep, await behind) == (None, None)
+        assert await ask(pipeline, ECHO, "c") == [("c",)]
 
     with_pipeline(address, use)
 
