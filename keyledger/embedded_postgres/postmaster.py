@@ -11,10 +11,11 @@ keeps (`postmaster.opts`), also names the system and the process namespace in wh
 
 import os
 import platform
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -100,15 +101,15 @@ def stop(cluster: Path, *, at_once: bool = False) -> bool:
     number = find(cluster)
     if number is None:
         return False
-    with _sender(number) as send:
+    with _handle(number) as handle:
         if not _serves(number, cluster):
             return False
         for request, patience in _REQUESTS[1:] if at_once else _REQUESTS:
             try:
-                send(request)
+                _signal(number, handle, request)
             except ProcessLookupError:
                 return True
-            if _gone(number, cluster, patience):
+            if _gone(number, handle, cluster, patience):
                 return True
     raise StoreUnavailableError(f"PostgreSQL (process {number}) does not stop: see {cluster.parent / 'postgres.log'}")
 
@@ -197,16 +198,14 @@ def _command_line(number: int) -> str:
 
 
 @contextmanager
-def _sender(number: int) -> Iterator[Callable[[signal.Signals], None]]:
-    """A way to signal the process that has `number` now, and not a later one with the same number, where the system
-    can.
-    """
+def _handle(number: int) -> Iterator[int | None]:
+    """A descriptor of the process that has `number` now, and not of a later one; None where the system has none."""
     try:
         handle = os.pidfd_open(number) if _ON_LINUX else None
     except OSError:
         handle = None  # a kernel or sandbox without it, or the process is gone
     try:
-        yield lambda request: _signal(number, handle, request)
+        yield handle
     finally:
         if handle is not None:
             os.close(handle)
@@ -219,7 +218,12 @@ def _signal(number: int, handle: int | None, request: signal.Signals) -> None:
         os.kill(number, request)
 
 
-def _gone(number: int, cluster: Path, patience: float) -> bool:
+def _gone(number: int, handle: int | None, cluster: Path, patience: float) -> bool:
+    """Wait for the end of a process. Its descriptor tells the very end: its command line is gone a little earlier."""
+    if handle is not None:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        return bool(ended.poll(1000 * patience))
     deadline = time.monotonic() + patience
     while _serves(number, cluster):
         if time.monotonic() > deadline:

@@ -111,7 +111,7 @@ def _signed_in() -> PersonSignedIn:
     vouched = Vouched("https://issuer.example", "https://issuer.example#ada", {"sub": "ada", "tenants": [TENANT]})
     identity = identity_of(vouched, [rule], NOW)
     session = "0c7f1a52-5a1e-4a51-9a8c-6d1f6f5b7c11"
-    return sign_in(session, "Ada Lovelace", identity, rule, NOW + timedelta(hours=8), WHO, NOW)
+    return sign_in(session, "Ada Lovelace", identity, [rule], NOW + timedelta(hours=8), WHO, NOW)
 
 
 SIGNED_IN = _signed_in()

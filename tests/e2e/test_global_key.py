@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from tests.support.lazily import Lazily
 from tests.support.native_provider import NativeProvider, native_provider
 from tests.support.postgres import TemplatedServer
@@ -45,6 +47,7 @@ def stage(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFac
     models = tmp_path_factory.mktemp("models") / "ai_models.yml"
     entries = [{"name": f"our-{name}", "litellm_model_name": f"{of}/{name}"} for of in MODELS for name in MODELS[of]]
     models.write_text(yaml.safe_dump({"completion_models": entries}), encoding="utf-8")
+    asyncio.run(LiteLLMAdapter().warm_up())  # loaded by a call, it would keep the node from renewing its lease
     with ExitStack() as stack:
         provider = stack.enter_context(native_provider())
         settings = environment(

@@ -401,6 +401,9 @@ class _InMemory:
     def proves(self, event: object) -> bool:
         raise AssertionError
 
+    def disowns(self, event: object) -> bool:
+        raise AssertionError
+
     def confirm(self, events: object) -> None:
         pass
 
