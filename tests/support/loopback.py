@@ -21,6 +21,8 @@ async def serving(serve: Serve, **options: Any) -> AsyncIterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())  # so that nothing more is accepted meanwhile
         await until_accepted()
         server.close()
         for connection in connections:

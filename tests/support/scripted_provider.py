@@ -92,6 +92,8 @@ class ScriptedProvider:
                 asked.body = await reader.readexactly(asked.length)
                 line.send(answer_to(asked.mark))
         except (asyncio.IncompleteReadError, ConnectionError, ValueError, asyncio.LimitOverrunError):
+            pass
+        finally:  # also where the loop ends before the end of the connection was read
             line.gone.set()
             writer.close()
 
