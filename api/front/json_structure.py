@@ -5,10 +5,13 @@ their size in memory, a photograph in base64 takes neither. Promises: the text i
 long, and no object is built. The counts are exact up to the first error of syntax, where parsing ends anyway.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from domain.errors import InvalidField, InvalidRequestError
+
+T = TypeVar("T")
 
 CONTAINERS_MAX = 50_000
 """Objects and arrays: as many messages as a chat may have, each of twenty parts."""
@@ -31,6 +34,11 @@ def is_long(value: Mapping[str, object]) -> bool:
         values = container.values() if isinstance(container, dict) else container
         containers += [one for one in values if isinstance(one, dict | list)]
     return False
+
+
+async def off_the_loop_if_long(value: Mapping[str, object], compute: Callable[[], T]) -> T:
+    """Return what `compute` makes of an object, computed in a thread if the object is long. Raises as `compute`."""
+    return await asyncio.to_thread(compute) if is_long(value) else compute()
 
 
 def check_structure(text: bytes) -> None:

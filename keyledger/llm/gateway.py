@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from api.front.json_structure import is_long
+from api.front.json_structure import is_long, off_the_loop_if_long
 from domain.audit.usage import UsageMeter
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.calls.openai_routes import routes_of
@@ -213,9 +213,7 @@ class Gateway:
 
 async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Plan, request: Request) -> Prepared:
     """Return the request as it is sent; a long one is translated in a thread."""
-    if is_long(request.parameters):
-        return await asyncio.to_thread(prepare, call_plan, request)
-    return prepare(call_plan, request)
+    return await off_the_loop_if_long(request.parameters, lambda: prepare(call_plan, request))
 
 
 def _failure_of(error: Exception, lease: Lease, receipt: Receipt, request: Request) -> ServiceError:

@@ -7,12 +7,11 @@ a chat completion and its answer a message, with the same keys, checks and failu
 Refuses: by name, what chat completions have no counterpart for.
 """
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
-from api.front.json_structure import is_long
+from api.front.json_structure import off_the_loop_if_long
 from domain.calls.messages import COUNT_PATH, PATH, MessageCall
 from domain.calls.models import Answer, AnswerStream, Chunks, Json, LanguageModels, ModelKind
 from domain.calls.native import Body, NativeAnswer, NativeCall
@@ -48,10 +47,7 @@ class Messages:
         provider = _provider_of(call, configuration)
         if provider.dialect is Dialect.ANTHROPIC:
             return await self._relayed(call, PATH, configuration)
-        if is_long(call.params):
-            chat = await asyncio.to_thread(chat_request_of, call.params)
-        else:
-            chat = chat_request_of(call.params)
+        chat = await off_the_loop_if_long(call.params, lambda: chat_request_of(call.params))
         answer = await self._models.complete(call.tenant_id, call.model.name, chat, call.admission)
         if isinstance(answer, AnswerStream):
             return AnswerStream(answer.receipt, _Events(answer.chunks, provider.name))
@@ -73,7 +69,8 @@ class Messages:
             require_one_model(member)
 
         async def named(name: str) -> tuple[bytes | Body, int | None]:
-            body = json.dumps({**call.params, "model": name}).encode()
+            renamed = {**call.params, "model": name}
+            body = await off_the_loop_if_long(call.params, lambda: json.dumps(renamed).encode())
             return body, len(body)
 
         native = NativeCall(
