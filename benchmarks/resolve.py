@@ -24,7 +24,7 @@ from domain.event_codec import event_of
 from domain.tenants.stored import TenantReader
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 
 STORED = 1_000
 GOAL = Goal(0.75)

@@ -52,7 +52,7 @@ from keyledger.log.event_store import CredentialLog
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
 from projections.database.migration import migrate
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
 
 META = CommandMeta("benchmark", "benchmark", "benchmark")

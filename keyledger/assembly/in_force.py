@@ -43,7 +43,7 @@ from projections.as_of import PostgresPastCredentials
 from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.tenants import PostgresTenants
 
 

@@ -21,7 +21,7 @@ from keyledger.log.node_lease import NodeLease
 from projections import audit_trail
 from projections.access_key_usage import PostgresKeyUsage
 from projections.access_keys import PostgresTokens
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
 
 

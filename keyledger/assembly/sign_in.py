@@ -17,7 +17,7 @@ from keyledger.identity.people import OpenIdPeople, SessionLog, SignInRules
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.node_lease import NodeLease
 from keyledger.settings.settings import Settings
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.stream_heads import StreamHeads
 
 if TYPE_CHECKING:

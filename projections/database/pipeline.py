@@ -14,7 +14,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from psycopg import pq
@@ -35,13 +35,14 @@ _log = logging.getLogger("keyledger.store")
 
 
 class Rows(list[tuple[Any, ...]]):
-    """The rows of an answer, with the names of their columns."""
+    """The rows of an answer. result: as libpq has it, for the names of the columns."""
 
-    names: Sequence[str] = ()
+    result: PGresult
 
     def named(self) -> list[dict[str, Any]]:
         """Return each row by the names of the columns."""
-        return [dict(zip(self.names, row, strict=True)) for row in self]
+        names = [(self.result.fname(nth) or b"").decode() for nth in range(self.result.nfields)]
+        return [dict(zip(names, row, strict=True)) for row in self]
 
 
 Told = Callable[[Rows | None], None]
@@ -190,7 +191,7 @@ class Pipeline:
                 return
         self._values.set_pgresult(found[-1])
         rows = Rows(self._values.load_rows(0, found[-1].ntuples, tuple))
-        rows.names = [(found[-1].fname(nth) or b"").decode() for nth in range(found[-1].nfields)]
+        rows.result = found[-1]
         self._under_way.popleft().end(rows)
 
     def _late(self, sent: _Sent) -> None:
@@ -273,28 +274,3 @@ class Pipeline:
         loop.add_reader(self._socket, self._readable)
         while self._waiting and self._usable():
             self._write(self._waiting.popleft())
-
-
-class Pipelines:
-    """Those of a service, so that a call never waits behind a list, which is read in many more rows. A part."""
-
-    def __init__(self, dsn: str, admits: Callable[[str], bool] = any_server) -> None:
-        """dsn, admits: see Pipeline."""
-        self.calls = Pipeline(dsn, admits)
-        self.lists = Pipeline(dsn, admits)
-
-    async def start(self) -> None:
-        """Begin to connect. Does not wait for the database, which may come back later. Lists connect with the first."""
-        await self.calls.start()
-
-    async def stop(self) -> None:
-        """Close the connections."""
-        await self.calls.stop()
-        await self.lists.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()

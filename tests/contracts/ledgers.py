@@ -28,7 +28,7 @@ from projections.as_of import PostgresPastCredentials
 from projections.audit_search import PostgresAuditTrail
 from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.fleet import PostgresFleet
 from tests.support.scenario import ClearSealer
 from tests.support.store import open_store, unchecked

@@ -17,7 +17,7 @@ from domain.errors import CredentialIntegrityError, ErrorCode
 from domain.event_code import NO_CODES
 from keyledger.store_verification import verify_snapshot
 from projections.access_keys import PostgresTokens
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.replay.replaying import replay_projection
 from tests.support.errors import raises
 from tests.support.issued_keys import access_keys_of, issue, meta_of_keys, reader_of

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from projections.current_credentials import PostgresResolutionProjection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from tests.support.store import Store
 
 READERS = 16

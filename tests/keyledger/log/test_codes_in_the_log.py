@@ -30,7 +30,7 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 from tests.support.tenants import tenant_reader

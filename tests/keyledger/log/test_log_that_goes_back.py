@@ -12,7 +12,7 @@ from domain.event import utc_now
 from keyledger.log.attestation import Attesting, read_codes
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.connections import Connection
-from projections.database.pipeline import Pipelines
+from projections.database.pipelines import Pipelines
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META, TENANT
 from tests.support.store import Store, open_store
 from tests.support.tenants import tenant_reader
