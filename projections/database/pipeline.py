@@ -4,7 +4,9 @@ Promises: a statement gets its own rows, or None after at most twice `DEADLINE`:
 answer. A connection that failed or was late is closed, so that a late answer is never taken for that of the next
 statement. Each answer comes from a server that may be used (`admits`). Statements only read; none is sent twice.
 There is no pool, cursor or task: with libpq's pipeline mode a read takes a quarter of the processor time.
-Behind a pooler each statement travels in a transaction of its own with its time limits, and none is prepared.
+Behind a pooler the statements that wait travel together in one transaction, with the time limits, and none is prepared.
+The next transaction is sent when the answer to this one is complete: a pooler that finds a transaction over hands the
+server to another client, and what had already been passed on of the next one would be lost (ADR 43).
 Standards: libpq's pipeline mode and asynchronous command processing, through `psycopg.pq`.
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 
 from projections.database.connections import DEADLINE, ONE_PLAN, BoundedConnection, connect_bounded
 from projections.database.epochs import any_server
@@ -27,6 +29,8 @@ from projections.database.numbered import Statement
 
 _RETRY_S = 0.1
 """Seconds between two attempts to connect while statements wait."""
+_TOGETHER_MAX = 16
+"""Statements in one transaction behind a pooler."""
 _STOOD_STILL_S = 0.25
 """Seconds by which the loop calls late when it could not run, such as while a large module was loaded."""
 _FINE = frozenset({pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK})
@@ -106,10 +110,21 @@ class Pipeline:
         """Send a statement, now or once there is a connection. parameters: in PostgreSQL's text notation."""
         sent = _Sent(statement, parameters, told)
         sent.limit(self._late)
-        if self._usable():
-            self._write(sent)
-        else:
-            self._waiting.append(sent)
+        self._waiting.append(sent)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        """Send the statements that wait, as far as the connection takes them now."""
+        while self._waiting and self._usable():
+            connection = self._connection
+            assert connection is not None  # noqa: S101  it is usable
+            if not connection.pooled:
+                self._write(self._waiting.popleft())
+            elif self._under_way:
+                return
+            else:
+                self._write(*(self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER_MAX))))
+        if self._waiting:
             self._connect_soon()
 
     def _usable(self) -> bool:
@@ -123,28 +138,33 @@ class Pipeline:
             self._lost("of a server that may not be used")
         return self._connection is not None
 
-    def _write(self, sent: _Sent) -> None:
+    def _write(self, *together: _Sent) -> None:
+        """Send one statement on a direct connection, some behind a pooler, ended by a synchronisation."""
         connection = self._connection
         assert connection is not None  # noqa: S101  the caller has asked
-        self._under_way.append(sent)
+        self._under_way.extend(together)
         sending = connection.pgconn
         try:
             if connection.pooled:
                 sending.send_query_params(b"BEGIN", None)
                 sending.send_query_params(connection.limits(), None)
-                sending.send_query_params(sent.statement.text, sent.parameters, result_format=_BINARY)
+                for sent in together:
+                    sending.send_query_params(sent.statement.text, sent.parameters, result_format=_BINARY)
                 sending.send_query_params(b"COMMIT", None)
             else:
-                name = sent.statement.name
-                if name not in self._prepared:
-                    sending.send_prepare(name.encode(), sent.statement.text)
-                    self._prepared.add(name)
-                sending.send_query_prepared(name.encode(), sent.parameters, result_format=_BINARY)
+                self._write_prepared(sending, *together)
             sending.pipeline_sync()
             if sending.flush():
                 asyncio.get_running_loop().add_writer(self._socket, self._writable)
         except psycopg.Error as error:
             self._lost(type(error).__name__)
+
+    def _write_prepared(self, sending: PGconn, sent: _Sent) -> None:
+        name = sent.statement.name
+        if name not in self._prepared:
+            sending.send_prepare(name.encode(), sent.statement.text)
+            self._prepared.add(name)
+        sending.send_query_prepared(name.encode(), sent.parameters, result_format=_BINARY)
 
     def _writable(self) -> None:
         """Send what the socket did not take before."""
@@ -158,7 +178,7 @@ class Pipeline:
             self._lost(type(error).__name__)
 
     def _readable(self) -> None:
-        """Read what has arrived: for each statement its results, and a synchronisation that ends them."""
+        """Read what has arrived: results, and after those that were sent together a synchronisation that ends them."""
         if self._connection is None:
             return
         reading = self._connection.pgconn
@@ -176,23 +196,28 @@ class Pipeline:
             self._lost(type(error).__name__)
 
     def _answer(self) -> None:
-        """Give the oldest statement its rows."""
+        """Give the oldest statement its rows, or all those of a pooler's transaction theirs, up to one that failed."""
         results, self._results = self._results, []
         failed = next((result for result in results if result.status not in _FINE), None)
-        if failed is not None:
-            state = failed.error_field(pq.DiagnosticField.SQLSTATE) or b"none"
-            self._lost(f"sqlstate {state.decode('ascii', 'replace')}")
-            return
         found = [result for result in results if result.status == pq.ExecStatus.TUPLES_OK]
-        if self._connection is not None and self._connection.pooled:
-            epoch = found[0].get_value(0, 0) or b""
+        if found and self._connection is not None and self._connection.pooled:
+            epoch = found.pop(0).get_value(0, 0) or b""
             if not self._admits(epoch.decode()):
                 self._lost("of a server that may not be used")
                 return
-        self._values.set_pgresult(found[-1])
-        rows = Rows(self._values.load_rows(0, found[-1].ntuples, tuple))
-        rows.result = found[-1]
-        self._under_way.popleft().end(rows)
+        for result in found:
+            rows = self._rows(result)
+            self._under_way.popleft().end(rows)
+        if failed is not None:
+            state = failed.error_field(pq.DiagnosticField.SQLSTATE) or b"none"
+            self._lost(f"sqlstate {state.decode('ascii', 'replace')}")
+        self._send_waiting()
+
+    def _rows(self, result: PGresult) -> Rows:
+        self._values.set_pgresult(result)
+        rows = Rows(self._values.load_rows(0, result.ntuples, tuple))
+        rows.result = result
+        return rows
 
     def _late(self, sent: _Sent) -> None:
         """Give a statement up, unless its answer is there, or its time passed while this loop stood still."""
@@ -272,5 +297,4 @@ class Pipeline:
         self._silent = lambda: not poll.poll(0)
         self._connection, self._prepared, self._values = connection, set(), Transformer(connection)
         loop.add_reader(self._socket, self._readable)
-        while self._waiting and self._usable():
-            self._write(self._waiting.popleft())
+        self._send_waiting()

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -119,11 +120,27 @@ def test_a_statement_that_fails_takes_those_behind_it_along_and_the_next_are_ans
     with_pipeline(address, use)
 
 
+@pytest.mark.pooler
+def test_behind_a_pooler_nothing_is_sent_before_the_transaction_before_is_answered(database_url):
+    """Else the pooler hands the server over in the middle of the next one: portal "" does not exist (34000)."""
+    with pooled(database_url, "pool_mode = transaction", "default_pool_size = 2") as pooler:
+
+        async def use(pipeline: Pipeline) -> None:
+            for _ in range(10):
+                words = [f"word {nth} {'x' * 900}" for nth in range(200)]
+                assert await asyncio.gather(*(ask(pipeline, ECHO, word) for word in words)) == [[(w,)] for w in words]
+
+        with ThreadPoolExecutor(6) as threads:
+            for done in [threads.submit(with_pipeline, pooler.url, use) for _ in range(6)]:
+                done.result()
+
+
 def test_an_answer_that_cannot_be_read_is_not_followed_by_those_of_others(address):
     async def use(pipeline: Pipeline) -> None:
         assert await ask(pipeline, DEEP, "1") == [([],)]
         deep, behind = ask(pipeline, DEEP, "3000"), ask(pipeline, ECHO, "b")
-        assert (await deep, await behind) == (None, None)
+        assert await deep is None
+        assert await behind in (None, [("b",)])  # behind a pooler it had not been sent yet
         assert await ask(pipeline, ECHO, "c") == [("c",)]
 
     with_pipeline(address, use)
