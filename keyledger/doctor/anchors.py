@@ -1,7 +1,9 @@
 """Whether the database holds the ledger that is known outside it, by its anchors, last checkpoint and other nodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from domain.proofs.checkpoint import Checkpoint
 from keyledger.assembly.configuration import secret_keys_of
 from keyledger.assembly.people import people_of
 from keyledger.assembly.same_ledger import contradiction_of_peers
@@ -33,12 +35,13 @@ def look(here: Circumstances) -> Iterator[Finding]:
             return
         if found is not None:
             known.append(found)
+    of_checkpoint = _read_checkpoint(here)  # before the log: a service that runs signs and records meanwhile
     seen = look_at_log(here.pool(), known)
     if seen.contradiction is not None:
         yield _contradicted(seen.contradiction)
     else:
         yield from _of_places(here, places, known, seen.now)
-    yield from _of_checkpoint(here, seen.now)
+    yield from of_checkpoint(seen.now)
     if here.settings is not None and here.settings.audit_signing_key is not None:
         log = CredentialLog(here.pool(), people_of(here.pool(), secret_keys_of(here.settings)).sealer)
         signed = contradiction_of_peers(here.pool(), log, signer_of(here.settings))
@@ -69,21 +72,22 @@ def _of_places(
         yield ok(SUBJECT, "the log is empty and has no anchor yet")
 
 
-def _of_checkpoint(here: Circumstances, now: Anchor) -> Iterator[Finding]:
+def _read_checkpoint(here: Circumstances) -> Callable[[Anchor], Iterator[Finding]]:
+    """Read the last checkpoint now, and return what compares it with the log."""
     file = CheckpointFile(here.data_dir)
     try:
         kept = file.read()
     except UnreadableFileError:
-        yield fault(SUBJECT, f"the checkpoint in {file.path} cannot be read", "keyledger verify")
-        return
-    if kept is None:
-        return
-    checkpoint = kept[1]
+        unreadable = fault(SUBJECT, f"the checkpoint in {file.path} cannot be read", "keyledger verify")
+        return lambda now: iter([unreadable])
+    return lambda now: iter([] if kept is None else [_of_checkpoint(file.path, kept[1], now)])
+
+
+def _of_checkpoint(path: Path, checkpoint: Checkpoint, now: Anchor) -> Finding:
     if checkpoint.ledger_id != now.ledger_id:
-        said = f"the last signed checkpoint in {file.path} is of another ledger than the database holds"
-        yield fault(SUBJECT, said, "keyledger restore accept")
-    elif checkpoint.size > now.position:
+        said = f"the last signed checkpoint in {path} is of another ledger than the database holds"
+        return fault(SUBJECT, said, "keyledger restore accept")
+    if checkpoint.size > now.position:
         said = f"the last signed checkpoint covers {checkpoint.size} events, but the log has only {now.position}"
-        yield fault(SUBJECT, said, "keyledger verify")
-    else:
-        yield ok(SUBJECT, f"the last signed checkpoint covers {checkpoint.size} of {now.position} events")
+        return fault(SUBJECT, said, "keyledger verify")
+    return ok(SUBJECT, f"the last signed checkpoint covers {checkpoint.size} of {now.position} events")

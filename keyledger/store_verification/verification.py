@@ -35,12 +35,9 @@ from domain.event_code import CodeKey
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.durable_file import UnreadableFileError
-from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.store_attestation import sentence_of, stands_in_the_way
-from keyledger.store_verification.anchors import require_anchored
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
+from keyledger.store_verification.recorded_outside import CHECKPOINT, RecordedOutside, SizeAndRoot
 from keyledger.store_verification.stored_codes import StoredCodes
 from keyledger.store_verification.stored_credentials import compare_credentials
 from keyledger.store_verification.stored_inline_rows import StoredInlineRows
@@ -62,9 +59,6 @@ SELECT notification_id, originator_id, originator_version, topic, state, code_ke
   FROM keyledger_events ORDER BY 1
 """
 _ALONG_THE_LOG = "log, tree and trail"
-
-Checkpoint = tuple[int, bytes]
-"""Size and root."""
 
 
 def catch_up(pool: ConnectionPool[BoundedConnection]) -> None:
@@ -108,11 +102,15 @@ def verify_snapshot(
     keys: Sequence[CodeKey] = (),
     anchor_dir: Path | None = None,
 ) -> StoreVerdict:
-    """Verify the snapshot of one transaction, which may contain changes that will be rolled back."""
+    """Verify the snapshot of one transaction, which may contain changes that will be rolled back.
+
+    connection: beside services that append, its transaction has not begun to read yet.
+    """
     verdict = StoreVerdict()
+    outside = RecordedOutside(data_dir, anchor_dir)
     try:
-        _log_tree_and_trail(connection, verdict, data_dir, progress, keys)
-        verdict.anchors = require_anchored(connection, anchor_places(data_dir, anchor_dir))
+        _log_tree_and_trail(connection, verdict, outside, progress, keys)
+        verdict.anchors = outside.require_anchored(connection)
         compare_credentials(connection, sealer, verdict, progress)
         _require_order_of_time(verdict)
     except EvidenceError as found:
@@ -130,11 +128,11 @@ def _require_order_of_time(verdict: StoreVerdict) -> None:
 
 
 def _log_tree_and_trail(
-    connection: Connection, verdict: StoreVerdict, data_dir: Path, progress: Progress, keys: Sequence[CodeKey]
+    connection: Connection, verdict: StoreVerdict, outside: RecordedOutside, progress: Progress, keys: Sequence[CodeKey]
 ) -> None:
     counted = connection.execute("SELECT count(*) AS n FROM keyledger_events").fetchone()
     total = counted["n"] if counted else 0
-    checkpoint, codes = _kept(connection, data_dir), StoredCodes(connection, keys)
+    checkpoint, codes = outside.checkpoint(connection), StoredCodes(connection, keys)
     wanted = [*codes.sizes, checkpoint[0]] if checkpoint else codes.sizes
     history, tree = History(whole=True), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
@@ -208,28 +206,14 @@ def _readable(row: Columns, expected: int) -> Appended:
         raise EvidenceError(f"the event cannot be read: {error.reason}", position) from None
 
 
-def _kept(connection: Connection, data_dir: Path) -> Checkpoint | None:
-    row = connection.execute("SELECT ledger_id::text FROM keyledger_ledger").fetchone()
-    try:
-        found = CheckpointFile(data_dir).read()
-    except UnreadableFileError:
-        raise EvidenceError("the last checkpoint in DATA_DIR cannot be read", part="checkpoint") from None
-    if found is None:
-        return None
-    if row is None or found[1].ledger_id != row["ledger_id"]:
-        meaning = f"the last checkpoint in DATA_DIR is of another ledger than the database holds: {found[1].ledger_id}"
-        raise EvidenceError(meaning, part="checkpoint")
-    return found[1].size, found[1].root
-
-
-def _compare_checkpoint(tree: StoredTree, checkpoint: Checkpoint | None, verdict: StoreVerdict) -> None:
+def _compare_checkpoint(tree: StoredTree, checkpoint: SizeAndRoot | None, verdict: StoreVerdict) -> None:
     if checkpoint is None:
         return
     size, root = checkpoint
     verdict.checkpoint_size = size
     if size > verdict.events:
         meaning = f"the last checkpoint is over {size} events, but the log ends earlier: events were removed"
-        raise EvidenceError(meaning, verdict.events + 1, part="checkpoint")
+        raise EvidenceError(meaning, verdict.events + 1, part=CHECKPOINT)
     if tree.root_at(size) != root:
         meaning = f"the first {size} events are not the ones the last checkpoint was signed over"
-        raise EvidenceError(meaning, part="checkpoint")
+        raise EvidenceError(meaning, part=CHECKPOINT)

@@ -24,10 +24,12 @@ from domain.event_codec import encode
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
+from keyledger.log.anchor import AnchorFile
+from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from keyledger.store_verification import StoreVerdict, verify_snapshot
-from projections.database.connections import Connection
+from projections.database.connections import SNAPSHOT, Connection
 from tests.support.postgres import TemplatedServer
 from tests.support.rings import BOTH, OLD
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store, open_store, unchecked
@@ -394,6 +396,27 @@ def test_no_honest_log_is_accused(database_url: str, tmp_path: Path) -> None:
             with psycopg.Connection[dict[str, object]].connect(database_url, row_factory=dict_row) as connection:
                 verdict = verify_snapshot(connection, BOTH, tmp_path)
             assert verdict.error is None, (number, verdict.error)
+
+
+def test_a_service_that_appends_and_records_meanwhile_is_not_taken_for_a_log_that_went_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    with open_store(database_url, BOTH) as store:
+        introduce_keys(store.log, OLD, meta(), now)
+        store.set(TENANTS[0], "openai", "sk-first")
+
+        def goes_on(step: str, done: int, total: int | None) -> None:
+            store.set(TENANTS[0], "openai", f"sk-{uuid4()}")
+            store.follow()
+            sign(store, tmp_path)
+            AnchorFile(tmp_path).replace(look(store.pool, []).now)
+
+        goes_on("before", 0, 0)
+        with psycopg.Connection[dict[str, object]].connect(database_url, row_factory=dict_row) as connection:
+            connection.execute(SNAPSHOT)
+            verdict = verify_snapshot(connection, BOTH, tmp_path, goes_on)
+        assert (verdict.error, verdict.anchors) == (None, 1)
+        assert verdict.checkpoint_size == verdict.events
 
 
 def test_a_credential_moved_to_another_tenant_does_not_pass_for_its_own(scene: Scene, superuser: Connection) -> None:
