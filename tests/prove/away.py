@@ -38,10 +38,13 @@ class Ended:
 
 
 def require_standby(url: str, name: str) -> None:
-    """Make commits wait for a standby of this name, or for none."""
-    with connected(url) as connection:
-        connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'".encode())
-        connection.execute("SELECT pg_reload_conf()")
+    """Make commits wait for a standby of this name, or for none; asks again while the server recovers from a kill."""
+    reloaded = False
+    while not reloaded:
+        with suppress(psycopg.OperationalError), connected(url) as connection:
+            connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'".encode())
+            connection.execute("SELECT pg_reload_conf()")
+            reloaded = True
 
 
 @contextmanager
