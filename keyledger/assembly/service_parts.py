@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from api.front.revoked_calls import RevokedCalls
 from keyledger.assembly.command_meta import service_meta
+from keyledger.assembly.freed_memory import FreedMemory
 from keyledger.assembly.in_force import InForce, Lasting, Steering
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import Parts, StartedByRequests
@@ -134,6 +135,7 @@ class ServiceParts:
         return Parts(
             {
                 **({"embedded PostgreSQL": self.embedded} if self.embedded is not None else {}),
+                "freed memory": FreedMemory(),
                 "connections": self.lasting.pipelines,
                 "heartbeat": self.encryption.heartbeat,
                 "check of event codes": self.log.codes,

@@ -52,6 +52,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._unframed = 0  # bytes since the last one that completed something or was part of a body
         self._deadline: asyncio.TimerHandle | None = None
         self._leaving = False
+        self._lost = False
         self._answered = False
         self._running: RequestResponseCycle | None = None
         self._ahead = b""
@@ -89,6 +90,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._place is not None:
             self._place.leave()
         super().connection_lost(exc)
+        # Each of these refers to this object as well, and would keep a call and its key until garbage is collected.
+        self._lost, self._running, self._place = True, None, None
+        self.cycle = self.scope = None  # type: ignore[assignment]  # as uvicorn begins
 
     def is_idle(self) -> bool:
         """Say whether no request is being answered, and its client has taken every answer."""
@@ -123,6 +127,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Go on to the next request; if the connection is closing, see whether the client takes what is waiting."""
         self._answered = True
         super().on_response_complete()
+        if self._lost:
+            return
         if self.transport.is_closing():
             self._reader.start()
         elif self._ahead and not self.pipeline:

@@ -133,7 +133,10 @@ class AnswerReader:
             self.broken = True
         if cancelled is not None:
             self.drop()
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                cancelled = None  # its traceback reaches this frame, and the answer through it
         return passed
 
     async def _scrubbed(self, content: aiohttp.StreamReader) -> bytes:

@@ -119,8 +119,12 @@ class Dispatcher:
             note_failure(lease.observation, error)
         finally:
             DIALLING.reset(of_this_call)
+            dialling.used = None  # the connection keeps the context it was opened in, and this in it
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                cancelled = None  # its traceback reaches this frame
         return None
 
     async def aclose(self) -> None:

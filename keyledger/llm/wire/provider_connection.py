@@ -222,6 +222,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         if self._idle:
             self.close("closed-by-provider")
         self._shelf.gone(self)
+        self._content = self.observation = None
         self.parser.connection_lost(exc)
 
     def pause_writing(self) -> None:

@@ -1,8 +1,10 @@
 """An answer is inflated, searched and passed on in steps, within limits, and long ones take turns."""
 
 import asyncio
+import gc
 import gzip
 import os
+import weakref
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -222,6 +224,35 @@ def test_long_answers_take_turns():
         other.cancel()
 
     asyncio.run(look())
+
+
+def test_an_answer_that_is_given_up_is_gone_at_once():
+    gave_up: list[bool] = []
+
+    async def read_on(reader: AnswerReader) -> None:
+        try:
+            await _rest(reader)
+        except asyncio.CancelledError:
+            gave_up.append(True)
+
+    async def look() -> None:
+        reader = reader_of(FedAnswer(b"the beginning", headers={}), KEY)
+        known = weakref.ref(reader)
+        waiting = asyncio.ensure_future(read_on(reader))
+        del reader
+        for _ in range(3):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await waiting
+        del waiting
+        assert known() is None
+
+    gc.disable()
+    try:
+        asyncio.run(look())
+    finally:
+        gc.enable()
+    assert gave_up
 
 
 def test_nothing_is_read_ahead_of_a_caller_who_does_not_read():
