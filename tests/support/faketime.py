@@ -30,7 +30,10 @@ def clock_of(said: Path) -> Mapping[str, str]:
 
 
 def set_clock(said: Path, seconds: float, rate: float = 1.0) -> None:
-    """Write that a clock is ahead by some seconds, or behind; at another rate, from the start of the process on."""
+    """Write that a clock is ahead by some seconds, or behind; at another rate, from the start of the process on.
+
+    The rate is written always: without one, the library keeps that of before.
+    """
     new = said.with_suffix(".new")
-    new.write_text(f"{seconds:+.3f}" + (f" x{rate}" if rate != 1.0 else "") + "\n")
+    new.write_text(f"{seconds:+.3f} x{rate}\n")
     new.replace(said)
