@@ -46,6 +46,7 @@ from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load
 from keyledger.settings.start_environment import StartEnvironment
+from keyledger.store_attestation.watch import StoreWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Service:
     reloader: Reloader
     _steering: Steering
     _lasting: Lasting
+    _store: StoreWatch
     _privacy: PrivacyUpkeep
     _resources: ExitStack
 
@@ -73,7 +75,9 @@ class Service:
         require_own_packages()
         settings = self._steering().configuration.settings
         database = settings.database
-        prepare_database(self._lasting.dsn, admin_address(database, self._lasting.dsn), role=role_rule(database))
+        admin_dsn = admin_address(database, self._lasting.dsn)
+        found = prepare_database(self._lasting.dsn, admin_dsn, role=role_rule(database))
+        self._store.begin_with(found.findings)
         require_same_log(pool, anchor_places(settings.data_dir, settings.anchor_dir))
         require_peers_agree(pool, self._lasting.log, signer_of(settings))
         self._steering.seal_with_next()
@@ -126,7 +130,7 @@ def build(
     closing = resources or ExitStack()
     closing.callback(lasting.close)
     app = create_app(RequestServices(built, steering, parts, reload, registry))
-    return Service(app, calls.gateway, parts, reloader, steering, lasting, built.privacy, closing)
+    return Service(app, calls.gateway, parts, reloader, steering, lasting, log.store, built.privacy, closing)
 
 
 def _leave(presence: Presence) -> None:

@@ -27,8 +27,8 @@ _log = logging.getLogger("keyledger.database")
 
 def prepare_database(
     dsn: str, admin_dsn: str | None = None, *, appends: bool = True, role: RoleRule = RoleRule.IGNORED
-) -> None:
-    """Check that the database is usable, and create or migrate the tables of this program.
+) -> ConnectionReport:
+    """Check that the database is usable, create or migrate the tables of this program, and return the findings.
 
     admin_dsn: where tables are created, if not at `dsn`. appends, role: as in `stands_in_the_way`.
     Raises StartError, StoreUnavailableError.
@@ -38,11 +38,13 @@ def prepare_database(
         require_one_database(dsn, admin_dsn)
     if not report.has_present_schema:
         migrate(admin_dsn or dsn)
-        if not require_database(dsn, appends=appends, role=role).has_present_schema:
+        report = require_database(dsn, appends=appends, role=role)
+        if not report.has_present_schema:
             raise StartError(
                 "the role in DATABASE_URL cannot see the tables that the role in DATABASE_ADMIN_URL created: give both"
                 " the same search_path, and drop the tables in the other schema"
             )
+    return report
 
 
 def require_database(

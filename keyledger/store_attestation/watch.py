@@ -1,4 +1,4 @@
-"""Attests the store once a minute while a service runs.
+"""Attests the store once a minute while a service runs, from a minute after its start, which attests it, too.
 
 Promises: a function, trigger, constraint, index or table that is not as shipped makes the service stop being ready
 within a minute and is named in the log once. A database that does not answer leaves the last result as it was.
@@ -37,7 +37,11 @@ class StoreWatch:
         self._unkept = unkept
         self._role = role
         self._flawed: Sequence[Finding] = ()
-        self._task = PeriodicTask(self.attest, TICK_S, "attestation of the store")
+        self._task = PeriodicTask(self.attest, TICK_S, "attestation of the store", pause_first=True)
+
+    def begin_with(self, findings: Sequence[Finding]) -> None:
+        """Keep what the start of the service found, and named, until the first attestation of the task."""
+        self._flawed = [one for one in findings if self._is_flawed(one)]
 
     async def start(self) -> None:
         """Start the task on the running event loop."""

@@ -1,12 +1,16 @@
 """`/readyz` tells what is wrong, by name, and `/livez` does not depend on any of it."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
+from projections.database.attestation import attest
+from projections.database.connections import Connection
+from projections.database.findings import Finding
 from tests.support.service import SHIPPED_MODELS, client_of, environment, served
 from tests.support.store import open_store
 
@@ -72,6 +76,26 @@ def test_a_running_service_finds_within_its_next_attestation_what_was_changed(
         while (answer := client.http.get("/readyz")).status_code == 200:
             pass
     assert said in answer.json()["checks"]["store"]["text"]
+
+
+def test_the_start_attests_the_store_once_and_readiness_begins_with_what_it_found(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attested, index = [], "audit_trail_actor_position_idx"
+
+    def counted(connection: Connection, *, newer: bool = False) -> Sequence[Finding]:
+        attested.append(newer)
+        return attest(connection, newer=newer)
+
+    for place in ("keyledger.store_attestation.watch", "projections.database.connection_check"):
+        monkeypatch.setattr(f"{place}.attest", counted)
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(f"DROP INDEX {index}".encode())
+    with served(database_url, of_one_model(tmp_path, "family: openai")) as url, client_of(url) as client:
+        checks = client.http.get("/readyz").json()["checks"]
+    assert checks["store"] == {"ok": True, "text": f"as shipped; warning: slow-indexes: {index} (missing)"}
+    assert attested == [False]
+    assert caplog.text.count(index) == 1, "it is named once"
 
 
 def of_one_model(folder: Path, how: str) -> dict[str, str]:
