@@ -6,6 +6,7 @@ Promises: two applications in one process share nothing; every error is answered
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -120,8 +121,13 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     app.add_middleware(Guard, limits=limits, metrics=app.state.metrics, failed_keys=failed_keys)
     app.add_middleware(Head)
     app.add_middleware(Envelope, metrics=app.state.metrics, routes=RouteNames(_ROUTERS))
-    app.openapi = partial(document, app, {NATIVE: native_operations(), **relayed_operations()}, services)  # type: ignore[method-assign]  # the documented way
+    app.openapi = partial(document, app, _items_without_a_route, services)  # type: ignore[method-assign]  # the documented way
     return app
+
+
+def _items_without_a_route() -> Mapping[str, Mapping[str, Any]]:
+    """Return the path items of what layers serve instead of routes."""
+    return {NATIVE: native_operations(), **relayed_operations()}
 
 
 @asynccontextmanager

@@ -162,16 +162,19 @@ def answer(example: object, headers: Mapping[str, Any] | None = None, descriptio
     return {**shown, "headers": dict(headers)} if headers else shown
 
 
-def document(app: FastAPI, extra: Mapping[str, Mapping[str, Any]], services: Callable[[], Services]) -> dict[str, Any]:
+def document(
+    app: FastAPI, extra: Callable[[], Mapping[str, Mapping[str, Any]]], services: Callable[[], Services]
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the application, kept while the providers are the same.
 
-    extra: path items without a route.
+    extra: returns the path items without a route; called only when the document is made, because that takes longer
+    than the rest of a start of the application.
     """
     providers = services().providers
     if not app.openapi_schema or app.state.documented_providers != providers:
         app.state.documented_providers = providers
         built = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        built["paths"].update({path: dict(item) for path, item in extra.items()})
+        built["paths"].update({path: dict(item) for path, item in extra().items()})
         components = built.setdefault("components", {})
         components["securitySchemes"] = dict(_SECURITY_SCHEMES)
         components.setdefault("schemas", {})["Problem"] = dict(_PROBLEM_SCHEMA)
