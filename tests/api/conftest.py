@@ -1,15 +1,11 @@
 """The HTTP interface on ports in memory, with one key for each role."""
 
-import atexit
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.front.auth import ROLES, Authenticator, format_named_key, parse_named_key, reserved_names
@@ -34,6 +30,7 @@ from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedKeyChecks, ScriptedMessages, ScriptedModels, ScriptedRoutes
+from tests.support.asgi import client_on
 from tests.support.twins.access_keys import MemoryAccessKeys
 from tests.support.twins.audit_trail import MemoryAuditTrail
 from tests.support.twins.current_credentials import MemoryCurrentCredentials, MemoryTenantCredentials
@@ -71,15 +68,6 @@ class Ticking:
     def pass_by(self, span: timedelta) -> None:
         """Move on without being asked for the time."""
         self._now += span
-
-
-@cache
-def _portal() -> BlockingPortal:
-    """Return the event loop that all clients share; by default each request starts a thread with one of its own."""
-    running = start_blocking_portal()
-    portal = running.__enter__()
-    atexit.register(running.__exit__, None, None, None)
-    return portal
 
 
 @dataclass
@@ -153,8 +141,7 @@ class Harness:
             shutdown=lambda: self._lived("stopped"),
         )
         self.app = create_app(lambda: self.services, self.limits)
-        self.client = TestClient(self.app, headers={"X-API-Key": SUPER_KEY})
-        self.client.portal = _portal()
+        self.client = client_on(self.app, {"X-API-Key": SUPER_KEY})
 
     def later(self, seconds: float) -> None:
         """Let time pass."""

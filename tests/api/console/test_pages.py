@@ -5,10 +5,10 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
-from starlette.testclient import TestClient
 
 from api.console import pages
 from api.console.pages import rendered_reference
+from tests.support.asgi import client_on
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -61,7 +61,7 @@ def test_every_link_of_the_root_leads_somewhere(harness):
 
 
 def test_links_hold_behind_a_prefix(harness):
-    client = TestClient(harness.app, root_path="/keyledger")
+    client = client_on(harness.app, root_path="/keyledger")
     links = client.get("/").json()["links"].values()
     assert all(path.startswith("/keyledger/") for path in links)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from starlette.testclient import TestClient
 
 from api.front.check_result import CheckResult
 from domain.access.roles import Role
@@ -61,7 +62,7 @@ def test_checks_that_hang_are_not_ready(harness, monkeypatch):
 
 
 def test_the_application_starts_and_stops_its_services_once(harness):
-    with harness.client:
+    with TestClient(harness.app):
         assert harness.life == ["started"]
     assert harness.life == ["started", "stopped"]
 

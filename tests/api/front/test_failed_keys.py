@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+import httpx2
 import pytest
-from starlette.testclient import TestClient
 
 from api.front import failed_keys
 from api.front.failed_keys import (
@@ -24,6 +24,7 @@ from api.front.proxies import TrustedProxies, parse_network
 from domain.access.roles import Role
 from domain.audit.request_events import AddressLockedOut, RequestRefused
 from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, SUPER_KEY, Harness
+from tests.support.asgi import client_on
 
 POLICY = LockoutPolicy()
 ONE, OTHER = "192.0.2.7", "192.0.2.8"
@@ -158,9 +159,9 @@ def locking(monkeypatch: pytest.MonkeyPatch) -> Harness:
     return harness
 
 
-def client_of(harness: Harness, address: str = ONE, forwarded: str = "") -> TestClient:
+def client_of(harness: Harness, address: str = ONE, forwarded: str = "") -> httpx2.Client:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    return TestClient(harness.app, client=(address, 4711), headers=headers)
+    return client_on(harness.app, headers, (address, 4711))
 
 
 def test_a_locked_out_address_gets_429_and_a_valid_key_from_it_is_served(locking: Harness) -> None:

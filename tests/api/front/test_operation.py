@@ -4,16 +4,17 @@ import json
 import threading
 from typing import Annotated, Any
 
+import httpx2
 import pytest
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
-from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from api.front.error_middleware import ErrorMiddleware
 from api.front.exchange import Exchange
 from api.front.operation import Operation
 from tests.api.conftest import CREDENTIALS, OTHER_TENANT, SUPER_KEY, TENANT, Harness
+from tests.support.asgi import client_on
 
 KEY = "sk-0123456789"
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -119,17 +120,17 @@ class TestSignature:
         return Colour(**{"from": threading.current_thread().name})
 
     @pytest.fixture
-    def client(self) -> TestClient:
+    def client(self) -> httpx2.Client:
         calls.clear()
-        return TestClient(_layered(self.router))
+        return client_on(_layered(self.router))
 
-    def test_arguments_are_validated_and_defaults_filled_in(self, client: TestClient) -> None:
+    def test_arguments_are_validated_and_defaults_filled_in(self, client: httpx2.Client) -> None:
         found = client.get("/colours/7?of-shade=3")
         assert (found.status_code, found.headers["X-Found"]) == (202, "7 1 1 3 red")
         assert list(found.json()) == ["from"]
         assert found.headers["Content-Length"] == str(len(found.content))
 
-    def test_a_dependency_is_called_once_per_request(self, client: TestClient) -> None:
+    def test_a_dependency_is_called_once_per_request(self, client: httpx2.Client) -> None:
         client.get("/colours/7?of-shade=3")
         assert calls == ["GET"]
 
@@ -140,11 +141,11 @@ class TestSignature:
             "missing": ("/colours/7", {"of-shade"}),
         }.values(),
     )
-    def test_all_that_is_wrong_is_said_at_once(self, address: str, fields: set[str], client: TestClient) -> None:
+    def test_all_that_is_wrong_is_said_at_once(self, address: str, fields: set[str], client: httpx2.Client) -> None:
         found = client.get(address)
         assert (found.status_code, {one["field"] for one in found.json()["errors"]}) == (422, fields)
 
-    def test_a_plain_function_runs_in_a_thread(self, client: TestClient) -> None:
+    def test_a_plain_function_runs_in_a_thread(self, client: httpx2.Client) -> None:
         in_loop = client.get("/colours/7?of-shade=3").json()["from"]
         assert client.get("/thread").json()["from"] != in_loop
 
@@ -180,7 +181,7 @@ def _layered(router: APIRouter) -> Any:
 def _answer(prefix: str, request: dict[str, Any]) -> tuple[int, object, dict[str, str]]:
     """Return the answer of a new service that holds one credential."""
     app = Harness().app
-    client = TestClient(app, headers={"X-API-Key": SUPER_KEY, "X-Request-ID": "request-1"}, root_path=prefix)
+    client = client_on(app, {"X-API-Key": SUPER_KEY, "X-Request-ID": "request-1"}, root_path=prefix)
     assert client.put(f"{CREDENTIALS}/mistral", json={"api_key": KEY}).status_code == 200
     client.headers["X-Request-ID"] = "request-2"
     found = client.request(**request)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
-from starlette.testclient import TestClient
 
 from api.front.proxies import ProxyHeader, TrustedProxies, parse_network
 from tests.api.conftest import CREDENTIALS, SUPER_KEY, Harness
+from tests.support.asgi import client_on
 
 CLIENT, PROXY, INNER = "203.0.113.9", "10.0.0.1", "10.0.0.2"
 TRUSTED = tuple(parse_network(text) for text in ("10.0.0.0/8", "2001:db8:ffff::/48"))
@@ -168,7 +168,7 @@ def test_what_is_recorded_is_an_address(forged):
 )
 def test_the_audit_tells_the_clients_address(peer, expected):
     harness = Harness(proxies=CUSTOMARY)
-    client = TestClient(harness.app, client=(peer, 4711), headers={"X-API-Key": SUPER_KEY, "X-Forwarded-For": CLIENT})
+    client = client_on(harness.app, {"X-API-Key": SUPER_KEY, "X-Forwarded-For": CLIENT}, (peer, 4711))
     assert client.put(f"{CREDENTIALS}/openai", json={"api_key": "sk-0123456789"}).status_code == 200
     (entry,) = client.get("/api/v1/audit/entries").json()["entries"]
     assert entry["client_address"] == expected

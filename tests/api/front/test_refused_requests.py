@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from uuid import UUID
 
+import httpx2
 import pytest
-from starlette.testclient import TestClient
 
 from domain.access.roles import Role
 from domain.audit.request_events import RequestRefused
@@ -18,6 +18,7 @@ from domain.errors import (
 )
 from tests.api.conftest import CREDENTIALS, KEYS, NATIVE, OPENAI, OTHER_TENANT, TENANT, Harness
 from tests.api.scripted import TENANT_RECEIPT, ScriptedPieces
+from tests.support.asgi import client_on
 
 STRANGERS_PATHS = [
     "/api/v1/sysadmin/tenants/{tenant}/credentials",
@@ -44,14 +45,13 @@ def test_an_insider_is_there_by_name_whatever_strangers_do(harness: Harness, whe
     def flood() -> None:
         for number in range(600):
             address, tenant = f"198.51.100.{number % 250}", str(UUID(int=number, version=4))
-            client = clients.setdefault(address, TestClient(harness.app, client=(address, 4711)))
-            client.portal = harness.client.portal
+            client = clients.get(address) or clients.setdefault(address, client_on(harness.app, client=(address, 4711)))
             method = ("GET", "PUT", "DELETE", "BREW")[number % 4]
             client.request(method, STRANGERS_PATHS[number % 5].format(tenant=tenant), headers={"X-API-Key": "guess"})
             if number % 100 == 0:
                 harness.recorder.flush()
 
-    clients: dict[str, TestClient] = {}
+    clients: dict[str, httpx2.Client] = {}
     key = {"X-API-Key": KEYS[Role.RUNTIME]}
     if when == "before":
         flood()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
 from domain.access.roles import Role
-from tests.api.conftest import OTHER_TENANT, START, SUPER_KEY, TENANT, Harness, _portal
+from tests.api.conftest import OTHER_TENANT, START, SUPER_KEY, TENANT, Harness
 from tests.api.rest.test_access_keys import KEYS_PATH
+from tests.support.asgi import client_on
 
 OWN, ADMIN = "/api/v1/tenants/{t}", "/api/v1/sysadmin/tenants/{t}"
 MODELS, NATIVE = "/api/v1/tenants/{t}/openai/v1", "/api/v1/tenants/{t}/providers"
@@ -138,8 +138,7 @@ def test_the_table_has_two_thousand_cases() -> None:
 @pytest.fixture(scope="module")
 def shared() -> Harness:
     harness = Harness()
-    harness.client = TestClient(harness.app, headers={"X-API-Key": SUPER_KEY}, client=("192.0.2.7", 50_000))
-    harness.client.portal = _portal()
+    harness.client = client_on(harness.app, {"X-API-Key": SUPER_KEY}, ("192.0.2.7", 50_000))
     return harness
 
 

@@ -1,7 +1,9 @@
 """The audit trail in memory."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
+from uuid import UUID
 
 from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, FoundEntries, action_of, facts_of
 from domain.audit.request_events import Outcome
@@ -17,18 +19,23 @@ class MemoryAuditTrail:
 
     def page(self, wanted: AuditFilter) -> FoundEntries:
         self._log.answer()
-        rows = [self._entry(position, event) for position, event in enumerate(self._log.events, start=1)]
-        fitting = [row for row in rows if _fits(row, wanted)]
+        fitting = [row for row in self._entries() if _fits(row, wanted)]
         found = (fitting[::-1] if wanted.newest_first else fitting)[: wanted.limit]
         return FoundEntries(found, found[-1].position if len(found) == wanted.limit else None)
 
-    def _entry(self, position: int, event: Event) -> AuditEntry:
+    def _entries(self) -> Iterator[AuditEntry]:
+        last: dict[UUID, str] = {}
+        for position, event in enumerate(self._log.events, start=1):
+            yield self._entry(position, event, last.get(event.originator_id))
+            last[event.originator_id] = event.TOPIC
+
+    def _entry(self, position: int, event: Event, earlier: str | None) -> AuditEntry:
+        """earlier: the topic of the event before it in its stream."""
         facts = facts_of(event)
-        earlier = [one for one in self._log.events[: position - 1] if one.originator_id == event.originator_id]
         return AuditEntry(
             position=position,
             timestamp=event.timestamp,
-            action=action_of(event, earlier[-1].TOPIC if earlier else None),
+            action=action_of(event, earlier),
             outcome=Outcome(facts.outcome),
             tenant_id=facts.tenant_id,
             provider=facts.provider,
