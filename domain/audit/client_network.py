@@ -5,11 +5,13 @@ many addresses. An IPv4 address within an IPv6 address (mapped, NAT64, 6to4) sta
 address stands for itself too.
 """
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _HALF = 64
+_IN_ADDRESS = re.compile("[0-9a-f.:/]+|[^%]*%.*")
 
 
 def network_of(address: str | None) -> str:
@@ -40,3 +42,8 @@ def common_client(one: str | None, other: str | None) -> str | None:
         return one
     network = network_of(one)
     return network if network and network == network_of(other) else None
+
+
+def may_be_in_address(text: str) -> bool:
+    """Say whether a recorded address can contain a text in lower case, other than in the name of its interface."""
+    return _IN_ADDRESS.fullmatch(text) is not None

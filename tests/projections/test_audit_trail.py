@@ -122,10 +122,10 @@ LOOKED_FOR: list[dict[str, object]] = [
 ]
 
 
-BOUNDS = [
-    {"SPAN": 1, "SPANS": 1, "LOOKED_AT": 1, "_WINDOW": 1},
-    {"SPAN": 2, "SPANS": 3, "LOOKED_AT": 4, "_WINDOW": 2},
-    {"SPAN": 5, "SPANS": 1, "LOOKED_AT": 3, "_WINDOW": 3},
+BOUNDS: list[dict[str, float]] = [
+    {"SPAN": 1, "SPAN_MAX": 1, "WINDOW": 1, "WINDOW_MAX": 1, "BUDGET_S": 0},
+    {"SPAN": 2, "SPAN_MAX": 4, "WINDOW": 2, "WINDOW_MAX": 3, "BUDGET_S": 0},
+    {"SPAN": 5, "SPAN_MAX": 5, "WINDOW": 3, "WINDOW_MAX": 3, "BUDGET_S": 60},
 ]
 
 
@@ -133,7 +133,11 @@ BOUNDS = [
 @pytest.mark.parametrize("newest_first", [False, True], ids=["oldest first", "newest first"])
 @pytest.mark.parametrize("bounds", BOUNDS, ids=lambda bounds: ", ".join(map(str, bounds.values())))
 def test_pages_that_look_at_a_bounded_number_of_entries_find_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, object], newest_first: bool, bounds: dict[str, int]
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, object],
+    newest_first: bool,
+    bounds: dict[str, float],
 ) -> None:
     store.set(TENANT, "openai", KEY)
     for number in range(5):
@@ -154,3 +158,33 @@ def test_pages_that_look_at_a_bounded_number_of_entries_find_the_same(
         if following is None:
             break
     assert found == whole
+
+
+TEXTS = [
+    pytest.param("mistral", id="a member in clear"),
+    pytest.param("ANNA", id="a name"),
+    pytest.param("ticket 47", id="words of a reason"),
+    pytest.param("straße", id="other letters"),
+    pytest.param("K", id="a letter that another becomes in lower case"),
+    pytest.param("192.0.2", id="a part of an address"),
+    pytest.param("https://llm.example/v1.5", id="a setting"),
+    pytest.param('"endpoint": "https', id="a setting with its name"),
+    pytest.param("set anna", id="words of two members"),
+    pytest.param("f", id="a letter of a fingerprint"),
+    pytest.param("%", id="a sign that SQL knows"),
+    pytest.param("nothing of the kind", id="no member"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_found_in_every_member_that_contains_it_sealed_or_not(store: Store, text: str) -> None:
+    reasons = ("Ticket 47_11", "an der Straße", "200 \N{KELVIN SIGN}", "100 %", None)
+    for nth, reason in enumerate(reasons):
+        actor = ("anna", "ops-1", "Kim")[nth % 3]
+        meta = CommandMeta(actor, f"req-{nth}", f"cmd-{nth}", reason=reason, client_address=f"192.0.{nth}.7")
+        config = CredentialConfig(endpoint="https://llm.example/v1.5") if nth % 2 else CredentialConfig()
+        store.handle(SetCredential(TENANT, "vllm" if nth % 2 else "mistral", Secret(f"{KEY}{nth}"), config, meta))
+    everything = store.audit()
+    assert [one.position for one in store.audit(texts=(text,))] == [
+        one.position for one in everything if one.contains(text)
+    ]

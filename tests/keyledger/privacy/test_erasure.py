@@ -289,8 +289,8 @@ ONE_TEXT = AuditFilter(texts=(NAME.upper(),), limit=2)
 def test_a_search_for_texts_finds_what_can_be_read_and_pages_through_the_rest(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.audit_search._WINDOW", 2)
-    monkeypatch.setattr("projections.audit_search.LOOKED_AT", 4)
+    for name, bound in {"WINDOW": 2, "WINDOW_MAX": 2, "BUDGET_S": 0}.items():
+        monkeypatch.setattr(f"projections.audit_search.{name}", bound)
     for number in range(9):
         ledger.act("anna" if number % 4 else NAME, key=f"sk-live-{number:012}", reason=f"note {number}")
     trail = PostgresAuditTrail(ledger.store.pool, ledger.store.follower, ledger.store.people.reader)

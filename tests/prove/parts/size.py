@@ -44,7 +44,7 @@ _NO_ANSWER = 599
 _READ = 1 << 20
 """Bytes of an export that are read."""
 VALUES: Mapping[str, str] = {
-    "action": "erased",
+    "action": "person-erased",
     "actor": "somebody-who-never-came",
     "after": "",
     "as_of": "2026-01-02T00:00:00Z",
