@@ -1,7 +1,9 @@
 """`audit export`: writes the audit trail of a running service to a file or to stdout.
 
 Promises: memory use does not grow with the trail; a file is written atomically, so an interrupted export leaves none;
-an incomplete export to stdout ends with a non-zero exit code. Messages and progress go to stderr.
+an incomplete export to stdout ends with a non-zero exit code. The service sends it in parts, so progress shows how far
+the log was looked through, an outage in between is waited for, and Ctrl-C leaves no work behind. Messages and progress
+go to stderr.
 """
 
 import os
@@ -9,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Annotated, Self
-from urllib.parse import urlencode
+from typing import IO, Annotated, NamedTuple
+from urllib.parse import parse_qs, urlencode
 
 import typer
 
@@ -20,14 +22,11 @@ from domain.audit.formats import ExportFormat
 from scripts.terminal.atomic_file import atomic_file
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import DataOutput, say
-from scripts.terminal.progress import QUIET_S
+from scripts.terminal.progress import ProgressDisplay
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
-if TYPE_CHECKING:  # loaded only on a terminal
-    from rich.progress import Progress, TaskID
-
-EVERY_S = 5.0
-"""Seconds between lines of progress where there is no terminal."""
+TRIES, PAUSE_S = 10, 2.0
+"""How often a part is asked for that did not arrive, and seconds in between."""
 _PATH = "/api/v1/audit/export"
 _MB = 1_000_000
 
@@ -61,20 +60,60 @@ def export(
         "bom": "true" if bom else "",
         "q": " ".join(query or ()),
         "after": str(after) if after else "",
+        "part_of": "0",
     }
-    path = f"{_PATH}?{urlencode({name: value for name, value in wanted.items() if value})}"
-    # The order matters: an error response must be noticed before anything is written.
-    with (
-        ServiceClient(url, admin_key(api_key_file)) as service,
-        service.stream(path) as pieces,
-        _target(output) as file,
-        _Count(form) as count,
-    ):
-        for piece in pieces:
-            file.write(piece)
-            count.add(piece)
-        file.flush()
+    count = _Count(form, after)
+    with ServiceClient(url, admin_key(api_key_file)) as service:
+        parts = _parts(service, urlencode({name: value for name, value in wanted.items() if value}))
+        first = next(parts)  # an error response must be noticed before anything is written
+        with _target(output) as file, ProgressDisplay() as display, _interrupted(count):
+            for part in chain([first], parts):
+                file.write(part.records)
+                count.add(part)
+                if part.end:
+                    display.update("exporting", part.position - after, part.end - after, found=count.text)
+            file.flush()
     say(f"{count.text}{f' in {output}' if output else ''}")
+
+
+class _Part(NamedTuple):
+    """One part. position: up to which the log was looked through. end: of the export; 0 in its last part."""
+
+    records: bytes
+    position: int
+    end: int
+
+
+def _parts(service: ServiceClient, query: str) -> Iterator[_Part]:
+    """Yield the parts of an export. One that is lost on the way is asked for again, but for the first."""
+    following: str | None = query
+    tries = 1
+    while following is not None:
+        records, following = _part(service, following, tries)
+        cursor = parse_qs(following or "")
+        yield _Part(records, int(cursor.get("after", ["0"])[0]), int(cursor.get("part_of", ["0"])[0]))
+        tries = TRIES
+
+
+def _part(service: ServiceClient, query: str, tries: int) -> tuple[bytes, str | None]:
+    while True:
+        tries -= 1
+        try:
+            return service.part(f"{_PATH}?{query}")
+        except CommandError as error:
+            if error.code != Exit.UNREACHABLE or tries < 1:
+                raise
+        time.sleep(PAUSE_S)
+
+
+@contextmanager
+def _interrupted(count: "_Count") -> Iterator[None]:
+    """Say how far an export came that ended before its end, by an error or by Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        say(f"stopped after {count.text}; entries after position {count.position} are missing")
+        raise
 
 
 @contextmanager
@@ -94,23 +133,12 @@ def _target(output: Path | None) -> Iterator[IO[bytes] | DataOutput]:
 
 
 class _Count:
-    """Counts records and bytes and shows them as they arrive. Use it as a context manager."""
+    """Counts records and bytes. position: up to which the log was looked through."""
 
-    def __init__(self, form: ExportFormat) -> None:
+    def __init__(self, form: ExportFormat, after: int) -> None:
         self._lines = -1 if form is ExportFormat.CSV else 0  # the header is not a record
         self._bytes = 0
-        self._begun = self._said_at = time.monotonic()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        if kind is not None:
-            say(f"stopped after {self.text}")
+        self.position = after
 
     @property
     def text(self) -> str:
@@ -118,26 +146,8 @@ class _Count:
         size = f"{self._bytes:,} bytes" if self._bytes < _MB else f"{self._bytes / _MB:,.1f} MB"
         return f"{max(self._lines, 0):,} records, {size}"
 
-    def add(self, piece: bytes) -> None:
-        """Count a piece of the response."""
-        self._lines += piece.count(b"\n")
-        self._bytes += len(piece)
-        now = time.monotonic()
-        if sys.stderr.isatty():
-            if now - self._begun >= QUIET_S:
-                self._show()
-        elif now - self._said_at >= EVERY_S:
-            self._said_at = now
-            say(self.text)
-
-    def _show(self) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self.text, total=None)
-            self._bar.start()
-        if self._task is not None:
-            self._bar.update(self._task, description=self.text)
+    def add(self, part: _Part) -> None:
+        """Count a part that was written."""
+        self._lines += part.records.count(b"\n")
+        self._bytes += len(part.records)
+        self.position = part.position

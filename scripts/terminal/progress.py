@@ -46,10 +46,10 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: str, done: int, total: int, failed: int = 0) -> None:
+    def update(self, step: str, done: int, total: int, failed: int = 0, found: str = "") -> None:
         """Show that `done` of `total` items of `step` are finished, `failed` of them with an error.
 
-        total: 0 where it is not known.
+        total: 0 where it is not known. found: shown in place of the failures.
         """
         now = self._clock()
         if step != self._step:
@@ -58,7 +58,7 @@ class ProgressDisplay:
             return
         seconds = now - self._begun
         rate = done / seconds if done and seconds else 0.0
-        note = f"{failed:,} failed, {rate:,.0f}/s"
+        note = f"{found or f'{failed:,} failed'}, {rate:,.0f}/s"
         if sys.stderr.isatty():
             self._show(done, total, note)
         elif self._is_due(done, total, now):

@@ -138,6 +138,24 @@ class ServiceClient:
             lost = f"the response from {self._url} is incomplete ({type(problem).__name__})"
             raise CommandError(Exit.UNREACHABLE, lost) from None
 
+    def part(self, path: str) -> tuple[bytes, str | None]:
+        """Return one part of a file, and the query of the next one, None at the end.
+
+        Raises CommandError when it is refused or incomplete.
+        """
+        import httpx
+
+        try:
+            response = self._http.get(path)
+        except httpx.HTTPError as problem:
+            lost = f"the response from {self._url} is incomplete ({type(problem).__name__})"
+            raise CommandError(Exit.UNREACHABLE, lost) from None
+        if not response.is_success or "content-disposition" not in response.headers:
+            raise _refused(response.status_code, _object(response))
+        # The path of the link is that of the service, which may be behind a proxy with a path of its own.
+        following = response.links.get("next", {}).get("url")
+        return response.content, None if following is None else urlsplit(following).query
+
 
 def credential_path(tenant_id: str, provider: str | None = None) -> str:
     """Return the path of a tenant's credentials, or of its credential for `provider`."""

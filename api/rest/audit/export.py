@@ -3,7 +3,7 @@
 Promises: the export is recorded before its first byte, or refused; HEAD exports and records nothing. Entries are in
 order and complete up to the head of the log at the start, so the export ends even while others write; at most one page
 of entries is in memory. An error before the first byte is answered with a problem; a later one breaks the connection,
-so that a part cannot be mistaken for the whole.
+so that a part cannot be mistaken for the whole. With `part_of` the export comes in parts (`export_parts`).
 """
 
 import logging
@@ -12,19 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from starlette.responses import StreamingResponse
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
 from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import ServicesOf
 from api.front.validation import only_query
+from api.rest.audit import export_parts as parts
 from api.rest.audit.filters import FILTER_NAMES, FilterOf
 from api.rest.audit.formats import FORMATS, Format
 from api.rest.examples import EXPORTED
 from api.rest.openapi import ADMIN, problems
-from api.rest.schemas import After
+from api.rest.schemas import POSITION_MAX, Absent, After
 from domain.audit.entries import AuditFilter, AuditTrail
 from domain.audit.formats import ExportFormat
 from domain.audit.query import recorded_query
@@ -32,9 +33,6 @@ from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
 PAGE = 1000
 """Entries that are read, written and forgotten together."""
-REACH = 50_000
-"""Positions that one page looks through at most: a filter that hardly anything fits must not outlast the deadline of
-the database."""
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 _log = logging.getLogger("keyledger.audit")
@@ -45,8 +43,15 @@ _ANSWER: dict[str, Any] = {
         FORMATS[form].media_type.partition(";")[0]: {"schema": {"type": "string"}, "example": EXPORTED[form.value]}
         for form in (ExportFormat.CSV, ExportFormat.JSONL)
     },
-    "headers": {"Content-Disposition": {"description": "With the name of the file.", "schema": {"type": "string"}}},
+    "headers": {
+        "Content-Disposition": {"description": "With the name of the file.", "schema": {"type": "string"}},
+        "Link": {"description": "With `part_of`: the next part, if there is one.", "schema": {"type": "string"}},
+    },
 }
+PartOf = Annotated[
+    Annotated[int, Query(ge=0, le=POSITION_MAX)] | Absent,
+    Query(description="In parts of about a second: 0 begins an export, and the Link header leads to the next part."),
+]
 
 
 @router.get(
@@ -55,12 +60,13 @@ _ANSWER: dict[str, Any] = {
     summary="Export the audit trail",
     response_class=StreamingResponse,
     responses={200: _ANSWER, **problems(*ADMIN, "credential-integrity")},
-    dependencies=[only_query("format", *FILTER_NAMES, "after", "bom")],
+    dependencies=[only_query("format", *FILTER_NAMES, "after", "bom", "part_of")],
 )
 def export_audit(
     *,
     services: ServicesOf,
     exchange: ExchangeOf,
+    request: Request,
     form: Annotated[
         ExportFormat,
         Query(alias="format", description="csv, jsonl (JSON Lines), ocsf or cloudevents (both as JSON Lines)."),
@@ -70,7 +76,8 @@ def export_audit(
     bom: Annotated[
         bool, Query(description="csv only: begin with a byte order mark, by which Excel knows UTF-8.")
     ] = False,
-) -> StreamingResponse:
+    part_of: PartOf = None,
+) -> Response:
     """Stream every entry that fits, oldest first. The export itself is recorded, and is its last entry if it fits.
 
     Give the position of the last entry as `after` to get only what is newer.
@@ -78,17 +85,28 @@ def export_audit(
     written = FORMATS[form]
     if bom and form is not ExportFormat.CSV:
         raise InvalidRequestError([InvalidField("bom", "is for csv only")])
+    if part_of is not None:
+        parts.require_linkable(wanted)
     headers = {"Content-Disposition": f'attachment; filename="keyledger-audit.{written.ending}"'}
     if exchange.bodiless:
         services.audit.page(replace(wanted, after=after, limit=1))  # an error here is answered as to GET
         return StreamingResponse(iter(()), 200, headers, written.media_type)
-    services.audit_recorder.flush()
-    services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
-    pages = _Pages(services.audit, replace(wanted, after=after), written, _head(services.audit))
-    first = pages.next()  # an error here is answered with a problem
-    return StreamingResponse(
-        _whole((BOM_UTF8 if bom else b"") + written.header + first, pages), 200, headers, written.media_type
-    )
+    if part_of:
+        parts.require_recorded(services.audit, exchange, form, wanted, part_of)
+    else:
+        services.audit_recorder.flush()
+        services.audit_recorder.exported(exchange.meta(""), form.value, recorded_query(wanted))
+    opening = b"" if part_of else (BOM_UTF8 if bom else b"") + written.header
+    pages = _Pages(services.audit, replace(wanted, after=after), written, 0)
+    if part_of is None:
+        pages.head = _head(services.audit)
+        first = pages.next() or b""  # an error here is answered with a problem
+        return StreamingResponse(_whole(opening + first, pages), 200, headers, written.media_type)
+    pages.head = part_of or parts.position_of_record(services.audit, exchange)
+    records = opening + parts.gathered(pages.next)
+    if not pages.at_end:
+        headers["Link"] = parts.link(request.url.path, form, pages.wanted, pages.head)
+    return Response(records, 200, headers, written.media_type)
 
 
 def _head(trail: AuditTrail) -> int:
@@ -105,23 +123,27 @@ class _Pages:
     format: Format
     head: int
 
-    def next(self) -> bytes:
-        """Return the records of the next page that has any, or nothing at the end. Raises what the trail raises."""
-        while self.wanted.after < self.head:
-            reach = min(self.head, self.wanted.after + REACH)
-            page, following = self.trail.page(replace(self.wanted, before=reach + 1, limit=PAGE))
-            self.wanted = replace(self.wanted, after=reach if following is None else following)
-            if page:
-                return b"".join(map(self.format.row, page))
-        return b""
+    @property
+    def at_end(self) -> bool:
+        """Whether everything up to the head was looked through."""
+        return self.wanted.after >= self.head
+
+    def next(self) -> bytes | None:
+        """Return the records of the next page, perhaps none; None at the end. Raises what the trail raises."""
+        if self.at_end:
+            return None
+        page, following = self.trail.page(replace(self.wanted, before=self.head + 1, limit=PAGE))
+        self.wanted = replace(self.wanted, after=self.head if following is None else following)
+        return b"".join(map(self.format.row, page))
 
 
 def _whole(first: bytes, pages: _Pages) -> Iterator[bytes]:
     """Yield the export page by page. Raises when a page cannot be read, which ends the connection."""
     yield first
     try:
-        while records := pages.next():
-            yield records
+        while (records := pages.next()) is not None:
+            if records:
+                yield records
     except ServiceError as error:
         _log.warning("an export broke off after position %d: %s", pages.wanted.after, error.code)
         raise

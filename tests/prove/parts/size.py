@@ -7,7 +7,7 @@ looked for, because that takes longest.
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -58,6 +58,7 @@ VALUES: Mapping[str, str] = {
     "model": "gpt-4o",
     "order": "asc",
     "outcome": "failed",
+    "part_of": "0",
     "position": "1000",
     "provider": "anthropic",
     "q": "nothing-of-this-kind",
@@ -73,6 +74,12 @@ VALUES: Mapping[str, str] = {
     "used_before": "2025-01-01T00:00:00Z",
 }
 """The value of each parameter; "" for one that only a page before can give."""
+_COMMANDS = (("keys", "list"), ("projections", "list"), ("keys", "rotate", "--yes"), ("verify",))
+_ASKING = (
+    ("audit", "search", "nothing-of-this-kind"),
+    ("audit", "export", "--format", "csv", "-o", "trail.csv", "nothing-of-this-kind"),
+)
+"""Commands that work on the database, and commands that ask the service."""
 _ELSEWHERE = ("{rotation_id}", "{replay_id}", "{access_key}", "{path}", "{response_id}", "{file_id}", "{batch_id}")
 """Parts of paths that name something which this log does not have."""
 
@@ -136,12 +143,14 @@ def _ask(http: httpx.Client, path: str, query: dict[str, str], patience_s: float
     return status, 1000 * (time.perf_counter() - began)
 
 
-def _commands(folder: Path, settings: Mapping[str, str], counts: Counts) -> None:
-    for arguments in (("keys", "list"), ("projections", "list"), ("keys", "rotate", "--yes"), ("verify",)):
+def _commands(
+    folder: Path, settings: Mapping[str, str], counts: Counts, commands: Sequence[tuple[str, ...]] = _COMMANDS
+) -> None:
+    for arguments in commands:
         began = time.perf_counter()
         ended = command(folder, settings, *arguments)
         counts["commands"] += 1
-        counts[f"{' '.join(arguments)} ms"] = round(1000 * (time.perf_counter() - began))
+        counts[f"{' '.join(arguments[:2])} ms"] = round(1000 * (time.perf_counter() - began))
         if ended.code != Exit.OK:
             counts.faults.append(f"keyledger {' '.join(arguments)} ended with {ended.code}: {ended.err or ended.out}")
 
@@ -163,6 +172,7 @@ def run(scale: Scale, rng: random.Random, folder: Path) -> Counts:
                     counts["slowest ms"] = round(took)
                 if status >= 500 or (took > _BOUND_MS and not exported):
                     counts.faults.append(f"{path} with {query} was answered {status} after {took:.0f} ms")
+            _commands(folder, {**settings, "KEYLEDGER_URL": service.url}, counts, _ASKING)
         rotated = {
             **settings,
             "ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(),

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from scripts.commands import audit_export
+from scripts.terminal import progress
 from scripts.terminal.exits import Exit
 from tests.scripts.process import running
 from tests.support.places import REPOSITORY
@@ -25,12 +26,15 @@ LINES = [b'{"position":1}\n', b'{"position":2}\n']
 
 @dataclass
 class Service:
-    """Answers with `pieces` as chunks; goes silent or breaks the connection after them when asked to."""
+    """Answers with `parts`, each with a link to the next one.
+
+    lost: how often a part after the first breaks off. silent: after the first part, the next one does not come.
+    """
 
     url: str = ""
     status: int = 200
-    pieces: list = field(default_factory=lambda: list(LINES))
-    whole: bool = True
+    parts: list = field(default_factory=lambda: list(LINES))
+    lost: int = 0
     silent: threading.Event | None = None
     arrived: list = field(default_factory=list)
 
@@ -47,18 +51,21 @@ def service() -> Iterator[Service]:
             if told.status != 200:
                 self._refuse()
                 return
+            nth = int(parse_qs(urlsplit(self.path).query).get("nth", ["0"])[0])
+            if nth and told.silent is not None:
+                told.silent.wait(60)
+            part, breaks = told.parts[nth], nth > 0 and told.lost > 0
             self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Content-Length", str(len(part) + breaks))
             self.send_header("Content-Disposition", "attachment")
+            if nth + 1 < len(told.parts):
+                query = f"format=jsonl&nth={nth + 1}&after={nth + 1}&part_of={len(told.parts)}"
+                self.send_header("Link", f'</elsewhere/export?{query}>; rel="next"')
             self.end_headers()
-            self.close_connection = True
+            self.close_connection = breaks
             with suppress(OSError):  # a client that leaves is part of the tests
-                for piece in told.pieces:
-                    self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                if told.silent is not None:
-                    told.silent.wait(60)
-                if told.whole:
-                    self.wfile.write(b"0\r\n\r\n")
+                self.wfile.write(part)
+            told.lost -= breaks
 
         def _refuse(self) -> None:
             body = json.dumps({"title": "Forbidden", "code": "forbidden", "detail": "The role may not."}).encode()
@@ -101,14 +108,16 @@ def test_what_is_asked_for(cli, service, env):
     assert cli("audit", "export", "--format", "csv", "--after", "7", *words, env=env).code == Exit.OK
     path, headers = service.arrived[0]
     assert urlsplit(path).path == "/api/v1/audit/export"
-    assert parse_qs(urlsplit(path).query) == {"format": ["csv"], "q": [" ".join(words)], "after": ["7"]}
+    asked = {"format": ["csv"], "q": [" ".join(words)], "after": ["7"], "part_of": ["0"]}
+    assert parse_qs(urlsplit(path).query) == asked
+    assert all(urlsplit(path).path == "/api/v1/audit/export" for path, _ in service.arrived)
     assert headers["User-Agent"] == f"keyledger-cli/{version('keyledger')}"
     assert headers["X-API-Key"] == ADMIN
 
 
 def test_a_byte_order_mark_is_asked_for_and_only_for_csv(cli, service, env):
     assert cli("audit", "export", "--format", "csv", "--bom", env=env).code == Exit.OK
-    assert parse_qs(urlsplit(service.arrived[0][0]).query) == {"format": ["csv"], "bom": ["true"]}
+    assert parse_qs(urlsplit(service.arrived[0][0]).query) == {"format": ["csv"], "bom": ["true"], "part_of": ["0"]}
     assert cli("audit", "export", "--format", "ocsf", "--bom", env=env).code == Exit.USAGE
 
 
@@ -121,20 +130,32 @@ def test_a_file_is_made_for_its_owner_alone(cli, service, env, bare_environment)
 
 
 def test_a_csv_counts_its_records_without_the_header(cli, service, env):
-    service.pieces = [b"position\r\n1\r", b"\n2\r\n"]
+    service.parts = [b"position\r\n1\r\n", b"2\r\n"]
     ended = cli("audit", "export", "--format", "csv", "-o", "trail.csv", env=env)
     assert "2 records" in ended.err
 
 
 def test_progress_is_told_where_there_is_no_terminal(cli, service, env, monkeypatch):
-    monkeypatch.setattr(audit_export, "EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    service.parts = [b"", b"", *LINES]
+    first, *_, last = cli("audit", "export", "--format", "jsonl", env=env).err.splitlines()
+    assert first.startswith("exporting: 1 of 4, 0 records, 0 bytes, ")
+    assert last == f"2 records, {len(b''.join(LINES))} bytes"
+
+
+def test_an_outage_between_two_parts_is_waited_for(cli, service, env, monkeypatch):
+    monkeypatch.setattr(audit_export, "PAUSE_S", 0.0)
+    service.lost = 3
     ended = cli("audit", "export", "--format", "jsonl", env=env)
-    assert ended.err.splitlines()[-1] == f"2 records, {len(b''.join(LINES))} bytes"
-    assert len(ended.err.splitlines()) >= 2
+    assert (ended.code, ended.out.encode()) == (Exit.OK, b"".join(LINES))
 
 
 @pytest.mark.parametrize("before", [None, b"the former export"])
 class TestInterrupted:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch):
+        monkeypatch.setattr(audit_export, "PAUSE_S", 0.0)
+
     def _prepare(self, folder, before):
         if before is not None:
             (folder / "trail.jsonl").write_bytes(before)
@@ -142,10 +163,11 @@ class TestInterrupted:
 
     def test_one_that_breaks_off_leaves_no_file(self, cli, service, env, bare_environment, before):
         kept = self._prepare(bare_environment, before)
-        service.whole = False
+        service.lost = 100
         ended = cli("audit", "export", "--format", "jsonl", "-o", "trail.jsonl", env=env)
         assert ended.code == Exit.UNREACHABLE
-        assert "stopped after 2 records" in ended.err and "incomplete" in ended.err
+        assert "stopped after 1 records, 15 bytes; entries after position 1 are missing" in ended.err
+        assert "incomplete" in ended.err
         assert left_in(bare_environment) == kept
 
     def test_one_that_is_refused_touches_nothing(self, cli, service, env, bare_environment, before):
@@ -167,13 +189,13 @@ class TestInterrupted:
         assert left_in(tmp_path) == kept
 
     def test_on_stdout_the_exit_code_tells(self, cli, service, env, before):
-        service.whole = False
+        service.lost = 100
         ended = cli("audit", "export", "--format", "jsonl", env=env)
-        assert (ended.code, ended.out.encode()) == (Exit.UNREACHABLE, b"".join(LINES))
+        assert (ended.code, ended.out.encode()) == (Exit.UNREACHABLE, LINES[0])
 
 
 def test_a_reader_that_leaves_ends_it_with_one_line(service, env, tmp_path):
-    service.pieces = [b'{"position":1}\n' * 10_000] * 20
+    service.parts = [b'{"position":1}\n' * 10_000] * 20
     command = [sys.executable, "-m", "scripts.main", "audit", "export", "--format", "jsonl"]
     piped = subprocess.Popen(
         command, cwd=REPOSITORY, env=env | {"PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -7,11 +7,13 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from api.front.services import Services
 from api.rest.audit import export as audit_export
+from api.rest.audit import export_parts
 from domain.access.roles import Role
 from domain.audit.entries import AuditEntry, AuditFilter, AuditTrail, FoundEntries
 from domain.audit.formats import ExportFormat
@@ -116,13 +118,6 @@ class TestContent:
         assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
 
     @pytest.mark.usefixtures("small_pages")
-    @pytest.mark.parametrize("reach", [1, 2, 3, 100])
-    def test_however_far_a_page_looks_nothing_is_left_out(self, filled, monkeypatch, reach):
-        monkeypatch.setattr(audit_export, "REACH", reach)
-        assert positions(exported(filled)) == [1, 2, 3, 4, 5, 6]
-        assert positions(exported(filled, tenant_id=OTHER_TENANT)) == [5]
-
-    @pytest.mark.usefixtures("small_pages")
     @pytest.mark.parametrize(
         ("query", "expected"),
         [
@@ -174,6 +169,70 @@ def test_a_byte_order_mark_comes_first_and_only_when_it_is_asked_for(filled):
 def test_auditors_and_sysadmins_may(filled, role, status):
     answer = filled.client.get(f"{EXPORT}?format=csv", headers={"X-API-Key": KEYS[role]})
     assert answer.status_code == status
+
+
+def in_parts(harness, form="jsonl", **query):
+    """Follow the links of an export in parts, and return its parts."""
+    answers = [harness.client.get(EXPORT, params={"format": form, "part_of": 0, **query})]
+    while following := answers[-1].links.get("next"):
+        answers.append(harness.client.get(following["url"]))
+        assert answers[-1].status_code == 200, answers[-1].text
+    return answers
+
+
+@pytest.mark.usefixtures("small_pages")
+class TestParts:
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch):
+        monkeypatch.setattr(export_parts, "PART_S", 0)
+
+    @pytest.mark.parametrize("form", ExportFormat)
+    @pytest.mark.parametrize("query", [{}, {"q": "provider:openai"}, {"since": "2026-01-31T12:00:02Z", "after": 1}])
+    def test_they_are_the_file_that_one_answer_would_be(self, filled, form, query):
+        parts = in_parts(filled, form.value, **query)
+        whole = exported(filled, form.value, **query).content.splitlines()
+        without_its_record = whole if "q" in query else whole[:-1]
+        assert b"".join(part.content for part in parts).splitlines() == without_its_record
+        assert len(parts) > 1
+
+    def test_times_ago_are_those_of_the_first_part(self, filled):
+        parts = in_parts(filled, q="since:7d")
+        assert [line["position"] for part in parts for line in lines(part)] == [1, 2, 3, 4, 5, 6]
+
+    def test_all_of_them_are_one_record(self, filled):
+        in_parts(filled)
+        assert sum(isinstance(event, AuditExported) for event in filled.log.events) == 1
+
+    def test_a_byte_order_mark_and_a_header_come_once(self, filled):
+        parts = in_parts(filled, "csv", bom="true")
+        assert [part.content.count(b"position,") for part in parts] == [1, 0, 0]
+        assert [part.content.startswith(b"\xef\xbb\xbf") for part in parts] == [True, False, False]
+
+    def test_others_that_begin_at_the_same_moment_do_not_share_its_record(self, filled):
+        mine = filled.client.get(EXPORT, params={"format": "csv", "part_of": 0})
+        exported(filled)
+        assert filled.client.get(mine.links["next"]["url"]).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("changed", "key"),
+        [
+            pytest.param({"format": "csv"}, SUPER_KEY, id="another format"),
+            pytest.param({"q": "provider:openai"}, SUPER_KEY, id="another filter"),
+            pytest.param({"part_of": "1"}, SUPER_KEY, id="a record of something else"),
+            pytest.param({"part_of": "99"}, SUPER_KEY, id="no record"),
+            pytest.param({}, KEYS[Role.AUDITOR], id="another caller"),
+        ],
+    )
+    def test_a_part_of_no_recorded_export_is_refused(self, filled, changed, key):
+        first = filled.client.get(EXPORT, params={"format": "jsonl", "part_of": 0})
+        asked = dict(parse_qsl(urlsplit(first.links["next"]["url"]).query)) | changed
+        answer = filled.client.get(EXPORT, params=asked, headers={"X-API-Key": key})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "part_of")
+
+    def test_a_filter_too_long_for_a_link_is_refused_before_it_is_recorded(self, filled):
+        answer = filled.client.get(EXPORT, params={"format": "csv", "part_of": 0, "q": "since:7d " + "ab " * 325})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "q")
+        assert not any(isinstance(event, AuditExported) for event in filled.log.events)
 
 
 class TestRecord:
