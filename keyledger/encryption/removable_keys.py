@@ -18,21 +18,12 @@ from domain.operations.rotation import KeyState, KeyStatus
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from projections.catch_up import CatchUp
-from projections.database.connections import BoundedConnection, unavailable
+from projections.database.connections import BoundedConnection
+from projections.key_counts import KeyCounts
 
 MALFORMED = "malformed"
 _KEY_ID = re.compile("k[0-9a-f]{10}")
 _ORDER = (KeyState.PRIMARY, KeyState.PREVIOUS, KeyState.MISSING, KeyState.RETIRED)
-
-# One statement, so one snapshot: a concurrent rotation cannot falsify the difference of the two counts.
-_COUNTS = """
-SELECT key_id, sum(live)::bigint AS live, sum(sealed)::bigint AS sealed
-  FROM (SELECT key_id, count(*) AS live, 0 AS sealed FROM current_credentials WHERE token IS NOT NULL GROUP BY key_id
-        UNION ALL
-        SELECT key_id, 0, count(*) FROM audit_trail
-         WHERE tenant_id IS NOT NULL AND key_id IS NOT NULL GROUP BY key_id) AS counted
- GROUP BY key_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,7 @@ class KeyStatuses:
         self._pool = pool
         self._log = log
         self._keyring = keyring
-        self._follower = follower
+        self._counts = KeyCounts(pool, follower)
 
     def all(self) -> Sequence[KeyStatus]:
         """Return every key, the primary first. Raises StoreUnavailableError, CredentialIntegrityError."""
@@ -77,14 +68,11 @@ class KeyStatuses:
         return sealing
 
     def _uses(self) -> dict[str, _Use]:
-        self._follower.run()
-        with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(_COUNTS).fetchall()
         uses: dict[str, _Use] = {}
-        for row in rows:
-            name = row["key_id"] if _KEY_ID.fullmatch(row["key_id"]) else MALFORMED
+        for key_id, count in self._counts.all().items():
+            name = key_id if _KEY_ID.fullmatch(key_id) else MALFORMED
             before = uses.get(name, _Use())
-            uses[name] = _Use(before.live + row["live"], before.sealed + row["sealed"])
+            uses[name] = _Use(before.live + count.live, before.sealed + count.sealed)
         return uses
 
     def _status(self, key_id: str, known: Keys, use: _Use, sealing: Sequence[str]) -> KeyStatus:

@@ -13,8 +13,8 @@ from projections.catch_up import position_of, read_after
 from projections.database.connections import Connection
 from projections.replay.replayable import PROJECTIONS, Projection
 
-COUNTED_UP_TO = 2_000_000
-"""Above this number of rows the database's estimate is shown, because counting takes seconds."""
+COUNTED_UP_TO = 200_000
+"""Above this number of rows the database's estimate is shown, because counting takes time."""
 
 _ROWS = """
 SELECT CASE WHEN c.reltuples < {limit} THEN (SELECT count(*) FROM {table}) ELSE c.reltuples::bigint END AS n

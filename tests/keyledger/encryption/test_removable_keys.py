@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyIntroduced, retire
 from domain.operations.rotation import KeyState, KeyStatus
 from keyledger.encryption.key_introduction import introduce_keys
@@ -9,6 +11,7 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.removable_keys import MALFORMED
 from keyledger.encryption.rotation import append_to_keyring
+from projections.key_counts import KeyCount, KeyCounts
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, statuses, tenants
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
@@ -108,3 +111,25 @@ def test_services_that_start_at_once_introduce_each_key_once(store: Store) -> No
         NEW.primary_id,
     ]
     assert all(one.introduced_at is not None for one in statuses(store).all())
+
+
+def test_counts_are_the_same_however_the_history_is_cut_and_go_on_from_where_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.key_counts.SPAN", 2)
+    counts = KeyCounts(store.pool, store.follower)
+    assert counts.all() == {}
+    fill(store.url, 3)
+    assert counts.all() == {OLD.primary_id: KeyCount(3, 3)}
+    with open_store(store.url, BOTH) as later:
+        rotate(later)
+    assert counts.all() == {OLD.primary_id: KeyCount(0, 3), NEW.primary_id: KeyCount(3, 3)}
+    assert counts.all() == KeyCounts(store.pool, store.follower).all()
+
+
+def test_a_history_that_became_shorter_is_counted_again(store: Store) -> None:
+    fill(store.url, 3)
+    counts = KeyCounts(store.pool, store.follower)
+    before = counts.all()
+    counts._counted_to += 100
+    assert counts.all() == before

@@ -71,6 +71,7 @@ VALUES: Mapping[str, str] = {
     "text": "nothing-of-this-kind",
     "to": "1000",
     "until": "2026-01-01T00:00:00Z",
+    "unused_since": "2025-01-01T00:00:00Z",
     "used_before": "2025-01-01T00:00:00Z",
 }
 """The value of each parameter; "" for one that only a page before can give."""
@@ -80,7 +81,7 @@ _ASKING = (
     ("audit", "export", "--format", "csv", "-o", "trail.csv", "nothing-of-this-kind"),
 )
 """Commands that work on the database, and commands that ask the service."""
-_ELSEWHERE = ("{rotation_id}", "{replay_id}", "{access_key}", "{path}", "{response_id}", "{file_id}", "{batch_id}")
+_ELSEWHERE = ("{rotation_id}", "{replay_id}", "{access_key}", "{path}", "{id}")
 """Parts of paths that name something which this log does not have."""
 
 
