@@ -41,7 +41,7 @@ from api.rest import (
     tenants,
     transparency,
 )
-from api.rest.audit import entries, export, usage
+from api.rest.audit import entries, export, token_usage, usage
 from api.rest.calls import llm, messages
 from api.rest.calls.native import Native
 from api.rest.calls.native_document import native_operations
@@ -58,6 +58,7 @@ _ROUTERS = (
     export.router,
     transparency.router,
     usage.router,
+    token_usage.router,
     encryption_keys.router,
     projections.router,
     access_keys.router,

@@ -1,23 +1,18 @@
 """Credential use by the hour: counts that are added up in the database and read in pages.
 
-Promises: each addition counts once. When the answer to a commit was lost, its outcome is looked up by transaction id
-(PostgreSQL's `pg_xact_status`), never guessed. Nodes that add to the same records wait for each other for at most one
-statement, and never deadlock, because all of them take the records in the same order.
+Promises: each addition counts once (`database.additions`). Nodes that add to the same records wait for each other for
+at most one statement, and never deadlock, because all of them take the records in the same order.
 """
 
 from collections.abc import Sequence
 
-from psycopg import errors, sql
+from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from domain.errors import StoreUnavailableError
+from projections.database.additions import add_once, was_added
 from projections.database.connections import BoundedConnection, Row, unavailable
 
-BATCH = 5000
-"""Records for one statement: some tens of milliseconds, far inside the deadline of a request."""
-
-_BEGUN = "SELECT pg_current_xact_id()::text AS transaction"
 _ADD = """
 INSERT INTO credential_usage AS known (hour, tenant_id, provider, version, calls, failures, last_used_at)
 SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
@@ -27,7 +22,6 @@ SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s
        calls = known.calls + excluded.calls, failures = known.failures + excluded.failures,
        last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """
-_BECAME = "SELECT pg_xact_status(%s::xid8) AS became"
 
 
 class PostgresCredentialUsage:
@@ -42,29 +36,11 @@ class PostgresCredentialUsage:
         Return None once they are added; the transaction when its outcome is unknown and `was_added` has to be asked.
         Raises StoreUnavailableError when nothing was added.
         """
-        transaction: str | None = None
-        try:
-            with unavailable(), self._pool.connection() as connection, connection.transaction():
-                begun = connection.execute(_BEGUN).fetchone()
-                transaction = begun["transaction"] if begun else None
-                connection.execute(_ADD, _columns(records))
-        except StoreUnavailableError:
-            if transaction is None:
-                raise
-            return transaction
-        return None
+        return add_once(self._pool, _ADD, [_columns(record) for record in records])
 
     def was_added(self, transaction: str) -> bool:
         """Say whether an addition took effect. Raises StoreUnavailableError while that is undecided."""
-        with unavailable(), self._pool.connection() as connection:
-            try:
-                row = connection.execute(_BECAME, [transaction]).fetchone()
-            except errors.InvalidParameterValue:
-                return False  # this server took over before the transaction reached it
-        became = row["became"] if row else None
-        if became == "in progress":
-            raise StoreUnavailableError
-        return bool(became != "aborted")
+        return was_added(self._pool, transaction)
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
         """Return the matching records, oldest hour first. Raises StoreUnavailableError."""
@@ -87,9 +63,8 @@ class PostgresCredentialUsage:
         return [_record(row) for row in rows]
 
 
-def _columns(records: Sequence[UsageRecord]) -> list[list[object]]:
-    rows = [[*record.place, record.calls, record.failures, record.last_used_at] for record in records]
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(record: UsageRecord) -> Sequence[object]:
+    return (*record.place, record.calls, record.failures, record.last_used_at)
 
 
 def _record(row: Row) -> UsageRecord:

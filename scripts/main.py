@@ -94,6 +94,7 @@ _COMMANDS: Mapping[str, str] = {
     "audit show": "audit:show",
     "audit export": "audit_export:export",
     "audit usage": "audit_usage:usage",
+    "audit tokens": "audit_tokens:tokens",
     "audit generate-signing-key": "audit_signing_keys:generate_signing_key",
     "audit public-key": "audit_signing_keys:public_key",
     "audit bundle": "audit_bundle:bundle",

@@ -77,7 +77,9 @@ GRANTS: Sequence[Grant] = (
     Grant(re.compile("/api/v1/audit/.*"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile(f"{_OWN}/credentials/[^/]+"), READ | {"PUT", "DELETE"}, frozenset({Role.TENANT_ADMIN})),
     Grant(re.compile(f"{_OWN}/credentials/[^/]+/check"), frozenset({"POST"}), frozenset({Role.TENANT_ADMIN})),
-    Grant(re.compile(f"{_OWN}/(credentials(/[^/]+/history)?|usage|audit)"), READ, frozenset({Role.TENANT_ADMIN})),
+    Grant(
+        re.compile(f"{_OWN}/(credentials(/[^/]+/history)?|usage(/tokens)?|audit)"), READ, frozenset({Role.TENANT_ADMIN})
+    ),
     Grant(re.compile(f"{_OWN}/openai/.*"), None, frozenset({Role.RUNTIME})),
     Grant(re.compile(f"{_OWN}/anthropic/.*"), None, frozenset({Role.RUNTIME})),
     Grant(re.compile(f"{_OWN}/providers/.*"), None, frozenset({Role.RUNTIME})),

@@ -37,7 +37,13 @@ _PLACE = re.compile(
     re.DOTALL,
 )
 _NAMED_IN_QUERY = frozenset(
-    {"/api/v1/audit/entries", "/api/v1/audit/usage", "/api/v1/audit/export", "/api/v1/sysadmin/credentials"}
+    {
+        "/api/v1/audit/entries",
+        "/api/v1/audit/usage",
+        "/api/v1/audit/usage/tokens",
+        "/api/v1/audit/export",
+        "/api/v1/sysadmin/credentials",
+    }
 )
 _CALL = re.compile("/api/v1/tenants/[^/]+/openai/v1/(?:chat/completions|embeddings)", re.DOTALL)
 _RELAYED = re.compile(f"/api/v1/tenants/(?P<tenant>[^/]+)/openai/v1/(?P<path>{PATH.pattern})")

@@ -28,11 +28,13 @@ from domain.access.service import AccessKeys
 from domain.access.tenants import Tenants
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
+from domain.audit.token_usage import TokenUsage
 from domain.audit.usage import CredentialUsage, UsageMeter
 from domain.calls.messages import MessagesApi
 from domain.calls.models import LanguageModels
 from domain.calls.native import NativeApis
 from domain.calls.openai_routes import RelayedRoutes
+from domain.calls.prices import PriceTable
 from domain.credentials.command_batch import AdminCommand
 from domain.credentials.credential import Credential
 from domain.credentials.fleet import Fleet
@@ -96,7 +98,7 @@ class Services:
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
     stored yet. reason_required: changes need an X-Audit-Reason. proxies: those believed about a client's address.
     lockout: when an address that sends wrong keys is locked out.
-    bounds: on what one caller can hold.
+    bounds: on what one caller can hold. token_usage: tokens and cost of calls. prices: of models.
     encryption_keys: None in a service without an encryption key, where the feature is off.
     readiness: runs the named checks of `/readyz`, within its own time limit.
     reload: reads the settings again; raises ConflictError, StoreUnavailableError.
@@ -116,6 +118,7 @@ class Services:
     audit_recorder: AuditRecorder
     transparency: TransparencyLog
     usage: CredentialUsage
+    token_usage: TokenUsage
     usage_meter: UsageMeter
     encryption_keys: EncryptionKeys | None
     projections: Projections
@@ -140,6 +143,7 @@ class Services:
     proxies: TrustedProxies = NO_PROXIES
     lockout: LockoutPolicy = NO_LOCKOUT
     bounds: Bounds = field(default_factory=Bounds)
+    prices: PriceTable = field(default_factory=PriceTable)
     startup: Hook = _nothing
     shutdown: Hook = _nothing
     registry: CollectorRegistry = field(default_factory=new_registry)

@@ -91,6 +91,32 @@ USAGE = {
     ],
     "next": f"491628.{TENANT}.openai.3",
 }
+TOKENS = {
+    "usage": [
+        {
+            "hour": "2026-01-31T12:00:00Z",
+            "tenant_id": TENANT,
+            "provider": "openai",
+            "version": 3,
+            "access_key": "billing-app",
+            "model": "gpt-4o",
+            "calls": 120,
+            "failures": 2,
+            "calls_without_tokens": 1,
+            "calls_without_cost": 1,
+            "input_tokens": 480000,
+            "output_tokens": 36000,
+            "cached_tokens": 120000,
+            "cache_creation_tokens": 0,
+            "reasoning_tokens": 0,
+            "cost": "1.41000000",
+            "currency": "USD",
+            "last_used_at": "2026-01-31T12:59:31Z",
+        }
+    ],
+    "prices": "LiteLLM 1.99.4",
+    "next": None,
+}
 RESOLUTION = {
     "model": "gpt-4o",
     "adapter": "litellm",

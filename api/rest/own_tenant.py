@@ -19,12 +19,22 @@ from api.front.services import ServicesOf
 from api.front.validation import only_query
 from api.rest import credentials
 from api.rest.audit.entries import Before, Order, page_of
+from api.rest.audit.token_usage import (
+    AfterTokens,
+    KeyFilter,
+    ModelFilter,
+    TokenUsagePage,
+    VersionFilter,
+    place_of,
+    token_page,
+)
 from api.rest.audit.usage import AfterPlace, UsagePage, usage_page
-from api.rest.examples import ENTRIES, USAGE
+from api.rest.examples import ENTRIES, TOKENS, USAGE
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import Absent, After, AuditPage, Limit, ProviderFilter, Since, TenantId, Until
 from domain.audit.entries import Action, AuditFilter
 from domain.audit.request_events import Outcome
+from domain.audit.token_usage import TokenFilter
 from domain.audit.usage import UsageFilter, UsagePlace
 
 router = APIRouter(route_class=Operation, prefix=OWN_TENANT, tags=["own tenant"], dependencies=[AUTHENTICATED])
@@ -82,6 +92,34 @@ def list_own_usage(
     place = UsagePlace.read(after) if after is not None else None
     wanted = UsageFilter(tenant_id, provider, since, until, place, limit)
     return usage_page(services, exchange, wanted, request, response)
+
+
+@router.get(
+    "/usage/tokens",
+    operation_id="listOwnTokenUsage",
+    summary="Show tokens and cost of the tenant's calls",
+    responses={200: answer(TOKENS), **problems(*ADMIN)},
+    dependencies=[only_query("provider", "version", "access_key", "model", "since", "until", "limit", "after")],
+)
+def list_own_token_usage(
+    *,
+    tenant_id: TenantId,
+    services: ServicesOf,
+    exchange: ExchangeOf,
+    request: Request,
+    response: Response,
+    provider: ProviderFilter = None,
+    version: VersionFilter = None,
+    access_key: KeyFilter = None,
+    model: ModelFilter = None,
+    since: Since = None,
+    until: Until = None,
+    after: AfterTokens = None,
+    limit: Limit = 100,
+) -> TokenUsagePage:
+    """Return the records of the tenant, oldest hour first. Follow `next`, or the Link header, for more."""
+    wanted = TokenFilter(tenant_id, provider, version, access_key, model, since, until, place_of(after), limit)
+    return token_page(services, exchange, wanted, request, response)
 
 
 @router.get(

@@ -10,9 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from domain.credentials.providers import NAME_PATTERN
+
+if TYPE_CHECKING:  # it needs this module
+    from domain.audit.token_usage import Spent
 
 HOUR = timedelta(hours=1)
 GLOBAL_KEY = 0
@@ -67,6 +70,11 @@ class UsageRecord:
     failures: int
     last_used_at: datetime
 
+    def plus(self, other: "UsageRecord") -> "UsageRecord":
+        """Return the calls of both, which have one place."""
+        last = max(self.last_used_at, other.last_used_at)
+        return UsageRecord(self.place, self.calls + other.calls, self.failures + other.failures, last)
+
 
 @dataclass(frozen=True, slots=True)
 class UsageFilter:
@@ -92,11 +100,13 @@ class UsageMeter(Protocol):
         failed: bool,
         rejected: bool,
         request_id: str | None = None,
+        spent: "Spent | None" = None,
     ) -> None:
         """Count a finished call. Never blocks or raises; may be called from any thread.
 
         version: of the tenant's credential, or `GLOBAL_KEY`. failed: the call got no successful answer. rejected: the
         provider rejected the key as invalid. request_id: of the request that caused the call, if known.
+        spent: its tokens and cost; None for a call that cannot have any.
         """
         ...
 

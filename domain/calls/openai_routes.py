@@ -51,6 +51,14 @@ class OpenAIRoute:
         """Whether its requests name a model; others reach what an account keeps."""
         return bool(self.kinds)
 
+    @property
+    def generates(self) -> bool:
+        """Whether its requests have a provider generate something, which it bills."""
+        return (self.names_model and self.path not in _FREE) or (self.method, self.path) == ("POST", BATCHES)
+
+
+_FREE = frozenset({MODERATIONS, "responses/input_tokens"})
+
 
 def _of_a_model(path: str, kind: ModelKind, *, group: str = "", form: bool = False) -> OpenAIRoute:
     return OpenAIRoute(group or path, "POST", path, frozenset({kind, ModelKind.COMPLETION}), form)

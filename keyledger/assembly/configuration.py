@@ -6,15 +6,17 @@ so no call sees half of a change. No part keeps a setting that a reload can chan
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from domain.calls.prices import PriceTable
 from domain.credentials.secret import Sealer, Secret
 from domain.event_code import CodeKey
 from keyledger.encryption.keyring import EncryptionKey, Fingerprint, Keyring, NoKeyring
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.settings.ai_models import Catalogue, load_catalogue
+from keyledger.settings.price_table import prices_of
 from keyledger.settings.settings import Settings
 
 T = TypeVar("T")
@@ -24,13 +26,14 @@ T = TypeVar("T")
 class Configuration:
     """Settings with the catalogue and keys they name.
 
-    keys: the first one seals, all of them open; none while tenant credentials are off.
+    keys: the first one seals, all of them open; none while tenant credentials are off. prices: of models.
     """
 
     settings: Settings
     catalogue: Catalogue
     keys: tuple[Secret, ...]
     keyring: Keyring | None
+    prices: PriceTable = field(default_factory=PriceTable)
 
     def sealer(self, fingerprint: Fingerprint) -> Sealer:
         """Return the keyring with the ledger's fingerprints; one that seals nothing where there are no keys."""
@@ -54,9 +57,9 @@ class Configuration:
 
 
 def configuration_of(settings: Settings) -> Configuration:
-    """Read the catalogue and make the keyring, in which ENCRYPTION_KEY seals. Raises SettingsError."""
+    """Read the catalogue and the prices, and make the keyring, in which ENCRYPTION_KEY seals. Raises SettingsError."""
     catalogue = load_catalogue(settings.ai_models_file, settings.providers)
-    return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings))
+    return Configuration(settings, catalogue, keys_of(settings), keyring_of(settings), prices_of(settings))
 
 
 def keyring_of(settings: Settings) -> Keyring | None:

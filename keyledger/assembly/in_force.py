@@ -106,6 +106,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
             Resolver(projection, sealer, settings.policy, lasting.tenants, lambda: lasting.log.codes, lasting.seen),
             settings.endpoint_rules,
             settings.native_rules,
+            configuration.prices,
         ),
         CredentialService(
             lasting.log,

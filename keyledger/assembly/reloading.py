@@ -123,6 +123,7 @@ def _report(before: Configuration, after: Configuration, read: Settings) -> Relo
         "AI_MODELS_FILE": after.catalogue != before.catalogue,
         "PROVIDERS_FILE": read.providers != before.settings.providers,
         "IDENTITY_FILE": read.identity != before.settings.identity,
+        "PRICES_FILE": read.own_prices != before.settings.own_prices,
     }
     differing += [name for name, differs in contents.items() if differs and name not in differing]
     return ReloadReport(

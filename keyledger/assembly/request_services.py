@@ -79,6 +79,8 @@ class RequestServices:
             audit_recorder=parts.log.recorder,
             transparency=parts.proofs.transparency,
             usage=parts.calls.usage,
+            token_usage=parts.calls.tokens,
+            prices=now.configuration.prices,
             usage_meter=parts.calls.meter,
             reason_required=settings.reason_required,
             proxies=settings.trusted_proxies,

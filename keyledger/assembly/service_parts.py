@@ -28,6 +28,7 @@ from keyledger.log.anchor_watch import AnchorWatch
 from keyledger.log.audit_recorder import AuditRecorder
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.code_watch import CodeWatch
+from keyledger.log.token_metrics import TokenMetrics
 from keyledger.log.usage_meter import UsageMeter
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
@@ -43,6 +44,7 @@ from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
 from projections.credential_usage import PostgresCredentialUsage
+from projections.token_usage import PostgresTokenUsage
 
 if TYPE_CHECKING:  # loaded where the embedded server is used
     from keyledger.embedded_postgres import Supervision
@@ -86,6 +88,7 @@ class CallParts:
     """
 
     usage: PostgresCredentialUsage
+    tokens: PostgresTokenUsage
     meter: UsageMeter
     gateway: Gateway
     pass_through: PassThrough
@@ -229,10 +232,11 @@ def signer_of(settings: Settings) -> LogSigner | None:
 def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: CollectorRegistry) -> CallParts:
     """Build the parts that call models. steering: returns what is in force, for each new call.
 
-    registry: where idle connections to providers are counted.
+    registry: where idle connections to providers, and tokens, are counted.
     """
-    usage = PostgresCredentialUsage(lasting.pool)
-    meter = UsageMeter(usage, AcceptanceRecorder(lasting.log, lasting.clock), lasting.clock)
+    usage, tokens = PostgresCredentialUsage(lasting.pool), PostgresTokenUsage(lasting.pool)
+    counted = TokenMetrics(registry).add
+    meter = UsageMeter(usage, AcceptanceRecorder(lasting.log, lasting.clock), lasting.clock, tokens, counted)
     idle = IdleConnections(lambda: steering().configuration.settings.idle_connections, registry)
 
     def configuration() -> CallConfiguration:
@@ -241,6 +245,7 @@ def call_parts(lasting: Lasting, steering: Callable[[], InForce], registry: Coll
     gateway, apis = Gateway(configuration, meter=meter, idle=idle), PassThrough(configuration, meter=meter, idle=idle)
     return CallParts(
         usage,
+        tokens,
         meter,
         gateway,
         apis,

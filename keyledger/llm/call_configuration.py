@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from domain.calls.native_rules import NativeRules
+from domain.calls.prices import PriceTable
 from domain.credentials.admission import Admission
 from domain.credentials.resolution import ResolvedCredential, Resolver
 from domain.endpoints.rules import EndpointRules, endpoint_error
@@ -18,13 +19,14 @@ from keyledger.settings.ai_models import Catalogue
 class CallConfiguration:
     """catalogue: the models. resolver: finds keys. rules: the private hosts that tenants' endpoints may use.
 
-    native: for calls to providers' own APIs.
+    native: for calls to providers' own APIs. prices: of models.
     """
 
     catalogue: Catalogue
     resolver: Resolver
     rules: EndpointRules
     native: NativeRules = field(default_factory=NativeRules)
+    prices: PriceTable = field(default_factory=PriceTable)
 
     async def resolve(
         self, tenant_id: str, provider: str, *, tenant_capable: bool, admission: Admission | None = None

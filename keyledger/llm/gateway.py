@@ -8,8 +8,7 @@ A stream that is not read to its end must be closed with `aclose`, which closes 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -22,17 +21,18 @@ from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
 from keyledger.llm.adapters.direct import DirectAdapter
-from keyledger.llm.adapters.litellm import LiteLLMAdapter, parameters_named_in
+from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from keyledger.llm.adapters.openai_body import openai_embeddings
 from keyledger.llm.adapters.warming import Warming
 from keyledger.llm.answers.anthropic_answers import anthropic_answer
-from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.bounds import chat_bounds, embeddings_bounds
 from keyledger.llm.answers.chat_stream import chat_chunks
 from keyledger.llm.answers.openai_answers import openai_answer
-from keyledger.llm.answers.openai_shapes import chat_shape, chunk_shape, embeddings_shape
+from keyledger.llm.answers.openai_shapes import chat_shape, embeddings_shape
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
-from keyledger.llm.metering import MeteredCall
+from keyledger.llm.chat_chunks import ChatChunks, failure_of
+from keyledger.llm.metering import Called, MeteredCall, caller_of
+from keyledger.llm.requests.counted import counted
 from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.requests.prepared import Prepared
@@ -41,7 +41,6 @@ from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease, Owner
-from keyledger.llm.wire.provider_errors import call_error
 from keyledger.llm.wire.wire import Wire, events, whole
 from keyledger.settings.ai_models import Catalogue
 
@@ -166,11 +165,18 @@ class Gateway:
             bounds=embeddings_bounds(request) if entry.kind is ModelKind.EMBEDDING else chat_bounds(request),
         )
         del resolved
-        metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation)
+        called = Called(
+            configuration.catalogue,
+            configuration.prices,
+            entry.name,
+            entry.upstream_name,
+            access_key=caller_of(admission),
+        )
+        metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation, called)
         with metered:
             answer = await self._attempt(adapter, call_plan, entry, request, lease, route.receipt)
         if request.streaming:
-            return AnswerStream(route.receipt, _Chunks(answer, lease, route.receipt, request, entry.name, metered))
+            return AnswerStream(route.receipt, ChatChunks(answer, lease, route.receipt, request, entry.name, metered))
         metered.finish()
         return Answer(route.receipt, answer)
 
@@ -188,14 +194,17 @@ class Gateway:
         reading = False
         try:
             embeds = entry.kind is ModelKind.EMBEDDING
-            prepared = await _prepared(openai_embeddings if embeds else adapter.chat, call_plan, request)
+            prepare = openai_embeddings if embeds else adapter.chat
+            prepared = await _prepared(prepare, call_plan, counted(request, call_plan.row))
             await self._wire.send(lease, call_plan.url, prepared)
             lease.close()
             if request.streaming:
                 reading = True
                 dialect, observation = call_plan.row.dialect, lease.observation
-                return chat_chunks(events(lease), dialect, request, prepared, lambda: observation.marked)
+                note = observation.told.note
+                return chat_chunks(events(lease), dialect, request, prepared, lambda: observation.marked, note)
             content = await whole(lease)
+            lease.observation.told.note(content)
             if embeds:
                 return embeddings_shape(content, entry.name)
             anthropic = call_plan.row.dialect is Dialect.ANTHROPIC
@@ -203,7 +212,7 @@ class Gateway:
         except InvalidRequestError as error:
             failure = error
         except Exception as error:  # noqa: BLE001  any of them may quote the provider
-            failure = _failure_of(error, lease, receipt, request)
+            failure = failure_of(error, lease, receipt, request)
         finally:
             lease.close()
             if not reading:
@@ -214,12 +223,6 @@ class Gateway:
 async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Plan, request: Request) -> Prepared:
     """Return the request as it is sent; a long one is translated in a thread."""
     return await off_the_loop_if_long(request.parameters, lambda: prepare(call_plan, request))
-
-
-def _failure_of(error: Exception, lease: Lease, receipt: Receipt, request: Request) -> ServiceError:
-    if isinstance(error, InvalidAnswerError):
-        lease.observation.failure = error.reason
-    return call_error(lease.observation, receipt, request, parameters_named_in(error, request))
 
 
 def _adapter_of(model: Model) -> Adapter:
@@ -248,50 +251,3 @@ async def _loaded(adapter: LiteLLMAdapter | DirectAdapter, provider: str) -> Non
         failure = ProviderUnavailableError(provider, "adapter-not-loaded")
     if failure is not None:
         raise failure
-
-
-class _Chunks(AsyncIterator[Json]):
-    """The chunks of a streamed response."""
-
-    def __init__(
-        self,
-        chunks: AsyncIterator[dict[str, Any]],
-        lease: Lease,
-        receipt: Receipt,
-        request: Request,
-        model: str,
-        metered: MeteredCall,
-    ) -> None:
-        self._chunks = chunks
-        self._lease = lease
-        self._receipt = receipt
-        self._request = request
-        self._model = model
-        self._metered = metered
-        self._closed = False
-
-    async def __anext__(self) -> Json:
-        if self._closed:
-            raise StopAsyncIteration
-        failure: ServiceError | None = None
-        try:
-            return chunk_shape(await anext(self._chunks), self._model)
-        except StopAsyncIteration:
-            pass
-        except Exception as error:  # noqa: BLE001  any of them may quote the provider
-            failure = _failure_of(error, self._lease, self._receipt, self._request)
-        self._metered.finish(failed=failure is not None)
-        await self.aclose()
-        if failure is not None:
-            raise failure
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Close the connection of a stream that is no longer needed. Does nothing after its end."""
-        self._closed = True
-        self._metered.finish()
-        self._lease.drop_answer()
-        closing = getattr(self._chunks, "aclose", None)
-        if closing is not None:
-            with suppress(Exception):
-                await closing()

@@ -3,27 +3,90 @@
 Promises: a call counts once, when it ends, and only if a request was sent, or was about to be. A stream counts when it
 ends or is closed. A call with the global key counts for the tenant that made it, apart from those with its own.
 A call failed if the provider did not respond with success, or the response was invalid or incomplete, or the caller
-left before there was a response. It was rejected only if the provider said that the key is not valid.
+left before there was a response. It was rejected only if the provider said that the key is not valid. Its tokens are
+those that the provider said, or unknown; nothing is estimated for the records.
 """
 
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
+from domain.audit.token_usage import Spent
 from domain.audit.usage import GLOBAL_KEY, UsageMeter
+from domain.calls.prices import PriceTable
+from domain.calls.tokens import Tokens, ToldUsage
+from domain.credentials.admission import Admission
 from domain.credentials.resolution import Receipt
-from domain.request_context import REQUEST_ID
+from domain.request_context import REQUEST_ID, SERVICE_KEY
 from keyledger.llm.wire.observation import Observation
+from keyledger.settings.ai_models import Catalogue
+
+_NOTHING, _FREE = Tokens(0, 0), Decimal(0)
+_log = logging.getLogger("keyledger.usage")
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The model of a call, for its record.
+
+    model: its name in the catalogue, upstream: its provider's name of it; "" where only the answer may say it.
+    generates: the provider bills the call by tokens. access_key: the name of the service key that called.
+    """
+
+    catalogue: Catalogue
+    prices: PriceTable
+    model: str = ""
+    upstream: str = ""
+    generates: bool = True
+    access_key: str = ""
+
+    def spent(self, provider: str, told: ToldUsage, *, served: bool) -> Spent:
+        """Return what the call used. served: the provider answered with success."""
+        tokens = told.tokens()
+        if tokens is None and not (served and self.generates):
+            tokens = _NOTHING
+        model, upstream = self.model, self.upstream or told.model
+        if not model:
+            known = self.prices.knows(provider, upstream)
+            model = self.catalogue.name_of(provider, upstream) or (upstream if known else "")
+        cost = None
+        if tokens == _NOTHING:
+            cost = _FREE
+        elif tokens is not None and (price := self.prices.of(provider, upstream)) is not None:
+            cost = price.cost(tokens)
+        return Spent(self.access_key, model, tokens, cost, self.prices.currency)
+
+
+def caller_of(admission: Admission | None) -> str:
+    """Return the name of the service key whose request this is.
+
+    "" for a caller with an issuer's token or a session, whose name is personal, and for a call that no request made.
+    """
+    return "" if admission is not None and admission.digest is None else SERVICE_KEY.get("")
 
 
 class MeteredCall:
     """One call with a credential. Used as a context manager, it counts as failed when an exception leaves the block."""
 
-    def __init__(self, meter: UsageMeter, tenant_id: str, receipt: Receipt, observation: Observation) -> None:
-        """receipt: names the credential. observation: what the wire observes of the call until its end."""
+    def __init__(
+        self,
+        meter: UsageMeter,
+        tenant_id: str,
+        receipt: Receipt,
+        observation: Observation,
+        called: Called | None = None,
+    ) -> None:
+        """receipt: names the credential. observation: what the wire observes of the call until its end.
+
+        called: None for a call whose tokens are not counted.
+        """
         self._meter: UsageMeter | None = meter
         self._tenant_id = tenant_id
         self._receipt = receipt
         self._observation = observation
+        self._called = called
 
     def finish(self, *, failed: bool = False) -> None:
         """Count the call. Does nothing after the first time.
@@ -41,7 +104,19 @@ class MeteredCall:
             failed=failed or not observation.accepted,
             rejected=observation.rejected,
             request_id=REQUEST_ID.get(None),
+            spent=self._spent(),
         )
+
+    def _spent(self) -> Spent | None:
+        if self._called is None:
+            return None
+        observation, provider = self._observation, self._receipt.provider
+        status = observation.status
+        served = status is not None and 200 <= status < 300
+        spent = self._called.spent(provider, observation.told, served=served)
+        if member := observation.told.unusable:
+            _log.warning("%s sent token counts that cannot be used (%s); they are unknown", provider, member)
+        return spent
 
     def __enter__(self) -> Self:
         """Return this call."""

@@ -1,8 +1,7 @@
 """Counts the calls made with each credential and writes the counts once a second, never a row or an event per call.
 
-Promises: `used` takes a microsecond or two and never waits for the database. Each counted call is added to its hour
-exactly once, with any number of nodes, even if the database was unavailable meanwhile or the answer to a commit was
-lost. The same flush logs a provider's first rejection of a credential and its recovery.
+Promises: `used` takes a few microseconds and never waits for the database. Each counted call is added to its hour
+exactly once (see `unwritten`). The same flush logs a provider's first rejection of a credential and its recovery.
 Refuses: to grow without bound. At most `ENTRIES` records wait for the database; while that many do, calls that need
 another record are not counted, and the process log says how many. Any caller can name any tenant, so the global key has
 records of at most `GLOBAL_TENANTS` tenants an hour and process; further ones are counted together, as `OTHERS`.
@@ -12,17 +11,18 @@ Survives: an orderly shutdown stores everything. A killed process loses what it 
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
+from domain.audit.token_usage import Spent, TokenRecord
 from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsagePlace, UsageRecord, hour_of
-from domain.errors import StoreUnavailableError
 from domain.event import Clock
 from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
-from projections.credential_usage import BATCH
+from keyledger.log.token_counts import TokenCounts
+from keyledger.log.unwritten import Additions, Unwritten
+from projections.database.additions import BATCH
 
 TICK_S = 1.0
 """Seconds between two flushes."""
@@ -34,18 +34,6 @@ _log = logging.getLogger("keyledger.usage")
 _Key = tuple[datetime, str, str, int]
 
 
-class Additions(Protocol):
-    """Adds up counts, as `projections.credential_usage` does."""
-
-    def add(self, records: Sequence[UsageRecord]) -> str | None:
-        """Add all or none. Return the transaction when its outcome is unknown. Raises StoreUnavailableError."""
-        ...
-
-    def was_added(self, transaction: str) -> bool:
-        """Say whether an addition took effect. Raises StoreUnavailableError."""
-        ...
-
-
 @dataclass(slots=True)
 class _Count:
     """Calls with one credential version within an hour that are not yet written."""
@@ -55,29 +43,36 @@ class _Count:
     failures: int = 0
     heard: Heard = field(default_factory=Heard)
 
-    def add(self, record: UsageRecord) -> None:
-        self.calls += record.calls
-        self.failures += record.failures
-        self.last_used_at = max(self.last_used_at, record.last_used_at)
-
 
 class UsageMeter:
     """Implements `domain.audit.usage.UsageMeter` for one process. A task on the event loop flushes it."""
 
-    def __init__(self, additions: Additions, acceptances: AcceptanceRecorder, clock: Clock) -> None:
-        self._additions = additions
+    def __init__(
+        self,
+        additions: Additions[UsageRecord],
+        acceptances: AcceptanceRecorder,
+        clock: Clock,
+        tokens: Additions[TokenRecord],
+        count: Callable[[Sequence[TokenRecord]], None] = lambda records: None,
+    ) -> None:
+        """additions, tokens: add up calls by version, and tokens by version, caller and model.
+
+        count: called with the tokens that were counted since the last time.
+        """
+        self._count = count
         self._acceptances = acceptances
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: dict[_Key, _Count] = {}
+        self._tokens = TokenCounts(ENTRIES)
         self._room = ENTRIES
         self._uncounted = 0
         self._hour = hour_of(clock())
         self._next_hour = self._hour + HOUR
         self._with_global_key: set[str] = set()
         self._flushing = threading.Lock()
-        self._unwritten: dict[_Key, _Count] = {}
-        self._doubtful: tuple[str, Sequence[UsageRecord]] | None = None
+        self._unwritten: Unwritten[UsageRecord] = Unwritten(additions, BATCH)
+        self._unwritten_tokens: Unwritten[TokenRecord] = Unwritten(tokens, BATCH)
         self._task = PeriodicTask(self._flush_or_log, TICK_S, "usage meter", pause_first=True)
 
     def used(
@@ -89,6 +84,7 @@ class UsageMeter:
         failed: bool,
         rejected: bool,
         request_id: str | None = None,
+        spent: Spent | None = None,
     ) -> None:
         """Count a call that has ended."""
         now = self._clock()
@@ -97,9 +93,12 @@ class UsageMeter:
                 self._hour = hour_of(now)
                 self._next_hour = self._hour + HOUR
                 self._with_global_key.clear()
+                self._tokens.begin_hour()
             if version == GLOBAL_KEY:
                 tenant_id = self._tenant_or_others(tenant_id)
             key = (self._hour, tenant_id, provider, version)
+            if spent is not None and not self._tokens.add(key, spent, now, failed=failed):
+                self._uncounted += 1
             count = self._counts.get(key)
             if count is None:
                 if len(self._counts) >= self._room:
@@ -123,7 +122,8 @@ class UsageMeter:
 
     def waits(self) -> bool:
         """Say whether anything is waiting to be stored."""
-        return bool(self._counts or self._unwritten or self._doubtful or len(self._acceptances))
+        unwritten = self._unwritten.waits or self._unwritten_tokens.waits
+        return bool(self._counts or unwritten or len(self._tokens) or len(self._acceptances))
 
     def flush(self) -> None:
         """Store counts and answers. Raises StoreUnavailableError; everything is then kept."""
@@ -131,12 +131,14 @@ class UsageMeter:
             self._take()
             try:
                 self._acceptances.store()
-                self._write()
+                self._unwritten.write()
+                self._unwritten_tokens.write()
             finally:
                 self._room = max(0, ENTRIES - max(len(self._unwritten), len(self._acceptances)))
+                self._tokens.room = max(0, ENTRIES - len(self._unwritten_tokens))
 
     async def start(self) -> None:
-        """Start the task that flushes every second, on the running event loop."""
+        """Start the task that flushes, on the running event loop."""
         self._task.start()
 
     async def stop(self) -> None:
@@ -145,45 +147,21 @@ class UsageMeter:
         await asyncio.to_thread(self._flush_or_log)
 
     def _take(self) -> None:
-        """Move the counts to the records that wait to be written."""
         with self._lock:
             counts, self._counts = self._counts, {}
+            tokens = self._tokens.take()
             uncounted, self._uncounted = self._uncounted, 0
         if uncounted:
             _log.warning("%d calls were not counted: too much waits for the database", uncounted)
         for key, count in counts.items():
             if count.heard.refused or count.heard.accepted:
                 self._acceptances.hear(key[1:], count.heard)
-        self._keep(_records(counts))
-
-    def _keep(self, records: Iterable[UsageRecord]) -> None:
-        for record in records:
-            self._unwritten.setdefault(record.place, _Count(record.last_used_at)).add(record)
-
-    def _write(self) -> None:
-        if self._doubtful is not None:
-            transaction, records = self._doubtful
-            if not self._additions.was_added(transaction):
-                self._keep(records)
-            self._doubtful = None
-        waiting = _records(self._unwritten)
-        for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
-            doubtful = self._additions.add(batch)
-            self._forget(batch)
-            if doubtful is not None:
-                self._doubtful = (doubtful, batch)
-                raise StoreUnavailableError
-
-    def _forget(self, records: Iterable[UsageRecord]) -> None:
-        for record in records:
-            del self._unwritten[record.place]
+        self._unwritten.keep(
+            UsageRecord(UsagePlace(*key), count.calls, count.failures, count.last_used_at)
+            for key, count in counts.items()
+        )
+        self._unwritten_tokens.keep(tokens)
+        self._count(tokens)
 
     def _flush_or_log(self) -> None:
         run_or_log(self.flush, _log, "what was counted could not be stored")
-
-
-def _records(counts: "dict[_Key, _Count]") -> list[UsageRecord]:
-    return [
-        UsageRecord(UsagePlace(*key), count.calls, count.failures, count.last_used_at) for key, count in counts.items()
-    ]

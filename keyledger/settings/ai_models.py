@@ -88,6 +88,11 @@ class Catalogue:
             _stands_for(model.upstream_name, upstream_name) for model in self.models if model.provider == provider
         )
 
+    def name_of(self, provider: str, upstream_name: str) -> str | None:
+        """Return the name of the model that has this name at this provider; of a pattern its own name."""
+        of_provider = (model for model in self.models if model.provider == provider)
+        return next((model.name for model in of_provider if _stands_for(model.upstream_name, upstream_name)), None)
+
     def _of_pattern(self, name: str) -> Model | None:
         """Return the model that the longest matching pattern makes of a name."""
         patterns = sorted((one for one in self.models if one.is_pattern), key=lambda one: len(one.name), reverse=True)

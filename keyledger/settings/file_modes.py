@@ -33,7 +33,11 @@ def exposed_files(environ: Mapping[str, str], dotenv: Path) -> Iterator[ExposedF
     secrets = {str(dotenv): dotenv, **load_secret_files(environ, dotenv)}
     for name, path in secrets.items():
         yield from _exposure(path, str(path) if name == str(path) else f"{path} ({name})", secret=True)
-    for name, usual in (("PROVIDERS_FILE", "providers.yml"), ("IDENTITY_FILE", "identity.yml")):
+    for name, usual in (
+        ("PROVIDERS_FILE", "providers.yml"),
+        ("IDENTITY_FILE", "identity.yml"),
+        ("PRICES_FILE", "prices.yml"),
+    ):
         path = Path(Sources(environ, dotenv).text(name, usual) or "")
         yield from _exposure(path, f"{path} ({name})", secret=False)
 

@@ -1,4 +1,4 @@
-"""The files that settings name: providers, identities and the catalogue of models.
+"""The files that settings name: providers, identities, prices and the catalogue of models.
 
 Promises: a file that is not named and does not exist is left out; every error in one that is read is collected. YAML is
 loaded only where there is a file to read.
@@ -10,6 +10,7 @@ from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.providers import Providers
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.identity_settings import IdentitySettings
+from keyledger.settings.own_prices import OwnPrices
 from keyledger.settings.sources import Sources
 
 
@@ -43,6 +44,22 @@ def read_identity(sources: Sources, providers: Providers) -> IdentitySettings:
         for line in found.lines:
             sources.error("IDENTITY_FILE", line)
         return IdentitySettings()
+
+
+def read_own_prices(sources: Sources, providers: Providers) -> OwnPrices | None:
+    """Return the prices of PRICES_FILE, None where there is none. providers: those that exist."""
+    path = Path(sources.text("PRICES_FILE", "prices.yml") or "")
+    if not sources.is_set("PRICES_FILE") and not path.exists():
+        sources.show_as("PRICES_FILE", "")
+        return None
+    from keyledger.settings.prices_file import load_prices  # YAML is not quick to load
+
+    try:
+        return load_prices(path, providers)
+    except SettingsError as found:
+        for line in found.lines:
+            sources.error("PRICES_FILE", line)
+        return None
 
 
 def read_ai_models_file(sources: Sources) -> Path:

@@ -25,7 +25,8 @@ from keyledger.settings.bounds import read_bounds
 from keyledger.settings.database_url import read_database_url
 from keyledger.settings.errors import SettingsError
 from keyledger.settings.identity_settings import IdentitySettings
-from keyledger.settings.named_files import read_ai_models_file, read_identity, read_providers
+from keyledger.settings.named_files import read_ai_models_file, read_identity, read_own_prices, read_providers
+from keyledger.settings.own_prices import OwnPrices
 from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
     read_access_key_max_age,
@@ -60,7 +61,8 @@ class Settings:
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
     anchor_dir: a second place for the anchor of the log, None for DATA_DIR alone.
     database_role_strict: a role in `database_url` with more rights than it needs is refused, not only named.
-    idle_connections: the idle connections to providers that one process keeps.
+    own_prices: of models, None where the operator names none. idle_connections: those to providers that one process
+    keeps.
     resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
     """
 
@@ -85,6 +87,7 @@ class Settings:
     data_dir: Path
     anchor_dir: Path | None
     ai_models_file: Path
+    own_prices: OwnPrices | None
     idle_connections: int
     allow_unreadable: bool
     reason_required: bool
@@ -133,16 +136,8 @@ def _read(sources: Sources) -> Settings:
     keys = read_encryption_keys(sources, enabled=enabled)
     super_key = read_super_key(sources)
     providers = read_providers(sources)
-    base_urls = read_base_urls(sources, providers)
     return Settings(
-        policy=ResolutionPolicy(
-            tenant_credentials=enabled,
-            fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
-            global_credentials=read_global_credentials(sources, providers, base_urls),
-            base_urls=base_urls,
-            providers=providers,
-            registration_required=_registration_required(sources),
-        ),
+        policy=_policy(sources, providers, enabled=enabled),
         endpoint_rules=_endpoint_rules(sources),
         native_rules=_native_rules(sources, providers),
         identity=with_sign_in(sources, read_identity(sources, providers)),
@@ -163,6 +158,7 @@ def _read(sources: Sources) -> Settings:
         data_dir=_data_dir(sources),
         anchor_dir=_anchor_dir(sources),
         ai_models_file=read_ai_models_file(sources),
+        own_prices=read_own_prices(sources, providers),
         idle_connections=sources.whole("PROVIDER_IDLE_CONNECTIONS", IDLE_CONNECTIONS, 0, IDLE_CONNECTIONS_MAX),
         allow_unreadable=sources.switch("ALLOW_UNREADABLE_CREDENTIALS", default=False),
         reason_required=sources.switch("AUDIT_REASON_REQUIRED", default=False),
@@ -172,6 +168,18 @@ def _read(sources: Sources) -> Settings:
         log_format=cast("LogFormat", sources.choice("LOG_FORMAT", ("auto", "json", "text"), "auto")),
         resolved=tuple(sources.resolved),
         warnings=_warnings(sources),
+    )
+
+
+def _policy(sources: Sources, providers: Providers, *, enabled: bool) -> ResolutionPolicy:
+    base_urls = read_base_urls(sources, providers)
+    return ResolutionPolicy(
+        tenant_credentials=enabled,
+        fallback_allowed=sources.choice("GLOBAL_FALLBACK", ("allow", "deny"), "allow") == "allow",
+        global_credentials=read_global_credentials(sources, providers, base_urls),
+        base_urls=base_urls,
+        providers=providers,
+        registration_required=_registration_required(sources),
     )
 
 

@@ -42,6 +42,7 @@ from tests.support.twins.past_credentials import MemoryPastCredentials
 from tests.support.twins.projections import MemoryProjections
 from tests.support.twins.sealer import VaultSealer
 from tests.support.twins.tenants import MemoryTenants
+from tests.support.twins.token_usage import MemoryTokenUsage
 from tests.support.twins.transparency import MemoryTransparency
 from tests.support.twins.usage import MemoryUsage
 
@@ -84,7 +85,7 @@ class Harness:
 
     def __post_init__(self) -> None:
         self.log, self.sealer, self.models = MemoryLog(), VaultSealer(), ScriptedModels()
-        self.usage = MemoryUsage()
+        self.usage, self.tokens = MemoryUsage(), MemoryTokenUsage()
         self.current = current = MemoryCurrentCredentials(self.log, self.usage)
         self.native, self.relayed = ScriptedApis(), ScriptedRoutes(self.models)
         self.messages = ScriptedMessages(self.models)
@@ -93,7 +94,7 @@ class Harness:
         self.keys = MemoryEncryptionKeys(Ticking())
         self.recorder = AuditRecorder(self.log, clock)
         self.transparency = MemoryTransparency(self.log, clock)
-        self.meter = UsageMeter(self.usage, AcceptanceRecorder(self.log, Ticking()), Ticking())
+        self.meter = UsageMeter(self.usage, AcceptanceRecorder(self.log, Ticking()), Ticking(), self.tokens)
         self.projections = MemoryProjections(Ticking())
         named = [parse_named_key(format_named_key(f"{role}-1", role, Secret(key))) for role, key in KEYS.items()]
         authenticator = Authenticator(Secret(SUPER_KEY), named)
@@ -123,6 +124,7 @@ class Harness:
             audit_recorder=self.recorder,
             transparency=self.transparency,
             usage=self.usage,
+            token_usage=self.tokens,
             usage_meter=self.meter,
             providers=BUILT_IN,
             reason_required=self.reason_required,

@@ -27,6 +27,7 @@ from projections.credential_usage import PostgresCredentialUsage
 from projections.fleet import PostgresFleet
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
+from tests.support.twins.token_usage import MemoryTokenUsage
 
 KEY = "sk-live-0123456789xyz9"
 TENANTS = [f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0179f"] + ["00000000-0000-0000-0000-000000000000"]
@@ -56,7 +57,9 @@ class Ledger:
 
     def __post_init__(self) -> None:
         acceptances = AcceptanceRecorder(self.store.log, lambda: self.now)
-        self.meter = UsageMeter(PostgresCredentialUsage(self.store.pool), acceptances, lambda: self.now)
+        self.meter = UsageMeter(
+            PostgresCredentialUsage(self.store.pool), acceptances, lambda: self.now, MemoryTokenUsage()
+        )
         self.fleet = Fleet(PostgresFleet(self.store.pool), self.store.service)
 
     def step(self, tenant: str, provider: str, step: str) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from domain.audit.token_usage import Spent
+
 
 class Told(NamedTuple):
     tenant_id: str
@@ -16,6 +18,7 @@ class Told(NamedTuple):
 @dataclass
 class ListeningMeter:
     told: list[Told] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
 
     def used(
         self,
@@ -26,7 +29,10 @@ class ListeningMeter:
         failed: bool,
         rejected: bool,
         request_id: str | None = None,
+        spent: Spent | None = None,
     ) -> None:
+        if spent is not None:
+            self.spent.append(spent)
         self.told.append(Told(tenant_id, provider, version, failed, rejected, request_id))
 
     def waits(self) -> bool:

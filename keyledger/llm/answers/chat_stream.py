@@ -7,7 +7,7 @@ such a chunk comes only if it was asked for, and no count is made up.
 Raises KeyError, TypeError or ValueError for a malformed event.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from domain.credentials.providers import Dialect
@@ -26,17 +26,19 @@ async def chat_chunks(
     request: Request,
     prepared: Prepared,
     is_marked: Callable[[], bool],
+    note: Callable[[Mapping[str, Any]], None] = lambda event: None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Yield the chunks of a stream in OpenAI's form, until it is whole.
 
     events: as the provider sent them. dialect: its API. is_marked: whether `[DONE]` came, after the last of them.
+    note: called with each of them.
     Raises InvalidAnswerError.
     """
     wanted = request.parameters.get("n", 1)
     ends, options = _Ends(wanted), request.parameters.get("stream_options") or {}
     counted, continuously = bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
     anthropic = dialect is Dialect.ANTHROPIC
-    translated = _from_anthropic(events, prepared) if anthropic else _from_openai(events)
+    translated = _from_anthropic(events, prepared, note) if anthropic else _from_openai(events, note)
     usage: dict[str, Any] | None = None
     async for chunk in translated:
         ends.note(chunk["choices"])
@@ -55,14 +57,20 @@ async def chat_chunks(
         yield usage
 
 
-async def _from_openai(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+async def _from_openai(
+    events: AsyncIterator[dict[str, Any]], note: Callable[[Mapping[str, Any]], None]
+) -> AsyncIterator[dict[str, Any]]:
     async for event in events:
+        note(event)
         yield openai_chunk(event)
 
 
-async def _from_anthropic(events: AsyncIterator[dict[str, Any]], prepared: Prepared) -> AsyncIterator[dict[str, Any]]:
+async def _from_anthropic(
+    events: AsyncIterator[dict[str, Any]], prepared: Prepared, note: Callable[[Mapping[str, Any]], None]
+) -> AsyncIterator[dict[str, Any]]:
     stream = AnthropicStream(prepared)
     async for event in events:
+        note(event)
         for chunk in stream.chunks(event):
             yield chunk
     if (usage := stream.usage()) is not None:

@@ -21,8 +21,9 @@ class ForRoute:
     """The route of one call.
 
     ends: tells whether a stream of events ended properly. called: the model; None for a route that reaches what an
-    account keeps, which the global key never does.
+    account keeps, which the global key never does. generates: the provider bills the call by tokens.
     """
 
     ends: EventEnds
     called: ModelOfBody | None
+    generates: bool = True

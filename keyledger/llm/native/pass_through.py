@@ -18,16 +18,17 @@ from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ProviderUnavailableError, RejectedCredentialError, ServiceError
 from domain.request_context import SERVICE_KEY
-from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.answers.bounds import MIB
 from keyledger.llm.answers.event_ends import EventEnds
 from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider_code
+from keyledger.llm.answers.told_usage import usage_of
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
-from keyledger.llm.metering import MeteredCall
+from keyledger.llm.metering import Called, MeteredCall, caller_of
 from keyledger.llm.native.for_route import ForRoute
 from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call, kept_in_account
 from keyledger.llm.native.headers import to_caller, to_provider
+from keyledger.llm.native.pieces import AnswerPieces, EventPieces
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
@@ -35,7 +36,7 @@ from keyledger.llm.wire.dispatch import CallFailedError, Dispatcher, Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease, Owner
-from keyledger.llm.wire.observation import Observation, note_answer
+from keyledger.llm.wire.observation import note_answer
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.turns import Turns
 
@@ -118,7 +119,9 @@ class PassThrough:
             rejects_with=route.provider.rejects_with,
         )
         del resolved
-        metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation)
+        metered = MeteredCall(
+            self._meter, call.tenant_id, receipt, lease.observation, _called(call, relayed, configuration)
+        )
         with metered:
             answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None)
         if isinstance(answered, NativeAnswer):
@@ -173,8 +176,9 @@ class PassThrough:
         limits = Limits(ANSWER_MAX, self._dispatcher.pause, None)
         turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
         reader = AnswerReader(answer, lease.observation, forms, limits, turns)
+        usage = usage_of(answer.content_type, lease.observation.told) if lease.observation.accepted else None
         if ends is not None:
-            events = _Events(reader, lease.observation, receipt, metered, ends)
+            events = EventPieces(reader, lease.observation, receipt, metered, usage, ends)
             return NativeAnswer(receipt, answer.status, headers, None, events, events=True)
         begun, ended = await _error_about(answer.status, reader)
         if ended and provider_code(begun) in KEY_REFUSED:
@@ -184,10 +188,14 @@ class PassThrough:
         whole = begun if ended else None if begun else await reader.rest_at_hand()
         if reader.broken:
             return native_call_error(lease.observation, receipt) or ProviderUnavailableError(receipt.provider, "broken")
-        if whole is not None:
-            metered.finish()
-        pieces = _Pieces(reader, lease.observation, receipt, metered, begun) if whole is None else None
-        return NativeAnswer(receipt, answer.status, headers, whole, pieces)
+        if whole is None:
+            pieces = AnswerPieces(reader, lease.observation, receipt, metered, usage, begun)
+            return NativeAnswer(receipt, answer.status, headers, None, pieces)
+        if usage is not None:
+            usage.feed(whole)
+            usage.finish()
+        metered.finish()
+        return NativeAnswer(receipt, answer.status, headers, whole, None)
 
 
 async def _error_about(status: int, reader: AnswerReader) -> tuple[bytes, bool]:
@@ -200,74 +208,17 @@ async def _error_about(status: int, reader: AnswerReader) -> tuple[bytes, bool]:
     return begun, False
 
 
-class _Pieces:
-    """The rest of a response. The call ends when it does."""
-
-    def __init__(
-        self,
-        reader: AnswerReader,
-        observation: Observation,
-        receipt: Receipt,
-        metered: MeteredCall,
-        begun: bytes = b"",
-    ) -> None:
-        """begun: what has been read of it, to be passed on first."""
-        self._begun = begun
-        self._reader = reader
-        self._observation = observation
-        self._receipt = receipt
-        self._metered = metered
-
-    async def next(self) -> bytes | None:
-        if begun := self._begun:
-            self._begun = b""
-            return begun
-        piece = await self._reader.next()
-        if piece is None:
-            self._metered.finish(failed=self._reader.broken)
-        if piece is None and self._reader.broken:
-            raise native_call_error(self._observation, self._receipt) or ProviderUnavailableError(
-                self._receipt.provider, "broken"
-            )
-        return piece
-
-    def drop(self) -> None:
-        self._metered.finish()
-        self._reader.drop()
-
-
-class _Events(_Pieces):
-    """The rest of a response that is a stream of events. The call fails if that ends before its proper end."""
-
-    def __init__(
-        self,
-        reader: AnswerReader,
-        observation: Observation,
-        receipt: Receipt,
-        metered: MeteredCall,
-        ends: EventEnds,
-    ) -> None:
-        super().__init__(reader, observation, receipt, metered)
-        self._ends: EventEnds | None = ends
-
-    async def next(self) -> bytes | None:
-        while self._ends is not None:
-            piece = await self._reader.next()
-            if piece is None and self._reader.broken:
-                break
-            try:
-                if piece is not None:
-                    passed = self._ends.feed(piece)
-                else:
-                    passed, self._ends = self._ends.finish(), None
-            except InvalidAnswerError as error:
-                self._observation.failure = error.reason
-                self._metered.finish(failed=True)
-                self.drop()
-                raise ProviderUnavailableError(self._receipt.provider, error.reason) from None
-            if passed:
-                return passed
-        return await super().next()
+def _called(call: NativeCall, relayed: ForRoute | None, configuration: CallConfiguration) -> Called:
+    """Return the model of a call, for its record."""
+    model = relayed.called.model if relayed is not None and relayed.called is not None else None
+    return Called(
+        configuration.catalogue,
+        configuration.prices,
+        model.name if model is not None else "",
+        model.upstream_name if model is not None else "",
+        generates=call.method == "POST" if relayed is None else relayed.generates,
+        access_key=caller_of(call.admission),
+    )
 
 
 def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:

@@ -48,7 +48,9 @@ class Relay:
             call.length,
             call.admission,
         )
-        return await self._apis.send(native, configuration, ForRoute(EventEnds(call.route.group), called))
+        return await self._apis.send(
+            native, configuration, ForRoute(EventEnds(call.route.group), called, call.route.generates)
+        )
 
 
 async def _called(call: RelayedCall, configuration: CallConfiguration) -> ModelOfBody:

@@ -1,7 +1,7 @@
 """The right to send one request with one key to one origin, held by the task that makes the call.
 
 Promises: a lease allows exactly one request, only to its origin, and only until it is closed; a closed lease holds no
-key, even if references to it remain. Its observation holds no text from a provider.
+key, even if references to it remain. Its observation holds no text from a provider but its name of the model.
 Refuses: every other request; `Lease.refusal` returns the reason.
 """
 

@@ -1,16 +1,18 @@
 """Records what happened to one call on the wire.
 
-Promises: numbers and reason codes only. Of a provider's response only the status is kept, and Retry-After as seconds.
+Promises: numbers and reason codes only. Of a provider's response only the status is kept, Retry-After as seconds, and
+what it says of tokens and its name of the model.
 Standard: RFC 9110, section 10.2.3 (Retry-After).
 """
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from domain.calls.tokens import ToldUsage
 from keyledger.llm.wire.dialling import ForbiddenAddressError
 
 RETRY_AFTER_MAX = 86_400
@@ -34,7 +36,7 @@ class Observation:
     rejected: the provider said that the key is not valid. code: of the provider's error, out of a closed list.
     marked: a stream had its mark for the end. broken_off: a code; why the connection was ended on this side, which
     everything that fails then is due to.
-    framing: bytes that have framed a body in chunks so far.
+    framing: bytes that have framed a body in chunks so far. told: what the provider said of tokens.
     """
 
     sent: bool = False
@@ -47,6 +49,7 @@ class Observation:
     marked: bool = False
     broken_off: str | None = None
     framing: int = 0
+    told: ToldUsage = field(default_factory=ToldUsage)
 
     @property
     def accepted(self) -> bool:

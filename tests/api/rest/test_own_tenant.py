@@ -37,6 +37,7 @@ def test_the_routes_of_a_tenant_do_what_those_of_the_operator_do(harness: Harnes
     assert checked == {"tenant_id": TENANT, "provider": "openai", "version": 3, "accepted": True}
     assert admin.send("DELETE", f"{OWN}/credentials/openai").status_code == 200
     assert admin.send("GET", f"{OWN}/usage").json() == {"usage": [], "next": None}
+    assert admin.send("GET", f"{OWN}/usage/tokens").json() == {"usage": [], "prices": "none", "next": None}
 
 
 def test_a_change_of_an_admin_is_recorded_with_its_key_and_its_reason(harness: Harness) -> None:
@@ -79,7 +80,9 @@ def test_the_audit_of_a_tenant_is_not_searched_by_what_it_hides(harness: Harness
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
 
 
-@pytest.mark.parametrize("path", ["credentials", "credentials/openai", "credentials/openai/history", "usage", "audit"])
+@pytest.mark.parametrize(
+    "path", ["credentials", "credentials/openai", "credentials/openai/history", "usage", "usage/tokens", "audit"]
+)
 def test_another_tenants_path_is_refused_alike_whether_that_tenant_exists_or_not(harness: Harness, path: str) -> None:
     admin = Admin(harness)
     nobody = "00000000-0000-4000-8000-000000000000"

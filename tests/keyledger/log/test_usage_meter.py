@@ -5,25 +5,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.audit.token_usage import Spent, TokenFilter
 from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsageFilter, UsagePlace, UsageRecord
+from domain.calls.tokens import Tokens
 from domain.credentials.acceptance import AGAIN_AFTER, CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog
-from keyledger.log import usage_meter
+from keyledger.log import token_counts, usage_meter
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.usage_meter import UsageMeter
-from projections.credential_usage import BATCH, PostgresCredentialUsage
+from projections.credential_usage import PostgresCredentialUsage
+from projections.database.additions import BATCH
+from projections.token_usage import PostgresTokenUsage
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, faulty_link
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import Store, open_store
+from tests.support.twins.token_usage import MemoryTokenUsage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LOST = [pytest.param(fault, id=fault.value) for fault in (Fault.REQUEST_LOST, Fault.ANSWER_LOST)]
@@ -56,7 +62,7 @@ class Node:
 def node(store: Store, log: EventLog | None = None) -> Node:
     hands, usage = Hands(), PostgresCredentialUsage(store.pool)
     acceptances = AcceptanceRecorder(log or store.log, hands)
-    return Node(UsageMeter(usage, acceptances, hands), usage, hands)
+    return Node(UsageMeter(usage, acceptances, hands, PostgresTokenUsage(store.pool)), usage, hands)
 
 
 def records(usage: PostgresCredentialUsage, **wanted: object) -> list[tuple[int, str, int, int, int]]:
@@ -352,7 +358,7 @@ class TestAcceptance:
     ) -> None:
         log, hands = _InMemory(), Hands()
         acceptances = AcceptanceRecorder(log, hands)
-        meter = UsageMeter(_Nowhere(), acceptances, hands)
+        meter = UsageMeter(_Nowhere(), acceptances, hands, MemoryTokenUsage())
         for statuses in flushes:
             for status in statuses:
                 meter.used(TENANT, "openai", 1, failed=status != 200, rejected=status == 401)
@@ -369,7 +375,7 @@ class TestAcceptance:
     def test_a_provider_that_changes_its_mind_all_the_time_fills_no_log(self) -> None:
         log, hands = _InMemory(), Hands()
         acceptances = AcceptanceRecorder(log, hands)
-        meter = UsageMeter(_Nowhere(), acceptances, hands)
+        meter = UsageMeter(_Nowhere(), acceptances, hands, MemoryTokenUsage())
         for second in range(3600):
             for status in (401, 200) if second % 2 else (200, 401):
                 meter.used(TENANT, "openai", 1, failed=status != 200, rejected=status == 401)
@@ -481,3 +487,56 @@ def test_the_global_key_is_counted_for_each_tenant_until_there_are_too_many(
     assert list(store.log.stream(acceptance_stream(TENANT, "openai"))) == [], (
         "a rejected global key is not a tenant's credential"
     )
+
+
+def spent(cost: str | None = "0.1", key: str = "app", model: str = "gpt-4o") -> Spent:
+    return Spent(key, model, None if cost is None else Tokens(10, 5, 4, 3, 2), Decimal(cost) if cost else None, "USD")
+
+
+def use(one: Node, what: Spent, *, failed: bool = False) -> None:
+    one.meter.used(TENANT, "openai", 1, failed=failed, rejected=False, spent=what)
+
+
+def test_tokens_and_cost_add_up_exactly_by_caller_and_model(store: Store) -> None:
+    one = node(store)
+    for what in (spent(), spent("0.2"), spent(None), spent(key="", model="o3")):
+        use(one, what)
+    use(one, spent(), failed=True)
+    assert one.meter.waits()
+    one.meter.flush()
+    assert not one.meter.waits()
+    first, second = PostgresTokenUsage(store.pool).page(TokenFilter())
+    assert (first.place.access_key, first.place.model, first.calls, first.cost) == ("", "o3", 1, Decimal("0.1"))
+    assert (second.place.access_key, second.place.version, second.place.currency) == ("app", 1, "USD")
+    assert (second.calls, second.failures, second.unknown, second.unpriced) == (4, 1, 1, 1)
+    assert (second.tokens, second.cost) == (Tokens(30, 15, 12, 9, 6), Decimal("0.4"))
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_lost_connection_loses_and_doubles_no_tokens(database_url: str, fault: Fault) -> None:
+    with faulty_link(database_url) as link, open_store(link.url) as store:
+        one = node(store)
+        use(one, spent())
+        link.break_next("INTO token_usage", fault)
+        with pytest.raises(StoreUnavailableError):
+            one.meter.flush()
+        use(one, spent("0.2"))
+        flush_until_it_works(one.meter)
+        (found,) = PostgresTokenUsage(store.pool).page(TokenFilter())
+        assert (link.faults_met, found.calls, found.cost) == (1, 2, Decimal("0.3"))
+        assert records(one.usage) == [(12, "openai", 1, 2, 0)]
+
+
+def test_names_of_models_that_callers_invent_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_counts, "MODELS", 2)
+    one = node(store)
+    for number in range(5):
+        use(one, spent(model=f"model-{number}"))
+    one.meter.flush()
+    found = PostgresTokenUsage(store.pool).page(TokenFilter())
+    assert [(record.place.model, record.calls) for record in found] == [("", 3), ("model-0", 1), ("model-1", 1)]
+    one.hands.now += HOUR
+    use(one, spent(model="model-4"))
+    one.meter.flush()
+    (record,) = PostgresTokenUsage(store.pool).page(TokenFilter(since=NOON + HOUR))
+    assert record.place.model == "model-4"

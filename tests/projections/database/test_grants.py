@@ -46,6 +46,7 @@ GRANTED = {
     "transparency_log": {"SELECT", "INSERT", "UPDATE"},
     "credential_usage": {"SELECT", "INSERT", "UPDATE"},
     "access_key_usage": {"SELECT", "INSERT", "UPDATE"},
+    "token_usage": {"SELECT", "INSERT", "UPDATE"},
     "people": {"SELECT", "INSERT", "UPDATE"},
     "personal_keys": {"SELECT", "INSERT", "DELETE"},
     "ledger_secret": {"SELECT", "INSERT", "DELETE"},

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from domain.calls.native import NativeAnswer, NativeCall
+from domain.calls.tokens import Tokens
 from domain.credentials.resolution import Route
 from domain.endpoints.rules import EndpointRules
 from domain.errors import (
@@ -433,3 +434,27 @@ def test_every_other_error_is_passed_on_as_it_is(server):
         assert (answer.status, read) == (status, text)
         (told,) = meter.told
         assert (told.rejected, told.failed) == (False, True), body
+
+
+COUNTED = {"model": "gpt-x", "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+ANSWERS = {
+    "an answer at once": answering(200, json.dumps(COUNTED).encode()),
+    "an answer in pieces": streaming(
+        b'{"model": "gpt-x", ', json.dumps(COUNTED)[1:].encode(), media_type="application/json"
+    ),
+    "a stream": streaming(b"data: {}\n\nda", b"ta: " + json.dumps(COUNTED).encode() + b"\n\n", b"data: [DONE]\n\n"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_tokens_of_native_calls_are_read_while_they_are_passed_on(server, name):
+    server.answer, meter = ANSWERS[name], ListeningMeter()
+    ask(server, call(method="POST", body=b"{}"), meter=meter)
+    assert [(one.model, one.tokens) for one in meter.spent] == [("", Tokens(9, 4))]
+
+
+def test_a_native_call_without_counts_is_unknown_if_it_may_have_generated_something(server):
+    for method, status, tokens in (("POST", 200, None), ("POST", 400, Tokens(0, 0)), ("GET", 200, Tokens(0, 0))):
+        server.answer, meter = answering(status), ListeningMeter()
+        ask(server, call(method=method), meter=meter)
+        assert [one.tokens for one in meter.spent] == [tokens], (method, status)
