@@ -67,7 +67,7 @@ _GEMINI = UsageForm(
 
 
 class ToldUsage:
-    """What a provider said of the tokens of one call. unusable: the member that is no count. model: its name of it."""
+    """The counts that a provider said for one call. unusable: the member that is not one. model: its name of it."""
 
     __slots__ = ("_is_final", "_said", "model", "unusable")
 

@@ -18,7 +18,7 @@ _NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks ke
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What mallinfo2(3) returns; fordblks: bytes of free blocks."""
+    """The result of mallinfo2(3); fordblks: bytes of free blocks."""
 
     _fields_ = tuple((name, ctypes.c_size_t) for name in _NAMES.split())
 
@@ -64,7 +64,7 @@ class FreedMemory:
     def look(self) -> None:
         """Give memory back if much was freed since there was least of it free.
 
-        What was given back counts as free until it is used again, so each use of it begins the count anew.
+        Blocks that were given back count as free until they are used, and only use lowers the least.
         """
         if self._allocator is None:
             return

@@ -24,7 +24,7 @@ class RecordedOutside:
     """The last checkpoint in DATA_DIR, and the anchors in DATA_DIR and ANCHOR_DIR, as they are now."""
 
     def __init__(self, data_dir: Path, anchor_dir: Path | None) -> None:
-        """Read them; what stands in the way is raised when they are compared."""
+        """Read them. An error is raised only when they are compared."""
         self._anchors: list[Known] = []
         self._unread: dict[str, str] = {}
         for place in anchor_places(data_dir, anchor_dir):

@@ -104,7 +104,7 @@ def verify_snapshot(
 ) -> StoreVerdict:
     """Verify the snapshot of one transaction, which may contain changes that will be rolled back.
 
-    connection: beside services that append, its transaction has not begun to read yet.
+    connection: where services append meanwhile, its transaction must not have begun to read.
     """
     verdict = StoreVerdict()
     outside = RecordedOutside(data_dir, anchor_dir)

@@ -62,18 +62,22 @@ class Stage:
     replaced_key: Secret = field(default_factory=lambda: new_key("sk-acme-openai"))
     refused_key: Secret = field(default_factory=lambda: new_key("sk-borealis-expired"))
 
-    def send(self, method: str, path: str, body: object = None) -> "httpx.Response":
-        """Send a request as the administrator. Raises AssertionError when the response contains a key in plain text."""
-        response = self.http.request(method, path, json=body)
+    def send(self, method: str, path: str, body: object = None, key: Secret | None = None) -> "httpx.Response":
+        """Send a request. Raises AssertionError when the response contains a provider's key in plain text.
+
+        key: the access key to send it with; by default the administrator's.
+        """
+        headers = None if key is None else {"X-API-Key": key.reveal()}
+        response = self.http.request(method, path, json=body, headers=headers)
         answer = response.content + str(response.headers).encode()
         require(not any(secret.reveal().encode() in answer for secret in self.secrets()), "a response contains a key")
         return response
 
-    def chat(self, tenant: Tenant, model: str) -> tuple["httpx.Response", list[Received]]:
-        """Call a model as the tenant; return the response and the requests that reached a provider meanwhile."""
+    def chat(self, tenant: Tenant, model: str, key: Secret | None = None) -> tuple["httpx.Response", list[Received]]:
+        """Call a model as the tenant; return the response and the requests that reached a provider. key: see `send`."""
         before = len(self.provider.requests)
         body = {"model": model, "messages": [{"role": "user", "content": "What does the ledger say?"}]}
-        response = self.send("POST", f"/api/v1/tenants/{tenant.id}/openai/v1/chat/completions", body)
+        response = self.send("POST", f"/api/v1/tenants/{tenant.id}/openai/v1/chat/completions", body, key)
         return response, self.provider.requests[before:]
 
     def secrets(self) -> list[Secret]:

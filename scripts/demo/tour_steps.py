@@ -63,6 +63,22 @@ def _delete(stage: Stage) -> Table:
     return Table(_SERVED, [_served(stage, stage.borealis, "mistral", stage.global_key, "global")])
 
 
+def _limit_a_program(stage: Stage) -> Table:
+    keys = "/api/v1/sysadmin/access-keys"
+    name = f"acme-{stage.acme.id[:8]}"
+    created = stage.send("POST", keys, {"name": name, "role": "runtime", "tenants": [stage.acme.id]})
+    require(created.status_code == 201, f"an access key is created with 201, not {created.status_code}")
+    token = Secret(created.json()["token"])
+    rows = [
+        _tried(stage, stage.acme, token, "its own tenant", 200),
+        _tried(stage, stage.borealis, token, "another", 403),
+    ]
+    revoked = stage.send("DELETE", f"{keys}/{name}")
+    require(revoked.status_code == 200, f"an access key is revoked with 200, not {revoked.status_code}")
+    rows.append(_tried(stage, stage.acme, token, "its own tenant, after the revocation", 401))
+    return Table(("access key", "calls for", "tenant", "answer", "key that arrived"), rows)
+
+
 def _list(stage: Stage) -> Table:
     rows: list[tuple[str, ...]] = []
     expected = {"Acme": set(MODELS), "Borealis": {"openai"}}
@@ -176,6 +192,7 @@ STEPS: Sequence[Step] = (
     Step("A replaced key is used from the next call on", _replace),
     Step("A tenant's invalid key is an error at once: no other key is tried", _refuse_without_fallback),
     Step("After a deletion, no call carries the old key", _delete),
+    Step("A program's access key serves one tenant, and no call after its revocation", _limit_a_program),
     Step("The list shows the credentials in effect", _list),
     Step("The audit trail shows who did what, and when", _audit),
     Step("The encryption key is rotated while the service runs; the old one is then safe to remove", _rotate),
@@ -215,6 +232,16 @@ def _served(stage: Stage, tenant: Tenant, provider: str, expected: Secret, sourc
     require([request.key for request in arrived] == [expected.reveal()], f"{provider} saw one key, the right one")
     key, header = arrived[0].key or "", arrived[0].key_header or ""
     return (tenant.name, MODELS[provider], told, header, mask(key), expected.masked())
+
+
+def _tried(stage: Stage, tenant: Tenant, token: Secret, which: str, status: int) -> tuple[str, ...]:
+    """Call a model with an access key and return a row that shows whether the call was made."""
+    response, arrived = stage.chat(tenant, MODELS["openai"], token)
+    require(response.status_code == status, f"the call for {which} answers {status}, not {response.status_code}")
+    expected = [stage.replaced_key.reveal()] if status == 200 else []
+    require([request.key for request in arrived] == expected, f"the call for {which} carried the right key, or none")
+    answer = f"{status} {response.json()['error']['code']}" if status >= 400 else str(status)
+    return (token.masked(), which, tenant.name, answer, mask(arrived[0].key or "") if arrived else "no call was made")
 
 
 def _status(stage: Stage, tenant: Tenant, provider: str) -> int:

@@ -1,4 +1,4 @@
-"""What a call held, its keys among it, is gone when it ends: nothing waits for the collector of cyclic garbage."""
+"""All that a call held, its keys included, is gone when it ends, without the collector of cyclic garbage."""
 
 import gc
 import socket

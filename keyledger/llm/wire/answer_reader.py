@@ -118,13 +118,13 @@ class AnswerReader:
 
     async def _step(self, answer: aiohttp.ClientResponse) -> bytes:
         """Return what the next piece allows to leave. Errors are noted, not raised: their tracebacks reach the key."""
-        cancelled: asyncio.CancelledError | None = None
+        cancelled: tuple[object, ...] | None = None
         passed = b""
         try:
             async with asyncio.timeout_at(self._limits.deadline or _now() + self._limits.pause):
                 passed = await self._scrubbed(answer.content)
         except asyncio.CancelledError as error:
-            cancelled = asyncio.CancelledError(*error.args)
+            cancelled = error.args
         except InvalidAnswerError as error:
             self._observation.failure = error.reason
             self.broken = True
@@ -133,10 +133,7 @@ class AnswerReader:
             self.broken = True
         if cancelled is not None:
             self.drop()
-            try:
-                raise cancelled
-            finally:
-                cancelled = None  # its traceback reaches this frame, and the answer through it
+            raise asyncio.CancelledError(*cancelled)  # a name for it would keep this frame, and the answer with it
         return passed
 
     async def _scrubbed(self, content: aiohttp.StreamReader) -> bytes:

@@ -98,7 +98,7 @@ class Dispatcher:
         dialling = _begun(lease, method, url, content)
         body, framing = _in_pieces(content)
         of_this_call = DIALLING.set(dialling)
-        cancelled: asyncio.CancelledError | None = None
+        cancelled: tuple[object, ...] | None = None
         try:
             if lease.checked:
                 self._check_literal(lease)
@@ -114,17 +114,14 @@ class Dispatcher:
                 dialling.used.answered(answer)
             return answer
         except asyncio.CancelledError as error:
-            cancelled = asyncio.CancelledError(*error.args)
+            cancelled = error.args
         except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(lease.observation, error)
         finally:
             DIALLING.reset(of_this_call)
             dialling.used = None  # the connection keeps the context it was opened in, and this in it
         if cancelled is not None:
-            try:
-                raise cancelled
-            finally:
-                cancelled = None  # its traceback reaches this frame
+            raise asyncio.CancelledError(*cancelled)
         return None
 
     async def aclose(self) -> None:
