@@ -15,16 +15,9 @@ import typer
 from typer._click.exceptions import UsageError  # its own copy; it shows no other name for it
 from typer.core import TyperGroup
 
-from domain.errors import ErrorCode, ServiceError, StoreUnavailableError
-from scripts.terminal.exits import CommandError, Exit
-from scripts.terminal.output import say
+from scripts.terminal.endings import say_ending
+from scripts.terminal.exits import Exit
 from scripts.terminal.process_setup import set_up_process
-
-_NO_DATABASE = (
-    "the database stopped answering while the command ran, or exceeded the time limit; work done so far is kept: run"
-    " the command again"
-)
-_CONFLICTS = frozenset({ErrorCode.VERSION_CONFLICT, ErrorCode.IDEMPOTENCY_KEY_REUSED, ErrorCode.REPLAY_CONFLICT})
 
 
 class _WithoutKeys(TyperGroup):
@@ -187,10 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         command_line(given)(given, prog_name="keyledger")
     except Exception as error:  # noqa: BLE001  the last place where an error can become a line instead of a traceback
-        code, lines = _ending(error)
-        for line in lines:
-            say(f"keyledger: {line}")
-        sys.exit(code)
+        sys.exit(say_ending(error))
     sys.exit(Exit.OK)
 
 
@@ -208,41 +198,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def _ending(error: Exception) -> tuple[Exit, Sequence[str]]:
-    """Return the exit code and the lines for an error. The text of a foreign exception is never quoted."""
-    if isinstance(error, CommandError):
-        return error.code, error.lines
-    if isinstance(error, StoreUnavailableError):
-        return Exit.UNREACHABLE, [error.reason or _NO_DATABASE]
-    if isinstance(error, ServiceError):
-        return Exit.CONFLICT if error.code in _CONFLICTS else Exit.REFUSED, [error.detail]
-    return _ending_at_start(error)
-
-
-def _ending_at_start(error: Exception) -> tuple[Exit, Sequence[str]]:
-    import psycopg
-
-    from keyledger.settings.errors import SettingsError
-    from keyledger.start_error import StartError
-
-    if isinstance(error, SettingsError):
-        return Exit.REFUSED, error.lines
-    if isinstance(error, StartError):
-        return Exit.REFUSED, [str(error)]
-    if isinstance(error, psycopg.OperationalError):
-        return Exit.UNREACHABLE, ["the database is not answering"]
-    return Exit.ERROR_FOUND, [f"unexpected error, {type(error).__name__} at {_place(error)}; please report it"]
-
-
-def _place(error: Exception) -> str:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    if frame is None:
-        return "an unknown place"
-    return f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}"
 
 
 if __name__ == "__main__":

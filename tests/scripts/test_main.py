@@ -9,7 +9,7 @@ from domain.credentials.command_batch import command_reused
 from domain.errors import CredentialNotFoundError, NoCredentialError, StoreUnavailableError, VersionConflictError
 from keyledger.settings.errors import SettingsError
 from keyledger.start_error import StartError
-from scripts.main import _ending
+from scripts.terminal.endings import ending_of
 from scripts.terminal.exits import CommandError, Exit
 from tests.support.loaded import packages_loaded_by
 
@@ -79,7 +79,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize(("error", "code", "lines"), ENDINGS)
 def test_every_fault_has_its_exit_code(error, code, lines):
-    found, said = _ending(error)
+    found, said = ending_of(error)
     assert found == code
     assert said
     assert lines is None or list(said) == lines
@@ -89,7 +89,7 @@ def test_an_unexpected_fault_is_a_line_with_its_place_and_without_its_text():
     try:
         raise RuntimeError("canary-of-a-driver")
     except RuntimeError as error:
-        code, lines = _ending(error)
+        code, lines = ending_of(error)
     assert code == Exit.ERROR_FOUND
     assert "RuntimeError at " in lines[0]
     assert "canary" not in str(lines)
