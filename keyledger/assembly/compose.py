@@ -13,11 +13,11 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.front.services import new_registry
+from api.front.node_registry import NodeRegistry
 from domain.errors import ServiceError
 from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
-from keyledger.assembly.database_check import prepare_database, require_readable_events
+from keyledger.assembly.database_check import connections_admitted, prepare_database, require_readable_events
 from keyledger.assembly.in_force import Lasting, Steering
 from keyledger.assembly.lasting_parts import open_lasting
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
@@ -35,6 +35,7 @@ from keyledger.assembly.service_parts import (
     proof_parts,
     signer_of,
 )
+from keyledger.assembly.siblings import Siblings
 from keyledger.assembly.start_checks import require_own_packages
 from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_agreement import require_agreement
@@ -60,11 +61,17 @@ class Service:
     models: Gateway
     parts: Parts
     reloader: Reloader
+    registry: NodeRegistry
     _steering: Steering
     _lasting: Lasting
     _store: StoreWatch
     _privacy: PrivacyUpkeep
     _resources: ExitStack
+
+    @property
+    def connections_admitted(self) -> int:
+        """How many connections the database server admits in all. Raises StoreUnavailableError."""
+        return connections_admitted(self._lasting.pool)
 
     def prepare(self) -> None:
         """Migrate the database, check what must hold before a start, and record keys that are new to the log.
@@ -102,14 +109,15 @@ def build(
     dsn: str,
     resources: ExitStack | None = None,
     read_again: Callable[[], Settings] | None = None,
-    supervisor: Callable[[], None] | None = None,
+    siblings: Siblings | None = None,
 ) -> Service:
     """Put the parts together. Opens a connection pool; raises SettingsError for an invalid model file.
 
     resources: closed with the service. read_again: returns the settings as they are now, for a reload.
-    supervisor: makes the other processes of this node read them again, too.
+    siblings: the other processes of this node; None where there are none.
     """
-    configuration, registry = configuration_of(settings), new_registry()
+    configuration = configuration_of(settings)
+    registry = NodeRegistry() if siblings is None else NodeRegistry(siblings.reports, siblings.share)
     lasting = open_lasting(dsn, secret_keys_of(settings))
     log, projections = log_parts(lasting, settings), projection_parts(lasting, settings)
     calls = call_parts(lasting, lambda: steering(), registry)  # noqa: PLW0108  it is bound below
@@ -126,11 +134,11 @@ def build(
     )
     parts = built.in_order()
     reloader = Reloader(steering.change, read_again or (lambda: settings), partial(admit, lasting), steering.beat)
-    reload = partial(reload_node, reloader, supervisor)
+    reload = partial(reload_node, reloader, siblings.reload if siblings is not None else None)
     closing = resources or ExitStack()
     closing.callback(lasting.close)
     app = create_app(RequestServices(built, steering, parts, reload, registry))
-    return Service(app, calls.gateway, parts, reloader, steering, lasting, log.store, built.privacy, closing)
+    return Service(app, calls.gateway, parts, reloader, registry, steering, lasting, log.store, built.privacy, closing)
 
 
 def _leave(presence: Presence) -> None:
@@ -139,11 +147,11 @@ def _leave(presence: Presence) -> None:
 
 
 def service_from_environment(
-    environment: StartEnvironment, dotenv: Path | None, supervisor: Callable[[], None] | None = None
+    environment: StartEnvironment, dotenv: Path | None, siblings: Siblings | None = None
 ) -> Service:
     """Return the service that the environment and a `.env` file describe, prepared.
 
-    supervisor: makes the other processes of this node read their settings again; None where there are none.
+    siblings: the other processes of this node; None where there are none.
     Raises SettingsError, StartError and StoreUnavailableError.
     """
     settings = load(environment, dotenv)
@@ -151,6 +159,6 @@ def service_from_environment(
     logs.configure(settings.log_level, settings.log_format)
     with ExitStack() as opened:
         dsn = database_of(settings.database, opened)
-        service = build(settings, dsn, opened, lambda: load(environment, dotenv), supervisor)
+        service = build(settings, dsn, opened, lambda: load(environment, dotenv), siblings)
         service.prepare()
         return replace(service, _resources=opened.pop_all())

@@ -92,6 +92,14 @@ def require_readable_events(pool: ConnectionPool[BoundedConnection]) -> None:
         raise StartError(sentence_of(found))
 
 
+def connections_admitted(pool: ConnectionPool[BoundedConnection]) -> int:
+    """Return how many connections the database server admits in all. Raises StoreUnavailableError."""
+    with unavailable(), pool.connection() as connection:
+        row = connection.execute("SELECT current_setting('max_connections')::integer AS admitted").fetchone()
+    assert row is not None  # noqa: S101  every server has the setting
+    return int(row["admitted"])
+
+
 def require_one_database(dsn: str, admin_dsn: str) -> None:
     """Require that DATABASE_URL and DATABASE_ADMIN_URL lead to the same database. Raises as `prepare_database` does.
 

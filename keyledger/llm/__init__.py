@@ -10,6 +10,8 @@
     Timeouts            the limits of a call, in seconds
     Warming             loads in advance what the first call needs
     cleanse             removes provider settings from the environment; call it once, after reading the settings
+    needs_litellm       says whether calls to some model of a catalogue need LiteLLM
+    preload             loads LiteLLM in a process that others are forked from
 
 `gateway` resolves the key and maps failures; `metering` counts the call. Below it, in the order of imports:
     messages   translates Anthropic's Messages API into chats and back, or passes it on by `native`
@@ -22,7 +24,8 @@
 """
 
 from keyledger.llm.adapters.environment import cleanse
-from keyledger.llm.adapters.warming import Warming
+from keyledger.llm.adapters.litellm import preload
+from keyledger.llm.adapters.warming import Warming, needs_litellm
 from keyledger.llm.call_configuration import CallConfiguration
 from keyledger.llm.gateway import Gateway
 from keyledger.llm.key_check import KeyCheck
@@ -43,4 +46,6 @@ __all__ = [
     "Timeouts",
     "Warming",
     "cleanse",
+    "needs_litellm",
+    "preload",
 ]

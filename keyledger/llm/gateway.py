@@ -23,7 +23,7 @@ from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailable
 from keyledger.llm.adapters.direct import DirectAdapter
 from keyledger.llm.adapters.litellm import LiteLLMAdapter
 from keyledger.llm.adapters.openai_body import openai_embeddings
-from keyledger.llm.adapters.warming import Warming
+from keyledger.llm.adapters.warming import Warming, adapter_of
 from keyledger.llm.answers.anthropic_answers import anthropic_answer
 from keyledger.llm.answers.bounds import chat_bounds, embeddings_bounds
 from keyledger.llm.answers.chat_stream import chat_chunks
@@ -135,7 +135,7 @@ class Gateway:
             return await asyncio.to_thread(check, params)
 
     def _adapters_of_models(self) -> Set[Adapter]:
-        return {_adapter_of(model) for model in self._configuration().catalogue.models}
+        return {adapter_of(model) for model in self._configuration().catalogue.models}
 
     async def _call(
         self,
@@ -145,7 +145,8 @@ class Gateway:
         request: Request,
         admission: Admission | None,
     ) -> Answer | AnswerStream:
-        adapter = self._adapters[_adapter_of(entry)]
+        adapter = self._adapters[adapter_of(entry)]
+        await self.warming.may_load(adapter)
         await _loaded(adapter, entry.provider)  # takes seconds, so it comes before the key is resolved
         capable = entry.tenant_capable
         resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=capable, admission=admission)
@@ -223,10 +224,6 @@ class Gateway:
 async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Plan, request: Request) -> Prepared:
     """Return the request as it is sent; a long one is translated in a thread."""
     return await off_the_loop_if_long(request.parameters, lambda: prepare(call_plan, request))
-
-
-def _adapter_of(model: Model) -> Adapter:
-    return Adapter.LITELLM if model.by_litellm and model.adapter is Adapter.LITELLM else Adapter.LEGACY
 
 
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:

@@ -20,7 +20,6 @@ Application = Callable[..., Any]
 
 _KEEP_ALIVE_S = 30
 _GRACE_S = 20
-_WORKER_ANSWERS_S = 30  # a worker that imports the LLM library does not answer for seconds
 _PORTS_TRIED = 100
 _NOT_STARTED = "the service did not start; see the log"
 
@@ -50,16 +49,14 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def configuration(app: Application, *, factory: bool = False, workers: int = 1) -> "uvicorn.Config":
-    """Return the server's configuration. factory: `app` is not the application but makes it, in each process."""
+def configuration(app: Application) -> "uvicorn.Config":
+    """Return the server's configuration."""
     import uvicorn
 
     from keyledger.serving.bounded_http import BoundedHttp
 
     return uvicorn.Config(
         app,
-        factory=factory,
-        workers=workers,
         http=BoundedHttp,
         lifespan="on",
         ws="none",
@@ -69,7 +66,6 @@ def configuration(app: Application, *, factory: bool = False, workers: int = 1) 
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
-        timeout_worker_healthcheck=_WORKER_ANSWERS_S,
     )
 
 
@@ -81,8 +77,15 @@ def serve_here(app: Application, listener: socket.socket) -> None:
     import uvicorn
 
     server = uvicorn.Server(configuration(app))
-    try:
+    with started_or_error(server):
         server.run(sockets=[listener])
+
+
+@contextmanager
+def started_or_error(server: "uvicorn.Server") -> Iterator[None]:
+    """Raise StartError where the server would end the process itself because the application does not start."""
+    try:
+        yield
     except SystemExit as end:
         if server.started or end.code == 0:
             raise

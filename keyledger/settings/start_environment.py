@@ -3,12 +3,13 @@
 Promises: once they were taken, no library of this process, no program that it starts and no reader of
 `/proc/PID/environ` finds a key or a password of the settings; the settings still read them, at a reload too. `repr`
 shows no value.
-Refuses: to be pickled, except on the way to a worker process, which it reaches through a pipe.
+Refuses: to be pickled or copied. The processes of a service are forked and have it with the memory.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from typing import NoReturn
 
 from domain.credentials.secret import Secret
 from keyledger.process_memory import overwrite_variables
@@ -22,10 +23,10 @@ _SECRETS = re.compile(
 class StartEnvironment(Mapping[str, str]):
     """The environment of the start. A variable that was set again since has its new value."""
 
-    def __init__(self, environ: MutableMapping[str, str], taken: Mapping[str, str] | None = None) -> None:
-        """environ: usually `os.environ`. taken: variables that another process took from its own environment."""
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        """environ: usually `os.environ`."""
         self._environ = environ
-        self._taken = {name: Secret(value) for name, value in (taken or {}).items()}
+        self._taken: dict[str, Secret] = {}
 
     def take(self, names: re.Pattern[str] = _SECRETS) -> None:
         """Remove variables from the environment and keep them here. names: matches the whole of their names."""
@@ -48,15 +49,8 @@ class StartEnvironment(Mapping[str, str]):
     def __repr__(self) -> str:
         return f"<environment of {len(self)} variables>"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        from multiprocessing.context import assert_spawning  # slow to load
-
-        assert_spawning(self)
-        return _received, ({name: secret.reveal() for name, secret in self._taken.items()},)
-
-
-def _received(taken: Mapping[str, str]) -> StartEnvironment:
-    return StartEnvironment(os.environ, taken)
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an environment holds secrets")
 
 
 OF_THIS_PROCESS = StartEnvironment(os.environ)

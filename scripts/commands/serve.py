@@ -5,7 +5,7 @@ embedded server; SIGTERM shuts down gracefully; no worker outlives this process.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,12 +47,12 @@ def serve(
         say(f"warning: {warning}")
     for file in foreign_modules():
         say(f"warning: {file} ran at the start of this process and could read its keys; remove it, or unset PYTHONPATH")
-    with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings) as dsn:
+    with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings):
         try:
             if workers == 1:
                 _serve_here(listener)
             else:
-                _serve_by_workers(settings, dsn, listener, workers)
+                _serve_by_workers(settings, listener, lambda _: workers)
         except KeyboardInterrupt:
             say("stopped")
 
@@ -77,29 +77,40 @@ def _serve_here(listener: "socket.socket") -> None:
         serve_here(service.app, listener)
 
 
-def _serve_by_workers(settings: "Settings", dsn: str, listener: "socket.socket", workers: int) -> None:
-    from keyledger.assembly.compose import build
-    from keyledger.llm import cleanse
-    from keyledger.serving.http_server import address_of, configuration
-    from keyledger.serving.worker import Worker, Workers
+def _serve_by_workers(settings: "Settings", listener: "socket.socket", workers: Callable[[int], int]) -> None:
+    """Serve with several processes. workers: how many, given how many connections the database admits."""
+    from keyledger.llm import cleanse, needs_litellm, preload
+    from keyledger.serving import bounded_http  # noqa: F401  loaded here for all processes
+    from keyledger.serving.http_server import address_of
+    from keyledger.serving.supervisor import Supervisor
+    from keyledger.serving.worker import Worker
+    from keyledger.serving.worker_count import MOST
+    from keyledger.serving.worker_slots import WorkerSlots
     from keyledger.settings import logs
+    from keyledger.settings.ai_models import load_catalogue
+    from scripts.terminal.endings import say_ending
 
-    # Errors are found here, once: a worker that cannot start would be restarted for ever.
-    logs.configure(settings.log_level, settings.log_format)
-    service = build(settings, dsn)
-    try:
-        service.prepare()
-    finally:
-        service.close()
     cleanse(OF_THIS_PROCESS)
-    say(f"serving on {address_of(listener)} with {workers} processes")
-    worker = Worker(OF_THIS_PROCESS, settings.data_dir if settings.database_url is None else None)
-    Workers(configuration(worker, factory=True, workers=workers), sockets=[listener]).run()
+    logs.configure(settings.log_level, settings.log_format)
+    slots = WorkerSlots(MOST + 1)
+    data_dir = settings.data_dir if settings.database_url is None else None
+
+    def serve(slot: int, early: bool, started: int, lifeline: int) -> None:
+        Worker(OF_THIS_PROCESS, data_dir, listener, slots, slot, early, started, lifeline).serve()
+
+    Supervisor(
+        serve,
+        slots,
+        ending=say_ending,
+        workers=workers,
+        load=preload if needs_litellm(load_catalogue(settings.ai_models_file, settings.providers)) else None,
+        serving=lambda count: say(f"serving on {address_of(listener)} with {count} processes"),
+    ).run()
 
 
 @contextmanager
-def _database(settings: "Settings") -> Iterator[str]:
-    """Yield the URL of the database; start or join the embedded server if none is configured.
+def _database(settings: "Settings") -> Iterator[None]:
+    """Have the database ready; start or join the embedded server if none is configured.
 
     The application reads its own settings, in this process or in a worker, so the URL, which has no password, is passed
     in the environment.
@@ -111,4 +122,4 @@ def _database(settings: "Settings") -> Iterator[str]:
         if settings.database_url is None:
             os.environ["DATABASE_URL"] = dsn
             say(f"embedded PostgreSQL in {settings.data_dir}; set DATABASE_URL to use another server")
-        yield dsn
+        yield

@@ -47,7 +47,7 @@ _REHEARSED = Request({"messages": [{"role": "user", "content": "hello"}], "tempe
 class LiteLLMAdapter:
     """Prepares requests with LiteLLM. Call `warm_up` before anything else."""
 
-    _ready: ClassVar[bool] = False  # it is loaded once for the whole process
+    ready: ClassVar[bool] = False  # it is loaded once for the whole process
 
     def __init__(self) -> None:
         """Create an adapter for the running event loop; LiteLLM itself is loaded once per process."""
@@ -56,7 +56,7 @@ class LiteLLMAdapter:
     @property
     def warm(self) -> bool:
         """Whether `warm_up` has finished."""
-        return LiteLLMAdapter._ready
+        return LiteLLMAdapter.ready
 
     async def warm_up(self) -> None:
         """Import LiteLLM and rehearse its work. Does nothing if that is done.
@@ -64,10 +64,10 @@ class LiteLLMAdapter:
         Raises whatever a broken installation raises.
         """
         async with self._lock:
-            if not LiteLLMAdapter._ready:
+            if not LiteLLMAdapter.ready:
                 await run_in_daemon_thread(_load)
                 _freeze_loaded_objects()
-                LiteLLMAdapter._ready = True
+                LiteLLMAdapter.ready = True
 
     def chat(self, plan: Plan, request: Request) -> Prepared:
         """Prepare a chat.
@@ -77,6 +77,15 @@ class LiteLLMAdapter:
         if plan.row.dialect is Dialect.ANTHROPIC:
             return _anthropic(plan, request)
         return Prepared(encoded(openai_body(plan, _by_model(plan, request) if plan.row.by_model else request)))
+
+
+def preload() -> None:
+    """Do what `warm_up` does, in a process that has no event loop, for those that are forked from it.
+
+    Raises whatever a broken installation raises.
+    """
+    _load()
+    LiteLLMAdapter.ready = True
 
 
 def parameters_named_in(error: Exception, request: Request) -> list[str]:

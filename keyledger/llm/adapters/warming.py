@@ -2,7 +2,8 @@
 
 Promises: only adapters used by a model in the catalogue are loaded; a failure is logged once, shown by `check`, and
 retried every `AGAIN_S` seconds, while everything that needs no adapter is served. A call that arrives earlier waits for
-the same loading, so nothing is loaded twice.
+the same loading, so nothing is loaded twice. A process that leaves the loading to others of its node loads nothing
+before they have, and then only for calls that wait for it.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from api.front.check_result import CheckResult
-from domain.calls.models import Adapter
+from domain.calls.models import Adapter, Model
+from keyledger.settings.ai_models import Catalogue
 
 AGAIN_S = 10.0
 """Seconds between two attempts."""
@@ -33,6 +35,16 @@ class Loadable(Protocol):
         ...
 
 
+def adapter_of(model: Model) -> Adapter:
+    """Return the adapter that calls a model."""
+    return Adapter.LITELLM if model.by_litellm and model.adapter is Adapter.LITELLM else Adapter.LEGACY
+
+
+def needs_litellm(catalogue: Catalogue) -> bool:
+    """Return whether calls to some model of a catalogue need LiteLLM, which takes seconds to load."""
+    return any(adapter_of(model) is Adapter.LITELLM for model in catalogue.models)
+
+
 class Warming:
     """A task on the event loop that loads adapters and ends when all are loaded."""
 
@@ -43,10 +55,27 @@ class Warming:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure = ""
+        self._left_to_others = False
+        self._others_are_loaded = asyncio.Event()
+
+    def leave_to_others(self) -> None:
+        """Load nothing before `others_are_loaded`. Call it before `start`."""
+        self._left_to_others = True
+
+    def others_are_loaded(self) -> None:
+        """Let calls that wait load what they need: no others will come. For the event loop."""
+        self._others_are_loaded.set()
+
+    async def may_load(self, adapter: Loadable) -> None:
+        """Wait until this process may load an adapter, or at once use the one that it has loaded."""
+        if self._left_to_others and not adapter.warm:
+            await self._others_are_loaded.wait()
 
     def start(self) -> None:
         """Start the task on the running event loop and return. Does nothing while it runs."""
         self._loop = asyncio.get_running_loop()
+        if self._left_to_others:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="warm up the language models")
 
@@ -67,6 +96,8 @@ class Warming:
         """Return whether the next call finds its adapter loaded."""
         if not self._cold():
             return CheckResult(True, "loaded" if Adapter.LITELLM in self._needed() else "no model needs LiteLLM")
+        if self._others_are_loaded.is_set():
+            return CheckResult(True, "loaded by the other processes")
         if self._failure:
             return CheckResult(False, f"LiteLLM did not load ({self._failure}); retrying")
         return CheckResult(False, "loading")

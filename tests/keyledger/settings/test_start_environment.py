@@ -60,9 +60,9 @@ def test_other_variables_are_taken_by_their_names():
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_it_is_pickled_on_the_way_to_a_worker_only(copied):
-    with pytest.raises(RuntimeError, match="inheritance"):
-        copied(StartEnvironment({}, {"ENCRYPTION_KEY": "canary"}))
+def test_it_is_not_pickled_or_copied(copied):
+    with pytest.raises(TypeError, match="secrets"):
+        copied(StartEnvironment({"ENCRYPTION_KEY": "canary"}))
 
 
 PROGRAM = """

@@ -155,6 +155,7 @@ def test_each_process_of_a_service_in_the_background_is_deaf_to_ctrl_c_in_front(
     ) as service:
         with client_of(service.wait_for(SERVING)) as client:
             assert client.http.get("/livez").status_code == 200
+        service.wait_for("(Application startup complete)", times=2)
         family = [service.popen.pid, *_children_that_serve(service)]
         assert len(family) == 3
         assert all(_blocked(pid) & _SIGINT for pid in family)
@@ -164,7 +165,8 @@ def test_each_process_of_a_service_in_the_background_is_deaf_to_ctrl_c_in_front(
 def _children_that_serve(service: Process) -> list[int]:
     pid = service.popen.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    own = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return [int(child) for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
 
 
 def _blocked(pid: int) -> int:

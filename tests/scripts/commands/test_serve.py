@@ -108,6 +108,7 @@ def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_
     with running(folder, "serve", "--port", "0", "--workers", "2", env=ENV, warm=True) as service:
         url = service.wait_for(SERVING)
         assert httpx.get(f"{url}/livez", timeout=60, trust_env=False).status_code == 200
+        service.wait_for("(Application startup complete)", times=2)
         workers = [os.pidfd_open(pid) for pid in workers_of(service.popen.pid)]
         assert len(workers) == 2
         try:
@@ -127,7 +128,8 @@ def test_no_process_that_serves_outlives_a_killed_parent_and_the_last_stops_the_
 def workers_of(parent):
     """The processes that `serve` started to serve: not the database, nor what the interpreter starts for itself."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    own = Path(f"/proc/{parent}/cmdline").read_bytes()
+    return [int(pid) for pid in children if Path(f"/proc/{pid}/cmdline").read_bytes() == own]
 
 
 def uses(pid, file):

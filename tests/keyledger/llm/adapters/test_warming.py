@@ -150,3 +150,24 @@ def first_calls(gateway: Gateway) -> list[tuple[str, Callable[[], Awaitable[obje
                 embed = lambda model=model: gateway.embed(TENANT, f"{model}-emb", {"input": "hello"})  # noqa: E731
                 calls.append((f"{model} embeddings", embed))
     return calls
+
+
+def test_a_process_that_leaves_it_to_others_loads_nothing_before_them_and_then_for_a_call_only() -> None:
+    litellm = Stubborn()
+
+    async def live() -> None:
+        beside = warming_of(litellm)
+        beside.leave_to_others()
+        beside.start()
+        call = asyncio.create_task(beside.may_load(litellm))
+        await beside.may_load(Stubborn(failures=-1))  # what is loaded is used at once
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (call.done(), beside.check()) == (False, CheckResult(False, "loading"))
+        beside.others_are_loaded()
+        await call
+        assert beside.check() == CheckResult(True, "loaded by the other processes")
+        await beside.stop()
+
+    asyncio.run(live())
+    assert litellm.tries == 0
