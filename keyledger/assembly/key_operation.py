@@ -24,7 +24,7 @@ from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.key_verification import Verification, Watch, verify
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
-from keyledger.encryption.reencryption import LocalReencryption
+from keyledger.encryption.reencryption import GENTLE, LocalReencryption, Pace
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
@@ -103,9 +103,10 @@ def wait_for(
 
 
 @contextmanager
-def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[KeyOperation]:
+def key_operation(environ: Mapping[str, str], dotenv: Path | None, pace: Pace = GENTLE) -> Iterator[KeyOperation]:
     """Open the ledger that the settings name and yield the parts; it is closed when the block ends.
 
+    pace: of a rotation.
     Raises SettingsError, StartError, StoreUnavailableError.
     """
     settings = load(environ, dotenv)
@@ -116,13 +117,13 @@ def key_operation(environ: Mapping[str, str], dotenv: Path | None) -> Iterator[K
         require_same_log(pool, places)
         codes = read_codes(pool, code_keys_of(keys_with_next_first(settings), settings.audit_signing_key))
         try:
-            yield _parts(ledger, pool, codes, settings)
+            yield _parts(ledger, pool, codes, settings, pace)
         finally:
             renew(pool, places, codes)
 
 
 def _parts(
-    ledger: Ledger, pool: ConnectionPool[BoundedConnection], codes: EventCodes, settings: Settings
+    ledger: Ledger, pool: ConnectionPool[BoundedConnection], codes: EventCodes, settings: Settings, pace: Pace
 ) -> KeyOperation:
     primary, *previous = keys_with_next_first(settings)
     secret_keys = secret_keys_of(settings)
@@ -131,7 +132,7 @@ def _parts(
     log = CredentialLog(pool, people.sealer, codes)
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
-    sealing = LocalReencryption(pool, log, ring, utc_now, codes=lambda: log.codes)
+    sealing = LocalReencryption(pool, log, ring, utc_now, pace, codes=lambda: log.codes)
     return KeyOperation(
         statuses=statuses,
         rotator=Rotator(pool, log, ring, utc_now, sealing, attesting.or_say_why),

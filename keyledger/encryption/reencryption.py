@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from psycopg_pool import ConnectionPool
 
@@ -35,9 +36,24 @@ from keyledger.encryption.keyring import Keyring
 from projections.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection
 
-BATCH = 100
-"""Credentials per transaction: nearly full speed, while other writers wait only a few milliseconds."""
 _TRIES = 8
+
+
+class Pace(NamedTuple):
+    """How fast credentials are re-encrypted.
+
+    batch: credentials per transaction. rest: how long to pause after each batch, as a multiple of the time that the
+    batch took; without a rest, the next batch is computed while the last one is written.
+    """
+
+    batch: int
+    rest: float = 0.0
+
+
+FAST = Pace(100)
+"""Nearly full speed; other writers wait a few milliseconds, and so do the slowest of the calls."""
+GENTLE = Pace(10, 2.0)
+"""Calls take no longer than without a rotation: no statement keeps the database's processor for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +94,16 @@ class LocalReencryption:
         log: EventLog,
         keyring: Keyring,
         clock: Clock,
-        rest: float = 0.0,
+        pace: Pace = FAST,
         pause: Callable[[float], None] = time.sleep,
         codes: Callable[[], EventCodes] = lambda: NO_CODES,
     ) -> None:
-        """rest: how long to pause after each batch, as a multiple of the time that the batch took.
-
-        codes: check what is read.
-        """
+        """codes: check what is read."""
         self._pool = pool
         self._log = log
         self._keyring = keyring
         self._clock = clock
-        self._rest = rest
+        self._pace = pace
         self._pause = pause
         self._codes = codes
 
@@ -109,7 +122,7 @@ class LocalReencryption:
 
     def _batches(self, meta: CommandMeta) -> Iterator[_Batch]:
         """Yield batches; the next one is computed while the last one is written, unless there are pauses."""
-        if self._rest:
+        if self._pace.rest:
             yield from self._batches_with_rests(meta)
             return
         with ThreadPoolExecutor(1, "sealing") as ahead:
@@ -123,13 +136,13 @@ class LocalReencryption:
         batch = self._prepare(None, meta)
         while batch.last is not None:
             yield batch
-            self._pause(self._rest * (time.monotonic() - started))
+            self._pause(self._pace.rest * (time.monotonic() - started))
             started = time.monotonic()
             batch = self._prepare(batch.last, meta)
 
     def _prepare(self, after: _Place | None, meta: CommandMeta) -> _Batch:
         batch, now = _Batch(), self._clock()
-        for stored in read_under_other_keys(self._pool, self._keyring.primary_id, after, BATCH):
+        for stored in read_under_other_keys(self._pool, self._keyring.primary_id, after, self._pace.batch):
             row = stored.row
             if row is None or row.sealed is None:
                 continue

@@ -27,7 +27,7 @@ from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.personal_keys import PersonalKeys
 from keyledger.encryption.personal_members import PersonalSealer
-from keyledger.encryption.reencryption import LocalReencryption, Sealed
+from keyledger.encryption.reencryption import GENTLE, LocalReencryption, Pace, Sealed
 from keyledger.encryption.secret_keeping import SecretKeeper, SecretKeys
 from keyledger.log.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
@@ -36,8 +36,6 @@ from projections.database.pools import open_pool
 
 GIVES_WAY = 10
 """How much lower the scheduling priority of the process is than that of its service, as in `nice`."""
-REST = 1.0
-"""Length of a pause relative to the work before it: at 1.0, half of the time is left to others."""
 PATIENCE_S = 60
 """Seconds without a message after which the process is abandoned: far more than a batch takes under any load."""
 _GO_ON = b"go on"
@@ -46,11 +44,11 @@ _GO_ON = b"go on"
 class ReencryptionProcess:
     """Re-encrypts in a process of its own, one for each rotation. Implements `Reencryption`."""
 
-    def __init__(self, dsn: str, primary: Secret, previous: Sequence[Secret], rest: float = REST) -> None:
-        """dsn: a libpq URL or parameter list. rest: as in `LocalReencryption`."""
+    def __init__(self, dsn: str, primary: Secret, previous: Sequence[Secret], pace: Pace = GENTLE) -> None:
+        """dsn: a libpq URL or parameter list."""
         self._dsn = dsn
         self._keys = (primary, *previous)
-        self._rest = rest
+        self._pace = pace
 
     def __call__(self, meta: CommandMeta) -> Generator[Sealed, None, None]:
         """Re-encrypt until a pass changes nothing. Raises StoreUnavailableError, ProcessError."""
@@ -76,7 +74,7 @@ class ReencryptionProcess:
             "dsn": self._dsn,
             "keys": [key.reveal() for key in self._keys],
             "meta": asdict(meta),
-            "rest": self._rest,
+            "pace": self._pace,
         }
         return json.dumps(order).encode()
 
@@ -143,7 +141,7 @@ def _carry_out(asked_by: Connection) -> None:
         secret = SecretKeeper(pool, SecretKeys.of((primary, *previous), None))
         ring = Keyring(primary, previous, lambda key: secret().fingerprint(key))
         log = CredentialLog(pool, PersonalSealer(PersonalKeys(pool, secret)), read_codes(pool, ring.code_keys))
-        sealing = LocalReencryption(pool, log, ring, utc_now, order["rest"], codes=lambda: log.codes)
+        sealing = LocalReencryption(pool, log, ring, utc_now, Pace(*order["pace"]), codes=lambda: log.codes)
         for done in sealing(CommandMeta(**order["meta"])):
             _tell(asked_by, done)
             asked_by.recv_bytes()

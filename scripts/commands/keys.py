@@ -82,11 +82,16 @@ def retire(
 
 
 @contextmanager
-def opened_keys() -> "Iterator[KeyOperation]":
-    """Open the database and the keys of the settings that `serve` uses, until the block ends."""
-    from keyledger.assembly.key_operation import key_operation
+def opened_keys(*, fast: bool = False) -> "Iterator[KeyOperation]":
+    """Open the database and the keys of the settings that `serve` uses, until the block ends.
 
-    with interruptible("completed steps are kept"), key_operation(OF_THIS_PROCESS, Path(".env")) as keys:
+    fast: a rotation does not rest.
+    """
+    from keyledger.assembly.key_operation import key_operation
+    from keyledger.encryption.reencryption import FAST, GENTLE
+
+    opened = key_operation(OF_THIS_PROCESS, Path(".env"), FAST if fast else GENTLE)
+    with interruptible("completed steps are kept"), opened as keys:
         yield keys
 
 

@@ -1,7 +1,8 @@
 """`keys rotate`: re-encrypts every live credential with the primary key.
 
 Promises: on Ctrl-C or SIGTERM a rotation stops after its current batch and prints how to continue; credentials that
-could not be re-encrypted are named by tenant and provider, and the exit code is then 1.
+could not be re-encrypted are named by tenant and provider, and the exit code is then 1. Calls of services are not
+slowed down, unless `--fast` asks for full speed.
 Refuses: to rotate without confirmation.
 """
 
@@ -24,12 +25,15 @@ if TYPE_CHECKING:  # loaded only when the command runs
 
 def rotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not rest between batches; the slowest calls then take longer.")
+    ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
     """Re-encrypt live credentials with the primary key. Services can keep running; run it again if interrupted."""
-    with opened_keys() as keys:
+    with opened_keys(fast=fast) as keys:
         plan = keys.rotator.plan()
         if dry_run:
             _show_plan(plan, as_json=as_json, wide=wide)

@@ -12,21 +12,22 @@ import pytest
 from domain.credentials.secret import Secret
 from domain.errors import StoreUnavailableError
 from domain.operations.encryption_keys import RotationCounts
-from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.reencryption import Pace
 from keyledger.encryption.reencryption_process import GIVES_WAY, ReencryptionProcess
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, fill, meta, now, rotate, tenants, under_keys
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
 
+BATCH = 100
+PACE = Pace(BATCH, 0.01)
+
 
 def beside(
     store: Store, url: str = "", keys: tuple[Secret, Secret] = (OTHER_ENCRYPTION_KEY, ENCRYPTION_KEY)
 ) -> Rotator:
     primary, previous = keys
-    return Rotator(
-        store.pool, store.log, BOTH, now, ReencryptionProcess(url or store.url, primary, [previous], rest=0.01)
-    )
+    return Rotator(store.pool, store.log, BOTH, now, ReencryptionProcess(url or store.url, primary, [previous], PACE))
 
 
 def run(rotator: Rotator, watch: Callable[[RotationProgress], bool] = lambda progress: True) -> RotationProgress:
@@ -118,7 +119,7 @@ def test_a_process_that_is_killed_ends_the_rotation_and_the_next_goes_on(databas
         return True
 
     with open_store(database_url, BOTH) as store:
-        sealing = Killed(store.url, OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY], rest=0.01)
+        sealing = Killed(store.url, OTHER_ENCRYPTION_KEY, [ENCRYPTION_KEY], PACE)
         with pytest.raises(ProcessError):
             run(Rotator(store.pool, store.log, BOTH, now, sealing), watch)
         assert multiprocessing.active_children() == []

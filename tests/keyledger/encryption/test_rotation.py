@@ -24,13 +24,15 @@ from domain.operations.encryption_keys import (
 )
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
-from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.reencryption import FAST
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from tests.support.checker import check
 from tests.support.effort import ROTATED
 from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD
 from tests.support.store import Store, open_store
+
+BATCH = FAST.batch
 
 META = CommandMeta("olga", "req-rotation", "rotation")
 

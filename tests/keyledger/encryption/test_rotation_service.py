@@ -11,7 +11,7 @@ from domain.errors import ErrorCode, StoreUnavailableError
 from domain.event import CommandMeta
 from domain.operations.rotation import RotationState, RotationStatus
 from keyledger.encryption.nodes import Presence
-from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.reencryption import FAST
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import SILENT_S, RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RecordedRun, RotationService
@@ -19,6 +19,8 @@ from tests.support.checker import check
 from tests.support.errors import raises
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
 from tests.support.store import Store, open_store
+
+BATCH = FAST.batch
 
 
 @dataclass

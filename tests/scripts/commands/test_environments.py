@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from keyledger.encryption.reencryption import BATCH
+from keyledger.encryption.reencryption import FAST
 from scripts.demo.stand_in_provider import StandInProvider
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, Ended
@@ -131,7 +131,7 @@ def _signing_key() -> str:
 def test_a_rotation_in_the_background_is_not_ended_by_ctrl_c_in_front(tmp_path: Path, database_url: str) -> None:
     fill(database_url, 0)
     with open_store(database_url, OLD) as store:
-        set_all(store, tenants(4 * BATCH), "sk-live")
+        set_all(store, tenants(4 * FAST.batch), "sk-live")
     env = {
         "TENANT_CREDENTIALS_ENABLED": "true",
         "ENCRYPTION_KEY": OTHER_ENCRYPTION_KEY.reveal(),
@@ -143,7 +143,7 @@ def test_a_rotation_in_the_background_is_not_ended_by_ctrl_c_in_front(tmp_path: 
         process.popen.send_signal(signal.SIGINT)
         assert process.end() == Exit.OK, process.told
     with open_store(database_url, NEW) as store:
-        assert under_keys(store) == {NEW.primary_id: 4 * BATCH}
+        assert under_keys(store) == {NEW.primary_id: 4 * FAST.batch}
 
 
 @pytest.mark.long
