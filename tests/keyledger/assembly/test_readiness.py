@@ -112,7 +112,7 @@ def test_a_service_whose_models_are_still_loading_lives_and_is_not_ready(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(LiteLLMAdapter, "warm_up", never_ends)
-    monkeypatch.setattr(LiteLLMAdapter, "_ready", False)
+    monkeypatch.setattr(LiteLLMAdapter, "ready", False)
     settings = of_one_model(tmp_path, "litellm_model_name: openai/gpt-4o")
     with served(database_url, settings) as url, client_of(url) as client:
         assert client.http.get("/livez").status_code == 200
