@@ -58,5 +58,10 @@ def cli(bare_environment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 @pytest.fixture
 def ask(cli: Cli, client: Client) -> Ask:
     """Run a command as an auditor of the service that the module's `client` talks to."""
+    return asking(cli, client)
+
+
+def asking(cli: Cli, client: Client) -> Ask:
+    """Return what runs a command as an auditor of the service that a client talks to."""
     env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
     return lambda *arguments: cli(*arguments, env=env)

@@ -10,7 +10,8 @@ import pytest
 
 from scripts.commands import audit
 from scripts.terminal.exits import Exit
-from tests.scripts.conftest import Ask, Cli, Ended
+from tests.scripts.conftest import Ask, Cli, Ended, asking
+from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import open_store
 
@@ -25,6 +26,23 @@ def client(database_url: str) -> Iterator[Client]:
 
 @pytest.fixture
 def filled(client: Client) -> Client:
+    return fill(client)
+
+
+@pytest.fixture(scope="module")
+def unchanged(postgres_server: TemplatedServer) -> Iterator[Client]:
+    """A filled service for all tests that only read."""
+    with postgres_server.fresh_database() as database_url, ExitStack() as stack:
+        yield fill(stack.enter_context(client_of(stack.enter_context(served(database_url, environment())))))
+
+
+@pytest.fixture
+def look(cli: Cli, unchanged: Client) -> Ask:
+    """Run a command that only reads."""
+    return asking(cli, unchanged)
+
+
+def fill(client: Client) -> Client:
     """A tenant's Azure credential was set, moved, left alone and deleted; another tenant has one too."""
     azure = {"endpoint": "https://one.example.com", "api_version": "2025-01-01", "deployment_name": "gpt"}
     client.http.headers["X-Audit-Reason"] = "ticket 4711"
@@ -46,8 +64,8 @@ def entries(ended: Ended) -> list[dict[str, object]]:
 
 
 class TestSearch:
-    def test_entries_are_a_table_with_the_newest_first(self, ask: Ask, filled: Client) -> None:
-        ended = ask("audit", "search", f"tenant:{TENANT}")
+    def test_entries_are_a_table_with_the_newest_first(self, look: Ask) -> None:
+        ended = look("audit", "search", f"tenant:{TENANT}")
         assert (ended.code, ended.err) == (Exit.OK, "")
         assert re.match(r"\s*position +time \(UTC\) +action +outcome +tenant", ended.out)
         actions = re.findall(r"^ *\d+ .*? (set|replaced|deleted) ", ended.out, re.MULTILINE)
@@ -67,16 +85,16 @@ class TestSearch:
             (("until:2020-01-01",), []),
         ],
     )
-    def test_terms_narrow_it(self, ask: Ask, filled: Client, words: tuple[str, ...], actions: list[str]) -> None:
-        assert [entry["action"] for entry in entries(ask("audit", "search", "--json", *words))] == actions
+    def test_terms_narrow_it(self, look: Ask, words: tuple[str, ...], actions: list[str]) -> None:
+        assert [entry["action"] for entry in entries(look("audit", "search", "--json", *words))] == actions
 
-    def test_json_is_what_the_service_gives(self, ask: Ask, filled: Client) -> None:
+    def test_json_is_what_the_service_gives(self, look: Ask, unchanged: Client) -> None:
         query = f"tenant:{TENANT}"
-        given = filled.http.get("/api/v1/audit/entries", params={"q": query, "order": "oldest"}).json()["entries"]
-        assert entries(ask("audit", "search", "--oldest", "--json", query)) == given
+        given = unchanged.http.get("/api/v1/audit/entries", params={"q": query, "order": "oldest"}).json()["entries"]
+        assert entries(look("audit", "search", "--oldest", "--json", query)) == given
 
-    def test_a_limit_takes_the_newest(self, ask: Ask, filled: Client) -> None:
-        found = entries(ask("audit", "search", "--limit", "2", "--json", f"tenant:{TENANT}"))
+    def test_a_limit_takes_the_newest(self, look: Ask) -> None:
+        found = entries(look("audit", "search", "--limit", "2", "--json", f"tenant:{TENANT}"))
         assert [entry["action"] for entry in found] == ["deleted", "replaced"]
 
     def test_a_refused_request_shows_its_answer_and_how_often(self, ask: Ask, filled: Client) -> None:
@@ -86,10 +104,10 @@ class TestSearch:
         assert re.search(r"request-refused 401 unauthenticated( x 3)? +denied", ended.out), ended.out
         assert "sk-not-a-key" not in ended.out
 
-    def test_nothing_found_is_talk_and_no_data(self, ask: Ask, filled: Client) -> None:
-        ended = ask("audit", "search", "action:key-retired")
+    def test_nothing_found_is_talk_and_no_data(self, look: Ask) -> None:
+        ended = look("audit", "search", "action:key-retired")
         assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "no entries match\n")
-        assert entries(ask("audit", "search", "action:key-retired", "--json")) == []
+        assert entries(look("audit", "search", "action:key-retired", "--json")) == []
 
     def test_reading_is_recorded_as_done_on_the_command_line(self, ask: Ask, filled: Client) -> None:
         ask("audit", "search", "action:deleted")
@@ -108,10 +126,8 @@ class TestSearch:
             (("tenant:",), "name without a value"),
         ],
     )
-    def test_a_term_that_cannot_be_understood_is_named(
-        self, ask: Ask, filled: Client, words: tuple[str, ...], said: str
-    ) -> None:
-        ended = ask("audit", "search", *words)
+    def test_a_term_that_cannot_be_understood_is_named(self, look: Ask, words: tuple[str, ...], said: str) -> None:
+        ended = look("audit", "search", *words)
         assert (ended.code, ended.out) == (Exit.REFUSED, "")
         assert said in ended.err
 
@@ -133,31 +149,29 @@ class TestSearch:
         ended = cli("audit", "search", env=env)
         assert (ended.code, ended.out) == (Exit.UNREACHABLE, "")
 
-    def test_a_key_that_is_none_is_refused(self, cli: Cli, client: Client) -> None:
-        env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": "sk-not-a-key-of-the-service"}
+    def test_a_key_that_is_none_is_refused(self, cli: Cli, unchanged: Client) -> None:
+        env = {"KEYLEDGER_URL": str(unchanged.http.base_url), "KEYLEDGER_API_KEY": "sk-not-a-key-of-the-service"}
         ended = cli("audit", "search", env=env)
         assert (ended.code, ended.out) == (Exit.REFUSED, "")
         assert "sk-not-a-key" not in ended.err
 
 
 class TestShow:
-    def test_everything_about_an_entry_is_shown_and_what_does_not_apply_is_left_out(
-        self, ask: Ask, filled: Client
-    ) -> None:
-        first = entries(ask("audit", "search", "--oldest", "--json", f"tenant:{TENANT}"))[0]
-        ended = ask("audit", "show", str(first["position"]))
+    def test_everything_about_an_entry_is_shown_and_what_does_not_apply_is_left_out(self, look: Ask) -> None:
+        first = entries(look("audit", "search", "--oldest", "--json", f"tenant:{TENANT}"))[0]
+        ended = look("audit", "show", str(first["position"]))
         assert ended.code == Exit.OK
         shown = dict(re.findall(r"^ *(\S+) {2,}(.*?) *$", ended.out, re.MULTILINE))
         for name in ("action", "actor", "role", "source", "fingerprint", "key_id", "request_id", "command_id"):
             assert shown[name] == str(first[name])
         assert shown["reason"] == "ticket 4711"
         assert shown["endpoint"] == "https://one.example.com"
-        deleted = entries(ask("audit", "search", "--json", "action:deleted"))[0]
-        assert "masked_key" not in ask("audit", "show", str(deleted["position"])).out
+        deleted = entries(look("audit", "search", "--json", "action:deleted"))[0]
+        assert "masked_key" not in look("audit", "show", str(deleted["position"])).out
 
-    def test_json_is_what_the_service_gives(self, ask: Ask, filled: Client) -> None:
-        (first,) = entries(ask("audit", "search", "--json", "action:deleted"))
-        assert json.loads(ask("audit", "show", str(first["position"]), "--json").out) == first
+    def test_json_is_what_the_service_gives(self, look: Ask) -> None:
+        (first,) = entries(look("audit", "search", "--json", "action:deleted"))
+        assert json.loads(look("audit", "show", str(first["position"]), "--json").out) == first
 
     @pytest.mark.parametrize(
         ("position", "code", "said"),
@@ -168,17 +182,15 @@ class TestShow:
             ("x", Exit.USAGE, "POSITION"),
         ],
     )
-    def test_a_position_that_is_not_there_is_told(
-        self, ask: Ask, filled: Client, position: str, code: Exit, said: str
-    ) -> None:
-        ended = ask("audit", "show", position)
+    def test_a_position_that_is_not_there_is_told(self, look: Ask, position: str, code: Exit, said: str) -> None:
+        ended = look("audit", "show", position)
         assert (ended.code, ended.out) == (code, "")
         assert said in ended.err
 
 
 class TestHistory:
-    def test_each_step_shows_what_it_changed_and_nothing_else(self, ask: Ask, filled: Client) -> None:
-        ended = ask("history", TENANT)
+    def test_each_step_shows_what_it_changed_and_nothing_else(self, look: Ask) -> None:
+        ended = look("history", TENANT)
         assert ended.code == Exit.OK
         provider, *lines = ended.out.splitlines()
         assert provider == "azure"
@@ -220,15 +232,13 @@ class TestHistory:
         assert "key: ...cccc" in last
         assert "->" not in last
 
-    def test_a_tenant_without_credentials_is_talk_and_no_data(self, ask: Ask, filled: Client) -> None:
-        ended = ask("history", str(uuid4()))
+    def test_a_tenant_without_credentials_is_talk_and_no_data(self, look: Ask) -> None:
+        ended = look("history", str(uuid4()))
         assert (ended.code, ended.out) == (Exit.OK, "")
         assert "have no history" in ended.err
 
     @pytest.mark.parametrize(("arguments", "said"), [(("acme",), "tenant"), ((TENANT, "opnai"), "provider")])
-    def test_what_is_no_tenant_or_provider_is_told(
-        self, ask: Ask, filled: Client, arguments: tuple[str, ...], said: str
-    ) -> None:
-        ended = ask("history", *arguments)
+    def test_what_is_no_tenant_or_provider_is_told(self, look: Ask, arguments: tuple[str, ...], said: str) -> None:
+        ended = look("history", *arguments)
         assert (ended.code, ended.out) == (Exit.REFUSED, "")
         assert said in ended.err

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.signing_keys import LogSigner, WitnessSigner, generate_signing_key, verifier_of
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Ask, Cli, Ended
+from tests.support.command_line import command
+from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, Client, client_of, environment, served
 from tests.support.store import LEDGER_ID
 
@@ -34,13 +37,31 @@ def signing(database_url: str, **settings: str) -> Iterator[Client]:
         yield stack.enter_context(client_of(stack.enter_context(served(database_url, found))))
 
 
-@pytest.fixture
-def client(database_url: str, bare_environment: Path) -> Iterator[Client]:
+@contextmanager
+def changed(database_url: str, data_dir: Path) -> Iterator[Client]:
     """A service that signs, with the changes of two tenants."""
-    with signing(database_url, DATA_DIR=str(bare_environment / "data")) as client:
+    with signing(database_url, DATA_DIR=str(data_dir)) as client:
         for tenant in (TENANT, OTHER, TENANT):
             assert client.put(tenant, "openai", api_key=f"sk-live-{uuid4().hex}").status_code == 200
         yield client
+
+
+@pytest.fixture
+def client(database_url: str, bare_environment: Path) -> Iterator[Client]:
+    with changed(database_url, bare_environment / "data") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def taken(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a full bundle and of one of a tenant, for tests that need no service."""
+    folder = tmp_path_factory.mktemp("taken")
+    with postgres_server.fresh_database() as url, changed(url, folder / "data") as client:
+        env = {"KEYLEDGER_URL": str(client.http.base_url), "KEYLEDGER_API_KEY": ADMIN_KEY}
+        for arguments in (("-o", "bundle"), ("--tenant", TENANT, "-o", "mine")):
+            ended = command(folder, env, "audit", "bundle", *arguments)
+            assert ended.code == Exit.OK, ended.err
+    return folder
 
 
 @pytest.fixture
@@ -102,6 +123,12 @@ class TestKeys:
 
 
 class TestFullBundle:
+    @pytest.fixture
+    def bundle(self, taken: Path, bare_environment: Path) -> Path:
+        """A full bundle."""
+        shutil.copytree(taken / "bundle", "bundle")
+        return Path("bundle")
+
     def test_it_holds_and_says_what_it_shows(self, cli: Cli, bundle: Path) -> None:
         ended = cli("audit", "verify", str(bundle), "--public-key", VKEY)
         assert ended.code == Exit.OK, ended.err
@@ -193,9 +220,13 @@ class TestSince:
 
 
 class TestBundleOfATenant:
-    def test_it_holds_and_has_the_tenants_records_alone(self, cli: Cli, ask: Ask) -> None:
-        taken = ask("audit", "bundle", "--tenant", TENANT, "-o", "mine")
-        assert taken.code == Exit.OK, taken.err
+    @pytest.fixture
+    def mine(self, taken: Path, bare_environment: Path) -> None:
+        """A bundle of the tenant, in the present folder."""
+        shutil.copytree(taken / "mine", "mine")
+
+    @pytest.mark.usefixtures("mine")
+    def test_it_holds_and_has_the_tenants_records_alone(self, cli: Cli) -> None:
         records = [json.loads(line) for line in Path("mine/records.jsonl").read_text().splitlines()]
         assert {json.loads(record["leaf"])["tenant_id"] for record in records} == {TENANT}
         assert len(records) == 2
@@ -204,8 +235,8 @@ class TestBundleOfATenant:
         assert f"2 records of tenant {TENANT}" in ended.out
         assert OTHER.encode() not in b"".join(path.read_bytes() for path in Path("mine").rglob("*") if path.is_file())
 
-    def test_a_record_of_it_that_was_changed_is_named(self, cli: Cli, ask: Ask) -> None:
-        ask("audit", "bundle", "--tenant", TENANT, "-o", "mine")
+    @pytest.mark.usefixtures("mine")
+    def test_a_record_of_it_that_was_changed_is_named(self, cli: Cli) -> None:
         records = Path("mine/records.jsonl")
         records.write_text(records.read_text().replace('\\"role\\":\\"sysadmin\\"', '\\"role\\":\\"operator\\"', 1))
         ended = cli("audit", "verify", "mine", "--public-key", VKEY)
