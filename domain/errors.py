@@ -6,7 +6,8 @@
     |  +- CredentialNotFoundError   or set the tenant's credential first
     +- ConflictError              read the state again, then decide
     |  +- VersionConflictError      it changed meanwhile, or a precondition does not hold
-    +- AccessError                use another access key or token, have its scope changed, or wait as long as it says
+    +- AccessError                use another access key or token, have its scope changed, wait as long as it says, or
+    |                             have another person approve
     +- UnresolvableError          no key may serve this call, and no other key is tried; itself: ask an operator
     |  +- NoCredentialError         set the tenant's credential, or have the platform's key configured
     |  +- RejectedCredentialError   replace the key: the provider rejects it
@@ -26,59 +27,9 @@ Promises: a message holds no secret, no stored value and no text from a provider
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
-
-class ErrorCode(StrEnum):
-    """The stable names of errors. Callers compare them; they never change."""
-
-    INVALID_REQUEST = "invalid-request"
-    INVALID_CREDENTIAL = "invalid-credential"
-    INVALID_PATH = "invalid-path"
-    ACCOUNT_ROUTE_CLOSED = "account-route-closed"
-    GLOBAL_KEY_NOT_ALLOWED = "global-key-not-allowed"
-    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
-    UNKNOWN_PROVIDER = "unknown-provider"
-    UNKNOWN_MODEL = "unknown-model"
-    UNKNOWN_PROJECTION = "unknown-projection"
-    CREDENTIAL_NOT_FOUND = "credential-not-found"
-    AUDIT_ENTRY_NOT_FOUND = "audit-entry-not-found"
-    ROTATION_NOT_FOUND = "rotation-not-found"
-    REPLAY_NOT_FOUND = "replay-not-found"
-    ACCESS_KEY_NOT_FOUND = "access-key-not-found"
-    NO_SUCH_PROOF = "no-such-proof"
-    SIGNING_OFF = "signing-off"
-    VERSION_CONFLICT = "version-conflict"
-    ROTATION_REFUSED = "rotation-refused"
-    KEY_NOT_RETIRABLE = "key-not-retirable"
-    REPLAY_CONFLICT = "replay-conflict"
-    RELOAD_REFUSED = "reload-refused"
-    ACCESS_KEY_EXISTS = "access-key-exists"
-    ACCESS_KEY_REFUSED = "access-key-refused"
-    TOKEN_REFUSED = "token-refused"  # noqa: S105  a code
-    SESSION_ENDED = "session-ended"
-    OUTSIDE_SCOPE = "outside-scope"
-    ACCESS_LIMIT_REACHED = "access-limit-reached"
-    TENANT_FROZEN = "tenant-frozen"
-    TENANT_NOT_REGISTERED = "tenant-not-registered"
-    OUTSIDE_POLICY = "outside-policy"
-    KEY_NOT_CHECKED = "key-not-checked"
-
-    NO_CREDENTIAL = "no-credential"
-    CREDENTIAL_REJECTED = "credential-rejected"
-    CREDENTIAL_UNREADABLE = "credential-unreadable"
-    CREDENTIAL_INTEGRITY = "credential-integrity"
-
-    PROVIDER_REFUSED = "provider-refused"
-    PROVIDER_RATE_LIMITED = "provider-rate-limited"
-    PROVIDER_TIMEOUT = "provider-timeout"
-    PROVIDER_UNAVAILABLE = "provider-unavailable"
-
-    STORE_UNAVAILABLE = "store-unavailable"
-    LOG_CONTRADICTED = "log-contradicted"
-    ISSUER_UNAVAILABLE = "issuer-unavailable"
-    CHECKPOINT_REFUSED = "checkpoint-refused"
-
+from domain.error_codes import ErrorCode as ErrorCode  # noqa: PLC0414  callers of errors need their codes
 
 LATE = "late"
 """The reason of a provider that did not answer in time."""
@@ -165,12 +116,22 @@ class AccessError(ServiceError):
     """The caller's access key, token or session does not admit the request; nothing was done.
 
     retry_after: in seconds, where waiting helps. reason: a code for logs, where an issuer gave no usable answer.
+    decided: the events that need a second person, where that is missing. token: of an access key among them.
     """
 
-    def __init__(self, code: ErrorCode, detail: str, retry_after: int | None = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        retry_after: int | None = None,
+        reason: str = "",
+        decided: Sequence[Any] = (),
+    ) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
         self.reason = reason
+        self.decided = decided
+        self.token: Any = None
 
 
 class UnresolvableError(ServiceError):

@@ -47,6 +47,7 @@ class Subject(Enum):
     ACCESS_KEY = "access key"
     TENANT = "tenant"
     SESSION = "session"
+    PROPOSAL = "proposal"
 
 
 class OcsfClass(NamedTuple):

@@ -26,6 +26,7 @@ from api.front.revoked_calls import RevokedCalls
 from domain.access.key_usage import KeyUsage
 from domain.access.service import AccessKeys
 from domain.access.tenants import Tenants
+from domain.approvals.service import Proposals
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import AuditRecorder
 from domain.audit.token_usage import TokenUsage
@@ -93,6 +94,7 @@ class Services:
     a trusted issuer. people: those who sign in. revoked_calls: what is under way.
     carry_out: carries out a command; concurrent commands share a commit. carry_out_alone: one on an
     access key or on a tenant.
+    proposals: of commands that need a second person.
     key_checks: ask providers about keys. providers: those that tenants may have credentials for.
     tenant_credentials: the feature switch; when off, everything about tenants' own credentials answers 404.
     audit_recorder: records events other than changes. usage: recorded use of credentials; usage_meter: use that is not
@@ -129,6 +131,7 @@ class Services:
     access_keys: AccessKeys
     key_usage: KeyUsage
     tenants: Tenants
+    proposals: Proposals
     carry_out_alone: CarryOutAlone
     key_checks: KeyChecks
     endpoint_rules: EndpointRules

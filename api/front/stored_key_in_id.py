@@ -13,7 +13,6 @@ from api.front.auth import may
 from api.front.exchange import Exchange, exchange_of
 from api.front.paths import credential_in, routed_path
 from api.front.services import Services, services_in_force
-from domain.credentials.credential import Credential
 from domain.credentials.secret import mask
 from domain.errors import ServiceError
 
@@ -22,9 +21,9 @@ _UNSEEN = frozenset({408, 429, 500, 503})
 """Statuses of problems for which the database is not asked again."""
 
 
-def take_recorded_id(exchange: Exchange, state: Credential) -> None:
-    """Replace the id of a request that was carried out, if it was recorded as its mask."""
-    if exchange.chosen_id and state.request_id == mask(exchange.request_id):
+def take_recorded_id(exchange: Exchange, recorded: str | None) -> None:
+    """Replace the id of a request that was carried out or proposed, if it was recorded as its mask."""
+    if exchange.chosen_id and recorded == mask(exchange.request_id):
         exchange.replace_id()
 
 

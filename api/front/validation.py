@@ -15,6 +15,7 @@ from api.front.exchange import exchange_of
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS
 from domain.access.service import NAME_PATTERN
+from domain.approvals.needs import Approval
 from domain.audit.entries import Action
 from domain.audit.formats import ExportFormat
 from domain.audit.query import QUERY_MAX
@@ -31,6 +32,7 @@ RULES: Mapping[str, str] = {
     "compare_only": "must be true or false",
     "swap_when_different": "must be true or false",
     "as_of": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "proposal_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "rotation_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "api_key": "must be a string",
     "endpoint": "must be a string or null",
@@ -50,6 +52,8 @@ RULES: Mapping[str, str] = {
     "key_check": "must be true or false",
     "actor": "must be 1 to 128 printable ASCII characters without spaces",
     "state": f"must be one of {', '.join(CredentialState)}",
+    "proposal_state": "must be open, approved, rejected or lapsed",
+    "command": f"must be one of {', '.join(Approval)}",
     "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "used_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
     "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",

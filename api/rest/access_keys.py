@@ -13,7 +13,6 @@ from pydantic import StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
-from api.front.operation import Operation
 from api.front.paths import ACCESS_KEYS
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
@@ -39,6 +38,7 @@ from api.rest.access_key_shapes import (
 )
 from api.rest.openapi import ACCESS_KEY, ADMIN, BODY, ETAG, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
+from api.rest.proposable import HELD, Proposable
 from api.rest.schemas import Absent, Instant, Limit, Since, Until
 from domain.access.access_key import AccessKey, AccessTerms, KeyLimits
 from domain.access.key_usage import KeyHours
@@ -50,7 +50,7 @@ from domain.audit.usage import HOUR
 from domain.credentials.commands import Precondition
 from domain.credentials.secret import Secret
 
-router = APIRouter(route_class=Operation, prefix=ACCESS_KEYS, tags=["access keys"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Proposable, prefix=ACCESS_KEYS, tags=["access keys"], dependencies=[AUTHENTICATED])
 
 _UnusedSince = Annotated[
     Instant | Absent, Query(description="Only active keys that were neither used nor changed at or after this time.")
@@ -66,7 +66,7 @@ _After = Annotated[
     operation_id="createAccessKey",
     summary="Create an access key",
     status_code=201,
-    responses={201: answer(ISSUED_EXAMPLE, ETAG), **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-exists")},
+    responses={201: answer(ISSUED_EXAMPLE, ETAG), **HELD, **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-exists")},
     dependencies=[only_query()],
 )
 async def create_access_key(
@@ -176,7 +176,7 @@ async def list_access_key_usage(
     "/{access_key}",
     operation_id="changeAccessKey",
     summary="Change scope, limits or expiry",
-    responses={200: answer(KEY_EXAMPLE, ETAG), **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-not-found")},
+    responses={200: answer(KEY_EXAMPLE, ETAG), **HELD, **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-not-found")},
     dependencies=[only_query()],
 )
 async def change_access_key(
@@ -202,7 +202,11 @@ async def change_access_key(
     "/{access_key}/rotate",
     operation_id="rotateAccessKey",
     summary="Give a key another token",
-    responses={200: answer(ISSUED_EXAMPLE, ETAG), **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-not-found")},
+    responses={
+        200: answer(ISSUED_EXAMPLE, ETAG),
+        **HELD,
+        **problems(*ADMIN, *BODY, *ACCESS_KEY, "access-key-not-found"),
+    },
     dependencies=[only_query()],
 )
 async def rotate_access_key(

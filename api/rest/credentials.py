@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
-from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import Services, ServicesOf
 from api.front.stored_key_in_id import take_recorded_id
@@ -23,6 +22,7 @@ from api.rest.audit.entries import page_of
 from api.rest.examples import CHECK, CREDENTIAL, CREDENTIALS, DELETED, ENTRIES, SET
 from api.rest.openapi import ADMIN, BODY, CHECKED, COMMAND, ETAG, answer, problems
 from api.rest.preconditions import TAGS, CommandMetaOf, PreconditionOf, entity_tag, matches_tag
+from api.rest.proposable import HELD, Proposable
 from api.rest.schemas import (
     Absent,
     After,
@@ -54,7 +54,10 @@ from domain.errors import (
 )
 
 router = APIRouter(
-    route_class=Operation, prefix=f"{SYSADMIN}/credentials", tags=["credentials"], dependencies=[AUTHENTICATED]
+    route_class=Proposable,
+    prefix=f"{SYSADMIN}/credentials",
+    tags=["credentials"],
+    dependencies=[AUTHENTICATED],
 )
 
 _NAME = re.compile(NAME_PATTERN)
@@ -88,7 +91,7 @@ async def set_credential(
         tenant_id, known.name, checked.secret, checked.config, meta, precondition, known.endpoint_form
     )
     state = await _stored(services, command)
-    take_recorded_id(exchange, state)
+    take_recorded_id(exchange, state.request_id)
     assert state.masked_key is not None and state.set_at is not None  # noqa: S101  a set credential has both
     response.headers["ETag"] = entity_tag(state.version)
     return CredentialSetAnswer(
@@ -163,7 +166,7 @@ def get_credential(
     "/{provider}",
     operation_id="deleteCredential",
     summary="Delete a credential",
-    responses={200: answer(DELETED, ETAG), **problems(*ADMIN, *COMMAND, "credential-not-found")},
+    responses={200: answer(DELETED, ETAG), **HELD, **problems(*ADMIN, *COMMAND, "credential-not-found")},
     dependencies=[only_query()],
 )
 async def delete_credential(
@@ -180,7 +183,7 @@ async def delete_credential(
     known = provider in services.providers
     name = provider if known else await run_in_threadpool(_known_once, services, tenant_id, provider)
     state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
-    take_recorded_id(exchange, state)
+    take_recorded_id(exchange, state.request_id)
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"
     return CredentialDeletedAnswer(tenant_id=tenant_id, provider=name, message=message)

@@ -17,6 +17,11 @@ RotationId = Annotated[
     Path(description="The rotation, as its start named it.", examples=[ROTATION]),
 ]
 
+KeyId = Annotated[
+    Annotated[str, StringConstraints(pattern="^k[0-9a-f]{10}$")],
+    Path(description="The id of an encryption key.", examples=["kabcdef0123"]),
+]
+
 
 class EncryptionKeyView(BaseModel):
     """One encryption key. The key itself is nowhere in the service's answers."""
@@ -99,6 +104,14 @@ class RotationView(BaseModel):
         )
 
 
+class RetiredKey(BaseModel):
+    """A key that can be destroyed. `unrecoverable`: past secrets that no one can open without it."""
+
+    key_id: str
+    retired_at: Moment
+    unrecoverable: int
+
+
 class RotationList(BaseModel):
     """The latest rotations, newest first."""
 
@@ -141,6 +154,7 @@ RUNNING_EXAMPLE = {
     "updated_at": "2026-01-31T12:00:01Z",
     "finished_at": None,
 }
+RETIRED_EXAMPLE = {"key_id": "kabcdef0123", "retired_at": "2026-01-31T12:00:00Z", "unrecoverable": 31}
 ROTATIONS_EXAMPLE = {"rotations": [RUNNING_EXAMPLE]}
 EVENTS_EXAMPLE = (
     f'id: 1769860801000000\nevent: progress\ndata: {{"rotation_id": "{ROTATION}", "state": "running", ...}}\n\n'

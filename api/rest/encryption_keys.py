@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
-from api.front.operation import Operation
 from api.front.paths import ENCRYPTION_KEYS
 from api.front.problems import HttpError
 from api.front.services import ServicesOf
@@ -19,22 +18,26 @@ from api.front.validation import only_query
 from api.rest.encryption_key_shapes import (
     EVENTS_EXAMPLE,
     KEYS_EXAMPLE,
+    RETIRED_EXAMPLE,
     ROTATIONS_EXAMPLE,
     RUNNING_EXAMPLE,
     EncryptionKeyList,
     EncryptionKeyView,
+    KeyId,
+    RetiredKey,
     RotationId,
     RotationList,
     RotationView,
 )
 from api.rest.openapi import ADMIN, BODY, answer, problems
 from api.rest.preconditions import CommandMetaOf
+from api.rest.proposable import HELD, Proposable
 from api.rest.rotation_events import rotation_events
 from domain.errors import InvalidField, InvalidRequestError
 from domain.operations.rotation import EncryptionKeys
 
 router = APIRouter(
-    route_class=Operation, prefix=ENCRYPTION_KEYS, tags=["encryption keys"], dependencies=[AUTHENTICATED]
+    route_class=Proposable, prefix=ENCRYPTION_KEYS, tags=["encryption keys"], dependencies=[AUTHENTICATED]
 )
 
 _LOCATION: dict[str, Any] = {
@@ -73,6 +76,25 @@ def list_encryption_keys(keys: KeysOf) -> EncryptionKeyList:
     """List every key with what still needs it. Removing a key that is not safe to remove loses credentials."""
     statuses = keys.keys()
     return EncryptionKeyList(keys=[EncryptionKeyView.of(status) for status in statuses])
+
+
+@router.post(
+    "/{key_id}/retire",
+    operation_id="retireEncryptionKey",
+    summary="Record that a key can be destroyed",
+    responses={
+        200: answer(RETIRED_EXAMPLE),
+        **HELD,
+        **problems(
+            *ADMIN, *BODY, "malformed-header", "key-not-retirable", "idempotency-key-reused", "version-conflict"
+        ),
+    },
+    dependencies=[only_query(), _NO_BODY],
+)
+def retire_encryption_key(key_id: KeyId, meta: CommandMetaOf, keys: KeysOf) -> RetiredKey:
+    """Check that nothing needs the key, which takes time, and record its retirement."""
+    event = keys.retire(key_id, meta)
+    return RetiredKey(key_id=event.key_id, retired_at=event.timestamp, unrecoverable=event.unrecoverable)
 
 
 @router.post(

@@ -13,7 +13,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from api.front.exchange import AUTHENTICATED, ExchangeOf
-from api.front.operation import Operation
 from api.front.paths import OWN_TENANT, SYSADMIN
 from api.front.services import ServicesOf
 from api.front.validation import only_query
@@ -31,13 +30,14 @@ from api.rest.audit.token_usage import (
 from api.rest.audit.usage import AfterPlace, UsagePage, usage_page
 from api.rest.examples import ENTRIES, TOKENS, USAGE
 from api.rest.openapi import ADMIN, answer, problems
+from api.rest.proposable import Proposable
 from api.rest.schemas import Absent, After, AuditPage, Limit, ProviderFilter, Since, TenantId, Until
 from domain.audit.entries import Action, AuditFilter
 from domain.audit.request_events import Outcome
 from domain.audit.token_usage import TokenFilter
 from domain.audit.usage import UsageFilter, UsagePlace
 
-router = APIRouter(route_class=Operation, prefix=OWN_TENANT, tags=["own tenant"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Proposable, prefix=OWN_TENANT, tags=["own tenant"], dependencies=[AUTHENTICATED])
 
 _IDS: Mapping[str, str] = {
     "setCredential": "setOwnCredential",

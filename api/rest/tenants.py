@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.front.exchange import AUTHENTICATED
-from api.front.operation import Operation
 from api.front.paths import SYSADMIN
 from api.front.services import ServicesOf
 from api.front.validation import no_body, only_query
 from api.rest.openapi import ADMIN, BODY, ETAG, TENANT, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
+from api.rest.proposable import HELD, Proposable
 from api.rest.schemas import TenantId
 from api.rest.tenant_shapes import (
     FROZEN_EXAMPLE,
@@ -32,7 +32,7 @@ from api.rest.tenant_shapes import (
 from domain.access.tenants import ChangedTenant
 from domain.tenants.tenant import Profile
 
-router = APIRouter(route_class=Operation, prefix=SYSADMIN, tags=["tenants"], dependencies=[AUTHENTICATED])
+router = APIRouter(route_class=Proposable, prefix=SYSADMIN, tags=["tenants"], dependencies=[AUTHENTICATED])
 
 _CHANGED = {**TENANT_EXAMPLE, "changed": True}
 
@@ -91,7 +91,7 @@ async def get_tenant_policy(tenant_id: TenantId, services: ServicesOf, response:
     "/policy",
     operation_id="changeTenantPolicy",
     summary="Change the policy of a tenant",
-    responses={200: answer(POLICY_ANSWER_EXAMPLE, ETAG), **problems(*ADMIN, *BODY, *TENANT)},
+    responses={200: answer(POLICY_ANSWER_EXAMPLE, ETAG), **HELD, **problems(*ADMIN, *BODY, *TENANT)},
     dependencies=[only_query()],
 )
 async def change_tenant_policy(
@@ -131,7 +131,7 @@ async def freeze_tenant(
     "/thaw",
     operation_id="thawTenant",
     summary="Thaw a frozen tenant",
-    responses={200: answer(_CHANGED, ETAG), **problems(*ADMIN, *BODY, *TENANT)},
+    responses={200: answer(_CHANGED, ETAG), **HELD, **problems(*ADMIN, *BODY, *TENANT)},
     dependencies=[only_query(), Depends(no_body)],
 )
 async def thaw_tenant(

@@ -2,12 +2,14 @@
 
 Promises: when a command returns, the change is stored and every node obeys it. A command takes effect once, however
 often its id is sent; when the answer of the database is lost, the stored event is found and not written again. A token
-leaves this module once, in the result of the command that made it; a repeated command returns the key without a token.
+leaves this module once, in the result of the command that made it, or with the error of one that needs a second person;
+a repeated command returns the key without a token.
 Refuses: names that are reserved or in use, and what `access_key` refuses.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -34,7 +36,7 @@ from domain.access.token import digest_of, new_token
 from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
-from domain.errors import InvalidField, InvalidRequestError
+from domain.errors import AccessError, InvalidField, InvalidRequestError
 from domain.event import Clock, CommandMeta
 from domain.event_log import EventLog
 
@@ -110,7 +112,8 @@ class AccessKeys:
             made = evolve(event)
             return isinstance(event, AccessKeyCreated) and (made.role, made.terms) == (role, terms)
 
-        return _issued(self._carried_out(stream_of(name), decide, same, meta, _ANY), token, digest)
+        with _handing(token):
+            return _issued(self._carried_out(stream_of(name), decide, same, meta, _ANY), token, digest)
 
     def change(self, name_or_id: str, terms: AccessTerms, meta: CommandMeta, precondition: Precondition) -> Issued:
         """Give a key other terms. Raises NotFoundError, VersionConflictError, InvalidRequestError."""
@@ -130,13 +133,14 @@ class AccessKeys:
         """Give a key another token. Raises NotFoundError, VersionConflictError, InvalidRequestError."""
         token = new_token()
         digest = digest_of(token.reveal().encode())
-        turned = self._carried_out(
-            _stream(name_or_id),
-            lambda state, now: rotate(state, digest, old_token_until, meta, now),
-            lambda event: isinstance(event, AccessKeyRotated) and evolve(event).previous_until == old_token_until,
-            meta,
-            precondition,
-        )
+        with _handing(token):
+            turned = self._carried_out(
+                _stream(name_or_id),
+                lambda state, now: rotate(state, digest, old_token_until, meta, now),
+                lambda event: isinstance(event, AccessKeyRotated) and evolve(event).previous_until == old_token_until,
+                meta,
+                precondition,
+            )
         return _issued(turned, token, digest)
 
     def revoke(self, name_or_id: str, meta: CommandMeta, precondition: Precondition) -> Issued:
@@ -187,6 +191,16 @@ class AccessKeys:
         after = self._commands.carry_out(StreamCommand(stream, decide, same, meta, require))
         assert after is not None  # noqa: S101  every command refuses a key that never existed
         return after
+
+
+@contextmanager
+def _handing(token: Secret) -> Iterator[None]:
+    """Hand out the token with the error where the key needs a second person: its caller is to have it."""
+    try:
+        yield
+    except AccessError as held:
+        held.token = token
+        raise
 
 
 def _issued(key: AccessKey, token: Secret, digest: str) -> Issued:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from types import ModuleType
 
 from domain.access import access_key, session
+from domain.approvals import proposal, setting
 from domain.audit import request_events
 from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
@@ -19,7 +20,7 @@ from domain.tenants import tenant
 
 _MODULES = (
     *(credential, acceptance, encryption_keys, ledger_secret, replay, restore, attestation, policy),
-    *(erasure, access_key, session, tenant, request_events),
+    *(erasure, access_key, session, tenant, setting, proposal, request_events),
 )
 
 
@@ -92,6 +93,7 @@ _READERS: Mapping[Subject, str] = {
     Subject.ACCESS_KEY: "`access_keys`, authentication",
     Subject.TENANT: "`tenants`, resolution",
     Subject.SESSION: "authentication",
+    Subject.PROPOSAL: "approvals",
 }
 """By the subject of an event, what reads it besides the audit trail and the transparency log."""
 

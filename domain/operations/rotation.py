@@ -11,7 +11,7 @@ from typing import Protocol
 
 from domain.errors import ErrorCode, NotFoundError
 from domain.event import CommandMeta
-from domain.operations.encryption_keys import RotationCounts
+from domain.operations.encryption_keys import EncryptionKeyRetired, RotationCounts
 
 
 class KeyState(StrEnum):
@@ -100,6 +100,13 @@ class EncryptionKeys(Protocol):
 
     def rotation(self, rotation_id: str) -> RotationStatus:
         """Return one rotation, run by any node. Raises NotFoundError."""
+        ...
+
+    def retire(self, key_id: str, meta: CommandMeta) -> EncryptionKeyRetired:
+        """Record that a key can be destroyed, after checking that nothing needs it.
+
+        Raises ConflictError with all reasons against it, AccessError where a second person is missing.
+        """
         ...
 
     def cancel(self, rotation_id: str) -> RotationStatus:

@@ -12,14 +12,15 @@ from psycopg_pool import ConnectionPool
 from domain.event_code import EventCodes
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.configuration import Configuration, secret_keys_of
-from keyledger.assembly.in_force import Lasting, sealing_with_next
+from keyledger.assembly.in_force import sealing_with_next
+from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.start_checks import missing_keys, require_keys, unproved_by_key
 from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node
 from keyledger.log.attestation import Attesting, attest_first, attest_signed
-from keyledger.log.policy_recorder import record_policy
+from keyledger.log.policy_recorder import record_approvals, record_policy
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
 
@@ -67,6 +68,7 @@ def record(lasting: Lasting, configuration: Configuration) -> None:
     if configuration.settings.allow_unreadable and lost_keys(pool, configuration, log.codes):
         Attesting(pool, log, clock, lost_keys=True)(meta)
     record_policy(log, configuration.settings.policy, meta, clock)
+    record_approvals(log, configuration.settings.approvals.named, meta, clock)
     if configuration.keyring is not None:
         introduce_keys(log, configuration.keyring, meta, clock)
     lasting.people.secret.keep(secret_keys_of(configuration.settings), log, meta, clock)

@@ -18,7 +18,8 @@ from domain.errors import ServiceError
 from keyledger.assembly.admission import admit, record, require_keys_of
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.database_check import connections_admitted, prepare_database, require_readable_events
-from keyledger.assembly.in_force import Lasting, Steering
+from keyledger.assembly.in_force import Steering
+from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.lasting_parts import open_lasting
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
 from keyledger.assembly.parts import Parts

@@ -7,72 +7,34 @@ Parts that do keep state (`Lasting`) are shared by all configurations.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from psycopg_pool import ConnectionPool
-
 from api.front.auth import Authenticator, reserved_names
-from api.front.callers import Callers
 from api.front.people import People
 from domain.access.service import AccessKeys, AccessRules
 from domain.access.tenants import Tenants
-from domain.credentials.newest_seen import NewestSeen
+from domain.approvals.service import Proposals
 from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
-from domain.event import Clock
-from domain.tenants.stored import TenantReader
+from keyledger.assembly.approvals import proposals_of
 from keyledger.assembly.configuration import Configuration, Current
-from keyledger.assembly.people import People as Persons
+from keyledger.assembly.lasting import Lasting
+from keyledger.assembly.open_ledger import admin_address
 from keyledger.assembly.sign_in import people_in_force
 from keyledger.encryption.form_agreement import agree_on_form
+from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
-from keyledger.encryption.nodes import Node, Presence
+from keyledger.encryption.nodes import Node
 from keyledger.encryption.reencryption_process import ReencryptionProcess
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
-from keyledger.identity.issuer_keys import KeysOfIssuers
-from keyledger.identity.people import SessionLog
 from keyledger.identity.trusted_issuers import TrustedIssuers
 from keyledger.llm import CallConfiguration
 from keyledger.log.attestation import Attesting
-from keyledger.log.event_store import CredentialLog
-from keyledger.log.key_meter import KeyMeter
-from keyledger.log.node_lease import NodeLease
 from keyledger.settings import logs
 from projections.access_keys import PostgresAccessKeys
 from projections.as_of import PostgresPastCredentials
-from projections.catch_up import CatchUp
 from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
-from projections.database.connections import BoundedConnection
-from projections.database.pipelines import Pipelines
 from projections.tenants import PostgresTenants
-
-
-@dataclass(frozen=True, slots=True)
-class Lasting:
-    """The parts that outlive a reload.
-
-    follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
-    log. callers: those with access keys. issuer_keys: of the issuers that the operator trusts. sessions: of people who
-    sign in. tenants: reads the rules for tenants. key_meter: counts the requests of access keys. close: closes the
-    blocking connections.
-    """
-
-    dsn: str
-    pool: ConnectionPool[BoundedConnection]
-    pipelines: Pipelines
-    log: CredentialLog
-    follower: CatchUp
-    presence: Presence
-    lease: NodeLease
-    people: Persons
-    clock: Clock
-    close: Callable[[], None]
-    seen: NewestSeen
-    callers: Callers
-    tenants: TenantReader
-    key_meter: KeyMeter
-    issuer_keys: KeysOfIssuers
-    sessions: SessionLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +51,7 @@ class InForce:
     people: People
     access: AccessKeys
     tenants: Tenants
+    proposals: Proposals
     key_work: KeyWork | None
 
 
@@ -98,6 +61,7 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
     projection = PostgresResolutionProjection(lasting.pipelines, settings.providers, lasting.lease.require)
     current = PostgresCurrentCredentials(lasting.pool, settings.providers)
     authenticator = Authenticator(settings.super_key, settings.named_keys)
+    key_work = _key_work(lasting, configuration)
     return InForce(
         configuration,
         projection,
@@ -123,20 +87,21 @@ def in_force(lasting: Lasting, configuration: Configuration) -> InForce:
             lasting.clock,
         ),
         people_in_force(lasting, settings),
-        AccessKeys(
-            lasting.log,
-            PostgresAccessKeys(lasting.pool, lasting.callers.reader.key_of),
-            lasting.clock,
-            AccessRules(settings.access_key_max_age, reserved_names(authenticator)),
-        ),
+        _access(lasting, AccessRules(settings.access_key_max_age, reserved_names(authenticator))),
         Tenants(
             lasting.log,
             PostgresTenants(lasting.pool, lasting.tenants, lasting.people.reader),
             lasting.clock,
             settings.providers,
         ),
-        _key_work(lasting, configuration),
+        proposals_of(lasting, settings.approvals, key_work.retirer if key_work is not None else None),
+        key_work,
     )
+
+
+def _access(lasting: Lasting, rules: AccessRules) -> AccessKeys:
+    listed = PostgresAccessKeys(lasting.pool, lasting.callers.reader.key_of)
+    return AccessKeys(lasting.log, listed, lasting.clock, rules)
 
 
 def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
@@ -147,9 +112,12 @@ def _key_work(lasting: Lasting, configuration: Configuration) -> KeyWork | None:
     allowed = configuration.settings.allow_unreadable
     attesting = Attesting(lasting.pool, lasting.log, lasting.clock, lost_keys=allowed)
     sealing = ReencryptionProcess(lasting.dsn, keys[0], keys[1:])
+    statuses = KeyStatuses(lasting.pool, lasting.log, ring, lasting.follower)
+    admin = admin_address(configuration.settings.database, lasting.dsn)
     return KeyWork(
-        KeyStatuses(lasting.pool, lasting.log, ring, lasting.follower),
+        statuses,
         Rotator(lasting.pool, lasting.log, ring, lasting.clock, sealing, attesting.or_say_why),
+        Retirer(admin, lasting.pool, lasting.log, Keyring(keys[0]), statuses, lasting.clock, attesting),
     )
 
 
@@ -163,6 +131,7 @@ class Steering:
         self._lasting = lasting
         self._changed = changed
         self._current = Current(in_force(lasting, configuration))
+        lasting.log.approvals = configuration.settings.approvals.named
 
     def __call__(self) -> InForce:
         """Return what is in force."""
@@ -179,6 +148,7 @@ class Steering:
         self._current.change(decided)
         now = self._current().configuration
         self._lasting.log.codes = self._lasting.log.codes.with_keys(now.code_keys)
+        self._lasting.log.approvals = now.settings.approvals.named
         _configure_logs(before, now)
         self._changed()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
+from domain.approvals.listed import ProposalRules
 from domain.event import CommandMeta, utc_now
 from domain.event_code import EventCodes
 from keyledger.assembly.command_meta import command_meta, service_meta
@@ -44,13 +45,14 @@ SEALING_PATIENCE_S = 20
 
 @dataclass(frozen=True, slots=True)
 class KeyOperation:
-    """The parts of key commands. meta: who runs the command, for the log."""
+    """The parts of key commands. meta: who runs the command, for the log. approvals: what needs a second person."""
 
     statuses: KeyStatuses
     rotator: Rotator
     records: RotationRows
     retirer: Retirer
     meta: CommandMeta
+    approvals: ProposalRules
     _dsn: str
     _pool: ConnectionPool[BoundedConnection]
     _log: CredentialLog
@@ -129,7 +131,7 @@ def _parts(
     secret_keys = secret_keys_of(settings)
     people = people_of(pool, secret_keys)
     ring, alone = Keyring(primary, previous, people.fingerprint), Keyring(primary)
-    log = CredentialLog(pool, people.sealer, codes)
+    log = CredentialLog(pool, people.sealer, codes, approvals=settings.approvals.named)
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
     sealing = LocalReencryption(pool, log, ring, utc_now, pace, codes=lambda: log.codes)
@@ -139,6 +141,7 @@ def _parts(
         records=RotationRows(pool),
         retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now, attesting),
         meta=command_meta(),
+        approvals=settings.approvals,
         _dsn=ledger.admin_dsn,
         _pool=pool,
         _log=log,

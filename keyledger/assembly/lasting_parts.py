@@ -9,7 +9,7 @@ from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
 from domain.event_codec import event_of
 from domain.tenants.stored import TenantReader
-from keyledger.assembly.in_force import Lasting
+from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.people import people_of
 from keyledger.assembly.sign_in import session_log
 from keyledger.encryption.nodes import Presence

@@ -46,7 +46,7 @@ def ledger_for_changes(environ: Mapping[str, str], dotenv: Path | None) -> Itera
         require_same_log(pool, places)
         people = people_of(pool, secret_keys)
         code_keys = code_keys_of(every_key_of(settings), settings.audit_signing_key)
-        log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys))
+        log = CredentialLog(pool, people.sealer, read_codes(pool, code_keys), approvals=settings.approvals.named)
         people.secret.keep(secret_keys, log, service_meta(), utc_now)
         try:
             yield LedgerForChanges(settings, ledger, pool, people, log)

@@ -35,7 +35,6 @@ class RequestServices:
     ) -> None:
         self._parts = parts
         self._steering = steering
-        self._lifespan = lifespan
         self._reload = reload
         self._registry = registry
         self._carry_out = CombinedWrites(lambda: steering().credentials.handle_all, parts.lasting.lease.obeyed).write
@@ -54,6 +53,7 @@ class RequestServices:
             parts.lasting.log.check,
             lambda: parts.embedded.cause if parts.embedded is not None else "",
         )
+        self._hooks = {"startup": lifespan.start, "shutdown": lifespan.stop}
         self._made = (now := steering(), self._services_of(now))
 
     def __call__(self) -> Services:
@@ -96,6 +96,7 @@ class RequestServices:
             access_keys=now.access,
             key_usage=parts.lasting.key_meter,
             tenants=now.tenants,
+            proposals=now.proposals,
             revoked_calls=parts.calls.revoked,
             carry_out_alone=self._carry_out_alone,
             key_checks=parts.calls.key_check,
@@ -106,8 +107,7 @@ class RequestServices:
             readiness=self._readiness,
             reload=self._reload,
             registry=self._registry,
-            startup=self._lifespan.start,
-            shutdown=self._lifespan.stop,
+            **self._hooks,
         )
 
 

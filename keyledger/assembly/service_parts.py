@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from api.front.revoked_calls import RevokedCalls
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.freed_memory import FreedMemory
-from keyledger.assembly.in_force import InForce, Lasting, Steering
+from keyledger.assembly.in_force import InForce, Steering
+from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.parts import Parts, StartedByRequests
 from keyledger.assembly.same_ledger import peer_checkpoints

@@ -78,13 +78,23 @@ class Retirer:
             reasons.append(f"live credentials are sealed under it: {status.live}")
         if reasons:
             raise key_not_retirable(reasons)
+        self._require_attested(meta)
+        return append_to_keyring(
+            self._log, lambda keys: retire(keys, plan.key_id, plan.unrecoverable, meta, self._clock())
+        )
+
+    def require_retirable(self, event: EncryptionKeyRetired) -> None:
+        """Check everything once more for a retirement that waited for a second person. Raises as `plan` does."""
+        plan = self.plan(event.key_id, lambda step, done, total: None)
+        if plan.unrecoverable != event.unrecoverable:
+            raise key_not_retirable([f"without it {plan.unrecoverable} past secrets become unreadable by now"])
+        self._require_attested(CommandMeta(event.actor, event.request_id, event.command_id, role=event.role))
+
+    def _require_attested(self, meta: CommandMeta) -> None:
         try:
             self._attest(meta)
         except CredentialIntegrityError as error:
             raise key_not_retirable([f"the codes of the log's events cannot be checked: {error.reason}"]) from None
-        return append_to_keyring(
-            self._log, lambda keys: retire(keys, plan.key_id, plan.unrecoverable, meta, self._clock())
-        )
 
     def _status(self, key_id: str) -> KeyStatus | None:
         return next((one for one in self._statuses.all() if one.key_id == key_id), None)

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from domain.credentials.command_batch import command_reused
 from domain.errors import ConflictError, ErrorCode, ServiceError
 from domain.event import CommandMeta
 from domain.event_log import StreamLog
-from domain.operations.encryption_keys import KEYRING_STREAM, KeyRotationStarted
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, KeyRotationStarted
 from domain.operations.rotation import KeyStatus, RotationState, RotationStatus
+from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import RotationProgress, Rotator
 from keyledger.encryption.rotation_rows import RotationRows
@@ -80,6 +82,7 @@ class KeyWork:
 
     statuses: KeyStatuses
     rotator: Rotator
+    retirer: Retirer
 
 
 class RotationService:
@@ -131,6 +134,20 @@ class RotationService:
         """Request a rotation to stop after its batch. Raises NotFoundError, StoreUnavailableError."""
         return self._records.cancel(rotation_id)
 
+    def retire(self, key_id: str, meta: CommandMeta) -> EncryptionKeyRetired:
+        """Record that a key can be destroyed, after checking that nothing needs it, which takes time.
+
+        Raises ConflictError with all reasons against it, AccessError where a second person is missing,
+        StoreUnavailableError.
+        """
+        if meta.may_repeat and (earlier := self._retired_by(meta)) is not None:
+            self._log.confirm([earlier])
+            if earlier.key_id != key_id:
+                raise command_reused()
+            return earlier
+        retirer = self._work().retirer
+        return retirer.carry_out(retirer.plan(key_id, lambda step, done, total: None), meta)
+
     def stop(self) -> None:
         """End a rotation of this service after its batch, and return once it ended."""
         with self._starting:
@@ -149,6 +166,10 @@ class RotationService:
     def _begun_by(self, meta: CommandMeta) -> KeyRotationStarted | None:
         started = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, KeyRotationStarted))
         return next((event for event in started if event.command_id == meta.command_id), None)
+
+    def _retired_by(self, meta: CommandMeta) -> EncryptionKeyRetired | None:
+        retired = (event for event in self._log.stream(KEYRING_STREAM) if isinstance(event, EncryptionKeyRetired))
+        return next((event for event in retired if event.command_id == meta.command_id), None)
 
     def _run_beside(self, rotator: Rotator, begun: KeyRotationStarted, meta: CommandMeta) -> None:
         self._run = run = RecordedRun(rotator, self._records)

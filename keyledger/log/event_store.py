@@ -5,13 +5,14 @@ to the database. Once it returns they survive a crash of any process and of the 
 influences nothing: no persistence, cipher, compressor or topic.
 Every event gets its code (`domain.event_code`), and the time of the log never goes back: an event that would be older
 than the last one gets the time of that one, and keeps the node's own time.
-Refuses: to retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for its
+Refuses: an event that needs a second person and comes without the approval (`domain.approvals.needs`).
+To retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for its
 command id, and believes what it finds only once `confirm` returns. To append from a node whose clock is more than five
 seconds off the database's, and, once the log has codes, without a key. To read an event with a wrong code for a
 command.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
+from domain.approvals.needs import Approval, require_approved
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event, time_text, utc_now
@@ -153,17 +155,20 @@ class CredentialLog(Application[UUID]):
         people: Sealing[Event],
         codes: EventCodes = NO_CODES,
         may_change: Callable[[], None] = lambda: None,
+        approvals: Collection[Approval] = (),
     ) -> None:
         """pool: connections to a migrated database. It stays open when the log is closed. people: seals members.
 
         codes: authenticate what is appended and check what is read; may be replaced at any time. may_change: raises
-        StoreUnavailableError while this process may not append.
+        StoreUnavailableError while this process may not append. approvals: the commands that need a second person; may
+        be replaced at any time.
         """
         self._pool = pool
         self._people = people
         self._may_change = may_change
         self._failed_at: float | None = None
         self.codes = codes
+        self.approvals = approvals
         self.forms = EventForms(pool)
         super().__init__()
 
@@ -247,8 +252,9 @@ class CredentialLog(Application[UUID]):
     def append(self, events: Sequence[Event]) -> None:
         """Store the events with the rows of the inline projections.
 
-        Raises VersionConflictError, StoreUnavailableError.
+        Raises AccessError where a second person is missing, VersionConflictError, StoreUnavailableError.
         """
+        require_approved(events, self.approvals)
         self._may_change()
         try:
             self.events.put([self.forms.as_written(event) for event in events])

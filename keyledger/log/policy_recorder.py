@@ -1,8 +1,12 @@
-"""Logs the policy a service starts with, if it differs from the last one in the log.
+"""Logs the policy and the APPROVALS a service starts with, if they differ from the last ones in the log.
 
-Promises: a change in who may use the global keys is recorded before the service answers a request.
+Promises: a change in who may use the global keys, or in what needs a second person, is recorded before it applies.
 """
 
+from collections.abc import Collection
+
+from domain.approvals.needs import Approval
+from domain.approvals.setting import APPROVALS_STREAM, change_approvals
 from domain.credentials.resolution import ResolutionPolicy
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
@@ -21,6 +25,16 @@ def record_policy(log: EventLog, policy: ResolutionPolicy, meta: CommandMeta, cl
             meta=meta,
             now=clock(),
         )
+        return [] if event is None else [event]
+
+    append_decided(log, changed)
+
+
+def record_approvals(log: EventLog, named: Collection[Approval], meta: CommandMeta, clock: Clock) -> None:
+    """Append what needs a second person if it is new. Raises as `record_policy` does."""
+
+    def changed() -> list[Event]:
+        event = change_approvals(log.last(APPROVALS_STREAM), named, meta, clock())
         return [] if event is None else [event]
 
     append_decided(log, changed)

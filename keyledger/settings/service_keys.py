@@ -15,6 +15,8 @@ from hashlib import sha256
 
 from api.front.auth import NamedKey, parse_named_key
 from api.front.failed_keys import LockoutPolicy
+from domain.approvals.listed import DEFAULT_SPAN, ProposalRules
+from domain.approvals.needs import Approval, names_of
 from domain.credentials.secret import Secret
 from keyledger.settings.guessable_keys import why_guessable
 from keyledger.settings.sources import SUPER_KEY_ALSO, Sources, hidden, items_of
@@ -100,6 +102,17 @@ def read_access_key_max_age(sources: Sources) -> timedelta | None:
     """Return within which time runtime access keys have to expire; None where they need not."""
     days = sources.whole("ACCESS_KEY_MAX_AGE", 0, 0, 3650)
     return timedelta(days=days) if days else None
+
+
+def read_approvals(sources: Sources) -> ProposalRules:
+    """Return which commands need a second person, and how long a proposal is open."""
+    hours = sources.whole("APPROVAL_HOURS", int(DEFAULT_SPAN / timedelta(hours=1)), 1, 720)
+    try:
+        named = names_of(sources.text("APPROVALS") or "")
+    except ValueError:
+        named = frozenset()
+        sources.error("APPROVALS", f"must be a list, separated by commas, of {', '.join(Approval)}")
+    return ProposalRules(frozenset(named), timedelta(hours=hours))
 
 
 def read_revoked_calls(sources: Sources) -> bool:

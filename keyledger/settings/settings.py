@@ -15,6 +15,7 @@ from api.front.auth import NamedKey
 from api.front.bounds.chosen import Bounds
 from api.front.failed_keys import LockoutPolicy
 from api.front.proxies import Network, ProxyHeader, TrustedProxies, parse_network
+from domain.approvals.listed import ProposalRules
 from domain.calls.native_rules import NativeRules, OpenedRoute
 from domain.credentials.providers import Providers
 from domain.credentials.resolution import ResolutionPolicy
@@ -30,6 +31,7 @@ from keyledger.settings.own_prices import OwnPrices
 from keyledger.settings.providers import read_base_urls, read_global_credentials
 from keyledger.settings.service_keys import (
     read_access_key_max_age,
+    read_approvals,
     read_audit_signing_key,
     read_encryption_keys,
     read_lockout,
@@ -61,6 +63,7 @@ class Settings:
     direct address of the same database, for what creates or copies tables; None where `database_url` will do.
     anchor_dir: a second place for the anchor of the log, None for DATA_DIR alone.
     database_role_strict: a role in `database_url` with more rights than it needs is refused, not only named.
+    approvals: the commands that need a second person.
     own_prices: of models, None where the operator names none. idle_connections: those to providers that one process
     keeps.
     resolved: every setting in a form that may be shown. warnings: notes that do not prevent a start.
@@ -80,6 +83,7 @@ class Settings:
     named_keys: tuple[NamedKey, ...]
     lockout: LockoutPolicy
     access_key_max_age: timedelta | None
+    approvals: ProposalRules
     revoked_calls_end: bool
     database_url: Secret | None
     database_admin_url: Secret | None
@@ -151,6 +155,7 @@ def _read(sources: Sources) -> Settings:
         named_keys=read_named_keys(sources, super_key),
         lockout=read_lockout(sources),
         access_key_max_age=read_access_key_max_age(sources),
+        approvals=read_approvals(sources),
         revoked_calls_end=read_revoked_calls(sources),
         database_url=read_database_url(sources),
         database_admin_url=read_database_url(sources, "DATABASE_ADMIN_URL"),

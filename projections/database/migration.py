@@ -44,7 +44,7 @@ SCHEMA: Mapping[str, Edition] = {
     "tables/current_credentials.sql": Edition(4),
     "tables/access_keys.sql": Edition(4, 3),
     "tables/tenants.sql": Edition(4, 3),
-    "tables/audit_trail.sql": Edition(4, 4),
+    "tables/audit_trail.sql": Edition(4, 6),
     "tables/transparency_log.sql": Edition(4),
     "tables/projection_positions.sql": Edition(4),
     "tables/credential_usage.sql": Edition(4),

@@ -14,6 +14,7 @@ import typer
 from domain.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.proposed import proposed
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -158,6 +159,8 @@ def _path(name: str) -> str:
 
 
 def _print_issued(issued: dict[str, object], *, as_json: bool) -> None:
+    if proposed(issued, as_json=as_json):
+        return
     if as_json:
         print_json(issued)
         return

@@ -1,5 +1,6 @@
 """`keys list|add-next|adopt-next|retire`: manages encryption keys, in the database, with the settings of `serve`;
-`add-next` and `adopt-next` change this node's settings.
+`add-next` and `adopt-next` change this node's settings. Where APPROVALS names retire, `retire` sends the command to a
+running service, which proposes it: the database does not know who runs a command on it.
 
 Promises: a key that is still needed is never retired. No key is prompted for, read from an argument, or printed.
 Refuses: to retire without confirmation.
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -18,6 +20,12 @@ from scripts.terminal.confirmation import YesOption, confirm
 from scripts.terminal.interruption import interruptible
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
+from scripts.terminal.proposed import proposed
+from scripts.terminal.reason import ReasonOption, reason_header
+from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
+
+PATIENCE_S = 600.0
+"""Seconds that a service may take to check that nothing needs a key."""
 
 if TYPE_CHECKING:  # loaded only when a command runs
     from domain.operations.rotation import KeyStatus, Unopened
@@ -60,10 +68,18 @@ def retire(
         str, typer.Argument(metavar="KEY_ID", help="The key's id, as shown by `keys list`.", show_default=False)
     ],
     yes: YesOption = False,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record that a key can be destroyed. Checks first that nothing needs it."""
+    from domain.approvals.needs import Approval
+
     with opened_keys() as keys:
+        if Approval.RETIRE in keys.approvals.named:
+            _propose(key_id, reason, url, api_key_file, as_json=as_json)
+            return
         with ProgressDisplay() as display:
             plan = keys.retirer.plan(key_id, display.update)
         say(
@@ -79,6 +95,14 @@ def retire(
     )
     if as_json:
         print_json({"key_id": event.key_id, "retired_at": _time(event.timestamp), "unrecoverable": event.unrecoverable})
+
+
+def _propose(key_id: str, reason: str | None, url: str, key_file: Path | None, *, as_json: bool) -> None:
+    path = f"/api/v1/sysadmin/encryption-keys/{quote(key_id, safe='')}/retire"
+    with ServiceClient(url, admin_key(key_file), PATIENCE_S) as service:
+        answer = service.call("POST", path, headers=reason_header(reason))
+    if not proposed(answer, as_json=as_json):
+        say("retired: the service at this URL needs no second person for it")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import typer
 
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.proposed import proposed
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -128,12 +129,15 @@ def policy(
             body = {member: answer[member] for member in ("providers", *given)} | changes
             seen = {"If-Match": f'"v{answer["version"]}"'}
             answer = service.call("PUT", path, body=body, headers=seen | reason_header(reason))
-    _print(answer, as_json=as_json, wide=wide)
+    if not proposed(answer, as_json=as_json):
+        _print(answer, as_json=as_json, wide=wide)
 
 
 def _command(tenant_id: str, what: str, reason: str | None, url: str, key: KeyFileOption, *, as_json: bool) -> None:
     with ServiceClient(url, admin_key(key)) as service:
         answer = service.call("POST", f"{_path(tenant_id)}/{what}", headers=reason_header(reason))
+    if proposed(answer, as_json=as_json):
+        return
     if as_json:
         print_json(answer)
         return

@@ -50,8 +50,8 @@ class ServiceClient:
     Raises CommandError for a URL that is not plain http(s)://host:port.
     """
 
-    def __init__(self, url: str, key: Secret) -> None:
-        """url: http(s)://host:port, perhaps with a path. key: an admin API key."""
+    def __init__(self, url: str, key: Secret, patience_s: float = _TIMEOUT_S) -> None:
+        """url: http(s)://host:port, perhaps with a path. key: an admin API key. patience_s: for an answer."""
         import httpx
 
         self._url = _checked_url(url)
@@ -59,7 +59,7 @@ class ServiceClient:
         self._http = httpx.Client(
             base_url=self._url,
             headers={"X-API-Key": key.reveal(), "User-Agent": f"{CLI_AGENT}/{version('keyledger')}"},
-            timeout=_TIMEOUT_S,
+            timeout=patience_s,
             trust_env=False,
             verify=context,
         )

@@ -19,6 +19,9 @@ from api.front.services import ReloadReport, Services
 from domain.access.service import AccessKeys, AccessRules
 from domain.access.stream_commands import each_alone
 from domain.access.tenants import Tenants
+from domain.approvals.listed import ProposalRules
+from domain.approvals.service import Proposals
+from domain.approvals.still_allowed import StillAllowed
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.fleet import Fleet
 from domain.credentials.secret import Secret
@@ -40,6 +43,7 @@ from tests.support.twins.key_usage import MemoryKeyUsage
 from tests.support.twins.log import MemoryLog
 from tests.support.twins.past_credentials import MemoryPastCredentials
 from tests.support.twins.projections import MemoryProjections
+from tests.support.twins.proposals import MemoryProposals
 from tests.support.twins.sealer import VaultSealer
 from tests.support.twins.tenants import MemoryTenants
 from tests.support.twins.token_usage import MemoryTokenUsage
@@ -91,7 +95,7 @@ class Harness:
         self.messages = ScriptedMessages(self.models)
         self.key_checks = ScriptedKeyChecks()
         self.clock = clock = Ticking()
-        self.keys = MemoryEncryptionKeys(Ticking())
+        self.keys = MemoryEncryptionKeys(Ticking(), self.log)
         self.recorder = AuditRecorder(self.log, clock)
         self.transparency = MemoryTransparency(self.log, clock)
         self.meter = UsageMeter(self.usage, AcceptanceRecorder(self.log, Ticking()), Ticking(), self.tokens)
@@ -103,13 +107,14 @@ class Harness:
         self.access = AccessKeys(self.log, listed, clock, AccessRules(reserved=names))
         self.key_meter = KeyMeter(MemoryKeyUsage(), clock)
         callers = Callers(listed.read, listed.reader(clock), used=self.key_meter.used)
-        self.tenants = MemoryTenants(self.log)
+        self.tenants, self.listed = MemoryTenants(self.log), MemoryProposals(self.log)
         alone: CombinedWrites[Callable[[], Any], Any] = CombinedWrites(lambda: each_alone)
         self.services = Services(
             callers=callers,
             access_keys=self.access,
             key_usage=self.key_meter,
             tenants=Tenants(self.log, self.tenants, clock, BUILT_IN),
+            proposals=Proposals(self.log, self.listed, clock, ProposalRules(), StillAllowed(self.log, clock)),
             revoked_calls=RevokedCalls(callers, self.tenants.require, lambda: True),
             carry_out_alone=alone.write,
             credentials=credentials,

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from api.front.auth import format_named_key
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS
 from domain.access.token import is_token
-from tests.docs.test_commands import Served, blocks, furnished, run, served_in
+from domain.approvals.needs import Approval
+from domain.credentials.secret import Secret
+from tests.docs.test_commands import Served, blocks, furnished, run, served_in, serving
 from tests.support.places import REPOSITORY
 
 PAGE = (REPOSITORY / "docs/access.md").read_text(encoding="utf-8")
@@ -52,6 +56,28 @@ def test_the_commands_on_tenants_run_as_written(served: Served) -> None:
     said = run(here + tenant + admin, served.folder)
     assert '"masked_key":"...6789"' in said
     assert '"action":"set"' in said
+
+
+@pytest.mark.long
+def test_the_commands_on_four_eyes_run_as_written(tmp_path: Path) -> None:
+    folder = furnished(tmp_path)
+    run(blocks("README.md", "A service of your own")[0], folder)
+    key = "key-of-a-second-person-0123456789"
+    (folder / "second-person.txt").write_text(key)
+    named = format_named_key("second", Role.SYSADMIN, Secret(key))
+    with (folder / ".env").open("a", encoding="utf-8") as settings:
+        settings.write(f"APPROVALS=delete\nAPI_KEYS={named}\n")
+    with serving(folder) as port:
+        here = f"export KEYLEDGER_URL=http://127.0.0.1:{port}\n"
+        (commands,) = blocks("docs/access.md", "Four eyes")
+        said = run(here + commands, folder)
+        assert "CredentialDeleted" in said
+        assert "approved" in run(f"{here}.venv/bin/keyledger proposals list", folder)
+
+
+def test_the_page_lists_what_can_need_a_second_person() -> None:
+    table = PAGE.split("## Four eyes")[1].split("Such a command")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \| ", table, re.MULTILINE) == [one.value for one in Approval]
 
 
 def test_the_page_lists_every_role_and_every_part_of_a_scope() -> None:

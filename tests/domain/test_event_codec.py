@@ -17,6 +17,10 @@ from domain.access.identity import Claim, Condition, IdentityRule, Vouched, iden
 from domain.access.roles import Role
 from domain.access.scope import Scope
 from domain.access.session import PersonSignedIn, PersonSignedOut, sign_in, sign_out
+from domain.approvals.needs import Approval
+from domain.approvals.proposal import approve, lapse, propose, reject
+from domain.approvals.proposal import evolve as proposal_after
+from domain.approvals.setting import change_approvals
 from domain.audit.event_catalogue import BY_TOPIC, EVENTS
 from domain.audit.request_events import (
     Lockout,
@@ -87,6 +91,12 @@ def _changed() -> Event:
     return event
 
 
+def _approvals() -> Event:
+    event = change_approvals(None, set(Approval), WHO, NOW)
+    assert event is not None
+    return event
+
+
 def _policy() -> Event:
     event = change_policy(None, tenant_credentials=True, global_fallback="deny", meta=WHO, now=NOW)
     assert event is not None
@@ -121,6 +131,10 @@ def _signed_out() -> PersonSignedOut:
     event = sign_out(SIGNED_IN.session, SIGNED_IN, WHO, NOW)
     assert event is not None
     return event
+
+
+PROPOSED = propose(CREATED, "access-keys", WHO, NOW, NOW + timedelta(hours=24))
+OPEN = proposal_after(PROPOSED)
 
 
 IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in _OF_CREDENTIALS} | {
@@ -170,6 +184,11 @@ IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in 
     ),
     "tenant_frozen_v1": _of_tenant(freeze(Tenant(TENANT, 2), WHO, NOW)),
     "tenant_thawed_v1": _of_tenant(thaw(Tenant(TENANT, 3, frozen_at=NOW), WHO, NOW)),
+    "approvals_changed_v1": _approvals(),
+    "proposal_made_v1": PROPOSED,
+    "proposal_approved_v1": approve(OPEN, WHO, NOW),
+    "proposal_rejected_v1": reject(OPEN, WHO, NOW),
+    "proposal_lapsed_v1": lapse(OPEN, "changed", WHO, NOW),
     "person_signed_in_v1": SIGNED_IN,
     "person_signed_out_v1": _signed_out(),
 }

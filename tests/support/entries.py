@@ -102,6 +102,7 @@ ENTRIES = [
     ),
     replace(_BARE, action=Action("restore-accepted"), details={"from_position": 9, "to_position": 7}),
     replace(_BARE, action=Action("log-attested"), details={"attested_to": 9, "root": "ab" * 32, "lost_keys": "k1"}),
+    replace(_BARE, action=Action("approvals-changed"), details={"commands": "delete retire"}),
     replace(_BARE, action=Action("policy-changed"), details={"tenant_credentials": "on", "global_fallback": "deny"}),
     REFUSED,
     UNAUTHENTICATED,
@@ -146,6 +147,24 @@ ENTRIES = [
             ("tenant-frozen", {"frozen_at": "2026-01-31T12:00:00.123456+00:00"}),
             ("tenant-thawed", {}),
         )
+    ],
+    *[
+        replace(
+            _KEYLESS,
+            action=Action(f"proposal-{how}"),
+            details={
+                "proposal_id": "2f0f6f4a-3f0e-5b5a-9d0c-6a6f0a2f7c11",
+                "command": "delete",
+                "wants": "CredentialDeleted",
+                "wants_version": 4,
+                "about": "5f0f6f4a-3f0e-5b5a-9d0c-6a6f0a2f7c11",
+                "members": "{}",
+                "made_at": "2026-01-31T12:00:00.123456+00:00",
+                "expires_at": "2026-02-01T12:00:00.123456+00:00",
+                **more,
+            },
+        )
+        for how, more in (("made", {}), ("approved", {}), ("rejected", {}), ("lapsed", {"because": "changed"}))
     ],
     replace(
         _BARE,

@@ -10,6 +10,7 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.event import CommandMeta
 from keyledger.encryption.key_introduction import introduce_keys
+from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.removable_keys import KeyStatuses
 from keyledger.encryption.rotation import Rotator
@@ -74,8 +75,12 @@ def rotator(store: Store, ring: Keyring = BOTH) -> Rotator:
     return Rotator(store.pool, store.log, ring, now)
 
 
+def retirer(store: Store, ring: Keyring = BOTH) -> Retirer:
+    return Retirer(store.url, store.pool, store.log, NEW, statuses(store, ring), now)
+
+
 def rotations(store: Store, ring: Keyring = BOTH) -> RotationService:
-    work = KeyWork(statuses(store, ring), rotator(store, ring))
+    work = KeyWork(statuses(store, ring), rotator(store, ring), retirer(store, ring))
     return RotationService(lambda: work, RotationRows(store.pool), store.log)
 
 

@@ -36,6 +36,9 @@ CREATE INDEX IF NOT EXISTS audit_trail_position_idx ON audit_trail (position) WH
 CREATE INDEX IF NOT EXISTS audit_trail_outcome_position_idx ON audit_trail (outcome, position)
     WHERE outcome <> 'success';
 
+-- Proposals, which are few, in the order in which they were made.
+CREATE INDEX IF NOT EXISTS audit_trail_position_idx1 ON audit_trail (position) WHERE action = 'proposal-made';
+
 -- One entry for each credential there ever was: finds one whose row in `current_credentials` was removed.
 CREATE INDEX IF NOT EXISTS audit_trail_tenant_id_provider_idx ON audit_trail (tenant_id, provider)
     WHERE version = 1 AND action = 'set';

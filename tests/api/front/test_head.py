@@ -6,6 +6,7 @@ import pytest
 
 from api.front.paths import NATIVE
 from domain.access.roles import Role
+from domain.approvals.needs import Approval
 from domain.errors import CheckpointRefusedError
 from domain.proofs.proofs import signing_off
 from tests.api.conftest import CREDENTIALS, KEYS, OPENAI, TENANT, Harness
@@ -33,7 +34,10 @@ def filled(harness):
     harness.client.post("/api/v1/sysadmin/access-keys", json={"name": "app", "role": "runtime"})
     rotation = harness.client.post("/api/v1/sysadmin/encryption-keys/rotations").json()
     replay = harness.client.post("/api/v1/sysadmin/projections/current_credentials/replays").json()
+    harness.log.approvals = frozenset(Approval)
+    proposal = harness.client.delete(f"{CREDENTIALS}/openai").json()
     values = {
+        "proposal_id": proposal["proposal_id"],
         "tenant_id": TENANT,
         "provider": "openai",
         "position": "1",
@@ -101,7 +105,7 @@ def test_head_answers_with_the_problem_of_get(harness, error, path, status):
 
 def test_head_finds_no_more_than_get_where_nothing_is(harness):
     values = {"tenant_id": TENANT, "provider": "nowhere", "position": "9", "model": "none", "projection": "none"}
-    values |= {"rotation_id": TENANT, "replay_id": TENANT, "access_key": "none", "id": "none"}
+    values |= {"rotation_id": TENANT, "replay_id": TENANT, "access_key": "none", "id": "none", "proposal_id": TENANT}
     statuses = {}
     for path in read_routes():
         address = re.sub(r"\{(\w+)\}", lambda name: values[name[1]], path) + QUERIES.get(path, "").replace("=1", "=9")

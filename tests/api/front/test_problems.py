@@ -7,6 +7,7 @@ import pytest
 from api.front.problems import HTTP_ROWS, SERVICE_ROWS, HttpError, problem_of
 from domain import errors
 from domain.access.access_key import access_key_not_found
+from domain.approvals.proposal import proposal_not_found
 from domain.audit.entries import entry_not_found
 from domain.calls.models import unknown_model
 from domain.calls.native_path import invalid_path
@@ -139,6 +140,11 @@ GOLDEN = [
         "It is not registered.",
     ),
     (errors.UnresolvableError(ErrorCode.KEY_NOT_CHECKED, "Not checked."), 403, "key-not-checked", "Not checked."),
+    (errors.AccessError(ErrorCode.APPROVAL_REQUIRED, "Two."), 403, "approval-required", "Two."),
+    (errors.AccessError(ErrorCode.OWN_PROPOSAL, "Yours."), 403, "own-proposal", "Yours."),
+    (proposal_not_found(), 404, "proposal-not-found", "There is no proposal with this id."),
+    (ConflictError(ErrorCode.PROPOSAL_DECIDED, "Rejected."), 409, "proposal-decided", "Rejected."),
+    (ConflictError(ErrorCode.PROPOSAL_LAPSED, "Over."), 409, "proposal-lapsed", "Over."),
     (errors.UnresolvableError(ErrorCode.OUTSIDE_POLICY, "Not this one."), 403, "outside-policy", "Not this one."),
     (ConflictError(ErrorCode.ACCESS_KEY_EXISTS, "It exists."), 409, "access-key-exists", "It exists."),
     (

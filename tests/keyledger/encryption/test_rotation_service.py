@@ -17,7 +17,20 @@ from keyledger.encryption.rotation_rows import SILENT_S, RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RecordedRun, RotationService
 from tests.support.checker import check
 from tests.support.errors import raises
-from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotations, rotator, statuses, tenants, under_keys
+from tests.support.rings import (
+    BOTH,
+    NEW,
+    OLD,
+    fill,
+    meta,
+    now,
+    retirer,
+    rotations,
+    rotator,
+    statuses,
+    tenants,
+    under_keys,
+)
 from tests.support.store import Store, open_store
 
 BATCH = FAST.batch
@@ -51,7 +64,7 @@ def many(database_url: str) -> Iterator[Store]:
 
 def gated(store: Store) -> tuple[RotationService, Gate]:
     gate = Gate(store)
-    return RotationService(lambda: KeyWork(statuses(store), rotator(store)), gate, store.log), gate
+    return RotationService(lambda: KeyWork(statuses(store), rotator(store), retirer(store)), gate, store.log), gate
 
 
 def ended(one: RotationService, rotation_id: str) -> RotationStatus:

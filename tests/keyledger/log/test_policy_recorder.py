@@ -21,3 +21,15 @@ def test_a_policy_is_recorded_when_it_differs_from_the_last_and_not_at_every_sta
     shown = changes(database_url, GLOBAL_FALLBACK="deny")
     assert [one["details"]["global_fallback"] for one in shown] == ["allow", "deny"]
     assert len(changes(database_url)) == 3
+
+
+def test_what_needs_a_second_person_is_recorded_when_it_changes_and_when_it_ends(database_url: str) -> None:
+    def changed(**settings: str) -> list[str | None]:
+        with served(database_url, environment(**settings)) as url, client_of(url) as client:
+            found = client.http.get("/api/v1/audit/entries", params={"action": "approvals-changed"}).json()["entries"]
+        return [one["details"].get("commands") for one in found]
+
+    assert changed() == []
+    assert changed(APPROVALS="thaw, delete") == ["delete thaw"]
+    assert changed(APPROVALS="delete,thaw") == ["delete thaw"]
+    assert changed() == ["delete thaw", None]

@@ -1,6 +1,7 @@
 """The settings: what is read from where, every fault by name, and that no fault shows a value."""
 
 import base64
+from datetime import timedelta
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from domain.access.roles import Role
+from domain.approvals.listed import ProposalRules
+from domain.approvals.needs import Approval
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from keyledger.settings.errors import SettingsError
@@ -45,6 +48,7 @@ def test_nothing_set_is_a_start_without_tenant_credentials():
     assert settings.data_dir == Path(".data")
     assert settings.ai_models_file == Path("ai_models.yml")
     assert not settings.allow_unreadable
+    assert settings.approvals == ProposalRules()
     assert (settings.log_level, settings.log_format) == ("info", "auto")
     assert any("every request" in warning for warning in settings.warnings)
 
@@ -57,6 +61,8 @@ def test_everything_set_is_read():
             "API_KEYS": f"anna:auditor:sha256:{DIGEST}\nbackend:runtime:sha256:{DIGEST[::-1]}",
             "DATABASE_URL": "postgresql://app:pw@db:5433/ledger?sslmode=require",
             "DATA_DIR": "/var/lib/keyledger",
+            "APPROVALS": "delete, thaw",
+            "APPROVAL_HOURS": "72",
             "AI_MODELS_FILE": "/etc/keyledger/models.yml",
             "OPENAI_API_KEY": "sk-global-openai",
             "OPENAI_API_BASE": "https://proxy.example.org/openai/v1",
@@ -75,6 +81,8 @@ def test_everything_set_is_read():
         },
         None,
     )
+    wanted = frozenset({Approval.DELETE, Approval.THAW})
+    assert settings.approvals == ProposalRules(wanted, timedelta(hours=72))
     assert settings.encryption_key == Secret(FERNET)
     assert settings.previous_encryption_keys == (Secret(OTHER_FERNET), Secret(THIRD_FERNET))
     assert settings.super_key == Secret("a-super-key-of-some-length")

@@ -54,6 +54,10 @@ FAULTS = [
         "SUPER_API_KEY: is set as SUPER_API_KEY and as INTRIC_SUPER_API_KEY with different values",
         id="two super keys",
     ),
+    pytest.param(
+        {"APPROVALS": f"delete,{CANARY}"}, "APPROVALS: must be a list, separated by commas, of delete", id="a command"
+    ),
+    pytest.param({"APPROVAL_HOURS": "0"}, "APPROVAL_HOURS: ", id="a proposal without time"),
     pytest.param({"SUPER_API_KEY": "short"}, "SUPER_API_KEY: must have 8 or more", id="a super key to be guessed"),
     pytest.param(
         {"SUPER_API_KEY": "nyckel åäö 123"}, "SUPER_API_KEY: must have 8 or more", id="a super key in Swedish"

@@ -38,6 +38,7 @@ RECORDED = {
     ("tables/current_credentials.sql", Edition(4)): "9a96c25e9d5a031fe16de841d206e67fa2b7533bf6a0488ac6447a9e3981d01b",
     ("tables/audit_trail.sql", Edition(4)): "a97b473c440f458aa967fb53a3f5896f2d189755ee5d97c8a3849067f4c9d5c5",
     ("tables/audit_trail.sql", Edition(4, 4)): "7d952d330bea1d04dd80c8f67f4169223bf7756ff10d224b783773d25fbe6e04",
+    ("tables/audit_trail.sql", Edition(4, 6)): "5437df4da175478028a9e8e430ec7e6ca08af3c7314184fcef65acb97954578d",
     ("tables/transparency_log.sql", Edition(4)): "4f0293e403226b1134cb7c91ee1ca650b84b5fca7c0db79092aeee9cd2c9cb1e",
     ("tables/projection_positions.sql", Edition(4)): "ee656d63149a5451f2ad98a9bcc56f39e84558c7b262d392de5143c74f704a66",
     ("tables/credential_usage.sql", Edition(4)): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 from domain.errors import ConflictError, ErrorCode
 from domain.event import Clock, CommandMeta
-from domain.operations.encryption_keys import RotationCounts
+from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, RotationCounts, replay, retire
 from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened, rotation_not_found
+from tests.support.twins.log import MemoryLog
 
 INTRODUCED = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -19,8 +20,9 @@ class MemoryEncryptionKeys:
     A rotation completes as it starts, unless `held`; a test then ends it. obstacle: why none may start.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, log: MemoryLog | None = None) -> None:
         self._clock = clock
+        self._log = log or MemoryLog()
         self.held = False
         self.obstacle = ""
         self.found: dict[str, RotationStatus] = {}
@@ -47,6 +49,11 @@ class MemoryEncryptionKeys:
         self.found[begun.rotation_id] = begun
         self._begun[meta.command_id] = begun.rotation_id
         return begun if self.held else self.end(begun.rotation_id, RotationState.COMPLETED)
+
+    def retire(self, key_id: str, meta: CommandMeta) -> EncryptionKeyRetired:
+        event = retire(replay(self._log.stream(KEYRING_STREAM)), key_id, 3, meta, self._clock())
+        self._log.append([event])
+        return event
 
     def end(self, rotation_id: str, state: RotationState) -> RotationStatus:
         """End a rotation that re-encrypted one credential and could not open the other."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from uuid import UUID
 
+from domain.approvals.needs import Approval, require_approved
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event
@@ -22,6 +23,7 @@ class MemoryLog:
         self.interlopers: list[Event] = []
         self.down = False
         self.unconfirmed = False
+        self.approvals: frozenset[Approval] = frozenset()
         self._lock = Lock()
 
     def last(self, stream: UUID) -> Event | None:
@@ -54,6 +56,7 @@ class MemoryLog:
 
     def append(self, events: Sequence[Event]) -> None:
         self.answer()
+        require_approved(events, self.approvals)
         with self._lock:
             error = self.errors.pop(0) if self.errors else ""
             if error == "outage before the effect":

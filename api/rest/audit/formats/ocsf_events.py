@@ -56,6 +56,7 @@ _ENTITIES: Mapping[Subject, tuple[str, str]] = {
     Subject.PERSON: ("person", "personal data"),
     Subject.ACCESS_KEY: ("access_key", "access key"),
     Subject.TENANT: ("tenant", "tenant"),
+    Subject.PROPOSAL: ("proposal", "proposal"),
 }
 """Kind and name of what is neither a credential nor an encryption key."""
 
