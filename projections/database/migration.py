@@ -5,7 +5,8 @@ table and needs no right to change one, so the service can run under a role that
 migration leaves the database as it was. Nothing is dropped; the log is never rewritten.
 A change is a new version or, where programs without it work as before, an addition to the version: a table, a column
 with a default, an ordinary index. A program serves on any additions, so a release that brings nothing else can be
-downgraded. A service that is already running when a newer one brings a version keeps running until it is replaced.
+downgraded. A function that changes is a new version: to an earlier program it would be one that someone replaced. A
+service that is already running when a newer one brings a version keeps running until it is replaced.
 Refuses: a database of a newer version, since this program cannot know what its tables now mean, and one made before the
 first release, whose log has another form.
 """
@@ -37,7 +38,7 @@ SCHEMA: Mapping[str, Edition] = {
     "functions/refuse_change.sql": Edition(4),
     "tables/locks.sql": Edition(4),
     "functions/lock_log.sql": Edition(4),
-    "functions/append.sql": Edition(4, 3),
+    "functions/append.sql": Edition(5),
     "tables/log.sql": Edition(4),
     "tables/event_forms.sql": Edition(4, 1),
     "tables/people.sql": Edition(4),

@@ -1,10 +1,11 @@
 """Earlier commits of this repository as programs that run, and the steps of a rolling upgrade with them and back again.
 
-Promises: an earlier tree comes from the history of the clone and runs with the packages of this environment, so it has
-to need the same ones. The clone is only read.
+Promises: an earlier tree comes from the history of the clone and runs with the packages of this environment, which
+have to include those that it needs. The clone is only read.
 """
 
 import itertools
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,18 +29,20 @@ REFUSALS = (
 )
 """The sentences with which an earlier release may refuse a database that a later one used."""
 _TENANTS = [f"{number:08}-1111-4111-8111-111111111111" for number in range(1, 6)]
-_LOCKS = ("requirements.lock", "requirements-dev.lock")
+_PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*==[^ ;\\]+)", re.MULTILINE)
 
 
 def missing(commit: str) -> str:
     """Return why a commit cannot be run, "" if it can."""
     try:
-        differs = _git("diff", "--quiet", commit, "HEAD", "--", *_LOCKS).returncode
+        found = _git("show", f"{commit}:requirements.lock")
     except OSError:
         return "git is not installed"
-    if differs == 1:
-        return f"{commit} needs other packages than this environment has"
-    return f"the clone has no {commit}: it is shallow, or a copy without its history" if differs else ""
+    if found.returncode:
+        return f"the clone has no {commit}: it is shallow, or a copy without its history"
+    present = set(_PIN.findall((REPOSITORY / "requirements-dev.lock").read_text()))
+    lacking = sorted(set(_PIN.findall(found.stdout.decode())) - present)
+    return f"{commit} needs other packages than this environment has: {', '.join(lacking)}" if lacking else ""
 
 
 def tree_of(commit: str, folder: Path) -> Path:
