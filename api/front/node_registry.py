@@ -2,10 +2,12 @@
 
 Promises: counters and histograms are sums over all processes, those that have ended included, so that a sum never goes
 back while the node runs, whichever process shows it; gauges are sums over the processes that live. An age is that of
-the youngest. Each process reports about once a second, so what the others counted may be a second old.
+the youngest. Each process reports about once a second, so what the others counted may be a second old. Its reports
+never overlap and none is older than the one before, although the event loop and threads make them.
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -65,7 +67,7 @@ class _Family:
 
 
 class NodeRegistry(CollectorRegistry):
-    """A registry of one process, which shows the metrics of its node. It never blocks."""
+    """A registry of one process, which shows the metrics of its node. `report` never blocks."""
 
     def __init__(
         self, others: Callable[[], Iterable[SharedReport]] = tuple, share: Callable[[bytes], None] = lambda report: None
@@ -74,6 +76,7 @@ class NodeRegistry(CollectorRegistry):
         super().__init__(auto_describe=True)
         self._others = others
         self._share = share
+        self._reporting = threading.Lock()
         self._before: list[_Family] = []
 
     def continue_from(self, report: bytes) -> None:
@@ -81,13 +84,21 @@ class NodeRegistry(CollectorRegistry):
         self._before = [family for family in _families_in(report) if family.kind in _LASTING]
 
     def report(self) -> None:
-        """Show the metrics of this process, and of those that it continues, to the others."""
-        self._share(_report_of(self._own()))
+        """Show the metrics of this process, and of those that it continues, to the others.
+
+        Does nothing while another thread does so for a scrape.
+        """
+        if self._reporting.acquire(blocking=False):
+            try:
+                self._share(_report_of(self._own()))
+            finally:
+                self._reporting.release()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the node."""
-        families = self._own()
-        self._share(_report_of(families))  # what was shown once is never less again
+        with self._reporting:
+            families = self._own()
+            self._share(_report_of(families))  # what was shown once is never less again
         for report in self._others():
             _add(families, (one for one in _families_in(report.text) if report.live or one.kind in _LASTING))
         for family in families.values():

@@ -1,6 +1,7 @@
 """One scrape shows the sums over all processes of a node, and none of them goes back when a process ends."""
 
 from dataclasses import dataclass
+from threading import Thread
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,23 @@ def test_of_a_process_that_ended_only_what_it_counted_is_left() -> None:
     other.open.set(7)
     shown = Process(Written(other.report().text, live=False)).shown()
     assert (shown["calls_total /a"], shown["open"]) == (3, 0)
+
+
+def test_the_event_loop_writes_no_report_into_that_of_a_scrape_in_a_thread() -> None:
+    steps = list[str]()
+
+    def share(report: bytes) -> None:
+        steps.append("begun")
+        if len(steps) == 1:
+            beat = Thread(target=registry.report)
+            beat.start()
+            beat.join()
+        steps.append("ended")
+
+    registry = NodeRegistry(share=share)
+    generate_latest(registry)
+    registry.report()
+    assert steps == ["begun", "ended"] * 2
 
 
 def test_a_process_counts_on_from_the_one_that_it_replaces() -> None:
