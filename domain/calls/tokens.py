@@ -3,7 +3,8 @@
 Promises: counts are those that the provider sent, in one meaning for all forms: `input` and `output` are totals, and
 the others are parts of them. Nothing is estimated; counts of a stream matter once the provider says that they are the
 last ones. A provider may be a tenant's own server, so a count that is negative, too large, not a whole number or not a
-number makes the whole usage unusable, and `unusable` names the member.
+number makes the whole usage unusable, and `unusable` names the member. However long a stream is, only the members that
+have a meaning here are kept of it, each as it was said last.
 Sources: OpenAI's API reference (chat completions, responses), Anthropic's Messages API 2023-06-01, Gemini's API v1beta.
 """
 
@@ -65,6 +66,13 @@ _GEMINI = UsageForm(
     "promptTokenCount", "candidatesTokenCount", ("cachedContentTokenCount",), (), ("thoughtsTokenCount",)
 )
 
+_PASSES, _TOTAL = "iterations", "total_tokens"
+_KEPT = frozenset({_PASSES, _TOTAL}).union(
+    path.partition(".")[0]
+    for form in (_CHAT, _RESPONSES, _MESSAGES, _GEMINI)
+    for path in (form.input, form.output, *form.cached, *form.cache_creation, *form.reasoning)
+)
+
 
 class ToldUsage:
     """The counts that a provider said for one call. unusable: the member that is not one. model: its name of it."""
@@ -87,7 +95,7 @@ class ToldUsage:
         if not isinstance(said, Mapping):
             said = document.get("usageMetadata")
         if isinstance(said, Mapping):
-            self._said |= {name: value for name, value in said.items() if value is not None}
+            self._said |= {name: said[name] for name in _KEPT.intersection(said) if said[name] is not None}
             self._is_final = self._is_final or _is_last(document)
         model = holder.get("model") or document.get("modelVersion")
         if isinstance(model, str) and len(model) <= _NAME_MAX:
@@ -99,18 +107,19 @@ class ToldUsage:
         form = next((one for one in (_CHAT, _GEMINI, _form_of_input(said)) if one.input in said), None)
         if form is None or not self._is_final:
             return None
-        passes = said.get("iterations")  # the head counts the last pass of several
+        passes = said.get(_PASSES)  # the head counts the last pass of several
         if form.apart and isinstance(passes, list) and passes and all(isinstance(one, Mapping) for one in passes):
             counted = [self._counted(one, form) for one in passes]
         else:
             counted = [self._counted(said, form)]
-        if self.unusable:
-            return None
-        return Tokens(*(sum(column) for column in zip(*counted, strict=True)))
+        tokens = Tokens(*(sum(column) for column in zip(*counted, strict=True)))
+        if max(tokens) > TOKENS_MAX:  # each part may be within it
+            self.unusable = self.unusable or (_PASSES if len(counted) > 1 else form.input)
+        return None if self.unusable else tokens
 
     def _counted(self, said: Mapping[str, Any], form: UsageForm) -> Tokens:
         read, written = self._count(said, form.input), self._count(said, form.output)
-        if form is _CHAT and form.output not in said and self._count(said, "total_tokens") > read:
+        if form is _CHAT and form.output not in said and self._count(said, _TOTAL) > read:
             self.unusable = form.output
         cached, created, reasoning = (
             max((self._count(said, path) for path in paths), default=0)
@@ -118,7 +127,7 @@ class ToldUsage:
         )
         if form.apart:
             read += cached + created
-        if form is _GEMINI or (reasoning and self._count(said, "total_tokens") == read + written + reasoning):
+        if form is _GEMINI or (reasoning and self._count(said, _TOTAL) == read + written + reasoning):
             written += reasoning  # counted apart (gemini, xai)
         return Tokens(max(read, cached + created), max(written, reasoning), cached, created, reasoning)
 

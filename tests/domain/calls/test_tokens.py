@@ -151,6 +151,39 @@ def test_what_is_not_a_count_makes_the_usage_unknown_and_is_named(name: str) -> 
     assert (details.tokens(), details.unusable) == (None, "prompt_tokens_details.cached_tokens")
 
 
+TOO_MANY: dict[str, tuple[dict[str, Any], str]] = {
+    "in parts": (
+        {"input_tokens": TOKENS_MAX, "output_tokens": 1, "cache_read_input_tokens": TOKENS_MAX},
+        "input_tokens",
+    ),
+    "in passes": (
+        {
+            "input_tokens": 1,
+            "output_tokens": 1,
+            "cache_read_input_tokens": 0,
+            "iterations": [{"input_tokens": TOKENS_MAX, "output_tokens": 1}] * 1000,
+        },
+        "iterations",
+    ),
+}
+
+
+@each("name", TOO_MANY)
+def test_counts_that_are_too_many_together_are_unknown_so_that_no_sum_leaves_64_bits(name: str) -> None:
+    said, member = TOO_MANY[name]
+    usage = told({"type": "message", "usage": said})
+    assert (usage.tokens(), usage.unusable) == (None, member)
+
+
+def test_a_stream_that_names_ever_more_members_fills_no_memory() -> None:
+    usage = ToldUsage()
+    for nth in range(100):
+        usage.note({"usage": {f"member-{nth}-{one}": one for one in range(100)} | {"prompt_tokens": nth}})
+    usage.note({"usage": {"completion_tokens": 4}})
+    assert usage.tokens() == Tokens(99, 4)
+    assert len(usage._said) == 2
+
+
 def test_a_usage_without_its_output_is_not_a_usage_of_no_output() -> None:
     usage = told({"usage": {"prompt_tokens": 9, "total_tokens": 12}})
     assert (usage.tokens(), usage.unusable) == (None, "completion_tokens")
@@ -180,6 +213,6 @@ _USAGE = st.dictionaries(
 def test_whatever_a_server_says_counts_are_whole_and_parts_are_within_their_totals(documents: list[Any]) -> None:
     tokens = told(*documents).tokens()
     if tokens is not None:
-        assert all(type(count) is int and 0 <= count <= 8 * TOKENS_MAX for count in tokens)
+        assert all(type(count) is int and 0 <= count <= TOKENS_MAX for count in tokens)
         assert tokens.cached + tokens.cache_creation <= tokens.input
         assert tokens.reasoning <= tokens.output
