@@ -1,8 +1,11 @@
 """The pieces of an answer that is passed on: read from the provider, looked at for its token counts, and handed on.
 
 Promises: the call is counted once its answer has ended, or is dropped. A stream of events that ends before its proper
-end raises an error there.
+end raises an error there. The time that looking for token counts takes is part of the step that the response takes in
+its turn: a tenant's own server may send what takes long.
 """
+
+from time import perf_counter
 
 from domain.credentials.resolution import Receipt
 from domain.errors import ProviderUnavailableError
@@ -52,10 +55,12 @@ class AnswerPieces:
     async def _read(self) -> bytes | None:
         piece = await self._reader.next()
         if self._usage is not None:
+            begun = perf_counter()
             if piece is not None:
                 self._usage.feed(piece)
             elif not self._reader.broken:
                 self._usage.finish()
+            self._reader.took(perf_counter() - begun)
         return piece
 
     def drop(self) -> None:

@@ -109,6 +109,10 @@ class AnswerReader:
             pieces.append(piece)
         return None if self.broken else b"".join(pieces)
 
+    def took(self, seconds: float) -> None:
+        """Note how long its caller took to look at a piece."""
+        self._turns.took(seconds)
+
     def drop(self) -> None:
         """Stop reading and close the connection."""
         answer, self._answer, self._forms, self._inflater, self._ahead = self._answer, None, None, None, b""
