@@ -50,9 +50,9 @@ def drive(port: int, call: Call, clients: int, seconds: float, warm_up: float) -
     return apart(_drive, port, call, clients, seconds, warm_up)
 
 
-def send_calls(port: int, call: Call, clients: int, count: int) -> None:
-    """Send so many calls and return when all are answered. Raises UnusableError."""
-    apart(_send_calls, port, call, clients, count)
+def send_calls(port: int, call: Call, clients: int, count: int) -> int:
+    """Send so many calls, as many from each client, and return how many were answered. Raises UnusableError."""
+    return apart(_send_calls, port, call, clients, count)
 
 
 def _drive(port: int, call: Call, clients: int, seconds: float, warm_up: float) -> Measured:
@@ -62,9 +62,9 @@ def _drive(port: int, call: Call, clients: int, seconds: float, warm_up: float) 
     return measured([end - start for start, end in took if end >= begin and end <= until], seconds)
 
 
-def _send_calls(port: int, call: Call, clients: int, count: int) -> None:
+def _send_calls(port: int, call: Call, clients: int, count: int) -> int:
     each = max(1, count // clients)
-    _run(port, call, clients, lambda nth: nth < each)
+    return len(_run(port, call, clients, lambda nth: nth < each))
 
 
 def _run(port: int, call: Call, clients: int, goes_on: Callable[[int], bool]) -> list[tuple[float, float]]:
