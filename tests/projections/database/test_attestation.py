@@ -4,7 +4,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from projections.database.connection_check import check_connection
 from projections.database.connections import connect
 from projections.database.findings import Flaw
 from projections.database.migration import apply_again, migrate, statements_of
+from projections.database.pools import open_pool
 from projections.replay.replaying import PROJECTIONS, Swap, replay_projection
 from tests.support.own_server import OwnServer, installed_programs, own_server
 from tests.support.postgres import TemplatedServer, programs
 from tests.support.scenario import TENANT
 from tests.support.shipped_description import FILE, described
-from tests.support.store import Store, open_store
+from tests.support.store import Store
 
 SIGNATURE = (
     "keyledger_append(streams uuid[], versions bigint[], topics text[], states bytea[],"
@@ -422,8 +423,8 @@ def test_each_sabotage_is_named_by_start_readiness_and_verification(
     assert any(name in found for found in flaws(database_url).get(flaw, ())), flaws(database_url)
     with pytest.raises(StartError, match=name):
         prepare_database(database_url)
-    with open_store(database_url) as store:
-        watch = StoreWatch(store.pool, lambda: "")
+    with closing(open_pool(database_url)) as pool:
+        watch = StoreWatch(pool, lambda: "")
         watch.attest()
     assert not watch.check().ok
     assert f"{flaw}: " in watch.check().text
@@ -437,8 +438,8 @@ def test_what_does_no_harm_to_the_log_is_a_warning(database_url: str, kind: str)
     administer(database_url, *statements)
     assert any(name in found for found in flaws(database_url)[flaw])
     prepare_database(database_url)
-    with open_store(database_url) as store:
-        watch = StoreWatch(store.pool, lambda: "", RoleRule.IGNORED)
+    with closing(open_pool(database_url)) as pool:
+        watch = StoreWatch(pool, lambda: "", RoleRule.IGNORED)
         watch.attest()
     assert watch.check().ok
     assert f"warning: {flaw}" in watch.check().text
