@@ -16,6 +16,7 @@ from api.front.bodies import Limits
 from api.front.bounds.bound_metrics import BoundMetrics
 from api.front.bounds.bounded_use import BoundedUse
 from api.front.bounds.connections import CONNECTIONS, Connections
+from api.front.bounds.node_counts import Counts
 from api.front.bounds.shares import Shares
 from api.front.envelope import Envelope
 from api.front.error_middleware import ErrorMiddleware
@@ -86,11 +87,11 @@ class _Application(FastAPI):
         return app
 
 
-def create_app(services: Callable[[], Services], limits: Limits | None = None) -> FastAPI:
+def create_app(services: Callable[[], Services], limits: Limits | None = None, counts: Counts | None = None) -> FastAPI:
     """Return the application.
 
     services: returns the services in force, called for each request; all share one audit recorder and one registry.
-    limits: how much of a request body is read, and for how long.
+    limits: how much of a request body is read, and for how long. counts: of this process and the others of its node.
     """
     lasting = services()
     app = _Application(
@@ -108,7 +109,7 @@ def create_app(services: Callable[[], Services], limits: Limits | None = None) -
     app.state.services = services
     app.state.metrics = Metrics(lasting.registry)
     bound_metrics = BoundMetrics(lasting.registry)
-    shares = Shares(bound_metrics.reached)
+    shares = Shares(bound_metrics.reached, counts)
     app.state.connections = Connections(lambda: services().bounds, lambda: services().proxies, bound_metrics.reached)
     bound_metrics.show(app.state.connections, shares)
     # An included router would be searched twice per request.

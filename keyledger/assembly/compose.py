@@ -119,7 +119,8 @@ def build(
     """
     configuration = configuration_of(settings)
     registry = NodeRegistry() if siblings is None else NodeRegistry(siblings.reports, siblings.share)
-    lasting = open_lasting(dsn, secret_keys_of(settings))
+    counts = siblings.counts if siblings is not None else None
+    lasting = open_lasting(dsn, secret_keys_of(settings), counts)
     log, projections = log_parts(lasting, settings), projection_parts(lasting, settings)
     calls = call_parts(lasting, lambda: steering(), registry)  # noqa: PLW0108  it is bound below
     steering = Steering(lasting, configuration, calls.gateway.warming.look_again)
@@ -138,7 +139,7 @@ def build(
     reload = partial(reload_node, reloader, siblings.reload if siblings is not None else None)
     closing = resources or ExitStack()
     closing.callback(lasting.close)
-    app = create_app(RequestServices(built, steering, parts, reload, registry))
+    app = create_app(RequestServices(built, steering, parts, reload, registry), counts=counts)
     return Service(app, calls.gateway, parts, reloader, registry, steering, lasting, log.store, built.privacy, closing)
 
 

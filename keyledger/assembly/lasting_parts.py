@@ -3,6 +3,8 @@
 Promises: opening connects to nothing but the database, and starts no task.
 """
 
+from api.front.bounds.key_limits import KeyLimits
+from api.front.bounds.node_counts import Counts
 from api.front.callers import Callers
 from domain.access.admission import KeyReader
 from domain.credentials.newest_seen import NewestSeen
@@ -25,10 +27,10 @@ from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
 
 
-def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
+def open_lasting(dsn: str, keys: SecretKeys, counts: Counts | None = None) -> Lasting:
     """Open the connections of a service, and make what every configuration is served with.
 
-    keys: those that open the ledger's own secret.
+    keys: those that open the ledger's own secret. counts: of this process and the others of its node.
     """
     lease = NodeLease()
     pool, for_beats = open_pool(dsn, lease.admits), open_pool(dsn, size=1)
@@ -58,6 +60,7 @@ def open_lasting(dsn: str, keys: SecretKeys) -> Lasting:
         callers=Callers(
             PostgresTokens(pipelines.calls, lease.require).read,
             KeyReader(lambda: log.codes, event_of, utc_now),
+            limits=KeyLimits(counts),
             used=meter.used,
         ),
         issuer_keys=KeysOfIssuers(),

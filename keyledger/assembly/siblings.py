@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from api.front.bounds.node_counts import Counts
 from api.front.node_registry import SharedReport
 
 
@@ -10,9 +11,10 @@ from api.front.node_registry import SharedReport
 class Siblings:
     """reload: makes them read their settings again, and this process too. reports: returns what the others reported.
 
-    share: shows a report of this process to them.
+    share: shows a report of this process to them. counts: what all of them count together.
     """
 
     reload: Callable[[], None]
     reports: Callable[[], Iterable[SharedReport]]
     share: Callable[[bytes], None]
+    counts: Counts

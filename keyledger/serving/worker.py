@@ -60,7 +60,10 @@ class Worker:
             if self.data_dir is not None:
                 _hold_embedded_server(self.data_dir, opened)
             siblings = Siblings(
-                lambda: _hang_up(parent), lambda: self.slots.others(self.slot), partial(self.slots.write, self.slot)
+                reload=lambda: _hang_up(parent),
+                reports=lambda: self.slots.others(self.slot),
+                share=partial(self.slots.write, self.slot),
+                counts=self.slots.counts.of_process(self.slot),
             )
             service = service_from_environment(self.environment, Path(".env"), siblings)
             opened.callback(service.close)

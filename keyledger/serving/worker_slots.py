@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from api.front.bounds.node_counts import NodeCounts
+
 REPORT_BYTES = 512 * 1024
 """The longest report that is kept; a longer one leaves the one before it in place."""
 
@@ -34,6 +36,7 @@ class WorkerSlots:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self.counts = NodeCounts(count)
         self._memory = mmap.mmap(-1, count * _SLOT)  # pages that are not written take no memory
 
     def write(self, slot: int, text: bytes) -> None:
@@ -81,3 +84,4 @@ class WorkerSlots:
         if self._memory[slot * _SLOT + _STATE]:
             self._memory[slot * _SLOT + _STATE] = _ENDED
         self.beat(slot, 0.0)
+        self.counts.ended(slot)

@@ -52,7 +52,7 @@ def serve(
             if workers == 1:
                 _serve_here(listener)
             else:
-                _serve_by_workers(settings, listener, lambda _: workers)
+                _serve_by_workers(settings, listener, lambda _: workers, workers)
         except KeyboardInterrupt:
             say("stopped")
 
@@ -77,14 +77,15 @@ def _serve_here(listener: "socket.socket") -> None:
         serve_here(service.app, listener)
 
 
-def _serve_by_workers(settings: "Settings", listener: "socket.socket", workers: Callable[[int], int]) -> None:
+def _serve_by_workers(
+    settings: "Settings", listener: "socket.socket", workers: Callable[[int], int], at_most: int
+) -> None:
     """Serve with several processes. workers: how many, given how many connections the database admits."""
     from keyledger.llm import cleanse, needs_litellm, preload
     from keyledger.serving import bounded_http  # noqa: F401  loaded here for all processes
     from keyledger.serving.http_server import address_of
     from keyledger.serving.supervisor import Supervisor
     from keyledger.serving.worker import Worker
-    from keyledger.serving.worker_count import MOST
     from keyledger.serving.worker_slots import WorkerSlots
     from keyledger.settings import logs
     from keyledger.settings.ai_models import load_catalogue
@@ -92,7 +93,7 @@ def _serve_by_workers(settings: "Settings", listener: "socket.socket", workers: 
 
     cleanse(OF_THIS_PROCESS)
     logs.configure(settings.log_level, settings.log_format)
-    slots = WorkerSlots(MOST + 1)
+    slots = WorkerSlots(at_most + 1)
     data_dir = settings.data_dir if settings.database_url is None else None
 
     def serve(slot: int, early: bool, started: int, lifeline: int) -> None:

@@ -50,6 +50,8 @@ def only(worker: int, workers: list[int]) -> Iterator[None]:
     others = [pid for pid in workers if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
+        while Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "T":
+            pass  # until then it may still take a connection
     try:
         yield
     finally:
@@ -68,8 +70,10 @@ class Node:
     clients: list[Client] = field(default_factory=list)
 
     def connect(self, stack: ExitStack) -> None:
+        """Connect to each process. An answer such as 401 may end a connection, so each test does so again."""
         workers = workers_of(self.service)
         assert len(workers) == 2
+        self.clients.clear()
         for worker in workers:
             client = stack.enter_context(client_of(self.url))
             with only(worker, workers):
@@ -87,14 +91,20 @@ class Node:
         return self.provider.requests[0].key if self.provider.requests else None
 
 
+@pytest.fixture
+def node(pair: Node) -> Iterator[Node]:
+    with ExitStack() as stack:
+        pair.connect(stack)
+        yield pair
+
+
 @pytest.fixture(scope="module")
-def node(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def pair(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("workers")
     (folder / ".env").write_text("GLOBAL_FALLBACK=allow\n")
     with (
         StandInProvider(accepted=lambda key: True) as provider,
         postgres_server.fresh_database() as database_url,
-        ExitStack() as stack,
     ):
         settings = environment(
             DATABASE_URL=database_url, OPENAI_API_BASE=f"{provider.url}/v1", OPENAI_API_KEY=GLOBAL, LOCKOUT_ATTEMPTS="0"
@@ -103,10 +113,7 @@ def node(postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFact
         with running(folder, *command, env=settings, warm=True) as service:
             url = service.wait_for(SERVING)
             service.wait_for(STARTED, times=2)
-            made = Node(service, url, provider, folder / ".env")
-            made.connect(stack)
-            yield made
-            stack.close()
+            yield Node(service, url, provider, folder / ".env")
             assert service.terminate() == 0, service.told
         with open_store(database_url) as store:
             check(store)
@@ -134,6 +141,16 @@ def test_a_revoked_access_key_is_refused_by_each_process(node: Node) -> None:
         assert node.key_used(other, tenant, token) == GLOBAL
         assert node.clients[other].http.delete(f"{keys}/{name}").status_code == 200
         assert node.key_used(one, tenant, token) is None
+
+
+def test_the_limits_of_a_caller_hold_for_both_processes_together(node: Node) -> None:
+    body = {"name": f"k-{uuid4().hex[:8]}", "role": "runtime", "requests_per_minute": 6}
+    token = node.clients[0].http.post("/api/v1/sysadmin/access-keys", json=body).json()["token"]
+    path, headers = f"/api/v1/tenants/{uuid4()}/openai/v1/models", {"X-API-Key": token}
+    answers = [node.clients[turn % 2].http.get(path, headers=headers) for turn in range(8)]
+    # Time passes, so that a slow run admits one more every ten seconds.
+    assert [answer.status_code for answer in answers[:6]] == [200] * 6
+    assert "requests_per_minute" in answers[-1].text or answers[-1].status_code == 200
 
 
 def test_one_reload_reaches_both(node: Node) -> None:

@@ -1,9 +1,9 @@
 """The bounds that an operator chose, as one immutable value.
 
-Each process has its own: a service of four workers holds up to four times as much. A share is a percentage of
-`connections`, so that the shares fit together whatever that number is: a hanging provider leaves calls to the others,
-a tenant leaves calls to the other tenants, a key leaves connections to the other keys and calls to each provider, and
-all calls together leave connections to administrators and health checks.
+Each process has its own, except for those in a minute: a service of four workers holds up to four times as much. A
+share is a percentage of `connections`, so that the shares fit together whatever that number is: a hanging provider
+leaves calls to the others, a tenant leaves calls to the other tenants, a key leaves connections to the other keys and
+calls to each provider, and all calls together leave connections to administrators and health checks.
 """
 
 from dataclasses import dataclass

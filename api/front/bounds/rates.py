@@ -34,11 +34,17 @@ class Rates:
         if not per_minute:
             return 0
         now, each = self._now(), _MINUTE / per_minute
-        due = max(self._due.get(name, now), now) + each
+        due = max(self._due_of(name), now) + each
         if due - now > _MINUTE + each / 2:  # half of one against rounding
             return max(1, math.ceil(due - now - _MINUTE))
+        self._keep(name, due, now)
+        return 0
+
+    def _due_of(self, name: str) -> float:
+        return self._due.get(name, 0.0)
+
+    def _keep(self, name: str, due: float, now: float) -> None:
         self._due[name] = due
         if len(self._due) > self._look_at:
             self._due = {known: due for known, due in self._due.items() if due > now}
             self._look_at = max(_KEPT, 2 * len(self._due))
-        return 0

@@ -7,13 +7,12 @@ send them with one key, they leave room for another (`leaves_room`).
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from api.front.bounds.chosen import MIB, Bounds, leaves_room
-from api.front.bounds.rates import Rates
+from api.front.bounds.node_counts import Counts, OwnCounts
 from api.front.bounds.reached import Bound
 from api.front.problems import HttpError
 
@@ -26,17 +25,18 @@ _Name = TypeVar("_Name")
 
 
 class Shares:
-    """Everything held in one process. To be used from one event loop."""
+    """Everything held in one process, and the rates of its node. To be used from one event loop."""
 
-    def __init__(self, reached: Callable[[Bound], None], now: Callable[[], float] = time.monotonic) -> None:
-        """reached: called for each request that a bound refuses. now: a clock in seconds that never goes back."""
+    def __init__(self, reached: Callable[[Bound], None], counts: Counts | None = None) -> None:
+        """reached: called for each request that a bound refuses. counts: of what all processes of a node count."""
         self.reached = reached
         self.calls = 0
         self.calls_of: Counter[tuple[str, ...]] = Counter()
         self.bytes = 0
         self.bytes_of_key: Counter[str] = Counter()
         self.turns: dict[str, asyncio.Lock] = {}
-        self.key_rates, self.tenant_rates, self.provider_rates = Rates(now), Rates(now), Rates(now)
+        counts = counts or OwnCounts()
+        self.key_rates, self.tenant_rates, self.provider_rates = map(counts.rates, ("key", "tenant", "provider"))
 
     def hold(self, key: str, bounds: Bounds) -> "Held":
         """Begin a request. key: its service key's name. Raises HttpError if the key has sent too many lately."""

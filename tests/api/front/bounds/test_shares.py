@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.front.bounds.chosen import MIB, Bounds
+from api.front.bounds.node_counts import OwnCounts
 from api.front.bounds.reached import Bound
 from api.front.bounds.shares import Shares
 from api.front.problems import HttpError
@@ -26,7 +27,7 @@ class Clock:
 
 def shares(clock=None):
     reached: list[Bound] = []
-    return Shares(reached.append, clock or Clock()), reached
+    return Shares(reached.append, OwnCounts(clock or Clock())), reached
 
 
 def call(held, tenant, provider):
