@@ -55,7 +55,7 @@ def service(
         environment["DATABASE_URL"] = database_url
     port = free_port()
     command = [str(Path(sys.executable).with_name("keyledger")), "serve", "--port", str(port)]
-    command += ["--workers", str(processes)] if processes > 1 else []
+    command += ["--workers", str(processes)]
     with server(command, environment, folder, port, "/readyz") as running:
         yield running
 

@@ -29,7 +29,9 @@ SOON = timedelta(days=90)
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 1,
+    workers: Annotated[
+        str, typer.Option(metavar="auto|N", help="Number of worker processes; auto: one for each core.")
+    ] = "auto",
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     from keyledger.serving.fair_process import be_fair
@@ -40,6 +42,7 @@ def serve(
     from keyledger.settings.settings import load
     from keyledger.startup_code import foreign_modules
 
+    at_most, chosen = _chosen(workers)
     be_fair()
     allow_descriptors()
     settings = load(OF_THIS_PROCESS, Path(".env"))
@@ -49,12 +52,24 @@ def serve(
         say(f"warning: {file} ran at the start of this process and could read its keys; remove it, or unset PYTHONPATH")
     with hangups_held(), orderly_end(), listen(host, port) as listener, _database(settings):
         try:
-            if workers == 1:
+            if at_most == 1:
                 _serve_here(listener)
             else:
-                _serve_by_workers(settings, listener, lambda _: workers, workers)
+                _serve_by_workers(settings, listener, chosen, at_most)
         except KeyboardInterrupt:
             say("stopped")
+
+
+def _chosen(workers: str) -> tuple[int, Callable[[int], int]]:
+    """Return how many workers there may be, and how many there are, given how many connections the database admits."""
+    from keyledger.serving.worker_count import MOST, cores, within_connections
+
+    if workers == "auto":
+        at_most = cores()
+        return at_most, lambda connections: within_connections(at_most, connections)
+    if not workers.isascii() or not workers.isdigit() or not 1 <= int(workers) <= MOST:
+        raise typer.BadParameter(f"is auto or a number from 1 to {MOST}", param_hint="--workers")
+    return int(workers), lambda _: int(workers)
 
 
 def _notes(settings: "Settings") -> list[str]:

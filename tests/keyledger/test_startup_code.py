@@ -58,7 +58,7 @@ def test_a_start_warns_of_such_code(tmp_path: Path, database_url: str) -> None:
     (tmp_path / "sitecustomize.py").write_text("")
     given = environment(AI_MODELS_FILE=DIRECT_MODELS, DATABASE_URL=database_url)
     given["PYTHONPATH"] = f"{tmp_path}:{REPOSITORY}"
-    with running(tmp_path, "serve", "--port", "0", env=given) as service:
+    with running(tmp_path, "serve", "--port", "0", "--workers", "1", env=given) as service:
         service.wait_for(r"warning: (\S+/sitecustomize\.py) ran at the start")
         service.wait_for(r"serving on (http://\S+)")
         assert service.terminate() == 0

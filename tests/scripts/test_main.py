@@ -28,7 +28,16 @@ def test_help_lists_the_commands(cli):
         assert command in ended.out
 
 
-@pytest.mark.parametrize("arguments", [("nothing",), ("serve", "--port", "x"), ("credentials", "set")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nothing",),
+        ("serve", "--port", "x"),
+        ("serve", "--workers", "0"),
+        ("serve", "--workers", "65"),
+        ("credentials", "set"),
+    ],
+)
 def test_wrong_usage_ends_with_2_and_only_talk(cli, arguments):
     ended = cli(*arguments)
     assert (ended.code, ended.out) == (Exit.USAGE, "")

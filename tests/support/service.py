@@ -96,7 +96,7 @@ def served(database_url: str, settings: Mapping[str, str], dotenv: Path | None =
 
 @dataclass
 class ServiceProcess:
-    """`keyledger serve` as a process of its own. cold: it loads its modules, too (see `tests.support.warmed`).
+    """`keyledger serve --workers 1` as a process. cold: it loads its modules, too (see `tests.support.warmed`).
 
     module, tree: the program, and the folder that it is loaded from; others than these are always cold.
     """
@@ -129,7 +129,8 @@ class ServiceProcess:
         raise AssertionError(f"the service ended: {self.log}")
 
     def _begin(self, streams: tuple[int, int, int]) -> "subprocess.Popen[bytes] | Warmed":
-        arguments, env = ("serve", "--port", "0"), {**inheritable(), "PYTHONPATH": str(self.tree), **self.settings}
+        arguments = ("serve", "--port", "0", "--workers", "1")
+        env = {**inheritable(), "PYTHONPATH": str(self.tree), **self.settings}
         if not (self.cold or self.module != "scripts.main" or self.tree != REPOSITORY):
             return Warmed(warmed.address(), arguments, self.folder, env, streams)
         command, (stdin, stdout, stderr) = [sys.executable, "-m", self.module, *arguments], streams

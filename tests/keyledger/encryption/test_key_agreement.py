@@ -29,7 +29,7 @@ def serving(folder: Path, database_url: str, primary: str, previous: str = "") -
     keys = {"ENCRYPTION_KEY": primary, "ENCRYPTION_KEY_PREVIOUS": previous}
     settings = environment(DATABASE_URL=database_url, AI_MODELS_FILE=DIRECT_MODELS, **keys)
     folder.mkdir(exist_ok=True)
-    with running(folder, "serve", "--port", "0", env=settings, warm=True) as node:
+    with running(folder, "serve", "--port", "0", "--workers", "1", env=settings, warm=True) as node:
         yield node
 
 

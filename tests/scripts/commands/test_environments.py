@@ -87,7 +87,14 @@ def test_a_service_and_its_commands_do_the_same_everywhere(odd: Odd, cli: Cli, t
             AUDIT_SIGNING_KEY=_signing_key(),
         )
         serving = running(
-            tmp_path, "serve", "--port", "0", env=settings | dict(odd.variables), started_by=odd.started_by
+            tmp_path,
+            "serve",
+            "--port",
+            "0",
+            "--workers",
+            "1",
+            env=settings | dict(odd.variables),
+            started_by=odd.started_by,
         )
         with serving as service:
             url = service.wait_for(SERVING)

@@ -67,7 +67,7 @@ def test_a_credential_lives_its_life_on_the_command_line(folder, cli):
 
 
 def test_a_start_without_the_key_of_a_live_credential_is_refused_and_names_the_way_out(folder, cli):
-    with running(folder, "serve", "--port", "0", env=ENV, warm=True) as service:
+    with running(folder, "serve", "--port", "0", "--workers", "1", env=ENV, warm=True) as service:
         env = {"KEYLEDGER_URL": service.wait_for(SERVING), "KEYLEDGER_API_KEY": SUPER}
         assert cli("credentials", "set", TENANT, "openai", "--stdin", stdin=CANARY, env=env).code == Exit.OK
         assert service.terminate() == Exit.OK
@@ -77,7 +77,7 @@ def test_a_start_without_the_key_of_a_live_credential_is_refused_and_names_the_w
             assert lost.end() == Exit.REFUSED
             assert "ALLOW_UNREADABLE_CREDENTIALS" in lost.told[-1]
     previous = {"ENCRYPTION_KEY": SECOND, "ENCRYPTION_KEY_PREVIOUS": FIRST}
-    with running(folder, "serve", "--port", "0", env=ENV | previous, warm=True) as service:
+    with running(folder, "serve", "--port", "0", "--workers", "1", env=ENV | previous, warm=True) as service:
         service.wait_for(SERVING)
         assert service.terminate() == Exit.OK, service.told
 
@@ -94,7 +94,7 @@ def test_several_processes_serve_one_port_and_use_one_database_until_they_are_to
 
 
 def test_a_busy_port_is_said_before_a_database_is_started(folder):
-    with running(folder, "serve", "--port", "0", env=ENV, warm=True) as first:
+    with running(folder, "serve", "--port", "0", "--workers", "1", env=ENV, warm=True) as first:
         port = first.wait_for(r"serving on http://127\.0\.0\.1:(\d+)")
         with running(folder, "serve", "--port", port, env=ENV | {"DATA_DIR": "other"}, warm=True) as second:
             assert second.end() == Exit.REFUSED
