@@ -39,6 +39,8 @@ _TEXT_FORM = r'"([^"\\\x00-\x1f]+)"'
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError("text expected")
+    if not value.isascii():
+        value.encode()  # half a character, which an escape can state, has no bytes; raises a ValueError
     return value
 
 
@@ -213,9 +215,9 @@ def _upcast(changes: Sequence[MembersChange], members: Members) -> Members:
 
 def _event(plan: _Plan, values: tuple[object, ...], originator_id: UUID, originator_version: int) -> Event:
     stamp = values[plan.time]
-    time = _time(stamp)
+    time = read_time(stamp)
     if values[plan.node_time] != stamp:
-        _time(values[plan.node_time])
+        read_time(values[plan.node_time])
     event: Event = object.__new__(plan.event)
     for write, value in zip(plan.writers, (originator_id, originator_version, time, *plan.plain(values)), strict=True):
         write(event, value)
@@ -223,13 +225,19 @@ def _event(plan: _Plan, values: tuple[object, ...], originator_id: UUID, origina
         token, binding, key_id, endpoint, api_version, deployment_name, set_at = plan.sealing(values)
         sealed = SealedSecret(token, binding, key_id)  # type: ignore[arg-type]  # texts, by their checks
         config = _config(endpoint, api_version, deployment_name)
-        set_time = time if set_at == stamp else _time(set_at)
+        set_time = time if set_at == stamp else read_time(set_at)
         for write, value in zip(plan.sealed_writers, (sealed, config, set_time), strict=True):
             write(event, value)
     return event
 
 
-def _time(value: object) -> datetime:
+def members_of(event: type[Event]) -> frozenset[str]:
+    """Return the names of the stored members of an event type, in its present class version."""
+    version = {CLASS_VERSION} if event.DEFINITION.class_version > 1 else set()
+    return frozenset(_PLANS[event.TOPIC].checks) | version
+
+
+def read_time(value: object) -> datetime:
     """Return the time of a text. Raises ValueError for any but the one spelling: leaves take the text as it is."""
     time = datetime.fromisoformat(value)  # type: ignore[arg-type]  # a text, by its check
     if time.tzinfo is not UTC or time_text(time) != value:

@@ -13,12 +13,16 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from domain.audit.entries import Action, action_of, facts_of
+from domain.audit.entries import Action, action_by_type, facts_of
+from domain.audit.event_catalogue import BY_TOPIC
+from domain.audit.request_events import Outcome
+from domain.credentials.providers import CONFIG_FIELDS
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
+from domain.event_code import LogRow
 from domain.personal import person_in
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
+from projections.quick_events import Quick, SealedMembers
 
 TABLE = "audit_trail"
 COLUMNS = (
@@ -64,6 +68,8 @@ Topics = MutableMapping[int, str]
 
 def project(appended: Appended, action: Action) -> tuple[object, ...]:
     """Return the row for one event, in the order of `COLUMNS`."""
+    if appended.quick is not None:
+        return _quick_row(appended.row, appended.quick, action)
     event = appended.event
     facts = facts_of(event)
     return (
@@ -92,6 +98,41 @@ def project(appended: Appended, action: Action) -> tuple[object, ...]:
     )
 
 
+def _quick_row(row: LogRow, quick: Quick, action: Action) -> tuple[object, ...]:
+    told = quick.members
+    masked_key = key_id = fingerprint = None
+    details = _NO_DETAILS
+    if isinstance(told, SealedMembers):
+        masked_key, key_id, fingerprint = told.masked_key, told.key_id, told.fingerprint
+        if told.endpoint or told.api_version or told.deployment_name:
+            settings = ((name, getattr(told, name)) for name in CONFIG_FIELDS)
+            details = Jsonb({name: value for name, value in settings if value is not None})
+    return (
+        row.position,
+        row.stream,
+        row.version,
+        quick.time,
+        action.value,
+        Outcome.SUCCESS.value,
+        quick.tenant,
+        told.provider,
+        told.actor,
+        told.role,
+        told.source,
+        told.client_address,
+        told.reason,
+        told.request_id,
+        told.command_id,
+        told.causation_id,
+        quick.node_time,
+        masked_key,
+        key_id,
+        fingerprint,
+        details,
+        person_in(told.actor),
+    )
+
+
 def comparable(row: tuple[object, ...]) -> tuple[object, ...]:
     """Return a row of `project` as it is read back from the table."""
     details = row[_DETAILS]
@@ -111,10 +152,9 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE,
     with connection.cursor() as cursor, cursor.copy(copy) as rows:
         rows.set_types(_TYPES)
         for appended in batch:
-            event = appended.event
-            stream = event.originator_id.int
-            rows.write_row(project(appended, action_of(event, last.get(stream))))
-            last[stream] = event.TOPIC
+            topic, stream = appended.row.topic, appended.row.stream.int
+            rows.write_row(project(appended, action_by_type(BY_TOPIC[topic], last.get(stream))))
+            last[stream] = topic
 
 
 def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
@@ -124,13 +164,13 @@ def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
 
 def _topics_before(connection: Connection, batch: Sequence[Appended], known: Topics) -> Iterable[tuple[int, str]]:
     """Read from the log the topic that precedes the batch, for each stream in it whose topic is not yet known."""
-    first: dict[int, Event] = {}
+    first: dict[int, LogRow] = {}
     for appended in batch:
-        first.setdefault(appended.event.originator_id.int, appended.event)
-    continued = [event for stream, event in first.items() if event.originator_version > 1 and stream not in known]
+        first.setdefault(appended.row.stream.int, appended.row)
+    continued = [row for stream, row in first.items() if row.version > 1 and stream not in known]
     if not continued:
         return ()
-    wanted = [[event.originator_id for event in continued], [event.originator_version - 1 for event in continued]]
+    wanted = [[row.stream for row in continued], [row.version - 1 for row in continued]]
     return [(row["originator_id"].int, row["topic"]) for row in connection.execute(_TOPICS, wanted)]
 
 

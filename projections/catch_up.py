@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
@@ -22,8 +22,9 @@ from psycopg_pool import ConnectionPool
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event
 from domain.event_code import LogRow
-from domain.event_codec import decode
+from domain.event_codec import event_of
 from projections.database.connections import DEADLINE, BoundedConnection, Connection, unavailable
+from projections.quick_events import Quick, quickly
 
 BATCH = 1000
 """Events for one transaction: some tens of milliseconds, far inside the deadline of a request."""
@@ -46,12 +47,27 @@ Columns = Sequence[Any]
 """The values of a `LogRow`, as a cursor returns them."""
 
 
-class Appended(NamedTuple):
-    """An event, its position in the log, and its row as stored."""
+class Appended:
+    """An event, its position in the log, and its row as stored.
 
-    position: int
-    event: Event
-    row: LogRow
+    quick: the members of an event that was accepted without being built; it is built when it is asked for.
+    """
+
+    __slots__ = ("_event", "position", "quick", "row")
+
+    def __init__(self, position: int, event: Event | None, row: LogRow, quick: Quick | None = None) -> None:
+        """event: None only with `quick`."""
+        self.position = position
+        self.row = row
+        self.quick = quick
+        self._event = event
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        if self._event is None:
+            self._event = event_of(self.row)
+        return self._event
 
 
 Write = Callable[[Connection, Sequence[Appended]], None]
@@ -71,12 +87,13 @@ def read_row(columns: Columns) -> Appended:
     The stored topic appears in the error only if it has the form of a topic.
     """
     row = LogRow._make(columns)
-    position, stream, version, topic, state = row[:5]
+    if (quick := quickly(row)) is not None:
+        return Appended(row.position, None, row, quick)
     try:
-        return Appended(position, decode(stream, version, topic, state), row)
+        return Appended(row.position, event_of(row), row)
     except CredentialIntegrityError as error:
-        named = f", topic {topic}" if _TOPIC.fullmatch(topic) else ""
-        raise CredentialIntegrityError(f"{error.reason} at position {position}{named}") from None
+        named = f", topic {row.topic}" if _TOPIC.fullmatch(row.topic) else ""
+        raise CredentialIntegrityError(f"{error.reason} at position {row.position}{named}") from None
 
 
 def read_rows(connection: Connection, position: int, upto: int = END, limit: int = BATCH) -> list[LogRow]:

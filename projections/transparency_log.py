@@ -18,6 +18,7 @@ from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
 from domain.proofs.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
+from projections.quick_leaves import leaf_from
 
 TABLE = "transparency_log"
 COLUMNS = ("level", "tile", "hashes")
@@ -39,7 +40,13 @@ def follower(pool: ConnectionPool[BoundedConnection]) -> CatchUp:
 
 def hash_of(appended: Appended) -> bytes:
     """Return the leaf hash of an event."""
-    return leaf_hash(leaf_of(appended.event, appended.row))
+    return leaf_hash(leaf_by(appended))
+
+
+def leaf_by(appended: Appended) -> bytes:
+    """Return the leaf of an event."""
+    leaf = leaf_from(appended.quick, appended.row) if appended.quick is not None else None
+    return leaf_of(appended.event, appended.row) if leaf is None else leaf
 
 
 def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE) -> None:

@@ -40,7 +40,12 @@ _NOTHING_THERE = frozenset({None, *(event.TOPIC for event in EVENTS if event.DEF
 
 def action_of(event: Event, before: str | None) -> Action:
     """Return the action of `event`. before: the topic of the event before it in its stream; None if it is the first."""
-    first, again = _ACTIONS[type(event)]
+    return action_by_type(type(event), before)
+
+
+def action_by_type(event: type[Event], before: str | None) -> Action:
+    """Return the action of an event of a type, as `action_of` does."""
+    first, again = _ACTIONS[event]
     return first if before in _NOTHING_THERE else again
 
 

@@ -19,7 +19,8 @@ from domain.proofs.errors import ProofError
 from domain.proofs.tiles import MAX_ENTRY_SIZE
 
 _TIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}\+00:00")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+"""The form of `event`."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME_EXPECTED = "time: RFC 3339 in UTC with microseconds and +00:00 expected"
 _DECODER = json.JSONDecoder()
@@ -68,7 +69,8 @@ _OPTIONAL = frozenset(
     {"causation_id", "client_address", "fingerprint", "key_id", "masked_key", "provider", "reason", "tenant_id"}
 )
 _NUMBERS = frozenset({"position", "version"})
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+"""Outcomes by their spelling."""
 
 
 def spell(members: Mapping[str, Any]) -> bytes:
@@ -92,14 +94,14 @@ def decode_record(leaf: bytes) -> AuditRecord:
     _require_types(tuple(map(type, members.values())))
     if members["position"] < 1 or members["version"] < 1:
         raise ProofError("position, version: a number from 1 on expected")
-    if members["outcome"] not in _OUTCOMES:
+    if members["outcome"] not in OUTCOMES:
         raise ProofError(f"outcome: one of {', '.join(Outcome)} expected")
-    if not _DIGEST.fullmatch(members["event"]):
+    if not DIGEST.fullmatch(members["event"]):
         raise ProofError("event: sha256 and 64 hexadecimal digits expected")
-    members["stream"] = _uuid(members["stream"])
-    members["outcome"] = _OUTCOMES[members["outcome"]]
-    members["node_time"] = _time(members["node_time"])
-    members["time"] = _time(members["time"])
+    members["stream"] = read_stream(members["stream"])
+    members["outcome"] = OUTCOMES[members["outcome"]]
+    members["node_time"] = read_time(members["node_time"])
+    members["time"] = read_time(members["time"])
     return AuditRecord._make(members.values())
 
 
@@ -121,13 +123,15 @@ def _require_types(types: tuple[type, ...]) -> None:
 
 
 @lru_cache(1 << 16)
-def _uuid(text: str) -> UUID:
+def read_stream(text: str) -> UUID:
+    """Return the stream of a record. Raises ProofError for a UUID in another spelling."""
     if not _UUID.fullmatch(text):
         raise ProofError("stream: a UUID in canonical spelling expected")
     return UUID(text)
 
 
-def _time(text: str) -> datetime:
+def read_time(text: str) -> datetime:
+    """Return a time of a record. Raises ProofError for any but the one spelling."""
     if not _TIME.fullmatch(text):
         raise ProofError(_TIME_EXPECTED)
     try:

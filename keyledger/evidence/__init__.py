@@ -6,16 +6,18 @@
     Witness              remembers the last checkpoint it saw and cosigns those that extend it
 
 Nothing here imports the service: all it needs is `domain`, `keyledger.proofs.signing_keys` and
-`keyledger.log.durable_file`.
+`keyledger.log.durable_file`. A quicker reader of records (`keyledger.quick_records`) is passed in, never imported.
 """
 
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import FullBundleWriter
+from keyledger.evidence.history import Decode
 from keyledger.evidence.tenant_bundle import ProvenLeaf, TenantBundleWriter
 from keyledger.evidence.verification import Verdict, verify_bundle
 from keyledger.evidence.witness import Witness
 
 __all__ = [
+    "Decode",
     "EvidenceError",
     "FullBundleWriter",
     "ProvenLeaf",

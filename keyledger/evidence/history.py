@@ -11,6 +11,7 @@ Promises: the same records always get the same verdict; about 150 bytes of memor
 """
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -33,15 +34,20 @@ _CREDENTIAL = frozenset(event.TOPIC for event in (CredentialSet, CredentialDelet
 _KEYRING = frozenset(
     event.TOPIC for event in (EncryptionKeyIntroduced, EncryptionKeyRetired, KeyRotationStarted, KeyRotationCompleted)
 )
+Decode = Callable[[bytes], AuditRecord]
 _stream_of = lru_cache(1 << 16)(stream_id)
 
 
 class History:
     """Takes the records of a log, or of one tenant, in order. The first impossible one raises EvidenceError."""
 
-    def __init__(self, *, whole: bool, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
-        """whole: every record of the log will be given. tolerance: how far time may go back before it is noted."""
+    def __init__(self, *, whole: bool, tolerance: timedelta = CLOCK_TOLERANCE, decode: Decode = decode_record) -> None:
+        """whole: every record of the log will be given. tolerance: how far time may go back before it is noted.
+
+        decode: returns the record in a leaf, with the results of `domain.audit.record.decode_record`.
+        """
         self._whole = whole
+        self._decode = decode
         self._tolerance = tolerance
         # By stream: twice its version, plus one if it is a live credential. Plain numbers, because there are many.
         self._streams = dict[int, int]()
@@ -67,7 +73,7 @@ class History:
     def tell_leaf(self, position: int, leaf: bytes) -> AuditRecord:
         """Check the leaf at `position` and return its record. Raises EvidenceError."""
         try:
-            record = decode_record(leaf)
+            record = self._decode(leaf)
         except ProofError as error:
             raise EvidenceError(f"it is not an audit record ({error}).", position) from None
         if record.position != position:

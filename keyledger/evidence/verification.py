@@ -8,12 +8,13 @@ content of the folder, however damaged.
 Standards: RFC 6962, C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from domain.audit.record import AuditRecord
+from domain.audit.record import AuditRecord, decode_record
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note, parse_note
@@ -22,7 +23,7 @@ from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.disclosures import Disclosures
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.full_bundle import Progress, silent
-from keyledger.evidence.history import CLOCK_TOLERANCE, History
+from keyledger.evidence.history import CLOCK_TOLERANCE, Decode, History
 from keyledger.proofs.signing_keys import Ed25519Verifier, cosigned_at, verifier_of
 
 
@@ -74,12 +75,14 @@ def verify_bundle(
     witnesses: Sequence[str] = (),
     progress: Progress = silent,
     tolerance: timedelta = CLOCK_TOLERANCE,
+    decode: Decode = decode_record,
 ) -> Verdict:
     """Verify a full bundle, or that of one tenant.
 
     vkey: the verifier key of the log. since: a signed checkpoint that the auditor kept. witnesses: verifier keys of
     witnesses, all of which must have cosigned. progress: called for a full bundle with the number of records done and
-    in all. tolerance: how far time may go back from one record to the next before it is noted.
+    in all. tolerance: how far time may go back from one record to the next before it is noted. decode: as in `History`,
+    for a full bundle.
 
     Raises ProofError for a malformed verifier key. Everything that is wrong with the evidence is in the verdict.
     """
@@ -87,7 +90,7 @@ def verify_bundle(
     cosigners = [_verifier(witness, COSIGNATURE_V1, "of a witness") for witness in witnesses]
     found, error = _Findings(), None
     try:
-        _verify(folder, log, cosigners, since, progress, tolerance, found)
+        _verify(folder, log, cosigners, since, progress, partial(History, tolerance=tolerance, decode=decode), found)
     except EvidenceError as raised:
         error = raised
     not_interpreted = found.history.not_interpreted if found.history else {}
@@ -127,7 +130,7 @@ def _verify(
     cosigners: Sequence[Ed25519Verifier],
     since: str | None,
     progress: Progress,
-    tolerance: timedelta,
+    history_of: Callable[..., History],
     found: _Findings,
 ) -> None:
     data = layout.read_checkpoint(folder)
@@ -139,9 +142,9 @@ def _verify(
     older = _older(since, log, checkpoint) if since is not None else None
     layout.require_readme(folder)
     if tenant_bundle.is_tenant_bundle(folder):
-        _verify_tenant(folder, checkpoint, older, tolerance, found)
+        _verify_tenant(folder, checkpoint, older, history_of, found)
     else:
-        _verify_full(folder, checkpoint, older, progress, tolerance, found)
+        _verify_full(folder, checkpoint, older, progress, history_of, found)
 
 
 def _verify_full(
@@ -149,10 +152,10 @@ def _verify_full(
     checkpoint: Checkpoint,
     older: Checkpoint | None,
     progress: Progress,
-    tolerance: timedelta,
+    history_of: Callable[..., History],
     found: _Findings,
 ) -> None:
-    history = found.history = History(whole=True, tolerance=tolerance)
+    history = found.history = history_of(whole=True)
     disclosures, errors = Disclosures(folder), list[EvidenceError]()
 
     def look(position: int, leaf: bytes) -> None:
@@ -184,7 +187,7 @@ def _verify_full(
 
 
 def _verify_tenant(
-    folder: Path, checkpoint: Checkpoint, older: Checkpoint | None, tolerance: timedelta, found: _Findings
+    folder: Path, checkpoint: Checkpoint, older: Checkpoint | None, history_of: Callable[..., History], found: _Findings
 ) -> None:
     tenant_id = found.tenant_id = tenant_bundle.read_tenant(folder, checkpoint)
     if older is not None and older.size < checkpoint.size:
@@ -192,7 +195,7 @@ def _verify_tenant(
             "A bundle of one tenant cannot show that the log extends the older checkpoint. Verify it without that"
             " checkpoint, and a full bundle with it."
         )
-    history = found.history = History(whole=False, tolerance=tolerance)
+    history = found.history = history_of(whole=False)
     disclosures, errors = Disclosures(folder), list[EvidenceError]()
 
     def look(record: AuditRecord) -> None:

@@ -28,13 +28,13 @@ from typing import Any
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from domain.audit.leaf import leaf_of
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError
 from domain.event_code import CodeKey
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History
+from keyledger.quick_records import decode_record
 from keyledger.store_attestation import sentence_of, stands_in_the_way
 from keyledger.store_verification.findings import Inconsistency, Progress, StoreVerdict
 from keyledger.store_verification.recorded_outside import CHECKPOINT, RecordedOutside, SizeAndRoot
@@ -134,7 +134,7 @@ def _log_tree_and_trail(
     total = counted["n"] if counted else 0
     checkpoint, codes = outside.checkpoint(connection), StoredCodes(connection, keys)
     wanted = [*codes.sizes, checkpoint[0]] if checkpoint else codes.sizes
-    history, tree = History(whole=True), StoredTree(connection, wanted)
+    history, tree = History(whole=True, decode=decode_record), StoredTree(connection, wanted)
     with closing(StoredTrail(connection)) as trail, closing(_rows(connection)) as batches:
         people, times = StoredPeople(connection), StoredTimes(codes.accepted)
         inline: list[StoredInlineRows[Any]] = [
@@ -166,7 +166,7 @@ def _go_through(
         hashes: list[bytes] = []
         for row in batch:
             appended = _readable(row, verdict.events + 1)
-            leaf = leaf_of(appended.event, appended.row)
+            leaf = transparency_log.leaf_by(appended)
             hashes.append(leaf_hash(leaf))
             # In this order, because a changed event explains more than a version that does not fit.
             tree.compare_leaf(appended, hashes[-1])

@@ -1,6 +1,7 @@
 """`audit verify`: verifies a bundle offline.
 
-Promises: it needs the folder and the auditor's public key only: no service, no database, no settings.
+Promises: it needs the folder and the auditor's public key only: no service, no database, no settings. With `--plain` it
+loads nothing but the standard library and `cryptography`, besides what reads the command line; the verdict is the same.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from scripts.terminal.output import JsonOption, print_json, print_line
 from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
-    from keyledger.evidence import Verdict
+    from keyledger.evidence import Decode, Verdict
 
 PublicKeyOption = Annotated[
     str, typer.Option("--public-key", metavar="VKEY", help="The log's public key (vkey).", show_default=False)
@@ -37,6 +38,9 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Use Python's standard library and cryptography only; takes longer.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a bundle offline.
@@ -47,8 +51,7 @@ def verify(
     from domain.proofs.errors import ProofError
     from keyledger.evidence import verify_bundle
 
-    if not folder.is_dir():
-        raise CommandError(Exit.USAGE, f"{folder} is not a folder")
+    _require_folder(folder)
     older = _text_file(since, "--since") if since is not None else None
     try:
         with ProgressDisplay() as display:
@@ -58,10 +61,24 @@ def verify(
                 since=older,
                 witnesses=witnesses or (),
                 progress=lambda done, total: display.update("verifying records", done, total),
+                decode=_decoder(plain=plain),
             )
     except ProofError as error:
         raise CommandError(Exit.USAGE, f"--public-key or --witness: {error}") from None
     _report(verdict, as_json=as_json)
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CommandError(Exit.USAGE, f"{folder} is not a folder")
+
+
+def _decoder(*, plain: bool) -> "Decode":
+    if plain:
+        from domain.audit.record import decode_record
+    else:
+        from keyledger.quick_records import decode_record
+    return decode_record
 
 
 def _report(verdict: "Verdict", *, as_json: bool) -> None:

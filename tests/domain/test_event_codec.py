@@ -331,6 +331,7 @@ DAMAGED = [
         if left != "class_version"
     ],
     pytest.param("CredentialSet", {**STATE, "reason": ""}, "event-malformed", id="a reason without words"),
+    pytest.param("CredentialSet", {**STATE, "reason": "\ud800"}, "event-malformed", id="half a character"),
     pytest.param("CredentialSet", {**STATE, "client_address": 7}, "event-malformed", id="an address of another type"),
 ]
 

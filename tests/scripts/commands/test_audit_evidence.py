@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -146,6 +147,14 @@ class TestFullBundle:
     def test_verifying_needs_no_setting_and_no_service(self, cli: Cli, bundle: Path) -> None:
         assert not {name for name in os.environ if "KEY" in name}
         assert cli("audit", "verify", str(bundle), "--public-key", VKEY).code == Exit.OK
+
+    def test_with_plain_the_verdict_is_the_same_without_the_quick_reader(
+        self, cli: Cli, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        quick = cli("audit", "verify", str(bundle), "--public-key", VKEY, "--json")
+        monkeypatch.setitem(sys.modules, "keyledger.quick_records", None)
+        plain = cli("audit", "verify", str(bundle), "--public-key", VKEY, "--json", "--plain")
+        assert (plain.code, plain.out) == (Exit.OK, quick.out)
 
     def test_what_was_changed_is_named_by_its_position(self, cli: Cli, bundle: Path) -> None:
         (entries,) = (bundle / "tile" / "entries").rglob("*.p/*")
