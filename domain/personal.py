@@ -116,8 +116,8 @@ def shown_in_proofs(text: str) -> str:
     """Return what a proof shows of a stored member: its commitment if it is sealed, else the text itself."""
     if not is_sealed(text):
         return text
-    # Not `[1]`: a text that no program sealed has no point, and stops neither the tree nor a verification.
-    return COMMITTED + ".".join(text.split(".", 2)[1:2])
+    # A text that no program sealed may have no point; it stops neither the tree nor a verification.
+    return COMMITTED + text.partition(".")[2].partition(".")[0]
 
 
 def commitment_of(member: str, value: str, opening: bytes) -> str:

@@ -114,7 +114,7 @@ def _quick_row(row: LogRow, quick: Quick, action: Action) -> tuple[object, ...]:
         quick.time,
         action.value,
         Outcome.SUCCESS.value,
-        quick.tenant,
+        _tenant(told.tenant_id, row.position),
         told.provider,
         told.actor,
         told.role,

@@ -7,9 +7,7 @@ event in another stream than its own. So nothing is accepted that was not, and e
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, NamedTuple
-from uuid import UUID
 
 import msgspec
 
@@ -52,12 +50,11 @@ class SealedMembers(DeletedMembers, forbid_unknown_fields=True, gc=False):
 
 
 class Quick(NamedTuple):
-    """The members of an accepted event, as they are stored, its two times, and the UUID of its tenant."""
+    """The members of an accepted event, as they are stored, and its two times."""
 
     members: DeletedMembers
     time: datetime
     node_time: datetime
-    tenant: UUID
 
 
 _KINDS: Mapping[type[CredentialDeleted | CredentialSet | CredentialReencrypted], type[DeletedMembers]] = {
@@ -80,8 +77,7 @@ def quickly(row: LogRow) -> Quick | None:
         return None
     try:
         told = decode(row.state)
-        stream, tenant = _place(told.tenant_id, told.provider)
-        if row.stream.int != stream:
+        if row.stream.int != stream_id(told.tenant_id, told.provider).int:
             return None
         stamp = told.timestamp
         time = read_time(stamp)
@@ -90,10 +86,4 @@ def quickly(row: LogRow) -> Quick | None:
             read_time(told.set_at)
     except ValueError:  # those of msgspec are of this kind
         return None
-    return Quick(told, time, node_time, tenant)
-
-
-@lru_cache(1 << 16)
-def _place(tenant_id: str, provider: str) -> tuple[int, UUID]:
-    """Return the stream of a credential and the UUID of its tenant. Raises ValueError."""
-    return stream_id(tenant_id, provider).int, UUID(tenant_id)
+    return Quick(told, time, node_time)

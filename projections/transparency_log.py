@@ -6,16 +6,27 @@ Refuses: a log whose positions have a gap, and tiles that do not belong at their
 Standards: RFC 6962, C2SP tlog-tiles.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 
 from psycopg import sql
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import leaf_of
 from domain.errors import CredentialIntegrityError
 from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import EMPTY_ROOT, HASH_SIZE, leaf_hash
-from domain.proofs.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, TileBuilder, TileHashes, TileRow, levels, partial_width
+from domain.proofs.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    TileBuilder,
+    TileHashes,
+    TileRow,
+    levels,
+    partial_width,
+    tile_root,
+)
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
 from projections.quick_leaves import leaf_from
@@ -27,6 +38,7 @@ _TILES = """
 SELECT t.level, t.tile, t.hashes
   FROM {table} AS t JOIN unnest(%s::smallint[], %s::bigint[]) AS w (level, tile) USING (level, tile)
 """
+_LEAVES = "SELECT tile, hashes FROM {table} WHERE level = 0 ORDER BY tile"
 _STORE = """
 INSERT INTO {table} (level, tile, hashes) SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])
     ON CONFLICT (level, tile) DO UPDATE SET hashes = excluded.hashes
@@ -56,17 +68,49 @@ def write(connection: Connection, batch: Sequence[Appended], table: str = TABLE)
     store(connection, builder.append(_hashes(batch, size)), table)
 
 
-def fill(connection: Connection, batches: Iterable[Sequence[Appended]], table: str, told: Callable[[int], None]) -> int:
-    """Write the tiles of all batches, starting at the first position, into an empty table without indexes.
+def write_leaves(
+    connection: Connection, batch: Sequence[Appended], table: str, last: MutableMapping[int, str] | None = None
+) -> None:
+    """Write the tiles of level 0 of a batch that begins one. Several processes may do that, each for its positions.
 
-    told: called with the number of leaves hashed so far. Returns the number of leaves. Raises CredentialIntegrityError.
+    Raises CredentialIntegrityError.
+    """
+    del last  # a leaf depends on its event alone
+    size = batch[0].position - 1
+    if missing := size % TILE_WIDTH:
+        raise CredentialIntegrityError(f"event-missing at position {size + 1 - missing}")
+    hashes = list(_hashes(batch, size))
+    tiles = (hashes[start : start + TILE_WIDTH] for start in range(0, len(hashes), TILE_WIDTH))
+    rows = (
+        TileRow(Tile(0, nth, len(tile)), b"".join(tile)) for nth, tile in enumerate(tiles, start=size // TILE_WIDTH)
+    )
+    _copy(connection, rows, table)
+
+
+def write_upper(connection: Connection, table: str) -> None:
+    """Write the tiles above those of `write_leaves`, inside the caller's transaction.
+
+    Raises CredentialIntegrityError.
     """
     builder = TileBuilder()
-    for batch in batches:
-        _copy(connection, builder.complete(_hashes(batch, builder.size)), table)
-        told(builder.size)
-    _copy(connection, builder.partial(), table)
-    return builder.size
+    with connection.cursor("leaves", row_factory=tuple_row) as stored:
+        stored.execute(sql.SQL(_LEAVES).format(table=sql.Identifier(table)), binary=True)
+        rows = builder.complete(_roots(stored))
+    _copy(connection, (_above(row) for row in (*rows, *builder.partial())), table)
+
+
+def _roots(tiles: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+    """Yield the roots of full tiles. Raises CredentialIntegrityError if one is missing."""
+    for nth, (tile, hashes) in enumerate(tiles):
+        if tile != nth:
+            raise CredentialIntegrityError(f"event-missing at position {nth * TILE_WIDTH + 1}")
+        if len(hashes) == TILE_WIDTH * HASH_SIZE:
+            yield tile_root(bytes(hashes))
+
+
+def _above(row: TileRow) -> TileRow:
+    """Return a tile over the roots of tiles as the tile over those tiles."""
+    return TileRow(Tile(row.tile.level + 1, row.tile.index, row.tile.width), row.hashes)
 
 
 def _hashes(batch: Sequence[Appended], size: int) -> Iterator[bytes]:

@@ -17,11 +17,12 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import ClassVar
 
 from domain.errors import CredentialIntegrityError
+from domain.proofs.tiles import TILE_WIDTH
 from projections.catch_up import Appended, read_all
 from projections.database.connections import Connection, connect, unavailable
 
-BATCH = 2_000
-"""Events in a batch: few enough to stay in the processor's cache until they are written."""
+BATCH = 8 * TILE_WIDTH
+"""Events in a batch: whole tiles of the tree, few enough to stay in the processor's cache."""
 STREAMS_REMEMBERED = 100_000
 WORKERS = min(4, os.cpu_count() or 1)
 WORTHWHILE = 50_000
@@ -62,7 +63,7 @@ def fill(write: Write, dsn: str, connection: Connection, table: str, upto: int, 
 def _by_several(write: Write, dsn: str, table: str, upto: int, progress: Progress) -> int:
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
-    ends = [upto * nth // WORKERS for nth in range(WORKERS + 1)]
+    ends = [*(upto * nth // WORKERS // BATCH * BATCH for nth in range(WORKERS)), upto]
     with ProcessPoolExecutor(WORKERS, context, _Worker.begin, (counter, os.getpid())) as pool:
         running = {pool.submit(_Worker.fill, write, dsn, table, after, end) for after, end in pairwise(ends)}
         try:

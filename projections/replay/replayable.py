@@ -141,10 +141,10 @@ def _of(table: str, columns: Iterable[str]) -> sql.Composed:
 
 def _fill_tree(dsn: str, connection: Connection, table: str, upto: int, progress: Progress) -> int:
     """Write the tiles of the tree over the events up to a position."""
-    del dsn  # several processes would need ranges that end at tile boundaries, and one is fast enough
-    batches = read_all(connection, 0, BATCH, upto)
+    done = parallel_fill.fill(transparency_log.write_leaves, dsn, connection, table, upto, progress)
     with connection.transaction():
-        return transparency_log.fill(connection, batches, table, lambda done: progress(done, upto))
+        transparency_log.write_upper(connection, table)
+    return done
 
 
 PROJECTIONS: Mapping[str, Projection] = {

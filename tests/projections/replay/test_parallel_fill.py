@@ -9,6 +9,7 @@ from domain.errors import CredentialIntegrityError
 from projections.replay import parallel_fill as side_by_side
 from projections.replay.replaying import Progress, replay_projection
 from tests.projections.replay.test_replay import Interrupted, fill
+from tests.support import rings
 from tests.support.checker import check
 from tests.support.store import Store
 
@@ -18,7 +19,9 @@ def test_several_processes_write_what_one_would(store: Store, monkeypatch: pytes
     monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
     monkeypatch.setattr(side_by_side, "WORKERS", 3)
     told: list[tuple[int, int]] = []
-    found = replay_projection(store.url, "audit_trail", lambda done, total: told.append((done, total)))
+    with monkeypatch.context() as patch:
+        patch.setattr(side_by_side, "BATCH", 1)  # the tree needs whole tiles
+        found = replay_projection(store.url, "audit_trail", lambda done, total: told.append((done, total)))
     assert (found.events, found.difference_count, found.swapped) == (10, 0, True)
     assert told[-1] == (10, 10)
     check(store)
@@ -61,3 +64,43 @@ def test_an_interruption_ends_the_processes_too(store: Store, monkeypatch: pytes
         replay_projection(store.url, "audit_trail", interrupt)
     assert multiprocessing.active_children() == []
     check(store)
+
+
+TILE = 256
+_TAKE = "CREATE TABLE taken AS SELECT * FROM keyledger_events WHERE notification_id BETWEEN %s AND %s"
+HOLES = {
+    "within a tile": (5, 5, 5),
+    "the first of a tile": (TILE + 1, TILE + 1, TILE + 1),
+    "a whole tile": (TILE + 1, 2 * TILE, TILE + 1),
+    "the end of a tile and the beginning of the next": (TILE, TILE + 1, TILE + 1),
+}
+
+
+@pytest.fixture
+def of_several_tiles(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A log of two full tiles and a part of a third, which two processes fill, each from the beginning of a tile."""
+    rings.fill(store.url, 2 * TILE + 40)
+    monkeypatch.setattr(side_by_side, "WORTHWHILE", 1)
+    monkeypatch.setattr(side_by_side, "WORKERS", 2)
+    monkeypatch.setattr(side_by_side, "BATCH", TILE)
+    return store
+
+
+def test_the_tree_that_several_processes_fill_is_the_one_that_follows_the_log(of_several_tiles: Store) -> None:
+    of_several_tiles.follow()
+    found = replay_projection(of_several_tiles.url, "transparency_log")
+    assert (found.events, found.difference_count, found.rows) == (2 * TILE + 41, 0, 4)
+    check(of_several_tiles)
+
+
+def test_a_hole_in_the_log_stops_the_tree_wherever_it_is(of_several_tiles: Store) -> None:
+    for first, last, missing in HOLES.values():
+        with of_several_tiles.superuser() as database:
+            database.execute("ALTER TABLE keyledger_events DISABLE TRIGGER keyledger_events_append_only")
+            database.execute(_TAKE, [first, last])
+            database.execute("DELETE FROM keyledger_events WHERE notification_id BETWEEN %s AND %s", [first, last])
+        with pytest.raises(CredentialIntegrityError, match=rf"event-missing at position {missing}\)"):
+            replay_projection(of_several_tiles.url, "transparency_log")
+        with of_several_tiles.superuser() as database:
+            database.execute("INSERT INTO keyledger_events SELECT * FROM taken")
+            database.execute("DROP TABLE taken")
