@@ -40,3 +40,6 @@ Through the public face of the service. With 0, a third of the kinds are, each b
 
 HONEST_LOGS = int(os.environ.get("KEYLEDGER_TEST_HONEST_LOGS", "2"))
 """Random honest logs that no way of noticing a forgery may accuse."""
+
+ACCESS_STEPS = int(os.environ.get("KEYLEDGER_TEST_ACCESS_STEPS", "200"))
+"""Random steps on access keys, each compared with a model."""

@@ -2,6 +2,7 @@
 
 from tests.prove.part import Part
 from tests.prove.parts import (
+    access,
     clock,
     disk,
     disk_errors,
@@ -22,6 +23,7 @@ from tests.prove.parts.suite import SUITES
 PARTS: tuple[Part, ...] = (
     unconfirmed.PART,
     model.PART,
+    access.PART,
     failover.PART,
     network.PART,
     poolers.PGBOUNCER,

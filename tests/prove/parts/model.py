@@ -29,7 +29,7 @@ _SETTINGS = settings(
 
 def run(scale: Scale, rng: random.Random, folder: Path) -> Counts:
     """Run batches until the time is over. A batch that fails ends the part, since the nodes may be in any state."""
-    ends = time.monotonic() + scale.of(60, 215, 4 * 3600)
+    ends = time.monotonic() + scale.of(60, 185, 4 * 3600)
     counts = Counts(operations=0, examples=0, rotations=0, wrong=0)
     world = World(folder, rng)
     try:
@@ -60,7 +60,7 @@ def _batch(world: World, number: int) -> Sequence[str]:
 
 PART = Part(
     "model",
-    4,
+    3.5,
     "random changes, calls, reads of the past, rotations, restores, kills and wrong clocks on two nodes give the"
     " answers of a model outside the service",
     nothing,
