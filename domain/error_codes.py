@@ -33,6 +33,8 @@ class ErrorCode(StrEnum):
     SESSION_ENDED = "session-ended"
     OUTSIDE_SCOPE = "outside-scope"
     ACCESS_LIMIT_REACHED = "access-limit-reached"
+    BUDGET_REACHED = "budget-reached"
+    MODEL_WITHOUT_PRICE = "model-without-price"
     TENANT_FROZEN = "tenant-frozen"
     TENANT_NOT_REGISTERED = "tenant-not-registered"
     OUTSIDE_POLICY = "outside-policy"

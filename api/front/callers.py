@@ -5,17 +5,22 @@ name and role are remembered, which never change; they let the headers of a call
 admit nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 from api.front.auth import Actor
 from api.front.bounds.key_limits import KeyLimits
 from api.front.standing import Admitted, KeyStanding, ReadToken, Standing
 from domain.access.admission import KeyReader, require_within
+from domain.access.budgets import BudgetKind
 from domain.access.scope import Wanted
+from domain.calls.call_admission import Asked, Reservation
 from domain.credentials.admission import TokenRow
 from domain.errors import ServiceError
 
+Reserve = Callable[[str, Mapping[BudgetKind, Decimal], Asked], Awaitable[Reservation]]
+"""Reserves what a call of an access key, by its name, may use of its budgets."""
 MOST = 10_000
 """Tokens whose names are remembered."""
 
@@ -31,8 +36,13 @@ class Callers:
         most: int = MOST,
         *,
         used: Callable[[str], None] = lambda name: None,
+        reserve: Reserve | None = None,
     ) -> None:
-        """used: called with the name of the key of each request that is admitted."""
+        """used: called with the name of the key of each request that is admitted.
+
+        reserve: takes what a call may use from the budgets of its key.
+        """
+        self.reserve = reserve
         self.read = read
         self.reader = reader
         self.limits = limits if limits is not None else KeyLimits()
@@ -107,6 +117,18 @@ class RequestAdmission:
     async def read(self) -> None:
         """Read what the caller stands on, and admit the request. Raises as `admit` does, and StoreUnavailableError."""
         self.admit(await self.standing.read())
+
+    @property
+    def is_budgeted(self) -> bool:
+        """Whether the caller is an access key with budgets."""
+        return self.caller is not None and self.digest is not None and bool(self.caller.terms.limits.budgets)
+
+    async def reserve(self, asked: Asked) -> Reservation | None:
+        """Reserve what an admitted call may use of its key's budgets. Raises AccessError, StoreUnavailableError."""
+        caller, reserve = self.caller, self._callers.reserve
+        if caller is None or reserve is None or not self.is_budgeted:
+            return None
+        return await reserve(caller.name, caller.terms.limits.budgets, asked)
 
     def lists(self, wanted: Wanted) -> bool:
         """Whether an answer may show something of its own accord. Only for a request that was admitted."""

@@ -67,6 +67,8 @@ SERVICE_ROWS: Mapping[ErrorCode, Row] = {
     ErrorCode.SESSION_ENDED: Row(401, "Session ended"),
     ErrorCode.OUTSIDE_SCOPE: Row(403, "Outside the caller's scope"),
     ErrorCode.ACCESS_LIMIT_REACHED: Row(429, "Access limit reached"),
+    ErrorCode.BUDGET_REACHED: Row(429, "Budget reached"),
+    ErrorCode.MODEL_WITHOUT_PRICE: Row(403, "Model without a price"),
     ErrorCode.TENANT_FROZEN: Row(423, "Tenant frozen"),
     ErrorCode.TENANT_NOT_REGISTERED: Row(403, "Tenant not registered"),
     ErrorCode.OUTSIDE_POLICY: Row(403, "Outside the tenant's policy"),

@@ -44,6 +44,8 @@ RULES: Mapping[str, str] = {
     "expires_at": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z, or null",
     "old_token_until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z, or null",
     "requests_per_minute": "must be a whole number from 0 to 1000000",
+    "tokens_per_day": "must be a whole number from 0 to 1000000000000000",
+    "spend_per_month": 'must be an amount as a text, such as "250.00", or null',
     "concurrent_calls": "must be a whole number from 0 to 1000000",
     "token": "must be a string",
     "labels": "must be an object of texts",

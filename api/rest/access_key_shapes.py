@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from api.rest.schemas import Instant, Moment
 from domain.access.access_key import AccessKey
+from domain.access.key_limits import MONEY_PATTERN, money_text
 from domain.access.roles import Role
 from domain.access.service import NAME_PATTERN, Issued
 
@@ -16,6 +17,8 @@ _LIMIT_MAX = 1_000_000
 KeyName = Annotated[str, Path(description="Name or id of the access key.", examples=["billing-app"])]
 _Names = list[str] | None
 _Limit = Annotated[int, Field(ge=0, le=_LIMIT_MAX)]
+_Tokens = Annotated[int, Field(ge=0, le=10**15)]
+_Money = Annotated[str, Field(pattern=f"^(?:{MONEY_PATTERN})$")]
 
 SCOPE_EXAMPLE: dict[str, Any] = {
     "tenants": ["3f0c8a52-9b1d-4e6f-8a27-5d4c3b2a1f09"],
@@ -27,6 +30,8 @@ SCOPE_EXAMPLE: dict[str, Any] = {
     "expires_at": "2027-01-31T12:00:00Z",
     "requests_per_minute": 600,
     "concurrent_calls": 20,
+    "tokens_per_day": 2000000,
+    "spend_per_month": "250.00",
 }
 KEY_EXAMPLE = {
     "id": "0a4f7c52-1b1d-5e6f-8a27-5d4c3b2a1f09",
@@ -73,6 +78,10 @@ class AccessKeyChange(BaseModel):
     expires_at: Instant | None = None
     requests_per_minute: _Limit = Field(0, description="0: no limit. Counted by each process of the service.")
     concurrent_calls: _Limit = Field(0, description="0: no limit. Counted by each process of the service.")
+    tokens_per_day: _Tokens = Field(0, description="0: no limit. Input and output of a day in UTC, over all nodes.")
+    spend_per_month: _Money | None = Field(
+        None, description="An amount in the currency of the price table, of a month in UTC, over all nodes."
+    )
 
 
 class AccessKeyBody(AccessKeyChange):
@@ -117,6 +126,8 @@ class AccessKeyView(BaseModel):
     expires_at: Moment | None
     requests_per_minute: int
     concurrent_calls: int
+    tokens_per_day: int
+    spend_per_month: str | None
     previous_token_until: Moment | None = Field(description="Until when the token before the last rotation works.")
     changed_at: Moment
     last_used_at: Moment | None = Field(description="When a request with it was last admitted; null: none was counted.")
@@ -182,6 +193,8 @@ def view_of(key: AccessKey, state: AccessKeyState, last_used_at: datetime | None
         expires_at=key.terms.expires_at,
         requests_per_minute=limits.requests_per_minute,
         concurrent_calls=limits.concurrent_calls,
+        tokens_per_day=limits.tokens_per_day,
+        spend_per_month=money_text(limits.spend_per_month),
         previous_token_until=key.previous_until,
         changed_at=key.changed_at,
         last_used_at=last_used_at,

@@ -40,11 +40,11 @@ from api.rest.openapi import ACCESS_KEY, ADMIN, BODY, ETAG, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
 from api.rest.proposable import HELD, Proposable
 from api.rest.schemas import Absent, Instant, Limit, Since, Until
-from domain.access.access_key import AccessKey, AccessTerms, KeyLimits
+from domain.access.access_key import AccessKey, AccessTerms
 from domain.access.key_usage import KeyHours
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS
-from domain.access.scope_rules import scope_of
+from domain.access.scope_rules import limits_of, scope_of
 from domain.access.service import NAME_PATTERN
 from domain.audit.usage import HOUR
 from domain.credentials.commands import Precondition
@@ -241,7 +241,9 @@ async def revoke_access_key(
 
 def _terms(services: Services, role: Role, body: AccessKeyChange, expires_at: datetime | None) -> AccessTerms:
     scope = scope_of(role, {name: getattr(body, name) for name in DIMENSIONS}, services.providers)
-    return AccessTerms(scope, KeyLimits(body.requests_per_minute, body.concurrent_calls), expires_at)
+    asked = (body.requests_per_minute, body.concurrent_calls, body.tokens_per_day, body.spend_per_month)
+    limits = limits_of(*asked, role, scope)
+    return AccessTerms(scope, limits, expires_at)
 
 
 def _changed(services: Services, key: AccessKey, body: AccessKeyChange) -> AccessTerms:

@@ -58,6 +58,8 @@ TENANT = ("malformed-header", "version-conflict", "idempotency-key-reused", "cre
 ACCESS_KEY = ("malformed-header", "version-conflict", "idempotency-key-reused", "credential-integrity")
 CATALOGUE = (*_ALWAYS, "unknown-model")
 CALL = (
+    "budget-reached",
+    "model-without-price",
     *CATALOGUE,
     *BODY,
     "tenant-frozen",
@@ -77,6 +79,8 @@ CALL = (
 
 NATIVE_CALL = (
     *_ALWAYS,
+    "budget-reached",
+    "model-without-price",
     "unknown-provider",
     "unknown-model",
     "invalid-path",

@@ -11,11 +11,19 @@ from datetime import datetime, timedelta
 from typing import ClassVar, TypedDict
 from uuid import UUID, uuid5
 
+from domain.access.key_limits import WITH_BUDGETS, KeyLimits, limits_in, money_text
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS, Scope, names_of, stored_names
 from domain.errors import ConflictError, ErrorCode, InvalidField, InvalidRequestError, NotFoundError
 from domain.event import CommandMeta, Event, EventEnvelope, envelope, time_text
-from domain.event_definition import CREATE, DEACTIVATE, UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.event_definition import (
+    CREATE,
+    DEACTIVATE,
+    UPDATE,
+    ActionDefinition,
+    EventDefinition,
+    Subject,
+)
 
 _STREAMS = UUID("5b7d2e90-43f1-5a6c-8e27-1c90d4a7b6f3")
 OVERLAP_MAX = timedelta(days=30)
@@ -26,14 +34,6 @@ _DIGESTS = ("token_sha256", "previous_sha256")
 def stream_of(name: str) -> UUID:
     """Return the stream of the key with a name. It is also the key's id."""
     return uuid5(_STREAMS, name)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyLimits:
-    """How much one key may do, counted by each process of the service. 0: no limit."""
-
-    requests_per_minute: int = 0
-    concurrent_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class AccessKeyEvent(Event):
     expires_at: str | None = None
     requests_per_minute: int = 0
     concurrent_calls: int = 0
+    tokens_per_day: int = 0
+    spend_per_month: str | None = None
     token_sha256: str
     previous_sha256: str | None = None
     previous_until: str | None = None
@@ -114,6 +116,7 @@ class AccessKeyCreated(AccessKeyEvent):
         Subject.ACCESS_KEY,
         ActionDefinition("access-key-created", "an access key is created", CREATE),
         unseen=_DIGESTS,
+        changes=WITH_BUDGETS,
     )
 
 
@@ -126,6 +129,7 @@ class AccessKeyChanged(AccessKeyEvent):
         Subject.ACCESS_KEY,
         ActionDefinition("access-key-changed", "scope, limits or expiry of an access key are changed", UPDATE),
         unseen=_DIGESTS,
+        changes=WITH_BUDGETS,
     )
 
 
@@ -138,6 +142,7 @@ class AccessKeyRotated(AccessKeyEvent):
         Subject.ACCESS_KEY,
         ActionDefinition("access-key-rotated", "an access key gets another token", UPDATE),
         unseen=_DIGESTS,
+        changes=WITH_BUDGETS,
     )
 
 
@@ -151,6 +156,7 @@ class AccessKeyRevoked(AccessKeyEvent):
         ActionDefinition("access-key-revoked", "an access key is revoked", DEACTIVATE),
         removes=True,
         unseen=_DIGESTS,
+        changes=WITH_BUDGETS,
     )
 
 
@@ -161,7 +167,7 @@ def evolve(event: AccessKeyEvent) -> AccessKey:
         event.access_key,
         Role(event.for_role),
         event.originator_version,
-        AccessTerms(scope, KeyLimits(event.requests_per_minute, event.concurrent_calls), _time(event.expires_at)),
+        AccessTerms(scope, limits_in(event), _time(event.expires_at)),
         event.token_sha256,
         event.previous_sha256,
         _time(event.previous_until),
@@ -262,6 +268,8 @@ class _Members(TypedDict):
     expires_at: str | None
     requests_per_minute: int
     concurrent_calls: int
+    tokens_per_day: int
+    spend_per_month: str | None
     token_sha256: str
     previous_sha256: str | None
     previous_until: str | None
@@ -281,6 +289,8 @@ def _members(key: AccessKey) -> _Members:
         "expires_at": _text(key.terms.expires_at),
         "requests_per_minute": limits.requests_per_minute,
         "concurrent_calls": limits.concurrent_calls,
+        "tokens_per_day": limits.tokens_per_day,
+        "spend_per_month": money_text(limits.spend_per_month),
         "token_sha256": key.digest,
         "previous_sha256": key.previous,
         "previous_until": _text(key.previous_until),

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from domain.access.access_key import AccessTerms, KeyLimits
+from domain.access.access_key import AccessTerms
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import Names, Scope, fits_pattern
 from domain.access.scope_rules import TENANT, VALUES_MAX

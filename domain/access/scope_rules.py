@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
+from domain.access.key_limits import KeyLimits, money_in
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS, ROUTE_FORM, Names, Scope, Surface
 from domain.calls.route_pattern import RoutePattern
@@ -50,6 +51,21 @@ def scope_of(role: Role, asked: Asked, providers: Collection[str]) -> Scope:
     if errors:
         raise InvalidRequestError(errors)
     return Scope(**kept)
+
+
+def limits_of(
+    requests_per_minute: int, concurrent_calls: int, tokens_per_day: int, spend: str | None, role: Role, scope: Scope
+) -> KeyLimits:
+    """Return the limits that are asked for. Raises InvalidRequestError for budgets unfit for the role or the scope."""
+    limits = KeyLimits(requests_per_minute, concurrent_calls, tokens_per_day, money_in(spend))
+    for kind in limits.budgets if role is not Role.RUNTIME else ():
+        rule = f"must be left out: the role {role} makes no calls to models"
+        raise InvalidRequestError([InvalidField(kind.value, rule)])
+    surfaces = scope.surfaces if scope.surfaces is not None else tuple(Surface)
+    if limits.spend_per_month is not None and Surface.NATIVE in surfaces:
+        rule = "must not include native where spend_per_month is set: the body of a native call is not read"
+        raise InvalidRequestError([InvalidField("surfaces", rule)])
+    return limits
 
 
 def _canonical(values: Sequence[str], check: Callable[[str], str]) -> Names:

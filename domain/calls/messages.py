@@ -6,9 +6,9 @@ Bodies are that API's JSON objects, in and out, whichever provider serves the ca
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from domain.calls.call_admission import CallAdmission
 from domain.calls.models import Answer, AnswerStream, Json, Model
 from domain.calls.native import Headers, NativeAnswer
-from domain.credentials.admission import Admission
 
 PATH = "messages"
 COUNT_PATH = "messages/count_tokens"
@@ -22,7 +22,7 @@ class MessageCall:
     model: Model
     params: Json = field(repr=False)
     headers: Headers = field(default=(), repr=False)
-    admission: Admission | None = None
+    admission: CallAdmission | None = None
 
 
 class MessagesApi(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from domain.credentials.admission import Admission
+from domain.calls.call_admission import CallAdmission
 from domain.credentials.resolution import Receipt, Route
 from domain.errors import ErrorCode, NotFoundError
 
@@ -113,7 +113,7 @@ class LanguageModels(Protocol):
         ...
 
     async def complete(
-        self, tenant_id: str, model: str, params: Json, admission: Admission | None = None
+        self, tenant_id: str, model: str, params: Json, admission: CallAdmission | None = None
     ) -> Answer | AnswerStream:
         """Complete a chat. params: the members of the OpenAI request; `stream: true` makes the answer a stream.
 
@@ -121,7 +121,7 @@ class LanguageModels(Protocol):
         """
         ...
 
-    async def embed(self, tenant_id: str, model: str, params: Json, admission: Admission | None = None) -> Answer:
+    async def embed(self, tenant_id: str, model: str, params: Json, admission: CallAdmission | None = None) -> Answer:
         """Compute embeddings. params: the members of the OpenAI request. admission: as in `complete`."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from domain.credentials.admission import Admission
+from domain.calls.call_admission import CallAdmission
 from domain.credentials.resolution import Receipt
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -48,7 +48,7 @@ class NativeCall:
     headers: Headers = ()
     body: bytes | Body = field(default=b"", repr=False)
     length: int | None = None
-    admission: Admission | None = None
+    admission: CallAdmission | None = None
 
 
 class Pieces(Protocol):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from domain.calls.call_admission import CallAdmission
 from domain.calls.models import Model, ModelKind
 from domain.calls.native import Body, Headers, NativeAnswer
-from domain.credentials.admission import Admission
 from domain.credentials.openai_route_names import (
     BATCHES,
     COMPLETIONS,
@@ -125,7 +125,7 @@ class RelayedCall:
     headers: Headers = ()
     body: bytes | Body = field(default=b"", repr=False)
     length: int | None = None
-    admission: Admission | None = None
+    admission: CallAdmission | None = None
     begin: Callable[[str, Model | None], None] = field(default=lambda provider, model: None, repr=False)
     hold: Callable[[int], None] = field(default=lambda size: None, repr=False)
 

@@ -18,7 +18,8 @@ ANY_MODEL = "*"
 class Price:
     """The price of one model, by the token. cached, cache_creation: of such input; None where it costs what input does.
 
-    reasoning: of such output; None where it costs what output does. output_max: the most tokens of an answer, if known.
+    reasoning: of such output; None where it costs what output does. input_max, output_max: the most tokens of a request
+    and of an answer, if known.
     above: prices that apply to a call with more input than so many tokens, the highest first.
     """
 
@@ -28,6 +29,7 @@ class Price:
     cache_creation: Decimal | None = None
     reasoning: Decimal | None = None
     output_max: int | None = None
+    input_max: int | None = None
     above: tuple[tuple[int, "Price"], ...] = ()
 
     def cost(self, tokens: Tokens) -> Decimal:
@@ -72,8 +74,9 @@ class PriceTable:
         for place, prices in (((provider, model), self.own), ((provider, ANY_MODEL), self.own)):
             if (own := prices.get(place)) is not None:
                 known = self.shipped.get((provider, model))
-                limit = known.output_max if known is not None else None
-                return own if own.output_max is not None else replace(own, output_max=limit)
+                if known is None:
+                    return own
+                return replace(own, output_max=own.output_max or known.output_max, input_max=known.input_max)
         return self.shipped.get((provider, model))
 
     def knows(self, provider: str, model: str) -> bool:

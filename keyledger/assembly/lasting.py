@@ -13,6 +13,7 @@ from keyledger.assembly.people import People as Persons
 from keyledger.encryption.nodes import Presence
 from keyledger.identity.issuer_keys import KeysOfIssuers
 from keyledger.identity.people import SessionLog
+from keyledger.log.budget_keeper import BudgetKeeper
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
@@ -27,8 +28,8 @@ class Lasting:
 
     follower: of the audit trail. lease: how long this node may rely on what it reads. seen: what calls have seen of the
     log. callers: those with access keys. issuer_keys: of the issuers that the operator trusts. sessions: of people who
-    sign in. tenants: reads the rules for tenants. key_meter: counts the requests of access keys. close: closes the
-    blocking connections.
+    sign in. tenants: reads the rules for tenants. key_meter: counts the requests of access keys. budgets: of access
+    keys. close: closes the blocking connections.
     """
 
     dsn: str
@@ -45,5 +46,6 @@ class Lasting:
     callers: Callers
     tenants: TenantReader
     key_meter: KeyMeter
+    budgets: BudgetKeeper
     issuer_keys: KeysOfIssuers
     sessions: SessionLog

@@ -17,10 +17,12 @@ from keyledger.assembly.sign_in import session_log
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.identity.issuer_keys import KeysOfIssuers
+from keyledger.log.budget_keeper import BudgetKeeper
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
 from projections import audit_trail
+from projections.access_key_budgets import PostgresBudgetBlocks
 from projections.access_key_usage import PostgresKeyUsage
 from projections.access_keys import PostgresTokens
 from projections.database.pipelines import Pipelines
@@ -44,6 +46,7 @@ def open_lasting(dsn: str, keys: SecretKeys, counts: Counts | None = None) -> La
 
     pipelines, follower = Pipelines(dsn, lease.admits), audit_trail.follower(pool)
     seen = NewestSeen(servers=lease)
+    budgets = BudgetKeeper(PostgresBudgetBlocks(pool), utc_now)
     meter = KeyMeter(PostgresKeyUsage(pool), utc_now)
     return Lasting(
         dsn=dsn,
@@ -62,9 +65,11 @@ def open_lasting(dsn: str, keys: SecretKeys, counts: Counts | None = None) -> La
             KeyReader(lambda: log.codes, event_of, utc_now),
             limits=KeyLimits(counts),
             used=meter.used,
+            reserve=budgets.reserve,
         ),
         issuer_keys=KeysOfIssuers(),
         sessions=session_log(log, pipelines, lease, people),
         tenants=TenantReader(lambda: log.codes, event_of),
         key_meter=meter,
+        budgets=budgets,
     )

@@ -152,6 +152,7 @@ class ServiceParts:
                 "audit recorder": self.log.recorder,
                 "usage meter": self.calls.meter,
                 "meter of access keys": self.lasting.key_meter,
+                "budgets of access keys": self.lasting.budgets,
                 "ending of revoked calls": self.calls.revoked,
                 "pass-through": self.calls.pass_through,
                 "gateway": self.calls.gateway,

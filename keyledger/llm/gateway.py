@@ -14,9 +14,9 @@ from typing import Any
 
 from api.front.json_structure import is_long, off_the_loop_if_long
 from domain.audit.usage import UsageMeter
+from domain.calls.call_admission import CallAdmission
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind
 from domain.calls.openai_routes import routes_of
-from domain.credentials.admission import Admission
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import InvalidField, InvalidRequestError, ProviderUnavailableError, ServiceError
@@ -34,8 +34,9 @@ from keyledger.llm.chat_chunks import ChatChunks, failure_of
 from keyledger.llm.metering import Called, MeteredCall, caller_of
 from keyledger.llm.requests.counted import counted
 from keyledger.llm.requests.litellm_plans import Plan, plan
+from keyledger.llm.requests.most_tokens import Most, most_of
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
-from keyledger.llm.requests.prepared import Prepared
+from keyledger.llm.requests.prepared import Prepared, encoded
 from keyledger.llm.requests.stateless import stateless_chat
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
@@ -104,7 +105,7 @@ class Gateway:
         return await configuration.resolver.explain(tenant_id, entry.provider, tenant_capable=entry.tenant_capable)
 
     async def complete(
-        self, tenant_id: str, model: str, params: Json, admission: Admission | None = None
+        self, tenant_id: str, model: str, params: Json, admission: CallAdmission | None = None
     ) -> Answer | AnswerStream:
         """Complete a chat; with `"stream": true`, return once the response has started.
 
@@ -115,7 +116,7 @@ class Gateway:
         entry = _of_kind(configuration.catalogue, model, ModelKind.COMPLETION)
         return await self._call(configuration, tenant_id, entry, await self._checked(chat_request, params), admission)
 
-    async def embed(self, tenant_id: str, model: str, params: Json, admission: Admission | None = None) -> Answer:
+    async def embed(self, tenant_id: str, model: str, params: Json, admission: CallAdmission | None = None) -> Answer:
         """Compute embeddings.
 
         params: the body of OpenAI's embeddings; its model is ignored. admission, errors: as in `complete`.
@@ -143,7 +144,7 @@ class Gateway:
         tenant_id: str,
         entry: Model,
         request: Request,
-        admission: Admission | None,
+        admission: CallAdmission | None,
     ) -> Answer | AnswerStream:
         adapter = self._adapters[adapter_of(entry)]
         await self.warming.may_load(adapter)
@@ -173,7 +174,8 @@ class Gateway:
             entry.upstream_name,
             access_key=caller_of(admission),
         )
-        metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation, called)
+        reservation = await called.reserve(admission, entry.provider, lambda: _most(request, entry))
+        metered = MeteredCall(self._meter, tenant_id, route.receipt, lease.observation, called, reservation)
         with metered:
             answer = await self._attempt(adapter, call_plan, entry, request, lease, route.receipt)
         if request.streaming:
@@ -224,6 +226,12 @@ class Gateway:
 async def _prepared(prepare: Callable[[Plan, Request], Prepared], call_plan: Plan, request: Request) -> Prepared:
     """Return the request as it is sent; a long one is translated in a thread."""
     return await off_the_loop_if_long(request.parameters, lambda: prepare(call_plan, request))
+
+
+async def _most(request: Request, entry: Model) -> Most:
+    size = await off_the_loop_if_long(request.parameters, lambda: len(encoded(request.parameters)))
+    generates = entry.kind is not ModelKind.EMBEDDING
+    return most_of(size, {**request.parameters, **request.extras}, generates=generates)
 
 
 def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:

@@ -8,6 +8,7 @@ those that the provider said, or unknown; nothing is estimated for the records.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
@@ -15,11 +16,12 @@ from typing import Self
 
 from domain.audit.token_usage import Spent
 from domain.audit.usage import GLOBAL_KEY, UsageMeter
+from domain.calls.call_admission import Asked, CallAdmission, Reservation
 from domain.calls.prices import PriceTable
 from domain.calls.tokens import Tokens, ToldUsage
-from domain.credentials.admission import Admission
 from domain.credentials.resolution import Receipt
 from domain.request_context import REQUEST_ID, SERVICE_KEY
+from keyledger.llm.requests.most_tokens import Most
 from keyledger.llm.wire.observation import Observation
 from keyledger.settings.ai_models import Catalogue
 
@@ -42,6 +44,19 @@ class Called:
     generates: bool = True
     access_key: str = ""
 
+    async def reserve(
+        self, admission: CallAdmission | None, provider: str, most: Callable[[], Awaitable[Most]]
+    ) -> Reservation | None:
+        """Reserve what the call may use of its caller's budgets. most: returns how much that is at most.
+
+        Raises AccessError, StoreUnavailableError.
+        """
+        if admission is None or not self.generates or not admission.is_budgeted:
+            return None
+        price = self.prices.of(provider, self.upstream) if self.upstream else None
+        tokens = (await most()).of(price)
+        return await admission.reserve(Asked(tokens, self.model, price, self.prices.currency))
+
     def spent(self, provider: str, told: ToldUsage, *, served: bool) -> Spent:
         """Return what the call used. served: the provider answered with success."""
         tokens = told.tokens()
@@ -59,7 +74,7 @@ class Called:
         return Spent(self.access_key, model, tokens, cost, self.prices.currency)
 
 
-def caller_of(admission: Admission | None) -> str:
+def caller_of(admission: CallAdmission | None) -> str:
     """Return the name of the service key whose request this is.
 
     "" for a caller with an issuer's token or a session, whose name is personal, and for a call that no request made.
@@ -77,11 +92,13 @@ class MeteredCall:
         receipt: Receipt,
         observation: Observation,
         called: Called | None = None,
+        reservation: Reservation | None = None,
     ) -> None:
         """receipt: names the credential. observation: what the wire observes of the call until its end.
 
-        called: None for a call whose tokens are not counted.
+        called: None for a call whose tokens are not counted. reservation: of the budgets of the caller's key.
         """
+        self._reservation = reservation
         self._meter: UsageMeter | None = meter
         self._tenant_id = tenant_id
         self._receipt = receipt
@@ -95,7 +112,12 @@ class MeteredCall:
         """
         meter, self._meter = self._meter, None
         receipt, observation = self._receipt, self._observation
-        if meter is None or not observation.sent:
+        if meter is None:
+            return
+        spent = self._spent()
+        if self._reservation is not None and spent is not None:
+            self._reservation.settle(spent.tokens, spent.cost)
+        if not observation.sent:
             return
         meter.used(
             self._tenant_id,
@@ -104,7 +126,7 @@ class MeteredCall:
             failed=failed or not observation.accepted,
             rejected=observation.rejected,
             request_id=REQUEST_ID.get(None),
-            spent=self._spent(),
+            spent=spent,
         )
 
     def _spent(self) -> Spent | None:

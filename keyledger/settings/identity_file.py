@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from domain.access.access_key import KeyLimits
 from domain.access.identity import ALGORITHMS, Claim, Condition, IdentityRule, Issuer
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS, Names, Scope
 from domain.access.scope_rules import STARS_MAX, scope_of
@@ -122,7 +122,7 @@ def _rule(document: Document, entry: yaml.Node, providers: Collection[str]) -> I
     if len(document.errors) > before:
         return None
     claim = Claim.read(tenants_from) if tenants_from is not None else None
-    return IdentityRule(conditions, role, scope, KeyLimits(*limits), claim)
+    return IdentityRule(conditions, role, scope, KeyLimits(limits[0], limits[1]), claim)
 
 
 def _conditions(document: Document, members: Members, entry: yaml.Node) -> tuple[Condition, ...]:

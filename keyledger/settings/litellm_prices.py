@@ -69,9 +69,11 @@ def _price(entry: Mapping[str, Any]) -> Price | None:
         return None
     limits = {int(found[1]) for name in entry if (found := _ABOVE.search(name)) is not None}
     above = [(1000 * limit, Price(**{**plain, **_members(entry, f"_above_{limit}k_tokens")})) for limit in limits]
-    most = entry.get("max_output_tokens")
-    known = most if type(most) is int and most > 0 else None
-    return Price(**plain, output_max=known, above=tuple(sorted(above, key=lambda one: -one[0])))
+    output, read = (
+        most if type(most := entry.get(name)) is int and most > 0 else None
+        for name in ("max_output_tokens", "max_input_tokens")
+    )
+    return Price(**plain, output_max=output, input_max=read, above=tuple(sorted(above, key=lambda one: -one[0])))
 
 
 def _members(entry: Mapping[str, Any], ending: str) -> dict[str, Any]:

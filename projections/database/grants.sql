@@ -10,7 +10,7 @@ END $$;
 
 REVOKE ALL ON keyledger_schema, keyledger_ledger, keyledger_events, current_credentials, access_keys, tenants, audit_trail,
     projection_positions, nodes, key_rotations, projection_replays, transparency_log, credential_usage,
-    access_key_usage, token_usage, keyledger_locks,
+    access_key_usage, token_usage, access_key_budgets, keyledger_locks,
     people, personal_keys, ledger_secret, event_forms FROM "APPLICATION_ROLE";
 
 -- The version of the schema and the id of the ledger.
@@ -37,7 +37,7 @@ GRANT SELECT, INSERT, UPDATE ON transparency_log TO "APPLICATION_ROLE"; -- the l
 GRANT SELECT, INSERT, UPDATE ON projection_positions TO "APPLICATION_ROLE";
 
 -- Counts of calls and requests.
-GRANT SELECT, INSERT, UPDATE ON credential_usage, access_key_usage, token_usage TO "APPLICATION_ROLE";
+GRANT SELECT, INSERT, UPDATE ON credential_usage, access_key_usage, token_usage, access_key_budgets TO "APPLICATION_ROLE";
 
 -- What running services tell each other. For a replay this is its progress only: its tables are created by the owner.
 GRANT SELECT, INSERT, UPDATE, DELETE ON nodes TO "APPLICATION_ROLE";

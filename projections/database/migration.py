@@ -51,6 +51,7 @@ SCHEMA: Mapping[str, Edition] = {
     "tables/credential_usage.sql": Edition(4),
     "tables/access_key_usage.sql": Edition(4, 4),
     "tables/token_usage.sql": Edition(4, 5),
+    "tables/access_key_budgets.sql": Edition(5),
     "tables/operations.sql": Edition(4, 2),
 }
 """Files of SQL in the order they are applied, each with the edition of the schema that last changed it.

@@ -39,6 +39,10 @@ def create(
     ] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
     concurrent_calls: Annotated[int, typer.Option(min=0, help="0: no limit.")] = 0,
+    tokens_per_day: Annotated[int, typer.Option(min=0, help="Input and output; 0: no limit.")] = 0,
+    spend_per_month: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="Such as 250.00; needs surfaces without native.")
+    ] = None,
     reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     api_key_file: KeyFileOption = None,
@@ -57,6 +61,8 @@ def create(
         "expires_at": _time_in(expires_in, "--expires-in"),
         "requests_per_minute": requests_per_minute,
         "concurrent_calls": concurrent_calls,
+        "tokens_per_day": tokens_per_day,
+        "spend_per_month": spend_per_month,
     }
     with ServiceClient(url, admin_key(api_key_file)) as service:
         issued = service.call("POST", PATH, body=body, headers=reason_header(reason))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import event_codec
-from domain.access.access_key import AccessTerms, KeyLimits, change, create, evolve, revoke, rotate
+from domain.access.access_key import AccessKeyEvent, AccessTerms, change, create, evolve, revoke, rotate
 from domain.access.identity import Claim, Condition, IdentityRule, Vouched, identity_of
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import Scope
 from domain.access.session import PersonSignedIn, PersonSignedOut, sign_in, sign_out
@@ -37,7 +39,7 @@ from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event import Event
 from domain.event_codec import decode, encode
-from domain.event_definition import MembersChange
+from domain.event_definition import FIRST_FORM, MembersChange
 from domain.operations.attestation import attest_log
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.operations.erasure import erase_person, expire
@@ -73,7 +75,13 @@ NARROW = Scope(
     ("192.0.2.0/24",),
 )
 CREATED = create(
-    None, "app", Role.RUNTIME, AccessTerms(NARROW, KeyLimits(60, 2), NOW + timedelta(days=30)), "a" * 64, WHO, NOW
+    None,
+    "app",
+    Role.RUNTIME,
+    AccessTerms(NARROW, KeyLimits(60, 2, 100_000, Decimal("250.00")), NOW + timedelta(days=30)),
+    "a" * 64,
+    WHO,
+    NOW,
 )
 KEY_OF_APP = evolve(CREATED)
 
@@ -172,10 +180,10 @@ IN_CLEAR: dict[str, Event] = {name: replace(event, **WHENCE) for name, event in 
         WHO, NOW, "audit_trail", swapped=True, replayed_to=9, rows=9, differences=1
     ),
     "policy_changed_v1": _policy(),
-    "access_key_created_v1": CREATED,
-    "access_key_changed_v1": _changed(),
-    "access_key_rotated_v1": rotate(KEY_OF_APP, "b" * 64, NOW + timedelta(hours=1), WHO, NOW),
-    "access_key_revoked_v1": revoke(KEY_OF_APP, WHO, NOW),
+    "access_key_created_v2": CREATED,
+    "access_key_changed_v2": _changed(),
+    "access_key_rotated_v2": rotate(KEY_OF_APP, "b" * 64, NOW + timedelta(hours=1), WHO, NOW),
+    "access_key_revoked_v2": revoke(KEY_OF_APP, WHO, NOW),
     "tenant_registered_v1": _of_tenant(register(Tenant(TENANT), None, Profile("Acme", {"plan": "gold"}), WHO, NOW)),
     "tenant_policy_changed_v1": _of_tenant(
         change_tenant_policy(
@@ -215,6 +223,15 @@ def test_the_present_bytes_of_an_event_without_numbers_take_the_short_way(name: 
 def test_a_released_event_reads_back(name: str, event: Event) -> None:
     stored = (STORED / f"{name}.json").read_bytes()
     assert decode(event.originator_id, event.originator_version, event.TOPIC, stored) == event
+
+
+@each("name", ["created", "changed", "rotated", "revoked"])
+def test_an_access_keys_event_from_before_there_were_budgets_has_none(name: str) -> None:
+    now = SAMPLES[f"access_key_{name}_v2"]
+    stored = (STORED / f"access_key_{name}_v1.json").read_bytes()
+    before = decode(now.originator_id, now.originator_version, now.TOPIC, stored)
+    assert isinstance(now, AccessKeyEvent)
+    assert before == replace(now, tokens_per_day=0, spend_per_month=None)
 
 
 def test_every_topic_has_a_golden_file() -> None:
@@ -416,7 +433,9 @@ def test_an_event_type_that_a_form_does_not_have_is_not_written_in_it(monkeypatc
 def test_each_change_of_an_event_type_has_a_later_form_than_the_one_before() -> None:
     for event in EVENTS:
         forms = [event.DEFINITION.form, *(change.form for change in event.DEFINITION.changes)]
-        assert forms == sorted(set(forms))
+        later = [form for form in forms if form > FIRST_FORM]
+        assert forms == sorted(forms)
+        assert later == sorted(set(later)), "what precedes the first release is all of its form"
 
 
 @pytest.mark.parametrize("version", [0, 4, -1, "2", None, 2.0, True])

@@ -81,7 +81,7 @@ class Messages:
             headers=call.headers,
             admission=call.admission,
         )
-        route = ForRoute(EventEnds(PATH), ModelOfBody(call.model, named), generates=path == PATH)
+        route = ForRoute(EventEnds(PATH), ModelOfBody(call.model, named), generates=path == PATH, members=call.params)
         return await self._apis.send(native, configuration, route)
 
 

@@ -7,6 +7,7 @@ is removed from the response, which is decoded first if the provider compressed 
 both directions; only a few pieces are buffered. Every failure is a ServiceError without text from a provider.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import aiohttp
@@ -29,6 +30,7 @@ from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call, kept_in_account
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.native.pieces import AnswerPieces, EventPieces
+from keyledger.llm.requests.most_tokens import Most, most_of
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
@@ -119,9 +121,10 @@ class PassThrough:
             rejects_with=route.provider.rejects_with,
         )
         del resolved
-        metered = MeteredCall(
-            self._meter, call.tenant_id, receipt, lease.observation, _called(call, relayed, configuration)
-        )
+        named = _called(call, relayed, configuration)
+        members = relayed.members if relayed is not None else {}
+        reservation = await named.reserve(call.admission, call.provider, lambda: _most(call, members))
+        metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation, named, reservation)
         with metered:
             answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None)
         if isinstance(answered, NativeAnswer):
@@ -219,6 +222,10 @@ def _called(call: NativeCall, relayed: ForRoute | None, configuration: CallConfi
         generates=call.method == "POST" if relayed is None else relayed.generates,
         access_key=caller_of(call.admission),
     )
+
+
+async def _most(call: NativeCall, members: Mapping[str, object]) -> Most:
+    return most_of(len(call.body) if isinstance(call.body, bytes) else call.length, members)
 
 
 def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:

@@ -157,6 +157,8 @@ GOLDEN = [
     (errors.AccessError(ErrorCode.SESSION_ENDED, "It has expired."), 401, "session-ended", "It has expired."),
     (errors.AccessError(ErrorCode.ISSUER_UNAVAILABLE, "Later.", 10), 503, "issuer-unavailable", "Later."),
     (errors.AccessError(ErrorCode.OUTSIDE_SCOPE, "Not this tenant."), 403, "outside-scope", "Not this tenant."),
+    (errors.AccessError(ErrorCode.BUDGET_REACHED, "Used.", 7), 429, "budget-reached", "Used."),
+    (errors.AccessError(ErrorCode.MODEL_WITHOUT_PRICE, "No."), 403, "model-without-price", "No."),
     (errors.AccessError(ErrorCode.ACCESS_LIMIT_REACHED, "Too many.", 7), 429, "access-limit-reached", "Too many."),
     (
         errors.NoCredentialError("T", "openai", "none"),

@@ -17,8 +17,8 @@ from domain.access.access_key import (
     AccessKeyRevoked,
     AccessKeyRotated,
     AccessTerms,
-    KeyLimits,
 )
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import Scope
 from domain.access.service import AccessKeys, AccessRules, Issued

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.access.access_key import AccessTerms, KeyLimits
+from domain.access.access_key import AccessTerms
 from domain.access.identity import Claim, Condition, IdentityRule, Vouched, identity_of
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import Scope
 from domain.access.session import (

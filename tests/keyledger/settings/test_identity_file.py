@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from domain.access.access_key import KeyLimits
 from domain.access.identity import Claim, Condition, IdentityRule, Issuer
+from domain.access.key_limits import KeyLimits
 from domain.access.roles import Role
 from domain.access.scope import Scope
 from domain.credentials.built_in_providers import BUILT_IN

@@ -47,6 +47,7 @@ GRANTED = {
     "credential_usage": {"SELECT", "INSERT", "UPDATE"},
     "access_key_usage": {"SELECT", "INSERT", "UPDATE"},
     "token_usage": {"SELECT", "INSERT", "UPDATE"},
+    "access_key_budgets": {"SELECT", "INSERT", "UPDATE"},
     "people": {"SELECT", "INSERT", "UPDATE"},
     "personal_keys": {"SELECT", "INSERT", "DELETE"},
     "ledger_secret": {"SELECT", "INSERT", "DELETE"},

@@ -45,6 +45,10 @@ RECORDED = {
     ("tables/credential_usage.sql", Edition(4)): "d31638ab665c272380cf765d861a07542d39fd9c5291c006697591730beeba4f",
     ("tables/access_key_usage.sql", Edition(4, 4)): "71fa6cd6c52892024b820518e638c600e9de85e6437e4badc31a2e18d7f3ec36",
     ("tables/token_usage.sql", Edition(4, 5)): "1eeada6a1beeea0e3aa014806698add4fd986ec8addf90ac54395282a110a60d",
+    (
+        "tables/access_key_budgets.sql",
+        Edition(4, 6),
+    ): "6e0c4905b59f33e6eab459974e142e47df12507a828bc3b131eb151286bd6825",
     ("tables/operations.sql", Edition(4)): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
     ("tables/operations.sql", Edition(4, 2)): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
 }
@@ -99,7 +103,9 @@ def test_a_database_that_a_newer_program_migrated_is_left_as_it_is(database_url:
 
 def _without_additions(connection: Connection) -> None:
     """Make of a database what the first edition was."""
-    connection.execute("DROP TABLE event_forms, access_keys, tenants, access_key_usage, token_usage")
+    connection.execute(
+        "DROP TABLE event_forms, access_keys, tenants, access_key_usage, token_usage, access_key_budgets"
+    )
     connection.execute("ALTER TABLE keyledger_schema DROP COLUMN additions")
     connection.execute("DELETE FROM keyledger_schema WHERE version > %s", [FIRST_VERSION])
 

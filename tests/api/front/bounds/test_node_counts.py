@@ -13,7 +13,7 @@ from api.front.bounds.rates import Rates
 from api.front.bounds.shared_table import SharedTable
 from api.front.standing import Admitted
 from domain.access.access_key import AccessTerms
-from domain.access.access_key import KeyLimits as Limits
+from domain.access.key_limits import KeyLimits as Limits
 from domain.access.scope import Scope
 from domain.errors import AccessError
 
