@@ -115,7 +115,7 @@ TOKENS = {
         }
     ],
     "prices": "LiteLLM 1.99.4",
-    "next": None,
+    "next": f"491628.{TENANT}.openai.3.{b'billing-app'.hex()}.{b'gpt-4o'.hex()}.USD",
 }
 RESOLUTION = {
     "model": "gpt-4o",

@@ -5,9 +5,7 @@ cost, because their tokens or the price of their model are not known, in `unpric
 Pages are ordered by `place`, as those of `usage` are, and a cursor stays valid for ever.
 """
 
-import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +14,16 @@ from typing import NamedTuple, Protocol, Self
 
 from domain.audit.usage import HOUR
 from domain.calls.tokens import Tokens
+from domain.credentials.providers import NAME_PATTERN
 
-CURSOR_PATTERN = "^[A-Za-z0-9_-]{1,1000}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TENANT = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_HOUR_MAX, _VERSION_MAX = 10**7, 10**18
-_NOT_ONE = "not a place among the records"
+_TEXT = "(?:[1-9a-f][0-9a-f]|0[1-9a-f])"
+CURSOR_PATTERN = (
+    "^([0-9]{1,7})[.]([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+    f"[.]({NAME_PATTERN})[.]([0-9]{{1,18}})[.]({_TEXT}{{0,512}})[.]({_TEXT}{{0,800}})[.]([A-Z]{{3}})$"
+)
+"""The form of a cursor, in which names are the hexadecimal digits of their UTF-8. Every text of this form is one."""
+_CURSOR = re.compile(CURSOR_PATTERN)
 
 
 class TokenPlace(NamedTuple):
@@ -41,29 +43,23 @@ class TokenPlace(NamedTuple):
     currency: str
 
     def cursor(self) -> str:
-        """Return the place as a cursor of letters, digits, hyphens and underscores."""
-        text = json.dumps([(self.hour - _EPOCH) // HOUR, *self[1:]], separators=(",", ":"))
-        return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        """Return the place as a cursor of letters, digits, dots and hyphens. Hours are counted from 1970 UTC."""
+        names = f"{self.access_key.encode().hex()}.{self.model.encode().hex()}.{self.currency}"
+        return f"{(self.hour - _EPOCH) // HOUR}.{self.tenant_id}.{self.provider}.{self.version}.{names}"
 
     @classmethod
     def read(cls, cursor: str) -> Self:
         """Return the place that a cursor stands for. Raises ValueError."""
-        try:
-            values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except RecursionError:
-            values = None
-        if not isinstance(values, list) or len(values) != len(cls._fields):
-            raise ValueError(_NOT_ONE)
-        hour, tenant_id, provider, version, *texts = values
-        numbers = (hour, _HOUR_MAX), (version, _VERSION_MAX)
-        if not all(type(one) is int and 0 <= one <= most for one, most in numbers):
-            raise ValueError(_NOT_ONE)
-        texts = [tenant_id, provider, *texts]
-        if not all(isinstance(one, str) and one.isascii() and (one.isprintable() or not one) for one in texts):
-            raise ValueError(_NOT_ONE)
-        if not _TENANT.fullmatch(tenant_id):
-            raise ValueError(_NOT_ONE)
-        return cls(_EPOCH + hour * HOUR, tenant_id, provider, version, *texts[2:])
+        match = _CURSOR.fullmatch(cursor)
+        if match is None:
+            raise ValueError("not a place among the records of tokens")
+        hour, tenant_id, provider, version, key, model, currency = match.groups()
+        begins = _EPOCH + int(hour) * HOUR
+        return cls(begins, tenant_id, provider, int(version), _named(key), _named(model), currency)
+
+
+def _named(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-8", "replace")
 
 
 class Spent(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from domain.calls.capabilities import CapabilityTable
 from domain.calls.tokens import Tokens
 
 ANY_MODEL = "*"
@@ -62,12 +63,16 @@ Prices = Mapping[tuple[str, str], Price]
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """The prices in force. currency: of all of them. source: where they are from, for people. own: the operator's."""
+    """The prices in force. currency: of all of them. source: where they are from, for people. own: the operator's.
+
+    capabilities: of models, from the table that the shipped prices are from.
+    """
 
     currency: str = "USD"
     source: str = "none"
     own: Prices = field(default_factory=dict)
     shipped: Prices = field(default_factory=dict)
+    capabilities: CapabilityTable = field(default_factory=dict)
 
     def of(self, provider: str, model: str) -> Price | None:
         """Return the price of a model, by the provider's name of it; None where there is none."""

@@ -1,16 +1,29 @@
-"""The prices in force: the operator's own, then those of the file that LiteLLM ships."""
+"""The prices in force: the operator's own, then those of the table that LiteLLM ships; and what that says of models."""
 
-from domain.calls.prices import PriceTable
-from keyledger.settings.litellm_prices import CURRENCY, litellm_prices
+from functools import lru_cache
+
+from domain.calls.capabilities import CapabilityTable
+from domain.calls.prices import Prices, PriceTable
+from domain.credentials.providers import Providers
+from keyledger.settings.litellm_capabilities import capabilities_in
+from keyledger.settings.litellm_prices import CURRENCY, prices_in
+from keyledger.settings.litellm_table import litellm_table
 from keyledger.settings.settings import Settings
 
 
 def prices_of(settings: Settings) -> PriceTable:
     """Return the prices of models. Those of LiteLLM count only where the operator's have the same currency."""
     own = settings.own_prices
-    if own is not None and own.currency != CURRENCY:
-        return PriceTable(own.currency, "PRICES_FILE", own.prices)
-    shipped, source = litellm_prices(settings.providers)
+    shipped, capabilities, source = shipped_table(settings.providers)
     if own is None:
-        return PriceTable(CURRENCY, source, {}, shipped)
-    return PriceTable(CURRENCY, f"PRICES_FILE, {source}", own.prices, shipped)
+        return PriceTable(CURRENCY, source, {}, shipped, capabilities)
+    if own.currency != CURRENCY:
+        return PriceTable(own.currency, "PRICES_FILE", own.prices, {}, capabilities)
+    return PriceTable(CURRENCY, f"PRICES_FILE, {source}", own.prices, shipped, capabilities)
+
+
+@lru_cache(maxsize=1)
+def shipped_table(providers: Providers) -> tuple[Prices, CapabilityTable, str]:
+    """Return the prices and capabilities that LiteLLM ships, and its release. The file is read once for a process."""
+    entries, source = litellm_table(providers)
+    return prices_in(entries), capabilities_in(entries), source

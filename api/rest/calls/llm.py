@@ -23,6 +23,7 @@ from api.rest.calls.receipts import receipt_headers
 from api.rest.schemas import TenantId
 from domain.access.scope import Surface
 from domain.calls.models import AnswerStream, Model
+from domain.calls.prices import PriceTable
 from domain.errors import AccessError, ErrorCode
 
 router = APIRouter(route_class=Operation, prefix=OPENAI, tags=["models"], dependencies=[AUTHENTICATED])
@@ -67,7 +68,7 @@ async def create_embeddings(
 async def list_models(tenant_id: TenantId, exchange: ExchangeOf, services: ServicesOf) -> Response:
     """List the catalogue: for every tenant the same, for an access key the models that it may call."""
     shown = [model for model in services.models.models() if _shows(exchange, tenant_id, model)]
-    return json_response({"object": "list", "data": [_model_view(model) for model in shown]})
+    return json_response({"object": "list", "data": [_model_view(model, services.prices) for model in shown]})
 
 
 @router.get("/models/{model:path}", operation_id="getModel", summary="Show a model", **MODEL)
@@ -76,12 +77,14 @@ async def get_model(tenant_id: TenantId, model: str, exchange: ExchangeOf, servi
     found = services.models.model(model)
     if not _shows(exchange, tenant_id, found):
         raise AccessError(ErrorCode.OUTSIDE_SCOPE, "This caller may not call this model.")
-    return json_response(_model_view(found))
+    return json_response(_model_view(found, services.prices))
 
 
 def _shows(exchange: Exchange, tenant_id: str, model: Model) -> bool:
     return exchange.admission is None or exchange.admission.lists(wanted(tenant_id, model, Surface.OPENAI))
 
 
-def _model_view(model: Model) -> Mapping[str, object]:
-    return {"id": model.name, "object": "model", "created": 0, "owned_by": model.provider}
+def _model_view(model: Model, table: PriceTable) -> Mapping[str, object]:
+    shown = {"id": model.name, "object": "model", "created": 0, "owned_by": model.provider}
+    known = table.capabilities.get((model.provider, model.upstream_name))
+    return shown if known is None else {**shown, "capabilities": known.stated()}

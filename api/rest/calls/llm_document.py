@@ -10,11 +10,24 @@ from fastapi import Response
 from api.rest.openapi import CALL, CATALOGUE, RECEIPT, answer, problems
 
 _STRING = {"type": "string"}
-_MODEL_VIEW = {"id": "gpt-4o", "object": "model", "created": 0, "owned_by": "openai"}
+_MODEL_VIEW = {"id": "gpt-4o", "object": "model", "created": 0, "owned_by": "openai"} | {
+    "capabilities": {"input_modalities": ["text", "image"], "tools": True, "max_input_tokens": 128000}
+}
+_SWITCH, _COUNT = {"type": "boolean"}, {"type": "integer"}
+_CAPABILITIES = {
+    "type": "object",
+    "description": "What the table of models that LiteLLM ships states; a member that it does not state is missing.",
+    "properties": {
+        "input_modalities": {"type": "array", "items": _STRING},
+        **dict.fromkeys(("tools", "reasoning", "structured_output"), _SWITCH),
+        **dict.fromkeys(("max_input_tokens", "max_output_tokens"), _COUNT),
+    },
+}
 _MODEL_SCHEMA = {
     "type": "object",
     "required": ["id", "object", "created", "owned_by"],
-    "properties": {"id": _STRING, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _STRING},
+    "properties": {"id": _STRING, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _STRING}
+    | {"capabilities": _CAPABILITIES},
 }
 _USAGE = {"prompt_tokens": 9, "total_tokens": 12}
 _CHAT_ANSWER = {

@@ -11,10 +11,12 @@ import pytest
 
 from domain.calls.prices import Price
 from domain.credentials.built_in_providers import BUILT_IN
-from keyledger.settings import litellm_prices
+from keyledger.settings import litellm_table
 from keyledger.settings.errors import SettingsError
+from keyledger.settings.litellm_capabilities import capabilities_in
+from keyledger.settings.litellm_prices import prices_in
 from keyledger.settings.own_prices import OwnPrices
-from keyledger.settings.price_table import prices_of
+from keyledger.settings.price_table import prices_of, shipped_table
 from keyledger.settings.prices_file import load_prices
 from keyledger.settings.settings import load
 from tests.support.each import each
@@ -100,9 +102,16 @@ def test_prices_in_another_currency_stand_alone_and_in_the_same_one_come_first(t
 
 def test_the_file_that_litellm_ships_has_prices_for_most_models_of_the_catalogue_and_litellm_is_not_loaded() -> None:
     loaded = "litellm" in sys.modules
-    prices, source = litellm_prices.litellm_prices(BUILT_IN)
+    prices, capabilities, source = shipped_table(BUILT_IN)
     assert source == f"LiteLLM {metadata.version('litellm')}"
     assert prices["openai", "gpt-4o"].output_max == 16384
+    assert capabilities["openai", "gpt-4o"].stated() == {
+        "input_modalities": ["text", "image", "file"],
+        "tools": True,
+        "structured_output": True,
+        "max_input_tokens": 128000,
+        "max_output_tokens": 16384,
+    }
     for provider in ("openai", "anthropic", "mistral", "azure", "gemini", "groq", "deepseek", "xai", "openrouter"):
         assert any(name == provider for name, _ in prices), provider
     assert all(type(price.input) is Decimal and type(price.output) is Decimal for price in prices.values())
@@ -127,10 +136,39 @@ ODD: dict[str, tuple[Any, bool]] = {
 @each("name", ODD)
 def test_an_entry_that_is_not_well_formed_is_left_out(name: str) -> None:
     entry, known = ODD[name]
-    found = dict(litellm_prices._prices(json.loads(json.dumps({"m": entry}), parse_float=Decimal), BUILT_IN))
-    assert (("openai", "m") in found) == known
+    entries = dict(litellm_table.of_providers(json.loads(json.dumps({"m": entry}), parse_float=Decimal), BUILT_IN))
+    assert (("openai", "m") in prices_in(entries)) == known
 
 
 def test_without_a_readable_file_there_are_no_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(litellm_prices, "_FILES", ("nothing.json",))
-    assert litellm_prices.litellm_prices(BUILT_IN) == ({}, "none")
+    monkeypatch.setattr(litellm_table, "_FILES", ("nothing.json",))
+    assert litellm_table.litellm_table(BUILT_IN) == ({}, "none")
+
+
+STATED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nothing": ({"mode": "image_generation"}, {}),
+    "a chat": ({"mode": "chat"}, {"input_modalities": ["text"]}),
+    "what it does not do": (
+        {"mode": "chat", "supports_function_calling": False, "supports_vision": False},
+        {"input_modalities": ["text"], "tools": False},
+    ),
+    "a list of modalities": (
+        {"mode": "audio_transcription", "supported_modalities": ["audio", 7, "smell"]},
+        {"input_modalities": ["audio"]},
+    ),
+    "lengths": (
+        {"mode": "chat", "max_input_tokens": 8000.0, "max_output_tokens": "many"},
+        {"input_modalities": ["text"], "max_input_tokens": 8000},
+    ),
+    "values that are not switches": (
+        {"mode": "chat", "supports_reasoning": "yes", "supports_audio_input": 1},
+        {"input_modalities": ["text"]},
+    ),
+}
+
+
+@each("name", STATED)
+def test_capabilities_are_those_that_the_table_states(name: str) -> None:
+    entry, expected = STATED[name]
+    read = json.loads(json.dumps(entry), parse_float=Decimal)
+    assert capabilities_in({("openai", "m"): read})["openai", "m"].stated() == expected

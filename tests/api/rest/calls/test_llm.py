@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from domain.access.roles import Role
+from domain.calls.capabilities import Capabilities
 from domain.calls.models import Answer, AnswerStream
+from domain.calls.prices import PriceTable
 from domain.errors import (
     LATE,
     CredentialIntegrityError,
@@ -59,6 +62,16 @@ def test_the_catalogue_is_listed_and_shown_in_openais_form(harness):
     assert (listed["object"], listed["data"][0], len(listed["data"])) == ("list", gpt, 2)
     assert harness.client.get(f"{OPENAI}/models/gpt-4o").json() == gpt
     assert harness.client.get(f"{OPENAI}/models/a/b").json()["code"] == "unknown-model"
+
+
+def test_a_model_has_the_capabilities_that_the_table_states_and_no_others(harness):
+    upstream = harness.models.model("gpt-4o").upstream_name
+    table = PriceTable(capabilities={("openai", upstream): Capabilities(("text", "image"), tools=True)})
+    harness.services = replace(harness.services, prices=table)
+    shown = harness.client.get(f"{OPENAI}/models/gpt-4o").json()
+    assert shown["capabilities"] == {"input_modalities": ["text", "image"], "tools": True}
+    first, second = harness.client.get(f"{OPENAI}/models").json()["data"]
+    assert (first, "capabilities" in second) == (shown, False)
 
 
 @pytest.mark.parametrize("model", [None, "", 5, ["gpt-4o"], {"name": "gpt-4o"}])
