@@ -10,24 +10,24 @@ waiting answer for a time is cut off (`reader_watch`). While a request waits for
 follows is kept unread: at most `AHEAD_BYTES` and what one read brings, or the connection ends
 after `HEAD_SECONDS`. A client that leaves is noticed by every request it sent. The rest is uvicorn's: keep-alive,
 pipelining, 100-continue. The application limits the size and the time of bodies. No answer is written into one that is
-under way; the connection just ends.
+under way; the connection just ends. A request that offers a WebSocket may take its connection over (`upgrading`).
 """
 
 import asyncio
-from http import HTTPStatus
+import sys
 from typing import Any, ClassVar
-from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.front.bounds.chosen import Bounds
-from api.front.bounds.connections import CONNECTIONS, Connections, Place
+from api.front.bounds.connections import Place
 from api.front.bounds.reached import Bound
-from api.front.json_response import encode
-from api.front.problems import MEDIA_TYPE, crowded_problem, document_of
-from api.front.proxies import NO_PROXIES
+from api.front.web_socket.handshake import asks_for_web_socket
+from api.front.web_socket.pipe import Pipe
+from keyledger.serving.crowded import too_many
 from keyledger.serving.host_header import host_is_clear
 from keyledger.serving.reader_watch import ReaderWatch
+from keyledger.serving.register import register_in
+from keyledger.serving.upgrading import Upgrading
 
 _PIECE = 4096
 """Bytes given to the parser at a time: it keeps what it was given until a header is complete."""
@@ -57,7 +57,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._ahead = b""
         self._too_far_ahead: asyncio.TimerHandle | None = None
-        self._register = _register_in(self.app_state)
+        self._piece = 0
+        self._followed = False  # anything came with a request that offers to upgrade, behind it
+        self._pipe: Pipe | None = None
+        self._register = register_in(self.app_state)
         self._place: Place | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -81,6 +84,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Forget the connection, and tell every request that its client has left: uvicorn tells the last one only."""
         self._stop_deadline()
         self._keep_ahead(b"")
+        if self._pipe is not None:
+            self._pipe.end()
         for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
@@ -105,17 +110,21 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
             return
         if not self._answered:
-            self.transport.write(_too_many())
+            self.transport.write(too_many())
         self.transport.close()
 
     def pause_writing(self) -> None:
         """Hold the application back, and see whether the client takes what is waiting."""
         super().pause_writing()
+        if self._pipe is not None:
+            self._pipe.pause_writing()
         self._reader.start()
 
     def resume_writing(self) -> None:
         """Let the application write on."""
         self._reader.stop()
+        if self._pipe is not None:
+            self._pipe.resume_writing()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -140,12 +149,32 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        if asks_for_web_socket(cycle.scope["headers"]):
+            app = Upgrading(cycle, lambda: self._is_clean(cycle), self._hand_over).around(app)
         super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Note whether anything came with a request that offers to upgrade. The server drops what did."""
+        (at,) = getattr(sys.exc_info()[1], "args", None) or (0,)  # of what the parser raised: where the request ends
+        self._followed = at < self._piece
+
+    def _is_clean(self, cycle: RequestResponseCycle) -> bool:
+        behind = self.pipeline or self._ahead or self._in_head or self._followed
+        return cycle is self.cycle and not behind and not self._is_over()
+
+    def _hand_over(self) -> Pipe:
+        self._stop_deadline()
+        self.flow.resume_reading()
+        self._pipe = Pipe(self.transport, self.flow, self._linger)
+        return self._pipe
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, piece by piece, until a head is too large."""
         if self._leaving:
             self._throw_away(data)
+            return
+        if self._pipe is not None:
+            self._pipe.arrived(data)
             return
         for start in range(0, len(data), _PIECE):
             if self._is_over():
@@ -155,6 +184,7 @@ class BoundedHttp(HttpToolsProtocol):
                 return
             piece = data[start : start + _PIECE]
             self._unframed += len(piece)
+            self._piece = len(piece)
             super().data_received(piece)
             if self._unframed > self.HEAD_BYTES and not self._is_over():
                 self._refuse(_TOO_LARGE)
@@ -164,7 +194,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._in_head, self._unframed = True, 0
+        self._in_head, self._unframed, self._followed = True, 0, False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -242,33 +272,25 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
             return
         self.transport.write(answer)
+        self._linger()
+
+    def _linger(self, _stalled: bool = False) -> None:
+        """End the connection, but discard for a moment what the client still sends: it would miss what was written."""
+        self._leaving = True
+        if self.transport.is_closing():
+            return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # What the client still sends is discarded for a moment: closing now would make it miss the answer.
-        self._deadline = self.loop.call_later(_LINGER_S, self.transport.abort)
+        self._deadline = self.loop.call_later(_LINGER_S, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        if self._pipe is None:
+            self.transport.abort()
+        else:
+            self.transport.close()  # after what waits to be sent
+            self._reader.start()
 
     def _throw_away(self, data: bytes) -> None:
         self._unframed += len(data)
         if self._unframed > _LINGER_BYTES:
             self.transport.abort()
-
-
-def _register_in(state: dict[str, Any]) -> Connections:
-    """Return the register of the application, or a new one for an application without."""
-    known = state.get(CONNECTIONS)
-    if known is None:
-        known = state[CONNECTIONS] = Connections(Bounds, lambda: NO_PROXIES, lambda bound: None)
-    register: Connections = known
-    return register
-
-
-def _too_many() -> bytes:
-    """Return the answer on a connection that no request came from yet."""
-    problem = crowded_problem()
-    body = encode(document_of(problem, str(uuid4())))
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": len(body), "Connection": "close", **problem.headers}
-    lines = [
-        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}",
-        *(f"{k}: {v}" for k, v in headers.items()),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
