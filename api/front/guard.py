@@ -4,7 +4,7 @@ Promises: nothing behind the guard sees a request whose key is not valid or whos
 The guard never reads a body. Problems repeat no part of the request. Requests without a valid key are slowed and locked
 out by address (`failed_keys`); a valid key is served at once, whatever others at its address do. A request with an
 access key or an issuer's token is admitted here, on what ledger and rules say now; a call to a model where its key is
-resolved.
+resolved. No session opens a WebSocket: a browser would send its cookie along from a page of anyone.
 """
 
 from dataclasses import replace
@@ -23,6 +23,7 @@ from api.front.paths import is_about_credentials, is_call, is_guarded, is_native
 from api.front.presented_token import present_session, present_token
 from api.front.problems import CHALLENGE, HttpError, Problem, problem_of
 from api.front.services import Services, services_in_force
+from api.front.web_socket.handshake import asks_for_web_socket, keys_in_subprotocols
 from domain.audit.client_network import network_of
 from domain.audit.request_events import Lockout
 from domain.credentials.secret import Secret
@@ -49,10 +50,12 @@ class Guard:
         exchange, headers, services = exchange_of(scope), Headers(scope=scope), services_in_force(scope)
         try:
             presented = _presented(headers, ("x-api-key", "api-key") if is_native(path) else ("x-api-key",))
+            if by_socket := is_native(path) and asks_for_web_socket(scope["headers"]):
+                presented |= keys_in_subprotocols(scope["headers"])
             exchange.actor = _authenticate(services, presented, exchange)
             if exchange.actor is None:
                 await present_token(services, presented, scope, path)
-            if exchange.actor is None and not presented:
+            if exchange.actor is None and not presented and not by_socket:
                 await present_session(services, scope, path, headers)
             if exchange.actor is None:
                 raise await self._unauthenticated(services, presented, headers, exchange)

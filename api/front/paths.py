@@ -26,6 +26,8 @@ AUTH = "/auth"
 OPENAI = "/api/v1/tenants/{tenant_id}/openai/v1"
 ANTHROPIC = "/api/v1/tenants/{tenant_id}/anthropic/v1"
 NATIVE = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path}"
+WEB_SOCKET = "/api/v1/tenants/{tenant_id}/providers/{provider}/{path} (WebSocket)"
+"""The same where the connection becomes a WebSocket, in logs and metrics: its requests last for hours."""
 
 _ABOUT_CREDENTIALS = re.compile(
     "/api/v1/(?:sysadmin/|audit/|tenants/[^/]+/(?:credentials|usage|audit)(?:/|$)).*", re.DOTALL

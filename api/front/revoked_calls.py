@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
+from contextvars import ContextVar
 
 from api.front.callers import Callers, RequestAdmission
 from api.front.unexpected_errors import log_unexpected
@@ -39,6 +40,15 @@ class UnderWay:
         if self.ended is None:
             self.ended = error
             self._task.cancel()
+
+
+_SERVING: ContextVar[UnderWay | None] = ContextVar("keyledger_under_way", default=None)
+
+
+def ended_with() -> ServiceError | None:
+    """Return why the running task's request was ended before its time, if it was; else None."""
+    this = _SERVING.get()
+    return None if this is None else this.ended
 
 
 class RevokedCalls:
@@ -74,6 +84,7 @@ class RevokedCalls:
         assert task is not None  # noqa: S101  an ASGI application runs in a task
         this = UnderWay(admission, tenant, task)
         self.under_way.add(this)
+        serving = _SERVING.set(this)
         try:
             await work
         except asyncio.CancelledError:
@@ -82,6 +93,7 @@ class RevokedCalls:
             task.uncancel()
             raise this.ended.with_traceback(None) from None
         finally:
+            _SERVING.reset(serving)
             self.under_way.remove(this)
 
     async def look(self) -> None:
@@ -111,7 +123,7 @@ class RevokedCalls:
         if admission is None or admission.caller is None:  # it will be admitted, or not, when its key is resolved
             return
         try:
-            admission.require(await admission.standing.read())
+            admission.caller = admission.require(await admission.standing.read())
         except (AccessError, CredentialIntegrityError) as error:
             one.end(error)
         except ServiceError:

@@ -3,7 +3,8 @@
 Promises: a scope is a value, and deciding is a pure function. A restricted dimension has to be named by the request:
 one that names no tenant is outside the scope of a key for some tenants, and so on. An error names the dimension and
 what the key may use, which its holder may know; it says nothing about other tenants, and nothing about what exists.
-Refuses: native calls of a key for some models, since the body of such a call is the provider's and is not read.
+Refuses: native calls of a key for some models, since the body of such a call is the provider's and is not read; but
+for WebSockets, whose query names the model.
 """
 
 import re

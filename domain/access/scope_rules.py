@@ -76,14 +76,19 @@ def _canonical(values: Sequence[str], check: Callable[[str], str]) -> Names:
     return tuple(sorted({check(value) for value in values}))
 
 
+_OF_ONE_MODEL = frozenset({"GET:realtime", "GET:v1/realtime"})
+"""Native routes that are WebSockets: their query names the model, and their messages are read for such a key."""
+
+
 def _contradictions(role: Role, kept: Mapping[str, Names]) -> Iterator[tuple[str, str]]:
     for name in sorted(_UNUSABLE[role] & kept.keys()):
         yield name, f"must be left out: the role {role} makes no calls to models"
     if role is Role.TENANT_ADMIN and "tenants" not in kept:
         yield "tenants", f"is required for the role {role}"
     surfaces = kept.get("surfaces", tuple(Surface))
-    if "models" in kept and Surface.NATIVE in surfaces:
-        yield "surfaces", "must not include native where models are limited: the body of a native call is not read"
+    if "models" in kept and Surface.NATIVE in surfaces and not set(kept.get("native_routes", ("",))) <= _OF_ONE_MODEL:
+        rule = "must not include native where models are limited, since the body of a native call is not read; "
+        yield "surfaces", f"{rule}with native_routes, it may be limited to {' and '.join(sorted(_OF_ONE_MODEL))}"
     if "native_routes" in kept and Surface.NATIVE not in surfaces:
         yield "native_routes", "must be left out where surfaces do not include native"
 

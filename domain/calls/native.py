@@ -5,10 +5,13 @@ Bodies and paths are the provider's and are not translated. Paths have been norm
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from domain.calls.call_admission import CallAdmission
 from domain.credentials.resolution import Receipt
+
+if TYPE_CHECKING:
+    from domain.calls.web_socket import Offer, ProviderSocket
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Pairs of a name in lower case and a value. A name may occur more than once."""
@@ -88,5 +91,12 @@ class NativeApis(Protocol):
         Raises NotFoundError, InvalidRequestError, the errors of resolution, RejectedCredentialError when the provider
         answers 401, and ProviderUnavailableError when there is no answer to pass on. A redirect
         is not passed on.
+        """
+        ...
+
+    async def connect(self, call: NativeCall, offer: "Offer") -> "NativeAnswer | ProviderSocket":
+        """Resolve the key for one WebSocket and open it; return the provider's answer where it refuses.
+
+        Raises what `call` raises, and HttpError for a path where the provider has none.
         """
         ...

@@ -10,6 +10,7 @@ from domain.credentials.openai_route_names import (
     FILES,
     IMAGES,
     MODERATIONS,
+    REALTIME,
     RERANK,
     RESPONSES,
     SPEECH,
@@ -28,6 +29,8 @@ _MISTRAL = frozenset(
 )
 """From the reference of Mistral's chat completions; it answers any other member with 422."""
 
+_REALTIME = frozenset({REALTIME})
+
 BUILT_IN = Providers(
     (
         Provider(
@@ -37,6 +40,7 @@ BUILT_IN = Providers(
             by_model=True,
             keeps=frozenset({"chat/completions", "responses"}),
             routes=ALL_ROUTES - {RERANK},
+            sockets=_REALTIME,
         ),
         Provider(
             "anthropic",
@@ -80,6 +84,7 @@ BUILT_IN = Providers(
             required=frozenset({"endpoint", "api_version", "deployment_name"}),
             optional=frozenset(),
             routes=ALL_ROUTES - {MODERATIONS, RERANK, VARIATIONS},
+            sockets=_REALTIME,
         ),
         Provider(
             "vllm",
@@ -90,6 +95,7 @@ BUILT_IN = Providers(
             base_url_setting="VLLM_MODEL_URL",
             also_called=frozenset({"hosted_vllm"}),
             routes=frozenset({COMPLETIONS, RERANK, RESPONSES, TRANSCRIPTIONS, TRANSLATIONS}),
+            sockets=_REALTIME,
         ),
         Provider(
             "gemini",
@@ -113,7 +119,13 @@ BUILT_IN = Providers(
             elsewhere=((COMPLETIONS, "beta/completions"),),
         ),
         # It answers 400 to a key that is not valid; the text says so.
-        Provider("xai", "https://api.x.ai/v1", litellm_prefix="xai", routes=frozenset({IMAGES, RESPONSES})),
+        Provider(
+            "xai",
+            "https://api.x.ai/v1",
+            litellm_prefix="xai",
+            routes=frozenset({IMAGES, RESPONSES}),
+            sockets=_REALTIME,
+        ),
         Provider(
             "cohere",
             "https://api.cohere.ai/compatibility/v1",

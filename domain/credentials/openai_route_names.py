@@ -12,6 +12,8 @@ RERANK = "rerank"
 RESPONSES = "responses"
 FILES = "files"
 BATCHES = "batches"
+REALTIME = "realtime"
+"""A WebSocket, which providers have on their own API only."""
 
 ALL_ROUTES = frozenset(
     (

@@ -59,6 +59,7 @@ class Provider:
     also_called: its other names in catalogues. keeps: paths of its API whose answers it keeps unless `store` is false.
     routes: those of OpenAI's API that it has besides chats, embeddings and models; by default all.
     elsewhere: operations that are not below the path of `base_url`, each with its path from the root of the server.
+    sockets: operations of its own API that are WebSockets, with what is below them.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Provider:
     routes: frozenset[str] = ALL_ROUTES
     elsewhere: tuple[tuple[str, str], ...] = ()
     models_are_public: bool = False
+    sockets: frozenset[str] = frozenset()
 
     @property
     def needs_litellm(self) -> bool:

@@ -12,7 +12,8 @@
 `name` and `base_url` are enough. `base_url` may be missing where `self_hosted` is true: then each credential names its
 endpoint, or `EXAMPLE_API_BASE` names one for all. `EXAMPLE_API_KEY` is the platform's own key. `rejects_with` are the
 statuses with which the service says that a key is not valid. `routes` are those of OpenAI's API that it has besides
-chats, embeddings and models; by default all, so that the service itself says what it lacks.
+chats, embeddings and models; by default all, so that the service itself says what it lacks. Its own API may have a
+WebSocket at `realtime`.
 Refuses: a file with any error, all of which are reported with their lines, so that no key goes to an unintended place.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from domain.credentials.built_in_providers import BUILT_IN
-from domain.credentials.openai_route_names import ALL_ROUTES
+from domain.credentials.openai_route_names import ALL_ROUTES, REALTIME
 from domain.credentials.providers import KEY_MAX, KEY_MIN, NAME_PATTERN, Dialect, Provider, Providers
 from domain.endpoints.rules import OPERATORS_OWN, endpoint_error
 from keyledger.settings.sources import SUPER_KEY_ALSO
@@ -108,6 +109,7 @@ def _row(document: Document, entry: yaml.Node) -> Provider | None:
         self_hosted=self_hosted,
         rejects_with=rejects_with,
         routes=routes,
+        sockets=frozenset({REALTIME}),
     )
 
 

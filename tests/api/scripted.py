@@ -8,6 +8,7 @@ from domain.calls.messages import MessageCall
 from domain.calls.models import Adapter, Answer, AnswerStream, Json, Model, ModelKind, unknown_model
 from domain.calls.native import NativeAnswer, NativeCall
 from domain.calls.openai_routes import RelayedCall
+from domain.calls.web_socket import Offer
 from domain.credentials.admission import Admission
 from domain.credentials.built_in_providers import BUILT_IN
 from domain.credentials.key_check import KeyVerdict
@@ -148,6 +149,9 @@ class ScriptedApis:
         await admitted(call.admission)
         self.calls.append(replace(call, body=await _read(call.body)))
         return self.outcome()
+
+    async def connect(self, call: NativeCall, offer: Offer) -> NativeAnswer:
+        return await self.call(call)
 
 
 @dataclass

@@ -116,20 +116,23 @@ class Held:
 
         Those of a short body are not counted, so that it is served whatever others hold.
         """
-        self._size += size
-        if self._size <= _SHORT:
-            return
-        size = self._size - self._counted
+        self.keep_bytes(self._size + size)
+
+    def keep_bytes(self, size: int) -> None:
+        """Count so many bytes from now on, in place of those counted so far. Raises HttpError as `take_bytes` does."""
+        self._size = size
+        size = (self._size if self._size > _SHORT else 0) - self._counted
         shares, bounds = self._shares, self._bounds
-        if shares.bytes_of_key[self._key] + size > bounds.key_body_bytes:
+        if size > 0 and shares.bytes_of_key[self._key] + size > bounds.key_body_bytes:
             limit = f"{bounds.key_body_bytes // MIB} MiB (KEY_BODY_MIB)"
             raise shares.refused(Bound.KEY_BODIES, f"Requests of this service key hold bodies of {limit}.")
-        if shares.bytes + size > bounds.body_bytes:
+        if size > 0 and shares.bytes + size > bounds.body_bytes:
             detail = f"Requests hold bodies of {bounds.body_bytes // MIB} MiB (BODY_MIB), as much as they may."
             raise shares.refused(Bound.BODIES, detail)
-        self._counted += size
-        shares.bytes += size
-        shares.bytes_of_key[self._key] += size
+        if size:
+            self._counted += size
+            shares.bytes += size
+            _give(shares.bytes_of_key, self._key, -size)
 
     def turn(self) -> asyncio.Lock:
         """Return the lock under which this key's long pieces of work are done, one after the other."""

@@ -10,6 +10,7 @@ from api.front.json_response import encode
 from api.front.problems import openai_error, problem_of
 from api.rest.calls.receipts import receipt_headers
 from domain.calls.native import NativeAnswer, Pieces
+from domain.credentials.resolution import Receipt
 from domain.errors import ServiceError
 
 
@@ -46,6 +47,12 @@ class Answering:
             raise
         finally:
             answer.pieces.drop()
+
+    async def switch(self, headers: list[tuple[bytes, bytes]], receipt: Receipt) -> None:
+        """Begin an answer with which the connection leaves HTTP. Raises HttpError if it cannot."""
+        headers += [(name.lower().encode(), text.encode()) for name, text in receipt_headers(receipt).items()]
+        await self._send({"type": "http.response.start", "status": 101, "headers": headers})
+        self.begun = True
 
     async def _send_all(self, pieces: Pieces) -> None:
         while (piece := await pieces.next()) is not None:

@@ -1,6 +1,7 @@
 """Providers' own APIs, called with the tenant's key: requests and answers pass through unchanged.
 
-Promises and refuses: as `untranslated`, and paths that leave the provider's base path.
+Promises and refuses: as `untranslated`, and paths that leave the provider's base path. A GET that offers a WebSocket
+opens one where the provider has it; until then it is a request like any other, with the same errors.
 """
 
 import re
@@ -15,7 +16,10 @@ from api.front.problems import HttpError
 from api.front.services import services_in_force
 from api.front.upload import Upload
 from api.front.validation import RULES
+from api.front.web_socket.handshake import asks_for_web_socket
 from api.rest.calls.answering import Answering
+from api.rest.calls.opening import Opening
+from api.rest.calls.socket_models import SocketModels
 from api.rest.calls.untranslated import METHODS, Untranslated
 from domain.access.scope import Surface, Wanted
 from domain.calls.native import NativeCall
@@ -39,25 +43,33 @@ class Native(Untranslated):
         """Return the route of a request that is served here."""
         return NATIVE if is_native(path) else None
 
+    def check_kind(self, scope: Scope) -> None:
+        """Admit WebSockets, too. Raises HttpError."""
+        if scope["method"] != "GET" or not asks_for_web_socket(scope["headers"]):
+            super().check_kind(scope)
+
     async def call(self, scope: Scope, upload: Upload, answering: Answering) -> None:
         """Call the provider. Raises ServiceError and HttpError."""
         tenant_id, provider, path = _target(raw_path(scope))
         services = services_in_force(scope)
-        services.providers.named(provider)  # before anything is counted for it
-        admission = exchange_of(scope).admission
+        row = services.providers.named(provider)  # before anything is counted for it
+        admission, method = exchange_of(scope).admission, scope["method"]
+        query = bytes(scope["query_string"]).decode("latin-1")
+        wanted = Wanted(tenant=tenant_id, provider=provider, surface=Surface.NATIVE, method=method, path=path)
+        opening = None
+        if asks_for_web_socket(scope["headers"]):
+            opening = Opening(scope, SocketModels(wanted, query, row, services.models, admission))
+            wanted = opening.models.wanted
         if admission is not None:
-            method = scope["method"]
-            admission.asks(
-                Wanted(tenant=tenant_id, provider=provider, surface=Surface.NATIVE, method=method, path=path)
-            )
+            admission.asks(wanted)
         held = held_of(scope)
         held.begin_call(tenant_id, provider)
-        query = bytes(scope["query_string"]).decode("latin-1")
         body = await upload.open(held.take_bytes)
-        call = NativeCall(
-            tenant_id, provider, scope["method"], path, query, scope["headers"], body, upload.length, admission
-        )
-        served = self.serve(services.native.call(call), upload, answering, lambda: provider, scope["method"])
+        call = NativeCall(tenant_id, provider, method, path, query, scope["headers"], body, upload.length, admission)
+        if opening is not None:
+            await opening.serve(services.native.connect(call, opening.offer), upload, answering, self)
+            return
+        served = self.serve(services.native.call(call), upload, answering, lambda: provider, method)
         await until_client_leaves(upload.after_end, served)
 
 

@@ -5,13 +5,14 @@ authenticated and authorised the request.
 Promises: an answer of the provider carries the receipt in its headers; an answer without one is our own problem. Bodies
 stream in both directions. A client that leaves ends the call to the provider. An answer that breaks off ends as
 `answering` says.
-Refuses: bodies with methods that have none, WebSocket upgrades, TRACE and CONNECT.
+Refuses: bodies with methods that have none, WebSocket upgrades where there is none, TRACE and CONNECT.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,10 +23,12 @@ from api.front.metrics import Metrics
 from api.front.paths import routed_path
 from api.front.problems import HttpError, problem_of
 from api.front.upload import Upload
+from api.front.web_socket.handshake import asks_for_web_socket
 from api.rest.calls.answering import Answering
 from domain.calls.native import BODILESS_METHODS, NativeAnswer
 from domain.errors import InvalidField, InvalidRequestError, ServiceError
 
+A = TypeVar("A")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -34,7 +37,7 @@ class Untranslated(ABC):
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, limits: Limits) -> None:
         self._app = app
-        self._metrics = metrics
+        self.metrics = metrics
         self._limits = limits
 
     @abstractmethod
@@ -44,6 +47,14 @@ class Untranslated(ABC):
     def methods_of(self, path: str) -> tuple[str, ...]:
         """Return the methods that a path which is served here has."""
         return METHODS
+
+    def check_kind(self, scope: Scope) -> None:
+        """Raise HttpError for a request of a kind that is not served here."""
+        methods = self.methods_of(routed_path(scope))
+        if scope["method"] not in methods:  # TRACE would send the key back
+            raise HttpError("method-not-allowed", f"Use {' or '.join(methods)}.", {"Allow": ", ".join(methods)})
+        if asks_for_web_socket(scope["headers"]):  # other upgrades, such as to HTTP/2, are offers that may be ignored
+            raise HttpError("upgrade-refused", "There is no WebSocket here; see the routes of the provider's own API.")
 
     @abstractmethod
     async def call(self, scope: Scope, upload: Upload, answering: Answering) -> None:
@@ -61,7 +72,7 @@ class Untranslated(ABC):
         answering, upload = Answering(send), None
         refused: ServiceError | HttpError
         try:
-            _check_kind(scope, self.methods_of(routed_path(scope)))
+            self.check_kind(scope)
             upload = Upload(receive, Headers(scope=scope), self._limits)
             _check_body(scope, upload)
             await self.call(scope, upload, answering)
@@ -85,23 +96,21 @@ class Untranslated(ABC):
         method: str,
     ) -> None:
         """Make a call and pass its answer on. provider: returns the one that is called, once that is known."""
+        await self.pass_on(await self.counted(call, upload, provider), upload, answering, method)
+
+    async def counted(self, call: Awaitable[A], upload: Upload, provider: Callable[[], str | None]) -> A:
+        """Make a call, and count its failure. Raises what the call raises."""
         try:
-            answer = await call
+            return await call
         except ServiceError as error:
             if upload.error is None and (called := provider()) is not None:
-                self._metrics.failed(called, error.code)
+                self.metrics.failed(called, error.code)
             raise
-        self._metrics.native(answer.receipt, answer.status)
+
+    async def pass_on(self, answer: NativeAnswer, upload: Upload, answering: Answering, method: str) -> None:
+        """Pass an answer on, and count it."""
+        self.metrics.native(answer.receipt, answer.status)
         await answering.pass_on(answer, bodiless=method == "HEAD", closing=upload.under_way)
-
-
-def _check_kind(scope: Scope, methods: tuple[str, ...]) -> None:
-    if scope["method"] not in methods:  # TRACE would send the key back
-        raise HttpError("method-not-allowed", f"Use {' or '.join(methods)}.", {"Allow": ", ".join(methods)})
-    for name, value in scope["headers"]:
-        # Other upgrades, such as to HTTP/2, are offers that may be ignored.
-        if name == b"upgrade" and b"websocket" in value.lower():
-            raise HttpError("upgrade-refused", "WebSocket connections are not supported; use the provider's HTTP API.")
 
 
 def _check_body(scope: Scope, upload: Upload) -> None:

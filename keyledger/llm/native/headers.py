@@ -61,6 +61,7 @@ _TO_CALLER = re.compile(
             *("content-length", "content-encoding", "date", "server", "via", "alt-svc", "age", "x-powered-by"),
             *("set-cookie2?", "www-authenticate", "authentication-info", "clear-site-data", "x-api-key", "api-key"),
             *("authorization", "location", "content-location", "operation-location", "refresh", "link"),
+            "sec-websocket-.*",
             *("strict-transport-security", "public-key-pins.*", "content-security-policy.*", "access-control-.*"),
             *("report-to", "reporting-endpoints", "nel", "expect-ct", "origin-agent-cluster", "cross-origin-.*"),
             *("x-credential-.*", "x-request-id", "x-accel-.*", "x-sendfile", "cache-control", "x-content-type-options"),

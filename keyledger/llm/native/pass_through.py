@@ -13,8 +13,10 @@ from dataclasses import replace
 import aiohttp
 from yarl import URL
 
+from api.front.web_socket.side import PROVIDER, SocketSide
 from domain.audit.usage import UsageMeter
 from domain.calls.native import Body, NativeAnswer, NativeCall
+from domain.calls.web_socket import Offer
 from domain.credentials.providers import Dialect, Provider
 from domain.credentials.resolution import Receipt, Route, Source
 from domain.errors import ProviderUnavailableError, RejectedCredentialError, ServiceError
@@ -28,7 +30,9 @@ from keyledger.llm.metering import Called, MeteredCall, caller_of
 from keyledger.llm.native.for_route import ForRoute
 from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call, kept_in_account
+from keyledger.llm.native.handshake import NOT_A_WEB_SOCKET, Handshake, require_socket
 from keyledger.llm.native.headers import to_caller, to_provider
+from keyledger.llm.native.opened_socket import OpenedSocket
 from keyledger.llm.native.pieces import AnswerPieces, EventPieces
 from keyledger.llm.requests.most_tokens import Most, most_of
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
@@ -39,6 +43,7 @@ from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.observation import note_answer
+from keyledger.llm.wire.provider_connection import ProviderConnection
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.turns import Turns
 
@@ -87,6 +92,12 @@ class PassThrough:
         configuration.native.require_open(call.path)
         return await self.send(call, configuration)
 
+    async def connect(self, call: NativeCall, offer: Offer) -> NativeAnswer | OpenedSocket:
+        """Open a WebSocket; return the provider's answer where it refuses. Raises as `call` does, and HttpError."""
+        configuration = self._configuration()
+        configuration.native.require_open(call.path)
+        return await self._carry_out(call, configuration, None, offer)
+
     async def send(
         self, call: NativeCall, configuration: CallConfiguration, relayed: ForRoute | None = None
     ) -> NativeAnswer:
@@ -95,6 +106,13 @@ class PassThrough:
         relayed: the relayed route; without it, the body is sent as it is, and the end of a stream is the provider's
         matter. Raises as `call` does.
         """
+        answered = await self._carry_out(call, configuration, relayed, None)
+        assert isinstance(answered, NativeAnswer)  # noqa: S101  no WebSocket was offered
+        return answered
+
+    async def _carry_out(
+        self, call: NativeCall, configuration: CallConfiguration, relayed: ForRoute | None, offer: Offer | None
+    ) -> NativeAnswer | OpenedSocket:
         called = relayed.called if relayed is not None else None
         capable = called is None or called.model.tenant_capable
         resolved = await configuration.resolve(
@@ -105,11 +123,14 @@ class PassThrough:
         if called is not None:
             body, length = await called.named(address.deployment or called.model.upstream_name)
             call = replace(call, body=body, length=length)
+        if offer is not None:
+            require_socket(route.provider, address.operation(call.path))
         if receipt.source is Source.GLOBAL:
             if relayed is not None and called is None:
                 raise kept_in_account()
             call = await global_call(call, address, route.provider, configuration)
-        url = URL(address.url(call.path, call.query), encoded=True)
+        write = address.url if offer is None else address.socket_url
+        url = URL(write(call.path, call.query), encoded=True)
         lease = Lease(
             address.origin,
             address.header,
@@ -126,8 +147,8 @@ class PassThrough:
         reservation = await named.reserve(call.admission, call.provider, lambda: _most(call, members))
         metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation, named, reservation)
         with metered:
-            answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None)
-        if isinstance(answered, NativeAnswer):
+            answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None, offer)
+        if not isinstance(answered, ServiceError):
             return answered
         metered.finish(failed=True)
         raise answered
@@ -140,16 +161,22 @@ class PassThrough:
         route: Route,
         metered: MeteredCall,
         ends: EventEnds | None,
-    ) -> NativeAnswer | ServiceError:
+        offer: Offer | None,
+    ) -> NativeAnswer | OpenedSocket | ServiceError:
         """Return the response, or the error to raise: a traceback from here would reach the key in the request."""
         receipt = route.receipt
+        handshake = None if offer is None else Handshake(offer)
         try:
-            headers = _headers(call, route.provider)
+            headers = _headers(call, route.provider) + (handshake.headers() if handshake else [])
             deadline = self._dispatcher.deadline()
-            answer = await self._dispatcher.send(lease, call.method, url, headers, _content(call), deadline)
+            answer, connection = await self._dispatcher.open(lease, call.method, url, headers, _content(call), deadline)
             if answer is not None:
                 note_answer(lease.observation, answer, lease.rejects_with, streaming=False)
-                if not is_readable(answer):
+                if handshake is not None and connection is not None and handshake.is_accepted(answer):
+                    return self._opened(lease, route, metered, handshake, answer, connection)
+                if handshake is not None and answer.status < 300:
+                    lease.observation.failure = NOT_A_WEB_SOCKET
+                elif not is_readable(answer):
                     lease.observation.failure = ENCODING_UNKNOWN
             failure = native_call_error(lease.observation, receipt)
             if answer is not None and failure is None and lease.secret is not None:
@@ -164,6 +191,34 @@ class PassThrough:
         if isinstance(call.body, CheckedForm) and call.body.error is not None:
             return call.body.error
         return failure or ProviderUnavailableError(call.provider, "no-answer")
+
+    def _opened(
+        self,
+        lease: Lease,
+        route: Route,
+        metered: MeteredCall,
+        handshake: Handshake,
+        answer: aiohttp.ClientResponse,
+        connection: ProviderConnection,
+    ) -> OpenedSocket:
+        """Return the WebSocket that an answer has opened."""
+        assert lease.secret is not None  # noqa: S101  it was sent
+        lease.observation.switched = True
+        forms, provider = KeyForms(lease.secret.reveal()), route.provider.name
+        turns, tenant_id = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id), lease.owner.tenant_id
+
+        async def rest(seconds: float) -> None:
+            turns.took(seconds)
+            await turns.wait()
+
+        async def current() -> Route:
+            return await self._configuration().resolver.explain(tenant_id, provider, tenant_capable=True)
+
+        side = SocketSide(connection.hand_over(answer.close), PROVIDER, handshake.offer.held, rest)
+        headers = to_caller(answer.raw_headers, forms.found_in)
+        return OpenedSocket(
+            route, side, headers, handshake.subprotocol, forms, turns, metered, lease.observation, current
+        )
 
     async def _passed_on(
         self,

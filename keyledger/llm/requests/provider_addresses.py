@@ -83,6 +83,24 @@ class ProviderAddress:
         version = f"api-version={self.api_version}"
         return _joined(self.base, operation, f"{version}&{rest}" if rest else version)
 
+    def socket_url(self, path: str, query: str) -> str:
+        """Return the URL of a WebSocket, with the scheme of HTTP. path, query: as for `url`.
+
+        Raises InvalidRequestError. Azure's names the deployment in the query: always that of the credential where the
+        address has a version, else by default.
+        """
+        if self.deployment is None:
+            return self.url(path, query)
+        operation = self.operation(path)
+        if self.api_version is not None:
+            rest = normalised_query(query, "api-version", "deployment", "model")
+            own = f"api-version={self.api_version}&deployment={self.deployment}"
+            return _joined(self.base, operation, f"{own}&{rest}" if rest else own)
+        rest = normalised_query(query, "api-version", "deployment")
+        if not any(part.partition("=")[0] == "model" for part in rest.split("&")):
+            rest = f"model={self.deployment}&{rest}" if rest else f"model={self.deployment}"
+        return _joined(self.base, operation, rest)
+
 
 def provider_address(route: Route, deployment: str | None = None) -> ProviderAddress:
     """Return the address of a route's provider. deployment: for Azure, if the route names none.

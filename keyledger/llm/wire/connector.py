@@ -16,9 +16,10 @@ from yarl import URL
 
 from domain.credentials.built_in_providers import BUILT_IN
 from keyledger.llm.requests.origin import Origin, origin_of
+from keyledger.llm.wire.borrowed import Borrowed
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.observation import Observation
-from keyledger.llm.wire.provider_connection import UNEXPECTED, Borrowed, ProviderConnection, Purpose
+from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection, Purpose
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace

@@ -26,7 +26,7 @@ from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, 
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
-from keyledger.llm.wire.provider_connection import purpose_of
+from keyledger.llm.wire.provider_connection import ProviderConnection, purpose_of
 
 READ_AHEAD = 8 * 1024
 """Bytes of a response that are received ahead of its reader; twice as many stop the connection."""
@@ -95,6 +95,19 @@ class Dispatcher:
         that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
         since their tracebacks reach the headers with the key.
         """
+        answer, _ = await self.open(lease, method, url, headers, content, deadline)
+        return answer
+
+    async def open(
+        self,
+        lease: Lease,
+        method: str,
+        url: URL,
+        headers: Sequence[tuple[str, str]],
+        content: bytes | AsyncIterable[bytes] | None,
+        deadline: float,
+    ) -> tuple[aiohttp.ClientResponse | None, ProviderConnection | None]:
+        """Do as `send` does, and return the connection, too, which an answer with status 101 leaves to the caller."""
         dialling = _begun(lease, method, url, content)
         body, framing = _in_pieces(content)
         of_this_call = DIALLING.set(dialling)
@@ -112,7 +125,7 @@ class Dispatcher:
                 )
             if dialling.used is not None:
                 dialling.used.answered(answer)
-            return answer
+            return answer, dialling.used
         except asyncio.CancelledError as error:
             cancelled = error.args
         except Exception as error:  # noqa: BLE001  only the kind of the error may leave
@@ -122,7 +135,7 @@ class Dispatcher:
             dialling.used = None  # the connection keeps the context it was opened in, and this in it
         if cancelled is not None:
             raise asyncio.CancelledError(*cancelled)
-        return None
+        return None, None
 
     async def aclose(self) -> None:
         """Close all connections."""

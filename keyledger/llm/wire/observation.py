@@ -36,7 +36,8 @@ class Observation:
     rejected: the provider said that the key is not valid. code: of the provider's error, out of a closed list.
     marked: a stream had its mark for the end. broken_off: a code; why the connection was ended on this side, which
     everything that fails then is due to.
-    framing: bytes that have framed a body in chunks so far. told: what the provider said of tokens.
+    framing: bytes that have framed a body in chunks so far. told: what the provider said of tokens. switched: the
+    connection left HTTP, as was asked for.
     """
 
     sent: bool = False
@@ -50,11 +51,13 @@ class Observation:
     broken_off: str | None = None
     framing: int = 0
     told: ToldUsage = field(default_factory=ToldUsage)
+    switched: bool = False
 
     @property
     def accepted(self) -> bool:
         """Whether the provider responded with success, as far as observed."""
-        return self.status is not None and 200 <= self.status < 300 and self.failure is None
+        succeeded = self.switched or (self.status is not None and 200 <= self.status < 300)
+        return succeeded and self.failure is None
 
 
 def note_answer(

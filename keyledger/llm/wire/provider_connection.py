@@ -21,8 +21,10 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
+from api.front.web_socket.pipe import Pipe
 from domain.credentials.secret import Secret
 from keyledger.llm.requests.origin import Origin
+from keyledger.llm.wire.early_bytes import EarlyBytes
 from keyledger.llm.wire.lease import Owner
 from keyledger.llm.wire.observation import Observation
 
@@ -47,6 +49,8 @@ UNEXPECTED = "unexpected-data"
 _BUFFER = memoryview(bytearray(READ_MAX))
 _SALT = secrets.token_bytes(32)
 _TIMEOUT = re.compile(r"(?i)(?:^|[,;])\s*timeout\s*=\s*\"?([0-9]{1,6})")
+_CLOSING_S = 5.0
+"""Seconds that a provider has to take what waits for it when its WebSocket is closed."""
 _GRACE_S = 1.0
 """Seconds by which a connection is dropped earlier than the provider announces to close it."""
 
@@ -103,6 +107,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         self.served = False
         self.received = 0
         self.observation: Observation | None = None
+        self.pipe: Pipe | None = None
         self._until = 0.0
         self._keep_s = keep_s
         self._shelf = shelf
@@ -136,6 +141,20 @@ class ProviderConnection(asyncio.BufferedProtocol):
             if earlier < self._keep_s:
                 self._until -= self._keep_s - earlier
                 self._keep_s = earlier
+
+    def hand_over(self, close: Callable[[], None]) -> Pipe:
+        """Return the connection of a call that left HTTP; aiohttp reads no more of it. close: ends it."""
+
+        def end(stalled: bool) -> None:
+            if stalled:
+                self._transport.abort()
+            else:
+                asyncio.get_running_loop().call_later(_CLOSING_S, self._transport.abort)
+            close()
+
+        self.pipe = pipe = Pipe(self._transport, self.parser, end)
+        self.parser.set_parser(EarlyBytes(pipe), None)  # passes on what arrived with the head of the answer
+        return pipe
 
     def end(self) -> None:
         """End the call: keep the connection for the next one, or close it if any part of this one is left.
@@ -181,6 +200,9 @@ class ProviderConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what arrives during a call; close the connection on what arrives between calls."""
         data = bytes(_BUFFER[:nbytes])
+        if self.pipe is not None:
+            self.pipe.arrived(data)
+            return
         if self._idle:
             self.close(UNEXPECTED)
             return
@@ -221,54 +243,23 @@ class ProviderConnection(asyncio.BufferedProtocol):
         """Pass on that the connection has ended."""
         if self._idle:
             self.close("closed-by-provider")
+        if self.pipe is not None:
+            self.pipe.end()
         self._shelf.gone(self)
         self._content = self.observation = None
         self.parser.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass on that the provider reads too slowly."""
+        if self.pipe is not None:
+            self.pipe.pause_writing()
         self.parser.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the provider reads again."""
+        if self.pipe is not None:
+            self.pipe.resume_writing()
         self.parser.resume_writing()
-
-
-class Borrowed:
-    """A connection during one call, as aiohttp uses it: in place of its own `Connection`, of which it is a superset.
-
-    aiohttp releases it at the end of an answer and closes it in every other case. The first of both decides.
-    """
-
-    __slots__ = ("_lent",)
-
-    def __init__(self, lent: ProviderConnection) -> None:
-        self._lent: ProviderConnection | None = lent
-
-    @property
-    def protocol(self) -> ResponseHandler | None:
-        """aiohttp's parser, None after the end of the call."""
-        return None if self._lent is None else self._lent.parser
-
-    def release(self) -> None:
-        """End the call."""
-        lent, self._lent = self._lent, None
-        if lent is not None:
-            lent.end()
-
-    def close(self) -> None:
-        """End the call and close the connection."""
-        lent, self._lent = self._lent, None
-        if lent is not None:
-            lent.close("closed")
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_lent" or self._lent is None:
-            raise AttributeError(name)
-        return getattr(self._lent.opened, name)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def _length_of_head(answer: aiohttp.ClientResponse) -> int:
