@@ -42,6 +42,7 @@ def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
     assert re.search("billing-app +runtime +revoked", run(f"{here}.venv/bin/keyledger access list", served.folder))
 
 
+@pytest.mark.long
 def test_the_commands_on_tenants_run_as_written(served: Served) -> None:
     here = f"export KEYLEDGER_URL={served.url}\n" + 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
     freeze, policy = blocks("docs/access.md", "Tenants")
