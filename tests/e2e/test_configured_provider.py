@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
+from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
 
-TENANT, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+OTHER = "22222222-2222-4222-8222-222222222222"
+"""A tenant without a credential."""
 OWN_KEY, GLOBAL_KEY = "key-of-the-tenant-1234", "key-of-the-platform-5678"
 
 
@@ -35,23 +37,32 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=ROWS)
+@pytest.fixture(scope="module", params=ROWS)
 def kind(request: pytest.FixtureRequest) -> tuple[str, bool]:
     header, self_hosted = request.param
     return str(header), bool(self_hosted)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def header(kind: tuple[str, bool]) -> str:
     return kind[0]
 
 
 @pytest.fixture
-def stage(tmp_path: Path, database_url: str, kind: tuple[str, bool]) -> Iterator[Stage]:
+def tenant() -> str:
+    """A tenant that no other test uses."""
+    return str(uuid4())
+
+
+@pytest.fixture(scope="module")
+def stage(
+    postgres_server: TemplatedServer, tmp_path_factory: pytest.TempPathFactory, kind: tuple[str, bool]
+) -> Iterator[Stage]:
     header, self_hosted = kind
-    with ExitStack() as stack:
+    folder = tmp_path_factory.mktemp("configured")
+    with postgres_server.fresh_database() as database_url, ExitStack() as stack:
         provider = stack.enter_context(StandInProvider(accepted={OWN_KEY, GLOBAL_KEY, "k"}, key_header=header))
-        models, providers = tmp_path / "ai_models.yml", tmp_path / "providers.yml"
+        models, providers = folder / "ai_models.yml", folder / "providers.yml"
         row = {"name": "example", "base_url": f"{provider.url}/example/v1", "key_header": header, "key_min": 1}
         row |= {"self_hosted": True} if self_hosted else {}
         providers.write_text(json.dumps({"providers": [row]}), encoding="utf-8")
@@ -73,40 +84,40 @@ def stage(tmp_path: Path, database_url: str, kind: tuple[str, bool]) -> Iterator
         yield Stage(client, provider, self_hosted)
 
 
-def test_models_are_called_with_the_tenants_key_or_the_platforms(stage, header):
-    assert stage.client.put(TENANT, "example", api_key=OWN_KEY).status_code == 200
-    for tenant, key in ((TENANT, OWN_KEY), (OTHER, GLOBAL_KEY)):
+def test_models_are_called_with_the_tenants_key_or_the_platforms(stage, tenant, header):
+    assert stage.client.put(tenant, "example", api_key=OWN_KEY).status_code == 200
+    for caller, key in ((tenant, OWN_KEY), (OTHER, GLOBAL_KEY)):
         for model, upstream in (("chat", "chat-1"), ("example/other", "other")):
-            assert stage.client.chat(tenant, model).status_code == 200
+            assert stage.client.chat(caller, model).status_code == 200
             assert stage.arrived() == ("/example/v1/chat/completions", key, header)
             assert stage.provider.requests[-1].body["model"] == upstream
-        assert stage.client.embed(tenant, "embed").status_code == 200
+        assert stage.client.embed(caller, "embed").status_code == 200
         assert stage.arrived() == ("/example/v1/embeddings", key, header)
-        listed = stage.client.native(tenant, "example", "v1/models", "GET")
+        listed = stage.client.native(caller, "example", "v1/models", "GET")
         assert listed.status_code == (200 if key == OWN_KEY else 403), "the platform's key serves models only"
         body = {"model": "chat-1", "messages": []}
-        assert stage.client.native(tenant, "example", "v1/chat/completions", json=body).status_code == 200
+        assert stage.client.native(caller, "example", "v1/chat/completions", json=body).status_code == 200
         assert stage.arrived() == ("/example/v1/chat/completions", key, header)
-        assert stage.client.native(tenant, "example", "v1/organization/users", "GET").status_code == 403
-        assert stage.client.chat(tenant, "legacy").status_code == 200
+        assert stage.client.native(caller, "example", "v1/organization/users", "GET").status_code == 403
+        assert stage.client.chat(caller, "legacy").status_code == 200
         assert stage.arrived() == ("/example/v1/chat/completions", GLOBAL_KEY, header)
 
 
-def test_a_tenants_endpoint_is_used_and_a_refused_key_is_an_error(stage, header):
+def test_a_tenants_endpoint_is_used_and_a_refused_key_is_an_error(stage, tenant, header):
     endpoint = f"{stage.provider.url}/of-the-tenant/v1"
-    assert stage.client.put(TENANT, "example", api_key="k", endpoint=endpoint).status_code == 200
-    assert stage.client.chat(TENANT, "chat").status_code == 200
+    assert stage.client.put(tenant, "example", api_key="k", endpoint=endpoint).status_code == 200
+    assert stage.client.chat(tenant, "chat").status_code == 200
     assert stage.arrived() == ("/of-the-tenant/v1/chat/completions", "k", header)
-    assert stage.client.put(TENANT, "example", api_key="wrong").status_code == 200
-    answer = stage.client.chat(TENANT, "chat")
+    assert stage.client.put(tenant, "example", api_key="wrong").status_code == 200
+    answer = stage.client.chat(tenant, "chat")
     assert (answer.status_code, answer.json()["code"]) == (424, "credential-rejected")
 
 
 @pytest.mark.parametrize("endpoint", ["http://10.0.0.5:8000", "https://10.0.0.5/v1", "http://gpu.lan:8000/v1"])
-def test_a_private_endpoint_is_taken_only_where_servers_are_the_tenants_own(stage, endpoint):
-    answer = stage.client.put(TENANT, "example", api_key=OWN_KEY, endpoint=endpoint)
+def test_a_private_endpoint_is_taken_only_where_servers_are_the_tenants_own(stage, tenant, endpoint):
+    answer = stage.client.put(tenant, "example", api_key=OWN_KEY, endpoint=endpoint)
     assert answer.status_code == (200 if stage.self_hosted else 422), answer.text
-    listed = stage.client.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials").json()["credentials"]
+    listed = stage.client.http.get(f"/api/v1/sysadmin/tenants/{tenant}/credentials").json()["credentials"]
     kept = [one["config"]["endpoint"] for one in listed]
     assert kept == ([endpoint.removesuffix("/v1")] if stage.self_hosted else [])
 
@@ -114,25 +125,30 @@ def test_a_private_endpoint_is_taken_only_where_servers_are_the_tenants_own(stag
 @pytest.mark.parametrize(
     "endpoint", ["http://169.254.169.254/v1", "http://[::ffff:169.254.169.254]", "http://0.0.0.0:80"]
 )
-def test_a_configured_provider_makes_no_metadata_address_allowed(stage, endpoint):
-    answer = stage.client.put(TENANT, "example", api_key=OWN_KEY, endpoint=endpoint)
+def test_a_configured_provider_makes_no_metadata_address_allowed(stage, tenant, endpoint):
+    answer = stage.client.put(tenant, "example", api_key=OWN_KEY, endpoint=endpoint)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "endpoint")
 
 
-def test_it_is_listed_found_documented_and_has_a_history(stage):
-    assert stage.client.put(TENANT, "example", api_key=OWN_KEY).status_code == 200
-    credentials = f"/api/v1/sysadmin/tenants/{TENANT}/credentials"
+def test_it_is_listed_found_documented_and_has_a_history(stage, tenant):
+    assert stage.client.put(tenant, "example", api_key=OWN_KEY).status_code == 200
+    credentials = f"/api/v1/sysadmin/tenants/{tenant}/credentials"
     get = stage.client.http.get
     assert [one["provider"] for one in get(credentials).json()["credentials"]] == ["example"]
     assert get(f"{credentials}/example").json()["masked_key"] == "...1234"
     assert len(get(f"{credentials}/example/history").json()["entries"]) == 1
-    assert len(get("/api/v1/audit/entries", params={"q": "provider:example action:set"}).json()["entries"]) == 1
+    assert (
+        len(
+            get("/api/v1/audit/entries", params={"q": f"tenant:{tenant} provider:example action:set"}).json()["entries"]
+        )
+        == 1
+    )
     then = get(credentials, params={"as_of": get(f"{credentials}/example").json()["configured_at"]})
     assert [one["provider"] for one in then.json()["credentials"]] == ["example"]
-    parameters = get("/openapi.json").json()["paths"][f"{credentials.replace(TENANT, '{tenant_id}')}/{{provider}}"]
+    parameters = get("/openapi.json").json()["paths"][f"{credentials.replace(tenant, '{tenant_id}')}/{{provider}}"]
     (named,) = [one for one in parameters["put"]["parameters"] if one["name"] == "provider"]
     assert "example" in named["schema"]["enum"]
-    unknown = stage.client.put(TENANT, "another", api_key=OWN_KEY)
+    unknown = stage.client.put(tenant, "another", api_key=OWN_KEY)
     assert (unknown.status_code, "example" in unknown.json()["detail"]) == (404, True)
-    assert stage.client.delete(TENANT, "example").status_code == 200
+    assert stage.client.delete(tenant, "example").status_code == 200
     assert get(credentials).json() == {"credentials": []}
