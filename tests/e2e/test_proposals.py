@@ -315,11 +315,12 @@ def test_a_lost_answer_is_looked_up_and_nothing_happens_twice(database_url: str,
     with faulty_link(database_url) as link, served(link.url, settings) as url, client_of(url) as node:
         tenant = str(uuid4())
         assert node.put(tenant, "openai", api_key=f"sk-of-{tenant}").status_code == 200
+        # The append is known by what it stores: a prepared statement does not repeat its text.
         if moment == "proposing":
-            link.break_next("keyledger_append", fault)
+            link.break_next("ProposalMade", fault)
         proposal_id = node.delete(tenant, "openai").json()["proposal_id"]
         if moment == "approving":
-            link.break_next("keyledger_append", fault)
+            link.break_next("ProposalApproved", fault)
         assert node.http.post(f"{PROPOSALS}/{proposal_id}/approve", headers=BOB).status_code == 200
         assert link.faults_met == 1
     with open_store(database_url) as store:
