@@ -65,7 +65,7 @@ _PROPOSALS = "/api/v1/sysadmin/proposals"
 _PROJECTIONS = "/api/v1/sysadmin/projections"
 GRANTS: Sequence[Grant] = (
     Grant(re.compile(f"{_ACCESS_KEYS}(/[^/]+(/usage)?)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
-    Grant(re.compile(f"{_PROPOSALS}(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
+    Grant(re.compile(f"{_PROPOSALS}(/[^/]+)?"), READ, frozenset({Role.AUDITOR})),
     Grant(re.compile(_FLEET), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}(/policy)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),
     Grant(re.compile(f"{_TENANT}/credentials(/[^/]+)?"), READ, frozenset({Role.AUDITOR, Role.OPERATOR})),

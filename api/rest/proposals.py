@@ -36,7 +36,7 @@ router = APIRouter(route_class=Operation, prefix=PROPOSALS, tags=["proposals"], 
 
 _DECIDING = (
     *("malformed-header", "version-conflict", "proposal-not-found", "proposal-decided", "proposal-lapsed"),
-    "credential-integrity",
+    *("credential-integrity", "idempotency-key-reused"),
 )
 
 

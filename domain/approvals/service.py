@@ -128,7 +128,9 @@ class Proposals:
 
     def reject(self, proposal_id: str, meta: CommandMeta, precondition: Precondition) -> KnownProposal:
         """End a proposal, also as its proposer. Raises NotFoundError, ConflictError, StoreUnavailableError."""
-        return self._decide(proposal_id, meta, precondition, lambda state, made: [reject(state, meta, self._clock())])
+        return self._decide(
+            proposal_id, meta, precondition, lambda state, made: [reject(state, meta, self._clock())], approves=False
+        )
 
     def approve(self, proposal_id: str, meta: CommandMeta, precondition: Precondition) -> KnownProposal:
         """Approve a proposal and carry it out.
@@ -136,7 +138,9 @@ class Proposals:
         Raises NotFoundError, AccessError for a proposal of the same person, ConflictError where it was decided or has
         lapsed, what `recheck` raises, StoreUnavailableError, CredentialIntegrityError.
         """
-        return self._decide(proposal_id, meta, precondition, lambda state, made: self._approved(state, made, meta))
+        return self._decide(
+            proposal_id, meta, precondition, lambda state, made: self._approved(state, made, meta), approves=True
+        )
 
     def _decide(
         self,
@@ -144,13 +148,15 @@ class Proposals:
         meta: CommandMeta,
         precondition: Precondition,
         decide: Callable[[Proposal, Event], Sequence[Event]],
+        *,
+        approves: bool,
     ) -> KnownProposal:
         failure: VersionConflictError | StoreUnavailableError | None = None
         for _ in range(TRIES):
             events = self._events(proposal_id)
             state = self._state(events)
             if state.decided_by is not None:
-                return self._decided_before(state, events, meta)
+                return self._decided_before(state, events, meta, approves=approves)
             require_precondition(precondition, state.version, known=True, what="proposal")
             next_events = decide(state, events[0])
             try:
@@ -167,10 +173,14 @@ class Proposals:
                 return self.show(proposal_id)
         raise failure or StoreUnavailableError()
 
-    def _decided_before(self, state: Proposal, events: Sequence[Event], meta: CommandMeta) -> KnownProposal:
+    def _decided_before(
+        self, state: Proposal, events: Sequence[Event], meta: CommandMeta, *, approves: bool
+    ) -> KnownProposal:
         self._log.confirm([events[-1]])
         if state.decided_by != meta.command_id or state.because is not None:
             raise proposal_decided(state, self._clock())
+        if state.approved != approves:
+            raise command_reused()
         return self._known(events)
 
     def _approved(self, state: Proposal, made: Event, meta: CommandMeta) -> Sequence[Event]:

@@ -174,8 +174,8 @@ def test_a_tenants_admin_needs_a_second_person_too_and_may_not_decide(stage: Sta
 
 
 def test_each_role_sees_and_decides_as_the_grants_say() -> None:
-    routes = {("GET", PROPOSALS): {"sysadmin", "auditor", "operator"}}
-    routes |= {("GET", f"{PROPOSALS}/one"): {"sysadmin", "auditor", "operator"}}
+    routes = {("GET", PROPOSALS): {"sysadmin", "auditor"}}
+    routes |= {("GET", f"{PROPOSALS}/one"): {"sysadmin", "auditor"}}
     routes |= {("POST", f"{PROPOSALS}/one/{how}"): {"sysadmin"} for how in ("approve", "reject")}
     routes |= {("POST", RETIRE): {"sysadmin"}}
     for (method, path), allowed in routes.items():
@@ -188,6 +188,26 @@ def test_other_roles_decide_nothing(stage: Stage) -> None:
         for how in ("approve", "reject"):
             assert stage.decide(proposal_id, how, **{"X-API-Key": key}).status_code == 403
     assert stage.client.get(f"{PROPOSALS}/{proposal_id}").json()["state"] == "open"
+
+
+def test_a_key_that_is_limited_to_a_tenant_decides_nothing(stage: Stage) -> None:
+    stage.log.approvals = frozenset()
+    body = {"name": "limited", "role": "sysadmin", "tenants": [TENANT], "expires_at": EXPIRY}
+    token = stage.client.post(KEYS_PATH, json=body, headers=OTHER).json()["token"]
+    stage.log.approvals = ALL
+    proposal_id = stage.proposed()
+    for method, path in (("POST", f"{proposal_id}/approve"), ("POST", f"{proposal_id}/reject"), ("GET", proposal_id)):
+        answer = stage.client.request(method, f"{PROPOSALS}/{path}", headers={"X-API-Key": token})
+        assert (answer.status_code, answer.json()["code"]) == (403, "outside-scope")
+    assert stage.client.get(f"{PROPOSALS}/{proposal_id}").json()["state"] == "open"
+
+
+def test_a_command_id_is_for_one_decision(stage: Stage) -> None:
+    proposal_id, once = stage.proposed(), {"Idempotency-Key": "decided"}
+    assert stage.decide(proposal_id, "reject", **once).status_code == 200
+    assert stage.decide(proposal_id, "reject", **once).json()["state"] == "rejected"
+    other = stage.decide(proposal_id, "approve", **once)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
 def test_no_one_approves_a_proposal_of_their_own_but_may_withdraw_it(stage: Stage) -> None:
