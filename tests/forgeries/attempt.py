@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from tests.forgeries import events, projections, removals, surroundings
+from tests.forgeries import events, projections, removals, rules, surroundings
 from tests.forgeries.kinds import Kind, Must, Where
 from tests.support.examination import Outcome
 from tests.support.forger import Database, Forger, Row
 
-MODULES = (events, projections, removals, surroundings)
+MODULES = (events, projections, removals, rules, surroundings)
 """They fill the table `KINDS` when they are loaded."""
 REFUSALS = ("42501", "23514", "P0001", "KL")
 """Of a right that is missing, of a constraint, and of the service's own functions."""

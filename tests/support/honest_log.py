@@ -1,9 +1,9 @@
 """Random logs of an honest deployment, with all that may happen in one, and what calls and auditors must then see.
 
 A log is grown in sessions: a node starts, some things happen, it stops in order. Between sessions an encryption key is
-rotated, a person or a tenant is erased, a backup is taken, an older one is restored and accepted, or another node takes
-over. A new kind of thing that
-may happen is one more line in `IN_A_SESSION` or `BETWEEN_SESSIONS`.
+rotated, a person or a tenant is erased, policies are proposed and decided, a backup is taken, an older one is restored
+and accepted, or another node takes over. A new kind of thing that may happen is one more line in `IN_A_SESSION` or
+`BETWEEN_SESSIONS`.
 """
 
 import random
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from api.front.auth import SUPER_ACTOR
+from api.front.auth import SUPER_ACTOR, format_named_key
+from domain.access.roles import Role
+from domain.credentials.secret import Secret
 from domain.event import CommandMeta, utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
@@ -26,6 +28,7 @@ from tests.support.service import Client
 from tests.support.store import OTHER_ENCRYPTION_KEY, open_store
 
 TENANTS = [str(UUID(int=number, version=4)) for number in range(1, 5)]
+_SECOND_KEY = "second-person-0123456789"
 PROJECTIONS = ("current_credentials", "access_keys", "tenants", "audit_trail", "transparency_log")
 
 
@@ -84,6 +87,7 @@ class HonestLog:
                     step(self, client)
                 self.put(client, (TENANTS[2], "openai"))
                 self.put(client, (TENANTS[2], "openai"))
+        propose(self)
 
     def put(self, client: Client, place: Place) -> None:
         key = f"sk-live-{self.chance.getrandbits(64):016x}"
@@ -126,6 +130,15 @@ def read_audit(log: HonestLog, client: Client) -> None:
 
 def take_evidence(log: HonestLog, client: Client) -> None:
     assert client.http.get("/api/v1/audit/evidence").status_code == 200
+
+
+def rule_tenant(log: HonestLog, client: Client) -> None:
+    """Give a tenant another policy, and freeze and thaw it; no call is refused for that afterwards."""
+    tenant = f"/api/v1/sysadmin/tenants/{log.chance.choice(TENANTS)}"
+    policy = {"own_endpoints": log.chance.random() < 0.5}
+    assert client.http.put(f"{tenant}/policy", json=policy).status_code == 200
+    for what in ("freeze", "thaw"):
+        assert client.http.post(f"{tenant}/{what}").status_code == 200
 
 
 def replay_one(log: HonestLog, client: Client) -> None:
@@ -193,6 +206,21 @@ def _erase(log: HonestLog, *who: str) -> bool:
     return ended.code == 0
 
 
+def propose(log: HonestLog) -> None:
+    """Propose changes of policies, of which a second person approves one, rejects one and leaves one open."""
+    second = format_named_key("second", Role.SYSADMIN, Secret(_SECOND_KEY))
+    more = {**log.deployment.more, "APPROVALS": "policy", "API_KEYS": second}
+    with replace(log.deployment, more=more).served() as client:
+        for how in ("approve", "reject", ""):
+            policy = f"/api/v1/sysadmin/tenants/{log.chance.choice(TENANTS)}/policy"
+            before = client.http.get(policy).json()
+            answer = client.http.put(policy, json={"own_endpoints": not before["own_endpoints"]})
+            assert answer.status_code == 202, answer.text
+            if how:
+                decided = client.http.post(f"{answer.headers['Location']}/{how}", headers={"X-API-Key": _SECOND_KEY})
+                assert decided.status_code == 200, decided.text
+
+
 def nothing(log: HonestLog) -> None:
     """Another session follows, on a node of its own choice."""
 
@@ -204,6 +232,7 @@ IN_A_SESSION: dict[str, tuple[int, Callable[[HonestLog, Client], None]]] = {
     "refused": (2, be_refused),
     "read": (2, read_audit),
     "evidence": (1, take_evidence),
+    "rules for a tenant": (1, rule_tenant),
     "replay": (1, replay_one),
 }
 """By name: how often, and what happens while a node serves."""
@@ -211,6 +240,7 @@ IN_A_SESSION: dict[str, tuple[int, Callable[[HonestLog, Client], None]]] = {
 BETWEEN_SESSIONS: dict[str, Callable[[HonestLog], None]] = {
     "failover": nothing,
     "rotation": rotate,
+    "proposals": propose,
     "retirement": retire,
     "erasure of a tenant": erase_tenant,
     "erasure of a person": erase_person,
