@@ -58,7 +58,7 @@ class Called:
         return await admission.reserve(Asked(tokens, self.model, price, self.prices.currency))
 
     def spent(self, provider: str, told: ToldUsage, *, served: bool) -> Spent:
-        """Return what the call used. served: the provider answered with success."""
+        """Return what the call used. served: the provider may have generated something."""
         tokens = told.tokens()
         if tokens is None and not (served and self.generates):
             tokens = _NOTHING
@@ -133,9 +133,7 @@ class MeteredCall:
         if self._called is None:
             return None
         observation, provider = self._observation, self._receipt.provider
-        status = observation.status
-        served = status is not None and 200 <= status < 300
-        spent = self._called.spent(provider, observation.told, served=served)
+        spent = self._called.spent(provider, observation.told, served=observation.may_have_generated)
         if member := observation.told.unusable:
             _log.warning("%s sent token counts that cannot be used (%s); they are unknown", provider, member)
         return spent

@@ -97,6 +97,22 @@ def test_raising_a_budget_admits_the_next_call_and_a_call_that_costs_nothing_is_
     assert [chat(stage.one, key).status_code for _ in range(2)] == [200, 429]
 
 
+def test_calls_of_a_providers_own_api_and_messages_share_a_budget_of_tokens(stage: Stage) -> None:
+    key = stage.key(surfaces=["native", "messages"], tokens_per_day=24)
+    message = {"model": "gpt-4o", "max_tokens": 7, "messages": HELLO["messages"]}
+    path = f"/api/v1/tenants/{TENANT}"
+    native = f"{path}/providers/openai/v1/chat/completions"
+
+    def called(address: str) -> int:
+        return stage.one.http.post(address, json=message, headers=key).status_code
+
+    answers = [called(native), called(f"{path}/anthropic/v1/messages"), called(f"{path}/anthropic/v1/messages")]
+    assert answers == [200, 200, 429]
+    assert called(native) == 429
+    listed = stage.one.http.get(f"{path}/openai/v1/models", headers=key)
+    assert listed.status_code == 403, "it is not of this surface"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

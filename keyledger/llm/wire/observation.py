@@ -59,6 +59,13 @@ class Observation:
         succeeded = self.switched or (self.status is not None and 200 <= self.status < 300)
         return succeeded and self.failure is None
 
+    @property
+    def may_have_generated(self) -> bool:
+        """Whether the provider may bill the call: it answered with success, or the caller left before it answered."""
+        if self.status is not None:
+            return 200 <= self.status < 300
+        return self.sent and self.failure is None and not self.timed_out
+
 
 def note_answer(
     observation: Observation, answer: aiohttp.ClientResponse, rejects_with: Container[int], *, streaming: bool

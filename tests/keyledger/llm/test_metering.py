@@ -102,6 +102,7 @@ def test_a_call_that_is_given_up_before_its_answer_counts_as_failed() -> None:
 
         with_gateway(Keys(provider.url), give_up, meter=meter)
     assert meter.told == [FAILED]
+    assert [one.tokens for one in meter.spent] == [None], "what it used is not known"
 
 
 def test_a_call_with_the_global_key_counts_apart_from_those_with_the_tenants_own() -> None:
@@ -190,6 +191,11 @@ def test_a_call_that_the_provider_refused_used_nothing_and_one_that_was_cut_off_
     assert refused == [UNPRICED._replace(tokens=Tokens(0, 0), cost=Decimal(0))]
     cut = spent_by(lambda gateway: chunks(gateway, MODEL), Misbehaviour(Failure.CUT))
     assert cut == [UNPRICED._replace(tokens=None)]
+
+
+def test_a_call_whose_connection_is_lost_before_an_answer_used_nothing() -> None:
+    (spent,) = spent_by(lambda gateway: whole(gateway, MODEL), Misbehaviour(Failure.RESET))
+    assert spent.tokens == Tokens(0, 0)
 
 
 def test_the_service_key_is_named_but_not_a_person_or_an_issuers_caller() -> None:
