@@ -1,13 +1,15 @@
 """The credentials of all tenants: filters, pages, and a summary of each tenant.
 
 Promises: pages are ordered by tenant and provider, which never change, so pages neither shift nor overlap while others
-write. A page shows a credential as its tenant's list does. A page examines at most `LOOKED_AT` places: if few of them
-match, it holds fewer than the limit, possibly none, and still names the place to continue from.
+write. A page shows a credential as its tenant's list does. A page examines at most `LOOKED_AT` places, and stops
+examining after `BUDGET_S`: if few match, it holds fewer than the limit, possibly none, and still names the place to
+continue from.
 """
 
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -20,6 +22,8 @@ from domain.credentials.stored import CredentialState, CredentialStatus, Stored
 
 LOOKED_AT = 5000
 """The most places that one page examines."""
+BUDGET_S = 0.2
+"""Seconds after which a page ends with what it has found."""
 CHUNK = 500
 """Places that are read together when it is not known how many of them match."""
 
@@ -131,15 +135,22 @@ class TenantSummary:
 class Fleet:
     """Reads the credentials of all tenants. Changes nothing and decrypts nothing."""
 
-    def __init__(self, projection: FleetProjection, credentials: CredentialService) -> None:
+    def __init__(
+        self,
+        projection: FleetProjection,
+        credentials: CredentialService,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """clock: returns seconds that never decrease."""
         self._projection = projection
         self._credentials = credentials
+        self._clock = clock
 
     def page(self, wanted: FleetFilter) -> FleetPage:
         """Return the next page of matching credentials. Raises StoreUnavailableError, CredentialIntegrityError."""
         found: list[CredentialStatus] = []
-        place, left = wanted.after, LOOKED_AT
-        while left:
+        place, left, began = wanted.after, LOOKED_AT, self._clock()
+        while left and (left == LOOKED_AT or self._clock() - began < BUDGET_S):
             asked = min(left, CHUNK if wanted.looks_at_each else wanted.limit - len(found))
             places = self._projection.places(wanted, place, asked)
             for one in self._projection.lodged(places):

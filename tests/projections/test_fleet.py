@@ -119,9 +119,15 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=HISTORY, size=st.integers(1, 5), chunk=st.integers(1, 4), looked_at=st.integers(1, 6))
+@given(
+    history=HISTORY,
+    size=st.integers(1, 5),
+    chunk=st.integers(1, 4),
+    looked_at=st.integers(1, 6),
+    budget=st.sampled_from([0, 60]),
+)
 def test_pages_joined_say_what_the_lists_of_the_tenants_say_whatever_their_size(
-    ledger: Ledger, history: list[tuple[str, str, str]], size: int, chunk: int, looked_at: int
+    ledger: Ledger, history: list[tuple[str, str, str]], size: int, chunk: int, looked_at: int, budget: int
 ) -> None:
     """Histories of one example continue from those before."""
     for step in history:
@@ -132,6 +138,7 @@ def test_pages_joined_say_what_the_lists_of_the_tenants_say_whatever_their_size(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fleet_pages, "CHUNK", chunk)
         patch.setattr(fleet_pages, "LOOKED_AT", looked_at)
+        patch.setattr(fleet_pages, "BUDGET_S", budget)
         assert ledger.walk(size) == lists
         for state in CredentialState:
             assert ledger.walk(size, state=state) == [one for one in lists if one.state is state]
