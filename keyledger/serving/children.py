@@ -54,12 +54,19 @@ def fork(serve: Callable[[int], None], ending: Callable[[Exception], int]) -> tu
     """Run `serve` in a new process, and return its id and the descriptor that says when it serves.
 
     serve: gets the descriptor that it writes to. ending: says why an exception ends it, and returns its exit code.
+    Raises OSError where the system cannot fork now.
     """
     ready, started = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for end in (ready, started):
+            os.close(end)
+        raise
     if not pid:
         _live(lambda: serve(started), ending)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

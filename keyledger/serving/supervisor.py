@@ -3,13 +3,15 @@
 Promises: it opens no database and starts no thread, so what it forks shares its memory and nothing else. The first
 process serves at once; where LiteLLM is needed, this process loads it meanwhile, forks the processes that stay, which
 share its memory, and then has the first one retire. An error of the first process ends the start, with its exit code.
-A process that ends later, or whose event loop has not run for `SILENT_S`, is replaced: at once, or after a pause that
-grows to `LONGEST_PAUSE_S` while its successors end soon. SIGTERM and Ctrl-C end all of them in order, a second Ctrl-C
-at once; SIGHUP reaches all. None outlives this process, however it ends.
+A process that ends later, or whose event loop has not run for `SILENT_S` while this process ran, is replaced: at once,
+or after a pause that grows to `LONGEST_PAUSE_S` while its successors end soon, or the system cannot fork. SIGTERM and
+Ctrl-C end all of them in order, a second Ctrl-C at once; SIGHUP reaches all. None outlives this process, however it
+ends.
 """
 
 import gc
 import logging
+import math
 import os
 import select
 import signal
@@ -28,6 +30,7 @@ SILENT_S = 30.0
 LONGEST_PAUSE_S = 10.0
 
 _TICK_S = 1.0
+_STOOD_STILL_S = 5.0  # a longer time between two looks means that this process was stopped, perhaps with all others
 _SETTLED_S = 10.0  # a process that ended sooner after it began is followed by a pause
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _log = logging.getLogger("keyledger.workers")
@@ -66,6 +69,7 @@ class Supervisor:
         self._interrupts = False
         self._next_fork = 0.0
         self._pause = 0.0
+        self._looked, self._runs_since = math.inf, 0.0
 
     def run(self) -> None:
         """Serve until a signal asks for the end; return after SIGTERM.
@@ -125,9 +129,13 @@ class Supervisor:
         """Fork the processes that are missing, unless there is a pause."""
         if time.monotonic() >= self._next_fork:
             taken = {child.slot for child in self._children}
-            for slot in self._places:
-                if slot not in taken:
-                    self._fork(slot)
+            try:
+                for slot in self._places:
+                    if slot not in taken:
+                        self._fork(slot)
+            except OSError as error:
+                _log.error("no process could be forked: %s; this is tried again", error.strerror)
+                self._pause_before_next()
 
     def _fork(self, slot: int, *, early: bool = False) -> Child:
         pid, ready = fork(lambda started: self._serve(slot, early, started, self._lifeline), self._ending)
@@ -163,8 +171,14 @@ class Supervisor:
         how = f"by signal {-code}" if code < 0 else f"with code {code}"
         _log.warning("process %d of this service ended %s; another one is started", pid, how)
         soon = not served or time.monotonic() - child.began < _SETTLED_S
-        self._next_fork = time.monotonic() + self._pause if soon else 0.0
-        self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_S) if soon else 0.0
+        if soon:
+            self._pause_before_next()
+        else:
+            self._next_fork = self._pause = 0.0
+
+    def _pause_before_next(self) -> None:
+        self._next_fork = time.monotonic() + self._pause
+        self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_S)
 
     def _retire_early(self) -> None:
         """Have the early process retire as soon as all others serve."""
@@ -177,9 +191,14 @@ class Supervisor:
                 child.send(signal.SIGUSR1)
 
     def _end_silent(self) -> None:
+        """Kill each process that was silent for too long, not counting what passed before this one ran again."""
+        now = time.monotonic()
+        if now - self._looked > _STOOD_STILL_S:
+            self._runs_since = now
+        self._looked = now
         for child in self._children:
             beat = self._slots.last_beat(child.slot)
-            if beat and time.monotonic() - beat > SILENT_S:
+            if beat and now - max(beat, self._runs_since) > SILENT_S:
                 _log.error("process %d of this service has not answered for %.0f s and is ended", child.pid, SILENT_S)
                 child.send(signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 Each test runs a parent as a process of its own. What it forks serves nothing, but says what happens to it.
 """
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,12 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyledger.serving.children import Child
-from keyledger.serving.supervisor import LONGEST_PAUSE_S, Supervisor
+from keyledger.serving.supervisor import LONGEST_PAUSE_S, SILENT_S, Supervisor
 from keyledger.serving.worker_slots import WorkerSlots
 from keyledger.start_error import StartError
 from tests.support.places import REPOSITORY
@@ -210,6 +212,43 @@ def test_the_pause_before_another_grows_while_they_end_soon(
 
     assert [ended(after=60), *(ended(after=1) for _ in range(6))] == [0, 0, 1, 2, 4, 8, LONGEST_PAUSE_S]
     assert [ended(after=60), ended(after=1), ended(after=1)] == [0, 0, 1]
+
+
+def test_none_is_killed_for_the_time_in_which_its_parent_stood_still_too(
+    unstarted: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, killed = 1000.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(Child, "send", lambda _, number: killed.append(number))
+    unstarted._children.append(Child(1, 0, early=False, began=now, ready=None))
+    unstarted._slots.beat(0, now)
+    unstarted._end_silent()
+    now += 600  # the container was frozen
+    for _ in range(int(SILENT_S)):
+        unstarted._end_silent()
+        now += 1
+    assert killed == []
+    now += 1
+    unstarted._end_silent()
+    assert killed == [signal.SIGKILL]
+
+
+def test_a_system_that_cannot_fork_for_a_time_ends_no_service(
+    unstarted: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory() -> int:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(os, "fork", without_memory)
+    unstarted._places, unstarted._lifeline = range(2), -1
+    mask, open_before = signal.pthread_sigmask(signal.SIG_BLOCK, []), set(Path("/dev/fd").iterdir())
+    for _ in range(2):
+        unstarted._fill()
+    assert (unstarted._children, unstarted._next_fork) == ([], now + 1)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+    assert set(Path("/dev/fd").iterdir()) == open_before
 
 
 def test_a_first_one_that_is_killed_before_it_serves_is_named_as_the_reason(unstarted: Supervisor) -> None:
