@@ -1,10 +1,10 @@
 """Every kind of forgery is found, and where it is; or it changes nothing that a call uses or an auditor reads.
 
-The kinds are the table: `events`, `removals`, `projections`, `rules` and `surroundings` hold one function for each. Each
-kind is tried on random honest logs, at random places, on a store that no node serves and on one that a node serves, and
-judged through the public face of the service; and by each of those who can do it on the functions below that face, as the part
-`forgeries` of `make prove` tries many more. KEYLEDGER_TEST_FORGERIES says how many there are in all through the public
-face. Without it, that sees a third of the kinds, by one of those who can do it, who take turns.
+The kinds are the table: `events`, `removals`, `projections`, `rules` and `surroundings` hold one function for each.
+Each kind is tried on random honest logs, at random places, on a store that no node serves and on one that a node
+serves, and judged through the public face of the service; and by each of those who can do it on the functions below
+that face, as the part `forgeries` of `make prove` tries many more. KEYLEDGER_TEST_FORGERIES says how many there are in
+all through the public face. Without it, that sees a third of the kinds, by one of those who can do it, who take turns.
 """
 
 import random
