@@ -13,6 +13,7 @@ import typer
 
 from domain.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.proposed import proposed
 from scripts.terminal.reason import ReasonOption, reason_header
@@ -95,7 +96,7 @@ def list_keys(
         if not found:
             say("every active access key was used or changed since")
             return
-    named = [tuple(_cell(one.get(column)) for column in _COLUMNS) for one in found]
+    named = [tuple(shown(one.get(column)) for column in _COLUMNS) for one in found]
     from_settings = [(str(one["name"]), str(one["role"]), "in the settings", *[""] * 5) for one in settings]
     print_table(Table(_COLUMNS, [*named, *from_settings], ("last_used_at", "providers")), wide=wide)
 
@@ -111,10 +112,7 @@ def show(
     """Show an access key that is not revoked."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.call("GET", _path(name))
-    if as_json:
-        print_json(found)
-    else:
-        print_table(Table(("member", "value"), [(member, _cell(value)) for member, value in found.items()]), wide=wide)
+    print_members(found, as_json=as_json, wide=wide)
 
 
 def rotate(
@@ -189,9 +187,3 @@ def _span(span: str, option: str) -> timedelta:
     if not length:
         raise CommandError(Exit.USAGE, f"{option} must be a number of minutes, hours or days, such as 30m, 12h or 90d")
     return length
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

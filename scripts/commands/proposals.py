@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from scripts.terminal.confirmation import YesOption, confirm
+from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
@@ -64,7 +65,7 @@ def show(
 ) -> None:
     """Show one proposal."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        _print(service.call("GET", _path(proposal_id)), as_json=as_json, wide=wide)
+        print_members(service.call("GET", _path(proposal_id)), "members", as_json=as_json, wide=wide)
 
 
 def approve(
@@ -81,7 +82,7 @@ def approve(
     with ServiceClient(url, admin_key(api_key_file), PATIENCE_S) as service:
         seen = service.call("GET", _path(proposal_id))
         if not yes:
-            _print(seen, as_json=False, wide=wide)
+            print_members(seen, "members", as_json=False, wide=wide)
             confirm("Approve it?", "nothing was changed")
         headers = {"If-Match": f'"v{seen["version"]}"'} | reason_header(reason)
         answer = service.call("POST", f"{_path(proposal_id)}/approve", headers=headers)
@@ -112,23 +113,9 @@ def _path(proposal_id: str) -> str:
     return f"{PATH}/{quote(proposal_id, safe='')}"
 
 
-def _print(found: Mapping[str, object], *, as_json: bool, wide: bool) -> None:
-    if as_json:
-        print_json(dict(found))
-        return
-    flat = {name: value for name, value in found.items() if name != "members"}
-    members = found["members"]
-    flat |= members if isinstance(members, dict) else {}
-    print_table(Table(("member", "value"), [(name, _shown(value)) for name, value in flat.items()]), wide=wide)
-
-
 def _cell(name: str, one: Mapping[str, object]) -> str:
     if name != "about":
-        return _shown(one[name])
+        return shown(one[name])
     members = one["members"]
     key = members.get("access_key") if isinstance(members, dict) else None
     return " ".join(str(part) for part in (one["tenant_id"], one["provider"], one["key_id"], key) if part is not None)
-
-
-def _shown(value: object) -> str:
-    return "-" if value is None else str(value)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.proposed import proposed
 from scripts.terminal.reason import ReasonOption, reason_header
@@ -48,7 +49,7 @@ def show(
 ) -> None:
     """Show a tenant: its name, its labels, its policy and whether it is frozen."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
-        _print(service.call("GET", _path(tenant_id)), as_json=as_json, wide=wide)
+        print_members(service.call("GET", _path(tenant_id)), "policy", as_json=as_json, wide=wide)
 
 
 def register(
@@ -68,7 +69,7 @@ def register(
     body = {"name": name, "labels": dict(map(_label, label or ()))}
     with ServiceClient(url, admin_key(api_key_file)) as service:
         answer = service.call("PUT", _path(tenant_id), body=body, headers=reason_header(reason))
-    _print(answer, as_json=as_json, wide=wide)
+    print_members(answer, "policy", as_json=as_json, wide=wide)
 
 
 def freeze(
@@ -130,7 +131,7 @@ def policy(
             seen = {"If-Match": f'"v{answer["version"]}"'}
             answer = service.call("PUT", path, body=body, headers=seen | reason_header(reason))
     if not proposed(answer, as_json=as_json):
-        _print(answer, as_json=as_json, wide=wide)
+        print_members(answer, "policy", as_json=as_json, wide=wide)
 
 
 def _command(tenant_id: str, what: str, reason: str | None, url: str, key: KeyFileOption, *, as_json: bool) -> None:
@@ -159,28 +160,6 @@ def _label(text: str) -> tuple[str, str]:
 def _listed(one: Mapping[str, object]) -> Sequence[str]:
     states = cast("Mapping[str, int]", one["states"])
     counted = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-    times = [_shown(one[name]) for name in ("last_change", "last_used_at")]
+    times = [shown(one[name]) for name in ("last_change", "last_used_at")]
     frozen = "frozen" if one["frozen"] else ""
-    return [str(one["tenant_id"]), _shown(one["name"]), frozen, str(one["credentials"]), counted, *times]
-
-
-def _print(document: Mapping[str, object], *, as_json: bool, wide: bool) -> None:
-    if as_json:
-        print_json(dict(document))
-        return
-    members = dict(document)
-    rules = members.pop("policy", {})
-    flat = members | dict(cast("Mapping[str, object]", rules))
-    print_table(Table(("member", "value"), [(name, _cell(value)) for name, value in flat.items()]), wide=wide)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={text}" for name, text in value.items()) or "-"
-    return " ".join(map(str, value)) if isinstance(value, list) else _shown(value) or "-"
-
-
-def _shown(value: object) -> str:
-    return "" if value is None else str(value)
+    return [str(one["tenant_id"]), shown(one["name"]), frozen, str(one["credentials"]), counted, *times]
