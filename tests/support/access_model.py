@@ -2,6 +2,7 @@
 
 Each step sends one command or presents one token, and compares the answer with the model. Keys of sysadmins need a
 second person, so their commands become proposals, which other steps decide.
+A 503 says that nothing is known, so the same request is sent again, with its `Idempotency-Key`.
 Promises: a difference is an `AssertionError` that names the step; the steps follow from the random numbers alone.
 """
 
@@ -31,6 +32,8 @@ SETTINGS = environment(
 )
 """The settings that both nodes need."""
 _KEPT = 8
+_AGAIN = 5_000
+"""Times that a request is sent again: a busy node may be without a lease for some seconds."""
 
 Nodes = Callable[[int], httpx.Client]
 """Returns the client of a node, which presents the key of an administrator."""
@@ -43,7 +46,7 @@ class Key:
     role: str
     version: int
     tenants: Sequence[str] | None
-    token: str
+    token: str | None
     former: str | None = None
     revoked: bool = False
     dead: list[str] = field(default_factory=list)
@@ -102,6 +105,8 @@ class AccessModel:
             return "nothing"
         live = self._live() if self._chance.random() < 0.8 else None
         name = live or self._chance.choice(list(self.keys))
+        if self.keys[name].token is None:  # it was in an answer that was lost
+            return "nothing"
         key, tenant = self.keys[name], self._chance.choice(TENANTS)
         token = self._chance.choice([*[key.token] * 3, key.former or key.token, *key.dead[-1:]])
         works = not key.revoked and token in {key.token, key.former}
@@ -129,7 +134,7 @@ class AccessModel:
             return "exists"
         version = known.version if known is not None else 0
 
-        def made(token: str) -> None:
+        def made(token: str | None) -> None:
             before = self.keys.get(name)
             self.keys[name] = Key(role, version + 1, tenants, token, dead=before.dead if before else [])
             if before is not None:
@@ -157,14 +162,14 @@ class AccessModel:
             assert answer.status_code == 200, answer.text
             return "the same"
 
-        def changed(token: str) -> None:
+        def changed(token: str | None) -> None:
             del token
             key.tenants, key.version = tenants, key.version + 1
 
         if key.role == "sysadmin":
             return self._proposed(answer, name, key.version, changed)
         assert answer.status_code == 200, answer.text
-        changed("")
+        changed(None)
         assert answer.headers["ETag"] == f'"v{key.version}"'
         return "changed"
 
@@ -176,7 +181,7 @@ class AccessModel:
         until = {"old_token_until": self._later() if overlaps else None}
         answer = self._send("POST", f"{KEYS}/{name}/rotate", json=until)
 
-        def turned(token: str) -> None:
+        def turned(token: str | None) -> None:
             key.ends(key.former, None if overlaps else key.token)
             key.former, key.token = (key.token if overlaps else None), token
             key.version += 1
@@ -191,8 +196,12 @@ class AccessModel:
         if (name := self._live()) is None:
             return "nothing"
         key = self.keys[name]
-        if self._chance.random() < 0.3:
-            answer = self._send("POST", f"{KEYS}/by-token/revoke", json={"token": key.former or key.token})
+        before, token = self.done["again"], key.former or key.token
+        if token is not None and self._chance.random() < 0.3:
+            answer = self._send("POST", f"{KEYS}/by-token/revoke", json={"token": token})
+            if self.done["again"] > before and answer.status_code == 404:  # the answer that was lost had revoked it
+                key.revoked, key.version = True, key.version + 1
+                return "revoked"
         else:
             answer = self._send("DELETE", f"{KEYS}/{name}")
         assert answer.status_code == 200, answer.text
@@ -242,16 +251,24 @@ class AccessModel:
         one.carry_out()
         return "approved"
 
-    def _proposed(self, answer: httpx.Response, name: str, version: int, then: Callable[[str], None]) -> str:
+    def _proposed(self, answer: httpx.Response, name: str, version: int, then: Callable[[str | None], None]) -> str:
         assert answer.status_code == 202, answer.text
         shown = answer.json()
-        token = shown["token"] or ""
+        token = shown["token"]
         self.pending.append(Pending(shown["proposal_id"], name, version, lambda: then(token)))
         del self.pending[:-_KEPT]
         return "proposed"
 
     def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return self._nodes(self._chance.randrange(2)).request(method, path, **more)
+        node, once = self._nodes(self._chance.randrange(2)), f"once-{self._chance.getrandbits(64):x}"
+        more["headers"] = ({} if method == "GET" else {"Idempotency-Key": once}) | more.get("headers", {})
+        answer = node.request(method, path, **more)
+        for _ in range(_AGAIN):
+            if answer.status_code != 503:
+                break
+            self.done["again"] += 1
+            answer = node.request(method, path, **more)
+        return answer
 
     def _live(self) -> str | None:
         live = [name for name, key in self.keys.items() if not key.revoked]
