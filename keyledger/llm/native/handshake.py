@@ -14,8 +14,10 @@ from websockets.uri import parse_uri
 
 from api.front.problems import HttpError
 from api.front.web_socket.side import SILENT
+from domain.calls.call_admission import CallAdmission
 from domain.calls.web_socket import Offer
 from domain.credentials.providers import Provider
+from domain.errors import AccessError, ErrorCode
 
 NOT_A_WEB_SOCKET = "answer-not-a-web-socket"
 _OF_THE_CONNECTION = frozenset({"host"})
@@ -50,8 +52,14 @@ class Handshake:
         return self._protocol.subprotocol
 
 
-def require_socket(provider: Provider, operation: str) -> None:
-    """Raise HttpError for an operation that is not a WebSocket of the provider."""
+def require_socket(provider: Provider, operation: str, admission: CallAdmission | None) -> None:
+    """Raise HttpError for an operation that is not a WebSocket of the provider, AccessError under a budget."""
+    if admission is not None and admission.is_budgeted:
+        detail = (
+            "This access key has a budget, and what a WebSocket uses cannot be reserved before it is opened. Use the"
+            " HTTP API, or a key without budgets."
+        )
+        raise AccessError(ErrorCode.OUTSIDE_SCOPE, detail)
     if any(operation == one or operation.startswith(f"{one}/") for one in provider.sockets):
         return
     had = f"only at v1/{', v1/'.join(sorted(provider.sockets))}" if provider.sockets else "nowhere"

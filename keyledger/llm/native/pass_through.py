@@ -7,7 +7,6 @@ is removed from the response, which is decoded first if the provider compressed 
 both directions; only a few pieces are buffered. Every failure is a ServiceError without text from a provider.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import aiohttp
@@ -26,15 +25,14 @@ from keyledger.llm.answers.event_ends import EventEnds
 from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider_code
 from keyledger.llm.answers.told_usage import usage_of
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
-from keyledger.llm.metering import Called, MeteredCall, caller_of
-from keyledger.llm.native.for_route import ForRoute
+from keyledger.llm.metering import MeteredCall
+from keyledger.llm.native.for_route import ForRoute, called_of, most_of_call
 from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call, kept_in_account
 from keyledger.llm.native.handshake import NOT_A_WEB_SOCKET, Handshake, require_socket
 from keyledger.llm.native.headers import to_caller, to_provider
 from keyledger.llm.native.opened_socket import OpenedSocket
 from keyledger.llm.native.pieces import AnswerPieces, EventPieces
-from keyledger.llm.requests.most_tokens import Most, most_of
 from keyledger.llm.requests.provider_addresses import ANTHROPIC_VERSION, provider_address
 from keyledger.llm.wire.answer_reader import ENCODING_UNKNOWN, AnswerReader, Limits, is_readable
 from keyledger.llm.wire.dialling import Lookup
@@ -124,7 +122,7 @@ class PassThrough:
             body, length = await called.named(address.deployment or called.model.upstream_name)
             call = replace(call, body=body, length=length)
         if offer is not None:
-            require_socket(route.provider, address.operation(call.path))
+            require_socket(route.provider, address.operation(call.path), call.admission)
         if receipt.source is Source.GLOBAL:
             if relayed is not None and called is None:
                 raise kept_in_account()
@@ -142,9 +140,9 @@ class PassThrough:
             rejects_with=route.provider.rejects_with,
         )
         del resolved
-        named = _called(call, relayed, configuration)
+        named = called_of(call, relayed, configuration, opens=offer is not None)
         members = relayed.members if relayed is not None else {}
-        reservation = await named.reserve(call.admission, call.provider, lambda: _most(call, members))
+        reservation = await named.reserve(call.admission, call.provider, lambda: most_of_call(call, members))
         metered = MeteredCall(self._meter, call.tenant_id, receipt, lease.observation, named, reservation)
         with metered:
             answered = await self._send(lease, call, url, route, metered, relayed.ends if relayed else None, offer)
@@ -264,23 +262,6 @@ async def _error_about(status: int, reader: AnswerReader) -> tuple[bytes, bool]:
             return begun, not reader.broken
         begun += piece
     return begun, False
-
-
-def _called(call: NativeCall, relayed: ForRoute | None, configuration: CallConfiguration) -> Called:
-    """Return the model of a call, for its record."""
-    model = relayed.called.model if relayed is not None and relayed.called is not None else None
-    return Called(
-        configuration.catalogue,
-        configuration.prices,
-        model.name if model is not None else "",
-        model.upstream_name if model is not None else "",
-        generates=call.method == "POST" if relayed is None else relayed.generates,
-        access_key=caller_of(call.admission),
-    )
-
-
-async def _most(call: NativeCall, members: Mapping[str, object]) -> Most:
-    return most_of(len(call.body) if isinstance(call.body, bytes) else call.length, members)
 
 
 def _headers(call: NativeCall, provider: Provider) -> list[tuple[str, str]]:

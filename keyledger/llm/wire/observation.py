@@ -63,7 +63,7 @@ class Observation:
     def may_have_generated(self) -> bool:
         """Whether the provider may bill the call: it answered with success, or the caller left before it answered."""
         if self.status is not None:
-            return 200 <= self.status < 300
+            return self.switched or 200 <= self.status < 300
         return self.sent and self.failure is None and not self.timed_out
 
 

@@ -7,6 +7,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from websockets.datastructures import Headers
@@ -23,6 +24,7 @@ from domain.credentials.credential import Credential
 from domain.credentials.providers import CredentialConfig
 from domain.endpoints.rules import EndpointRules
 from domain.errors import (
+    AccessError,
     ErrorCode,
     InvalidRequestError,
     ProviderUnavailableError,
@@ -64,13 +66,13 @@ class Rig:
     def __post_init__(self):
         self.meter = ListeningMeter()
 
-    def run(self, use, provider="openai", path="v1/realtime", query="model=m", offer=None, headers=()):
+    def run(self, use, provider="openai", path="v1/realtime", query="model=m", offer=None, headers=(), admission=None):
         async def opened():
             rules = NativeRules(tuple(OpenedRoute.read(one, BUILT_IN) for one in self.opened))
             configuration = CallConfiguration(catalogue(), self.keys, EndpointRules(), rules)
             apis = PassThrough(lambda: configuration, Timeouts(connect=5, answer=10), meter=self.meter)
             try:
-                call = NativeCall(TENANT, provider, "GET", path, query, headers)
+                call = NativeCall(TENANT, provider, "GET", path, query, headers, admission=admission)
                 return await use(await apis.connect(call, offer or Offer()))
             finally:
                 await apis.stop()
@@ -173,6 +175,13 @@ def test_a_route_that_is_no_web_socket_is_refused_before_anything_is_sent(provid
     assert provider.opened == []
 
 
+def test_a_key_with_a_budget_opens_no_web_socket(provider):
+    with pytest.raises(AccessError) as refused:
+        Rig(Keys(provider.url)).run(returned, admission=SimpleNamespace(digest="d", is_budgeted=True))
+    assert (refused.value.code, "budget" in refused.value.detail) == ("outside-scope", True)
+    assert provider.opened == []
+
+
 JWT_PART = base64.b64encode(f"user:{KEY}".encode()).decode()
 ECHOED = {
     "plain": (f"key {KEY}!", "key [redacted]!"),
@@ -266,6 +275,7 @@ def test_a_socket_counts_once_when_it_is_closed_and_as_failed_if_the_provider_br
     provider.talk = saying("hello")
     all_of(rig)
     assert [(one.version, one.failed, one.rejected) for one in rig.meter.told] == [(3, False, False)]
+    assert [one.tokens for one in rig.meter.spent] == [None]
 
     async def aborts(connection):
         connection.transport.abort()
