@@ -31,6 +31,7 @@ LONGEST_PAUSE_S = 10.0
 
 _TICK_S = 1.0
 _STOOD_STILL_S = 5.0  # a longer time between two looks means that this process was stopped, perhaps with all others
+_ALL_SERVE_S = 15.0  # after the loading; then the early process need not wait for those that do not serve
 _SETTLED_S = 10.0  # a process that ended sooner after it began is followed by a pause
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _log = logging.getLogger("keyledger.workers")
@@ -69,6 +70,7 @@ class Supervisor:
         self._interrupts = False
         self._next_fork = 0.0
         self._pause = 0.0
+        self._retires_by = math.inf
         self._looked, self._runs_since = math.inf, 0.0
 
     def run(self) -> None:
@@ -103,6 +105,7 @@ class Supervisor:
         self._places = range(1, count + 1) if first.early else range(count)
         self._serving(count)
         self._preload()
+        self._retires_by = time.monotonic() + _ALL_SERVE_S
         while not self._asked:
             self._fill()
             self._wait()
@@ -181,9 +184,12 @@ class Supervisor:
         self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE_S)
 
     def _retire_early(self) -> None:
-        """Have the early process retire as soon as all others serve."""
-        lasting = [child for child in self._children if child.slot in self._places]
-        if len(lasting) < len(self._places) or any(child.ready is not None for child in lasting):
+        """Have the early process retire as soon as all others serve, or one does and the rest take too long.
+
+        Calls that need LiteLLM wait in it until then.
+        """
+        serving = [child for child in self._children if child.slot in self._places and child.ready is None]
+        if not serving or (len(serving) < len(self._places) and time.monotonic() < self._retires_by):
             return
         for child in self._children:
             if child.early and not child.retires:

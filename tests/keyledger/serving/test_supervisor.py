@@ -233,6 +233,21 @@ def test_none_is_killed_for_the_time_in_which_its_parent_stood_still_too(
     assert killed == [signal.SIGKILL]
 
 
+def test_the_early_one_does_not_wait_for_ever_for_one_that_never_serves(
+    unstarted: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told = 1000.0, []
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(Child, "send", lambda child, number: told.append((child.slot, number)))
+    unstarted._places, unstarted._retires_by = range(1, 3), now + 15
+    early, one = Child(1, 0, early=True, began=now, ready=None), Child(2, 1, early=False, began=now, ready=7)
+    unstarted._children = [early, one]
+    for now, ready, expected in ((1001, 7, []), (1020, 7, []), (1014, None, []), (1015, None, [(0, signal.SIGUSR1)])):
+        one.ready = ready
+        unstarted._retire_early()
+        assert told == expected, now
+
+
 def test_a_system_that_cannot_fork_for_a_time_ends_no_service(
     unstarted: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
