@@ -9,6 +9,7 @@ from typing import Protocol
 
 from domain.calls.native import Headers
 from domain.credentials.resolution import Receipt
+from domain.errors import AccessError, ErrorCode
 
 MESSAGE_MAX = 16 * 1024 * 1024
 """Bytes in one message: more than the 15 MiB of audio that OpenAI takes in one."""
@@ -91,6 +92,12 @@ class ProviderSocket(Protocol):
     def close(self, code: int | None, reason: str = "") -> None:
         """Close it, and count the call. Only the first time has an effect."""
         ...
+
+
+def uncounted() -> AccessError:
+    """Return the error for a caller with budgets: what a WebSocket uses is not counted."""
+    detail = "This access key has budgets, and the tokens of WebSockets are not counted. Use a key without budgets."
+    return AccessError(ErrorCode.OUTSIDE_SCOPE, detail)
 
 
 def sendable(ending: Ending) -> tuple[int | None, str]:

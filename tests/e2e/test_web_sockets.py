@@ -144,6 +144,7 @@ def test_a_handshake_is_authenticated_and_limited_like_any_call(stage: Stage, pr
     _, of_models = made(stage, tenants=[tenant], models=["gpt-realtime"], native_routes=["GET:v1/realtime"])
     _, of_routes = made(stage, tenants=[tenant], native_routes=["POST:v1/chat/completions"])
     _, of_surface = made(stage, tenants=[tenant], surfaces=["openai"])
+    _, of_budget = made(stage, tenants=[tenant], tokens_per_day=1000)
     name, revoked = made(stage, tenants=[tenant])
     assert stage.client.http.delete(f"{KEYS_PATH}/{name}").status_code == 200
     outside = (403, "outside-scope")
@@ -157,6 +158,7 @@ def test_a_handshake_is_authenticated_and_limited_like_any_call(stage: Stage, pr
         assert await refused(stage, other, **with_token(of_tenant)) == outside
         assert await refused(stage, tenant, **with_token(of_routes)) == outside
         assert await refused(stage, tenant, **with_token(of_surface)) == outside
+        assert await refused(stage, tenant, **with_token(of_budget)) == outside
         assert await refused(stage, tenant, query="?model=o3", **with_token(of_models)) == outside
         assert await refused(stage, tenant, query="", **with_token(of_models)) == outside
         assert await refused(stage, tenant, query="?model=gpt-realtime&model=o3", **with_token(of_models)) == outside

@@ -5,7 +5,8 @@ Promises: a caller limited to models opens a WebSocket only with one model in th
 model that a message of its names is within its scope, wherever the message names it. Names are those of the provider;
 one that the catalogue has for another model does not count. Messages of such a caller are JSON objects with one meaning
 for every parser. Other callers' messages are not read.
-Refuses: Azure's WebSockets for such a caller, since the deployment, and so the model, is that of the credential.
+Refuses: callers with budgets, since what a WebSocket uses is not counted; Azure's WebSockets for a caller limited to
+models, since the deployment, and so the model, is that of the credential.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from api.front.json_body import PARSED_INLINE_MAX, parse_bounded
 from domain.access.admission import require_within
 from domain.access.scope import Wanted
 from domain.calls.models import LanguageModels
-from domain.calls.web_socket import Message
+from domain.calls.web_socket import Message, uncounted
 from domain.credentials.providers import Dialect, Provider
 from domain.errors import InvalidField, InvalidRequestError, NotFoundError
 
@@ -48,6 +49,8 @@ class SocketModels:
     async def check(self, message: Message) -> None:
         """Raise AccessError, InvalidRequestError or HttpError for a message that the caller may not send."""
         caller = self._admission.caller if self._admission is not None else None
+        if self._admission is not None and self._admission.is_budgeted:  # since the socket was opened
+            raise uncounted()
         if caller is None or caller.terms.scope.models is None:
             return
         if not message.text:

@@ -15,9 +15,8 @@ from websockets.uri import parse_uri
 from api.front.problems import HttpError
 from api.front.web_socket.side import SILENT
 from domain.calls.call_admission import CallAdmission
-from domain.calls.web_socket import Offer
+from domain.calls.web_socket import Offer, uncounted
 from domain.credentials.providers import Provider
-from domain.errors import AccessError, ErrorCode
 
 NOT_A_WEB_SOCKET = "answer-not-a-web-socket"
 _OF_THE_CONNECTION = frozenset({"host"})
@@ -53,13 +52,12 @@ class Handshake:
 
 
 def require_socket(provider: Provider, operation: str, admission: CallAdmission | None) -> None:
-    """Raise HttpError for an operation that is not a WebSocket of the provider, AccessError under a budget."""
+    """Raise HttpError for an operation that is not a WebSocket of the provider, AccessError for a key with budgets.
+
+    admission: of a caller with an access key, who was admitted.
+    """
     if admission is not None and admission.is_budgeted:
-        detail = (
-            "This access key has a budget, and what a WebSocket uses cannot be reserved before it is opened. Use the"
-            " HTTP API, or a key without budgets."
-        )
-        raise AccessError(ErrorCode.OUTSIDE_SCOPE, detail)
+        raise uncounted()
     if any(operation == one or operation.startswith(f"{one}/") for one in provider.sockets):
         return
     had = f"only at v1/{', v1/'.join(sorted(provider.sockets))}" if provider.sockets else "nowhere"

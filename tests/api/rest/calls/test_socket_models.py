@@ -3,11 +3,15 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import cast
 
 from api.front.callers import RequestAdmission
 from api.front.problems import HttpError
+from api.front.standing import Standing
 from api.rest.calls.socket_models import SocketModels
 from domain.access.access_key import AccessTerms
+from domain.access.key_limits import KeyLimits
 from domain.access.scope import Scope, Surface, Wanted
 from domain.calls.models import Adapter, Model, ModelKind
 from domain.calls.web_socket import Message
@@ -26,6 +30,12 @@ class Caller:
     name: str = "k"
 
 
+class Stands:
+    """The standing of an access key."""
+
+    digest = "0" * 64
+
+
 @dataclass
 class Catalogue(ScriptedModels):
     """`renamed` is another model at openai, and `elsewhere` one of another provider."""
@@ -42,10 +52,13 @@ class Catalogue(ScriptedModels):
         return self.known
 
 
-def opening(query="model=gpt-realtime", provider="openai", models=("gpt-*", "renamed", "elsewhere"), networks=None):
+def opening(
+    query="model=gpt-realtime", provider="openai", models=("gpt-*", "renamed", "elsewhere"), networks=None, **limits
+):
     wanted = Wanted(tenant=TENANT, provider=provider, surface=Surface.NATIVE, method="GET", path="v1/realtime")
     admission = RequestAdmission.__new__(RequestAdmission)
-    admission.caller = Caller(AccessTerms(Scope(models=models, networks=networks)))
+    admission.standing = cast("Standing", Stands())
+    admission.caller = Caller(AccessTerms(Scope(models=models, networks=networks), KeyLimits(**limits)))
     return SocketModels(wanted, query, BUILT_IN[provider], Catalogue(), admission)
 
 
@@ -145,6 +158,11 @@ def test_the_messages_of_a_caller_that_is_not_limited_to_models_are_not_read():
     assert socket._admission is not None
     socket._admission = None
     assert error_of(socket, Message(b"\x00", False)) is None
+
+
+def test_a_caller_that_was_given_a_budget_meanwhile_may_send_nothing_more():
+    assert error_of(opening(models=None, tokens_per_day=1), Message(b"any", True)) == "outside-scope"
+    assert error_of(opening(models=None, spend_per_month=Decimal(1)), Message(b"any", False)) == "outside-scope"
 
 
 def test_a_caller_limited_to_networks_may_send_messages():
