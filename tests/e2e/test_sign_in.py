@@ -132,6 +132,18 @@ def test_a_person_without_a_rule_does_not_get_in(stage: Stage) -> None:
     assert "keyledger-session" not in browser.cookies
 
 
+def test_a_session_opens_no_web_socket_from_any_page(stage: Stage) -> None:
+    """A browser sends the cookie along, and no header of the page's own."""
+    ada = stage.signed_in("ada")
+    path = f"/api/v1/tenants/{uuid4()}/providers/openai/v1/realtime"
+    assert ada.get(path).json()["code"] == "no-credential"
+    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    for origin in ("https://evil.example", str(ada.base_url)):
+        headers = {**handshake, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": origin}
+        asked = ada.get(path, headers=headers)
+        assert (asked.status_code, asked.json()["code"]) == (401, "unauthenticated")
+
+
 def test_signing_out_ends_the_session_on_every_node(stage: Stage) -> None:
     ada = stage.signed_in("ada")
     cookie = {"Cookie": f"keyledger-session={ada.cookies['keyledger-session']}"}
