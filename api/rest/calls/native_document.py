@@ -14,7 +14,8 @@ _DESCRIPTION = (
     "The provider's own API with the tenant's key: chat, messages, embeddings, files, audio, batches; streams in both "
     "directions. A tenant without a credential is served inference only, with models of the catalogue. Nothing is "
     "translated. Status, headers and body are the provider's, except for 401, which is 424 `credential-rejected`, and "
-    "redirects, which are 502. An answer without X-Credential-Source is not the provider's."
+    "redirects, which are 502. An answer without X-Credential-Source is not the provider's. A GET with a WebSocket "
+    "handshake opens the provider's own, where it has one."
 )
 _PARAMETERS: list[dict[str, Any]] = [
     {

@@ -133,6 +133,20 @@ def test_bytes_of_bodies_are_bounded(chosen, sizes, key, bound):
     assert holding.bytes == 0
 
 
+def test_what_is_kept_at_a_time_is_counted_and_a_shorter_message_gives_back_what_a_longer_one_took():
+    holding, _ = shares()
+    bounds = replace(Bounds(), key_body_bytes=MIB, body_bytes=MIB)
+    held = holding.hold("a", bounds)
+    for size, counted in ((MIB, MIB), (SHORT + 1, SHORT + 1), (SHORT, 0), (MIB // 2, MIB // 2), (0, 0)):
+        held.keep_bytes(size)
+        assert (holding.bytes, holding.bytes_of_key["a"]) == (counted, counted)
+    held.keep_bytes(MIB // 2)
+    with pytest.raises(HttpError, match="BODY_MIB"):
+        held.keep_bytes(MIB + 1)
+    held.release()
+    assert (holding.bytes, dict(holding.bytes_of_key)) == (0, {})
+
+
 def test_another_key_is_not_held_up_by_the_long_bodies_of_two():
     holding, _ = shares()
     for key in ("a", "b"):
