@@ -31,7 +31,7 @@ LONGEST_PAUSE_S = 10.0
 
 _TICK_S = 1.0
 _STOOD_STILL_S = 5.0  # a longer time between two looks means that this process was stopped, perhaps with all others
-_ALL_SERVE_S = 15.0  # after the loading; then the early process need not wait for those that do not serve
+_ALL_SERVE_S = 60.0  # after the loading; then the early process need not wait for those that do not serve
 _SETTLED_S = 10.0  # a process that ended sooner after it began is followed by a pause
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _log = logging.getLogger("keyledger.workers")
