@@ -2,7 +2,7 @@
 
 Ready is when the readiness check answers 200. Memory is the resident memory of the service's processes, without the
 database server: the proxy has none. It is taken at ready and, because the LLM library is loaded alongside, after the
-first call too, and then after many.
+first call too, and then after many. Workers share most of it: what one more takes is its private memory.
 """
 
 import time
@@ -15,11 +15,15 @@ from benchmarks.load import Call, send_calls
 from benchmarks.peers import litellm_proxy
 from benchmarks.processes import Running
 from benchmarks.provider import provider
-from benchmarks.service import OURS, completion, pass_through, service, set_credentials, warm
+from benchmarks.service import OURS, completion, pass_through, service, set_credentials, settle, warm
 
 CLIENTS = 8
 START, READY, AFTER, GROWTH = (Goal(value, at_most=True) for value in (0.3, 0.4, 0.8, 1.05))
+WORKERS = 2
+ONE_MORE = Goal(50 / 184, at_most=True)
+"""To what a worker took that was started, not forked."""
 _SETTLE_S = 1.0
+_STARTED_MB = 184
 
 
 def run(scale: Scale, folder: Path) -> Section:
@@ -43,6 +47,7 @@ def run(scale: Scale, folder: Path) -> Section:
             pairs = [(a[member], b[member]) for a, b in zip(ours, theirs, strict=True) if member in a and member in b]
             beside = ", ".join(f"{a:.1f} to {b:.1f} {unit}" for a, b in pairs)
             section.rows.append(Row(what, Spread.of([a / b for a, b in pairs]), goal, beside))
+        section.rows.append(_of_workers(folder / "workers", provider_port))
     last = ours[-1]
     for way in ("LiteLLM", "pass-through"):
         if f"{way} early" in last:
@@ -74,6 +79,22 @@ def _ours(scale: Scale, folder: Path, provider_port: int, *, calls: bool) -> dic
             _many(running, one, scale.calls, way, found)
         found["after"] = running.memory_mb
     return found
+
+
+def _of_workers(folder: Path, provider_port: int) -> Row:
+    """Measure the private memory of each worker after calls on all of them."""
+    folder.mkdir()
+    with service(folder, provider_port=provider_port, processes=WORKERS) as running:
+        set_credentials(running, TENANTS)
+        settle(running, WORKERS)
+        send_calls(running.port, completion(OURS, streaming=False), CLIENTS, 40 * CLIENTS)
+        private = running.private_mb
+        return Row(
+            f"private memory of each of {WORKERS} workers, to {_STARTED_MB} MB of one that is not forked",
+            Spread.of([one / _STARTED_MB for one in private]),
+            ONE_MORE,
+            ", ".join(f"{one:.0f} MB" for one in private),
+        )
 
 
 def _proxy(scale: Scale, folder: Path, provider_port: int, *, calls: bool) -> dict[str, float]:

@@ -39,6 +39,11 @@ class Running:
         """Resident memory of the process and those it started, in MB; without a database server's."""
         return sum(_resident_mb(pid) for pid in _family(self.pid))
 
+    @property
+    def private_mb(self) -> list[float]:
+        """Memory of each process that it started, in MB, without what they share; without a database server's."""
+        return [_private_mb(pid) for pid in _family(self.pid)[1:]]
+
 
 @contextmanager
 def listening(serve: Callable[["Pipe"], None]) -> Iterator[int]:
@@ -141,6 +146,13 @@ def _family(pid: int) -> list[int]:
     if name.startswith("postgres"):
         return []
     return [pid, *(one for child in children for one in _family(int(child)))]
+
+
+def _private_mb(pid: int) -> float:
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return 0.0
 
 
 def _resident_mb(pid: int) -> float:
