@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from scripts.demo.stand_in_provider import StandInProvider
+from tests.support.each import each
 from tests.support.postgres import TemplatedServer
 from tests.support.service import Client, client_of, environment, served
 
@@ -111,6 +112,27 @@ def test_calls_of_a_providers_own_api_and_messages_share_a_budget_of_tokens(stag
     assert called(native) == 429
     listed = stage.one.http.get(f"{path}/openai/v1/models", headers=key)
     assert listed.status_code == 403, "it is not of this surface"
+
+
+UNCOUNTED = {
+    "a batch": "openai/v1/batches?provider=openai",
+    "a batch of a provider's own API": "providers/openai/v1/batches",
+    "a batch in another spelling": "providers/openai/v1/b%61tches",
+    "a batch of another provider": "providers/anthropic/v1/messages/batches",
+    "a batch of a model": "providers/gemini/v1beta/models/gemini-2.5-flash:batchGenerateContent",
+    "fine-tuning": "providers/openai/v1/fine_tuning/jobs",
+}
+
+
+@each("path", UNCOUNTED.values(), UNCOUNTED)
+def test_what_a_budget_cannot_count_is_refused_to_a_key_that_has_one(stage: Stage, path: str) -> None:
+    tenant = str(uuid4())
+    for provider in ("openai", "anthropic", "gemini"):
+        stage.one.put(tenant, provider, api_key=f"sk-own-{uuid4().hex}")
+    key = stage.key(surfaces=["native", "openai"], tokens_per_day=1_000_000)
+    answer = stage.one.http.post(f"/api/v1/tenants/{tenant}/{path}", headers=key, json={"input_file_id": "file-1"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "outside-scope"), answer.text
+    assert "has a budget" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from keyledger.llm.answers.provider_codes import BODY_MAX, KEY_REFUSED, provider
 from keyledger.llm.answers.told_usage import usage_of
 from keyledger.llm.call_configuration import CallConfiguration, CurrentCallConfiguration
 from keyledger.llm.metering import MeteredCall
+from keyledger.llm.native.carried_out_later import require_counted
 from keyledger.llm.native.for_route import ForRoute, called_of, most_of_call
 from keyledger.llm.native.form import CheckedForm
 from keyledger.llm.native.global_calls import global_call, kept_in_account
@@ -121,6 +122,7 @@ class PassThrough:
         if called is not None:
             body, length = await called.named(address.deployment or called.model.upstream_name)
             call = replace(call, body=body, length=length)
+        require_counted(call)
         if offer is not None:
             require_socket(route.provider, address.operation(call.path), call.admission)
         if receipt.source is Source.GLOBAL:
