@@ -10,6 +10,7 @@ the ledger's keys wrote is an integrity error.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from domain.access.access_key import (
@@ -67,20 +68,26 @@ class Persons:
                     waiting.append(by)
         return Behind(frozenset(found), whole)
 
-    def is_revoked(self, name: str) -> bool:
-        """Whether a caller is an access key that was revoked. Raises as `behind` does."""
-        events = self._of_key(name)
-        return bool(events) and isinstance(events[-1], AccessKeyRevoked)
+    def was_revoked_since(self, name: str, then: datetime) -> bool:
+        """Whether a caller is an access key that was revoked at this time or later, also if it was made again.
+
+        Raises as `behind` does.
+        """
+        return any(isinstance(event, AccessKeyRevoked) and event.timestamp >= then for event in self._events(name))
 
     def _of_key(self, name: str) -> Sequence[Event]:
         """Return the events of the access key of a name since it was made; none for other callers."""
+        events = self._events(name)
+        made = max((nth for nth, event in enumerate(events) if isinstance(event, AccessKeyCreated)), default=0)
+        return events[made:]
+
+    def _events(self, name: str) -> Sequence[Event]:
         events = self._log.stream(stream_of(name))
         if not events:
-            return []
+            return events
         if not self._log.proves(events[-1]) or not all(isinstance(event, AccessKeyEvent) for event in events):
             raise CredentialIntegrityError("event-code-not-proved", what="access key")
-        made = max(nth for nth, event in enumerate(events) if isinstance(event, AccessKeyCreated))
-        return events[made:]
+        return events
 
 
 def _hands_out(event: Event) -> bool:

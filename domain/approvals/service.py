@@ -193,7 +193,7 @@ class Proposals:
             return [lapse(state, PROPOSER_ERASED, meta, now)]
         if self._persons.behind(meta.actor).may_be(self._persons.behind(proposer)):
             raise AccessError(ErrorCode.OWN_PROPOSAL, f"No one approves a proposal of their own. {_REMEDY}")
-        if self._persons.is_revoked(proposer):
+        if self._persons.was_revoked_since(proposer, made.timestamp):
             return [lapse(state, PROPOSER_REVOKED, meta, now)]
         last = self._log.last(stream)
         if last is not None and self._log.disowns(last):

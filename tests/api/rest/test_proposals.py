@@ -293,12 +293,16 @@ def test_a_proposal_lapses_when_its_time_is_over(stage: Stage) -> None:
     assert "CredentialDeleted" not in stage.kinds()
 
 
-def test_a_proposal_of_a_key_that_was_revoked_lapses(stage: Stage) -> None:
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_proposal_of_a_key_that_was_revoked_lapses(stage: Stage, made_again: bool) -> None:
     stage.log.approvals = frozenset()
     token = stage.create("leaked", "sysadmin").json()["token"]
     stage.log.approvals = ALL
     proposal_id = stage.proposed(**{"X-API-Key": token})
     assert stage.client.delete(f"{KEYS_PATH}/leaked").status_code == 200
+    if made_again:
+        stage.log.approvals = frozenset()
+        assert stage.create("leaked", "sysadmin").status_code == 201
     assert stage.decide(proposal_id).status_code == 409
     assert stage.client.get(f"{PROPOSALS}/{proposal_id}").json()["lapsed_because"] == "proposer-revoked"
 

@@ -1,5 +1,7 @@
 """Two callers are the same person wherever one of them may have been given what the other presents."""
 
+from datetime import timedelta
+
 import pytest
 
 from domain.access.access_key import AccessTerms
@@ -108,9 +110,15 @@ def test_a_key_whose_newest_event_cannot_be_proved_is_an_integrity_error(monkeyp
     assert stage.persons.behind(ALICE).names == {ALICE}
 
 
-def test_a_revoked_key_is_known_as_such() -> None:
+def test_a_key_that_was_revoked_is_known_as_such_also_once_another_has_its_name() -> None:
     stage = Stage()
+    then = stage.log.events[-1].timestamp
+    later = then + timedelta(seconds=1)
+    assert not stage.persons.was_revoked_since("of-bob", then)
     stage.keys.revoke("of-bob", stage.meta(BOB), ANY)
-    assert stage.persons.is_revoked("of-bob")
-    assert not stage.persons.is_revoked("of-alice")
-    assert not stage.persons.is_revoked(ALICE)
+    assert stage.persons.was_revoked_since("of-bob", then)
+    stage.make(CAROL, "of-bob")
+    assert stage.persons.was_revoked_since("of-bob", then)
+    assert not stage.persons.was_revoked_since("of-bob", later)
+    assert not stage.persons.was_revoked_since("of-alice", then)
+    assert not stage.persons.was_revoked_since(ALICE, then)
