@@ -5,8 +5,9 @@ only while it surely counts in the database, by a clock that no one sets.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from typing import Any
 
 from domain.access.budgets import HELD_S, BudgetBlocks, BudgetPlace, Granted
 
@@ -100,8 +101,20 @@ class BudgetAccount:
 
     async def _settle(self, limit: Decimal, wanted: Decimal) -> None:
         spent, begun = self._spent, self._monotonic()
-        granted = await asyncio.to_thread(self._blocks.settle, self.place, limit, spent, wanted)
+        granted = await _to_its_end(asyncio.to_thread(self._blocks.settle, self.place, limit, spent, wanted))
         self._granted, self._limit, self._stored = granted, limit, spent
         self._held = max(_ZERO, granted.held - (self._spent - spent))
         self._valid_until = begun + HELD_S - MARGIN_S
         self._short_until = begun + SHORT_S if granted.held < wanted else begun
+
+
+async def _to_its_end(writing: Coroutine[Any, Any, Granted]) -> Granted:
+    """Await a write, also for a caller that leaves: the thread continues, and must not write after the next one."""
+    task = asyncio.ensure_future(writing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # no one else looks at it
+        raise

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Event
 
 import pytest
 
-from domain.access.budgets import HELD_S, BudgetKind
+from domain.access.budgets import HELD_S, BudgetKind, BudgetPlace, Granted
 from domain.calls.call_admission import Asked, Reservation
 from domain.calls.prices import Price
 from domain.calls.tokens import Tokens
@@ -240,5 +241,47 @@ def test_a_caller_that_leaves_while_it_waits_holds_nothing(store: Store) -> None
                 await waiting
         reservation = await node.reserve(1000, DAY)
         reservation.settle(Tokens(0, 0), None)
+
+    run(work)
+
+
+@dataclass
+class SlowBlocks:
+    """Grants what is wanted. The first write takes until `answers` is set."""
+
+    asked: Event = field(default_factory=Event)
+    answers: Event = field(default_factory=Event)
+    begun: list[Decimal] = field(default_factory=list)
+    ended: list[Decimal] = field(default_factory=list)
+
+    def settle(self, place: BudgetPlace, limit: Decimal, spent: Decimal, wanted: Decimal) -> Granted:
+        self.begun.append(wanted)
+        self.asked.set()
+        if len(self.begun) == 1:
+            self.answers.wait(60)
+        self.ended.append(wanted)
+        return Granted(wanted, Decimal(0), Decimal(0))
+
+
+def test_a_write_of_a_caller_that_left_never_comes_after_the_next_one() -> None:
+    """Otherwise the database would know of a smaller block than this process uses, and give the rest to others."""
+
+    async def work() -> None:
+        blocks = SlowBlocks()
+        keeper = BudgetKeeper(blocks, lambda: NOON)
+        asked = [Asked(Tokens(tokens, 0), "gpt-4o", PRICE, "USD") for tokens in (10, 900)]
+        leaving = asyncio.create_task(keeper.reserve("app", DAY, asked[0]))
+        await asyncio.to_thread(blocks.asked.wait, 60)
+        leaving.cancel()
+        following = asyncio.create_task(keeper.reserve("app", DAY, asked[1]))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        begun_meanwhile = len(blocks.begun)
+        blocks.answers.set()
+        assert begun_meanwhile == 1
+        await following
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert blocks.ended == blocks.begun
 
     run(work)
