@@ -26,7 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.long
 def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
-    create, rotate, unused, revoke = blocks("docs/access.md", "For operators")
+    create, rotate, unused, revoke, budget = blocks("docs/access.md", "For operators")
     here = f"export KEYLEDGER_URL={served.url}\n" + 'export SUPER_API_KEY=$(sed -n "s/^SUPER_API_KEY=//p" .env)\n'
     said = run(here + create, served.folder)
     assert re.search(r"billing-app +runtime +active", said)
@@ -40,6 +40,7 @@ def test_the_commands_of_the_page_run_as_written(served: Served) -> None:
     assert "billing-app" not in run(here + unused, served.folder)
     run(here + revoke, served.folder)
     assert re.search("billing-app +runtime +revoked", run(f"{here}.venv/bin/keyledger access list", served.folder))
+    assert is_token(run(here + budget, served.folder).strip().encode())
 
 
 @pytest.mark.long

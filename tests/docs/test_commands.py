@@ -188,7 +188,7 @@ def test_all_tenants_are_looked_at_as_the_document_says(served: Served) -> None:
     key = "export SUPER_API_KEY=$(sed -n 's/^SUPER_API_KEY=//p' .env)"
     here = f"export PATH=$PWD/.venv/bin:$PATH KEYLEDGER_URL={served.url}\n{key}\n"
     said = run(here + looking, served.folder)
-    assert re.search(rf"{FIRST} +\d+ +\d+ untested", said)
+    assert re.search(rf"{FIRST} +- +\d+ +\d+ untested", said)
     assert re.search(rf"{FIRST} +openai +\.\.\.\S+ +untested", said)
     assert '"next": null' in said
 

@@ -31,10 +31,10 @@ def test_the_allocator_of_this_process_tells_what_is_free() -> None:
     allocator = glibc()
     if allocator is None:
         pytest.skip("this process has another allocator than glibc 2.33 or later")
-    before = allocator.free()
     library = ctypes.CDLL(None)
     library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     blocks = [library.malloc(8_000) for _ in range(4_000)]
+    before = allocator.free()
     for block in blocks[:-1]:
         library.free(block)
     assert allocator.free() - before > 16 * MB

@@ -397,7 +397,7 @@ def test_an_auditor_reads_everything_and_changes_nothing(database_url: str, tmp_
         after = admin.http.get(f"/api/v1/sysadmin/tenants/{TENANT}/credentials").json()["credentials"]
     assert [(one["provider"], one["version"]) for one in after] == [("openai", 1)]
     assert {operation.split()[0] for operation in allowed} == {"GET"}
-    assert len([operation for operation in allowed if "/api/v1/audit/" in operation]) == 8
+    assert len([operation for operation in allowed if "/api/v1/audit/" in operation]) == 9
     assert not [operation for operation in allowed if "/openai/" in operation or "/providers/" in operation]
     assert {operation.split()[0] for operation in refused} >= {"GET", "PUT", "POST", "DELETE"}
 

@@ -47,7 +47,7 @@ RECORDED = {
     ("tables/token_usage.sql", Edition(4, 5)): "1eeada6a1beeea0e3aa014806698add4fd986ec8addf90ac54395282a110a60d",
     (
         "tables/access_key_budgets.sql",
-        Edition(4, 6),
+        Edition(5),
     ): "6e0c4905b59f33e6eab459974e142e47df12507a828bc3b131eb151286bd6825",
     ("tables/operations.sql", Edition(4)): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
     ("tables/operations.sql", Edition(4, 2)): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
