@@ -11,16 +11,17 @@ written, which the new event would make the ledger's own.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from domain.access.append_tries import AppendTries
 from domain.credentials.command_batch import command_reused
 from domain.credentials.commands import Precondition
-from domain.errors import CredentialIntegrityError, ServiceError, StoreUnavailableError, VersionConflictError
+from domain.errors import CredentialIntegrityError, ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 
-_TRIES = 8
 E = TypeVar("E", bound=Event)
 S = TypeVar("S")
 R = TypeVar("R")
@@ -61,9 +62,9 @@ class StreamCommands(Generic[S, E]):
         CredentialIntegrityError.
         """
         stream, meta = command.stream, command.meta
-        failure: VersionConflictError | StoreUnavailableError | None = None
-        for _ in range(_TRIES):
-            if (meta.may_repeat or failure) and (earlier := self._earlier(stream, meta)) is not None:
+        tries = AppendTries()
+        while True:
+            if (meta.may_repeat or tries.failure) and (earlier := self._earlier(stream, meta)) is not None:
                 self._log.confirm([earlier])
                 if not command.same(earlier):
                     raise command_reused()
@@ -74,19 +75,10 @@ class StreamCommands(Generic[S, E]):
             state = self._evolve(last) if isinstance(last, self._kind) else None
             command.require(state)
             event = command.decide(state, self._clock())
-            try:
-                if event is not None:
-                    self._log.append([event])
-                    return self._evolve(event)
-                self._log.confirm([last] if last is not None else [])
+            if event is not None and tries.appended(partial(self._log.append, [event])):
+                return self._evolve(event)
+            if event is None and tries.appended(partial(self._log.confirm, [last] if last is not None else [])):
                 return state
-            except VersionConflictError as conflict:
-                failure = conflict
-            except StoreUnavailableError as unavailable:  # the outcome is unknown: look it up once
-                if isinstance(failure, StoreUnavailableError):
-                    raise
-                failure = unavailable
-        raise failure or StoreUnavailableError()
 
     def _earlier(self, stream: UUID, meta: CommandMeta) -> E | None:
         wanted = (stream, meta.command_id)

@@ -10,8 +10,10 @@ APPROVALS is not asked here: a proposal that was made needs its second person, w
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
+from domain.access.append_tries import AppendTries
 from domain.access.stream_commands import StreamCommand, StreamCommands, require_precondition
 from domain.approvals.listed import KnownProposal, ProposalFilter, ProposalList, ProposalRules
 from domain.approvals.needs import PROPOSABLE, approval_of
@@ -44,13 +46,10 @@ from domain.errors import (
     ErrorCode,
     InvalidField,
     InvalidRequestError,
-    StoreUnavailableError,
-    VersionConflictError,
 )
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import StreamLog
 
-TRIES = 8
 _REMEDY = "It needs another person: sign in as someone else, or use a key that none of you handed to the other."
 
 
@@ -151,27 +150,18 @@ class Proposals:
         *,
         approves: bool,
     ) -> KnownProposal:
-        failure: VersionConflictError | StoreUnavailableError | None = None
-        for _ in range(TRIES):
+        tries = AppendTries()
+        while True:
             events = self._events(proposal_id)
             state = self._state(events)
             if state.decided_by is not None:
                 return self._decided_before(state, events, meta, approves=approves)
             require_precondition(precondition, state.version, known=True, what="proposal")
             next_events = decide(state, events[0])
-            try:
-                self._log.append(next_events)
-            except VersionConflictError as conflict:
-                failure = conflict
-            except StoreUnavailableError as unavailable:  # the outcome is unknown: look it up once
-                if isinstance(failure, StoreUnavailableError):
-                    raise
-                failure = unavailable
-            else:
+            if tries.appended(partial(self._log.append, next_events)):
                 if isinstance(last := next_events[0], ProposalLapsed):
                     raise proposal_lapsed(last.because)
                 return self.show(proposal_id)
-        raise failure or StoreUnavailableError()
 
     def _decided_before(
         self, state: Proposal, events: Sequence[Event], meta: CommandMeta, *, approves: bool
