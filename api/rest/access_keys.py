@@ -6,7 +6,6 @@ A key can be revoked by its token, without knowing its name.
 
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import StringConstraints
@@ -36,6 +35,7 @@ from api.rest.access_key_shapes import (
     issued_view_of,
     view_of,
 )
+from api.rest.next_page import link_next
 from api.rest.openapi import ACCESS_KEY, ADMIN, BODY, ETAG, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
 from api.rest.proposable import HELD, Proposable
@@ -119,9 +119,7 @@ async def list_access_keys(
     found = await run_in_threadpool(services.access_keys.page, after or "", limit)
     used = await run_in_threadpool(services.key_usage.last_used, [key.name for key in found])
     following = found[-1].name if len(found) == limit else None
-    if following is not None:
-        query = {**request.query_params, "after": following}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    link_next(request, response, following)
     return AccessKeyPage(
         access_keys=[
             view_of(key, _state(services, key), used.get(key.name))

@@ -5,7 +5,6 @@ is shown as in its tenant's list, including calls that this node served before t
 """
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
@@ -17,6 +16,7 @@ from api.front.services import ServicesOf
 from api.front.validation import only_query
 from api.rest.credentials import view_of
 from api.rest.examples import FOUND, TENANT, TENANTS
+from api.rest.next_page import link_next
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import Absent, CredentialView, Instant, Limit, Moment, ProviderFilter, TenantFilter
 from domain.access.tenants import KnownTenant
@@ -96,7 +96,7 @@ def list_tenants(
     services.usage_meter.flush()
     found = services.fleet.tenants(after, limit)
     following = found[-1].tenant_id if len(found) >= limit else None
-    _link(request, response, following)
+    link_next(request, response, following)
     known = services.tenants.all_of([one.tenant_id for one in found])
     return TenantPage(tenants=[_tenant(*one) for one in zip(found, known, strict=True)], next=following)
 
@@ -130,15 +130,8 @@ def find_credentials(
     wanted = FleetFilter(tenant_id, provider, key_id, state, set_before, used_before, place, limit)
     page = services.fleet.page(wanted)
     following = page.next.cursor() if page.next is not None else None
-    _link(request, response, following)
+    link_next(request, response, following)
     return FoundCredentials(credentials=[_found(status) for status in page.found], next=following)
-
-
-def _link(request: Request, response: Response, following: str | None) -> None:
-    if following is not None:
-        # Unknown parameters were refused, and every value was checked.
-        query = {**request.query_params, "after": following}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
 
 
 def _found(status: CredentialStatus) -> FoundCredential:

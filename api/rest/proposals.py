@@ -5,7 +5,6 @@ but 503 it was not. No one approves a proposal of their own; anyone who may deci
 """
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +14,7 @@ from api.front.operation import Operation
 from api.front.paths import PROPOSALS
 from api.front.services import Services, ServicesOf
 from api.front.validation import no_body, only_query
+from api.rest.next_page import link_next
 from api.rest.openapi import ADMIN, BODY, ETAG, answer, problems
 from api.rest.preconditions import CommandMetaOf, PreconditionOf, entity_tag
 from api.rest.proposal_shapes import (
@@ -61,9 +61,7 @@ async def list_proposals(
     """List proposals in the order in which they were made. With a filter a page may be short before the end."""
     wanted = ProposalFilter(after, limit, tenant_id, command, proposal_state)
     found, following = await run_in_threadpool(services.proposals.page, wanted)
-    if following is not None:
-        query = urlencode({**request.query_params, "after": following})
-        response.headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+    link_next(request, response, following)
     return ProposalPage(proposals=[view_of(one, services.clock) for one in found], next=following)
 
 

@@ -7,7 +7,6 @@ read is recorded before its answer is sent, and appears in the next one.
 
 from dataclasses import replace
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -18,6 +17,7 @@ from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
 from api.rest.audit.filters import FILTER_NAMES, FilterOf
 from api.rest.examples import ENTRIES, ENTRY
+from api.rest.next_page import link_next
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import POSITION_MAX, Absent, After, AuditEntryView, AuditPage, Limit
 from domain.access.roles import Role
@@ -87,11 +87,7 @@ def page_of(
     services.audit_recorder.flush()
     entries, following = services.audit.page(wanted)
     services.audit_recorder.read(exchange.meta(""), view, recorded_query(wanted))
-    if following is not None:
-        # Unknown parameters were refused, and every value was checked.
-        cursor = "before" if wanted.newest_first else "after"
-        query = {**request.query_params, cursor: str(following)}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    link_next(request, response, following, "before" if wanted.newest_first else "after")
     return AuditPage(entries=[view_of(_shown_to(exchange, entry)) for entry in entries], next=following)
 
 

@@ -5,7 +5,6 @@ and left out of the sums.
 """
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
@@ -15,11 +14,11 @@ from api.front.operation import Operation
 from api.front.paths import AUDIT
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
+from api.rest.audit.usage import record_reading
 from api.rest.examples import TOKENS
+from api.rest.next_page import link_next
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import Absent, Limit, Moment, ProviderFilter, Since, TenantFilter, Until
-from domain.audit.entries import AuditFilter
-from domain.audit.query import format_query
 from domain.audit.token_usage import CURSOR_PATTERN, TokenFilter, TokenPlace, TokenRecord
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
@@ -112,14 +111,10 @@ def token_page(
     services: Services, exchange: Exchange, wanted: TokenFilter, request: Request, response: Response
 ) -> TokenUsagePage:
     """Return one page and record that it was read."""
-    asked = AuditFilter(wanted.tenant_id, wanted.provider, since=wanted.since, until=wanted.until)
-    services.audit_recorder.read(exchange.meta(""), "usage", format_query(asked))
-    services.usage_meter.flush()
+    record_reading(services, exchange, wanted)
     found = services.token_usage.page(wanted)
     following = found[-1].place.cursor() if len(found) >= wanted.limit else None
-    if following is not None:
-        query = {**request.query_params, "after": following}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    link_next(request, response, following)
     return TokenUsagePage(usage=[_view(record) for record in found], prices=services.prices.source, next=following)
 
 

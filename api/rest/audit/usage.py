@@ -5,7 +5,6 @@ record never changes place; a read is recorded in the audit trail before its ans
 """
 
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
@@ -16,10 +15,12 @@ from api.front.paths import AUDIT
 from api.front.services import Services, ServicesOf
 from api.front.validation import only_query
 from api.rest.examples import USAGE
+from api.rest.next_page import link_next
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import Absent, Limit, Moment, ProviderFilter, Since, TenantFilter, Until
 from domain.audit.entries import AuditFilter
 from domain.audit.query import format_query
+from domain.audit.token_usage import TokenFilter
 from domain.audit.usage import CURSOR_PATTERN, UsageFilter, UsagePlace, UsageRecord
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
@@ -82,16 +83,18 @@ def usage_page(
     services: Services, exchange: Exchange, wanted: UsageFilter, request: Request, response: Response
 ) -> UsagePage:
     """Return one page and record that it was read."""
+    record_reading(services, exchange, wanted)
+    found = services.usage.page(wanted)
+    following = found[-1].place.cursor() if len(found) >= wanted.limit else None
+    link_next(request, response, following)
+    return UsagePage(usage=[_view(record) for record in found], next=following)
+
+
+def record_reading(services: Services, exchange: Exchange, wanted: UsageFilter | TokenFilter) -> None:
+    """Record that usage is read, and have what this node counted so far included in it."""
     asked = AuditFilter(wanted.tenant_id, wanted.provider, since=wanted.since, until=wanted.until)
     services.audit_recorder.read(exchange.meta(""), "usage", format_query(asked))
     services.usage_meter.flush()
-    found = services.usage.page(wanted)
-    following = found[-1].place.cursor() if len(found) >= wanted.limit else None
-    if following is not None:
-        # Unknown parameters were refused, and every value was checked.
-        query = {**request.query_params, "after": following}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-    return UsagePage(usage=[_view(record) for record in found], next=following)
 
 
 def _view(record: UsageRecord) -> UsageView:
