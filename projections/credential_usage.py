@@ -6,12 +6,12 @@ at most one statement, and never deadlock, because all of them take the records 
 
 from collections.abc import Sequence
 
-from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
 from projections.database.additions import add_once, was_added
-from projections.database.connections import BoundedConnection, Row, unavailable
+from projections.database.connections import BoundedConnection, Row
+from projections.database.record_pages import Asked, page_of
 
 _ADD = """
 INSERT INTO credential_usage AS known (hour, tenant_id, provider, version, calls, failures, last_used_at)
@@ -44,22 +44,13 @@ class PostgresCredentialUsage:
 
     def page(self, wanted: UsageFilter) -> Sequence[UsageRecord]:
         """Return the matching records, oldest hour first. Raises StoreUnavailableError."""
-        tests: Sequence[tuple[str, object]] = (
+        tests = (
             ("tenant_id = %s", wanted.tenant_id),
             ("provider = %s", wanted.provider),
             ("hour >= %s", wanted.since),
             ("hour < %s", wanted.until),
-            # The hour again on its own, because that is what the index covers.
-            ("hour >= %s", wanted.after.hour if wanted.after else None),
-            ("(hour, tenant_id, provider, version) > (%s, %s::uuid, %s, %s)", wanted.after),
         )
-        stated = [(test, value) for test, value in tests if value is not None]
-        query = sql.SQL(
-            "SELECT * FROM credential_usage WHERE {} ORDER BY hour, tenant_id, provider, version LIMIT %s"
-        ).format(sql.SQL(" AND ").join([sql.SQL("true"), *(sql.SQL(test) for test, _ in stated)]))
-        values = [one for _, value in stated for one in (value if isinstance(value, UsagePlace) else (value,))]
-        with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(query, [*values, wanted.limit]).fetchall()
+        rows = page_of(self._pool, "credential_usage", UsagePlace._fields, Asked(tests, wanted.after, wanted.limit))
         return [_record(row) for row in rows]
 
 

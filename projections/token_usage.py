@@ -6,13 +6,13 @@ at most one statement, and never deadlock, because all of them take the records 
 
 from collections.abc import Sequence
 
-from psycopg import sql
 from psycopg_pool import ConnectionPool
 
 from domain.audit.token_usage import TokenFilter, TokenPlace, TokenRecord
 from domain.calls.tokens import Tokens
 from projections.database.additions import add_once, was_added
-from projections.database.connections import BoundedConnection, Row, unavailable
+from projections.database.connections import BoundedConnection, Row
+from projections.database.record_pages import Asked, page_of
 
 _ADD = """
 INSERT INTO token_usage AS known (hour, tenant_id, provider, version, access_key, model, currency, calls, failures,
@@ -32,9 +32,6 @@ SELECT * FROM unnest(%s::timestamptz[], %s::uuid[], %s::text[], %s::bigint[], %s
        reasoning = known.reasoning + excluded.reasoning, cost = known.cost + excluded.cost,
        last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """
-_AFTER = """
-(hour, tenant_id, provider, version, access_key, model, currency) > (%s, %s::uuid, %s, %s, %s, %s, %s)
-"""
 
 
 class PostgresTokenUsage:
@@ -53,7 +50,7 @@ class PostgresTokenUsage:
 
     def page(self, wanted: TokenFilter) -> Sequence[TokenRecord]:
         """Return the matching records, oldest hour first. Raises StoreUnavailableError."""
-        tests: Sequence[tuple[str, object]] = (
+        tests = (
             ("tenant_id = %s", wanted.tenant_id),
             ("provider = %s", wanted.provider),
             ("version = %s", wanted.version),
@@ -61,21 +58,8 @@ class PostgresTokenUsage:
             ("model = %s", wanted.model),
             ("hour >= %s", wanted.since),
             ("hour < %s", wanted.until),
-            # The hour again on its own, because that is what the indexes cover.
-            ("hour >= %s", wanted.after.hour if wanted.after else None),
-            (
-                _AFTER,
-                wanted.after,
-            ),
         )
-        stated = [(test, value) for test, value in tests if value is not None]
-        query = sql.SQL(
-            "SELECT * FROM token_usage WHERE {}"
-            " ORDER BY hour, tenant_id, provider, version, access_key, model, currency LIMIT %s"
-        ).format(sql.SQL(" AND ").join([sql.SQL("true"), *(sql.SQL(test) for test, _ in stated)]))
-        values = [one for _, value in stated for one in (value if isinstance(value, TokenPlace) else (value,))]
-        with unavailable(), self._pool.connection() as connection:
-            rows = connection.execute(query, [*values, wanted.limit]).fetchall()
+        rows = page_of(self._pool, "token_usage", TokenPlace._fields, Asked(tests, wanted.after, wanted.limit))
         return [_record(row) for row in rows]
 
 
