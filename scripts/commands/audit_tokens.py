@@ -3,12 +3,13 @@
 Promises: as `audit usage`. What is not known is shown as unknown, never as 0.
 """
 
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.listing import print_usage
+from scripts.terminal.output import JsonOption, WideOption
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 PATH = "/api/v1/audit/usage/tokens"
@@ -62,19 +63,4 @@ def tokens(
     query = {name: str(value) for name, value in given.items() if value is not None}
     with ServiceClient(url, admin_key(api_key_file)) as service:
         answer = service.call("GET", f"{PATH}?{urlencode(query)}")
-    if as_json:
-        print_json(answer)
-        return
-    found = cast("list[dict[str, object]]", answer["usage"])
-    if not found:
-        say("no call was counted" if after is None else "no more records")
-        return
-    rows = [[_cell(record.get(name, "")) for name in _COLUMNS] for record in found]
-    print_table(Table(tuple(_COLUMNS.values()), rows, less=_LESS), wide=wide)
-    say(f"prices in force: {answer['prices']}")
-    if answer.get("next") is not None:
-        say(f"there are more records; continue with: --after {answer['next']}")
-
-
-def _cell(value: object) -> str:
-    return "unknown" if value is None else str(value)
+    print_usage(answer, _COLUMNS, _LESS, "no call was counted", after=after, as_json=as_json, wide=wide)

@@ -4,12 +4,13 @@ Promises: `--json` prints the service's response; where there are more records, 
 stderr. The service records the reading.
 """
 
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.listing import print_usage
+from scripts.terminal.output import JsonOption, WideOption
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 PATH = "/api/v1/audit/usage"
@@ -53,14 +54,5 @@ def usage(
     query = {name: value for name, value in given.items() if value is not None} | {"limit": str(limit)}
     with ServiceClient(url, admin_key(api_key_file)) as service:
         answer = service.call("GET", f"{PATH}?{urlencode(query)}")
-    if as_json:
-        print_json(answer)
-        return
-    found = cast("list[dict[str, object]]", answer["usage"])
-    if not found:
-        say("no credential was used" if after is None else "no more records")
-        return
-    rows = [[str(record.get(name, "")) for name in _COLUMNS] for record in found]
-    print_table(Table(tuple(_COLUMNS.values()), rows, less=("last used", "tenant")), wide=wide)
-    if answer.get("next") is not None:
-        say(f"there are more records; continue with: --after {answer['next']}")
+    less, nothing = ("last used", "tenant"), "no credential was used"
+    print_usage(answer, _COLUMNS, less, nothing, after=after, as_json=as_json, wide=wide)

@@ -4,12 +4,12 @@ Promises: the result is complete, however many pages it takes; `--json` prints i
 masked.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.listing import Found, print_listing
+from scripts.terminal.output import JsonOption, Table, WideOption
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
 CREDENTIALS = "/api/v1/sysadmin/credentials"
@@ -64,17 +64,12 @@ def find(
     query = {name: value for name, value in given.items() if value is not None}
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.pages(CREDENTIALS, "credentials", query)
-    if as_json:
-        print_json({"credentials": found, "next": None})
-    elif not found:
-        say("no credentials match")
-    else:
-        _print(found, wide=wide)
+    print_listing("credentials", found, _table, "no credentials match", as_json=as_json, wide=wide)
 
 
-def _print(found: Sequence[Mapping[str, object]], *, wide: bool) -> None:
+def _table(found: Found) -> Table:
     rows = [[_shown(one.get(name)) for name in _FOUND] for one in found]
-    print_table(Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under")), wide=wide)
+    return Table(tuple(_FOUND.values()), rows, ("last used", "set at", "sealed under"))
 
 
 def _shown(value: object) -> str:

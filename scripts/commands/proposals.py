@@ -11,8 +11,9 @@ from urllib.parse import quote
 import typer
 
 from scripts.terminal.confirmation import YesOption, confirm
+from scripts.terminal.listing import Found, print_listing
 from scripts.terminal.members import print_members, shown
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, say
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -46,13 +47,7 @@ def list_proposals(
     query = {name: value for name, value in given.items() if value is not None}
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.pages(PATH, "proposals", query)
-    if as_json:
-        print_json({"proposals": [dict(one) for one in found], "next": None})
-    elif not found:
-        say("there are no such proposals")
-    else:
-        rows = [[_cell(name, one) for name in _COLUMNS] for one in found]
-        print_table(Table(_COLUMNS, rows, ("decided_by", "expires_at")), wide=wide)
+    print_listing("proposals", found, _table, "there are no such proposals", as_json=as_json, wide=wide)
 
 
 def show(
@@ -111,6 +106,11 @@ def reject(
 
 def _path(proposal_id: str) -> str:
     return f"{PATH}/{quote(proposal_id, safe='')}"
+
+
+def _table(found: Found) -> Table:
+    rows = [[_cell(name, one) for name in _COLUMNS] for one in found]
+    return Table(_COLUMNS, rows, ("decided_by", "expires_at"))
 
 
 def _cell(name: str, one: Mapping[str, object]) -> str:

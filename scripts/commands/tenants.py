@@ -11,8 +11,9 @@ from urllib.parse import quote
 import typer
 
 from scripts.terminal.exits import CommandError, Exit
+from scripts.terminal.listing import Found, print_listing
 from scripts.terminal.members import print_members, shown
-from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
+from scripts.terminal.output import JsonOption, Table, WideOption, print_json, say
 from scripts.terminal.proposed import proposed
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
@@ -30,14 +31,9 @@ def list_tenants(
     """List the known tenants. Shows which are frozen, and how many credentials are in each state."""
     with ServiceClient(url, admin_key(api_key_file)) as service:
         found = service.pages(TENANTS, "tenants", {})
-    if as_json:
-        print_json({"tenants": found, "next": None})
-    elif not found:
-        say("no tenant is registered, or has or had a credential")
-    else:
-        columns = ("tenant", "name", "frozen", "credentials", "states", "last change", "last used")
-        less = ("last used", "last change", "name")
-        print_table(Table(columns, [_listed(one) for one in found], less), wide=wide)
+    print_listing(
+        "tenants", found, _table, "no tenant is registered, or has or had a credential", as_json=as_json, wide=wide
+    )
 
 
 def show(
@@ -155,6 +151,11 @@ def _label(text: str) -> tuple[str, str]:
     if not equals:
         raise CommandError(Exit.USAGE, "--label must be NAME=TEXT")
     return name, value
+
+
+def _table(found: Found) -> Table:
+    columns = ("tenant", "name", "frozen", "credentials", "states", "last change", "last used")
+    return Table(columns, [_listed(one) for one in found], ("last used", "last change", "name"))
 
 
 def _listed(one: Mapping[str, object]) -> Sequence[str]:
