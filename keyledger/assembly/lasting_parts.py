@@ -22,11 +22,11 @@ from keyledger.log.event_store import CredentialLog
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
 from projections import audit_trail
-from projections.access_key_budgets import PostgresBudgetBlocks
-from projections.access_key_usage import PostgresKeyUsage
 from projections.access_keys import PostgresTokens
 from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
+from projections.usage.access_key_budgets import PostgresBudgetBlocks
+from projections.usage.access_key_usage import PostgresKeyUsage
 
 
 def open_lasting(dsn: str, keys: SecretKeys, counts: Counts | None = None) -> Lasting:

@@ -44,8 +44,8 @@ from keyledger.settings.settings import Settings
 from keyledger.store_attestation.watch import StoreWatch
 from projections import audit_trail, transparency_log
 from projections.catch_up import CatchUp
-from projections.credential_usage import PostgresCredentialUsage
-from projections.token_usage import PostgresTokenUsage
+from projections.usage.credential_usage import PostgresCredentialUsage
+from projections.usage.token_usage import PostgresTokenUsage
 
 if TYPE_CHECKING:  # loaded where the embedded server is used
     from keyledger.embedded_postgres import Supervision

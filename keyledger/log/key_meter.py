@@ -28,7 +28,7 @@ _log = logging.getLogger("keyledger.usage")
 
 
 class Additions(KeyUsage, Protocol):
-    """Adds up counts and reads them, as `projections.access_key_usage` does."""
+    """Adds up counts and reads them, as `projections.usage.access_key_usage` does."""
 
     def add(self, records: Sequence[KeyHour]) -> None:
         """Add all or none. Raises StoreUnavailableError."""

@@ -22,7 +22,7 @@ from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from keyledger.log.token_counts import TokenCounts
 from keyledger.log.unwritten import Additions, Unwritten
-from projections.database.additions import BATCH
+from projections.usage.additions import BATCH
 
 TICK_S = 1.0
 """Seconds between two flushes."""

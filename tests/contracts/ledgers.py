@@ -26,10 +26,10 @@ from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections.as_of import PostgresPastCredentials
 from projections.audit_search import PostgresAuditTrail
-from projections.credential_usage import PostgresCredentialUsage
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.pipelines import Pipelines
 from projections.fleet import PostgresFleet
+from projections.usage.credential_usage import PostgresCredentialUsage
 from tests.support.scenario import ClearSealer
 from tests.support.store import open_store, unchecked
 from tests.support.twins.audit_trail import MemoryAuditTrail

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from domain.audit.token_usage import CURSOR_PATTERN, TokenFilter, TokenPlace, TokenRecord, TokenUsage
 from domain.audit.usage import HOUR
 from domain.calls.tokens import TOKENS_MAX, Tokens
-from projections.token_usage import PostgresTokenUsage
+from projections.usage.token_usage import PostgresTokenUsage
 from tests.contracts.ledgers import BEGIN
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import open_store

@@ -16,7 +16,7 @@ from domain.calls.tokens import Tokens
 from domain.errors import AccessError, ServiceError, StoreUnavailableError
 from keyledger.log.budget_account import IDLE_S
 from keyledger.log.budget_keeper import BudgetKeeper
-from projections.access_key_budgets import PostgresBudgetBlocks
+from projections.usage.access_key_budgets import PostgresBudgetBlocks
 from tests.support.faulty_link import Fault, faulty_link
 from tests.support.store import Store, open_store
 

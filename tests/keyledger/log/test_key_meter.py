@@ -9,7 +9,7 @@ from domain.access.key_usage import KeyHour, KeyHours
 from domain.errors import StoreUnavailableError
 from keyledger.log import key_meter
 from keyledger.log.key_meter import KeyMeter
-from projections.access_key_usage import PostgresKeyUsage
+from projections.usage.access_key_usage import PostgresKeyUsage
 from tests.support.scenario import NOW
 from tests.support.store import Store
 from tests.support.twins.key_usage import MemoryKeyUsage

@@ -22,9 +22,9 @@ from domain.event_log import EventLog
 from keyledger.log import token_counts, usage_meter
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.usage_meter import UsageMeter
-from projections.credential_usage import PostgresCredentialUsage
-from projections.database.additions import BATCH
-from projections.token_usage import PostgresTokenUsage
+from projections.usage.additions import BATCH
+from projections.usage.credential_usage import PostgresCredentialUsage
+from projections.usage.token_usage import PostgresTokenUsage
 from tests.support.checker import check
 from tests.support.faulty_link import Fault, faulty_link
 from tests.support.scenario import OTHER_TENANT, TENANT

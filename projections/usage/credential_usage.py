@@ -1,6 +1,6 @@
 """Credential use by the hour: counts that are added up in the database and read in pages.
 
-Promises: each addition counts once (`database.additions`). Nodes that add to the same records wait for each other for
+Promises: each addition counts once (`additions`). Nodes that add to the same records wait for each other for
 at most one statement, and never deadlock, because all of them take the records in the same order.
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from psycopg_pool import ConnectionPool
 
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
-from projections.database.additions import add_once, was_added
 from projections.database.connections import BoundedConnection, Row
-from projections.database.record_pages import Asked, page_of
+from projections.usage.additions import add_once, was_added
+from projections.usage.record_pages import Asked, page_of
 
 _ADD = """
 INSERT INTO credential_usage AS known (hour, tenant_id, provider, version, calls, failures, last_used_at)

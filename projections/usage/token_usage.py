@@ -1,6 +1,6 @@
 """Tokens and cost of calls by the hour: counts that are added up in the database and read in pages.
 
-Promises: each addition counts once (`database.additions`). Nodes that add to the same records wait for each other for
+Promises: each addition counts once (`additions`). Nodes that add to the same records wait for each other for
 at most one statement, and never deadlock, because all of them take the records in the same order.
 """
 
@@ -10,9 +10,9 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.token_usage import TokenFilter, TokenPlace, TokenRecord
 from domain.calls.tokens import Tokens
-from projections.database.additions import add_once, was_added
 from projections.database.connections import BoundedConnection, Row
-from projections.database.record_pages import Asked, page_of
+from projections.usage.additions import add_once, was_added
+from projections.usage.record_pages import Asked, page_of
 
 _ADD = """
 INSERT INTO token_usage AS known (hour, tenant_id, provider, version, access_key, model, currency, calls, failures,
