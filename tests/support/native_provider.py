@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from tests.support.loopback import until_accepted
+from tests.support.looped import looped
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,10 +53,9 @@ async def _hello(request: web.Request) -> web.StreamResponse:
 @contextmanager
 def native_provider() -> Iterator[NativeProvider]:
     """Serve while the block lasts."""
-    provider, loop = NativeProvider(), asyncio.new_event_loop()
-    ready, stop = threading.Event(), asyncio.Event()
+    provider = NativeProvider()
 
-    async def run() -> None:
+    async def run(ready: Callable[[], None], stop: asyncio.Event) -> None:
         app = web.Application(client_max_size=2**30)
         app.router.add_route("*", "/{tail:.*}", provider.serve)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
@@ -63,7 +63,7 @@ def native_provider() -> Iterator[NativeProvider]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        ready.set()
+        ready()
         await stop.wait()
         await until_accepted()
         connections = [handler.transport for handler in runner.server.connections] if runner.server else []
@@ -72,12 +72,5 @@ def native_provider() -> Iterator[NativeProvider]:
             connection.abort()  # closing waits for a client that no longer reads what is left to be sent
         await asyncio.sleep(0)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
-    thread.start()
-    assert ready.wait(60)
-    try:
+    with looped(run):
         yield provider
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
-        loop.close()

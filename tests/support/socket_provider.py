@@ -11,6 +11,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tests.support.looped import looped
+
 Talk = Callable[[ServerConnection], Awaitable[None]]
 Answer = Callable[[ServerConnection, Request], Response | None]
 
@@ -64,10 +66,9 @@ async def echo(connection: ServerConnection) -> None:
 @contextmanager
 def socket_provider() -> Iterator[SocketProvider]:
     """Serve while the block lasts."""
-    provider, loop = SocketProvider(), asyncio.new_event_loop()
-    ready, stop = threading.Event(), asyncio.Event()
+    provider = SocketProvider()
 
-    async def run() -> None:
+    async def run(ready: Callable[[], None], stop: asyncio.Event) -> None:
         server = await serve(
             provider.serve,
             "127.0.0.1",
@@ -78,17 +79,10 @@ def socket_provider() -> Iterator[SocketProvider]:
             ping_interval=None,
         )
         provider.url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-        ready.set()
+        ready()
         await stop.wait()
         server.close()
         await server.wait_closed()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
-    thread.start()
-    assert ready.wait(60)
-    try:
+    with looped(run):
         yield provider
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
-        loop.close()
