@@ -22,7 +22,8 @@ from domain.endpoints.allowed_hosts import allowed_host
 from domain.endpoints.issuers import issuer_address_error
 from domain.endpoints.rules import EndpointRules, origin_port
 from domain.errors import AccessError, ErrorCode
-from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, Lookup, SystemLookup
+from keyledger.identity.checked_resolver import CheckedResolver
+from keyledger.llm.wire.dialling import ForbiddenAddressError, Lookup, SystemLookup
 
 PATIENCE_S = 5.0
 ANSWER_MAX = 256 * 1024

@@ -4,7 +4,6 @@ Promises: no extension is offered, so the provider may not compress. Of an answe
 is checked. Standard: RFC 6455, section 4.1.
 """
 
-import aiohttp
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
@@ -17,6 +16,7 @@ from api.front.web_socket.side import SILENT
 from domain.calls.call_admission import CallAdmission
 from domain.calls.web_socket import Offer, uncounted
 from domain.credentials.providers import Provider
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 
 NOT_A_WEB_SOCKET = "answer-not-a-web-socket"
 _OF_THE_CONNECTION = frozenset({"host"})
@@ -36,9 +36,9 @@ class Handshake:
         given = self._protocol.connect().headers.raw_items()
         return [(name.lower(), value) for name, value in given if name.lower() not in _OF_THE_CONNECTION]
 
-    def is_accepted(self, answer: aiohttp.ClientResponse) -> bool:
+    def is_accepted(self, answer: ProviderAnswer) -> bool:
         """Whether an answer opens the WebSocket, in the way that was offered."""
-        given = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers])
+        given = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.head.headers])
         try:
             self._protocol.process_response(Response(answer.status, "", given))
         except InvalidHandshake:

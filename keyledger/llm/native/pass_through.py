@@ -9,7 +9,6 @@ both directions; only a few pieces are buffered. Every failure is a ServiceError
 
 from dataclasses import replace
 
-import aiohttp
 from yarl import URL
 
 from api.front.web_socket.side import PROVIDER, SocketSide
@@ -42,6 +41,7 @@ from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease, Owner
 from keyledger.llm.wire.observation import note_answer
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 from keyledger.llm.wire.provider_connection import ProviderConnection
 from keyledger.llm.wire.provider_errors import native_call_error
 from keyledger.llm.wire.turns import Turns
@@ -198,7 +198,7 @@ class PassThrough:
         route: Route,
         metered: MeteredCall,
         handshake: Handshake,
-        answer: aiohttp.ClientResponse,
+        answer: ProviderAnswer,
         connection: ProviderConnection,
     ) -> OpenedSocket:
         """Return the WebSocket that an answer has opened."""
@@ -215,14 +215,14 @@ class PassThrough:
             return await self._configuration().resolver.explain(tenant_id, provider, tenant_capable=True)
 
         side = SocketSide(connection.hand_over(answer.close), PROVIDER, handshake.offer.held, rest)
-        headers = to_caller(answer.raw_headers, forms.found_in)
+        headers = to_caller(answer.head.headers, forms.found_in)
         return OpenedSocket(
             route, side, headers, handshake.subprotocol, forms, turns, metered, lease.observation, current
         )
 
     async def _passed_on(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: ProviderAnswer,
         lease: Lease,
         receipt: Receipt,
         metered: MeteredCall,
@@ -230,7 +230,7 @@ class PassThrough:
     ) -> NativeAnswer | ServiceError:
         assert lease.secret is not None  # noqa: S101  checked by the caller
         forms = KeyForms(lease.secret.reveal())
-        headers = to_caller(answer.raw_headers, forms.found_in)
+        headers = to_caller(answer.head.headers, forms.found_in)
         limits = Limits(ANSWER_MAX, self._dispatcher.pause, None)
         turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)
         reader = AnswerReader(answer, lease.observation, forms, limits, turns)

@@ -11,13 +11,13 @@ import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 
-import aiohttp
-
 from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
+from keyledger.llm.wire.answer_content import AnswerContent
 from keyledger.llm.wire.hidden_gzip import MAGIC_LENGTH, window_of
 from keyledger.llm.wire.inflating import WINDOWS, Inflater
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.observation import Observation, note_failure
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 from keyledger.llm.wire.scrubbed_body import ScrubbedBody
 from keyledger.llm.wire.scrubbing import STEP, redacted
 from keyledger.llm.wire.turns import TurnsOfOne
@@ -33,7 +33,7 @@ _FRAMED = 32
 """Bytes of a body that take as long to read and to search as one byte of framing."""
 
 
-def is_readable(answer: aiohttp.ClientResponse) -> bool:
+def is_readable(answer: ProviderAnswer) -> bool:
     """Return whether the content encoding of a response can be looked into."""
     encoding = _encoding(answer)
     return encoding in _PLAIN or encoding in WINDOWS
@@ -53,7 +53,7 @@ class AnswerReader:
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: ProviderAnswer,
         observation: Observation,
         forms: KeyForms,
         limits: Limits,
@@ -63,10 +63,10 @@ class AnswerReader:
 
         forms: of the key to remove. limits: of the inflated response. turns: of this response.
         """
-        self._answer: aiohttp.ClientResponse | None = answer
+        self._answer: ProviderAnswer | None = answer
         self._observation = observation
         self._forms: KeyForms | None = forms
-        self._body = ScrubbedBody(forms, answer.headers.get("content-type", ""), turns)
+        self._body = ScrubbedBody(forms, answer.head.value(b"content-type"), turns)
         encoding = _encoding(answer)
         self._inflater = None if encoding in _PLAIN else Inflater(WINDOWS[encoding])
         self._limits = limits
@@ -98,7 +98,7 @@ class AnswerReader:
         if self._inflater is not None and answer.content.total_bytes > 0:
             return None
         if answer.content.total_bytes <= STEP and not self._in_small_chunks(answer.content):
-            rest = answer.content.read_nowait(-1)
+            rest = answer.content.take(STEP)
             if window_of(rest[:MAGIC_LENGTH]) is None:
                 self._answer = None
                 self.drop()
@@ -120,13 +120,16 @@ class AnswerReader:
         if answer is not None:
             answer.close()
 
-    async def _step(self, answer: aiohttp.ClientResponse) -> bytes:
+    async def _step(self, answer: ProviderAnswer) -> bytes:
         """Return what the next piece allows to leave. Errors are noted, not raised: their tracebacks reach the key."""
         cancelled: tuple[object, ...] | None = None
         passed = b""
         try:
-            async with asyncio.timeout_at(self._limits.deadline or _now() + self._limits.pause):
+            if answer.content.ready:
                 passed = await self._scrubbed(answer.content)
+            else:
+                async with asyncio.timeout_at(self._limits.deadline or _now() + self._limits.pause):
+                    passed = await self._scrubbed(answer.content)
         except asyncio.CancelledError as error:
             cancelled = error.args
         except InvalidAnswerError as error:
@@ -140,7 +143,7 @@ class AnswerReader:
             raise asyncio.CancelledError(*cancelled)  # a name for it would keep this frame, and the answer with it
         return passed
 
-    async def _scrubbed(self, content: aiohttp.StreamReader) -> bytes:
+    async def _scrubbed(self, content: AnswerContent) -> bytes:
         if self._at_a_stretch >= STEP:  # what has arrived is read without waiting, so let other tasks run
             self._at_a_stretch = 0
             await self._turns.wait()
@@ -155,7 +158,7 @@ class AnswerReader:
         self._answer = self._forms = self._inflater = None  # at its end, it has released its connection
         return await self._body.finish()
 
-    async def _inflated(self, content: aiohttp.StreamReader) -> bytes:
+    async def _inflated(self, content: AnswerContent) -> bytes:
         """Return the next piece of the inflated body, empty at its end."""
         while self._inflater is None or not (piece := self._inflater.step()):
             received = self._ahead or await self._next_of(content)
@@ -169,7 +172,7 @@ class AnswerReader:
             self._inflater.feed(received)
         return piece
 
-    async def _next_of(self, content: aiohttp.StreamReader) -> bytes:
+    async def _next_of(self, content: AnswerContent) -> bytes:
         """Return what has arrived, or arrives next, as far as it belongs to one step."""
         waits = content.total_bytes == self._received
         begun = perf_counter()
@@ -178,17 +181,16 @@ class AnswerReader:
             self._turns.took(perf_counter() - begun)
         return received
 
-    def _in_small_chunks(self, content: aiohttp.StreamReader) -> bool:
+    def _in_small_chunks(self, content: AnswerContent) -> bool:
         return 16 * (self._observation.framing - _FRAMING_USUAL) > content.total_bytes
 
 
-def _has_arrived(answer: aiohttp.ClientResponse, most: int) -> bool:
-    content = answer.content
-    return content.is_eof() and content.exception() is None and content.total_bytes <= most
+def _has_arrived(answer: ProviderAnswer, most: int) -> bool:
+    return answer.content.whole and answer.content.total_bytes <= most
 
 
-def _encoding(answer: aiohttp.ClientResponse) -> str:
-    return ",".join(answer.headers.getall("content-encoding", ())).strip().lower()  # several are one list (RFC 9110)
+def _encoding(answer: ProviderAnswer) -> str:
+    return ",".join(answer.head.values(b"content-encoding")).strip().lower()  # several are one list (RFC 9110)
 
 
 def _now() -> float:

@@ -1,29 +1,29 @@
-"""Opens connections for aiohttp and lends them out, in place of its own pool, which stays empty.
+"""Opens connections to the providers of one kind of endpoint, and takes kept ones.
 
-Promises: a request gets a connection of its call's purpose, or a new one. A request is sent once; only one whose method
-is idempotent is sent a second time, on a new connection, and only if its first one had served other calls and the
-provider ended it before a byte of an answer.
-Standard: RFC 9112, section 9.3.1 (retrying requests).
+Promises: a call gets a connection of its purpose, or a new one, within the seconds for connecting. A connection to a
+tenant's endpoint goes to a checked address. The name decides which certificate is accepted. Addresses are tried in
+parallel (RFC 8305), so that one that does not answer costs a quarter of a second.
 """
 
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import aiohttp
-from aiohttp.connector import Connection
+import aiohappyeyeballs
 from yarl import URL
 
 from domain.credentials.built_in_providers import BUILT_IN
+from domain.endpoints.addresses import address_in
+from domain.endpoints.rules import EndpointRules
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.requests.origin import Origin, origin_of
-from keyledger.llm.wire.borrowed import Borrowed
+from keyledger.llm.wire.dialling import ForbiddenAddressError, Lookup, checked_lookup
 from keyledger.llm.wire.idle_connections import IdleConnections
-from keyledger.llm.wire.observation import Observation
-from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection, Purpose
-
-if TYPE_CHECKING:
-    from aiohttp.tracing import Trace
-
+from keyledger.llm.wire.provider_call import NOT_HTTP
+from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection
+from keyledger.llm.wire.purpose import Purpose
 
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept: fewer than servers keep theirs (uvicorn, and so vLLM, 5), because a request on a
@@ -32,56 +32,76 @@ KEEP_ALIVE_PUBLIC = 30.0
 """The same for the public addresses of built-in providers: their front ends keep idle connections for a minute or more,
 and a new connection costs a TLS handshake over the Internet."""
 
+_NEXT_ADDRESS_S = 0.25
 _PUBLIC = frozenset(origin_of(URL(row.base_url)) for row in BUILT_IN.values() if row.base_url is not None)
 
 
-@dataclass(slots=True)
-class Dialling:
-    """The connection of one call. observation: of the call. used: the last connection that was lent to it."""
+class Connector:
+    """Opens connections under one set of rules. Others must not use them, nor these those of others."""
 
-    purpose: Purpose
-    observation: Observation
-    used: ProviderConnection | None = None
-
-
-DIALLING: ContextVar[Dialling] = ContextVar("keyledger_dialling")
-"""The dialling of the running task's request. aiohttp has no argument that reaches its connector."""
-
-
-class LendingConnector(aiohttp.TCPConnector):
-    """A connector that lends one connection to one call at a time."""
-
-    def __init__(self, idle: IdleConnections, **options: Any) -> None:
-        """idle: keeps the connections. options: of `aiohttp.TCPConnector`."""
-        super().__init__(limit=0, **options)
-        self._idle_connections = idle
-
-    async def connect(
+    def __init__(
         self,
-        req: aiohttp.ClientRequest,
-        traces: "list[Trace]",
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  as aiohttp's own
-    ) -> Connection:
-        """Return a connection for the running task's call. Raises what aiohttp raises, and LookupError without one."""
-        dialling = DIALLING.get()
-        lent = self._next(dialling)
-        if lent is None:
-            opened = await super().connect(req, traces, timeout)
-            keep_s = KEEP_ALIVE_PUBLIC if Origin(*dialling.purpose[-3:]) in _PUBLIC else KEEP_ALIVE
-            lent = ProviderConnection(opened, self, dialling.purpose, keep_s, self._idle_connections)
-            self._idle_connections.opened(lent)
-            if not lent.begin():
-                lent.close(UNEXPECTED)
-                raise aiohttp.ClientResponseError(req.request_info, (), message="the provider spoke first")
-        dialling.used = lent
-        lent.observation = dialling.observation
-        return cast("Connection", Borrowed(lent))
+        idle: IdleConnections,
+        lookup: Lookup,
+        tls: Callable[[], ssl.SSLContext],
+        seconds: float,
+        rules: EndpointRules | None,
+        *,
+        self_hosted: bool,
+    ) -> None:
+        """idle: keeps connections. seconds: for connecting. rules: of a tenant's endpoints; None for others."""
+        self._idle = idle
+        self._lookup = lookup if rules is None else checked_lookup(lookup, rules, self_hosted=self_hosted)
+        self._tls = tls
+        self._seconds = seconds
 
-    def _next(self, dialling: Dialling) -> ProviderConnection | None:
-        """Return an idle connection, None if a new one is to be opened. Raises ClientConnectionError."""
-        used = dialling.used
-        if used is None:
-            return self._idle_connections.take(dialling.purpose, self)
-        if not used.served or used.received:
-            raise aiohttp.ClientConnectionError("the request may not be sent again")
-        return None
+    def kept(self, purpose: Purpose) -> ProviderConnection | None:
+        """Return a kept connection on which a call may begin, or None."""
+        return self._idle.take(purpose, self)
+
+    async def open(self, purpose: Purpose) -> ProviderConnection:
+        """Return a new connection. Raises OSError, TimeoutError, and InvalidAnswerError if the provider spoke first."""
+        origin = Origin(*purpose[-3:])
+        async with asyncio.timeout(self._seconds):
+            found = await self._addresses(origin.host, origin.port)
+            reached = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1)
+            try:
+                connection = await self._connected(reached, purpose, origin)
+            except BaseException:
+                reached.close()
+                raise
+        self._idle.opened(connection)
+        if not connection.is_usable():
+            connection.close(UNEXPECTED)
+            raise InvalidAnswerError(NOT_HTTP)
+        return connection
+
+    async def _connected(self, reached: socket.socket, purpose: Purpose, origin: Origin) -> ProviderConnection:
+        keep_s = KEEP_ALIVE_PUBLIC if origin in _PUBLIC else KEEP_ALIVE
+        checks: dict[str, Any] = {}
+        if origin.scheme == "https":
+            checks = {"ssl": self._tls(), "server_hostname": origin.host.rstrip(".")}
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: ProviderConnection(self, purpose, keep_s, self._idle), sock=reached, **checks
+        )
+        return connection
+
+    async def _addresses(self, host: str, port: int) -> list[Any]:
+        """Return the addresses of a host as the system's sockets take them. Raises OSError."""
+        if address_in(host) is not None:
+            return _socket_addresses([host], port)
+        try:
+            return _socket_addresses(await self._lookup(host, port), port)
+        except ForbiddenAddressError:
+            raise
+        except OSError:
+            raise socket.gaierror(host) from None
+
+
+def _socket_addresses(addresses: Sequence[str], port: int) -> list[Any]:
+    return [
+        (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (one, port, 0, 0))
+        if ":" in one
+        else (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (one, port))
+        for one in addresses
+    ]

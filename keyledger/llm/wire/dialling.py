@@ -12,8 +12,6 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from domain.endpoints.rules import EndpointRules, address_error
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -31,30 +29,20 @@ class ForbiddenAddressError(OSError):
         self.reason = reason
 
 
-class CheckedResolver(AbstractResolver):
-    """Resolves host names of endpoints that tenants chose."""
+def checked_lookup(lookup: Lookup, rules: EndpointRules, *, self_hosted: bool = False) -> Lookup:
+    """Return a lookup of the endpoints that tenants chose. It raises ForbiddenAddressError, too.
 
-    def __init__(self, rules: EndpointRules, lookup: Lookup, *, self_hosted: bool = False) -> None:
-        """rules: the private hosts that are allowed.
+    rules: the private hosts that are allowed. self_hosted: the servers are the operator's or the tenant's own.
+    """
 
-        self_hosted: the servers are the operator's or the tenant's own.
-        """
-        self._rules = rules
-        self._lookup = lookup
-        self._self_hosted = self_hosted
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of `host`. Raises AddressRefusedError, and OSError if it does not resolve."""
-        addresses = await self._lookup(host, port)
+    async def checked(host: str, port: int) -> Sequence[str]:
+        addresses = await lookup(host, port)
         for address in addresses:
-            if error := address_error(address, host, port, self._rules, self_hosted=self._self_hosted):
+            if error := address_error(address, host, port, rules, self_hosted=self_hosted):
                 raise ForbiddenAddressError(error)
-        return [_result(host, port, address) for address in addresses]
+        return addresses
 
-    async def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+    return checked
 
 
 def addresses_of(host: str) -> Sequence[str]:
@@ -113,8 +101,3 @@ class SystemLookup:
         threading.Thread(target=look_up, name="look up a tenant's endpoint", daemon=True).start()
         self._under_way[host] = result
         return result
-
-
-def _result(host: str, port: int, address: str) -> ResolveResult:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)

@@ -1,40 +1,40 @@
 """Sends requests to providers; the only module that puts a key on the wire.
 
-Promises: no request is sent without an open lease, to an origin other than the lease's, or twice under one lease (the
-one exception is in `connector`); redirects are not followed, and proxies and cookies are not used. No request with a
-method that has no body carries one. Connections to a tenant's endpoint go to a checked address only. A kept connection
-belongs to one tenant, one version of a credential and one origin; none holds a key. No exception raised here holds a
-key, nor does its traceback.
+Promises: no request is sent without an open lease, to an origin other than the lease's, or twice under one lease; only
+one whose method is idempotent is sent a second time, on a new connection, and only if its first one had served other
+calls and the provider ended it before a byte of an answer. Redirects are not followed, and proxies and cookies are not
+used. No request with a method that has no body carries one. Connections to a tenant's endpoint go to a checked address
+only. A kept connection belongs to one tenant, one version of a credential and one origin; none holds a key. No
+exception raised here holds a key, nor does its traceback.
+Standard: RFC 9112, section 9.3.1 (retrying requests).
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import aiohttp
 import httpx
 from yarl import URL
 
 from domain.calls.native import BODILESS_METHODS
 from domain.endpoints.addresses import address_in
 from domain.endpoints.rules import EndpointRules, address_error
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.requests.origin import origin_of
-from keyledger.llm.wire.connector import DIALLING, Dialling, LendingConnector
-from keyledger.llm.wire.dialling import CheckedResolver, ForbiddenAddressError, Lookup, SystemLookup
+from keyledger.llm.wire.connector import Connector
+from keyledger.llm.wire.dialling import ForbiddenAddressError, Lookup, SystemLookup
 from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import note_failure
-from keyledger.llm.wire.provider_connection import ProviderConnection, purpose_of
+from keyledger.llm.wire.provider_answer import ProviderAnswer
+from keyledger.llm.wire.provider_call import LOST
+from keyledger.llm.wire.provider_connection import ProviderConnection
+from keyledger.llm.wire.purpose import purpose_of
+from keyledger.llm.wire.request_bytes import is_chunked, request_head
 
-READ_AHEAD = 8 * 1024
-"""Bytes of a response that are received ahead of its reader; twice as many stop the connection."""
-WHOLE_MAX = 256 * 1024
-"""Bytes of the longest body that is handed to the connection in one piece."""
-_PIECE = 64 * 1024
-
-_NOT_ADDED = ("content-type", "user-agent")
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 class CallFailedError(Exception):
@@ -47,6 +47,28 @@ class Timeouts:
 
     connect: float = 5.0
     answer: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request without its key. headers: names in lower case."""
+
+    method: str
+    url: URL
+    headers: Sequence[tuple[str, str]]
+    content: bytes | AsyncIterable[bytes] | None
+
+    def head(self, lease: Lease) -> bytes:
+        """Return the bytes of its head, with the key."""
+        assert lease.secret is not None  # noqa: S101  a closed lease has been refused
+        headers = [one for one in self.headers if one[0] != lease.header.name]
+        headers.append((lease.header.name, lease.header.prefix + lease.secret.reveal()))
+        return request_head(self.method, self.url, headers, self.content)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent a second time."""
+        return self.method in _IDEMPOTENT and (self.content is None or isinstance(self.content, bytes))
 
 
 class Dispatcher:
@@ -66,9 +88,11 @@ class Dispatcher:
         self._rules = rules
         self._timeouts = timeouts or Timeouts()
         self._lookup = lookup or SystemLookup()
+        self._own_lookup = SystemLookup()
+        """Of the operator's addresses: slow name servers of tenants must not hold them up."""
         self._idle = idle or IdleConnections()
         # Separate: a connection opened with fewer checks, or under other rules, must not be reused for a stricter one.
-        self._sessions: dict[tuple[EndpointRules | None, bool], aiohttp.ClientSession] = {}
+        self._connectors: dict[tuple[EndpointRules | None, bool], Connector] = {}
 
     @property
     def pause(self) -> float:
@@ -87,13 +111,13 @@ class Dispatcher:
         headers: Sequence[tuple[str, str]],
         content: bytes | AsyncIterable[bytes] | None,
         deadline: float,
-    ) -> aiohttp.ClientResponse | None:
+    ) -> ProviderAnswer | None:
         """Send the one request of a lease and return the response once its head has arrived.
 
         headers: without the key; the header for the key is dropped from them. deadline: in the event loop's time.
         Returns None if there is no response; the lease's observation says why. Raises CallFailedError for a request
-        that the lease does not allow. Errors of aiohttp are noted and a cancellation is raised as a new exception,
-        since their tracebacks reach the headers with the key.
+        that the lease does not allow. Errors of the connection are noted and a cancellation is raised as a new
+        exception, since their tracebacks reach the headers with the key.
         """
         answer, _ = await self.open(lease, method, url, headers, content, deadline)
         return answer
@@ -106,43 +130,41 @@ class Dispatcher:
         headers: Sequence[tuple[str, str]],
         content: bytes | AsyncIterable[bytes] | None,
         deadline: float,
-    ) -> tuple[aiohttp.ClientResponse | None, ProviderConnection | None]:
+    ) -> tuple[ProviderAnswer | None, ProviderConnection | None]:
         """Do as `send` does, and return the connection, too, which an answer with status 101 leaves to the caller."""
-        dialling = _begun(lease, method, url, content)
-        body, framing = _in_pieces(content)
-        of_this_call = DIALLING.set(dialling)
+        _begin(lease, method, url, content)
         cancelled: tuple[object, ...] | None = None
         try:
             if lease.checked:
                 self._check_literal(lease)
             async with asyncio.timeout_at(deadline):
-                answer = await self._session(checked=lease.checked, self_hosted=lease.self_hosted).request(
-                    method,
-                    url,
-                    data=body,
-                    headers=[*(one for one in headers if one[0] != lease.header.name), *framing, _key_header(lease)],
-                    allow_redirects=False,
-                )
-            if dialling.used is not None:
-                dialling.used.answered(answer)
-            return answer, dialling.used
+                return await self._sent(lease, _Request(method, url, headers, content))
         except asyncio.CancelledError as error:
             cancelled = error.args
         except Exception as error:  # noqa: BLE001  only the kind of the error may leave
             note_failure(lease.observation, error)
-        finally:
-            DIALLING.reset(of_this_call)
-            dialling.used = None  # the connection keeps the context it was opened in, and this in it
         if cancelled is not None:
             raise asyncio.CancelledError(*cancelled)
         return None, None
 
     async def aclose(self) -> None:
         """Close all connections."""
-        sessions, self._sessions = self._sessions, {}
-        self._idle.close([session.connector for session in sessions.values()])
-        for session in sessions.values():
-            await session.close()
+        connectors, self._connectors = self._connectors, {}
+        self._idle.close([*connectors.values()])
+
+    async def _sent(self, lease: Lease, request: _Request) -> tuple[ProviderAnswer, ProviderConnection]:
+        assert lease.secret is not None  # noqa: S101  a closed lease has been refused
+        purpose = purpose_of(lease.owner, lease.secret, lease.origin)
+        connector = self._connector(checked=lease.checked, self_hosted=lease.self_hosted)
+        connection = connector.kept(purpose) or await connector.open(purpose)
+        try:
+            return await _asked(connection, lease, request), connection
+        except InvalidAnswerError as error:
+            again = error.reason == LOST and connection.served and not connection.received and request.repeatable
+            if not again or lease.secret is None:
+                raise
+        connection = await connector.open(purpose)
+        return await _asked(connection, lease, request), connection
 
     def _check_literal(self, lease: Lease) -> None:
         """Check an endpoint that is an IP address: no resolver is called for those."""
@@ -152,59 +174,38 @@ class Dispatcher:
         if reason := address_error(host, host, port, self._rules(), self_hosted=lease.self_hosted):
             raise ForbiddenAddressError(reason)
 
-    def _session(self, *, checked: bool, self_hosted: bool) -> aiohttp.ClientSession:
+    def _connector(self, *, checked: bool, self_hosted: bool) -> Connector:
         rules = self._rules() if checked else None
         kind = (rules, self_hosted)
-        if kind not in self._sessions:
-            resolver = None if rules is None else CheckedResolver(rules, self._lookup, self_hosted=self_hosted)
-            self._sessions[kind] = aiohttp.ClientSession(
-                connector=LendingConnector(self._idle, resolver=resolver, use_dns_cache=not checked, ssl=self._tls),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-                trust_env=False,
-                auto_decompress=False,  # bodies are inflated in steps, see `inflating`
-                read_bufsize=READ_AHEAD,
-                skip_auto_headers=_NOT_ADDED,
+        if kind not in self._connectors:
+            lookup = self._lookup if checked else self._own_lookup
+            self._connectors[kind] = Connector(
+                self._idle, lookup, lambda: self._tls, self._timeouts.connect, rules, self_hosted=self_hosted
             )
-        return self._sessions[kind]
+        return self._connectors[kind]
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
 
 
-def _begun(lease: Lease, method: str, url: URL, content: bytes | AsyncIterable[bytes] | None) -> Dialling:
+async def _asked(connection: ProviderConnection, lease: Lease, request: _Request) -> ProviderAnswer:
+    """Send a request on a connection and return its answer."""
+    content, bodiless = request.content, request.method == "HEAD"
+    chunked = content is not None and not isinstance(content, bytes) and is_chunked(request.headers)
+    try:
+        head = request.head(lease)
+    except ValueError:
+        connection.close("closed")
+        raise
+    return await connection.ask(head, content, lease.observation, bodiless=bodiless, chunked=chunked)
+
+
+def _begin(lease: Lease, method: str, url: URL, content: bytes | AsyncIterable[bytes] | None) -> None:
     """Note in the lease that its request is sent. Raises CallFailedError for one that must not be."""
     reason = lease.refused(origin_of(url)) or ("body-not-sent" if content and method in BODILESS_METHODS else None)
     if reason:
         if not lease.observation.sent:
             lease.observation.failure = reason
         raise CallFailedError(reason)
-    assert lease.secret is not None  # noqa: S101  a closed lease has been refused
     lease.observation.sent = True
-    return Dialling(purpose_of(lease.owner, lease.secret, lease.origin), lease.observation)
-
-
-class _InPieces:
-    """A long body in pieces. Other tasks run between two of them, and it can be sent a second time."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._content), _PIECE):
-            yield self._content[start : start + _PIECE]
-
-
-def _in_pieces(
-    content: bytes | AsyncIterable[bytes] | None,
-) -> tuple[bytes | AsyncIterable[bytes] | None, list[tuple[str, str]]]:
-    """Return the body as it is sent, and the headers that frame it where aiohttp does not set them."""
-    if not isinstance(content, bytes) or len(content) <= WHOLE_MAX:
-        return content, []
-    return _InPieces(content), [("content-length", str(len(content)))]
-
-
-def _key_header(lease: Lease) -> tuple[str, str]:
-    assert lease.secret is not None  # noqa: S101  a closed lease has been refused
-    return lease.header.name, lease.header.prefix + lease.secret.reveal()

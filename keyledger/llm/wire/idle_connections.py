@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection, Purpose
+from keyledger.llm.wire.provider_connection import UNEXPECTED, ProviderConnection
+from keyledger.llm.wire.purpose import Purpose
 from keyledger.settings.settings import IDLE_CONNECTIONS
 
 DISTRUST_S = 60.0
@@ -55,13 +56,14 @@ class IdleConnections:
         )
 
     def take(self, purpose: Purpose, opener: object) -> ProviderConnection | None:
-        """Return a connection on which a call of this purpose has begun, the last used first, or None.
+        """Return a connection on which a call of this purpose may begin, the last used first, or None.
 
         opener: the connector of the call.
         """
         while (connection := self._last_used(purpose, opener)) is not None:
             self._remove(connection)
-            if connection.begin():
+            connection.take()
+            if connection.is_usable():
                 return connection
             self._closed.labels("stale").inc()
             connection.close("stale")
@@ -136,8 +138,6 @@ class IdleConnections:
         for connection in [*self._longest_idle_first]:
             if not connection.fresh():
                 connection.close("expired")
-            elif connection.left_over():
-                connection.close(UNEXPECTED)
         now = loop.time()
         self._distrusted = {account: until for account, until in self._distrusted.items() if until > now}
         if self._longest_idle_first or self._distrusted:

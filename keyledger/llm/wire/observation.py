@@ -5,27 +5,26 @@ what it says of tokens and its name of the model.
 Standard: RFC 9110, section 10.2.3 (Retry-After).
 """
 
+import socket
+import ssl
 from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import aiohttp
-
 from domain.calls.tokens import ToldUsage
+from keyledger.llm.answers.bounded_json import InvalidAnswerError
 from keyledger.llm.wire.dialling import ForbiddenAddressError
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 
 RETRY_AFTER_MAX = 86_400
 
 # The first match decides.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorDNSError, "name-not-resolved"),
-    (aiohttp.ClientConnectorCertificateError, "certificate-not-trusted"),
-    (aiohttp.ClientSSLError, "tls-failed"),
-    (aiohttp.ClientConnectorError, "not-reachable"),
-    (aiohttp.ClientPayloadError, "answer-cut-off"),
-    (aiohttp.ClientConnectionError, "connection-lost"),
-    (aiohttp.ClientResponseError, "answer-not-http"),
+    (socket.gaierror, "name-not-resolved"),
+    (ssl.SSLCertVerificationError, "certificate-not-trusted"),
+    (ssl.SSLError, "tls-failed"),
+    (OSError, "not-reachable"),
 )
 
 
@@ -68,23 +67,22 @@ class Observation:
 
 
 def note_answer(
-    observation: Observation, answer: aiohttp.ClientResponse, rejects_with: Container[int], *, streaming: bool
+    observation: Observation, answer: ProviderAnswer, rejects_with: Container[int], *, streaming: bool
 ) -> None:
     """Record the head of a response. streaming: it should consist of server-sent events."""
     observation.status = answer.status
     observation.rejected = answer.status in rejects_with
-    observation.retry_after = _seconds(answer.headers.get("retry-after", ""))
+    observation.retry_after = _seconds(answer.head.value(b"retry-after"))
     if streaming and observation.accepted and answer.content_type != "text/event-stream":
         observation.failure = "answer-not-a-stream"
 
 
 def note_failure(observation: Observation, error: Exception) -> None:
     """Record why there is no response, or only part of one."""
-    cause = getattr(error, "os_error", error)
     if observation.broken_off:
         observation.failure = observation.broken_off
-    elif isinstance(cause, ForbiddenAddressError):
-        observation.failure = cause.reason
+    elif isinstance(error, ForbiddenAddressError | InvalidAnswerError):
+        observation.failure = error.reason
     elif isinstance(error, TimeoutError):
         observation.timed_out = True
     else:

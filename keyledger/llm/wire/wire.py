@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiohttp
 from yarl import URL
 
 from domain.credentials.secret import Secret
@@ -29,6 +28,7 @@ from keyledger.llm.wire.idle_connections import IdleConnections
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.lease import Lease
 from keyledger.llm.wire.observation import Observation, note_answer
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 from keyledger.llm.wire.turns import Turns
 
 AT_ONCE_MAX = 64 * 1024
@@ -87,7 +87,7 @@ class Wire:
         else:
             answer.close()  # a pooled connection would keep the unread body, which may repeat the key
 
-    async def _note_code(self, lease: Lease, secret: Secret, answer: aiohttp.ClientResponse) -> None:
+    async def _note_code(self, lease: Lease, secret: Secret, answer: ProviderAnswer) -> None:
         """Note the code of a provider's error."""
         deadline = asyncio.get_running_loop().time() + ERROR_S
         turns = self._turns.of(SERVICE_KEY.get(""), lease.owner.tenant_id)

@@ -1,37 +1,31 @@
-"""An answer of a provider whose pieces arrive when a test says so, as a reader of answers sees it."""
+"""An answer of a provider whose pieces arrive when a test says so."""
 
-import asyncio
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast
 
-import aiohttp
-from multidict import CIMultiDict
-
+from keyledger.llm.wire.answer_content import AnswerContent
+from keyledger.llm.wire.answer_parser import AnswerHead
 from keyledger.llm.wire.answer_reader import AnswerReader, Limits
 from keyledger.llm.wire.key_forms import KeyForms
 from keyledger.llm.wire.observation import Observation
+from keyledger.llm.wire.provider_answer import ProviderAnswer
 from keyledger.llm.wire.turns import Turns
 
 
-class FedAnswer:
-    """Stands in for aiohttp's response; its content is aiohttp's own.
-
-    headers: with underscores in place of hyphens. ended: all of it has arrived.
-    """
+class FedAnswer(ProviderAnswer):
+    """An answer without a connection. closed: it was."""
 
     def __init__(self, *pieces: bytes, headers: Mapping[str, str], ended: bool = False) -> None:
+        """headers: with underscores in place of hyphens. ended: all of it has arrived."""
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        super().__init__(AnswerHead(200, given, 0), AnswerContent(), self)
         self.closed = False
-        self.headers = CIMultiDict((name.replace("_", "-"), value) for name, value in headers.items())
-        protocol = SimpleNamespace(connected=True, pause_reading=lambda: None, resume_reading=lambda **_: None)
-        self.content = aiohttp.StreamReader(cast(Any, protocol), 2**16, loop=asyncio.get_running_loop())
-
         for piece in pieces:
-            self.content.feed_data(piece)
+            self.content.feed(piece)
         if ended:
-            self.content.feed_eof()
+            self.content.end()
 
-    def close(self) -> None:
+    def abandon(self, content: AnswerContent) -> None:
+        """Note that the answer was closed."""
         self.closed = True
 
 
@@ -46,4 +40,4 @@ def reader_of(
     """Return a reader of this answer. size: the most bytes, inflated. names: whose the answer is."""
     limits = Limits(size, 60, None)
     turns_of_one = (turns or Turns()).of(*names)
-    return AnswerReader(cast(Any, answer), observation or Observation(), KeyForms(key), limits, turns_of_one)
+    return AnswerReader(answer, observation or Observation(), KeyForms(key), limits, turns_of_one)

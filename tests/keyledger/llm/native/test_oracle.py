@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from domain.endpoints.rules import EndpointRules
 from domain.errors import ServiceError
 from keyledger.llm import CallConfiguration, PassThrough, Timeouts
 from keyledger.llm.wire.observation import Observation
+from keyledger.llm.wire.provider_call import CUT_OFF
 from keyledger.llm.wire.scrubbing import HOLD, STEP
 from keyledger.llm.wire.turns import Turns
 from tests.keyledger.llm.fed_answer import FedAnswer, reader_of
@@ -50,14 +50,14 @@ async def observe(key: str, pieces: Iterable[bytes], *, cut: bool = False, **hea
 
     reading = asyncio.ensure_future(read())
     for piece in pieces:
-        answer.content.feed_data(piece)
+        answer.content.feed(piece)
         for _ in range(ROUNDS + 2 * len(piece) // STEP):
             await asyncio.sleep(0)
         left.append([])
     if cut:
-        answer.content.set_exception(aiohttp.ClientPayloadError())
+        answer.content.end(CUT_OFF)
     else:
-        answer.content.feed_eof()
+        answer.content.end()
     await reading
     return left, (reader.broken, observation.failure)
 

@@ -113,7 +113,8 @@ def _failures_in_a_row(url: str, *calls: tuple[EndpointRules, bool]) -> list[str
             )
             answer = await dispatcher.send(lease, "POST", URL(url), [], b"{}", dispatcher.deadline())
             if answer is not None:
-                await answer.read()  # so that its connection is kept
+                while await answer.content.read(1000):
+                    pass  # so that its connection is kept
             said.append(lease.observation.failure)
         await dispatcher.aclose()
         return said
