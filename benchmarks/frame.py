@@ -43,11 +43,15 @@ QUICK = Scale(1, 0.2, (2,), (2,), 20, (50, 100), 0.05, quick=True)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One round of one contestant: operations per second, and the times of single ones in milliseconds."""
+    """One round of one contestant: operations per second, and the times of single ones in milliseconds.
+
+    processor_us: processor time of the contestant's processes for one, in microseconds, where it was measured.
+    """
 
     per_second: float
     p50_ms: float
     p99_ms: float
+    processor_us: float | None = None
 
 
 Contestant = Callable[[], Measured]
@@ -94,6 +98,11 @@ class Spread:
 def throughput_ratio(ours: Rounds, theirs: Rounds) -> Spread:
     """Return our operations per second in ratio to theirs, round by round."""
     return Spread.of([a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True)])
+
+
+def processor_ratio(ours: Rounds, theirs: Rounds) -> Spread:
+    """Return our processor time for an operation in ratio to theirs, round by round."""
+    return Spread.of([(a.processor_us or 0) / (b.processor_us or 1) for a, b in zip(ours, theirs, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,9 @@ def rates(found: Mapping[str, Rounds]) -> str:
     for name, rounds in found.items():
         rate = statistics.median(one.per_second for one in rounds)
         time = statistics.median(one.p50_ms for one in rounds)
-        shown.append(f"{name} {rate:,.0f}/s p50 {time:.2f} ms")
+        spent = [one.processor_us for one in rounds if one.processor_us is not None]
+        processor = f" {statistics.median(spent):,.0f} µs of processor time each" if spent else ""
+        shown.append(f"{name} {rate:,.0f}/s p50 {time:.2f} ms{processor}")
     return ", ".join(shown)
 
 

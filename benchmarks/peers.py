@@ -90,7 +90,8 @@ PORTKEY = Peer(
     "portkey/node_modules/@portkey-ai/gateway/build/start-server.js",
     (("npm", "install", "--no-audit", "--no-fund", "--prefix", "portkey", "@portkey-ai/gateway@1.15.2"),),
 )
-PEERS: Sequence[Peer] = (OPENBAO, LITELLM, PORTKEY)
+SMG = Peer("smg", "smg/bin/smg", _in_venv("smg", "smg==1.13.0"))
+PEERS: Sequence[Peer] = (OPENBAO, LITELLM, PORTKEY, SMG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,22 @@ def portkey(place: Path, provider_port: int) -> Iterator[tuple[Running, Call]]:
     environment = {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1", "NODE_ENV": "production"}
     with server(command, environment, place, port, "/", any_status=True) as running:
         yield running, completion("/v1/chat/completions", streaming=False, headers=headers)
+
+
+@contextmanager
+def smg(place: Path, provider_port: int) -> Iterator[tuple[Running, Call, Call]]:
+    """Run Shepherd Model Gateway, in Rust; gives it with a plain and a streaming call. Raises UnusableError."""
+    program, port, metrics_port = SMG.path, free_port(), free_port()
+    command = [str(program), "launch", "--backend", "openai", "--worker-urls", f"http://127.0.0.1:{provider_port}"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port)]
+    command += ["--history-backend", "none", "--log-level", "error", "--tenant-api-key", "t1:sk-tenant-one"]
+    headers = (("Authorization", "Bearer sk-tenant-one"),)
+    with server(command, {}, place, port, "/readiness", any_status=True) as running:
+        plain, streaming = (
+            completion("/v1/chat/completions", streaming=streams, headers=headers) for streams in (False, True)
+        )
+        yield running, plain, streaming
 
 
 def _until_active(port: int) -> None:

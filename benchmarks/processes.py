@@ -40,6 +40,11 @@ class Running:
         return sum(_resident_mb(pid) for pid in _family(self.pid))
 
     @property
+    def processor_seconds(self) -> float:
+        """Processor time of the process and those it started, without a database server's."""
+        return sum(_processor_seconds(pid) for pid in _family(self.pid))
+
+    @property
     def private_mb(self) -> list[float]:
         """Memory of each process that it started, in MB, without what they share; without a database server's."""
         return [_private_mb(pid) for pid in _family(self.pid)[1:]]
@@ -146,6 +151,13 @@ def _family(pid: int) -> list[int]:
     if name.startswith("postgres"):
         return []
     return [pid, *(one for child in children for one in _family(int(child)))]
+
+
+def _processor_seconds(pid: int) -> float:
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _private_mb(pid: int) -> float:
