@@ -19,6 +19,7 @@ from keyledger.assembly.configuration import Configuration, Current
 from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.open_ledger import admin_address
 from keyledger.assembly.sign_in import people_in_force
+from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring
@@ -131,7 +132,7 @@ class Steering:
         self._lasting = lasting
         self._changed = changed
         self._current = Current(in_force(lasting, configuration))
-        lasting.log.approvals = configuration.settings.approvals.named
+        self._require_approvals(configuration, [])
 
     def __call__(self) -> InForce:
         """Return what is in force."""
@@ -148,14 +149,14 @@ class Steering:
         self._current.change(decided)
         now = self._current().configuration
         self._lasting.log.codes = self._lasting.log.codes.with_keys(now.code_keys)
-        self._lasting.log.approvals = now.settings.approvals.named
+        self._lasting.log.approvals = frozenset(self._lasting.log.approvals) | now.settings.approvals.named
         _configure_logs(before, now)
         self._changed()
 
     def beat(self) -> None:
         """Start to seal with the next key, and to write the newest form of events, if every node knows it.
 
-        The keys of this node are published.
+        The keys and the APPROVALS of this node are published, and those of the others obeyed.
 
         Raises StoreUnavailableError.
         """
@@ -164,9 +165,14 @@ class Steering:
 
     def _told(self, now: InForce) -> InForce:
         lasting, keyring = self._lasting, now.configuration.keyring
+        lasting.presence.approvals = now.configuration.settings.approvals.named
         lasting.presence.beat(keyring)
+        self._require_approvals(now.configuration, lasting.presence.others(keyring))
         agree_on_form(lasting.presence, keyring, lasting.log.forms)
         return now
+
+    def _require_approvals(self, configuration: Configuration, others: Sequence[Node]) -> None:
+        self._lasting.log.approvals = agreed_approvals(configuration.settings.approvals.named, others)
 
     def seal_with_next(self) -> None:
         """Start to seal with ENCRYPTION_KEY_NEXT if every other live node has it.

@@ -7,7 +7,7 @@ Refuses: settings without encryption keys.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg_pool import ConnectionPool
@@ -20,6 +20,7 @@ from keyledger.assembly.configuration import code_keys_of, keys_with_next_first,
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.people import People, people_of
 from keyledger.assembly.same_ledger import require_same_log
+from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.key_verification import Verification, Watch, verify
@@ -131,7 +132,8 @@ def _parts(
     secret_keys = secret_keys_of(settings)
     people = people_of(pool, secret_keys)
     ring, alone = Keyring(primary, previous, people.fingerprint), Keyring(primary)
-    log = CredentialLog(pool, people.sealer, codes, approvals=settings.approvals.named)
+    approvals = agreed_approvals(settings.approvals.named, live_nodes(pool, ring))
+    log = CredentialLog(pool, people.sealer, codes, approvals=approvals)
     follower, attesting = audit_trail.follower(pool), Attesting(pool, log, utc_now, lost_keys=settings.allow_unreadable)
     statuses = KeyStatuses(pool, log, ring, follower)
     sealing = LocalReencryption(pool, log, ring, utc_now, pace, codes=lambda: log.codes)
@@ -141,7 +143,7 @@ def _parts(
         records=RotationRows(pool),
         retirer=Retirer(ledger.admin_dsn, pool, log, alone, statuses, utc_now, attesting),
         meta=command_meta(),
-        approvals=settings.approvals,
+        approvals=replace(settings.approvals, named=approvals),
         _dsn=ledger.admin_dsn,
         _pool=pool,
         _log=log,

@@ -1,14 +1,17 @@
-"""The other services on the database: their versions, and whether they have the key that this one seals with."""
+"""The other services on the database: their versions, whether they have the key that this one seals with, and whether
+the same commands need a second person there.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from domain.approvals.needs import Approval
 from domain.visible_text import visible
 from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import Standing
-from keyledger.encryption.node_release import own_release
+from keyledger.encryption.node_release import approvals_of, own_release, without_approvals
 from keyledger.encryption.nodes import Node, running_nodes
 
 SUBJECT = "peers"
@@ -22,11 +25,12 @@ def look(here: Circumstances) -> Iterator[Finding]:
     if strange := [visible(node.name) for node in rows if node.standing is Standing.FORGED]:
         said = f"the table nodes has forged rows, which are ignored: {listed(strange)}"
         yield fault(SUBJECT, said, "keyledger keys list, and find out who can write to the database")
-    others = [node for node in nodes if node.version != own]
+    others = [node for node in nodes if without_approvals(node.version) != own]
     if others:
-        told = listed([f"{node.name} runs {node.version}" for node in others])
+        told = listed([f"{node.name} runs {without_approvals(node.version)}" for node in others])
         yield warning(SUBJECT, f"this program is version {own}, but {told}", "keyledger --version, on each of them")
     yield from _of_keys(here, [node for node in nodes if node.primary_id])
+    yield from _of_approvals(here, nodes)
     if not nodes:
         yield ok(SUBJECT, "no service runs on this database now")
     elif not others:
@@ -46,3 +50,17 @@ def _of_keys(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:
     if without:
         said = f"{listed(without)} cannot open credentials sealed here, under {primary}"
         yield fault(SUBJECT, said, "keyledger keys list")
+
+
+def _of_approvals(here: Circumstances, nodes: list[Node]) -> Iterator[Finding]:
+    if here.settings is None:
+        return
+    own = here.settings.approvals.named
+    told = [f"{node.name} names {_words(named)}" for node in nodes if (named := approvals_of(node.version)) != own]
+    if told:
+        said = f"APPROVALS names {_words(own)} here, but {listed(told)}; every node obeys what any of them names"
+        yield warning(SUBJECT, said, "set APPROVALS alike on every node, then keyledger reload on each")
+
+
+def _words(named: Collection[Approval]) -> str:
+    return " and ".join(sorted(named)) or "nothing"

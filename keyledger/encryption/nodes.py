@@ -12,7 +12,7 @@ was killed counts as gone at once on its own machine, and elsewhere after `LIVE_
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,11 +22,12 @@ from uuid import UUID, uuid4
 
 from psycopg_pool import ConnectionPool
 
+from domain.approvals.needs import Approval
 from domain.errors import ServiceError
 from domain.event import utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import NodeRow, Standing, codes_of, standing_of
-from keyledger.encryption.node_release import own_release
+from keyledger.encryption.node_release import naming, own_release
 from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.confirmation import without_warning
 from keyledger.log.node_lease import ACKNOWLEDGED, Beat, NodeLease, elapsed
@@ -115,6 +116,8 @@ class Presence:
         self._acknowledged = acknowledged or Acknowledged()
         self._id = uuid4()
         self._checkpoint: str | None = None
+        self.approvals: Collection[Approval] = ()
+        """The commands that APPROVALS names in this service, which its row names too."""
 
     def beat(self, keyring: Keyring | None) -> None:
         """Renew this service's row with the keys it knows, and with it the lease; delete rows that expired.
@@ -202,7 +205,8 @@ class Presence:
         primary, known = (keyring.primary_id, tuple(sorted(keyring.key_ids))) if keyring is not None else ("", ())
         name = f"{socket.gethostname()} (process {os.getpid()})"
         process = _process(os.getpid())
-        return NodeRow(ledger_id, self._id, name, process, primary, known, own_release(), seen_at)
+        release = naming(own_release(), self.approvals)
+        return NodeRow(ledger_id, self._id, name, process, primary, known, release, seen_at)
 
 
 def live_nodes(pool: ConnectionPool[BoundedConnection], keyring: Keyring) -> Sequence[Node]:

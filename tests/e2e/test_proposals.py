@@ -112,6 +112,14 @@ def test_a_deletion_waits_for_the_other_node_and_is_obeyed_by_both(stage: Stage)
     assert decided["position"] + 1 == done["position"], "they are one append"
 
 
+def test_a_node_without_the_setting_carries_out_nothing_that_another_makes_a_proposal_of(stage: Stage) -> None:
+    tenant = stage.tenant()
+    with served(stage.database_url, environment()) as url, client_of(url) as without:
+        answer = without.delete(tenant, "openai")
+        assert (answer.status_code, answer.json()["command"]) == (202, "delete"), answer.text
+    assert stage.is_there(tenant)
+
+
 def test_policy_thaw_and_keys_of_sysadmins_wait_too(stage: Stage) -> None:
     http, tenant = stage.nodes[0].http, stage.tenant()
     assert http.post(path(tenant, "/freeze")).status_code == 200

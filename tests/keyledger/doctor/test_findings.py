@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from domain.approvals.needs import Approval
 from domain.credentials.providers import CredentialConfig
 from keyledger import doctor, embedded_postgres
 from keyledger.doctor import CHECKS, Finding, State, circumstances, disk, endpoints, examine
@@ -423,6 +424,16 @@ class TestPeers:
             patch.setattr("keyledger.encryption.node_release.version", lambda name: "0.0.1")
             Presence(deployment.store.pool).beat(deployment.store.keyring)
         deployment.only("peers", State.WARNING, "runs 0.0.1+form.1")
+
+    def test_one_with_other_approvals_is_named(self, deployment: Deployment) -> None:
+        deployment.environ["APPROVALS"] = "delete,thaw"
+        presence = Presence(deployment.store.pool)
+        presence.approvals = {Approval.THAW}
+        presence.beat(deployment.store.keyring)
+        deployment.only("peers", State.WARNING, "APPROVALS names delete and thaw here, but ")
+        presence.approvals = {Approval.THAW, Approval.DELETE}
+        presence.beat(deployment.store.keyring)
+        assert "peers" not in {subject for subject, _, _ in deployment.wrong()}
 
     def test_a_row_that_no_node_wrote_is_named(self, deployment: Deployment) -> None:
         deployment.administer(
