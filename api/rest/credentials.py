@@ -39,6 +39,7 @@ from api.rest.schemas import (
     SettingName,
     TenantId,
 )
+from domain.access.roles import Role
 from domain.audit.entries import AuditFilter
 from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.credential import Credential
@@ -179,10 +180,11 @@ async def delete_credential(
     services: ServicesOf,
     response: Response,
 ) -> CredentialDeletedAnswer:
-    """Take a credential out of use. Once this is answered no node uses it."""
+    """Take a credential out of use. Once this is answered no node uses it. Operators can delete while it is frozen."""
     known = provider in services.providers
     name = provider if known else await run_in_threadpool(_known_once, services, tenant_id, provider)
-    state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition))
+    by_operator = meta.role == Role.SYSADMIN
+    state = await services.carry_out(DeleteCredential(tenant_id, name, meta, precondition, by_operator=by_operator))
     take_recorded_id(exchange, state.request_id)
     response.headers["ETag"] = entity_tag(state.version)
     message = f"API credential for {name} deleted successfully"

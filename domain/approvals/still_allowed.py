@@ -1,12 +1,13 @@
 """Whether an event that waited for a second person may still follow, as far as other streams and the time decide.
 
 The version of its own stream is compared by the approval itself. Refuses what the command would be refused now: a
-deletion of a frozen tenant's credential, and an access key that would have expired.
+deletion by a frozen tenant's own admin, and an access key that would have expired.
 """
 
 from datetime import datetime
 
 from domain.access.access_key import AccessKeyEvent
+from domain.access.roles import Role
 from domain.credentials.credential import CredentialDeleted
 from domain.errors import InvalidField, InvalidRequestError
 from domain.event import Clock, Event
@@ -24,7 +25,7 @@ class StillAllowed:
 
     def __call__(self, event: Event) -> None:
         """Raise UnresolvableError, InvalidRequestError, CredentialIntegrityError for an event that may not follow."""
-        if isinstance(event, CredentialDeleted):
+        if isinstance(event, CredentialDeleted) and event.role != Role.SYSADMIN:
             self._require_free(event.tenant_id)
         if isinstance(event, AccessKeyEvent):
             for name in ("expires_at", "previous_until"):

@@ -2,8 +2,8 @@
 
 Promises: the rules are read from the log, with the credentials' own streams, so a change that begins after a freeze or
 a change of policy was answered obeys it. A tenant whose newest event cannot be proved or read changes nothing.
-Deleting a credential needs no registration and is within every policy; only a freeze prevents it, and no rule prevents
-what an operator deletes for all tenants.
+Deleting a credential needs no registration and is within every policy; only a freeze prevents it, and not for an
+operator, who answers a leak by a freeze and then takes away what leaked.
 """
 
 from collections.abc import Iterable, Mapping

@@ -3,13 +3,14 @@
 Promises: what `ledger_for_changes` does; erasures that DATA_DIR knows are in force before anything is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
+from domain.approvals.needs import Approval
 from domain.audit.request_events import audit_exported
 from domain.event import CommandMeta, utc_now
 from domain.operations.erasure import PersonErased
@@ -53,6 +54,15 @@ class PrivacyOperation:
     def find(self, kind: Kind, name: str) -> Present | None:
         """Return the person or tenant of a name; None if nothing is kept. Raises StoreUnavailableError."""
         return self._eraser.find(kind, name)
+
+    def waiting(self, kind: Kind, name: str) -> Sequence[str]:
+        """Return the providers of a tenant whose credentials a second person has to delete before an erasure.
+
+        Raises StoreUnavailableError.
+        """
+        if kind is not Kind.TENANT or Approval.DELETE not in self._log.approvals:
+            return []
+        return self._eraser.live_providers(name)
 
     def erase(self, kind: Kind, name: str, found: Present, reason: str) -> Erased:
         """Erase a person, or a tenant with all credentials.

@@ -85,6 +85,10 @@ class Eraser:
         person = self._keys.person_named(kind, name)
         return next(iter(self._present([person])), None) if person is not None else None
 
+    def live_providers(self, tenant_id: str) -> list[str]:
+        """Return the providers for which a tenant has a live credential. Raises StoreUnavailableError."""
+        return self._credentials.providers(tenant_id)
+
     def end_credentials(self, tenant_id: str, meta: CommandMeta) -> int:
         """Delete the credentials of a tenant and return how many there were. Raises StoreUnavailableError."""
         return self._credentials.end(tenant_id, meta)

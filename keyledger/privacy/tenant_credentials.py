@@ -34,12 +34,15 @@ class TenantCredentials:
         with unavailable(), self._pool.connection() as connection:
             return frozenset(row["tenant_id"] for row in connection.execute(_TENANTS))
 
+    def providers(self, tenant_id: str) -> list[str]:
+        """Return the providers for which a tenant has a live credential. Raises StoreUnavailableError."""
+        with unavailable(), self._pool.connection() as connection:
+            return [row["provider"] for row in connection.execute(_PROVIDERS, [tenant_id])]
+
     def end(self, tenant_id: str, meta: CommandMeta) -> int:
         """Delete the credentials of a tenant and return how many there were. Raises StoreUnavailableError."""
-        with unavailable(), self._pool.connection() as connection:
-            providers = [row["provider"] for row in connection.execute(_PROVIDERS, [tenant_id])]
         ended = 0
-        for provider in providers:
+        for provider in self.providers(tenant_id):
             with suppress(CredentialNotFoundError):  # it was deleted meanwhile
                 self._commands.handle(DeleteCredential(tenant_id, provider, meta, by_operator=True))
                 ended += 1

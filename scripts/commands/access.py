@@ -15,7 +15,7 @@ from domain.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
-from scripts.terminal.proposed import proposed
+from scripts.terminal.proposed import require_carried_out
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -163,8 +163,7 @@ def _path(name: str) -> str:
 
 
 def _print_issued(issued: dict[str, object], *, as_json: bool) -> None:
-    if proposed(issued, as_json=as_json):
-        return
+    require_carried_out(issued, as_json=as_json)
     if as_json:
         print_json(issued)
         return

@@ -17,7 +17,7 @@ from domain.credentials.secret import Secret
 from scripts.terminal.confirmation import YesOption, confirm_by_typing
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
-from scripts.terminal.proposed import proposed
+from scripts.terminal.proposed import require_carried_out
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import (
     DEFAULT_URL,
@@ -140,8 +140,7 @@ def delete(
         confirm_by_typing(provider, f"Type {provider} to delete the credential", "nothing was deleted")
     with ServiceClient(url, key) as service:
         answer = service.call("DELETE", credential_path(tenant_id, provider), headers=_headers(if_match, reason))
-    if proposed(answer, as_json=as_json):
-        return
+    require_carried_out(answer, as_json=as_json)
     if as_json:
         print_json(answer)
     else:

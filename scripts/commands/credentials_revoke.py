@@ -2,6 +2,7 @@
 
 Promises: without `--yes` it only shows the plan. It needs no name of a tenant, prints no key, and can be run again
 until nothing is hit any more. All deletions have one causation id in the audit, which is that of the leak.
+Refuses: to delete what needs a second person, except in an emergency, which the reason of each deletion then says.
 """
 
 import re
@@ -22,22 +23,38 @@ if TYPE_CHECKING:  # loaded only when a command runs
     from keyledger.revocation.revoking import Hit, Revoked
 
 
+_SealedUnder = Annotated[
+    str | None,
+    typer.Option(metavar="KEY_ID", help="All whose API key was ever sealed under this.", show_default=False),
+]
+_Emergency = Annotated[
+    bool, typer.Option("--emergency", help="Delete without the second person of APPROVALS; needs a reason.")
+]
+WITHOUT_SECOND = "emergency, without a second person: "
+"""Begins the reason of each deletion that APPROVALS would have made a proposal."""
+_SECOND_PERSON = (
+    "APPROVALS names delete, so a second person has to approve each of these deletions. Nothing was deleted.",
+    "To stop all calls of a tenant now, alone: keyledger tenants freeze TENANT",
+    "To propose each, which a freeze does not prevent: keyledger credentials delete TENANT PROVIDER --if-match VERSION",
+    "If no second person can be reached: run this command again with --emergency and --reason; the audit shows that",
+)
+
+
 def revoke(
     *,
-    sealed_under: Annotated[
-        str | None,
-        typer.Option(metavar="KEY_ID", help="All whose API key was ever sealed under this.", show_default=False),
-    ] = None,
+    sealed_under: _SealedUnder = None,
     fingerprint: Annotated[
         str | None, typer.Option(metavar="FINGERPRINT", help="All that have this API key.", show_default=False)
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only show what is hit; the default.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete what is hit.")] = False,
+    emergency: _Emergency = False,
     reason: ReasonOption = None,
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
     """Delete every credential that a leaked encryption key, or a leaked API key, has hit. Shows a plan first."""
+    from domain.approvals.needs import Approval
     from domain.event import utc_now
     from keyledger.assembly.command_meta import command_meta
     from keyledger.assembly.ledger_for_changes import ledger_for_changes
@@ -46,15 +63,24 @@ def revoke(
     leak = _leak(sealed_under, fingerprint)
     if plan and yes:
         raise CommandError(Exit.USAGE, "give --plan or --yes, not both")
+    if emergency and not (yes and reason):
+        raise CommandError(Exit.USAGE, "--emergency needs --yes and --reason")
     require_reason(reason)
     with ledger_for_changes(OF_THIS_PROCESS, Path(".env")) as ledger:
         revoking = Revoking(ledger.pool, ledger.log, ledger.people.reader, utc_now)
         hits = revoking.hits(leak)
-        done = revoking.revoke(leak, hits, replace(command_meta(), reason=reason)) if yes else None
+        waits = Approval.DELETE in ledger.log.approvals
+        if waits and emergency:
+            ledger.log.approvals = frozenset(ledger.log.approvals) - {Approval.DELETE}
+            reason = f"{WITHOUT_SECOND}{reason}"
+        proceeds = yes and (emergency or not waits)
+        done = revoking.revoke(leak, hits, replace(command_meta(), reason=reason)) if proceeds else None
     if as_json:
         print_json(_document(leak, hits, done))
     else:
         _print(leak, hits, done, wide=wide)
+    if yes and hits and not proceeds:
+        raise CommandError(Exit.REFUSED, *_SECOND_PERSON)
     if done is not None and (done.changed or done.failed):
         raise CommandError(Exit.ERROR_FOUND, *_left(done))
 

@@ -20,7 +20,7 @@ from scripts.terminal.confirmation import YesOption, confirm
 from scripts.terminal.interruption import interruptible
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say
 from scripts.terminal.progress import ProgressDisplay
-from scripts.terminal.proposed import proposed
+from scripts.terminal.proposed import require_carried_out
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -101,8 +101,10 @@ def _propose(key_id: str, reason: str | None, url: str, key_file: Path | None, *
     path = f"/api/v1/sysadmin/encryption-keys/{quote(key_id, safe='')}/retire"
     with ServiceClient(url, admin_key(key_file), PATIENCE_S) as service:
         answer = service.call("POST", path, headers=reason_header(reason))
-    if not proposed(answer, as_json=as_json):
-        say("retired: the service at this URL needs no second person for it")
+    require_carried_out(answer, as_json=as_json)
+    say("retired: the service at this URL needs no second person for it")
+    if as_json:
+        print_json(answer)
 
 
 @contextmanager

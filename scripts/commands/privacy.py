@@ -2,7 +2,7 @@
 
 Promises: after an erasure no one reads names, addresses and reasons of the person in any table, export or bundle, while
 every proof holds. Both commands are recorded in the audit trail.
-Refuses: to erase without a reason and a confirmation.
+Refuses: to erase without a reason and a confirmation, and a tenant whose credentials a second person has to delete.
 """
 
 from collections.abc import Sequence
@@ -56,6 +56,8 @@ def erase(
         found = privacy.find(kind, name)
         if found is None:
             raise CommandError(Exit.REFUSED, f"nothing personal is kept about this {kind.value}; nothing was changed")
+        if waiting := privacy.waiting(kind, name):
+            raise CommandError(Exit.REFUSED, *_deletions_first(name, waiting))
         if not yes:
             say(f"what was recorded about this {kind.value} becomes unreadable for good")
             confirm_by_typing("erase", "Type erase to continue", "nothing was changed")
@@ -107,6 +109,14 @@ def _show(erased: "Erased", *, as_json: bool) -> None:
             f"the log still holds API keys of this tenant, sealed under {under}: they end when these encryption keys"
             " are rotated, retired and destroyed (keyledger keys rotate, keyledger keys retire)"
         )
+
+
+def _deletions_first(tenant: str, providers: Sequence[str]) -> Sequence[str]:
+    return [
+        "APPROVALS names delete, so a second person has to approve that this tenant's credentials are deleted.",
+        "Nothing was changed. Propose each (a freeze does not prevent it), have it approved, and run this again:",
+        *(f"  keyledger credentials delete {tenant} {provider} --yes" for provider in providers),
+    ]
 
 
 def _require_reason(reason: str) -> None:

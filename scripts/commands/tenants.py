@@ -14,7 +14,7 @@ from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.listing import Found, print_listing
 from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, say
-from scripts.terminal.proposed import proposed
+from scripts.terminal.proposed import require_carried_out
 from scripts.terminal.reason import ReasonOption, reason_header
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key
 
@@ -126,15 +126,14 @@ def policy(
             body = {member: answer[member] for member in ("providers", *given)} | changes
             seen = {"If-Match": f'"v{answer["version"]}"'}
             answer = service.call("PUT", path, body=body, headers=seen | reason_header(reason))
-    if not proposed(answer, as_json=as_json):
-        print_members(answer, "policy", as_json=as_json, wide=wide)
+    require_carried_out(answer, as_json=as_json)
+    print_members(answer, "policy", as_json=as_json, wide=wide)
 
 
 def _command(tenant_id: str, what: str, reason: str | None, url: str, key: KeyFileOption, *, as_json: bool) -> None:
     with ServiceClient(url, admin_key(key)) as service:
         answer = service.call("POST", f"{_path(tenant_id)}/{what}", headers=reason_header(reason))
-    if proposed(answer, as_json=as_json):
-        return
+    require_carried_out(answer, as_json=as_json)
     if as_json:
         print_json(answer)
         return

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Exit codes of the command line."""
+    """Exit codes of the command line. PROPOSED: the command waits for a second person; nothing was changed."""
 
     OK = 0
     ERROR_FOUND = 1
@@ -15,6 +15,7 @@ class Exit(IntEnum):
     UNREACHABLE = 3
     REFUSED = 4
     CONFLICT = 5
+    PROPOSED = 6
 
 
 class CommandError(Exception):

@@ -315,8 +315,16 @@ def test_a_proposal_of_someone_who_was_erased_lapses(stage: Stage) -> None:
     assert (shown["lapsed_because"], shown["proposed_by"]) == ("proposer-erased", None)
 
 
-def test_a_proposal_about_a_frozen_tenant_waits_for_its_thaw(stage: Stage) -> None:
-    proposal_id = stage.proposed()
+def test_a_leaked_key_of_a_frozen_tenant_is_deleted_by_two_people(stage: Stage) -> None:
+    stage.freeze()
+    assert stage.decide(stage.proposed()).status_code == 200
+    assert stage.client.get(f"{TENANT_PATH}/credentials").json()["credentials"] == []
+
+
+def test_a_deletion_that_a_frozen_tenants_own_admin_proposed_waits_for_its_thaw(stage: Stage) -> None:
+    body = {"name": "admin", "role": "tenant-admin", "tenants": [TENANT], "expires_at": EXPIRY}
+    token = stage.client.post(KEYS_PATH, json=body).json()["token"]
+    proposal_id = stage.client.delete(OWN, headers={"X-API-Key": token}).json()["proposal_id"]
     stage.freeze()
     assert stage.decide(proposal_id).status_code == 423
     assert stage.client.get(f"{PROPOSALS}/{proposal_id}").json()["state"] == "open"

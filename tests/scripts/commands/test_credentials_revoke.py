@@ -51,6 +51,8 @@ def test_a_plan_names_what_is_hit_and_yes_deletes_it_once(revoke) -> None:
         (("--sealed-under", "sk-live-0123456789"), "must be the id of an encryption key"),
         (("--fingerprint", "f1"), "must be f and sixteen"),
         (("--plan", "--yes"), "not both"),
+        (("--emergency", "--yes"), "needs --yes and --reason"),
+        (("--emergency", "--reason", "a leak"), "needs --yes and --reason"),
         (("--reason", "two\nlines"), "--reason must be one line"),
     ],
 )

@@ -14,8 +14,9 @@ from domain.credentials.secret import Secret
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from scripts.terminal.exits import Exit
 from tests.support.postgres import TemplatedServer
+from tests.support.rings import NEW, OLD
 from tests.support.service import ADMIN_KEY, DIRECT_MODELS, environment, served
-from tests.support.store import LEDGER_ID
+from tests.support.store import LEDGER_ID, OTHER_ENCRYPTION_KEY
 
 SECOND = "second-person-0123456789"
 KEY = generate_signing_key("log.test")
@@ -31,6 +32,7 @@ def stage(postgres_server: TemplatedServer) -> Iterator[tuple[str, str]]:
         APPROVALS=EVERYTHING,
         API_KEYS=format_named_key("second", Role.SYSADMIN, Secret(SECOND)),
         AUDIT_SIGNING_KEY=KEY.reveal(),
+        ENCRYPTION_KEY_PREVIOUS=OTHER_ENCRYPTION_KEY.reveal(),
     )
     with postgres_server.fresh_database() as database_url, served(database_url, settings) as url:
         yield url, database_url
@@ -47,6 +49,14 @@ def keyledger(cli, stage):
 
 
 @pytest.fixture
+def here(stage: tuple[str, str]) -> dict[str, str]:
+    """The environment of an operator with the keys of the service, who forgot its APPROVALS."""
+    url, database_url = stage
+    own = {"KEYLEDGER_URL": url, "KEYLEDGER_API_KEY": ADMIN_KEY}
+    return {**environment(DATABASE_URL=database_url), **own}
+
+
+@pytest.fixture
 def tenant(keyledger) -> str:
     found = str(uuid4())
     assert keyledger("credentials", "set", found, "openai", "--stdin", stdin=f"sk-of-{found}").code == Exit.OK
@@ -54,14 +64,42 @@ def tenant(keyledger) -> str:
 
 
 def proposed(ended) -> str:
-    assert ended.code == Exit.OK, ended.err
+    assert ended.code == Exit.PROPOSED, ended.err
     found: str = json.loads(ended.out)["proposal_id"]
     return found
 
 
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "deleting a credential": ("credentials", "delete", "{tenant}", "openai", "--yes"),
+    "changing a policy": ("tenants", "policy", "{tenant}", "--fallback", "deny"),
+    "thawing a tenant": ("tenants", "thaw", "{tenant}"),
+    "creating a key": ("access", "create", "key-{tenant}", "--role", "sysadmin"),
+    "rotating a key": ("access", "rotate", "rotated-{tenant}"),
+    "retiring an encryption key": ("keys", "retire", NEW.primary_id, "--yes"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_that_became_a_proposal_ends_like_one_that_was_carried_out(
+    cli, here, keyledger, tenant: str, name: str
+) -> None:
+    command = [part.format(tenant=tenant) for part in COMMANDS[name]]
+    assert keyledger("tenants", "freeze", tenant).code == Exit.OK
+    if name == "rotating a key":
+        made = proposed(keyledger("access", "create", f"rotated-{tenant}", "--role", "sysadmin", "--json"))
+        assert keyledger("proposals", "approve", made, "--yes", key=SECOND).code == Exit.OK
+    said = cli(*command, env=here)
+    assert said.code == Exit.PROPOSED, said.err
+    assert said.err.startswith("proposed, not carried out: this needs a second person, and nothing was changed"), name
+    assert "keyledger proposals approve " in said.err
+    shown = cli(*command, "--json", env=here)
+    assert (shown.code, shown.err) == (Exit.PROPOSED, "")
+    assert json.loads(shown.out)["state"] == "open"
+
+
 def test_a_deletion_is_proposed_shown_approved_and_carried_out(keyledger, tenant: str) -> None:
     said = keyledger("credentials", "delete", tenant, "openai", "--yes", "--reason", "t 1")
-    assert (said.code, "needs a second person" in said.err) == (Exit.OK, True)
+    assert (said.code, "needs a second person" in said.err) == (Exit.PROPOSED, True)
     listed = keyledger("proposals", "list", "--state", "open", "--tenant", tenant, "--json")
     (one,) = json.loads(listed.out)["proposals"]
     assert (one["command"], one["proposed_by"], one["reason"]) == ("delete", "super", "t 1")
@@ -104,7 +142,8 @@ def test_the_token_of_a_proposed_key_is_printed_once(keyledger) -> None:
     made = keyledger("access", "create", "chief", "--role", "sysadmin")
     assert is_token(made.out.strip().encode())
     assert "works after the approval" in made.err
-    (one,) = json.loads(keyledger("proposals", "list", "--command", "access-keys", "--json").out)["proposals"]
+    found = json.loads(keyledger("proposals", "list", "--command", "access-keys", "--json").out)["proposals"]
+    (one,) = [one for one in found if one["members"]["access_key"] == "chief"]
     assert made.out.strip() not in keyledger("proposals", "show", one["proposal_id"], "--json").out
     assert "chief" in keyledger("proposals", "list", "--command", "access-keys").out
     assert keyledger("proposals", "approve", one["proposal_id"], "--yes", key=SECOND).code == Exit.OK
@@ -113,22 +152,43 @@ def test_the_token_of_a_proposed_key_is_printed_once(keyledger) -> None:
     assert json.loads(turned.out)["wants"] == "AccessKeyRotated"
 
 
-def test_commands_on_the_database_itself_are_refused_or_sent_to_the_service(cli, stage, keyledger, tenant: str) -> None:
-    url, database_url = stage
-    here = {
-        **environment(DATABASE_URL=database_url, APPROVALS=EVERYTHING),
-        "KEYLEDGER_URL": url,
-        "KEYLEDGER_API_KEY": ADMIN_KEY,
-    }
-    (key,) = json.loads(cli("keys", "list", "--json", env=here).out)
-    revoked = cli("credentials", "revoke", "--sealed-under", key["key_id"], "--yes", "--reason", "leaked", env=here)
-    assert (revoked.code, "needs a second person" in revoked.err) == (Exit.ERROR_FOUND, True), revoked.err
-    erased = cli("privacy", "erase", "--tenant", tenant, "--reason", "left", "--yes", env=here)
-    assert (erased.code, "needs a second person" in erased.err) == (Exit.REFUSED, True), erased.err
-    assert "openai" in keyledger("credentials", "list", tenant).out
-    sent = cli("keys", "retire", key["key_id"], "--yes", env=here)
+def test_a_retirement_that_the_service_refuses_is_no_proposal(cli, here) -> None:
+    sent = cli("keys", "retire", OLD.primary_id, "--yes", env=here)
     assert (sent.code, "key-not-retirable" in sent.err) == (Exit.CONFLICT, True), sent.err
     assert "it is the primary key" in sent.err
+
+
+def test_a_tenant_is_erased_once_a_second_person_approved_its_deletions(cli, here, keyledger, tenant: str) -> None:
+    assert keyledger("tenants", "freeze", tenant).code == Exit.OK
+    erase = ("privacy", "erase", "--tenant", tenant, "--reason", "left", "--yes")
+    refused = cli(*erase, env=here)
+    assert refused.code == Exit.REFUSED, refused.err
+    (command,) = [line.removeprefix("keyledger:") for line in refused.err.splitlines() if "credentials delete" in line]
+    wanted = proposed(keyledger(*command.split()[1:], "--json"))
+    assert keyledger("proposals", "approve", wanted, "--yes", key=SECOND).code == Exit.OK
+    assert cli(*erase, env=here).code == Exit.OK
+
+
+def test_a_leak_is_answered_by_two_people_or_in_an_emergency_by_one_and_the_audit_says_so(
+    cli, here, keyledger, tenant: str
+) -> None:
+    other = str(uuid4())
+    assert keyledger("credentials", "set", other, "mistral", "--stdin", stdin=f"sk-of-{tenant}").code == Exit.OK
+    (event,) = json.loads(keyledger("history", tenant, "--json").out)["entries"]
+    revoke = ("credentials", "revoke", "--fingerprint", event["fingerprint"])
+    planned = cli(*revoke, "--yes", "--reason", "leaked", "--json", env=here)
+    assert planned.code == Exit.REFUSED, planned.err
+    plan = json.loads(planned.out)
+    assert ({hit["tenant_id"] for hit in plan["hit"]}, plan["deleted"]) == ({tenant, other}, None)
+    assert all(f"keyledger {way}" in planned.err for way in ("tenants freeze", "credentials delete"))
+    assert "--emergency" in planned.err
+    assert keyledger("tenants", "freeze", tenant).code == Exit.OK
+    wanted = proposed(keyledger("credentials", "delete", tenant, "openai", "--if-match", "1", "--yes", "--json"))
+    assert keyledger("proposals", "approve", wanted, "--yes", key=SECOND).code == Exit.OK
+    done = cli(*revoke, "--yes", "--emergency", "--reason", "no one answers", "--json", env=here)
+    assert (done.code, json.loads(done.out)["deleted"]) == (Exit.OK, 1), done.err
+    reasons = [one["reason"] for one in json.loads(keyledger("history", other, "--json").out)["entries"]]
+    assert reasons[-1] == "emergency, without a second person: no one answers"
 
 
 def test_a_bundle_proves_the_proposal_its_approval_and_its_effect(keyledger, tenant: str) -> None:
