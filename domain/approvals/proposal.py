@@ -182,7 +182,7 @@ class ProposalLapsed(ProposalEvent):
         Subject.PROPOSAL,
         ActionDefinition(
             "proposal-lapsed",
-            "someone tries to approve a proposal that can no longer be carried out",
+            "the time of a proposal is over, or someone tries to approve one that can no longer be carried out",
             OcsfActivity(OTHER, "Lapse"),
         ),
         unseen=_DIGESTS,

@@ -114,7 +114,7 @@ class Proposals:
         """
         found, following = self._listed.page(wanted)
         now = self._clock()
-        states = [(events, _state_after(events[-1])) for events in found]
+        states = [(events, state_after(events[-1])) for events in found]
         fitting = [
             (events, state)
             for events, state in states
@@ -226,7 +226,7 @@ class Proposals:
         """Return the state after the newest event, which a holder of the ledger's keys wrote."""
         if not self._log.proves(events[-1]):
             raise CredentialIntegrityError("event-code-not-proved", what="proposal")
-        return _state_after(events[-1])
+        return state_after(events[-1])
 
     def _known(self, events: Sequence[Event]) -> KnownProposal:
         state = self._state(events)
@@ -234,7 +234,8 @@ class Proposals:
         return KnownProposal(state, made, decided[0] if decided else {})
 
 
-def _state_after(last: Event) -> Proposal:
+def state_after(last: Event) -> Proposal:
+    """Return the state of a proposal after its newest event. Raises CredentialIntegrityError."""
     if not isinstance(last, ProposalEvent):
         raise CredentialIntegrityError("stream-of-something-else", what="proposal")
     try:

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.front.node_registry import NodeRegistry
 from domain.errors import ServiceError
 from keyledger.assembly.admission import admit, record, require_keys_of
+from keyledger.assembly.approvals import ProposalUpkeep
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.database_check import connections_admitted, prepare_database, require_readable_events
 from keyledger.assembly.in_force import Steering
@@ -132,6 +133,7 @@ def build(
         calls,
         encryption_parts(lasting, steering),
         privacy_part(lasting, settings, steering),
+        ProposalUpkeep(lasting),
         supervision_of(dsn, settings.data_dir),
     )
     parts = built.in_order()

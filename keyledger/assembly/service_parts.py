@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from api.front.revoked_calls import RevokedCalls
+from keyledger.assembly.approvals import ProposalUpkeep
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.freed_memory import FreedMemory
 from keyledger.assembly.in_force import InForce, Steering
@@ -125,6 +126,7 @@ class ServiceParts:
     calls: CallParts
     encryption: EncryptionParts
     privacy: PrivacyUpkeep
+    proposals: ProposalUpkeep
     embedded: "Supervision | None"
 
     def in_order(self) -> Parts:
@@ -149,6 +151,7 @@ class ServiceParts:
                 "audit trail": self.projections.trail,
                 "transparency log": self.projections.tree,
                 "privacy": self.privacy,
+                "proposals": self.proposals,
                 "audit recorder": self.log.recorder,
                 "usage meter": self.calls.meter,
                 "meter of access keys": self.lasting.key_meter,
