@@ -9,19 +9,25 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+from domain.approvals.listed import ProposalList
+from domain.approvals.proposal import Proposal, ProposalEvent, ProposalMade, propose
+from domain.approvals.proposal import evolve as evolve_proposal
 from domain.audit.entries import AuditTrail
 from domain.audit.request_events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.audit.usage import CredentialUsage, UsageRecord
 from domain.credentials.acceptance import accept_or_reject, acceptance_stream
 from domain.credentials.commands import Command, DeleteCredential, ReencryptCredential, SetCredential
-from domain.credentials.credential import decide, evolve, stream_id
+from domain.credentials.credential import CredentialDeleted, decide, evolve, stream_id
 from domain.credentials.fleet import FleetProjection
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.stored import CurrentCredentials, PastCredentials, Stored
-from domain.event import CommandMeta, Event
+from domain.event import CommandMeta, Event, envelope
 from domain.event_log import StreamLog
 from domain.proofs.proofs import TransparencyLog
+from keyledger.encryption.personal_keys import Kind
+from keyledger.privacy.erasure import Eraser
+from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from projections.as_of import PostgresPastCredentials
@@ -29,6 +35,7 @@ from projections.audit_search import PostgresAuditTrail
 from projections.current_credentials import PostgresResolutionProjection
 from projections.database.pipelines import Pipelines
 from projections.fleet import PostgresFleet
+from projections.proposals import PostgresProposals
 from projections.usage.credential_usage import PostgresCredentialUsage
 from tests.support.scenario import ClearSealer
 from tests.support.store import open_store, unchecked
@@ -37,12 +44,14 @@ from tests.support.twins.current_credentials import MemoryCurrentCredentials, Me
 from tests.support.twins.fleet import MemoryFleet
 from tests.support.twins.log import MemoryLog
 from tests.support.twins.past_credentials import MemoryPastCredentials
+from tests.support.twins.proposals import MemoryProposals
 from tests.support.twins.transparency import MemoryTransparency
 from tests.support.twins.usage import MemoryUsage
 
 BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD_KEY, NEW_KEY = "k0000000001", "k0000000002"
 SEALER = ClearSealer(NEW_KEY, [OLD_KEY, NEW_KEY])
+Decision = Callable[[Proposal, CommandMeta, datetime], ProposalEvent]
 SIGNER = LogSigner(generate_signing_key("contract"))
 
 
@@ -54,7 +63,10 @@ class Usage(CredentialUsage, Protocol):
 
 @dataclass
 class Ledger:
-    """The ports of one ledger. listed: what a tenant's list is made from, asked for on an event loop."""
+    """The ports of one ledger. listed: what a tenant's list is made from, asked for on an event loop.
+
+    erase: makes the name of an actor unreadable.
+    """
 
     log: StreamLog
     credentials: CurrentCredentials
@@ -64,6 +76,8 @@ class Ledger:
     fleet: FleetProjection
     past: PastCredentials
     proofs: TransparencyLog
+    proposals: ProposalList
+    erase: Callable[[str], None]
     fall_silent: Callable[[], None]
     author: "Author" = field(init=False)
 
@@ -99,6 +113,20 @@ class Author:
         assert event is not None
         return self._append(event)
 
+    def propose(self, tenant_id: str, provider: str, **meta: str) -> ProposalMade:
+        """Propose to delete a credential."""
+        by = self._meta(**meta)
+        decided = CredentialDeleted(
+            **envelope(stream_id(tenant_id, provider), 2, by, self.now), tenant_id=tenant_id, provider=provider
+        )
+        made = propose(decided, "delete", by, self.now, self.now + timedelta(hours=1))
+        self._append(made)
+        return made
+
+    def decide_proposal(self, made: ProposalMade, decide: Decision) -> Event:
+        """Append what was decided about a proposal, by bruno."""
+        return self._append(decide(evolve_proposal(made), self._meta(actor="bruno"), self.now))
+
     def refuse(self, code: str, **about: str) -> Event:
         refused = RefusedRequest(
             outcome=Outcome.DENIED, method="PUT", route="/x/{tenant_id}", status=403, code=code, **about
@@ -128,6 +156,7 @@ def in_memory() -> Ledger:
     log, usage = MemoryLog(), MemoryUsage()
     credentials = MemoryCurrentCredentials(log, usage)
     tenants = MemoryTenantCredentials(credentials)
+    proposals = MemoryProposals(log)
 
     def fall_silent() -> None:
         log.down = usage.down = True
@@ -141,6 +170,8 @@ def in_memory() -> Ledger:
         MemoryFleet(log, credentials),
         MemoryPastCredentials(log, usage, SEALER),
         MemoryTransparency(log, lambda: BEGIN),
+        proposals,
+        proposals.erased.add,
         fall_silent,
     )
 
@@ -153,6 +184,12 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
         async def listed(tenant_id: str) -> Sequence[Stored]:
             async with Pipelines(url) as pipelines:
                 return await PostgresResolutionProjection(pipelines).of_tenant(tenant_id)
+
+        def erase(actor: str) -> None:
+            eraser = Eraser(store.pool, store.log, store.people.keys, ErasureFile(folder), lambda: BEGIN)
+            found = eraser.find(Kind.ACTOR, actor)
+            assert found is not None
+            eraser.erase(found, None, CommandMeta("cli", "req-e", "cmd-e", role="operator", source="cli"))
 
         yield Ledger(
             store.log,
@@ -172,5 +209,7 @@ def on_postgresql(url: str, folder: Path) -> Iterator[Ledger]:
                 lambda: BEGIN,
                 store.people.reader,
             ),
+            PostgresProposals(store.pool, store.follower, lambda: store.log.codes, store.people.reader),
+            erase,
             store.pool.close,
         )

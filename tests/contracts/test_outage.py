@@ -1,5 +1,6 @@
 """A store that does not answer is an outage for every reader and writer."""
 
+from domain.approvals.listed import ProposalFilter
 from domain.audit.entries import AuditFilter
 from domain.audit.usage import UsageFilter, UsagePlace, UsageRecord
 from domain.credentials.credential import stream_id
@@ -27,6 +28,7 @@ CALLS = {
     "fleet.places": lambda on: on.fleet.places(FleetFilter(), None, 1),
     "fleet.of_tenants": lambda on: on.fleet.of_tenants(None, 1),
     "fleet.lodged": lambda on: on.fleet.lodged([PLACE]),
+    "proposals.page": lambda on: on.proposals.page(ProposalFilter()),
     "past.of_tenant": lambda on: on.past.of_tenant(TENANT, BEGIN),
     "proofs.checkpoint": lambda on: on.proofs.checkpoint(),
     "proofs.inclusion": lambda on: on.proofs.inclusion(1, None),
