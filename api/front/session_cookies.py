@@ -16,13 +16,14 @@ from api.front.problems import HttpError
 
 SESSION, SIGN_IN = "keyledger-session", "keyledger-sign-in"
 CSRF_HEADER = "X-CSRF-Token"
-_COOKIE_MAX = 4096
+_COOKIES_MAX = 16384
+"""Characters of all cookies of a request, also those that other services on this host set."""
 
 
 def cookie_of(headers: Headers, name: str, *, secure: bool) -> str:
     """Return the value of a cookie, "" where it is missing or sent more than once."""
     wanted, sent = _full(name, secure=secure), headers.getlist("cookie")
-    if sum(header.count(f"{wanted}=") for header in sent) != 1 or sum(map(len, sent)) > _COOKIE_MAX:
+    if sum(header.count(f"{wanted}=") for header in sent) != 1 or sum(map(len, sent)) > _COOKIES_MAX:
         return ""
     return cookie_parser("; ".join(sent)).get(wanted, "")
 

@@ -8,7 +8,7 @@ as models of a key that makes no calls.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from domain.access.key_limits import KeyLimits, money_in
 from domain.access.roles import Role
@@ -20,6 +20,7 @@ VALUES_MAX = 100
 """Values of one dimension."""
 _LENGTH_MAX = 200
 STARS_MAX = 4
+_MAPPED_BITS = 96  # of an IPv4-mapped IPv6 address, before the IPv4 address (RFC 4291, section 2.5.5.2)
 TENANT = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MODEL = re.compile(r"[\x21-\x7e]+")
 _OF_CALLS = frozenset({"models", "surfaces", "native_routes"})
@@ -132,6 +133,19 @@ def _model(value: str) -> str:
 
 def _network(value: str) -> str:
     try:
-        return str(ip_network(value))
+        return str(_as_compared(ip_network(value)))
     except ValueError:
         raise ValueError("must be networks such as 192.0.2.0/24 or 2001:db8::/32, without host bits") from None
+
+
+def _as_compared(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network that a network of mapped addresses is: a mapped address of a caller counts as IPv4.
+
+    Raises ValueError for a network with a zone, which is one of this machine and not of the caller.
+    """
+    if isinstance(network, IPv4Network):
+        return network
+    if network.network_address.scope_id is not None:
+        raise ValueError
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))

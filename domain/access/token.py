@@ -17,6 +17,7 @@ from domain.credentials.secret import Secret
 PREFIX = "klk_"
 _FORM = re.compile(rb"klk_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}")
 _CHECKED = 6
+_LENGTH = len(PREFIX) + 43 + _CHECKED
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -29,6 +30,12 @@ def new_token(random: Callable[[int], bytes] = secrets.token_bytes) -> Secret:
 def is_token(text: bytes) -> bool:
     """Whether a text has the form of a token and its last characters fit the rest."""
     return _FORM.fullmatch(text) is not None and _check_of(text[:-_CHECKED]).encode() == text[-_CHECKED:]
+
+
+def tokens_in(text: bytes) -> frozenset[bytes]:
+    """Return the tokens that a text contains, such as a line of a log or of a file of settings."""
+    starts = (found.start() for found in re.finditer(PREFIX.encode(), text))
+    return frozenset(one for start in starts if is_token(one := text[start : start + _LENGTH]))
 
 
 def digest_of(token: bytes) -> str:

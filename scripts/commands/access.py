@@ -1,7 +1,7 @@
 """`access create|list|show|rotate|revoke`: manages callers' access keys, over the REST API of a running service.
 
 Promises: a token is printed once, alone on stdout, by the command that made it. A token that was found somewhere is
-read from stdin, never from the command line, and is not printed.
+read from stdin, also out of a line that it was found in, never from the command line, and is not printed.
 """
 
 import sys
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from domain.access.token import tokens_in
 from domain.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.members import print_members, shown
@@ -148,7 +149,7 @@ def revoke(
         raise CommandError(Exit.USAGE, "give either NAME or --token-stdin; a token is never read from the command line")
     with ServiceClient(url, admin_key(api_key_file)) as service:
         if token_stdin:
-            token = {"token": sys.stdin.read().strip()}
+            token = {"token": _found_token(sys.stdin.read())}
             revoked = service.call("POST", f"{PATH}/by-token/revoke", body=token, headers=reason_header(reason))
         else:
             revoked = service.call("DELETE", _path(name), headers=reason_header(reason))
@@ -156,6 +157,16 @@ def revoke(
         print_json(revoked)
     else:
         say(f"{revoked['name']} is revoked; no node admits it any more")
+
+
+def _found_token(text: str) -> str:
+    """Return the token in a text that was found somewhere. Raises CommandError unless there is exactly one."""
+    tokens = tokens_in(text.encode(errors="replace"))
+    if len(tokens) == 1:
+        return next(iter(tokens)).decode()
+    if tokens:
+        raise CommandError(Exit.USAGE, f"there are {len(tokens)} tokens on stdin; revoke one at a time")
+    raise CommandError(Exit.USAGE, "there is no token of an access key on stdin: klk_ and 49 characters, unabridged")
 
 
 def _path(name: str) -> str:

@@ -103,12 +103,12 @@ def test_a_scope_that_is_asked_for_becomes_canonical() -> None:
     asked = {
         "tenants": [ITS, MINE, MINE],
         "native_routes": ["get:/v1/files/*"],
-        "networks": ["2001:DB8::/32", "192.0.2.1"],
+        "networks": ["2001:DB8::/32", "192.0.2.1", "::ffff:10.0.0.0/104", "::ffff:0:0/96"],
     }
     kept = scope_of(Role.RUNTIME, asked, PROVIDERS)
     assert kept.tenants == (MINE, ITS)
     assert kept.native_routes == ("GET:v1/files/*",)
-    assert kept.networks == ("192.0.2.1/32", "2001:db8::/32")
+    assert kept.networks == ("0.0.0.0/0", "10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")
 
 
 @each(
@@ -127,6 +127,7 @@ def test_a_scope_that_is_asked_for_becomes_canonical() -> None:
         (Role.RUNTIME, {"native_routes": ["GET:v1/a b"]}, ["native_routes"]),
         (Role.RUNTIME, {"networks": ["192.0.2.1/24"]}, ["networks"]),
         (Role.RUNTIME, {"networks": ["example.org"]}, ["networks"]),
+        (Role.RUNTIME, {"networks": ["fe80::1%eth0"]}, ["networks"]),
         (Role.RUNTIME, {"models": ["gpt-4o"]}, ["surfaces"]),
         (Role.RUNTIME, {"surfaces": ["openai"], "native_routes": ["GET:v1/files"]}, ["native_routes"]),
         (Role.SYSADMIN, {"models": ["gpt-4o"], "surfaces": ["openai"]}, ["models", "surfaces"]),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from domain.access.token import is_token
+from domain.access.token import is_token, new_token
 from scripts.terminal.exits import Exit
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, DIRECT_MODELS, environment, served
@@ -60,6 +60,27 @@ def test_a_token_that_was_found_is_read_from_stdin_and_never_printed(access) -> 
     assert ended.code == Exit.OK, ended.err
     assert "leaked is revoked" in ended.err
     assert token not in ended.out + ended.err
+
+
+def test_a_token_is_found_in_the_line_that_leaked(access) -> None:
+    token = access("create", "in-a-line", "--role", "auditor").out.strip()
+    line = f"\udcff export KEYLEDGER_API_KEY='{token}'  # {token}\r\n"
+    ended = access("revoke", "--token-stdin", stdin=line)
+    assert (ended.code, "in-a-line is revoked" in ended.err) == (Exit.OK, True), ended.err
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        pytest.param("", "there is no token of an access key on stdin", id="nothing"),
+        pytest.param("\udcff\udcfe\0", "there is no token of an access key on stdin", id="no text"),
+        pytest.param("klk_" + "a" * 49, "there is no token of an access key on stdin", id="a wrong check"),
+        pytest.param(f"{new_token().reveal()} {new_token().reveal()}", "there are 2 tokens on stdin", id="two"),
+    ],
+)
+def test_what_is_not_one_token_is_named_and_not_sent(access, found: str, said: str) -> None:
+    ended = access("revoke", "--token-stdin", stdin=found)
+    assert (ended.code, said in ended.err) == (Exit.USAGE, True), ended.err
 
 
 @pytest.mark.parametrize(
