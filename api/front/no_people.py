@@ -31,6 +31,10 @@ class NoPeople:
         """Raise HttpError."""
         raise sign_in_is_off()
 
+    async def sign_out_url(self) -> str | None:
+        """Return None."""
+        return None
+
     def opened(self, cookie: str) -> OpenedCookie | None:
         """Return None."""
         del cookie

@@ -55,6 +55,10 @@ class People(Protocol):
         """End a session on every node. Raises StoreUnavailableError."""
         ...
 
+    async def sign_out_url(self) -> str | None:
+        """Return where a person signs out of the provider, too; None where the provider names no such address."""
+        ...
+
     def opened(self, cookie: str) -> OpenedCookie | None:
         """Return the content of a cookie; None if no node of this ledger wrote it."""
         ...

@@ -31,6 +31,7 @@ _EXAMPLE = {
     "name": "Ada Lovelace",
     "role": "auditor",
     "expires_at": "2026-01-31T20:00:00Z",
+    "sign_out_url": "https://login.example.com/logout?client_id=keyledger",
     "csrf_token": "kq0V2yq7fJd3mE1c8bX5oA",
 }
 _LED = {"description": "The browser is led on.", "headers": {"Location": {"schema": {"type": "string"}}}}
@@ -44,6 +45,9 @@ class SessionAnswer(BaseModel):
     name: Annotated[str, Field(description="The name as the provider shows it.")]
     role: Annotated[str, Field(description="The role that a rule gives.")]
     expires_at: Annotated[datetime, Field(description="When the session ends by itself.")]
+    sign_out_url: Annotated[
+        str | None, Field(description="Where a browser goes after POST /auth/logout to sign out of the provider, too.")
+    ]
     csrf_token: Annotated[str, Field(description="To be sent as X-CSRF-Token with every change.")]
 
 
@@ -96,6 +100,7 @@ async def get_session(request: Request, services: ServicesOf) -> SessionAnswer:
         name=opened.name,
         role=session.role.value,
         expires_at=session.terms.expires_at,
+        sign_out_url=await services.people.sign_out_url(),
         csrf_token=opened.csrf_token,
     )
 

@@ -15,9 +15,10 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urljoin
 from uuid import uuid4
 
 from api.front.people import Leading, OpenedCookie
@@ -43,6 +44,8 @@ _log = logging.getLogger("keyledger.identity")
 
 SIGN_IN_S = 600
 """Seconds in which a person has to come back from the provider."""
+SESSION_COOKIE_MAX = 3800
+"""Characters of the value of a session's cookie: browsers drop one of more than 4096 with its name and attributes."""
 _AT_ONCE = 20
 _RETURN_MAX = 512
 _NAME_MAX = 200
@@ -138,10 +141,29 @@ class OpenIdPeople:
 
         await self._sessions.write(ended)
 
+    async def sign_out_url(self) -> str | None:
+        """Return where a person signs out of the provider, too (OpenID Connect RP-Initiated Logout 1.0).
+
+        None where the provider offers nothing, or was never reached. It is named by `client_id`, not by the ID token:
+        that is not kept, since it would not fit into a cookie, and must not appear in addresses.
+        """
+        if not self._keys.document:
+            with suppress(AccessError):
+                await self._keys.current()
+        endpoint = self._keys.document.get("end_session_endpoint")
+        if not isinstance(endpoint, str) or issuer_address_error(endpoint):
+            return None
+        back = urljoin(self._rules.redirect_url, "/")
+        query = urlencode({"client_id": self._rules.client_id, "post_logout_redirect_uri": back})
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
+
     def opened(self, cookie: str) -> OpenedCookie | None:
         """Return the content of the cookie of a session; None if no node of this ledger wrote it."""
         kept = self._opened("session", cookie)
-        return None if kept is None else OpenedCookie(*(str(kept[name]) for name in "sanc"))
+        if kept is None:
+            return None
+        session, actor, name, csrf_token = (str(kept[name]) for name in "sanc")
+        return OpenedCookie(session, actor, name or actor, csrf_token)
 
     async def read(self, opened: OpenedCookie) -> TokenRow | None:
         """Read what the log has of a session. Raises StoreUnavailableError."""
@@ -195,11 +217,22 @@ class OpenIdPeople:
         ends = datetime.fromtimestamp(int(now.timestamp()) + self._rules.session_s, UTC)
         identity = identity_of(vouched, issuer.rules, ends)
         session, name = str(uuid4()), self._name(claims, identity)
+        cookie = self._session_cookie(session, identity.name, name)
         author = replace(meta, actor=identity.name, role=identity.role.value)
         event = sign_in(session, name, identity, issuer.rules, ends, author, now)
         await self._sessions.write(lambda: self._sessions.log.append([event]))
-        kept = {"s": session, "a": identity.name, "n": name, "c": secrets.token_urlsafe(16)}
-        return self._sealed("session", kept)
+        return cookie
+
+    def _session_cookie(self, session: str, actor: str, name: str) -> str:
+        """Return the cookie of a session, without the person's name where browsers would not keep it.
+
+        Raises HttpError for a subject that alone is too long: a browser would drop the cookie and say nothing.
+        """
+        kept = {"s": session, "a": actor, "n": name, "c": secrets.token_urlsafe(16)}
+        for shown in (name, ""):
+            if len(cookie := self._sealed("session", {**kept, "n": shown})) <= SESSION_COOKIE_MAX:
+                return cookie
+        raise _failed("names a subject that is too long for a session")
 
     def _name(self, claims: Mapping[str, object], identity: Identity) -> str:
         name = claims.get(self._rules.name_claim)

@@ -50,7 +50,11 @@ class Provider:
             "authorization_endpoint": f"{self.issuer.url}/authorize?tenant=1",
             "token_endpoint": f"{self.issuer.url}/token",
         }
-        known = Issuer("people", self.issuer.url, (CLIENT,), ("RS256",), (RULE,))
+        self.people = self.signing_in(RULE)
+
+    def signing_in(self, rule: IdentityRule) -> OpenIdPeople:
+        """Return who signs in people under a rule."""
+        known = Issuer("people", self.issuer.url, (CLIENT,), ("RS256",), (rule,))
         rules = SignInRules(known, CLIENT, Secret(WORD), "https://k.example/auth/callback", ("openid",), "name", 600)
 
         async def head_of(session: str) -> LogRow | None:
@@ -63,7 +67,7 @@ class Provider:
         reader = SessionReader(lambda: CODES, event_of, lambda: datetime.now(UTC))
         sessions = SessionLog(self.log, head_of, reader, write, lambda: secret)
         keys = KeysOfIssuers().of(known, EndpointRules())
-        self.people = OpenIdPeople(rules, keys, sessions, lambda: datetime.now(UTC))
+        return OpenIdPeople(rules, keys, sessions, lambda: datetime.now(UTC))
 
     def id_token(self, nonce: str, header: dict[str, Any] | None = None, **changed: Any) -> str:
         claims = {"sub": "ada", "aud": CLIENT, "nonce": nonce, "name": "Ada", **changed}
@@ -254,3 +258,42 @@ def test_a_secret_of_another_ledger_opens_no_cookie(provider: Provider) -> None:
     assert other.open_cookie("session", back.cookie) is None
     assert LedgerSecret(bytes(32)).open_cookie("sign-in", back.cookie) is None
     assert provider.people.opened("é") is None
+
+
+@pytest.mark.parametrize("name", ["\U0001f511" * 200, "A" * 200], ids=["four bytes each", "one byte each"])
+def test_a_browser_keeps_the_cookie_of_any_person(provider: Provider, name: str) -> None:
+    anyone = IdentityRule((Condition(Claim(("name",)), ("*",)),), Role.AUDITOR)
+    provider.people = provider.signing_in(anyone)
+    back = asyncio.run(provider.came_back(lambda nonce: provider.id_token(nonce, sub="東" * 255, name=name)))
+    opened = provider.people.opened(back.cookie)
+    assert opened is not None
+    assert opened.name in {name, opened.actor}
+    assert len(back.cookie) <= 4000
+
+
+SIGN_OUT = [
+    pytest.param("https://login.example/out", "https://login.example/out?", id="an address"),
+    pytest.param("https://login.example/out?tenant=1", "https://login.example/out?tenant=1&", id="with a query"),
+    pytest.param(None, None, id="none"),
+    pytest.param("javascript:alert(1)", None, id="not an address"),
+    pytest.param("http://login.example/out", None, id="without TLS"),
+]
+
+
+@pytest.mark.parametrize(("offered", "begun"), SIGN_OUT)
+def test_the_way_out_of_the_provider_names_the_client_and_the_way_back(
+    provider: Provider, offered: str | None, begun: str | None
+) -> None:
+    provider.issuer.metadata["end_session_endpoint"] = offered
+    url = asyncio.run(provider.people.sign_out_url())
+    if begun is None:
+        assert url is None
+        return
+    assert url == f"{begun}client_id=the+client&post_logout_redirect_uri=https%3A%2F%2Fk.example%2F"
+
+
+def test_a_subject_that_no_cookie_can_hold_begins_no_session_and_says_so(provider: Provider) -> None:
+    provider.people = provider.signing_in(IdentityRule((Condition(Claim(("name",)), ("*",)),), Role.AUDITOR))
+    with pytest.raises(HttpError, match="too long for a session"):
+        asyncio.run(provider.came_back(lambda nonce: provider.id_token(nonce, sub="\U0001f511" * 255)))
+    assert provider.log.events == []
