@@ -83,6 +83,12 @@ class IdentityRule:
     limits: KeyLimits = field(default_factory=KeyLimits)
     tenants_from: Claim | None = None
 
+    @property
+    def claims(self) -> frozenset[Claim]:
+        """The claims that decide whether it fits, and for which tenants."""
+        named = frozenset(condition.claim for condition in self.conditions)
+        return named if self.tenants_from is None else named | {self.tenants_from}
+
     def fits(self, claims: Claims) -> bool:
         """Whether all conditions hold."""
         return all(condition.holds(claims) for condition in self.conditions)

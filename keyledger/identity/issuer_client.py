@@ -1,4 +1,5 @@
-"""Asks an issuer over HTTP: its discovery document, its keys, and, for people who sign in, its token endpoint.
+"""Asks an issuer over HTTP: its discovery document, its keys, and, for people who sign in, its token
+endpoint and its user info.
 
 Promises: one request, one answer of JSON, within `PATIENCE_S` seconds and `ANSWER_MAX` bytes; no redirect, proxy of the
 environment, cookie or compressed body. Only https, except on loopback hosts that the operator named. An address is
@@ -39,9 +40,9 @@ def unanswered(reason: str) -> AccessError:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form to send, with the authentication of a client. Its repr shows nothing."""
+    """A form to send, with the authentication of a client. fields: none for a GET. Its repr shows nothing."""
 
-    fields: Mapping[str, str]
+    fields: Mapping[str, str] | None
     authorization: str | None = None
 
     def __repr__(self) -> str:
@@ -83,6 +84,7 @@ class IssuerClient:
         resolver = CheckedResolver(self._rules, self._lookup)
         connector = aiohttp.TCPConnector(resolver=resolver, ssl=checks, force_close=True, limit=1)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "keyledger"}
+        fields = form.fields if form is not None else None
         if form is not None and form.authorization is not None:
             headers["Authorization"] = form.authorization
         async with (
@@ -90,9 +92,9 @@ class IssuerClient:
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
             ) as session,
             session.request(
-                "GET" if form is None else "POST",
+                "GET" if fields is None else "POST",
                 url,
-                data=None if form is None else dict(form.fields),
+                data=None if fields is None else dict(fields),
                 headers=headers,
                 allow_redirects=False,
                 max_line_size=8192,

@@ -3,6 +3,8 @@
 Promises: a person comes back to the browser that they left from: what that browser keeps is sealed and has to hold the
 `state`; the code is redeemed with the PKCE verifier in it, and the ID token has to hold the nonce in it. A session is
 in the log before its cookie leaves. What a browser keeps admits nothing by itself: each request reads the log.
+Where the ID token lacks a claim that a rule asks for, the provider's user info is asked once; a claim that the ID token
+has is never replaced by it.
 Refuses: answers of another issuer (RFC 9207), ID tokens that are not for this client alone (`azp`), and whatever
 `trusted_issuers` refuses. Standards: OpenID Connect Core 1.0, RFC 6749, RFC 7636.
 """
@@ -12,6 +14,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,6 +50,7 @@ SIGN_IN_S = 600
 SESSION_COOKIE_MAX = 3800
 """Characters of the value of a session's cookie: browsers drop one of more than 4096 with its name and attributes."""
 _AT_ONCE = 20
+_BEARER = re.compile("[A-Za-z0-9._~+/-]{1,8000}=*")  # RFC 6750, section 2.1
 _RETURN_MAX = 512
 _NAME_MAX = 200
 
@@ -198,7 +202,21 @@ class OpenIdPeople:
             raise _failed("was answered with a token for another client")
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
             raise _failed("was answered with a token of another sign-in")
-        return claims
+        return await self._with_user_info(claims, answer.get("access_token"))
+
+    async def _with_user_info(self, claims: Mapping[str, object], access_token: object) -> Mapping[str, object]:
+        """Return the claims with those of the user info, where the ID token lacks one that a rule asks for."""
+        asked = {claim for rule in self._rules.issuer.rules for claim in rule.claims}
+        endpoint = self._keys.document.get("userinfo_endpoint")
+        whole = all(claim.values(claims) for claim in asked)
+        if whole or not isinstance(endpoint, str) or not isinstance(access_token, str):
+            return claims
+        if not _BEARER.fullmatch(access_token):
+            raise _failed("was answered with an access token that cannot be sent")
+        found = await self._keys.client.ask(self._endpoint("userinfo_endpoint"), Form(None, f"Bearer {access_token}"))
+        if found.get("sub") != claims.get("sub"):  # OpenID Connect Core 1.0, section 5.3.2
+            raise _failed("was answered with the user info of someone else")
+        return {**found, **claims}
 
     async def _redeemed(self, form: Mapping[str, str]) -> Mapping[str, object]:
         try:

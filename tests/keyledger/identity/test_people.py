@@ -44,6 +44,12 @@ class Provider:
     issuer: TokenIssuer
     token: Callable[[str], str] | None = None
     log: MemoryLog = field(default_factory=MemoryLog)
+    access_token: str = "an.access-token"
+
+    def told(self, **claims: object) -> None:
+        """Offer user info with these claims."""
+        self.issuer.metadata["userinfo_endpoint"] = f"{self.issuer.url}/userinfo"
+        self.issuer.answers["/userinfo"] = Answer(json.dumps(claims).encode())
 
     def __post_init__(self) -> None:
         self.issuer.metadata = {
@@ -79,7 +85,8 @@ class Provider:
 
     async def came_back(self, token: Callable[[str], str], **query: str) -> Leading:
         led, asked = await self.begun()
-        self.issuer.answers["/token"] = Answer(json.dumps({"id_token": token(asked["nonce"])}).encode())
+        answer = {"id_token": token(asked["nonce"]), "access_token": self.access_token}
+        self.issuer.answers["/token"] = Answer(json.dumps(answer).encode())
         return await self.people.finish({"code": "c0de", "state": asked["state"], **query}, led.cookie, META)
 
     def began(self) -> TokenRow:
@@ -297,3 +304,62 @@ def test_a_subject_that_no_cookie_can_hold_begins_no_session_and_says_so(provide
     with pytest.raises(HttpError, match="too long for a session"):
         asyncio.run(provider.came_back(lambda nonce: provider.id_token(nonce, sub="\U0001f511" * 255)))
     assert provider.log.events == []
+
+
+GROUP = IdentityRule((Condition(Claim(("groups",)), ("admins",)),), Role.SYSADMIN)
+
+
+def role_of(provider: Provider, **claims: Any) -> str:
+    asyncio.run(provider.came_back(partial(provider.id_token, **claims)))
+    return provider.log.events[-1].role
+
+
+def test_a_claim_that_the_id_token_lacks_comes_from_the_user_info(provider: Provider) -> None:
+    provider.people = provider.signing_in(GROUP)
+    provider.told(sub="ada", groups=["admins"])
+    assert role_of(provider) == "sysadmin"
+
+
+@pytest.mark.parametrize(
+    ("told", "claims", "code"),
+    [
+        pytest.param({"sub": "eve", "groups": ["admins"]}, {}, "sign-in-failed", id="of someone else"),
+        pytest.param({"groups": ["admins"]}, {}, "sign-in-failed", id="of no one"),
+        pytest.param({"sub": "ada", "groups": ["staff"]}, {}, "outside-scope", id="without the group"),
+        pytest.param(
+            {"sub": "ada", "groups": ["admins"]}, {"groups": ["staff"]}, "outside-scope", id="against the ID token"
+        ),
+    ],
+)
+def test_user_info_gives_no_right_that_is_not_this_persons(
+    provider: Provider, told: dict[str, Any], claims: dict[str, Any], code: str
+) -> None:
+    provider.people = provider.signing_in(GROUP)
+    provider.told(**told)
+    with pytest.raises((HttpError, AccessError)) as refused:
+        role_of(provider, **claims)
+    assert (code_of(refused.value), provider.log.events) == (code, [])
+
+
+@pytest.mark.parametrize("access_token", ["a\r\nX-Injected: b", "", "a b", "x" * 9000])
+def test_an_access_token_that_is_no_header_is_not_sent(provider: Provider, access_token: str) -> None:
+    provider.people = provider.signing_in(GROUP)
+    provider.told(sub="ada", groups=["admins"])
+    provider.access_token = access_token
+    with pytest.raises(HttpError, match="cannot be sent"):
+        role_of(provider)
+
+
+def test_user_info_that_does_not_come_is_an_outage_and_no_session(provider: Provider) -> None:
+    provider.people = provider.signing_in(GROUP)
+    provider.told(sub="ada")
+    provider.issuer.answers["/userinfo"] = Answer(b"down", 500)
+    with pytest.raises(AccessError) as refused:
+        role_of(provider)
+    assert (refused.value.code, provider.log.events) == (ErrorCode.ISSUER_UNAVAILABLE, [])
+
+
+def test_user_info_is_not_asked_for_what_the_id_token_has(provider: Provider) -> None:
+    provider.people = provider.signing_in(GROUP)
+    provider.told(sub="eve", groups=["staff"])
+    assert role_of(provider, groups=["admins"]) == "sysadmin"
