@@ -50,11 +50,13 @@ class ServerOfConnection:
 
     pooled: a pooler is between them, so each transaction may reach another server. epoch: that of a direct connection's
     server. epoch_sql: the expression that tells it. admits: says of an epoch whether that server may be used.
+    prepared: the names of the statements that `projections.database.round_trip` prepared in the session.
     """
 
     pooled = False
     epoch = ""
     epoch_sql = EPOCH
+    prepared: set[str]
     admits: Callable[[str], bool] = staticmethod(any_server)
 
     def limits(self) -> bytes:
@@ -68,11 +70,16 @@ class ServerOfConnection:
 
     def require_admitted(self, row: Row | None) -> None:
         """Raise psycopg.OperationalError if the server that answered `limits` may not be used."""
-        if row is None or not self.admits(row["epoch"]):
+        self.require_epoch(None if row is None else row["epoch"])
+
+    def require_epoch(self, epoch: str | None) -> None:
+        """Raise psycopg.OperationalError if the server of a transaction, known by its epoch, may not be used."""
+        if epoch is None or not self.admits(epoch):
             raise psycopg.OperationalError("this server may not be used")
 
     def settled(self, row: Row | None, epoch: str) -> None:
         """Note what `settle` found."""
+        self.prepared = set()
         self.pooled = not (row and row["direct"])
         self.epoch = epoch
 
