@@ -78,9 +78,9 @@ def resembles_key(identifier: str) -> bool:
 
 def holds_key(text: str, secrets: Sequence[Secret] = ()) -> bool:
     """Return whether a text contains one of `secrets` or the form of a key, in any encoding."""
-    looked_for = [secret for secret in secrets if len(secret.reveal()) >= SECRET_MIN]
     if len(text) < SECRET_MIN:
         return False
+    looked_for = [secret for secret in secrets if len(secret.reveal()) >= SECRET_MIN]
     if _ID.fullmatch(text):
         return _any_in(looked_for, text)
     return any(_SHAPE.search(reading) or _any_in(looked_for, reading) for reading in _readings(text))
@@ -118,6 +118,8 @@ def _decoded(encoded: str) -> str:
 
 
 def _any_in(secrets: Sequence[Secret], text: str) -> bool:
+    if not secrets:
+        return False
     lowered = text.lower().encode(errors="surrogatepass")  # an escape may stand for half a character
     found = False
     for secret in secrets:

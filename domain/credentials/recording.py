@@ -18,6 +18,7 @@ from domain.event import CommandMeta, Event
 
 E = TypeVar("E", bound=Event)
 
+_TEXTS: dict[type[Event], Sequence[str]] = {}
 KEPT_CLEAR = (
     "must not hold an API key: it is kept in clear, for ever; leave the key out, or write its last four characters"
 )
@@ -26,10 +27,17 @@ KEPT_CLEAR = (
 
 def recordable(event: E) -> E:
     """Return the event with every key in its texts masked."""
-    named = {field.name for field in fields(event)}.difference(event.DEFINITION.sealed)
-    texts = {name: text for name in sorted(named) if isinstance(text := getattr(event, name), str)}
+    texts = {name: text for name in _texts_of(event) if isinstance(text := getattr(event, name), str)}
     changed = {name: kept for name, text in texts.items() if (kept := masked(text)) != text}
     return replace(event, **changed) if changed else event  # type: ignore[arg-type]  # texts for texts
+
+
+def _texts_of(event: Event) -> Sequence[str]:
+    """Return the names of the members that may hold a caller's text."""
+    kind = type(event)
+    if kind not in _TEXTS:
+        _TEXTS[kind] = sorted({field.name for field in fields(kind)}.difference(event.DEFINITION.sealed))
+    return _TEXTS[kind]
 
 
 def without_keys(meta: CommandMeta, secrets: Sequence[Secret]) -> CommandMeta:
