@@ -1,10 +1,24 @@
 """The contract of the append-only log."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.event import Event
+from domain.event_code import LogRow
+
+NOTHING_PRESUMED: Mapping[UUID, LogRow | None] = {}
+
+
+class Presumed(NamedTuple):
+    """The newest events of streams, to decide on.
+
+    rows: as the log holds them, None for a stream without any. remembered: whether any was not read just now.
+    """
+
+    events: Mapping[UUID, Event]
+    rows: Mapping[UUID, LogRow | None]
+    remembered: bool = False
 
 
 class EventLog(Protocol):
@@ -53,7 +67,26 @@ class EventLog(Protocol):
         ...
 
 
-class StreamLog(EventLog, Protocol):
+class PresumingLog(EventLog, Protocol):
+    """A log that spares a decision its reading, where the append then checks what was presumed."""
+
+    def presumed(self, streams: Sequence[UUID], *, read: bool = False) -> Presumed:
+        """Return the newest event of each stream as this process last saw it; read what it has not seen.
+
+        read: read all of them. What is decided on events that were remembered counts once an append that names them
+        has stored something.
+        """
+        ...
+
+    def append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None] = NOTHING_PRESUMED) -> None:
+        """Store the events as `EventLog.append` does. presumed: the newest events of streams that were decided on.
+
+        Raises VersionConflictError also where one of those streams has another newest event.
+        """
+        ...
+
+
+class StreamLog(PresumingLog, Protocol):
     """A log that also reads whole streams."""
 
     def stream(self, stream: UUID) -> Sequence[Event]:

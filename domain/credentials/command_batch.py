@@ -3,7 +3,8 @@
 Promises: when `handle` returns, the change is stored and applies on every node. A command takes effect once, however
 often its id is sent; when the answer of the database is lost, the stored event is found and not written again. Each
 command has the outcome that it would have had alone, after those before it; one refused command never fails the batch.
-A few statements read the state for the whole batch, and one append stores its events.
+One statement reads what this process does not remember of the state, for the whole batch; one append checks what was
+decided on and stores the events.
 Refuses: commands that `credential.decide` refuses, and those that the operator's rules for the tenant refuse. A crash
 at any point leaves either no event or the event with its
 row of the projection.
@@ -30,7 +31,7 @@ from domain.errors import (
     VersionConflictError,
 )
 from domain.event import Clock, Event
-from domain.event_log import EventLog
+from domain.event_log import NOTHING_PRESUMED, PresumingLog
 from domain.tenants.tenant import tenant_stream
 
 LOOK_AGAIN_S = 0.5
@@ -52,6 +53,7 @@ class CommandBatch:
 
     outcomes: one for each command; they hold once `events` are stored. events: to be stored together, in this order.
     read: whether an outcome only repeats what was read; it holds once the log confirms `relied_on`.
+    presumed: the newest events that were decided on, for the append to check. remembered: whether any was not read.
     """
 
     def __init__(
@@ -68,16 +70,27 @@ class CommandBatch:
         self._unproved: list[Event] = []
         self.read = False
         self.relied_on: list[Event] = []
+        self.presumed = NOTHING_PRESUMED
+        self.remembered = False
 
-    def decide(self, log: EventLog, projection: CurrentCredentials, *, sent_before: bool) -> None:
+    def decide(self, log: PresumingLog, projection: CurrentCredentials, *, sent_before: bool) -> None:
         """Decide the commands on the present state of the log and the projection.
 
+        The state may be remembered where there is something to append, because the append checks it.
         sent_before: an earlier attempt may have been stored, so every command id is looked up; otherwise only those
         of commands that may repeat.
         Raises StoreUnavailableError, and CredentialIntegrityError for an event of any of their streams.
         """
+        self._decide_on_newest(log, projection, sent_before=sent_before, read=False)
+        if self.remembered and not self.events:
+            self._decide_on_newest(log, projection, sent_before=sent_before, read=True)
+
+    def _decide_on_newest(
+        self, log: PresumingLog, projection: CurrentCredentials, *, sent_before: bool, read: bool
+    ) -> None:
         tenant_ids = {command.tenant_id for command in self._commands}
-        newest = log.newest([*map(_stream, self._commands), *map(tenant_stream, tenant_ids)])
+        streams = [*map(_stream, self._commands), *map(tenant_stream, tenant_ids)]
+        newest, self.presumed, self.remembered = log.presumed(streams, read=read)
         self._rules.read(tenant_ids, newest, log)
         deleted = {_stream(command) for command in self._commands if isinstance(command, DeleteCredential)}
         again = [
@@ -127,7 +140,7 @@ class CommandBatch:
         self._rules.require(command)
         known = last.get(stream)
         state = evolve(known) if known is not None else None
-        stored = known is not None and known not in self.events
+        stored = known is not None and not self._decided(known)
         repair = stored and (place in damaged or known in self._unproved)
         events = decide(state, command, self._clock(), self._sealer, repair=repair)
         for event in events:
@@ -135,15 +148,19 @@ class CommandBatch:
             self.events.append(event)
         if not events and known is not None:
             self._rely_on(known)
-            if known not in self.events:
+            if stored:
                 self._unchanged[place] = known
         return evolve(last[stream])
 
     def _rely_on(self, read: Event | None) -> None:
         """Note that an outcome follows from an event that was read, or from there being none."""
-        if read not in self.events:
+        if read is None or not self._decided(read):
             self.read = True
             self.relied_on += [] if read is None else [read]
+
+    def _decided(self, event: Event) -> bool:
+        """Whether an event is one of this batch."""
+        return any(event is one for one in self.events)
 
     def _repeated(self, earlier: Event, command: AdminCommand) -> Credential:
         """Return the state after a repeated command. Raises InvalidRequestError if its id was another command's."""
@@ -170,7 +187,7 @@ class CredentialCommands:
 
     def __init__(
         self,
-        log: EventLog,
+        log: PresumingLog,
         projection: CurrentCredentials,
         sealer: Sealer,
         clock: Clock,
@@ -227,15 +244,17 @@ class CredentialCommands:
 
     def _carried_out(self, commands: Sequence[AdminCommand], *, sent_before: bool) -> list[CommandResult]:
         failure: ServiceError | None = None
+        remembered = False
         began = self._elapsed()
         for attempt in range(ATTEMPTS):
-            if attempt:
+            if attempt and not remembered:
                 self._pause(self._spread() * 0.005 * attempt)
             batch = CommandBatch(commands, self._sealer, self._clock, registration_required=self._registration_required)
             batch.decide(self._log, self._projection, sent_before=sent_before or attempt > 0)
+            remembered = batch.remembered
             try:
                 if batch.events:
-                    self._log.append(batch.events)
+                    self._log.append(batch.events, batch.presumed)
                 if batch.read:
                     self._log.confirm(batch.relied_on)
             except VersionConflictError as conflict:

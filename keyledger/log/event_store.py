@@ -17,135 +17,36 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from eventsourcing.application import Application
-from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.persistence import (
-    ApplicationRecorder,
-    DatabaseError,
-    EventStore,
-    InfrastructureFactory,
-    IntegrityError,
-    JSONTranscoder,
-    Mapper,
-    PersistenceError,
-    Recording,
-    StoredEvent,
-)
+from eventsourcing.persistence import EventStore, InfrastructureFactory, IntegrityError, Mapper, PersistenceError
 from eventsourcing.utils import Environment
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.approvals.needs import Approval, require_approved
-from domain.credentials.recording import recordable
-from domain.errors import StoreUnavailableError, VersionConflictError
-from domain.event import Event, time_text, utc_now
+from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
+from domain.event import Event
 from domain.event_code import NO_CODES, CodeState, EventCodes, LogRow, require_no_forgery
-from domain.event_codec import decode, encode
+from domain.event_codec import decode
+from domain.event_log import NOTHING_PRESUMED, Presumed
 from domain.personal import Sealing
 from keyledger.log.acknowledged import Acknowledged
-from keyledger.log.append_errors import reason_of, time_of_head
+from keyledger.log.append_errors import reason_of
 from keyledger.log.confirmation import confirm
 from keyledger.log.event_forms import EventForms
-from keyledger.log.log_time import LogTime
 from keyledger.log.node_lease import elapsed
 from keyledger.log.one_call_recorder import OneCallFactory, OneCallRecorder
+from keyledger.log.projecting_store import ClosedMapper, ProjectingEventStore
 from keyledger.log.statements import FIND_ALL, NEWEST
-from projections.access_keys import ACCESS_KEYS
 from projections.catch_up import read_stream
-from projections.current_credentials import CURRENT_CREDENTIALS
 from projections.database.connections import EVENTS_TABLE, BoundedConnection, unavailable
-from projections.inline import InlineProjection
-from projections.tenants import TENANTS
 
-_INLINE: Sequence[InlineProjection[Any]] = (CURRENT_CREDENTIALS, ACCESS_KEYS, TENANTS)
-_TRIES = 8  # to append while other nodes append in between
 FAILED_S = 30.0
 """Seconds for which a failed append makes the node not ready, if none succeeds."""
 
 
-class ClosedMapper(Mapper[UUID]):
-    """Maps typed events to rows by the closed registry of `domain.event_codec`.
-
-    The library's own mapper imports any module that a stored topic names, and skips validation.
-    """
-
-    def __init__(self, forms: EventForms) -> None:
-        super().__init__(JSONTranscoder())
-        self._forms = forms
-
-    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        """Return the row of an event."""
-        if not isinstance(domain_event, Event):
-            raise TypeError(f"{type(domain_event).__name__} is not in the registry")
-        state = encode(domain_event, self._forms.written)
-        return StoredEvent(domain_event.originator_id, domain_event.originator_version, domain_event.TOPIC, state)
-
-    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        """Return the event of a row. Raises CredentialIntegrityError."""
-        stream = UUID(str(stored_event.originator_id))
-        return decode(stream, stored_event.originator_version, stored_event.topic, stored_event.state)
-
-
-class ProjectingEventStore(EventStore[UUID]):
-    """Computes the rows of the inline projections and the codes of the events, so that no append can bypass them.
-
-    For the same reason, events pass the gates here that keep API keys out of the log and seal what is personal, and get
-    their final time.
-    """
-
-    def __init__(
-        self,
-        mapper: Mapper[UUID],
-        recorder: ApplicationRecorder,
-        codes: Callable[[], EventCodes],
-        people: Sealing[Event],
-    ) -> None:
-        """people: seals personal members."""
-        super().__init__(mapper, recorder)
-        self._codes = codes
-        self._people = people
-        self._time = LogTime(utc_now)
-
-    def put(self, domain_events: Sequence[DomainEventProtocol[UUID]], **kwargs: Any) -> list[Recording[UUID]]:
-        """Store the events together with the projection's rows."""
-        clear = [recordable(event) for event in domain_events if isinstance(event, Event)]
-        if not clear:
-            return []
-        sealed, keys = self._people.sealed(clear)
-        crossings = 0
-        for _ in range(_TRIES):
-            events = self._time.stamp(sealed, crossings)
-            try:
-                stored = self._insert(events, keys, kwargs)
-            except DatabaseError as error:
-                head = time_of_head(error)
-                if head is None:
-                    raise
-                self._time.crossed(head)
-                crossings += 1
-                continue
-            if stored:
-                self._time.stored(events[-1].timestamp)
-                return []  # recordings are for followers within a process; ours follow the log
-            self._people.forget()
-            sealed, keys = self._people.sealed(clear)
-        raise PersistenceError("other nodes appended, or erased people, in between each time")
-
-    def _insert(self, events: Sequence[Event], keys: Sequence[str], kwargs: Mapping[str, Any]) -> bool:
-        """Insert the events; return whether they are stored: not if a key of their members was destroyed meanwhile."""
-        positions = self.recorder.insert_events(
-            [*map(self.mapper.to_stored_event, events)],
-            view_rows=[row for projection in _INLINE for row in projection.rows(events)],
-            earliest=time_text(events[0].timestamp),
-            codes=self._codes(),
-            personal_keys=keys,
-            **kwargs,
-        )
-        return bool(positions)
-
-
 class CredentialLog(Application[UUID]):
-    """The log of all credentials. Implements `domain.event_log.EventLog`."""
+    """The log of all credentials. Implements `domain.event_log.PresumingLog`."""
 
     name = EVENTS_TABLE.removesuffix("_events")
 
@@ -218,6 +119,24 @@ class CredentialLog(Application[UUID]):
         rows = self._rows(NEWEST, [list(set(streams))])
         return {row.stream: self._read(row) for row in map(LogRow._make, rows)}
 
+    def presumed(self, streams: Sequence[UUID], *, read: bool = False) -> Presumed:
+        """Return the newest event of each stream as this process last saw it; read what it has not seen, or all.
+
+        Raises StoreUnavailableError, CredentialIntegrityError.
+        """
+        seen = self._own_recorder.last_seen
+        rows = {} if read else seen.of(streams)
+        missing = [stream for stream in dict.fromkeys(streams) if stream not in rows]
+        found = {row.stream: row for row in map(LogRow._make, self._rows(NEWEST, [missing]))} if missing else {}
+        fresh = {stream: found.get(stream) for stream in missing}
+        try:
+            events = {stream: self._read(row) for stream, row in {**rows, **fresh}.items() if row is not None}
+        except CredentialIntegrityError:
+            seen.forget(rows)
+            raise
+        seen.note(fresh)
+        return Presumed(events, rows | fresh, remembered=bool(rows))
+
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
         """Return the first event of each command, by stream and command id.
 
@@ -238,7 +157,11 @@ class CredentialLog(Application[UUID]):
 
         Raises StoreUnavailableError.
         """
-        rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
+        stream = event.originator_id
+        seen = self._own_recorder.last_seen.of([stream]).get(stream)
+        if seen is not None and self._read(seen) == event:
+            return self.codes.check(seen).proves
+        rows = map(LogRow._make, self._rows(NEWEST, [[stream]]))
         return all(self.codes.check(row).proves for row in rows)
 
     def disowns(self, event: Event) -> bool:
@@ -249,15 +172,22 @@ class CredentialLog(Application[UUID]):
         rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
         return any(self.codes.check(row) is CodeState.UNKNOWN_KEY for row in rows)
 
-    def append(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None] = NOTHING_PRESUMED) -> None:
         """Store the events with the rows of the inline projections.
 
         Raises AccessError where a second person is missing, VersionConflictError, StoreUnavailableError.
         """
-        require_approved(events, self.approvals)
-        self._may_change()
         try:
-            self.events.put([self.forms.as_written(event) for event in events])
+            require_approved(events, self.approvals)
+            self._may_change()
+            self._append(events, presumed)
+        except Exception:
+            self._own_recorder.last_seen.forget(presumed)
+            raise
+
+    def _append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None]) -> None:
+        try:
+            self.events.put([self.forms.as_written(event) for event in events], presumed=presumed)
             self._failed_at = None
         except IntegrityError:
             raise VersionConflictError(events[0].originator_version, precondition=False) from None

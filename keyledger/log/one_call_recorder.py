@@ -1,25 +1,28 @@
 """The library's recorder, with our one-call append on a given pool.
 
-Promises: an insert is one statement in one transaction, read back before it counts. `acknowledged` knows the last one.
+Promises: an insert is one statement in one transaction, read back before it counts, in the same round trip.
+`acknowledged` knows the last one, and `last_seen` those of the streams on which a presumption held.
 Refuses: to retry, and to believe a commit during which the database warned (`keyledger.log.confirmation`).
 """
 
 from collections.abc import Sequence
 from functools import cached_property
+from struct import unpack
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import InfrastructureFactory, StoredEvent
+from eventsourcing.persistence import InfrastructureFactory, IntegrityError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresFactory
 from eventsourcing.utils import Environment
 from psycopg_pool import ConnectionPool
 
-from domain.event_code import LogRow
 from keyledger.log.acknowledged import Acknowledged
-from keyledger.log.append_call import APPEND, arguments_of, sent_of
+from keyledger.log.append_call import AppendCall
 from keyledger.log.confirmation import without_warning
+from keyledger.log.last_seen import LastSeen
 from keyledger.log.read_back import ReadBack
 from projections.database.connections import BoundedConnection
+from projections.database.round_trip import in_one_trip
 
 
 class OneCallRecorder(PostgresApplicationRecorder):
@@ -40,27 +43,37 @@ class OneCallRecorder(PostgresApplicationRecorder):
         """The last event that was stored."""
         return Acknowledged()
 
+    @cached_property
+    def last_seen(self) -> LastSeen:
+        """The newest events of streams that a presumption was made on."""
+        return LastSeen()
+
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Insert the events and `view_rows`, read them back, and return the positions; None if a key was destroyed.
 
-        Raises the library's persistence errors, and CredentialIntegrityError for an append that was not kept.
+        presumed: the newest events of some streams.
+        Raises the library's persistence errors, among them IntegrityError where one of them is another one now, and
+        CredentialIntegrityError for an append that was not kept.
         """
         if not stored_events:
             return None
         events = [(UUID(str(one.originator_id)), one.originator_version, one.topic, one.state) for one in stored_events]
-        columns = arguments_of(events, kwargs["codes"], kwargs["earliest"], kwargs["view_rows"])
-        keys = kwargs["personal_keys"]
+        call, keys, presumed = AppendCall(events, kwargs["codes"]), kwargs["personal_keys"], kwargs["presumed"]
+        append = call.step(keys, presumed, kwargs["earliest"], kwargs["view_rows"])
         with self.datastore.get_connection() as connection, without_warning(connection):
-            # One statement in one message: a client that freezes cannot do so while it holds the writer lock.
-            rows = connection.execute(APPEND, [keys, *columns, len(keys)]).fetchall()
-            if rows[0]["live"] < len(keys):
+            assert isinstance(connection, BoundedConnection)  # noqa: S101  the pool's
+            answer, kept = in_one_trip(connection, append, self.read_back.step(connection, call.streams, call.versions))
+            live, differing = (unpack("!q", answer.get_value(0, column) or b"")[0] for column in range(2))
+            if live < len(keys):
                 return None
-            positions = [row["position"] for row in rows if row["position"] is not None]
-            kept = connection.execute(self.read_back.statement(connection), [positions], binary=True)
-            sent = list(sent_of(columns))
-            self.read_back.require_kept(sent, positions, kept.fetchall())
-        self.acknowledged.note(LogRow(positions[-1], *sent[-1]))
-        return positions
+            if differing:
+                raise IntegrityError("the newest event of a stream is not the one that was presumed")
+            places = (answer.get_value(nth, 2) for nth in range(answer.ntuples))
+            rows = call.at([unpack("!q", place)[0] for place in places if place is not None])
+            self.read_back.require_kept(rows, len(events), kept)
+        self.acknowledged.note(rows[-1])
+        self.last_seen.note({row.stream: row for row in rows if row.stream in presumed})
+        return [row.position for row in rows]
 
 
 class _Datastore(PostgresDatastore):

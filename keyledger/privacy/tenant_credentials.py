@@ -11,7 +11,7 @@ from domain.credentials.command_batch import CredentialCommands
 from domain.credentials.commands import DeleteCredential
 from domain.errors import CredentialNotFoundError
 from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.event_log import PresumingLog
 from keyledger.encryption.keyring import NoKeyring
 from projections.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, unavailable
@@ -25,7 +25,7 @@ SELECT provider FROM current_credentials WHERE tenant_id::text = %s AND token IS
 class TenantCredentials:
     """The live credentials of all tenants."""
 
-    def __init__(self, pool: ConnectionPool[BoundedConnection], log: EventLog, clock: Clock) -> None:
+    def __init__(self, pool: ConnectionPool[BoundedConnection], log: PresumingLog, clock: Clock) -> None:
         self._pool = pool
         self._commands = CredentialCommands(log, PostgresCurrentCredentials(pool), NoKeyring(), clock)
 

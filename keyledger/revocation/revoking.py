@@ -23,7 +23,7 @@ from domain.errors import CredentialNotFoundError, ServiceError, StoreUnavailabl
 from domain.event import Clock, CommandMeta, Event
 from domain.event_code import LogRow
 from domain.event_codec import event_of
-from domain.event_log import EventLog
+from domain.event_log import PresumingLog
 from domain.personal import Disclosing
 from keyledger.encryption.keyring import NoKeyring
 from keyledger.revocation.leak import Leak
@@ -69,7 +69,7 @@ class Revoking:
     """Revocations on one database. people: opens fingerprints."""
 
     def __init__(
-        self, pool: ConnectionPool[BoundedConnection], log: EventLog, people: Disclosing, clock: Clock
+        self, pool: ConnectionPool[BoundedConnection], log: PresumingLog, people: Disclosing, clock: Clock
     ) -> None:
         self._pool = pool
         self._people = people

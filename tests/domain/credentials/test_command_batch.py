@@ -21,6 +21,8 @@ from domain.errors import (
     VersionConflictError,
 )
 from domain.event import Event
+from domain.event_code import LogRow
+from domain.event_log import NOTHING_PRESUMED
 from tests.support.scenario import (
     FAULTS,
     KEY,
@@ -217,9 +219,9 @@ def test_a_defect_of_one_is_told_to_it_alone() -> None:
 class CountingLog(MemoryLog):
     appends = 0
 
-    def append(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None] = NOTHING_PRESUMED) -> None:
         self.appends += 1
-        super().append(events)
+        super().append(events, presumed)
 
 
 class DamagedLog(MemoryLog):

@@ -8,6 +8,8 @@ from domain.approvals.needs import Approval, require_approved
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
 from domain.event import Event
+from domain.event_code import LogRow
+from domain.event_log import NOTHING_PRESUMED, Presumed
 
 
 class MemoryLog:
@@ -34,6 +36,9 @@ class MemoryLog:
         found = {stream: self.last(stream) for stream in streams}
         return {stream: event for stream, event in found.items() if event is not None}
 
+    def presumed(self, streams: Sequence[UUID], *, read: bool = False) -> Presumed:
+        return Presumed(self.newest(streams), NOTHING_PRESUMED)
+
     def find_all(self, wanted: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Event]:
         self.answer()
         caused = {(event.originator_id, event.command_id): event for event in reversed(self.events)}
@@ -54,7 +59,7 @@ class MemoryLog:
         if self.unconfirmed or any(event not in self.events for event in events):
             raise StoreUnavailableError
 
-    def append(self, events: Sequence[Event]) -> None:
+    def append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None] = NOTHING_PRESUMED) -> None:
         self.answer()
         require_approved(events, self.approvals)
         with self._lock:
