@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,14 @@ from domain.errors import StoreUnavailableError
 from keyledger.embedded_postgres import postmaster
 from keyledger.embedded_postgres.binaries import Programs
 from keyledger.embedded_postgres.causes import error_of
+from keyledger.embedded_postgres.sizes import sizes_on
 
 SUPERUSER = "keyledger"
 PORT = 5432
 PATIENCE = 60.0
 RECOVERING = "it is recovering after a crash, or stopping"
 _PATIENCE_WITH_ORPHANS = 10.0
-_SETTINGS = {
+_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_directories": ".",
     "unix_socket_permissions": "0700",
@@ -45,7 +46,7 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
 }
 # What is committed still reaches the operating system: it survives a killed server, though not a power cut.
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+_NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 # Referenced for as long as we live: a server may outlive us, and must not be reported as a forgotten child.
 _children: list["subprocess.Popen[bytes]"] = []
@@ -93,7 +94,7 @@ def launch(folder: Path, socket_folder: Path, programs: Programs, *, durable: bo
 
     patience: seconds for a server that recovers after a crash; it continues to recover after that.
     """
-    settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
+    settings = {**_SETTINGS, **(sizes_on(folder) if durable else _NOT_DURABLE)}
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
     options += ["-c", postmaster.place(), "-c", postmaster.mark(folder)]
     log_file = folder.with_name("postgres.log")
