@@ -159,7 +159,7 @@ class CredentialLog(Application[UUID]):
         """
         stream = event.originator_id
         seen = self._own_recorder.last_seen.of([stream]).get(stream)
-        if seen is not None and self._read(seen) == event:
+        if seen is not None and decode(stream, seen.version, seen.topic, seen.state) == event:
             return self.codes.check(seen).proves
         rows = map(LogRow._make, self._rows(NEWEST, [[stream]]))
         return all(self.codes.check(row).proves for row in rows)
