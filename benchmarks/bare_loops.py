@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from domain.credentials.credential import CredentialEvent
 from domain.event_codec import encode
-from projections.current_credentials import project
+from projections.credentials.current_credentials import project
 from projections.database.connections import BoundedConnection
 
 

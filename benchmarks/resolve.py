@@ -23,7 +23,7 @@ from domain.event_code import NO_CODES
 from domain.event_codec import event_of
 from domain.tenants.stored import TenantReader
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
-from projections.current_credentials import PostgresResolutionProjection
+from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.pipelines import Pipelines
 
 STORED = 1_000

@@ -50,7 +50,7 @@ from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.event_store import CredentialLog
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
+from projections.credentials.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
 from projections.database.migration import migrate
 from projections.database.pipelines import Pipelines

@@ -23,8 +23,9 @@ from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
-from projections import audit_trail, transparency_log
+from projections.audit import audit_trail
 from projections.database.pools import open_pool
+from projections.proofs import transparency_log
 
 GOAL = Goal(0.85)
 

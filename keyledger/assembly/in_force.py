@@ -33,8 +33,8 @@ from keyledger.llm import CallConfiguration
 from keyledger.log.attestation import Attesting
 from keyledger.settings import logs
 from projections.access_keys import PostgresAccessKeys
-from projections.as_of import PostgresPastCredentials
-from projections.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
+from projections.credentials.as_of import PostgresPastCredentials
+from projections.credentials.current_credentials import PostgresCurrentCredentials, PostgresResolutionProjection
 from projections.tenants import PostgresTenants
 
 

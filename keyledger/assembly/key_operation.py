@@ -37,7 +37,7 @@ from keyledger.log.attestation import Attesting, read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError
-from projections import audit_trail
+from projections.audit import audit_trail
 from projections.database.connections import BoundedConnection
 
 SEALING_PATIENCE_S = 20

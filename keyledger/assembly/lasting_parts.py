@@ -21,8 +21,8 @@ from keyledger.log.budget_keeper import BudgetKeeper
 from keyledger.log.event_store import CredentialLog
 from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
-from projections import audit_trail
 from projections.access_keys import PostgresTokens
+from projections.audit import audit_trail
 from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool
 from projections.usage.access_key_budgets import PostgresBudgetBlocks

@@ -23,8 +23,8 @@ from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import PersonReport, report_on
 from keyledger.privacy.sealed_history import sealed_history
 from keyledger.privacy.upkeep import PrivacyUpkeep
-from projections import audit_trail
-from projections.audit_search import PostgresAuditTrail
+from projections.audit import audit_trail
+from projections.audit.search import PostgresAuditTrail
 from projections.database.connections import BoundedConnection
 
 

@@ -15,8 +15,8 @@ from keyledger.assembly.parts import Part
 from keyledger.assembly.readiness import Readiness
 from keyledger.assembly.reloading import Reloader
 from keyledger.assembly.service_parts import ServiceParts
-from projections.audit_search import PostgresAuditTrail
-from projections.fleet import PostgresFleet
+from projections.audit.search import PostgresAuditTrail
+from projections.credentials.fleet import PostgresFleet
 
 
 class RequestServices:

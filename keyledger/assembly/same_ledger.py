@@ -23,8 +23,8 @@ from keyledger.proofs.peer_checkpoints import PeerCheckpoints
 from keyledger.proofs.signing_guard import ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.start_error import StartError
-from projections import transparency_log
 from projections.database.connections import BoundedConnection, Connection, unavailable
+from projections.proofs import transparency_log
 
 
 def require_same_log(pool: ConnectionPool[BoundedConnection], places: Sequence[AnchorPlace]) -> None:

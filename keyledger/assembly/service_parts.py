@@ -43,8 +43,9 @@ from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from keyledger.store_attestation.watch import StoreWatch
-from projections import audit_trail, transparency_log
+from projections.audit import audit_trail
 from projections.catch_up import CatchUp
+from projections.proofs import transparency_log
 from projections.usage.credential_usage import PostgresCredentialUsage
 from projections.usage.token_usage import PostgresTokenUsage
 

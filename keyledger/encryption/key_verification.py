@@ -15,7 +15,7 @@ from domain.credentials.stored import Stored
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
-from projections.current_credentials import count_under_other_keys, read_under_other_keys
+from projections.credentials.current_credentials import count_under_other_keys, read_under_other_keys
 from projections.database.connections import BoundedConnection
 from projections.replay.replaying import PROJECTIONS, ReplayResult, compare
 

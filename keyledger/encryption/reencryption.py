@@ -33,7 +33,7 @@ from domain.event_log import EventLog
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring
-from projections.current_credentials import read_under_other_keys
+from projections.credentials.current_credentials import read_under_other_keys
 from projections.database.connections import BoundedConnection
 
 _TRIES = 8

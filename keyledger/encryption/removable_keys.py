@@ -18,8 +18,8 @@ from domain.operations.rotation import KeyState, KeyStatus
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from projections.catch_up import CatchUp
+from projections.credentials.key_counts import KeyCounts
 from projections.database.connections import BoundedConnection
-from projections.key_counts import KeyCounts
 
 MALFORMED = "malformed"
 _KEY_ID = re.compile("k[0-9a-f]{10}")

@@ -33,7 +33,7 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import live_nodes
 from keyledger.encryption.reencryption import LocalReencryption, Reencryption, Sealed
 from keyledger.log.decided_append import append_decided
-from projections.current_credentials import count_under_other_keys
+from projections.credentials.current_credentials import count_under_other_keys
 from projections.database.connections import BoundedConnection
 
 SHOWN_UNOPENED = 100

@@ -22,9 +22,9 @@ from domain.operations.restore import RESTORE_STREAM
 from domain.proofs.tiles import TileBuilder
 from keyledger.log.decided_append import TRIES, append_decided
 from keyledger.log.event_store import CredentialLog
-from projections import transparency_log
 from projections.catch_up import BATCH, every_row, read_all, read_stream
 from projections.database.connections import BoundedConnection, Connection, unavailable
+from projections.proofs import transparency_log
 
 _log = logging.getLogger("keyledger.audit")
 _LAST_HAS_CODE = "SELECT code IS NOT NULL AS coded FROM keyledger_events ORDER BY notification_id DESC LIMIT 1"

@@ -18,8 +18,9 @@ from domain.event_code import LogRow
 from domain.proofs.merkle_tree import EMPTY_ROOT
 from keyledger.log.anchor import Anchor
 from keyledger.log.contradiction import Contradiction, Kind
-from projections import audit_trail, transparency_log
+from projections.audit import audit_trail
 from projections.database.connections import BoundedConnection, Connection, Row, unavailable
+from projections.proofs import transparency_log
 
 CREDENTIALS_LOOKED_AT = 20_000
 """Rows of `current_credentials` that a start compares with the log."""

@@ -31,7 +31,7 @@ from keyledger.log.append_errors import time_of_head
 from keyledger.log.event_forms import EventForms
 from keyledger.log.log_time import LogTime
 from projections.access_keys import ACCESS_KEYS
-from projections.current_credentials import CURRENT_CREDENTIALS
+from projections.credentials.current_credentials import CURRENT_CREDENTIALS
 from projections.inline import InlineProjection
 from projections.tenants import TENANTS
 

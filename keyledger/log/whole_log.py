@@ -11,9 +11,9 @@ from psycopg_pool import ConnectionPool
 from domain.errors import CredentialIntegrityError
 from domain.event_code import EventCodes, require_code
 from domain.proofs.tiles import TileBuilder
-from projections import transparency_log
 from projections.catch_up import position_of, read_row, read_rows
 from projections.database.connections import BoundedConnection, Connection, unavailable
+from projections.proofs import transparency_log
 
 PAGE = 200
 """Events at a time: a few milliseconds."""

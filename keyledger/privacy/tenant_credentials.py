@@ -13,7 +13,7 @@ from domain.errors import CredentialNotFoundError
 from domain.event import Clock, CommandMeta
 from domain.event_log import PresumingLog
 from keyledger.encryption.keyring import NoKeyring
-from projections.current_credentials import PostgresCurrentCredentials
+from projections.credentials.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, unavailable
 
 _TENANTS = "SELECT DISTINCT tenant_id::text FROM current_credentials WHERE token IS NOT NULL"

@@ -41,7 +41,7 @@ from keyledger.proofs.signing_guard import SigningGuard, ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import CatchUp, position_of, read_after, read_all
 from projections.database.connections import BoundedConnection, Connection, connect, unavailable
-from projections.transparency_log import TABLE, hashes_at, leaf_hashes, root_at
+from projections.proofs.transparency_log import TABLE, hashes_at, leaf_hashes, root_at
 
 _PAGE = 1000
 _UNWRITABLE = "DATA_DIR is not writable, and a checkpoint must be stored there before it is returned"

@@ -22,7 +22,7 @@ from keyledger.log.contradiction import Contradiction, Kind
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import position_of
 from projections.database.connections import Connection
-from projections.transparency_log import TABLE, root_at
+from projections.proofs.transparency_log import TABLE, root_at
 
 WHERE = "a checkpoint that another node signed"
 

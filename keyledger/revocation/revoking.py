@@ -27,10 +27,10 @@ from domain.event_log import PresumingLog
 from domain.personal import Disclosing
 from keyledger.encryption.keyring import NoKeyring
 from keyledger.revocation.leak import Leak
-from projections import audit_trail
-from projections.current_credentials import PostgresCurrentCredentials
+from projections.audit import audit_trail
+from projections.credentials.current_credentials import PostgresCurrentCredentials
+from projections.credentials.fleet import PostgresFleet
 from projections.database.connections import BoundedConnection, unavailable
-from projections.fleet import PostgresFleet
 
 PAGE = 500
 """Credentials that are looked at together."""

@@ -11,7 +11,7 @@ from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
 from keyledger.evidence.errors import EvidenceError
 from keyledger.store_verification.findings import Progress, StoreVerdict
-from projections.current_credentials import COLUMNS, project
+from projections.credentials.current_credentials import COLUMNS, project
 from projections.database.connections import Connection
 from projections.replay.replayable import last_events
 

@@ -8,7 +8,7 @@ from psycopg.rows import tuple_row
 
 from domain.audit.entries import action_of
 from keyledger.evidence.errors import EvidenceError
-from projections import audit_trail
+from projections.audit import audit_trail
 from projections.catch_up import Appended, position_of
 from projections.database.connections import Connection
 

@@ -13,7 +13,7 @@ from domain.proofs.tiles import TILE_WIDTH, TileBuilder, TileRow
 from keyledger.evidence.errors import EvidenceError
 from projections.catch_up import Appended, position_of
 from projections.database.connections import Connection
-from projections.transparency_log import TABLE
+from projections.proofs.transparency_log import TABLE
 
 _EXTRA = """
 SELECT level, tile FROM transparency_log

@@ -45,12 +45,13 @@ from keyledger.store_verification.stored_people import StoredPeople
 from keyledger.store_verification.stored_times import StoredTimes
 from keyledger.store_verification.stored_trail import StoredTrail
 from keyledger.store_verification.stored_tree import StoredTree
-from projections import audit_trail, transparency_log
 from projections.access_keys import ACCESS_KEYS
+from projections.audit import audit_trail
 from projections.catch_up import Appended, Columns, read_row
 from projections.database.attestation import shipped
 from projections.database.connection_check import check_connection
 from projections.database.connections import SNAPSHOT, BoundedConnection, Connection, connect, unavailable
+from projections.proofs import transparency_log
 from projections.tenants import TENANTS
 
 BATCH = 2_000

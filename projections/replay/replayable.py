@@ -16,12 +16,13 @@ from psycopg.rows import tuple_row
 
 from domain.event import Event
 from domain.operations.replay import unknown_projection
-from projections import audit_trail, transparency_log
 from projections.access_keys import ACCESS_KEYS
+from projections.audit import audit_trail
 from projections.catch_up import Appended, read_all, read_row
-from projections.current_credentials import CURRENT_CREDENTIALS
+from projections.credentials.current_credentials import CURRENT_CREDENTIALS
 from projections.database.connections import Connection
 from projections.inline import InlineProjection
+from projections.proofs import transparency_log
 from projections.replay import parallel_fill
 from projections.replay.comparison import BY_CREDENTIAL, Naming
 from projections.tenants import TENANTS

@@ -17,9 +17,9 @@ from domain.errors import CredentialIntegrityError
 from domain.operations.replay import Difference, ReplayResult, Swap
 from projections.catch_up import END, lock, position_of, set_position
 from projections.database.connections import Connection, connect, unavailable
-from projections.position_at import position_at
 from projections.replay import shadow_table
 from projections.replay.comparison import SHOWN_DIFFERENCES, differences
+from projections.replay.position_at import position_at
 from projections.replay.replayable import BATCH, PROJECTIONS, Progress, Projection, extend, projection_named
 
 __all__ = [

@@ -273,8 +273,9 @@ def _catch_up(dsn: str) -> None:
     """Catch the audit trail and the tree up with the log before they are compared."""
     from contextlib import closing
 
-    from projections import audit_trail, transparency_log
+    from projections.audit import audit_trail
     from projections.database.pools import open_pool
+    from projections.proofs import transparency_log
 
     with closing(open_pool(dsn)) as pool:
         audit_trail.follower(pool).run()

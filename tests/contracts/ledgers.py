@@ -30,11 +30,11 @@ from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
-from projections.as_of import PostgresPastCredentials
-from projections.audit_search import PostgresAuditTrail
-from projections.current_credentials import PostgresResolutionProjection
+from projections.audit.search import PostgresAuditTrail
+from projections.credentials.as_of import PostgresPastCredentials
+from projections.credentials.current_credentials import PostgresResolutionProjection
+from projections.credentials.fleet import PostgresFleet
 from projections.database.pipelines import Pipelines
-from projections.fleet import PostgresFleet
 from projections.proposals import PostgresProposals
 from projections.usage.credential_usage import PostgresCredentialUsage
 from tests.support.scenario import ClearSealer

@@ -16,10 +16,10 @@ from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from domain.event_code import LogRow
 from domain.event_codec import encode, event_of
-from projections.audit_trail import comparable, project
+from projections.audit.audit_trail import comparable, project
 from projections.catch_up import Appended, read_row
+from projections.proofs.transparency_log import leaf_by
 from projections.quick_events import quickly
-from projections.transparency_log import leaf_by
 from tests.domain.test_event_codec import DAMAGED, SAMPLES
 from tests.support.each import each
 from tests.support.mutations import mutated

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from projections.current_credentials import PostgresResolutionProjection
+from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.pipelines import Pipelines
 from tests.support.store import Store
 

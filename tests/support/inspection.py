@@ -40,10 +40,10 @@ from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule
 from keyledger.store_attestation.watch import StoreWatch
 from keyledger.store_verification import catch_up, verify_snapshot
-from projections import audit_trail
-from projections.audit_search import PostgresAuditTrail
+from projections.audit import audit_trail
+from projections.audit.search import PostgresAuditTrail
 from projections.catch_up import read_all
-from projections.current_credentials import PostgresCurrentCredentials
+from projections.credentials.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, Connection
 from projections.tenants import read_tenants
 from tests.support.deployment import GLOBAL_KEYS, PROVIDERS, SIGNING_KEY, Deployment, Place

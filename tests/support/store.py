@@ -28,13 +28,14 @@ from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.attestation import read_codes
 from keyledger.log.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
-from projections import audit_trail, transparency_log
-from projections.audit_search import PostgresAuditTrail
+from projections.audit import audit_trail
+from projections.audit.search import PostgresAuditTrail
 from projections.catch_up import CatchUp
-from projections.current_credentials import PostgresCurrentCredentials
+from projections.credentials.current_credentials import PostgresCurrentCredentials
 from projections.database import row_locks
 from projections.database.connections import BoundedConnection, Connection, connect
 from projections.database.pools import open_pool
+from projections.proofs import transparency_log
 from projections.replay.shadow_table import shadow_of
 
 W = TypeVar("W")

@@ -11,7 +11,7 @@ from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.removable_keys import MALFORMED
 from keyledger.encryption.rotation import append_to_keyring
-from projections.key_counts import KeyCount, KeyCounts
+from projections.credentials.key_counts import KeyCount, KeyCounts
 from tests.support.checker import check
 from tests.support.rings import BOTH, NEW, OLD, fill, meta, now, rotate, statuses, tenants
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store
@@ -116,7 +116,7 @@ def test_services_that_start_at_once_introduce_each_key_once(store: Store) -> No
 def test_counts_are_the_same_however_the_history_is_cut_and_go_on_from_where_they_are(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.key_counts.SPAN", 2)
+    monkeypatch.setattr("projections.credentials.key_counts.SPAN", 2)
     counts = KeyCounts(store.pool, store.follower)
     assert counts.all() == {}
     fill(store.url, 3)

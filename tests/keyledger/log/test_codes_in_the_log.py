@@ -28,7 +28,7 @@ from keyledger.log import append_call
 from keyledger.log.attestation import Attesting, attest_first, attestations, read_codes, unchecked_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
-from projections.current_credentials import PostgresResolutionProjection
+from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.connections import BoundedConnection
 from projections.database.pipelines import Pipelines
 from projections.database.pools import open_pool

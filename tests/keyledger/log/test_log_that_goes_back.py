@@ -10,7 +10,7 @@ from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
 from domain.event import utc_now
 from keyledger.log.attestation import Attesting, read_codes
-from projections.current_credentials import PostgresResolutionProjection
+from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.connections import Connection
 from projections.database.pipelines import Pipelines
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META, TENANT

@@ -305,7 +305,7 @@ class TestAcceptance:
         assert not store.service.get(TENANT, "openai").rejected
 
     def test_the_past_shows_what_was_refused_then(self, store: Store) -> None:
-        from projections.as_of import PostgresPastCredentials
+        from projections.credentials.as_of import PostgresPastCredentials
 
         store.set(TENANT, "openai", "sk-first-0123456789")
         one = node(store)

@@ -24,7 +24,7 @@ from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.report import report_on
 from keyledger.store_verification.verification import verify_snapshot
-from projections.audit_search import PostgresAuditTrail
+from projections.audit.search import PostgresAuditTrail
 from tests.support.canary import dump, leaks
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT
@@ -290,7 +290,7 @@ def test_a_search_for_texts_finds_what_can_be_read_and_pages_through_the_rest(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, bound in {"WINDOW": 2, "WINDOW_MAX": 2, "BUDGET_S": 0}.items():
-        monkeypatch.setattr(f"projections.audit_search.{name}", bound)
+        monkeypatch.setattr(f"projections.audit.search.{name}", bound)
     for number in range(9):
         ledger.act("anna" if number % 4 else NAME, key=f"sk-live-{number:012}", reason=f"note {number}")
     trail = PostgresAuditTrail(ledger.store.pool, ledger.store.follower, ledger.store.people.reader)

@@ -147,7 +147,7 @@ def test_pages_that_look_at_a_bounded_number_of_entries_find_the_same(
         store.set(TENANT, "openai", f"{KEY}{number}")
     whole = store.audit(newest_first=newest_first, **wanted)
     for name, bound in bounds.items():
-        monkeypatch.setattr(f"projections.audit_search.{name}", bound)
+        monkeypatch.setattr(f"projections.audit.search.{name}", bound)
     found: list[AuditEntry] = []
     following: int | None = None
     for _ in range(100):

@@ -20,13 +20,20 @@ from domain.credentials.stored import CallRows, Head, Stored
 from domain.event_code import LogRow
 from domain.tenants.tenant import tenant_stream
 from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, token_row
+from projections.credentials.tenant_credentials import (
+    NO_OTHERS,
+    OF_TENANTS,
+    credential_of,
+    listed,
+    of_tenants,
+    stored_of,
+)
 from projections.database.combined_reads import CombinedReads
 from projections.database.connections import BoundedConnection, Row, unavailable
 from projections.database.numbered import Statement, text_array
 from projections.database.pipeline import Rows
 from projections.database.pipelines import Pipelines
 from projections.inline import InlineProjection
-from projections.tenant_credentials import NO_OTHERS, OF_TENANTS, credential_of, listed, of_tenants, stored_of
 from projections.tenants import TENANT_COLUMNS, TENANT_JOINS, TENANT_WIDTH, tenant_row
 
 COLUMNS = (

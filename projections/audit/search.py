@@ -18,9 +18,9 @@ from domain.audit.entries import AuditEntry, AuditFilter, FoundEntries
 from domain.audit.request_events import Outcome
 from domain.errors import CredentialIntegrityError
 from domain.personal import Disclosing
-from projections.audit_conditions import SOURCE, conditions, words_of
-from projections.audit_rows import opened
-from projections.audit_trail import TABLE
+from projections.audit.audit_trail import TABLE
+from projections.audit.conditions import SOURCE, conditions, words_of
+from projections.audit.rows import opened
 from projections.catch_up import CatchUp, position_of
 from projections.database.connections import BoundedConnection, Row, unavailable
 

@@ -29,7 +29,7 @@ from domain.proofs.tiles import (
 )
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
-from projections.quick_leaves import leaf_from
+from projections.proofs.quick_leaves import leaf_from
 
 TABLE = "transparency_log"
 COLUMNS = ("level", "tile", "hashes")

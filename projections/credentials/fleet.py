@@ -14,8 +14,8 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.fleet import CredentialPlace, FleetFilter, Lodged
+from projections.credentials.tenant_credentials import lodged_at
 from projections.database.connections import BoundedConnection, unavailable
-from projections.tenant_credentials import lodged_at
 
 _FIRST_ENTRY = sql.SQL("version = 1 AND action = 'set'")
 _SEEN_LAST = sql.SQL("(tenant_id, provider) > (%(last_tenant)s, %(last_provider)s)")

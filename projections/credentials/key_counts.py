@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from psycopg_pool import ConnectionPool
 
-from projections.audit_trail import TABLE
+from projections.audit.audit_trail import TABLE
 from projections.catch_up import CatchUp, position_of
 from projections.database.connections import BoundedConnection, Connection, unavailable
 

@@ -22,8 +22,8 @@ from domain.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
 from keyledger.log.acceptance_recorder import AcceptanceRecorder
 from keyledger.log.usage_meter import UsageMeter
-from projections.as_of import PostgresPastCredentials
-from projections.fleet import PostgresFleet
+from projections.credentials.as_of import PostgresPastCredentials
+from projections.credentials.fleet import PostgresFleet
 from projections.usage.credential_usage import PostgresCredentialUsage
 from tests.support.scenario import OTHER_TENANT, TENANT
 from tests.support.store import ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY, Store, open_store

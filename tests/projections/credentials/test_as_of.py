@@ -9,8 +9,8 @@ import pytest
 from domain.errors import CredentialIntegrityError
 from domain.event import Event
 from keyledger.encryption.keyring import Keyring
-from projections import as_of
-from projections.as_of import PostgresPastCredentials
+from projections.credentials import as_of
+from projections.credentials.as_of import PostgresPastCredentials
 from tests.support.scenario import NOW, OTHER_TENANT, TENANT, was_deleted, was_set
 from tests.support.store import OTHER_ENCRYPTION_KEY, Store
 

@@ -1,0 +1,1 @@
+"""The audit trail: its rows, kept up to date with the log, and the search in them."""

@@ -1,0 +1,1 @@
+"""The hash tree over the log, as a projection."""
