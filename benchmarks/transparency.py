@@ -19,7 +19,7 @@ from domain.event_code import NO_CODES
 from keyledger.assembly.people import people_of
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.background_catch_up import TICK_S
-from keyledger.log.code_watch import CodeWatch
+from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key

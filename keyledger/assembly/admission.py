@@ -19,8 +19,8 @@ from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Node
-from keyledger.log.attestation import Attesting, attest_first, attest_signed
-from keyledger.log.policy_recorder import record_approvals, record_policy
+from keyledger.log.event_codes.attestation import Attesting, attest_first, attest_signed
+from keyledger.log.recorders.policy_recorder import record_approvals, record_policy
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection
 

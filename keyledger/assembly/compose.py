@@ -43,8 +43,8 @@ from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence
 from keyledger.llm import Gateway, cleanse
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.attestation import read_codes
+from keyledger.log.anchors.places import anchor_places
+from keyledger.log.event_codes.attestation import read_codes
 from keyledger.privacy.upkeep import PrivacyUpkeep
 from keyledger.settings import logs
 from keyledger.settings.settings import Settings, load

@@ -30,7 +30,7 @@ from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_service import KeyWork
 from keyledger.identity.trusted_issuers import TrustedIssuers
 from keyledger.llm import CallConfiguration
-from keyledger.log.attestation import Attesting
+from keyledger.log.event_codes.attestation import Attesting
 from keyledger.settings import logs
 from projections.access_keys import PostgresAccessKeys
 from projections.credentials.as_of import PostgresPastCredentials

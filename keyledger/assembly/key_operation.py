@@ -32,8 +32,8 @@ from keyledger.encryption.rotation import Rotator
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import RecordedRun
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.log.anchor_watch import renew
-from keyledger.log.attestation import Attesting, read_codes
+from keyledger.log.anchors.watch import renew
+from keyledger.log.event_codes.attestation import Attesting, read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from keyledger.start_error import StartError

@@ -13,10 +13,10 @@ from keyledger.assembly.people import People as Persons
 from keyledger.encryption.nodes import Presence
 from keyledger.identity.issuer_keys import KeysOfIssuers
 from keyledger.identity.people import SessionLog
-from keyledger.log.budget_keeper import BudgetKeeper
 from keyledger.log.event_store import CredentialLog
-from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
+from keyledger.usage.budget_keeper import BudgetKeeper
+from keyledger.usage.key_meter import KeyMeter
 from projections.catch_up import CatchUp
 from projections.database.connections import BoundedConnection
 from projections.database.pipelines import Pipelines

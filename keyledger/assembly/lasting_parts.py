@@ -17,10 +17,10 @@ from keyledger.assembly.sign_in import session_log
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.identity.issuer_keys import KeysOfIssuers
-from keyledger.log.budget_keeper import BudgetKeeper
 from keyledger.log.event_store import CredentialLog
-from keyledger.log.key_meter import KeyMeter
 from keyledger.log.node_lease import NodeLease
+from keyledger.usage.budget_keeper import BudgetKeeper
+from keyledger.usage.key_meter import KeyMeter
 from projections.access_keys import PostgresTokens
 from projections.audit import audit_trail
 from projections.database.pipelines import Pipelines

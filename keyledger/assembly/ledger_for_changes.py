@@ -19,8 +19,8 @@ from keyledger.assembly.people import People, people_of
 from keyledger.assembly.same_ledger import require_same_log
 from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.nodes import running_nodes
-from keyledger.log.anchor_watch import renew
-from keyledger.log.attestation import read_codes
+from keyledger.log.anchors.watch import renew
+from keyledger.log.event_codes.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.settings.settings import Settings, load
 from projections.database.connections import BoundedConnection

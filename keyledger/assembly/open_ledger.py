@@ -22,7 +22,7 @@ from keyledger.assembly.database_check import (
     require_one_database,
     require_reachable,
 )
-from keyledger.log.anchor_places import AnchorPlace, anchor_places
+from keyledger.log.anchors.places import AnchorPlace, anchor_places
 from keyledger.settings.settings import DatabaseSettings
 from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule

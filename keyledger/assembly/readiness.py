@@ -15,9 +15,9 @@ from keyledger.assembly.configuration import Configuration
 from keyledger.assembly.start_checks import missing_keys
 from keyledger.encryption.nodes import strays
 from keyledger.llm import Warming
-from keyledger.log.anchor_watch import AnchorWatch
+from keyledger.log.anchors.watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
-from keyledger.log.code_watch import CodeWatch
+from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.log.node_lease import NodeLease
 from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.store_attestation.watch import StoreWatch

@@ -18,12 +18,12 @@ from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
 from keyledger.assembly.same_ledger import contradiction_of, contradiction_of_peers
-from keyledger.log.anchor_places import AnchorPlace
-from keyledger.log.anchor_watch import taken_over
-from keyledger.log.attestation import accept, forged_positions
-from keyledger.log.contradiction import Contradiction
+from keyledger.log.anchors.contradiction import Contradiction
+from keyledger.log.anchors.log_state import look
+from keyledger.log.anchors.places import AnchorPlace
+from keyledger.log.anchors.watch import taken_over
+from keyledger.log.event_codes.attestation import accept, forged_positions
 from keyledger.log.event_store import CredentialLog
-from keyledger.log.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.start_error import StartError

@@ -15,10 +15,10 @@ from domain.errors import CheckpointRefusedError, CredentialIntegrityError
 from domain.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM
 from keyledger.encryption.nodes import published_checkpoints
-from keyledger.log.anchor_places import AnchorPlace
-from keyledger.log.contradiction import Contradiction, Kind
+from keyledger.log.anchors.contradiction import Contradiction, Kind
+from keyledger.log.anchors.log_state import Known, credentials_ahead, look
+from keyledger.log.anchors.places import AnchorPlace
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known, credentials_ahead, look
 from keyledger.proofs.peer_checkpoints import PeerCheckpoints
 from keyledger.proofs.signing_guard import ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner

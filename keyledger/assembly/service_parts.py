@@ -23,15 +23,13 @@ from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService
 from keyledger.llm import CallConfiguration, Gateway, IdleConnections, KeyCheck, Messages, PassThrough, Relay
-from keyledger.log.acceptance_recorder import AcceptanceRecorder
-from keyledger.log.anchor import AnchorFile
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.anchor_watch import AnchorWatch
-from keyledger.log.audit_recorder import AuditRecorder
+from keyledger.log.anchors.anchor import AnchorFile
+from keyledger.log.anchors.places import anchor_places
+from keyledger.log.anchors.watch import AnchorWatch
 from keyledger.log.background_catch_up import BackgroundCatchUp
-from keyledger.log.code_watch import CodeWatch
-from keyledger.log.token_metrics import TokenMetrics
-from keyledger.log.usage_meter import UsageMeter
+from keyledger.log.event_codes.code_watch import CodeWatch
+from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
+from keyledger.log.recorders.audit_recorder import AuditRecorder
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile
 from keyledger.privacy.upkeep import PrivacyUpkeep
@@ -43,6 +41,8 @@ from keyledger.proofs.signing_loop import SigningLoop
 from keyledger.replay.replay_service import ReplayService
 from keyledger.settings.settings import Settings
 from keyledger.store_attestation.watch import StoreWatch
+from keyledger.usage.token_metrics import TokenMetrics
+from keyledger.usage.usage_meter import UsageMeter
 from projections.audit import audit_trail
 from projections.catch_up import CatchUp
 from projections.proofs import transparency_log

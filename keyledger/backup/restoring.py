@@ -20,8 +20,8 @@ from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs, programs_of
 from keyledger.backup.replacing import replace_by
 from keyledger.encryption.nodes import running_nodes
-from keyledger.log.anchor_places import AnchorPlace
-from keyledger.log.contradiction import Contradiction
+from keyledger.log.anchors.contradiction import Contradiction
+from keyledger.log.anchors.places import AnchorPlace
 from keyledger.settings.settings import load_database
 from keyledger.store_verification import StoreVerdict, catch_up, verify_store
 from projections.database.connections import connect, unavailable

@@ -10,13 +10,13 @@ from keyledger.assembly.same_ledger import contradiction_of_peers
 from keyledger.assembly.service_parts import signer_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
-from keyledger.log.anchor import Anchor
-from keyledger.log.anchor_places import AnchorPlace, anchor_places
-from keyledger.log.contradiction import Contradiction
+from keyledger.log.anchors.anchor import Anchor
+from keyledger.log.anchors.contradiction import Contradiction
+from keyledger.log.anchors.log_state import Known
+from keyledger.log.anchors.log_state import look as look_at_log
+from keyledger.log.anchors.places import AnchorPlace, anchor_places
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.log.event_store import CredentialLog
-from keyledger.log.log_state import Known
-from keyledger.log.log_state import look as look_at_log
 from keyledger.proofs.checkpoint_file import CheckpointFile
 
 SUBJECT = "anchors"

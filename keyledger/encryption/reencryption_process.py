@@ -29,7 +29,7 @@ from keyledger.encryption.personal_keys import PersonalKeys
 from keyledger.encryption.personal_members import PersonalSealer
 from keyledger.encryption.reencryption import GENTLE, LocalReencryption, Pace, Sealed
 from keyledger.encryption.secret_keeping import SecretKeeper, SecretKeys
-from keyledger.log.attestation import read_codes
+from keyledger.log.event_codes.attestation import read_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.process_memory import protect
 from projections.database.pools import open_pool

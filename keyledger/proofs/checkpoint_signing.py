@@ -33,9 +33,9 @@ from domain.proofs.merkle_tree import consistency_proof, inclusion_proof, leaf_h
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found, signing_off
 from domain.proofs.signed_note import SignedNote, open_note
 from domain.proofs.tiles import TileHashes
-from keyledger.log.code_watch import CodeWatch
 from keyledger.log.confirmation import confirm
 from keyledger.log.durable_file import UnreadableFileError
+from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_guard import SigningGuard, ledger_id_of
 from keyledger.proofs.signing_keys import LogSigner, verifier_of

@@ -18,7 +18,7 @@ from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import open_note
 from domain.visible_text import visible
-from keyledger.log.contradiction import Contradiction, Kind
+from keyledger.log.anchors.contradiction import Contradiction, Kind
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import position_of
 from projections.database.connections import Connection

@@ -7,10 +7,10 @@ also while services append and record. What cannot be read or reached is an erro
 from pathlib import Path
 
 from keyledger.evidence.errors import EvidenceError
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.contradiction import Kind
+from keyledger.log.anchors.contradiction import Kind
+from keyledger.log.anchors.log_state import Known, look_through
+from keyledger.log.anchors.places import anchor_places
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known, look_through
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from projections.database.connections import Connection
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from domain.errors import CredentialIntegrityError
 from domain.event_code import CodeKey, CodeState, LogRow
 from keyledger.evidence.errors import EvidenceError
-from keyledger.log.attestation import attestations, codes_in
+from keyledger.log.event_codes.attestation import attestations, codes_in
 from keyledger.store_verification.stored_tree import StoredTree
 from projections.database.connections import Connection
 

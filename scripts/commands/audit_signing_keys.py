@@ -57,7 +57,7 @@ def _ledger_id(named: UUID | None) -> str:
     """Return the id of the ledger whose checkpoints are verified: the key that auditors get is for it alone."""
     if named is not None:
         return str(named)
-    from keyledger.log.anchor_places import anchor_places
+    from keyledger.log.anchors.places import anchor_places
     from keyledger.log.durable_file import UnreadableFileError
     from keyledger.settings.settings import load_database
 

@@ -68,7 +68,7 @@ def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) 
     from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.assembly.people import people_of
-    from keyledger.log.attestation import has_codes, read_codes, unchecked_codes
+    from keyledger.log.event_codes.attestation import has_codes, read_codes, unchecked_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.replay.recorded_replay import recorded_replay
     from keyledger.settings.settings import load_code_keys, load_database

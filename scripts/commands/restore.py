@@ -21,7 +21,7 @@ from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from keyledger.assembly.restore_acceptance import Restore
-    from keyledger.log.contradiction import Contradiction
+    from keyledger.log.anchors.contradiction import Contradiction
     from keyledger.settings.settings import Settings
     from keyledger.store_verification import StoreVerdict
 
@@ -146,7 +146,7 @@ def _restore(settings: "Settings") -> Iterator["Restore"]:
     from keyledger.assembly.people import people_of
     from keyledger.assembly.restore_acceptance import Restore
     from keyledger.assembly.service_parts import signer_of
-    from keyledger.log.attestation import read_codes
+    from keyledger.log.event_codes.attestation import read_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.settings.settings import load_code_keys
 

@@ -64,7 +64,7 @@ def promoted(environment: Mapping[str, str]) -> dict[str, str]:
 
 def verifier_key(data_dir: Path) -> str:
     """Return the public key (vkey) that verifies the demo's checkpoints, once its service has run."""
-    from keyledger.log.anchor import AnchorFile
+    from keyledger.log.anchors.anchor import AnchorFile
     from keyledger.proofs.signing_keys import LogSigner
 
     folder = data_dir / "demo"

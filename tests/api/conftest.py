@@ -28,10 +28,10 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.endpoints.rules import EndpointRules
 from domain.errors import ConflictError, ErrorCode
-from keyledger.log.acceptance_recorder import AcceptanceRecorder
-from keyledger.log.audit_recorder import AuditRecorder
-from keyledger.log.key_meter import KeyMeter
-from keyledger.log.usage_meter import UsageMeter
+from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
+from keyledger.log.recorders.audit_recorder import AuditRecorder
+from keyledger.usage.key_meter import KeyMeter
+from keyledger.usage.usage_meter import UsageMeter
 from tests.api.scripted import ScriptedApis, ScriptedKeyChecks, ScriptedMessages, ScriptedModels, ScriptedRoutes
 from tests.support.asgi import client_on
 from tests.support.twins.access_keys import MemoryAccessKeys

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.log import anchor_watch
-from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchors import watch as anchor_watch
+from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.proofs import signing_loop
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import generate_signing_key

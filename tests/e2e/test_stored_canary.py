@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from domain.audit.formats import ExportFormat
-from keyledger.log import audit_recorder
-from keyledger.log.tally import Quota
+from keyledger.log.recorders import audit_recorder
+from keyledger.log.recorders.tally import Quota
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.settings import logs
 from keyledger.settings.errors import SettingsError

@@ -30,10 +30,10 @@ from keyledger.assembly.start_checks import require_keys
 from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.anchor_watch import AnchorWatch
-from keyledger.log.attestation import read_codes
-from keyledger.log.code_watch import CodeWatch
+from keyledger.log.anchors.places import anchor_places
+from keyledger.log.anchors.watch import AnchorWatch
+from keyledger.log.event_codes.attestation import read_codes
+from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from keyledger.proofs.signing_keys import LogSigner
 from keyledger.start_error import StartError

@@ -25,8 +25,8 @@ from domain.event_code import NO_CODES
 from keyledger.assembly.people import People, people_of
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.secret_keeping import SecretKeys
-from keyledger.log.attestation import read_codes
-from keyledger.log.code_watch import CodeWatch
+from keyledger.log.event_codes.attestation import read_codes
+from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.log.event_store import CredentialLog
 from projections.audit import audit_trail
 from projections.audit.search import PostgresAuditTrail

@@ -19,8 +19,8 @@ from keyledger.doctor import CHECKS, Finding, State, circumstances, disk, endpoi
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.nodes import Presence
-from keyledger.log.anchor import AnchorFile
-from keyledger.log.log_state import look
+from keyledger.log.anchors.anchor import AnchorFile
+from keyledger.log.anchors.log_state import look
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from tests.support.issuer import Answer, token_issuer
 from tests.support.pooler import pooled

@@ -25,7 +25,7 @@ from domain.event_code import NO_CODES, CodeState
 from domain.event_codec import encode
 from keyledger.encryption.keyring import Keyring
 from keyledger.log import append_call
-from keyledger.log.attestation import Attesting, attest_first, attestations, read_codes, unchecked_codes
+from keyledger.log.event_codes.attestation import Attesting, attest_first, attestations, read_codes, unchecked_codes
 from keyledger.log.event_store import CredentialLog
 from keyledger.store_verification import StoreVerdict, verify_store
 from projections.credentials.current_credentials import PostgresResolutionProjection

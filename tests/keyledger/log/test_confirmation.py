@@ -12,9 +12,9 @@ from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialNotFoundError, StoreUnavailableError
 from domain.event import CommandMeta
-from keyledger.log.anchor import AnchorFile
-from keyledger.log.anchor_places import anchor_places
-from keyledger.log.anchor_watch import AnchorWatch
+from keyledger.log.anchors.anchor import AnchorFile
+from keyledger.log.anchors.places import anchor_places
+from keyledger.log.anchors.watch import AnchorWatch
 from keyledger.log.decided_append import append_decided
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key

@@ -9,7 +9,7 @@ from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Re
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
 from domain.event import utc_now
-from keyledger.log.attestation import Attesting, read_codes
+from keyledger.log.event_codes.attestation import Attesting, read_codes
 from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.connections import Connection
 from projections.database.pipelines import Pipelines

@@ -24,8 +24,8 @@ from domain.event_codec import encode
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
-from keyledger.log.anchor import AnchorFile
-from keyledger.log.log_state import look
+from keyledger.log.anchors.anchor import AnchorFile
+from keyledger.log.anchors.log_state import look
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.signing_keys import LogSigner, generate_signing_key
 from keyledger.store_verification import StoreVerdict, verify_snapshot

@@ -20,8 +20,8 @@ from domain.credentials.stored import CredentialState, CredentialStatus
 from domain.errors import ServiceError
 from domain.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
-from keyledger.log.acceptance_recorder import AcceptanceRecorder
-from keyledger.log.usage_meter import UsageMeter
+from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
+from keyledger.usage.usage_meter import UsageMeter
 from projections.credentials.as_of import PostgresPastCredentials
 from projections.credentials.fleet import PostgresFleet
 from projections.usage.credential_usage import PostgresCredentialUsage

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.signed_note import parse_note
-from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.proofs.checkpoint_file import FOLDER, CheckpointFile
 from keyledger.proofs.signing_keys import generate_signing_key
 from keyledger.start_error import StartError

@@ -8,7 +8,7 @@ from domain.errors import StoreUnavailableError
 
 
 class MemoryKeyUsage:
-    """Implements `keyledger.log.key_meter.Additions` on a dictionary. down: nothing answers."""
+    """Implements `keyledger.usage.key_meter.Additions` on a dictionary. down: nothing answers."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, datetime], KeyHour] = {}

@@ -10,12 +10,12 @@ import pytest
 
 from domain.event_code import NO_CODES
 from keyledger.assembly.same_ledger import require_same_log
-from keyledger.log.anchor import Anchor, AnchorFile
-from keyledger.log.anchor_places import AnchorPlace, anchor_places
-from keyledger.log.anchor_watch import AnchorWatch, renew
-from keyledger.log.contradiction import Contradiction, Kind
+from keyledger.log.anchors.anchor import Anchor, AnchorFile
+from keyledger.log.anchors.contradiction import Contradiction, Kind
+from keyledger.log.anchors.log_state import Known, look
+from keyledger.log.anchors.places import AnchorPlace, anchor_places
+from keyledger.log.anchors.watch import AnchorWatch, renew
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known, look
 from keyledger.start_error import StartError
 from tests.support.service import client_of, environment, served
 from tests.support.store import Store, open_store

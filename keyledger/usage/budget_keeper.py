@@ -18,7 +18,7 @@ from domain.calls.call_admission import Asked, Reservation
 from domain.calls.tokens import Tokens
 from domain.errors import StoreUnavailableError
 from domain.event import Clock
-from keyledger.log.budget_account import BudgetAccount
+from keyledger.usage.budget_account import BudgetAccount
 
 TICK_S = 1.0
 

@@ -17,8 +17,8 @@ from domain.audit.request_events import (
 )
 from domain.errors import StoreUnavailableError
 from domain.event import CommandMeta
-from keyledger.log.audit_recorder import OF_OTHERS, OF_READS, OF_WRITES, UNCONFIRMED, AuditRecorder
-from keyledger.log.tally import Quota
+from keyledger.log.recorders.audit_recorder import OF_OTHERS, OF_READS, OF_WRITES, UNCONFIRMED, AuditRecorder
+from keyledger.log.recorders.tally import Quota
 from tests.support.scenario import NOW
 from tests.support.twins.log import MemoryLog
 

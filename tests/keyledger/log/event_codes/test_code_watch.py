@@ -13,7 +13,7 @@ from domain.event import CommandMeta, envelope, utc_now
 from domain.event_codec import encode
 from keyledger.assembly.key_operation import key_operation
 from keyledger.assembly.privacy_operation import privacy_operation
-from keyledger.log.anchor import AnchorFile
+from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.proofs.signing_keys import generate_signing_key
 from tests.support.service import Client, client_of, environment, served
 

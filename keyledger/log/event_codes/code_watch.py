@@ -17,9 +17,9 @@ from psycopg_pool import ConnectionPool
 from api.front.check_result import CheckResult
 from domain.errors import CredentialIntegrityError, ServiceError
 from domain.event_code import EventCodes, LogRow, require_code
-from keyledger.log.attestation import require_codes
+from keyledger.log.event_codes.attestation import require_codes
+from keyledger.log.event_codes.whole_log import WholeLog
 from keyledger.log.periodic_task import PeriodicTask
-from keyledger.log.whole_log import WholeLog
 from projections.catch_up import END
 from projections.database.connections import BoundedConnection, unavailable
 

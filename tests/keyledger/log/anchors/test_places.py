@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from keyledger.assembly.same_ledger import require_same_log
-from keyledger.log import anchor_places as module
-from keyledger.log.anchor import Anchor, AnchorFile
-from keyledger.log.anchor_places import AnchorPlace, anchor_places
-from keyledger.log.anchor_watch import AnchorWatch
-from keyledger.log.log_state import look
+from keyledger.log.anchors import places as module
+from keyledger.log.anchors.anchor import Anchor, AnchorFile
+from keyledger.log.anchors.log_state import look
+from keyledger.log.anchors.places import AnchorPlace, anchor_places
+from keyledger.log.anchors.watch import AnchorWatch
 from keyledger.start_error import StartError
-from tests.keyledger.log.test_anchor import forget, state_of, write
+from tests.keyledger.log.anchors.test_anchor import forget, state_of, write
 from tests.support.service import DIRECT_MODELS, client_of, environment, served
 from tests.support.store import Store, open_store
 

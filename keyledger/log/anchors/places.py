@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from keyledger.log.anchor import Anchor, AnchorFile
+from keyledger.log.anchors.anchor import Anchor, AnchorFile
+from keyledger.log.anchors.log_state import Known
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known
 
 DATA_DIR, ANCHOR_DIR = "DATA_DIR", "ANCHOR_DIR"
 PATIENCE_S = 2.0

@@ -7,8 +7,8 @@ import pytest
 
 from domain.access.key_usage import KeyHour, KeyHours
 from domain.errors import StoreUnavailableError
-from keyledger.log import key_meter
-from keyledger.log.key_meter import KeyMeter
+from keyledger.usage import key_meter
+from keyledger.usage.key_meter import KeyMeter
 from projections.usage.access_key_usage import PostgresKeyUsage
 from tests.support.scenario import NOW
 from tests.support.store import Store

@@ -29,7 +29,7 @@ from domain.errors import ServiceError, VersionConflictError
 from domain.event import Clock, CommandMeta, Event
 from domain.event_log import EventLog
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
-from keyledger.log.tally import Beyond, Facts, Quota, Tally
+from keyledger.log.recorders.tally import Beyond, Facts, Quota, Tally
 
 UNCONFIRMED = 1024
 """At most this many events wait for the database; until they are stored, later ones are only counted."""

@@ -14,8 +14,8 @@ from domain.calls.call_admission import Asked, Reservation
 from domain.calls.prices import Price
 from domain.calls.tokens import Tokens
 from domain.errors import AccessError, ServiceError, StoreUnavailableError
-from keyledger.log.budget_account import IDLE_S
-from keyledger.log.budget_keeper import BudgetKeeper
+from keyledger.usage.budget_account import IDLE_S
+from keyledger.usage.budget_keeper import BudgetKeeper
 from projections.usage.access_key_budgets import PostgresBudgetBlocks
 from tests.support.faulty_link import Fault, faulty_link
 from tests.support.store import Store, open_store

@@ -19,9 +19,9 @@ from domain.credentials.acceptance import AGAIN_AFTER, CredentialRecovered, Cred
 from domain.errors import StoreUnavailableError
 from domain.event import Event
 from domain.event_log import EventLog
-from keyledger.log import token_counts, usage_meter
-from keyledger.log.acceptance_recorder import AcceptanceRecorder
-from keyledger.log.usage_meter import UsageMeter
+from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
+from keyledger.usage import token_counts, usage_meter
+from keyledger.usage.usage_meter import UsageMeter
 from projections.usage.additions import BATCH
 from projections.usage.credential_usage import PostgresCredentialUsage
 from projections.usage.token_usage import PostgresTokenUsage

@@ -18,10 +18,10 @@ from datetime import datetime
 from domain.audit.token_usage import Spent, TokenRecord
 from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsagePlace, UsageRecord, hour_of
 from domain.event import Clock
-from keyledger.log.acceptance_recorder import AcceptanceRecorder, Heard
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
-from keyledger.log.token_counts import TokenCounts
-from keyledger.log.unwritten import Additions, Unwritten
+from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder, Heard
+from keyledger.usage.token_counts import TokenCounts
+from keyledger.usage.unwritten import Additions, Unwritten
 from projections.usage.additions import BATCH
 
 TICK_S = 1.0

@@ -7,9 +7,9 @@ import pytest
 
 from domain.errors import CredentialIntegrityError
 from domain.event import utc_now
-from keyledger.log.attestation import Attesting, read_codes
-from keyledger.log.code_watch import CodeWatch
-from keyledger.log.whole_log import WholeLog
+from keyledger.log.event_codes.attestation import Attesting, read_codes
+from keyledger.log.event_codes.code_watch import CodeWatch
+from keyledger.log.event_codes.whole_log import WholeLog
 from projections.database.connections import Connection
 from tests.keyledger.log.test_codes_in_the_log import FIRST, META
 from tests.support.store import Store, open_store
@@ -19,7 +19,7 @@ EVENTS = 5
 
 @pytest.fixture
 def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr("keyledger.log.whole_log.PAGE", 2)
+    monkeypatch.setattr("keyledger.log.event_codes.whole_log.PAGE", 2)
     with open_store(database_url) as opened:
         for number in range(EVENTS):
             opened.set(str(UUID(int=number + 1, version=4)), "openai", "sk-live-0123456789")

@@ -17,13 +17,13 @@ from psycopg_pool import ConnectionPool
 from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
 from domain.event_code import EventCodes
-from keyledger.log.anchor import Anchor
-from keyledger.log.anchor_places import AnchorPlace
-from keyledger.log.attestation import require_codes
+from keyledger.log.anchors.anchor import Anchor
+from keyledger.log.anchors.contradiction import Contradiction
+from keyledger.log.anchors.log_state import Known, Seen, look, look_through
+from keyledger.log.anchors.places import AnchorPlace
 from keyledger.log.confirmation import confirm
-from keyledger.log.contradiction import Contradiction
 from keyledger.log.durable_file import UnreadableFileError
-from keyledger.log.log_state import Known, Seen, look, look_through
+from keyledger.log.event_codes.attestation import require_codes
 from keyledger.log.periodic_task import PeriodicTask
 from projections.database.connections import BoundedConnection, unavailable
 

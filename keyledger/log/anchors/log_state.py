@@ -16,8 +16,8 @@ from domain.audit.leaf import row_digest
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
 from domain.event_code import LogRow
 from domain.proofs.merkle_tree import EMPTY_ROOT
-from keyledger.log.anchor import Anchor
-from keyledger.log.contradiction import Contradiction, Kind
+from keyledger.log.anchors.anchor import Anchor
+from keyledger.log.anchors.contradiction import Contradiction, Kind
 from projections.audit import audit_trail
 from projections.database.connections import BoundedConnection, Connection, Row, unavailable
 from projections.proofs import transparency_log
