@@ -15,19 +15,17 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.front.node_registry import NodeRegistry
 from domain.errors import ServiceError
-from keyledger.assembly.admission import admit, record, require_keys_of
-from keyledger.assembly.approvals import ProposalUpkeep
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
-from keyledger.assembly.database_check import connections_admitted, prepare_database, require_readable_events
-from keyledger.assembly.in_force import Steering
-from keyledger.assembly.lasting import Lasting
-from keyledger.assembly.lasting_parts import open_lasting
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
-from keyledger.assembly.parts import Parts
-from keyledger.assembly.reloading import Reloader
-from keyledger.assembly.request_services import RequestServices, reload_node
-from keyledger.assembly.same_ledger import require_peers_agree, require_same_log
-from keyledger.assembly.service_parts import (
+from keyledger.assembly.service.admission import admit, record, require_keys_of
+from keyledger.assembly.service.approvals import ProposalUpkeep
+from keyledger.assembly.service.in_force import Steering
+from keyledger.assembly.service.lasting import Lasting
+from keyledger.assembly.service.lasting_parts import open_lasting
+from keyledger.assembly.service.parts import Parts
+from keyledger.assembly.service.reloading import Reloader
+from keyledger.assembly.service.request_services import RequestServices, reload_node
+from keyledger.assembly.service.service_parts import (
     ServiceParts,
     call_parts,
     encryption_parts,
@@ -37,8 +35,7 @@ from keyledger.assembly.service_parts import (
     proof_parts,
     signer_of,
 )
-from keyledger.assembly.siblings import Siblings
-from keyledger.assembly.start_checks import require_own_packages
+from keyledger.assembly.service.siblings import Siblings
 from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.nodes import Presence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from keyledger.assembly.database_check import (
+from keyledger.assembly.checks.database_check import (
     prepare_database,
     require_database,
     require_one_database,

@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from keyledger.assembly.database_check import prepare_database
+from keyledger.assembly.checks.database_check import prepare_database
+from keyledger.assembly.checks.same_ledger import contradiction_of
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
-from keyledger.assembly.same_ledger import contradiction_of
 from keyledger.backup.dump import Contents, Told, read_dump
 from keyledger.backup.errors import BackupError
 from keyledger.backup.programs import Programs, programs_of

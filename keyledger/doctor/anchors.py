@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from domain.proofs.checkpoint import Checkpoint
+from keyledger.assembly.checks.same_ledger import contradiction_of_peers
 from keyledger.assembly.configuration import secret_keys_of
 from keyledger.assembly.people import people_of
-from keyledger.assembly.same_ledger import contradiction_of_peers
-from keyledger.assembly.service_parts import signer_of
+from keyledger.assembly.service.service_parts import signer_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
 from keyledger.log.anchors.anchor import Anchor

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from keyledger.assembly.start_checks import live_by_key
+from keyledger.assembly.checks.start_checks import live_by_key
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from domain.errors import ServiceError
-from keyledger.assembly.database_check import require_one_database
+from keyledger.assembly.checks.database_check import require_one_database
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, ok, warning
 from keyledger.start_error import StartError

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from keyledger.assembly.compose import Service, service_from_environment
-from keyledger.assembly.siblings import Siblings
+from keyledger.assembly.service.siblings import Siblings
 from keyledger.process_memory import protect
 from keyledger.serving.http_server import configuration, started_or_error
 from keyledger.serving.signals import on_hangup, orderly_end

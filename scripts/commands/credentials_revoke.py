@@ -57,7 +57,7 @@ def revoke(
     from domain.approvals.needs import Approval
     from domain.event import utc_now
     from keyledger.assembly.command_meta import command_meta
-    from keyledger.assembly.ledger_for_changes import ledger_for_changes
+    from keyledger.assembly.for_commands.ledger_for_changes import ledger_for_changes
     from keyledger.revocation.revoking import Revoking
 
     leak = _leak(sealed_under, fingerprint)

@@ -29,7 +29,7 @@ PATIENCE_S = 600.0
 
 if TYPE_CHECKING:  # loaded only when a command runs
     from domain.operations.rotation import KeyStatus, Unopened
-    from keyledger.assembly.key_operation import KeyOperation
+    from keyledger.assembly.for_commands.key_operation import KeyOperation
 
 
 def list_keys(as_json: JsonOption = False, wide: WideOption = False) -> None:
@@ -46,7 +46,7 @@ def add_next(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File that holds the new key.", show_default=False)],
 ) -> None:
     """Add the next encryption key to this node's .env. It is used once every running node has it."""
-    from keyledger.assembly.next_key import add_next as add
+    from keyledger.assembly.for_commands.next_key import add_next as add
 
     key_id = add(OF_THIS_PROCESS, Path(".env"), file)
     say(f"{key_id} is now this node's next key; load it into the running service with: keyledger reload")
@@ -55,7 +55,7 @@ def add_next(
 def adopt_next() -> None:
     """Make the next key ENCRYPTION_KEY in this node's .env. All former keys must be retired."""
     from domain.operations.rotation import KeyState
-    from keyledger.assembly.next_key import adopt_next as adopt
+    from keyledger.assembly.for_commands.next_key import adopt_next as adopt
 
     with opened_keys() as keys:
         retired = {one.key_id for one in keys.statuses.all() if one.state is KeyState.RETIRED}
@@ -113,7 +113,7 @@ def opened_keys(*, fast: bool = False) -> "Iterator[KeyOperation]":
 
     fast: a rotation does not rest.
     """
-    from keyledger.assembly.key_operation import key_operation
+    from keyledger.assembly.for_commands.key_operation import key_operation
     from keyledger.encryption.reencryption import FAST, GENTLE
 
     opened = key_operation(OF_THIS_PROCESS, Path(".env"), FAST if fast else GENTLE)

@@ -19,7 +19,7 @@ from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.operations.rotation import RotationState
-    from keyledger.assembly.key_operation import KeyOperation
+    from keyledger.assembly.for_commands.key_operation import KeyOperation
     from keyledger.encryption.rotation import RotationPlan, RotationProgress
 
 

@@ -19,7 +19,7 @@ from scripts.terminal.output import JsonOption, Table, WideOption, print_json, p
 
 if TYPE_CHECKING:  # loaded only when a command runs
     from domain.audit.entries import AuditEntry
-    from keyledger.assembly.privacy_operation import Erased
+    from keyledger.assembly.for_commands.privacy_operation import Erased
     from keyledger.encryption.personal_keys import Kind
 
 _REASON_MAX = 500
@@ -47,7 +47,7 @@ def erase(
     as_json: JsonOption = False,
 ) -> None:
     """Erase a person or a tenant for good. Names, addresses and reasons become unreadable; proofs still hold."""
-    from keyledger.assembly.privacy_operation import privacy_operation
+    from keyledger.assembly.for_commands.privacy_operation import privacy_operation
     from keyledger.log.durable_file import UnreadableFileError
 
     kind, name = _who(actor, tenant, address)
@@ -78,7 +78,7 @@ def report(
 ) -> None:
     """List all that is kept about one actor. The report itself is recorded."""
     from api.rest.audit.formats.members import members
-    from keyledger.assembly.privacy_operation import privacy_operation
+    from keyledger.assembly.for_commands.privacy_operation import privacy_operation
 
     with privacy_operation(OF_THIS_PROCESS, Path(".env")) as privacy:
         found = privacy.report(actor)

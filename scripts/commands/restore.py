@@ -20,7 +20,7 @@ from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.output import JsonOption, print_json, say
 
 if TYPE_CHECKING:  # loaded only when the command runs
-    from keyledger.assembly.restore_acceptance import Restore
+    from keyledger.assembly.for_commands.restore_acceptance import Restore
     from keyledger.log.anchors.contradiction import Contradiction
     from keyledger.settings.settings import Settings
     from keyledger.store_verification import StoreVerdict
@@ -142,10 +142,10 @@ def _folders(settings: "Settings") -> str:
 def _restore(settings: "Settings") -> Iterator["Restore"]:
     from domain.event import utc_now
     from keyledger.assembly.configuration import code_keys_of, secret_keys_of
+    from keyledger.assembly.for_commands.restore_acceptance import Restore
     from keyledger.assembly.open_ledger import Purpose, open_ledger
     from keyledger.assembly.people import people_of
-    from keyledger.assembly.restore_acceptance import Restore
-    from keyledger.assembly.service_parts import signer_of
+    from keyledger.assembly.service.service_parts import signer_of
     from keyledger.log.event_codes.attestation import read_codes
     from keyledger.log.event_store import CredentialLog
     from keyledger.settings.settings import load_code_keys

@@ -6,8 +6,8 @@ import re
 import sys
 import textwrap
 
-from keyledger.assembly.readiness import Readiness
-from keyledger.assembly.reloading import RESTART_ONLY
+from keyledger.assembly.checks.readiness import Readiness
+from keyledger.assembly.service.reloading import RESTART_ONLY
 from keyledger.doctor import CHECKS
 from tests.support.each import each
 from tests.support.places import REPOSITORY

@@ -41,7 +41,7 @@ KEYS = "/api/v1/sysadmin/encryption-keys"
 
 LAUNCHER = """
 import os, sys
-import keyledger.assembly.key_operation, scripts.commands.keys_rotate, scripts.terminal.progress
+import keyledger.assembly.for_commands.key_operation, scripts.commands.keys_rotate, scripts.terminal.progress
 scripts.terminal.progress.QUIET_S = 0
 from scripts.main import main
 for fifo in sys.stdin:

@@ -23,10 +23,10 @@ from domain.credentials.secret import Secret
 from domain.credentials.stored import CallRows
 from domain.errors import CredentialIntegrityError, ServiceError
 from domain.event_code import CodeKey
+from keyledger.assembly.checks.same_ledger import require_peers_agree, require_same_log
+from keyledger.assembly.checks.start_checks import require_keys
 from keyledger.assembly.configuration import code_keys_of
 from keyledger.assembly.people import People, people_of
-from keyledger.assembly.same_ledger import require_peers_agree, require_same_log
-from keyledger.assembly.start_checks import require_keys
 from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys

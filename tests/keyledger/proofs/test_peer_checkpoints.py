@@ -10,7 +10,7 @@ import pytest
 from domain.errors import CheckpointRefusedError
 from domain.event import CommandMeta
 from domain.operations.restore import RESTORE_STREAM, accept_restore
-from keyledger.assembly.same_ledger import peer_checkpoints, require_peers_agree
+from keyledger.assembly.checks.same_ledger import peer_checkpoints, require_peers_agree
 from keyledger.encryption.nodes import Presence, published_checkpoints
 from keyledger.proofs.checkpoint_signing import Transparency
 from keyledger.proofs.peer_checkpoints import PeerCheckpoints

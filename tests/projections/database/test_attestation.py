@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from keyledger.assembly.database_check import prepare_database
+from keyledger.assembly.checks.database_check import prepare_database
 from keyledger.start_error import StartError
 from keyledger.store_attestation import RoleRule
 from keyledger.store_attestation.watch import StoreWatch

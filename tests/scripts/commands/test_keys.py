@@ -167,7 +167,7 @@ def test_a_signal_ends_a_rotation_after_its_batch_and_another_goes_on(cli, tmp_p
 
 
 def test_it_starts_light():
-    assert not packages_loaded_by("import keyledger.assembly.key_operation") & {
+    assert not packages_loaded_by("import keyledger.assembly.for_commands.key_operation") & {
         "fastapi",
         "pydantic",
         "litellm",

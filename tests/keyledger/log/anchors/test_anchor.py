@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from domain.event_code import NO_CODES
-from keyledger.assembly.same_ledger import require_same_log
+from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.log.anchors.anchor import Anchor, AnchorFile
 from keyledger.log.anchors.contradiction import Contradiction, Kind
 from keyledger.log.anchors.log_state import Known, look

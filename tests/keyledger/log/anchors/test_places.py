@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyledger.assembly.same_ledger import require_same_log
+from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.log.anchors import places as module
 from keyledger.log.anchors.anchor import Anchor, AnchorFile
 from keyledger.log.anchors.log_state import look

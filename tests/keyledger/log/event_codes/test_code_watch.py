@@ -11,8 +11,8 @@ import pytest
 from domain.credentials.credential import CredentialDeleted, stream_id
 from domain.event import CommandMeta, envelope, utc_now
 from domain.event_codec import encode
-from keyledger.assembly.key_operation import key_operation
-from keyledger.assembly.privacy_operation import privacy_operation
+from keyledger.assembly.for_commands.key_operation import key_operation
+from keyledger.assembly.for_commands.privacy_operation import privacy_operation
 from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.proofs.signing_keys import generate_signing_key
 from tests.support.service import Client, client_of, environment, served

@@ -10,11 +10,11 @@ from api.front.combined_writes import CombinedWrites
 from api.front.services import ReloadReport, Services
 from domain.access.stream_commands import each_alone
 from domain.credentials.fleet import Fleet
-from keyledger.assembly.in_force import InForce, Steering
-from keyledger.assembly.parts import Part
-from keyledger.assembly.readiness import Readiness
-from keyledger.assembly.reloading import Reloader
-from keyledger.assembly.service_parts import ServiceParts
+from keyledger.assembly.checks.readiness import Readiness
+from keyledger.assembly.service.in_force import InForce, Steering
+from keyledger.assembly.service.parts import Part
+from keyledger.assembly.service.reloading import Reloader
+from keyledger.assembly.service.service_parts import ServiceParts
 from projections.audit.search import PostgresAuditTrail
 from projections.credentials.fleet import PostgresFleet
 

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from domain.event import Clock, CommandMeta
 from domain.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
-from keyledger.assembly.same_ledger import contradiction_of, contradiction_of_peers
+from keyledger.assembly.checks.same_ledger import contradiction_of, contradiction_of_peers
 from keyledger.log.anchors.contradiction import Contradiction
 from keyledger.log.anchors.log_state import look
 from keyledger.log.anchors.places import AnchorPlace

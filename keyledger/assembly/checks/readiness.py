@@ -11,8 +11,8 @@ from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import ServiceError
+from keyledger.assembly.checks.start_checks import missing_keys
 from keyledger.assembly.configuration import Configuration
-from keyledger.assembly.start_checks import missing_keys
 from keyledger.encryption.nodes import strays
 from keyledger.llm import Warming
 from keyledger.log.anchors.watch import AnchorWatch

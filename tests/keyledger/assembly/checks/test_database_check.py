@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from domain.errors import StoreUnavailableError
-from keyledger.assembly.database_check import prepare_database, require_database
+from keyledger.assembly.checks.database_check import prepare_database, require_database
 from keyledger.start_error import StartError
 from keyledger.store_attestation import sentence_of
 from projections.database.connection_check import check_connection

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keyledger.assembly.configuration import keyring_of
-from keyledger.assembly.next_key import add_next, adopt_next
+from keyledger.assembly.for_commands.next_key import add_next, adopt_next
 from keyledger.settings.settings import load
 from keyledger.start_error import StartError
 from tests.support.rings import BOTH, NEW, OLD

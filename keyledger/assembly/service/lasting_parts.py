@@ -11,9 +11,9 @@ from domain.credentials.newest_seen import NewestSeen
 from domain.event import utc_now
 from domain.event_codec import event_of
 from domain.tenants.stored import TenantReader
-from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.people import people_of
-from keyledger.assembly.sign_in import session_log
+from keyledger.assembly.service.lasting import Lasting
+from keyledger.assembly.service.sign_in import session_log
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.identity.issuer_keys import KeysOfIssuers

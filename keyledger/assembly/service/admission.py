@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from psycopg_pool import ConnectionPool
 
 from domain.event_code import EventCodes
+from keyledger.assembly.checks.start_checks import missing_keys, require_keys, unproved_by_key
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.configuration import Configuration, secret_keys_of
-from keyledger.assembly.in_force import sealing_with_next
-from keyledger.assembly.lasting import Lasting
-from keyledger.assembly.start_checks import missing_keys, require_keys, unproved_by_key
+from keyledger.assembly.service.in_force import sealing_with_next
+from keyledger.assembly.service.lasting import Lasting
 from keyledger.encryption.key_agreement import disagreements
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring

@@ -21,7 +21,7 @@ from projections.database.pipelines import Pipelines
 from projections.stream_heads import StreamHeads
 
 if TYPE_CHECKING:
-    from keyledger.assembly.lasting import Lasting
+    from keyledger.assembly.service.lasting import Lasting
 
 Write = Callable[[], None]
 

@@ -15,7 +15,7 @@ from domain.audit.request_events import audit_exported
 from domain.event import CommandMeta, utc_now
 from domain.operations.erasure import PersonErased
 from keyledger.assembly.command_meta import command_meta, service_meta
-from keyledger.assembly.ledger_for_changes import ledger_for_changes
+from keyledger.assembly.for_commands.ledger_for_changes import ledger_for_changes
 from keyledger.encryption.personal_keys import Kind
 from keyledger.log.event_store import CredentialLog
 from keyledger.privacy.erasure import Eraser, Present

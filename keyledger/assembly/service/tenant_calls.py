@@ -6,8 +6,8 @@ Promises: nothing is cached. While tenant credentials are off, no rule for a ten
 from collections.abc import Callable
 
 from api.front.revoked_calls import RequireTenant
-from keyledger.assembly.in_force import InForce
-from keyledger.assembly.lasting import Lasting
+from keyledger.assembly.service.in_force import InForce
+from keyledger.assembly.service.lasting import Lasting
 from projections.tenants import PostgresTenantRows
 
 

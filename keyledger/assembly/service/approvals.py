@@ -10,7 +10,7 @@ from domain.errors import ConflictError
 from domain.event import Event
 from domain.operations.encryption_keys import EncryptionKeyRetired, key_not_retirable
 from keyledger.assembly.command_meta import service_meta
-from keyledger.assembly.lasting import Lasting
+from keyledger.assembly.service.lasting import Lasting
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from projections.proposals import PostgresProposals

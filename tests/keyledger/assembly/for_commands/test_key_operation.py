@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyledger.assembly.key_operation import wait_for
+from keyledger.assembly.for_commands.key_operation import wait_for
 
 
 @pytest.mark.parametrize("adopted_after", [0, 1, 19], ids="{} s".format)

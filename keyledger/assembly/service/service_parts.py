@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from api.front.revoked_calls import RevokedCalls
-from keyledger.assembly.approvals import ProposalUpkeep
 from keyledger.assembly.command_meta import service_meta
-from keyledger.assembly.freed_memory import FreedMemory
-from keyledger.assembly.in_force import InForce, Steering
-from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.open_ledger import admin_address, role_rule
-from keyledger.assembly.parts import Parts, StartedByRequests
-from keyledger.assembly.same_ledger import peer_checkpoints
-from keyledger.assembly.tenant_calls import tenant_calls
+from keyledger.assembly.service.approvals import ProposalUpkeep
+from keyledger.assembly.service.freed_memory import FreedMemory
+from keyledger.assembly.service.in_force import InForce, Steering
+from keyledger.assembly.service.lasting import Lasting
+from keyledger.assembly.service.parts import Parts, StartedByRequests
+from keyledger.assembly.service.tenant_calls import tenant_calls
 from keyledger.encryption.heartbeat import Heartbeat
 from keyledger.encryption.rotation_rows import RotationRows
 from keyledger.encryption.rotation_service import KeyWork, RotationService

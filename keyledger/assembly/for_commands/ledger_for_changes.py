@@ -12,11 +12,11 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.event import utc_now
+from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.configuration import code_keys_of, every_key_of, keyring_of, secret_keys_of
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.people import People, people_of
-from keyledger.assembly.same_ledger import require_same_log
 from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.nodes import running_nodes
 from keyledger.log.anchors.watch import renew

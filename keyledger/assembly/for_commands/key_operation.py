@@ -15,11 +15,11 @@ from psycopg_pool import ConnectionPool
 from domain.approvals.listed import ProposalRules
 from domain.event import CommandMeta, utc_now
 from domain.event_code import EventCodes
+from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.assembly.command_meta import command_meta, service_meta
 from keyledger.assembly.configuration import code_keys_of, keys_with_next_first, secret_keys_of
 from keyledger.assembly.open_ledger import Ledger, Purpose, open_ledger
 from keyledger.assembly.people import People, people_of
-from keyledger.assembly.same_ledger import require_same_log
 from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer

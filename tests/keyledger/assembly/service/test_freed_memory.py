@@ -4,7 +4,7 @@ import ctypes
 
 import pytest
 
-from keyledger.assembly.freed_memory import KEPT_MB, Allocator, FreedMemory, glibc
+from keyledger.assembly.service.freed_memory import KEPT_MB, Allocator, FreedMemory, glibc
 
 MB = 1 << 20
 

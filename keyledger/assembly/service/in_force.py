@@ -14,11 +14,9 @@ from domain.access.tenants import Tenants
 from domain.approvals.service import Proposals
 from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
-from keyledger.assembly.approvals import proposals_of
 from keyledger.assembly.configuration import Configuration, Current
-from keyledger.assembly.lasting import Lasting
 from keyledger.assembly.open_ledger import admin_address
-from keyledger.assembly.sign_in import people_in_force
+from keyledger.assembly.service.sign_in import people_in_force
 from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.form_agreement import agree_on_form
 from keyledger.encryption.key_retirement import Retirer

@@ -10,7 +10,7 @@ import pytest
 
 from domain.audit.entries import Action
 from keyledger.assembly.compose import build
-from keyledger.assembly.parts import Parts, StartedByRequests
+from keyledger.assembly.service.parts import Parts, StartedByRequests
 from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.proofs.checkpoint_file import CheckpointFile
 from keyledger.proofs.signing_keys import generate_signing_key

@@ -1,0 +1,1 @@
+"""What is checked before a start, before a command and behind /readyz."""
