@@ -27,7 +27,7 @@ from domain.credentials.commands import SetCredential
 from domain.credentials.credential import decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta, Event
+from domain.events.event import CommandMeta, Event
 from keyledger.assembly.people import people_of
 from keyledger.encryption.keyring import Keyring, generate_encryption_key
 from keyledger.encryption.secret_keeping import SecretKeys

@@ -27,8 +27,8 @@ import psycopg
 from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import SealedSecret
-from domain.event import Event
 from domain.event_codec import encode
+from domain.events.event import Event
 from domain.operations.replay import Swap
 from keyledger import embedded_postgres
 from projections.database.migration import migrate

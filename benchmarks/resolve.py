@@ -19,8 +19,8 @@ from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn
 from benchmarks.stored import database, fill
 from domain.credentials.resolution import ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
-from domain.event_code import NO_CODES
 from domain.event_codec import event_of
+from domain.events.event_code import NO_CODES
 from domain.tenants.stored import TenantReader
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key
 from projections.credentials.current_credentials import PostgresResolutionProjection

@@ -39,7 +39,7 @@ from domain.credentials.credential import CredentialEvent, CredentialSet, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger import embedded_postgres
 from keyledger.assembly.people import people_of
 from keyledger.encryption.keyring import TOKEN_PREFIX, Keyring, generate_encryption_key

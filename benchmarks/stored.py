@@ -17,8 +17,8 @@ from domain.credentials.commands import SetCredential
 from domain.credentials.credential import CredentialEvent, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta
 from domain.event_codec import encode
+from domain.events.event import CommandMeta
 from domain.operations.replay import Swap
 from keyledger import embedded_postgres
 from keyledger.encryption.keyring import Keyring

@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.append import appends_of, from_threads, ready_events, written
 from benchmarks.frame import Goal, Measured, Row, Scale, Section, apart, in_turn, rates, throughput_ratio
 from benchmarks.stored import database
-from domain.event import utc_now
-from domain.event_code import NO_CODES
+from domain.events.event import utc_now
+from domain.events.event_code import NO_CODES
 from keyledger.assembly.people import people_of
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.log.background_catch_up import TICK_S

@@ -22,9 +22,9 @@ from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.secret import SealedSecret
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
-from domain.event import Event, time_text
-from domain.event_code import LogRow
-from domain.event_definition import EventDefinition, Members, MembersChange
+from domain.events.event import Event, time_text
+from domain.events.event_code import LogRow
+from domain.events.event_definition import EventDefinition, Members, MembersChange
 
 _Check = Callable[[object], object]
 

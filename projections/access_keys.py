@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.access.access_key import AccessKey, AccessKeyEvent
 from domain.credentials.admission import TokenRow
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from projections.database.combined_reads import CombinedReads, Sends
 from projections.database.connections import BoundedConnection, unavailable
 from projections.database.numbered import Statement, text_array

@@ -20,9 +20,9 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
-from domain.event import Event
-from domain.event_code import LogRow
 from domain.event_codec import event_of
+from domain.events.event import Event
+from domain.events.event_code import LogRow
 from projections.database.connections import DEADLINE, BoundedConnection, Connection, unavailable
 from projections.quick_events import Quick, quickly
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from domain.event import Event
+from domain.events.event import Event
 
 E = TypeVar("E", bound=Event)
 Columns = dict[str, object]

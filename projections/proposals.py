@@ -16,10 +16,10 @@ from psycopg_pool import ConnectionPool
 from domain.approvals.listed import ProposalFilter
 from domain.audit.personal_members import IN_EVERY_EVENT, disclosures_of
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.event_code import EventCodes, LogRow
 from domain.event_codec import event_of
-from domain.personal import Disclosing, is_sealed
+from domain.events.event import Event
+from domain.events.event_code import EventCodes, LogRow
+from domain.events.personal import Disclosing, is_sealed
 from projections.catch_up import CatchUp
 from projections.database.connections import BoundedConnection, unavailable
 

@@ -12,8 +12,8 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from domain.credentials.credential import CredentialDeleted, CredentialReencrypted, CredentialSet, stream_id
-from domain.event_code import LogRow
 from domain.event_codec import members_of, read_time
+from domain.events.event_code import LogRow
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 

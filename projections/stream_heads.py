@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import LiteralString
 from uuid import UUID
 
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from projections.database.combined_reads import CombinedReads, Sends
 from projections.database.numbered import Statement, text_array
 from projections.database.pipeline import Rows

@@ -14,8 +14,8 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 from domain.audit.personal_members import disclosures_of
-from domain.event_code import LogRow
-from domain.personal import Disclosing, is_sealed
+from domain.events.event_code import LogRow
+from domain.events.personal import Disclosing, is_sealed
 from domain.tenants.stored import TenantReader, TenantRow
 from domain.tenants.tenant import Profile, Tenant, TenantEvent, TenantRegistered, evolve, profile_of, tenant_stream
 from projections.database.combined_reads import CombinedReads, Sends

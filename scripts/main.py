@@ -38,7 +38,7 @@ def _masked() -> Iterator[None]:
         yield
     except UsageError as error:
         from domain.credentials.key_shapes import masked
-        from domain.visible_text import visible
+        from domain.text.visible_text import visible
 
         said = error.format_message()
         safe = "\n".join(map(visible, masked(said).split("\n")))

@@ -15,7 +15,7 @@ from domain.access.roles import Role
 from domain.audit.request_events import ANONYMOUS, SEVERAL
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
-from domain.event import SERVICE, UNKNOWN
+from domain.events.event import SERVICE, UNKNOWN
 
 SUPER_ACTOR = "super"
 ROLES = tuple(role for role in Role if role is not Role.TENANT_ADMIN)

@@ -23,7 +23,7 @@ from domain.credentials.key_shapes import holds_key, resembles_key
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import Secret
 from domain.errors import InvalidField, InvalidRequestError
-from domain.event import UNKNOWN, CommandMeta, CommandSource
+from domain.events.event import UNKNOWN, CommandMeta, CommandSource
 from domain.request_context import REQUEST_ID
 
 Json = Mapping[str, object]

@@ -6,7 +6,7 @@ from api.front.people import Leading, OpenedCookie
 from api.front.problems import HttpError
 from domain.access.session import Session, session_ended
 from domain.credentials.admission import TokenRow
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 
 
 def sign_in_is_off() -> HttpError:

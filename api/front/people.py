@@ -10,7 +10,7 @@ from typing import Protocol
 
 from domain.access.session import Session
 from domain.credentials.admission import TokenRow
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from domain.credentials.providers import Providers
 from domain.credentials.service import CredentialService
 from domain.credentials.stored import PastCredentials, TenantCredentials
 from domain.endpoints.rules import EndpointRules
-from domain.event import Clock
+from domain.events.event import Clock
 from domain.operations.replay import Projections
 from domain.operations.rotation import EncryptionKeys
 from domain.proofs.proofs import TransparencyLog

@@ -1,8 +1,8 @@
 """Answers to requests that do not fit their schema.
 
 Promises: an answer holds field names, the place in the body and our own text. The validator's message, input and
-context are never sent. The name of an unknown field is repeated only where it is a plain one (`domain.unknown_names`),
-because a key pasted in the wrong place is a name too. None of this is logged.
+context are never sent. The name of an unknown field is repeated only where it is a plain one
+(`domain.text.unknown_names`), because a key pasted in the wrong place is a name too. None of this is logged.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from domain.audit.query import QUERY_MAX
 from domain.audit.request_events import Outcome
 from domain.credentials.stored import CredentialState
 from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 
 RULES: Mapping[str, str] = {
     "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "

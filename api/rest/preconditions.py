@@ -15,7 +15,7 @@ from api.front.exchange import ExchangeOf
 from api.front.problems import HttpError
 from api.rest.schemas import Absent
 from domain.credentials.commands import Precondition
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 # Possessive, so that a hostile list cannot cause catastrophic backtracking.

@@ -11,7 +11,7 @@ from api.rest.schemas import Moment
 from domain.approvals.listed import KnownProposal
 from domain.approvals.needs import Approval
 from domain.credentials.secret import Secret
-from domain.event import Clock
+from domain.events.event import Clock
 
 ProposalId = Annotated[
     Annotated[str, StringConstraints(pattern=UUID_PATTERN)],

@@ -22,7 +22,7 @@ from api.front.validation import only_query
 from api.rest.openapi import ADMIN, answer, problems
 from api.rest.schemas import POSITION_MAX, Absent, TenantFilter
 from domain.errors import ServiceError
-from domain.personal import Disclosure, to_text
+from domain.events.personal import Disclosure, to_text
 from domain.proofs.proofs import ProvenLeaf, SignedCheckpoint
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit proofs"], dependencies=[AUTHENTICATED])

@@ -15,8 +15,8 @@ from domain.access.key_limits import WITH_BUDGETS, KeyLimits, limits_in, money_t
 from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS, Scope, names_of, stored_names
 from domain.errors import ConflictError, ErrorCode, InvalidField, InvalidRequestError, NotFoundError
-from domain.event import CommandMeta, Event, EventEnvelope, envelope, time_text
-from domain.event_definition import (
+from domain.events.event import CommandMeta, Event, EventEnvelope, envelope, time_text
+from domain.events.event_definition import (
     CREATE,
     DEACTIVATE,
     UPDATE,

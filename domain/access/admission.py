@@ -13,8 +13,8 @@ from domain.access.access_key import AccessKey, AccessKeyEvent, evolve
 from domain.access.scope import Scope, Wanted
 from domain.credentials.admission import TokenRow
 from domain.errors import AccessError, CredentialIntegrityError, ErrorCode
-from domain.event import Clock, Event, time_text
-from domain.event_code import PROVEN, EventCodes, LogRow
+from domain.events.event import Clock, Event, time_text
+from domain.events.event_code import PROVEN, EventCodes, LogRow
 
 _REMEDY = "Ask an administrator for another."
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.access.budgets import BudgetKind
-from domain.event_definition import FIRST_FORM, Members, MembersChange
+from domain.events.event_definition import FIRST_FORM, Members, MembersChange
 
 
 @dataclass(frozen=True, slots=True)

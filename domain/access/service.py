@@ -37,8 +37,8 @@ from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
 from domain.errors import AccessError, InvalidField, InvalidRequestError
-from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import EventLog
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = re.compile(NAME_PATTERN)

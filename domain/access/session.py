@@ -19,9 +19,9 @@ from domain.access.roles import Role
 from domain.access.scope import DIMENSIONS, Scope, names_of, stored_names
 from domain.credentials.admission import TokenRow
 from domain.errors import AccessError, CredentialIntegrityError, ErrorCode
-from domain.event import Clock, CommandMeta, Event, envelope, time_text
-from domain.event_code import PROVEN, EventCodes, LogRow
-from domain.event_definition import AUTHENTICATION, LOGOFF, LOGON, ActionDefinition, EventDefinition, Subject
+from domain.events.event import Clock, CommandMeta, Event, envelope, time_text
+from domain.events.event_code import PROVEN, EventCodes, LogRow
+from domain.events.event_definition import AUTHENTICATION, LOGOFF, LOGON, ActionDefinition, EventDefinition, Subject
 
 _STREAMS = UUID("c1f3a7de-2b64-5d0b-9a53-70e8d6b1c942")
 

@@ -19,8 +19,8 @@ from domain.access.append_tries import AppendTries
 from domain.credentials.command_batch import command_reused
 from domain.credentials.commands import Precondition
 from domain.errors import CredentialIntegrityError, ServiceError, VersionConflictError
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import EventLog
 
 E = TypeVar("E", bound=Event)
 S = TypeVar("S")

@@ -16,8 +16,8 @@ from domain.access.stream_commands import StreamCommand, StreamCommands, require
 from domain.credentials.commands import Precondition
 from domain.credentials.key_shapes import holds_key
 from domain.errors import InvalidField, InvalidRequestError
-from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import EventLog
 from domain.tenants.policy import TenantPolicy
 from domain.tenants.tenant import (
     Profile,

@@ -12,8 +12,8 @@ from domain.approvals.listed import ProposalFilter, ProposalList
 from domain.approvals.proposal import EXPIRED, lapse
 from domain.approvals.service import state_after
 from domain.errors import VersionConflictError
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import StreamLog
 
 
 class ProposalExpiry:

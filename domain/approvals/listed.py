@@ -8,7 +8,7 @@ from typing import Protocol
 from domain.approvals.needs import Approval
 from domain.approvals.persons import Opening
 from domain.approvals.proposal import Proposal
-from domain.event import Event
+from domain.events.event import Event
 
 DEFAULT_SPAN = timedelta(hours=24)
 

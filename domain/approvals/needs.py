@@ -14,7 +14,7 @@ from domain.access.roles import Role
 from domain.approvals.proposal import ProposalApproved
 from domain.credentials.credential import CredentialDeleted
 from domain.errors import AccessError, ErrorCode
-from domain.event import SERVICE, Event
+from domain.events.event import SERVICE, Event
 from domain.operations.encryption_keys import EncryptionKeyRetired
 from domain.tenants.tenant import TenantPolicyChanged, TenantThawed
 

@@ -21,8 +21,8 @@ from domain.access.access_key import (
     stream_of,
 )
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.event_log import StreamLog
+from domain.events.event import Event
+from domain.events.event_log import StreamLog
 
 
 class Opening(Protocol):

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypedDict
 from uuid import UUID, uuid5
 
 from domain.errors import ConflictError, ErrorCode, NotFoundError
-from domain.event import CommandMeta, Event, EventEnvelope, envelope, time_text
-from domain.event_definition import CREATE, OTHER, ActionDefinition, EventDefinition, OcsfActivity, Subject
+from domain.events.event import CommandMeta, Event, EventEnvelope, envelope, time_text
+from domain.events.event_definition import CREATE, OTHER, ActionDefinition, EventDefinition, OcsfActivity, Subject
 
 _STREAMS = UUID("9e2c4b16-7d58-5f0a-a3c1-84d6f1b0e725")
 _IDS = UUID("3b8f5d27-10ce-5a94-b6e2-c7a9540d1f83")

@@ -47,8 +47,8 @@ from domain.errors import (
     InvalidField,
     InvalidRequestError,
 )
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import StreamLog
 
 _REMEDY = "It needs another person: sign in as someone else, or use a key that none of you handed to the other."
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.approvals.needs import Approval
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 APPROVALS_STREAM = UUID("71d3c9f4-5a28-5e61-b0d7-2c86e4f9a135")
 """One stream for the setting of a ledger."""

@@ -10,8 +10,8 @@ from domain.access.access_key import AccessKeyEvent
 from domain.access.roles import Role
 from domain.credentials.credential import CredentialDeleted
 from domain.errors import InvalidField, InvalidRequestError
-from domain.event import Clock, Event
-from domain.event_log import EventLog
+from domain.events.event import Clock, Event
+from domain.events.event_log import EventLog
 from domain.tenants.stored import damaged, tenant_after
 from domain.tenants.tenant import tenant_stream
 

@@ -16,8 +16,8 @@ from domain.audit.request_events import Outcome
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.errors import ErrorCode, NotFoundError
-from domain.event import Event
-from domain.event_definition import Subject
+from domain.events.event import Event
+from domain.events.event_definition import Subject
 
 
 class Action(StrEnum):

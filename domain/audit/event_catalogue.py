@@ -13,8 +13,8 @@ from domain.audit import request_events
 from domain.credentials import acceptance, credential
 from domain.credentials.credential import CredentialSealed
 from domain.credentials.providers import CONFIG_FIELDS
-from domain.event import Event
-from domain.event_definition import ActionDefinition, EventDefinition, Subject
+from domain.events.event import Event
+from domain.events.event_definition import ActionDefinition, EventDefinition, Subject
 from domain.operations import attestation, encryption_keys, erasure, ledger_secret, policy, replay, restore
 from domain.tenants import tenant
 

@@ -11,10 +11,10 @@ from json.encoder import encode_basestring as _text
 
 from domain.audit.entries import facts_of
 from domain.audit.record import spell
-from domain.event import Event, time_text
-from domain.event_code import LogRow
-from domain.framing import framed
-from domain.personal import shown_in_proofs
+from domain.events.event import Event, time_text
+from domain.events.event_code import LogRow
+from domain.events.framing import framed
+from domain.events.personal import shown_in_proofs
 
 
 def row_digest(row: LogRow) -> str:

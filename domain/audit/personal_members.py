@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from domain.audit.query import parse
 from domain.audit.request_events import ANONYMOUS
 from domain.errors import InvalidRequestError
-from domain.event import SERVICE, Event
-from domain.personal import Disclosing, Disclosure, Place, is_sealed
+from domain.events.event import SERVICE, Event
+from domain.events.personal import Disclosing, Disclosure, Place, is_sealed
 
 IN_EVERY_EVENT = ("actor", "client_address", "reason")
 """Members of every event that are about the caller."""

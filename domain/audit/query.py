@@ -22,7 +22,7 @@ from domain.credentials.providers import KEY_MIN, NAME_PATTERN
 from domain.credentials.recording import KEPT_CLEAR
 from domain.credentials.secret import mask
 from domain.errors import InvalidField, InvalidRequestError
-from domain.spans import span_of
+from domain.text.spans import span_of
 
 QUERY_MAX = 1000
 _NAME_KEPT = 24

@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from domain.event import CommandMeta, RecordEvent, envelope, record_stream
-from domain.event_definition import (
+from domain.events.event import CommandMeta, RecordEvent, envelope, record_stream
+from domain.events.event_definition import (
     API_ACTIVITY,
     AUTHENTICATION,
     LOGON,

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID, uuid5
 
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import OTHER, ActionDefinition, EventDefinition, OcsfActivity, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import OTHER, ActionDefinition, EventDefinition, OcsfActivity, Subject
 
 AGAIN_AFTER = timedelta(minutes=10)
 """The shortest time between a recovery and the next rejection of the same version."""

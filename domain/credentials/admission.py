@@ -7,7 +7,7 @@ nothing.
 
 from typing import NamedTuple, Protocol
 
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 
 
 class TokenRow(NamedTuple):

@@ -30,8 +30,8 @@ from domain.errors import (
     StoreUnavailableError,
     VersionConflictError,
 )
-from domain.event import Clock, Event
-from domain.event_log import NOTHING_PRESUMED, PresumingLog
+from domain.events.event import Clock, Event
+from domain.events.event_log import NOTHING_PRESUMED, PresumingLog
 from domain.tenants.tenant import tenant_stream
 
 LOOK_AGAIN_S = 0.5

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.endpoints.forms import EndpointForm, kept_endpoint
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from domain.errors import (
     ServiceError,
     VersionConflictError,
 )
-from domain.event import Event, EventEnvelope, envelope
-from domain.event_definition import CREATE, DELETE, UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import Event, EventEnvelope, envelope
+from domain.events.event_definition import CREATE, DELETE, UPDATE, ActionDefinition, EventDefinition, Subject
 
 _STREAMS = UUID("6f1b7a3e-5d0c-5c7e-9a51-0d9b1f0c8e42")
 STREAMS_KEPT = 1 << 16

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from domain.credentials.key_shapes import masked
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta, Event
+from domain.events.event import CommandMeta, Event
 
 E = TypeVar("E", bound=Event)
 

@@ -34,7 +34,7 @@ from domain.credentials.stored import (
     require_written,
 )
 from domain.errors import NoCredentialError
-from domain.event_code import NO_CODES, EventCodes
+from domain.events.event_code import NO_CODES, EventCodes
 from domain.tenants.stored import TenantReader
 from domain.tenants.tenant import Tenant
 

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 from domain.credentials.admission import TokenRow
 from domain.credentials.credential import Credential, CredentialDeleted, evolve
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
-from domain.event import Event
-from domain.event_code import EventCodes, LogRow, require_no_forgery, shown_key_id
+from domain.events.event import Event
+from domain.events.event_code import EventCodes, LogRow, require_no_forgery, shown_key_id
 from domain.tenants.stored import TenantRow
 
 _TOKEN = b'"token":"'  # in the stored form of an event; a quote within a text is escaped

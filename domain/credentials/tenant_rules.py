@@ -11,8 +11,8 @@ from uuid import UUID
 
 from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.errors import CredentialIntegrityError, ErrorCode, UnresolvableError
-from domain.event import Event
-from domain.event_log import EventLog
+from domain.events.event import Event
+from domain.events.event_log import EventLog
 from domain.tenants.stored import damaged, tenant_after
 from domain.tenants.tenant import Tenant, tenant_stream
 

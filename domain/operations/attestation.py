@@ -13,9 +13,9 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.errors import CredentialIntegrityError
-from domain.event import CommandMeta, Event, envelope
-from domain.event_code import CodeState, EventCodes, LogRow
-from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_code import CodeState, EventCodes, LogRow
+from domain.events.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 ATTESTATION_STREAM = UUID("3c9d0e6f-52b8-5a41-8f0e-6d7a1b2c4e90")
 """One stream for all attestations of a ledger."""

@@ -13,8 +13,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from domain.errors import ConflictError, ErrorCode
-from domain.event import CommandMeta, Event, EventEnvelope, envelope
-from domain.event_definition import CREATE, DEACTIVATE, UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, EventEnvelope, envelope
+from domain.events.event_definition import CREATE, DEACTIVATE, UPDATE, ActionDefinition, EventDefinition, Subject
 
 KEYRING_STREAM = UUID("0d6c9c7e-6e0f-5b52-8d0a-3f2b6a1e9c41")
 """One stream for all keys of a ledger."""

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from typing import ClassVar
 from uuid import UUID
 
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import DELETE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import DELETE, ActionDefinition, EventDefinition, Subject
 
 ERASURE_STREAM = UUID("8a4b2f66-0d3e-5c57-9e0b-5f1d7c4e6a13")
 """One stream for all erasures of a ledger."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import CREATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import CREATE, ActionDefinition, EventDefinition, Subject
 from domain.operations.encryption_keys import KEYRING_STREAM, KeyringEvent
 
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 POLICY_STREAM = UUID("a4e9b7d0-3c58-5f21-9d46-7e10c5b8f233")
 """One stream for the policy of a ledger."""

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from domain.errors import ConflictError, ErrorCode, NotFoundError
-from domain.event import CommandMeta, RecordEvent, envelope, record_stream
-from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, RecordEvent, envelope, record_stream
+from domain.events.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 
 class Swap(StrEnum):

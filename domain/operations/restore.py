@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from domain.event import CommandMeta, Event, envelope
-from domain.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_definition import UPDATE, ActionDefinition, EventDefinition, Subject
 
 RESTORE_STREAM = UUID("c1d7a5c2-4a34-5f0e-9a53-7b1e6d2f8a90")
 """One stream for all restores of a ledger."""

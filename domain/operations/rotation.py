@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.errors import ErrorCode, NotFoundError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.encryption_keys import EncryptionKeyRetired, RotationCounts
 
 

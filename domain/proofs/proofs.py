@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.errors import ErrorCode, NotFoundError
-from domain.personal import Disclosure
+from domain.events.personal import Disclosure
 
 
 @dataclass(frozen=True, slots=True)

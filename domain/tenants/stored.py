@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.event_code import EventCodes, LogRow
+from domain.events.event import Event
+from domain.events.event_code import EventCodes, LogRow
 from domain.tenants.tenant import Tenant, TenantEvent, evolve, unknown_tenant
 
 

@@ -15,8 +15,16 @@ from typing import ClassVar, TypedDict
 from uuid import UUID, uuid5
 
 from domain.errors import ErrorCode, UnresolvableError
-from domain.event import CommandMeta, Event, EventEnvelope, envelope, time_text
-from domain.event_definition import DEACTIVATE, OTHER, UPDATE, ActionDefinition, EventDefinition, OcsfActivity, Subject
+from domain.events.event import CommandMeta, Event, EventEnvelope, envelope, time_text
+from domain.events.event_definition import (
+    DEACTIVATE,
+    OTHER,
+    UPDATE,
+    ActionDefinition,
+    EventDefinition,
+    OcsfActivity,
+    Subject,
+)
 from domain.tenants.policy import DEFAULT_POLICY, TenantPolicy
 
 _STREAMS = UUID("c1f0a6d8-2b47-5e93-8d15-60e7b9a4f21c")

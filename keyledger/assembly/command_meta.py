@@ -4,7 +4,7 @@ import getpass
 import re
 from uuid import uuid4
 
-from domain.event import SERVICE, CommandMeta, CommandSource
+from domain.events.event import SERVICE, CommandMeta, CommandSource
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from domain.calls.prices import PriceTable
 from domain.credentials.secret import Sealer, Secret
-from domain.event_code import CodeKey
+from domain.events.event_code import CodeKey
 from keyledger.encryption.keyring import EncryptionKey, Fingerprint, Keyring, NoKeyring
 from keyledger.encryption.secret_keeping import SecretKeys
 from keyledger.proofs.signing_keys import LogSigner

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Secret
-from domain.event import SERVICE, CommandMeta
+from domain.events.event import SERVICE, CommandMeta
 from keyledger.encryption.personal_keys import PersonalKeys
 from keyledger.encryption.personal_members import PersonalReader, PersonalSealer
 from keyledger.encryption.secret_keeping import SecretKeeper, SecretKeys

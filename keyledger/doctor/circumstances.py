@@ -12,7 +12,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ServiceError
-from domain.event import Clock, utc_now
+from domain.events.event import Clock, utc_now
 from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.finding import CheckSkippedError
 from keyledger.encryption.keyring import Keyring

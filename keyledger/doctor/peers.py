@@ -5,7 +5,7 @@ the same commands need a second person there.
 from collections.abc import Collection, Iterator
 
 from domain.approvals.needs import Approval
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from keyledger.assembly.configuration import keyring_of
 from keyledger.doctor.circumstances import Circumstances
 from keyledger.doctor.finding import Finding, fault, listed, ok, warning

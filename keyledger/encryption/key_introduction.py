@@ -3,8 +3,8 @@
 Promises: each key is introduced once, however many services start at the same time.
 """
 
-from domain.event import Clock, CommandMeta
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, introduce, replay
 from keyledger.encryption.keyring import Keyring
 from keyledger.log.decided_append import append_decided

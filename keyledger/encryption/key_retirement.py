@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
-from domain.event import Clock, CommandMeta
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, key_not_retirable, replay, retire
 from domain.operations.ledger_secret import sealings_in
 from domain.operations.rotation import KeyStatus

@@ -5,7 +5,7 @@
     binding  "hmac-sha256:v1:" + base64url of HMAC-SHA256(HKDF-SHA256(raw key, info="keyledger/v1/binding"), parts)
              parts, each preceded by its length, four bytes: tenant_id, provider, stream id, version,
              canonical JSON of endpoint, api_version and deployment_name, key_id, token
-    event code   `domain.event_code`, keyed with HKDF-SHA256(raw key, info="keyledger/v1/event-code")
+    event code   `domain.events.event_code`, keyed with HKDF-SHA256(raw key, info="keyledger/v1/event-code")
     node code    HMAC-SHA256 keyed with HKDF-SHA256(raw key, info="keyledger/v1/node"), of rows of the table `nodes`
 
 Promises: a token opens only under the key of its key id, and only in the place for which it was sealed. The binding is
@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.secret import SealContext, SealedSecret, Secret
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
-from domain.event_code import CodeKey, shown_key_id
-from domain.framing import framed
+from domain.events.event_code import CodeKey, shown_key_id
+from domain.events.framing import framed
 
 TOKEN_PREFIX = "enc:fernet:v1:"  # noqa: S105  names the format
 BINDING_PREFIX = "hmac-sha256:v1:"

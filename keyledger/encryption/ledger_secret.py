@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
-from domain.framing import framed
-from domain.personal import (
+from domain.events.framing import framed
+from domain.events.personal import (
     OPENING_SIZE,
     Disclosure,
     Place,

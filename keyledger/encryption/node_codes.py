@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
-from domain.event import time_text
-from domain.framing import framed
+from domain.events.event import time_text
+from domain.events.framing import framed
 from keyledger.encryption.keyring import Keyring
 
 

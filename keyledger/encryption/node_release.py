@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from domain.approvals.needs import Approval
 from domain.audit.event_catalogue import EVENT_FORM
-from domain.event_definition import FIRST_FORM
+from domain.events.event_definition import FIRST_FORM
 
 _FORM = re.compile(r"[+.]form\.([1-9][0-9]{0,8})$")
 _APPROVALS = re.compile(r"(?<=[+.])approvals\.((?:[a-z-]+\.)+)(?=form\.)")

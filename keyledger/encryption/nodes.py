@@ -24,7 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.approvals.needs import Approval
 from domain.errors import ServiceError
-from domain.event import utc_now
+from domain.events.event import utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.node_codes import NodeRow, Standing, codes_of, standing_of
 from keyledger.encryption.node_release import naming, own_release

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from psycopg_pool import ConnectionPool
 
 from domain.errors import StoreUnavailableError
-from domain.personal import to_text
+from domain.events.personal import to_text
 from keyledger.encryption.ledger_secret import LedgerSecret, random_key
 from projections.database.connections import BoundedConnection, Connection, unavailable
 

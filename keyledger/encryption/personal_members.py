@@ -13,14 +13,14 @@ from functools import lru_cache
 
 from domain.audit.personal_members import Subjects, subjects_of
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.personal import Disclosure, Place, SealedEvents, SealedMember, parse
+from domain.events.event import Event
+from domain.events.personal import Disclosure, Place, SealedEvents, SealedMember, parse
 from keyledger.encryption.ledger_secret import MemberCipher
 from keyledger.encryption.personal_keys import KEPT, Kind, Owner, PersonalKey, PersonalKeys
 
 
 class PersonalSealer:
-    """Seals the members of new events. Implements `domain.personal.Sealing`."""
+    """Seals the members of new events. Implements `domain.events.personal.Sealing`."""
 
     def __init__(self, keys: PersonalKeys) -> None:
         self._keys = keys
@@ -52,7 +52,7 @@ class PersonalSealer:
 
 
 class PersonalReader:
-    """Opens members. Implements `domain.personal.Disclosing`."""
+    """Opens members. Implements `domain.events.personal.Disclosing`."""
 
     def __init__(self, keys: PersonalKeys) -> None:
         self._keys = keys

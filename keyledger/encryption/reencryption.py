@@ -26,10 +26,10 @@ from domain.errors import (
     UnreadableCredentialError,
     VersionConflictError,
 )
-from domain.event import Clock, CommandMeta
-from domain.event_code import NO_CODES, EventCodes
 from domain.event_codec import decode
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_code import NO_CODES, EventCodes
+from domain.events.event_log import EventLog
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring

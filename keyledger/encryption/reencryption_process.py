@@ -21,7 +21,7 @@ from multiprocessing.context import SpawnProcess
 
 from domain.credentials.secret import Secret
 from domain.errors import ErrorCode, StoreUnavailableError
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from domain.operations.encryption_keys import RotationCounts
 from domain.operations.rotation import Unopened
 from keyledger.encryption.keyring import Keyring

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from psycopg_pool import ConnectionPool
 
-from domain.event_log import StreamLog
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, Keys, replay
 from domain.operations.rotation import KeyState, KeyStatus
 from keyledger.encryption.keyring import Keyring

@@ -17,8 +17,8 @@ from uuid import uuid4
 from psycopg_pool import ConnectionPool
 
 from domain.errors import ConflictError, ErrorCode
-from domain.event import Clock, CommandMeta, CommandSource, Event
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta, CommandSource, Event
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
     KeyRotationStarted,

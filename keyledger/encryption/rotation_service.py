@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from domain.credentials.command_batch import command_reused
 from domain.errors import ConflictError, ErrorCode, ServiceError
-from domain.event import CommandMeta
-from domain.event_log import StreamLog
+from domain.events.event import CommandMeta
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, KeyRotationStarted
 from domain.operations.rotation import KeyStatus, RotationState, RotationStatus
 from keyledger.encryption.key_retirement import Retirer

@@ -16,8 +16,8 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
-from domain.event import Clock, CommandMeta
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM
 from domain.operations.ledger_secret import LedgerSecretSealed, Sealings, seal_for, sealings_in
 from keyledger.encryption.ledger_secret import (

@@ -14,7 +14,7 @@ from pathlib import Path
 from domain.audit.event_catalogue import BY_TOPIC
 from domain.audit.personal_members import IN_EVERY_EVENT
 from domain.audit.record import AuditRecord
-from domain.personal import COMMITTED, OPENING_SIZE, Disclosure, commitment_of, to_bytes, to_text
+from domain.events.personal import COMMITTED, OPENING_SIZE, Disclosure, commitment_of, to_bytes, to_text
 from keyledger.evidence import layout
 from keyledger.evidence.errors import EvidenceError
 

@@ -18,7 +18,7 @@ from domain.audit.record import AuditRecord, decode_record
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import COSIGNATURE_V1, ED25519, open_note, parse_note
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from keyledger.evidence import full_bundle, layout, tenant_bundle
 from keyledger.evidence.disclosures import Disclosures
 from keyledger.evidence.errors import EvidenceError

@@ -33,9 +33,9 @@ from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
 from domain.endpoints.issuers import issuer_address_error
 from domain.errors import AccessError
-from domain.event import Clock, CommandMeta
-from domain.event_code import LogRow
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_code import LogRow
+from domain.events.event_log import EventLog
 from keyledger.encryption.ledger_secret import LedgerSecret
 from keyledger.identity.issuer_client import Form, unanswered
 from keyledger.identity.issuer_keys import IssuerKeys

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from api.front.identities import Recognised, Refused
 from domain.access.identity import Identity, Issuer, Vouched, identity_of, name_of, token_refused
 from domain.errors import AccessError
-from domain.event import Clock
+from domain.events.event import Clock
 from keyledger.identity.issuer_keys import IssuerKeys
 from keyledger.identity.signed_tokens import UncheckedToken, audiences_of, read_token, time_of
 

@@ -8,7 +8,7 @@ Limits: a process that ended knows nothing. When an operator accepts the log as 
 
 import threading
 
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from domain.operations.restore import RESTORE_STREAM
 from projections.catch_up import read_rows
 from projections.database.connections import Connection

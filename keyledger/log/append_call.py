@@ -6,8 +6,8 @@ from hashlib import sha256
 from struct import pack
 from uuid import UUID
 
-from domain.event import utc_now
-from domain.event_code import EventCodes, LogRow
+from domain.events.event import utc_now
+from domain.events.event_code import EventCodes, LogRow
 from projections.database.numbered import Statement
 from projections.database.round_trip import BIGINT, BYTEA, TEXT, UUID_TYPE, Step, array
 

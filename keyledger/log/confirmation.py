@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from psycopg.errors import Diagnostic
 
 from domain.errors import StoreUnavailableError
-from domain.event import Event
+from domain.events.event import Event
 from projections.database.connections import Connection
 
 # The setting holds until the statement's own transaction ends, so it governs its commit.

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import TypeVar
 
 from domain.errors import VersionConflictError
-from domain.event import Event
-from domain.event_log import EventLog
+from domain.events.event import Event
+from domain.events.event_log import EventLog
 
 TRIES = 8
 E = TypeVar("E", bound=Event)

@@ -10,9 +10,9 @@ from typing import TypeVar
 from psycopg_pool import ConnectionPool
 
 from domain.audit.event_catalogue import EVENT_FORM
-from domain.event import Event
 from domain.event_codec import decode, encode
-from domain.event_definition import FIRST_FORM
+from domain.events.event import Event
+from domain.events.event_definition import FIRST_FORM
 from projections.database.connections import BoundedConnection, Connection, unavailable
 from projections.database.event_forms import newest_form, record_form
 

@@ -3,8 +3,8 @@
 Promises: `append` stores events and the rows of the inline projections together, in the order of positions, in one call
 to the database. Once it returns they survive a crash of any process and of the database. The process environment
 influences nothing: no persistence, cipher, compressor or topic.
-Every event gets its code (`domain.event_code`), and the time of the log never goes back: an event that would be older
-than the last one gets the time of that one, and keeps the node's own time.
+Every event gets its code (`domain.events.event_code`), and the time of the log never goes back: an event that would be
+older than the last one gets the time of that one, and keeps the node's own time.
 Refuses: an event that needs a second person and comes without the approval (`domain.approvals.needs`).
 To retry. A commit whose answer was lost looks like a conflict or an outage, so the sender looks for its
 command id, and believes what it finds only once `confirm` returns. To append from a node whose clock is more than five
@@ -25,11 +25,11 @@ from psycopg_pool import ConnectionPool
 from api.front.check_result import CheckResult
 from domain.approvals.needs import Approval, require_approved
 from domain.errors import CredentialIntegrityError, StoreUnavailableError, VersionConflictError
-from domain.event import Event
-from domain.event_code import NO_CODES, CodeState, EventCodes, LogRow, require_no_forgery
 from domain.event_codec import decode
-from domain.event_log import NOTHING_PRESUMED, Presumed
-from domain.personal import Sealing
+from domain.events.event import Event
+from domain.events.event_code import NO_CODES, CodeState, EventCodes, LogRow, require_no_forgery
+from domain.events.event_log import NOTHING_PRESUMED, Presumed
+from domain.events.personal import Sealing
 from keyledger.log.acknowledged import Acknowledged
 from keyledger.log.append_errors import reason_of
 from keyledger.log.confirmation import confirm
@@ -46,7 +46,7 @@ FAILED_S = 30.0
 
 
 class CredentialLog(Application[UUID]):
-    """The log of all credentials. Implements `domain.event_log.PresumingLog`."""
+    """The log of all credentials. Implements `domain.events.event_log.PresumingLog`."""
 
     name = EVENTS_TABLE.removesuffix("_events")
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 
 KEPT = 4096
 """Streams; about 4 MB."""

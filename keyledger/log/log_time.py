@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from domain.event import EARLIEST, Clock, Event, in_order_of_time
+from domain.events.event import EARLIEST, Clock, Event, in_order_of_time
 
 E = TypeVar("E", bound=Event)
 

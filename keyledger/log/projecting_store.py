@@ -23,10 +23,10 @@ from eventsourcing.persistence import (
 )
 
 from domain.credentials.recording import recordable
-from domain.event import Event, time_text, utc_now
-from domain.event_code import EventCodes
 from domain.event_codec import decode, encode
-from domain.personal import Sealing
+from domain.events.event import Event, time_text, utc_now
+from domain.events.event_code import EventCodes
+from domain.events.personal import Sealing
 from keyledger.log.append_errors import time_of_head
 from keyledger.log.event_forms import EventForms
 from keyledger.log.log_time import LogTime

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.pq.abc import PGresult
 
 from domain.errors import CredentialIntegrityError
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from projections.database.connections import EVENTS_TABLE, BoundedConnection
 from projections.database.numbered import Statement
 from projections.database.round_trip import Step

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from psycopg_pool import ConnectionPool
 
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import StreamLog
 from domain.operations.erasure import ERASURE_STREAM, PersonErased, erase_person, erased_in, expire
 from keyledger.encryption.personal_keys import Kind, PersonalKeys
 from keyledger.log.decided_append import append_decided

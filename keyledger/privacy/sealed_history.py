@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from psycopg_pool import ConnectionPool
 
-from domain.event_log import StreamLog
+from domain.events.event_log import StreamLog
 from domain.operations.encryption_keys import KEYRING_STREAM, replay
 from projections.catch_up import CatchUp
 from projections.database.connections import BoundedConnection, unavailable

@@ -10,8 +10,8 @@ from psycopg_pool import ConnectionPool
 from domain.credentials.command_batch import CredentialCommands
 from domain.credentials.commands import DeleteCredential
 from domain.errors import CredentialNotFoundError
-from domain.event import Clock, CommandMeta
-from domain.event_log import PresumingLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import PresumingLog
 from keyledger.encryption.keyring import NoKeyring
 from projections.credentials.current_credentials import PostgresCurrentCredentials
 from projections.database.connections import BoundedConnection, unavailable

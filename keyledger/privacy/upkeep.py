@@ -6,7 +6,7 @@ Promises: a failure is logged and tried again at the next run.
 import logging
 from collections.abc import Callable
 
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.log.durable_file import UnreadableFileError
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from keyledger.privacy.erasure import Eraser

@@ -25,8 +25,8 @@ from domain.audit.entries import facts_of
 from domain.audit.leaf import leaf_of
 from domain.audit.personal_members import disclosures_of
 from domain.errors import CheckpointRefusedError, CredentialIntegrityError
-from domain.event import Clock
-from domain.personal import Disclosing
+from domain.events.event import Clock
+from domain.events.personal import Disclosing
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.merkle_tree import consistency_proof, inclusion_proof, leaf_hash

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
+from domain.events.event import Event
 from domain.operations.restore import is_abandoned
 from domain.proofs.checkpoint import Checkpoint, parse_checkpoint
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import open_note
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from keyledger.log.anchors.contradiction import Contradiction, Kind
 from keyledger.proofs.signing_keys import LogSigner, verifier_of
 from projections.catch_up import position_of

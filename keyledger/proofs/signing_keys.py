@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.credentials.key_shapes import holds_key
 from domain.credentials.secret import Secret
-from domain.event import Clock, utc_now
-from domain.event_code import SIGNING, CodeKey
+from domain.events.event import Clock, utc_now
+from domain.events.event_code import SIGNING, CodeKey
 from domain.proofs.checkpoint import origin_of
 from domain.proofs.errors import ProofError
 from domain.proofs.signed_note import (

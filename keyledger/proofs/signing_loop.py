@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
-from domain.event import Clock
+from domain.events.event import Clock
 from keyledger.log.background_catch_up import BackgroundCatchUp
 from keyledger.log.periodic_task import PeriodicTask
 from keyledger.proofs.checkpoint_signing import Transparency

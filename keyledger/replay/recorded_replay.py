@@ -6,8 +6,8 @@ One that only compares is not logged, nor is one without a key where every event
 
 from datetime import datetime
 
-from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import EventLog
 from domain.operations.replay import ReplayResult, Swap, projection_replayed
 from projections.replay.replayable import Progress
 from projections.replay.replaying import replay_projection

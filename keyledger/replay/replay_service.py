@@ -15,8 +15,8 @@ from uuid import UUID, uuid4, uuid5
 from psycopg_pool import ConnectionPool
 
 from domain.errors import NotFoundError, ServiceError, StoreUnavailableError
-from domain.event import Clock, CommandMeta
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import EventLog
 from domain.operations.replay import (
     ProjectionStatus,
     ReplayResult,

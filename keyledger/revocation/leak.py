@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from domain.credentials.credential import CredentialSealed
-from domain.event import Event
+from domain.events.event import Event
 
 _CAUSES = UUID("e7d2a1b4-9c35-5f08-b6e2-41d8f0c9a735")
 

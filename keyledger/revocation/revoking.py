@@ -20,11 +20,11 @@ from domain.credentials.commands import DeleteCredential, Precondition
 from domain.credentials.credential import CredentialSealed, stream_id
 from domain.credentials.fleet import CredentialPlace, FleetFilter
 from domain.errors import CredentialNotFoundError, ServiceError, StoreUnavailableError, VersionConflictError
-from domain.event import Clock, CommandMeta, Event
-from domain.event_code import LogRow
 from domain.event_codec import event_of
-from domain.event_log import PresumingLog
-from domain.personal import Disclosing
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_code import LogRow
+from domain.events.event_log import PresumingLog
+from domain.events.personal import Disclosing
 from keyledger.encryption.keyring import NoKeyring
 from keyledger.revocation.leak import Leak
 from projections.audit import audit_trail

@@ -15,7 +15,7 @@ from typing import Literal
 
 import structlog
 
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 
 _SECRETS = re.compile(
     r"""

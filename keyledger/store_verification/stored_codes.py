@@ -7,7 +7,7 @@ once the root of the tree over what was attested is the recorded one.
 from collections.abc import Sequence
 
 from domain.errors import CredentialIntegrityError
-from domain.event_code import CodeKey, CodeState, LogRow
+from domain.events.event_code import CodeKey, CodeState, LogRow
 from keyledger.evidence.errors import EvidenceError
 from keyledger.log.event_codes.attestation import attestations, codes_in
 from keyledger.store_verification.stored_tree import StoredTree

@@ -5,7 +5,7 @@ Memory is bounded by the number of rows.
 
 from typing import Generic, TypeVar
 
-from domain.event import Event
+from domain.events.event import Event
 from keyledger.evidence.errors import EvidenceError
 from projections.catch_up import Appended
 from projections.database.connections import Connection

@@ -6,8 +6,8 @@ Memory is bounded by the number of keys.
 """
 
 from domain.audit.personal_members import sealed_members_of, subjects_of
+from domain.events.personal import is_sealed, parse
 from domain.operations.erasure import PersonalDataExpired, PersonErased
-from domain.personal import is_sealed, parse
 from keyledger.evidence.errors import EvidenceError
 from projections.catch_up import Appended
 from projections.database.connections import Connection

@@ -8,7 +8,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from domain.event import EARLIEST
+from domain.events.event import EARLIEST
 from projections.catch_up import Appended
 
 LISTED = 1_000

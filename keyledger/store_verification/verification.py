@@ -30,7 +30,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.credentials.secret import Sealer
 from domain.errors import CredentialIntegrityError
-from domain.event_code import CodeKey
+from domain.events.event_code import CodeKey
 from domain.proofs.merkle_tree import leaf_hash
 from keyledger.evidence.errors import EvidenceError
 from keyledger.evidence.history import History

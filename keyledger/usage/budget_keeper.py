@@ -17,7 +17,7 @@ from domain.access.budgets import BudgetBlocks, BudgetKind, BudgetPlace, amounts
 from domain.calls.call_admission import Asked, Reservation
 from domain.calls.tokens import Tokens
 from domain.errors import StoreUnavailableError
-from domain.event import Clock
+from domain.events.event import Clock
 from keyledger.usage.budget_account import BudgetAccount
 
 TICK_S = 1.0

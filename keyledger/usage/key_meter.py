@@ -17,7 +17,7 @@ from typing import Protocol
 from domain.access.key_usage import KeyHour, KeyHours, KeyUsage
 from domain.audit.usage import hour_of
 from domain.errors import StoreUnavailableError
-from domain.event import Clock
+from domain.events.event import Clock
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 
 TICK_S = 5.0

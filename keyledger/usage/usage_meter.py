@@ -17,7 +17,7 @@ from datetime import datetime
 
 from domain.audit.token_usage import Spent, TokenRecord
 from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsagePlace, UsageRecord, hour_of
-from domain.event import Clock
+from domain.events.event import Clock
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder, Heard
 from keyledger.usage.token_counts import TokenCounts

@@ -18,8 +18,8 @@ from domain.audit.event_catalogue import BY_TOPIC
 from domain.audit.request_events import Outcome
 from domain.credentials.providers import CONFIG_FIELDS
 from domain.errors import CredentialIntegrityError
-from domain.event_code import LogRow
-from domain.personal import person_in
+from domain.events.event_code import LogRow
+from domain.events.personal import person_in
 from projections.catch_up import Appended, CatchUp
 from projections.database.connections import BoundedConnection, Connection
 from projections.quick_events import Quick, SealedMembers

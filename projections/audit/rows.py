@@ -10,7 +10,7 @@ from domain.audit.entries import Action, AuditEntry
 from domain.audit.event_catalogue import BY_ACTION
 from domain.audit.request_events import Outcome
 from domain.errors import CredentialIntegrityError
-from domain.personal import Disclosing, Place, is_sealed
+from domain.events.personal import Disclosing, Place, is_sealed
 from projections.database.connections import Row
 
 _COLUMNS = ("actor", "client_address", "reason", "fingerprint")

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 from domain.audit.entries import AuditEntry, AuditFilter, FoundEntries
 from domain.audit.request_events import Outcome
 from domain.errors import CredentialIntegrityError
-from domain.personal import Disclosing
+from domain.events.personal import Disclosing
 from projections.audit.audit_trail import TABLE
 from projections.audit.conditions import SOURCE, conditions, words_of
 from projections.audit.rows import opened

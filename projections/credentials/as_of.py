@@ -21,8 +21,8 @@ from domain.credentials.providers import Providers
 from domain.credentials.secret import Sealer
 from domain.credentials.stored import CredentialStatus
 from domain.errors import ServiceError
-from domain.event import Event
-from domain.event_code import NO_CODES, EventCodes, LogRow, require_code
+from domain.events.event import Event
+from domain.events.event_code import NO_CODES, EventCodes, LogRow, require_code
 from projections.catch_up import END, read_row
 from projections.database.connections import BoundedConnection, Connection, unavailable
 

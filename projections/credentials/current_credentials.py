@@ -17,7 +17,7 @@ from domain.credentials.credential import Credential, CredentialEvent, evolve, s
 from domain.credentials.providers import CredentialConfig, Providers
 from domain.credentials.secret import SealedSecret
 from domain.credentials.stored import CallRows, Head, Stored
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from domain.tenants.tenant import tenant_stream
 from projections.access_keys import CALLER_COLUMNS, CALLER_JOINS, token_row
 from projections.credentials.tenant_credentials import (

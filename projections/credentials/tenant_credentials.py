@@ -15,8 +15,8 @@ from domain.credentials.fleet import CredentialPlace, Lodged
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import SealedSecret
 from domain.credentials.stored import Head, Stored
-from domain.event import Event
 from domain.event_codec import decode
+from domain.events.event import Event
 from projections.database.connections import Connection, Row
 from projections.database.numbered import text_array
 

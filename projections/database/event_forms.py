@@ -3,7 +3,7 @@
 Promises: a form that is recorded stays recorded; its row is there before the first event of that form.
 """
 
-from domain.event_definition import FIRST_FORM
+from domain.events.event_definition import FIRST_FORM
 from projections.database.connections import Connection
 
 

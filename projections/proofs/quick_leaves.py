@@ -4,8 +4,8 @@ Promises: only for members without an escape, which therefore need none in the l
 """
 
 from domain.audit.leaf import row_digest
-from domain.event_code import LogRow
-from domain.personal import shown_in_proofs
+from domain.events.event_code import LogRow
+from domain.events.personal import shown_in_proofs
 from projections.quick_events import Quick, SealedMembers
 
 _SETTINGS = ("api_version", "deployment_name", "endpoint")

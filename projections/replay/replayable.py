@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from domain.event import Event
+from domain.events.event import Event
 from domain.operations.replay import unknown_projection
 from projections.access_keys import ACCESS_KEYS
 from projections.audit import audit_trail

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from domain.access.token import tokens_in
-from domain.spans import span_of
+from domain.text.spans import span_of
 from scripts.terminal.exits import CommandError, Exit
 from scripts.terminal.members import print_members, shown
 from scripts.terminal.output import JsonOption, Table, WideOption, print_json, print_table, say

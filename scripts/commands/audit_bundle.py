@@ -123,7 +123,7 @@ class _Records:
         self.count = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        from domain.personal import Disclosure, to_bytes
+        from domain.events.personal import Disclosure, to_bytes
         from domain.proofs.merkle_tree import leaf_hash
         from keyledger.evidence import EvidenceError
         from keyledger.evidence.disclosures import line_of

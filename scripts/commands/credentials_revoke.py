@@ -55,7 +55,7 @@ def revoke(
 ) -> None:
     """Delete every credential that a leaked encryption key, or a leaked API key, has hit. Shows a plan first."""
     from domain.approvals.needs import Approval
-    from domain.event import utc_now
+    from domain.events.event import utc_now
     from keyledger.assembly.command_meta import command_meta
     from keyledger.assembly.for_commands.ledger_for_changes import ledger_for_changes
     from keyledger.revocation.revoking import Revoking

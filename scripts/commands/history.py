@@ -10,7 +10,7 @@ import typer
 
 from domain.audit.entries import OF_A_CREDENTIAL
 from domain.audit.event_catalogue import BY_ACTION
-from domain.event_definition import ActionDefinition, EventDefinition
+from domain.events.event_definition import ActionDefinition, EventDefinition
 from scripts.commands.audit import Entry, entries_of, shown, time_of
 from scripts.terminal.output import JsonOption, print_hanging, print_json, print_line, say
 from scripts.terminal.service_client import DEFAULT_URL, KeyFileOption, ServiceClient, UrlOption, admin_key

@@ -63,7 +63,7 @@ def replay(
 
 
 def _replayed(projection: str | None, swap: "Swap", end: int | datetime | None) -> "list[ReplayResult]":
-    from domain.event import utc_now
+    from domain.events.event import utc_now
     from keyledger.assembly.command_meta import command_meta
     from keyledger.assembly.configuration import code_keys_of
     from keyledger.assembly.open_ledger import Purpose, open_ledger

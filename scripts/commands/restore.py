@@ -140,7 +140,7 @@ def _folders(settings: "Settings") -> str:
 
 @contextmanager
 def _restore(settings: "Settings") -> Iterator["Restore"]:
-    from domain.event import utc_now
+    from domain.events.event import utc_now
     from keyledger.assembly.configuration import code_keys_of, secret_keys_of
     from keyledger.assembly.for_commands.restore_acceptance import Restore
     from keyledger.assembly.open_ledger import Purpose, open_ledger

@@ -18,7 +18,7 @@ from scripts.terminal.progress import ProgressDisplay
 
 if TYPE_CHECKING:  # loaded only when the command runs
     from domain.credentials.secret import Sealer
-    from domain.event_code import CodeKey
+    from domain.events.event_code import CodeKey
     from keyledger.assembly.open_ledger import Ledger
     from keyledger.store_verification import Inconsistency, StoreVerdict
 

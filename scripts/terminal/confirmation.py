@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from scripts.terminal.exits import CommandError, Exit
 
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

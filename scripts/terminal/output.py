@@ -2,7 +2,7 @@
 
 Promises: with `--json`, stdout holds one JSON document and nothing else; a table fits the terminal (see `tables`), and
 with `--wide` or in a pipe each row is one line; colour follows the terminal and NO_COLOR. Text from elsewhere cannot
-add markup, move the cursor, begin a line or change the writing direction (see `domain.visible_text`).
+add markup, move the cursor, begin a line or change the writing direction (see `domain.text.visible_text`).
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from domain.credentials.key_shapes import masked
-from domain.visible_text import visible, visible_json
+from domain.text.visible_text import visible, visible_json
 from scripts.terminal.tables import Table, broken, laid_out
 
 __all__ = [

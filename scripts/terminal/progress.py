@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from scripts.terminal.output import say
 
 if TYPE_CHECKING:  # loaded only on a terminal

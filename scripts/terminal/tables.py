@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from scripts.terminal.cells import cells_of
 
 _GAP = "  "

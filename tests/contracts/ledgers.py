@@ -22,8 +22,8 @@ from domain.credentials.fleet import FleetProjection
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.stored import CurrentCredentials, PastCredentials, Stored
-from domain.event import CommandMeta, Event, envelope
-from domain.event_log import StreamLog
+from domain.events.event import CommandMeta, Event, envelope
+from domain.events.event_log import StreamLog
 from domain.proofs.proofs import TransparencyLog
 from keyledger.encryption.personal_keys import Kind
 from keyledger.privacy.erasure import Eraser

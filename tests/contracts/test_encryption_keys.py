@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from domain.errors import ErrorCode
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.rotation import EncryptionKeys, KeyState, RotationState
 from tests.support.errors import raises
 from tests.support.rings import BOTH, fill, now, rotations

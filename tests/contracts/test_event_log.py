@@ -9,7 +9,7 @@ import pytest
 from domain.audit.entries import AuditFilter
 from domain.credentials.credential import stream_id
 from domain.errors import StoreUnavailableError, VersionConflictError
-from domain.event import Event
+from domain.events.event import Event
 from tests.contracts.ledgers import Ledger
 from tests.support.people import impersonal
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set

@@ -10,7 +10,7 @@ from domain.approvals.expiry import ProposalExpiry
 from domain.approvals.listed import ProposalFilter
 from domain.approvals.proposal import ProposalLapsed, approve, reject
 from domain.errors import VersionConflictError
-from domain.event import SERVICE, CommandMeta, Event
+from domain.events.event import SERVICE, CommandMeta, Event
 from tests.contracts.ledgers import BEGIN, Ledger
 from tests.support.scenario import OTHER_TENANT, TENANT
 

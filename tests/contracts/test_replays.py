@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from domain.errors import ErrorCode
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.replay import Difference, Projections, ReplayState, Swap
 from keyledger.replay.replay_service import ReplayService
 from tests.support.errors import raises

@@ -37,9 +37,9 @@ from domain.credentials.acceptance import accept_or_reject
 from domain.credentials.credential import CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
-from domain.event import Event
 from domain.event_codec import decode, encode
-from domain.event_definition import FIRST_FORM, MembersChange
+from domain.events.event import Event
+from domain.events.event_definition import FIRST_FORM, MembersChange
 from domain.operations.attestation import attest_log
 from domain.operations.encryption_keys import Keys, RotationCounts, complete_rotation, introduce, retire, start_rotation
 from domain.operations.erasure import erase_person, expire

@@ -14,7 +14,7 @@ import pytest
 
 import keyledger
 from domain.audit.record import decode_record
-from domain.personal import COMMITTED, Disclosure, commitment_of
+from domain.events.personal import COMMITTED, Disclosure, commitment_of
 from domain.proofs.tiles import decode_entries, encode_entries
 from keyledger.evidence import FullBundleWriter, TenantBundleWriter
 from keyledger.evidence.disclosures import line_of

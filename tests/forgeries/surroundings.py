@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from domain.event import utc_now
+from domain.events.event import utc_now
 from tests.forgeries.kinds import APPLICATION, BOTH, SUPERUSER, Must, Where, kind
 from tests.support.forger import Forger, place_of
 

@@ -14,7 +14,7 @@ from domain.credentials.admission import TokenRow
 from domain.credentials.commands import Precondition
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError, ErrorCode
-from domain.event_code import NO_CODES
+from domain.events.event_code import NO_CODES
 from keyledger.store_verification import verify_snapshot
 from projections.access_keys import PostgresTokens
 from projections.database.pipelines import Pipelines

@@ -13,9 +13,9 @@ from domain.audit.leaf import leaf_of
 from domain.credentials.credential import stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
-from domain.event_code import LogRow
 from domain.event_codec import encode, event_of
+from domain.events.event import Event
+from domain.events.event_code import LogRow
 from projections.audit.audit_trail import comparable, project
 from projections.catch_up import Appended, read_row
 from projections.proofs.transparency_log import leaf_by

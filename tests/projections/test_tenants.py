@@ -8,7 +8,7 @@ import pytest
 from domain.access.tenants import Tenants
 from domain.credentials.commands import Precondition
 from domain.errors import CredentialIntegrityError
-from domain.event import utc_now
+from domain.events.event import utc_now
 from domain.tenants.policy import TenantPolicy
 from domain.tenants.tenant import Profile
 from projections.replay.replaying import replay_projection

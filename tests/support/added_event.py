@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from domain.audit import request_events
-from domain.event import CommandMeta, RecordEvent, envelope, record_stream
-from domain.event_definition import (
+from domain.events.event import CommandMeta, RecordEvent, envelope, record_stream
+from domain.events.event_definition import (
     OTHER,
     ActionDefinition,
     EventDefinition,

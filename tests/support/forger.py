@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from domain.credentials.credential import stream_id
-from domain.event import record_stream, utc_now
+from domain.events.event import record_stream, utc_now
 from tests.support.deployment import Place
 
 ALICE = "alice-the-honest-admin"

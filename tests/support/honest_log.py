@@ -17,7 +17,7 @@ from uuid import UUID
 from api.front.auth import SUPER_ACTOR, format_named_key
 from domain.access.roles import Role
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
 from scripts.demo.stand_in_provider import StandInProvider

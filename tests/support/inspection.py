@@ -22,7 +22,7 @@ from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Re
 from domain.credentials.secret import Secret
 from domain.credentials.stored import CallRows
 from domain.errors import CredentialIntegrityError, ServiceError
-from domain.event_code import CodeKey
+from domain.events.event_code import CodeKey
 from keyledger.assembly.checks.same_ledger import require_peers_agree, require_same_log
 from keyledger.assembly.checks.start_checks import require_keys
 from keyledger.assembly.configuration import code_keys_of

@@ -7,8 +7,8 @@ from domain.access.access_key import AccessTerms
 from domain.access.admission import KeyReader
 from domain.access.roles import Role
 from domain.access.service import AccessKeys, AccessRules, Issued
-from domain.event import CommandMeta
 from domain.event_codec import event_of
+from domain.events.event import CommandMeta
 from projections.access_keys import PostgresAccessKeys
 from tests.support.store import Store
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 from domain.credentials.credential import CredentialSet
-from domain.event_definition import Members, MembersChange
+from domain.events.event_definition import Members, MembersChange
 
 FORM = 2
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from domain.audit.personal_members import IN_EVERY_EVENT, subjects_of
-from domain.event import Event
-from domain.personal import commitment_of, spell, to_text
+from domain.events.event import Event
+from domain.events.personal import commitment_of, spell, to_text
 
 E = TypeVar("E", bound=Event)
 

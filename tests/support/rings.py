@@ -8,7 +8,7 @@ from domain.credentials.commands import SetCredential
 from domain.credentials.credential import CredentialEvent, decide, evolve, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.key_retirement import Retirer
 from keyledger.encryption.keyring import Keyring

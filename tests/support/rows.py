@@ -1,8 +1,8 @@
 """Events as rows of the log, as they are stored without a key."""
 
-from domain.event import Event
-from domain.event_code import LogRow
 from domain.event_codec import encode
+from domain.events.event import Event
+from domain.events.event_code import LogRow
 
 
 def row_of(position: int, event: Event) -> LogRow:

@@ -25,7 +25,7 @@ from domain.errors import (
     ServiceError,
     UnreadableCredentialError,
 )
-from domain.event import CommandMeta, time_text
+from domain.events.event import CommandMeta, time_text
 from tests.support.twins.current_credentials import MemoryCurrentCredentials
 from tests.support.twins.log import MemoryLog
 

@@ -1,15 +1,15 @@
 """A clock that is wrong as a file says, for a service that `tests.support.warmed` starts: seconds by which it is ahead.
 
 The file is named by `KEYLEDGER_TEST_CLOCK` and read whenever the clock is. Only the clock that the parts are given is
-changed, `domain.event.utc_now`. Under libfaketime (`tests.support.wrong_clock`) everything else is changed too, but
-LiteLLM never finishes loading there.
+changed, `domain.events.event.utc_now`. Under libfaketime (`tests.support.wrong_clock`) everything else is changed too,
+but LiteLLM never finishes loading there.
 """
 
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain import event
+from domain.events import event
 
 FILE = "KEYLEDGER_TEST_CLOCK"
 

@@ -20,8 +20,8 @@ from domain.credentials.credential import Credential
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
-from domain.event import CommandMeta
-from domain.event_code import NO_CODES
+from domain.events.event import CommandMeta
+from domain.events.event_code import NO_CODES
 from keyledger.assembly.people import People, people_of
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.secret_keeping import SecretKeys

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from domain.event_code import NO_CODES, EventCodes
 from domain.event_codec import event_of
+from domain.events.event_code import NO_CODES, EventCodes
 from domain.tenants.stored import TenantReader
 
 

@@ -24,7 +24,7 @@ from domain.access.roles import Role
 from domain.audit.entries import AuditEntry, AuditFilter, entry_not_found
 from domain.audit.query import recorded_query
 from domain.audit.request_events import Outcome
-from domain.event import UNKNOWN
+from domain.events.event import UNKNOWN
 
 router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependencies=[AUTHENTICATED])
 

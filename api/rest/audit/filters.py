@@ -17,7 +17,7 @@ from domain.audit.query import FINGERPRINT, KEY_ID, NAMES, QUERY_MAX, is_printab
 from domain.audit.request_events import Outcome
 from domain.credentials.providers import Providers
 from domain.errors import InvalidField, InvalidRequestError
-from domain.unknown_names import probably_meant
+from domain.text.unknown_names import probably_meant
 
 FILTER_NAMES = (
     "q",

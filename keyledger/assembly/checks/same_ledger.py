@@ -12,7 +12,7 @@ from contextlib import suppress
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CheckpointRefusedError, CredentialIntegrityError
-from domain.event_log import StreamLog
+from domain.events.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM
 from keyledger.encryption.nodes import published_checkpoints
 from keyledger.log.anchors.contradiction import Contradiction, Kind

@@ -12,7 +12,7 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 import keyledger
-from domain.event_code import SIGNING, EventCodes
+from domain.events.event_code import SIGNING, EventCodes
 from keyledger.encryption.keyring import Keyring
 from keyledger.start_error import StartError
 from projections.database.connections import BoundedConnection, unavailable

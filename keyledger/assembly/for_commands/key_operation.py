@@ -13,8 +13,8 @@ from pathlib import Path
 from psycopg_pool import ConnectionPool
 
 from domain.approvals.listed import ProposalRules
-from domain.event import CommandMeta, utc_now
-from domain.event_code import EventCodes
+from domain.events.event import CommandMeta, utc_now
+from domain.events.event_code import EventCodes
 from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.assembly.command_meta import command_meta, service_meta
 from keyledger.assembly.configuration import code_keys_of, keys_with_next_first, secret_keys_of

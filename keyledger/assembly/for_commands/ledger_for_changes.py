@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
-from domain.event import utc_now
+from domain.events.event import utc_now
 from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.configuration import code_keys_of, every_key_of, keyring_of, secret_keys_of

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.approvals.needs import Approval
 from domain.audit.request_events import audit_exported
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from domain.operations.erasure import PersonErased
 from keyledger.assembly.command_meta import command_meta, service_meta
 from keyledger.assembly.for_commands.ledger_for_changes import ledger_for_changes

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
-from domain.event import Clock, CommandMeta
-from domain.event_log import StreamLog
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_log import StreamLog
 from domain.operations.restore import RESTORE_STREAM, RestoreAccepted, accept_restore
 from keyledger.assembly.checks.same_ledger import contradiction_of, contradiction_of_peers
 from keyledger.log.anchors.contradiction import Contradiction

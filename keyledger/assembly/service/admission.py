@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from psycopg_pool import ConnectionPool
 
-from domain.event_code import EventCodes
+from domain.events.event_code import EventCodes
 from keyledger.assembly.checks.start_checks import missing_keys, require_keys, unproved_by_key
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.configuration import Configuration, secret_keys_of

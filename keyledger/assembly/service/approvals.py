@@ -7,7 +7,7 @@ from domain.approvals.listed import ProposalRules
 from domain.approvals.service import Proposals
 from domain.approvals.still_allowed import StillAllowed
 from domain.errors import ConflictError
-from domain.event import Event
+from domain.events.event import Event
 from domain.operations.encryption_keys import EncryptionKeyRetired, key_not_retirable
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.service.lasting import Lasting

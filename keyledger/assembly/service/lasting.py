@@ -7,7 +7,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.callers import Callers
 from domain.credentials.newest_seen import NewestSeen
-from domain.event import Clock
+from domain.events.event import Clock
 from domain.tenants.stored import TenantReader
 from keyledger.assembly.people import People as Persons
 from keyledger.encryption.nodes import Presence

@@ -8,8 +8,8 @@ from api.front.bounds.node_counts import Counts
 from api.front.callers import Callers
 from domain.access.admission import KeyReader
 from domain.credentials.newest_seen import NewestSeen
-from domain.event import utc_now
 from domain.event_codec import event_of
+from domain.events.event import utc_now
 from domain.tenants.stored import TenantReader
 from keyledger.assembly.people import people_of
 from keyledger.assembly.service.lasting import Lasting

@@ -9,9 +9,9 @@ from api.front.people import People
 from domain.access.identity import Issuer
 from domain.access.session import SessionReader, stream_of_session
 from domain.errors import ServiceError
-from domain.event import utc_now
-from domain.event_code import LogRow
 from domain.event_codec import event_of
+from domain.events.event import utc_now
+from domain.events.event_code import LogRow
 from keyledger.assembly import people
 from keyledger.identity.people import OpenIdPeople, SessionLog, SignInRules
 from keyledger.log.event_store import CredentialLog

@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.calls.models import Json
 from domain.errors import InvalidRequestError
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 from keyledger.llm.messages.chat_messages import chat_messages, system_message
 from keyledger.llm.messages.members import NO_COUNTERPART, invalid, members_of
 

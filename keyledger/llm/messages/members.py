@@ -4,7 +4,7 @@ from collections.abc import Set
 from typing import Any
 
 from domain.errors import InvalidField, InvalidRequestError
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 
 _NONE: Set[str] = frozenset()
 NO_COUNTERPART = "this model's provider has no Messages API, and chat completions have nothing like it"

@@ -4,7 +4,7 @@ Promises: a checked request is valid JSON, has only parameters from the tables i
 right type, and shares no object with the caller. LiteLLM's own control parameters (api_key, api_base, fallbacks,
 mock_response, ...) are in no table, so no client can steer the adapter.
 Refuses: everything else, with InvalidRequestError, which names each field and its rule. The name of an unknown
-parameter is repeated only if it is a plain one (see `domain.unknown_names`), since it may be a misplaced secret; a
+parameter is repeated only if it is a plain one (see `domain.text.unknown_names`), since it may be a misplaced secret; a
 value never is.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from domain.calls.models import Json
 from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 from keyledger.llm.requests.allowed_parameters import (
     CHAT,
     CHAT_EXTRAS,

@@ -18,7 +18,7 @@ from typing import Any
 
 from domain.credentials.providers import Provider
 from domain.errors import ErrorCode, InvalidField, InvalidRequestError
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 from keyledger.llm.requests.inference_routes import KEEPING_STATE, ROUTES, InferenceRoute
 from keyledger.llm.requests.parameters import Request
 

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from domain.audit.leaf import row_digest
 from domain.errors import CredentialIntegrityError, StoreUnavailableError
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 from domain.proofs.merkle_tree import EMPTY_ROOT
 from keyledger.log.anchors.anchor import Anchor
 from keyledger.log.anchors.contradiction import Contradiction, Kind

@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import CheckpointRefusedError, ServiceError
-from domain.event_code import EventCodes
+from domain.events.event_code import EventCodes
 from keyledger.log.anchors.anchor import Anchor
 from keyledger.log.anchors.contradiction import Contradiction
 from keyledger.log.anchors.log_state import Known, Seen, look, look_through

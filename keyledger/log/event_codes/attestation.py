@@ -14,9 +14,9 @@ from itertools import islice
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
-from domain.event import Clock, CommandMeta
-from domain.event_code import SIGNING, CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.event_codec import decode
+from domain.events.event import Clock, CommandMeta
+from domain.events.event_code import SIGNING, CodeKey, CodeState, EventCodes, LogRow, require_code
 from domain.operations.attestation import ATTESTATION_STREAM, LogAttested, attest_log, believed
 from domain.operations.restore import RESTORE_STREAM
 from domain.proofs.tiles import TileBuilder

@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from api.front.check_result import CheckResult
 from domain.errors import CredentialIntegrityError, ServiceError
-from domain.event_code import EventCodes, LogRow, require_code
+from domain.events.event_code import EventCodes, LogRow, require_code
 from keyledger.log.event_codes.attestation import require_codes
 from keyledger.log.event_codes.whole_log import WholeLog
 from keyledger.log.periodic_task import PeriodicTask

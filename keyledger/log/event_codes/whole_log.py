@@ -9,7 +9,7 @@ anchors and checkpoints to find, a change that was taken back before the pass ca
 from psycopg_pool import ConnectionPool
 
 from domain.errors import CredentialIntegrityError
-from domain.event_code import EventCodes, require_code
+from domain.events.event_code import EventCodes, require_code
 from domain.proofs.tiles import TileBuilder
 from projections.catch_up import position_of, read_row, read_rows
 from projections.database.connections import BoundedConnection, Connection, unavailable

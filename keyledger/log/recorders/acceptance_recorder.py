@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 
 from domain.credentials.acceptance import AcceptanceEvent, accept_or_reject, acceptance_stream, rests
 from domain.errors import StoreUnavailableError, VersionConflictError
-from domain.event import Clock, CommandMeta, CommandSource, Event
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta, CommandSource, Event
+from domain.events.event_log import EventLog
 from keyledger.log.decided_append import append_decided
 
 BATCH = 1000

@@ -26,8 +26,8 @@ from uuid import uuid4
 from domain.audit.client_network import network_of
 from domain.audit.request_events import ANONYMOUS, Lockout, ReadOfAudit, RefusedRequest, audit_exported
 from domain.errors import ServiceError, VersionConflictError
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import EventLog
 from keyledger.log.periodic_task import PeriodicTask, run_or_log
 from keyledger.log.recorders.tally import Beyond, Facts, Quota, Tally
 

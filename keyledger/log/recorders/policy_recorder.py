@@ -8,8 +8,8 @@ from collections.abc import Collection
 from domain.approvals.needs import Approval
 from domain.approvals.setting import APPROVALS_STREAM, change_approvals
 from domain.credentials.resolution import ResolutionPolicy
-from domain.event import Clock, CommandMeta, Event
-from domain.event_log import EventLog
+from domain.events.event import Clock, CommandMeta, Event
+from domain.events.event_log import EventLog
 from domain.operations.policy import POLICY_STREAM, change_policy
 from keyledger.log.decided_append import append_decided
 

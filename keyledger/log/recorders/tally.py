@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from uuid import uuid4
 
 from domain.audit.client_network import common_client
-from domain.event import CommandMeta, Event
+from domain.events.event import CommandMeta, Event
 
 HOUR = timedelta(hours=1)
 

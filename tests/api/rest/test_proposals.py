@@ -12,7 +12,7 @@ from domain.access.token import digest_of
 from domain.approvals.needs import Approval
 from domain.approvals.proposal import ProposalApproved, ProposalLapsed, ProposalMade, ProposalRejected
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.encryption_keys import KEYRING_STREAM, introduce, replay
 from tests.api.conftest import CREDENTIALS, KEYS, START, SUPER_KEY, TENANT, Harness
 from tests.support.each import each

@@ -21,8 +21,8 @@ from domain.access.session import (
 )
 from domain.credentials.admission import TokenRow
 from domain.errors import AccessError, CredentialIntegrityError, ErrorCode
-from domain.event_code import CodeKey, EventCodes, LogRow
 from domain.event_codec import encode, event_of
+from domain.events.event_code import CodeKey, EventCodes, LogRow
 from tests.support.scenario import NOW, TENANT, meta
 from tests.support.twins.access_keys import CODES
 

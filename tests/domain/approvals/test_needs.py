@@ -12,7 +12,7 @@ from domain.access.roles import Role
 from domain.approvals.needs import PROPOSABLE, Approval, approval_of, names_of, require_approved
 from domain.approvals.proposal import approve, evolve, propose
 from domain.errors import AccessError, ErrorCode
-from domain.event import SERVICE, CommandMeta, Event
+from domain.events.event import SERVICE, CommandMeta, Event
 from domain.operations.encryption_keys import Keys, introduce, retire
 from domain.tenants.policy import TenantPolicy
 from domain.tenants.tenant import Tenant, change_policy, freeze, thaw

@@ -10,7 +10,7 @@ from domain.access.service import AccessKeys, AccessRules
 from domain.approvals.persons import Persons
 from domain.credentials.commands import Precondition
 from domain.errors import CredentialIntegrityError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from tests.support.each import each
 from tests.support.scenario import NOW
 from tests.support.twins.access_keys import MemoryAccessKeys

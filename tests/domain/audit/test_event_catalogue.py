@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from domain.audit.event_catalogue import BY_ACTION, EVENTS, page
-from domain.event import Event
+from domain.events.event import Event
 from tests.support.places import REPOSITORY
 
 TENANT = "3f0c8a52-9b1d-4e6f-8a27-5d4c3b2a1f09"

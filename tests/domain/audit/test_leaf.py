@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from domain.audit.leaf import leaf_of, row_digest
 from domain.audit.record import decode_record, spell
 from domain.credentials.providers import CredentialConfig
-from domain.event import Event
-from domain.personal import shown_in_proofs
+from domain.events.event import Event
+from domain.events.personal import shown_in_proofs
 from tests.domain.test_event_codec import IN_CLEAR, SAMPLES
 from tests.support.each import each
 from tests.support.rows import row_of

@@ -20,9 +20,9 @@ from domain.errors import (
     StoreUnavailableError,
     VersionConflictError,
 )
-from domain.event import Event
-from domain.event_code import LogRow
-from domain.event_log import NOTHING_PRESUMED
+from domain.events.event import Event
+from domain.events.event_code import LogRow
+from domain.events.event_log import NOTHING_PRESUMED
 from tests.support.scenario import (
     FAULTS,
     KEY,

@@ -7,7 +7,7 @@ import pytest
 from domain.credentials.newest_seen import Moment, NewestSeen, Seen
 from domain.credentials.stored import Head
 from domain.errors import CredentialIntegrityError
-from domain.event_code import LogRow
+from domain.events.event_code import LogRow
 
 PLACE = ("tenant", "openai")
 

@@ -11,7 +11,7 @@ from domain.credentials.providers import CONFIG_FIELDS, CredentialConfig
 from domain.credentials.recording import recordable, without_keys
 from domain.credentials.secret import Secret
 from domain.errors import InvalidRequestError
-from domain.event import CommandMeta, envelope
+from domain.events.event import CommandMeta, envelope
 from domain.operations.encryption_keys import EncryptionKeyIntroduced
 from tests.support.scenario import KEY, NOW, OTHER_KEY, ClearSealer, delete_credential, set_credential, was_set
 

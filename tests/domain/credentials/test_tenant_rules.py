@@ -15,7 +15,7 @@ from domain.credentials.secret import Secret
 from domain.credentials.service import CredentialService
 from domain.credentials.stored import CallRows
 from domain.errors import CredentialIntegrityError, ErrorCode, ServiceError, UnresolvableError
-from domain.event import Event
+from domain.events.event import Event
 from domain.tenants.policy import TenantPolicy
 from domain.tenants.tenant import Profile
 from tests.support.scenario import NOW, TENANT, ClearSealer, meta

@@ -18,8 +18,8 @@ from domain.errors import (
     UnresolvableError,
     VersionConflictError,
 )
-from domain.event_code import NO_CODES
 from domain.event_codec import event_of
+from domain.events.event_code import NO_CODES
 from domain.tenants.policy import TenantPolicy
 from domain.tenants.stored import TenantReader, TenantRow
 from domain.tenants.tenant import (

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.encryption.key_agreement import require_agreement
 from keyledger.encryption.keyring import Keyring, generate_encryption_key
 from keyledger.encryption.node_codes import Standing

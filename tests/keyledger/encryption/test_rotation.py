@@ -15,7 +15,7 @@ from domain.credentials.credential import CredentialEvent, decide
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialNotFoundError, ErrorCode, ServiceError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.encryption_keys import (
     KEYRING_STREAM,
     EncryptionKeyIntroduced,

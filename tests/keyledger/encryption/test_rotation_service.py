@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from domain.errors import ErrorCode, StoreUnavailableError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.rotation import RotationState, RotationStatus
 from keyledger.encryption.nodes import Presence
 from keyledger.encryption.reencryption import FAST

@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 
 from domain.credentials.secret import Secret
-from domain.event import utc_now
+from domain.events.event import utc_now
 from domain.operations.encryption_keys import KEYRING_STREAM
 from domain.operations.ledger_secret import LedgerSecretSealed, sealings_in
 from keyledger.assembly.command_meta import service_meta

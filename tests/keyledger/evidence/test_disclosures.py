@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.personal import COMMITTED, Disclosure, commitment_of
+from domain.events.personal import COMMITTED, Disclosure, commitment_of
 from keyledger.evidence import FullBundleWriter, TenantBundleWriter, Verdict, verify_bundle
 from keyledger.evidence.disclosures import line_of
 from keyledger.evidence.layout import DISCLOSURES

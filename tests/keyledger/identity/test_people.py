@@ -22,9 +22,9 @@ from domain.credentials.admission import TokenRow
 from domain.credentials.secret import Secret
 from domain.endpoints.rules import EndpointRules
 from domain.errors import AccessError, ErrorCode
-from domain.event import CommandMeta
-from domain.event_code import LogRow
 from domain.event_codec import encode, event_of
+from domain.events.event import CommandMeta
+from domain.events.event_code import LogRow
 from keyledger.encryption.ledger_secret import LedgerSecret
 from keyledger.identity.issuer_keys import KeysOfIssuers
 from keyledger.identity.people import SIGN_IN_S, OpenIdPeople, SessionLog, SignInRules

@@ -10,7 +10,7 @@ import pytest
 
 from domain.audit.client_network import common_client, network_of
 from domain.audit.request_events import ANONYMOUS, Outcome, RefusedRequest, RequestRefused
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.log.recorders.audit_recorder import AuditRecorder
 from tests.support.each import each
 from tests.support.effort import FLOOD

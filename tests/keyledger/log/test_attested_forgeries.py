@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from domain.errors import CredentialIntegrityError, UnreadableCredentialError
-from domain.event import utc_now
+from domain.events.event import utc_now
 from keyledger.log.event_codes.attestation import Attesting, accept, attest_first, forged_positions, read_codes
 from tests.keyledger.log.test_codes_in_the_log import (
     BOTH,

@@ -20,9 +20,9 @@ from domain.errors import (
     StoreUnavailableError,
     UnreadableCredentialError,
 )
-from domain.event import CommandMeta, envelope, time_text, utc_now
-from domain.event_code import NO_CODES, CodeState
 from domain.event_codec import encode
+from domain.events.event import CommandMeta, envelope, time_text, utc_now
+from domain.events.event_code import NO_CODES, CodeState
 from keyledger.encryption.keyring import Keyring
 from keyledger.log import append_call
 from keyledger.log.event_codes.attestation import Attesting, attest_first, attestations, read_codes, unchecked_codes

@@ -11,7 +11,7 @@ from domain.credentials.credential import stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialNotFoundError, StoreUnavailableError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.log.anchors.anchor import AnchorFile
 from keyledger.log.anchors.places import anchor_places
 from keyledger.log.anchors.watch import AnchorWatch

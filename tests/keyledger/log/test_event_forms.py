@@ -7,7 +7,7 @@ import pytest
 
 from domain import event_codec
 from domain.credentials.credential import CredentialSet
-from domain.event_definition import Members, MembersChange
+from domain.events.event_definition import Members, MembersChange
 from keyledger.log.event_forms import EventForms
 from projections.replay.replaying import PROJECTIONS, replay_projection
 from tests.support.scenario import TENANT

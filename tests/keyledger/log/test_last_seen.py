@@ -18,8 +18,8 @@ from domain.errors import (
     UnresolvableError,
     VersionConflictError,
 )
-from domain.event import CommandMeta
-from domain.event_code import LogRow
+from domain.events.event import CommandMeta
+from domain.events.event_code import LogRow
 from domain.tenants.tenant import Tenant, freeze
 from keyledger.log import last_seen
 from keyledger.log.last_seen import LastSeen

@@ -8,7 +8,7 @@ import pytest
 from domain.credentials.resolution import GlobalCredential, ResolutionPolicy, Resolver
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
-from domain.event import utc_now
+from domain.events.event import utc_now
 from keyledger.log.event_codes.attestation import Attesting, read_codes
 from projections.credentials.current_credentials import PostgresResolutionProjection
 from projections.database.connections import Connection

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from domain.event import Event
+from domain.events.event import Event
 from keyledger.log.log_time import AHEAD_MAX, AHEAD_MIN, LogTime
 from tests.support.scenario import NOW, was_set
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from domain.errors import StoreUnavailableError
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from domain.operations.restore import accept_restore
 from keyledger.encryption.nodes import Presence
 from keyledger.log.acknowledged import Acknowledged

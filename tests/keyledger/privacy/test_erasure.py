@@ -16,9 +16,9 @@ from domain.credentials.credential import CredentialSet, stream_id
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
+from domain.events.personal import Place, is_sealed, parse
 from domain.operations.erasure import ERASURE_STREAM, PersonErased
-from domain.personal import Place, is_sealed, parse
 from keyledger.encryption.personal_keys import Kind
 from keyledger.privacy.erasure import Eraser
 from keyledger.privacy.erasure_file import ErasureFile

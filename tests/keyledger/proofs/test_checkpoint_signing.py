@@ -15,7 +15,7 @@ from api.front.auth import format_named_key
 from domain.access.roles import Role
 from domain.credentials.secret import Secret
 from domain.errors import CheckpointRefusedError, ErrorCode
-from domain.event import utc_now
+from domain.events.event import utc_now
 from domain.proofs.checkpoint import parse_checkpoint
 from domain.proofs.merkle_tree import leaf_hash, verify_consistency, verify_inclusion
 from domain.proofs.signed_note import SignedNote, open_note, parse_note

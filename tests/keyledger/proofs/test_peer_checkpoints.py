@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from domain.errors import CheckpointRefusedError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.restore import RESTORE_STREAM, accept_restore
 from keyledger.assembly.checks.same_ledger import peer_checkpoints, require_peers_agree
 from keyledger.encryption.nodes import Presence, published_checkpoints

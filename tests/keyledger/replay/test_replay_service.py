@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from domain.errors import ErrorCode
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.replay import ReplayState, ReplayStatus, Swap
 from keyledger.replay import replay_service as replays
 from keyledger.replay.replay_service import ReplayService

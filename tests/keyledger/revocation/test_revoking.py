@@ -8,7 +8,7 @@ import pytest
 from domain.access.tenants import Tenants
 from domain.credentials.commands import Precondition
 from domain.credentials.providers import CredentialConfig
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
 from keyledger.revocation.leak import Leak

@@ -19,8 +19,8 @@ from psycopg.rows import dict_row
 
 from domain.audit.request_events import Outcome, RefusedRequest, audit_read, request_refused
 from domain.credentials.credential import CredentialDeleted, stream_id
-from domain.event import CommandMeta, envelope
 from domain.event_codec import encode
+from domain.events.event import CommandMeta, envelope
 from keyledger.encryption.key_introduction import introduce_keys
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator

@@ -17,8 +17,8 @@ from domain.audit.usage import GLOBAL_KEY, HOUR, OTHERS, UsageFilter, UsagePlace
 from domain.calls.tokens import Tokens
 from domain.credentials.acceptance import AGAIN_AFTER, CredentialRecovered, CredentialRejected, acceptance_stream
 from domain.errors import StoreUnavailableError
-from domain.event import Event
-from domain.event_log import EventLog
+from domain.events.event import Event
+from domain.events.event_log import EventLog
 from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
 from keyledger.usage import token_counts, usage_meter
 from keyledger.usage.usage_meter import UsageMeter

@@ -11,7 +11,7 @@ from domain.credentials.commands import SetCredential
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
 from domain.errors import CredentialIntegrityError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from tests.support.checker import check
 from tests.support.scenario import OTHER_TENANT, TENANT, was_deleted, was_set
 from tests.support.store import Store

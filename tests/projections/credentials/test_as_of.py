@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from domain.errors import CredentialIntegrityError
-from domain.event import Event
+from domain.events.event import Event
 from keyledger.encryption.keyring import Keyring
 from projections.credentials import as_of
 from projections.credentials.as_of import PostgresPastCredentials

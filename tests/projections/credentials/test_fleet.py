@@ -18,7 +18,7 @@ from domain.credentials.credential import decide
 from domain.credentials.fleet import CredentialPlace, Fleet, FleetFilter
 from domain.credentials.stored import CredentialState, CredentialStatus
 from domain.errors import ServiceError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
 from keyledger.log.recorders.acceptance_recorder import AcceptanceRecorder
 from keyledger.usage.usage_meter import UsageMeter

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.encryption.keyring import Keyring
 from keyledger.encryption.rotation import Rotator
 from projections.replay.replaying import PROJECTIONS, Swap, replay_projection

@@ -22,7 +22,7 @@ from domain.credentials.commands import DeleteCredential, SetCredential
 from domain.credentials.credential import Credential, CredentialEvent, decide, evolve
 from domain.credentials.providers import CredentialConfig
 from domain.credentials.secret import Secret
-from domain.event import CommandMeta, utc_now
+from domain.events.event import CommandMeta, utc_now
 from keyledger import embedded_postgres
 from keyledger.encryption.keyring import Keyring
 from projections.database.migration import migrate

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from api.front.paths import AUDIT
 from domain.errors import StoreUnavailableError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from domain.operations.encryption_keys import KeyRotationStarted
 from keyledger import embedded_postgres
 from keyledger.encryption.key_introduction import introduce_keys

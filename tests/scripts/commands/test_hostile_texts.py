@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.event import record_stream
+from domain.events.event import record_stream
 from tests.scripts.conftest import Cli
 from tests.support.service import ADMIN_KEY, DIRECT_MODELS, Client, client_of, environment, served
 from tests.support.unseen import HOSTILE, unseen_in

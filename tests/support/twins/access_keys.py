@@ -6,9 +6,9 @@ from uuid import UUID
 from domain.access.access_key import AccessKey, AccessKeyEvent, evolve
 from domain.access.admission import KeyReader
 from domain.credentials.admission import TokenRow
-from domain.event import Clock
-from domain.event_code import CodeKey, EventCodes, LogRow
 from domain.event_codec import encode, event_of
+from domain.events.event import Clock
+from domain.events.event_code import CodeKey, EventCodes, LogRow
 from tests.support.twins.log import MemoryLog
 
 CODES = EventCodes(UUID(int=1), [CodeKey("k0000000001", b"1" * 32)])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.audit.entries import OF_A_CREDENTIAL, AuditEntry, AuditFilter, Details, FoundEntries, action_of, facts_of
 from domain.audit.request_events import Outcome
-from domain.event import Event
+from domain.events.event import Event
 from tests.support.twins.log import MemoryLog
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from domain.credentials.acceptance import AcceptanceEvent, CredentialRejected, acceptance_stream
 from domain.credentials.credential import CredentialEvent, CredentialSet, stream_id
 from domain.credentials.stored import Stored
-from domain.event import Event
+from domain.events.event import Event
 from tests.support.twins.log import MemoryLog
 from tests.support.twins.usage import MemoryUsage
 

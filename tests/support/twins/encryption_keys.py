@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from domain.errors import ConflictError, ErrorCode
-from domain.event import Clock, CommandMeta
+from domain.events.event import Clock, CommandMeta
 from domain.operations.encryption_keys import KEYRING_STREAM, EncryptionKeyRetired, RotationCounts, replay, retire
 from domain.operations.rotation import KeyState, KeyStatus, RotationState, RotationStatus, Unopened, rotation_not_found
 from tests.support.twins.log import MemoryLog

@@ -7,13 +7,13 @@ from uuid import UUID
 from domain.approvals.needs import Approval, require_approved
 from domain.credentials.recording import recordable
 from domain.errors import StoreUnavailableError, VersionConflictError
-from domain.event import Event
-from domain.event_code import LogRow
-from domain.event_log import NOTHING_PRESUMED, Presumed
+from domain.events.event import Event
+from domain.events.event_code import LogRow
+from domain.events.event_log import NOTHING_PRESUMED, Presumed
 
 
 class MemoryLog:
-    """Implements `domain.event_log.StreamLog` on one list of events. Fails on request, before or after the effect.
+    """Implements `domain.events.event_log.StreamLog` on one list of events. Fails when told to, before or after the effect.
 
     down: nothing answers. faults: what the next appends do, see `tests.support.scenario.FAULTS`. interlopers: events
     that get into the log just before the next append. unconfirmed: no write is confirmed from now on.

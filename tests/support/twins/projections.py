@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from domain.event import Clock, CommandMeta
+from domain.events.event import Clock, CommandMeta
 from domain.operations.replay import (
     Difference,
     ProjectionStatus,

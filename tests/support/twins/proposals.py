@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from domain.approvals.listed import ProposalFilter
 from domain.approvals.proposal import ProposalMade
 from domain.audit.personal_members import IN_EVERY_EVENT
-from domain.event import Event
+from domain.events.event import Event
 from tests.support.twins.log import MemoryLog
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from domain.event_code import LogRow
 from domain.event_codec import encode
+from domain.events.event_code import LogRow
 from domain.tenants.stored import TenantRow
 from domain.tenants.tenant import Profile, Tenant, TenantEvent, TenantRegistered, evolve, profile_of, tenant_stream
 from tests.support.twins.log import MemoryLog

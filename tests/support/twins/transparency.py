@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from domain.audit.leaf import leaf_of
 from domain.errors import ServiceError
-from domain.event import Clock
+from domain.events.event import Clock
 from domain.proofs.checkpoint import Checkpoint
 from domain.proofs.merkle_tree import EMPTY_ROOT, Node, consistency_proof, inclusion_proof, leaf_hash
 from domain.proofs.proofs import Consistency, Inclusion, ProvenLeaf, SignedCheckpoint, proof_not_found

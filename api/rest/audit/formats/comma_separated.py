@@ -4,8 +4,8 @@ blanks, absent values are empty cells.
 Promises: no cell is a formula to a spreadsheet. A text that one could take for a formula gets an apostrophe in front;
 so does a text that begins with an apostrophe, so taking one leading apostrophe off gives back every visible text as it
 was. The characters are those of OWASP's "CSV Injection", including full-width variants and ones preceded by invisible
-characters. Characters that a reader cannot see or that a terminal obeys are shown as escapes (`domain.visible_text`),
-in `details` as those of JSON.
+characters. Characters that a reader cannot see or that a terminal obeys are shown as escapes
+(`domain.text.visible_text`), in `details` as those of JSON.
 """
 
 import csv
@@ -13,7 +13,7 @@ import json
 
 from api.rest.audit.formats.members import NAMES, members
 from domain.audit.entries import AuditEntry
-from domain.visible_text import visible, visible_json
+from domain.text.visible_text import visible, visible_json
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
 _FORMULA = frozenset("=+-@＝＋－＠")

@@ -15,7 +15,7 @@ from api.rest.audit.formats.members import members, rfc_3339
 from domain.audit.entries import AuditEntry
 from domain.audit.event_catalogue import BY_ACTION
 from domain.audit.request_events import Outcome
-from domain.event_definition import (
+from domain.events.event_definition import (
     API_ACTIVITY,
     AUTHENTICATION,
     CREATE,

@@ -17,7 +17,7 @@ from api.rest.audit.formats import FORMATS, comma_separated, ocsf_events
 from api.rest.audit.formats.members import NAMES, members
 from domain.audit.entries import Action, AuditEntry
 from domain.audit.formats import ExportFormat
-from domain.visible_text import visible
+from domain.text.visible_text import visible
 from tests.support.entries import ENTRIES, REFUSED, SET, SEVERAL, TENANT, UNAUTHENTICATED, any_entries
 
 OLDEST = "1.4.0"

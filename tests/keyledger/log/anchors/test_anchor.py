@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from domain.event_code import NO_CODES
+from domain.events.event_code import NO_CODES
 from keyledger.assembly.checks.same_ledger import require_same_log
 from keyledger.log.anchors.anchor import Anchor, AnchorFile
 from keyledger.log.anchors.contradiction import Contradiction, Kind

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from domain.credentials.credential import CredentialDeleted, stream_id
-from domain.event import CommandMeta, envelope, utc_now
 from domain.event_codec import encode
+from domain.events.event import CommandMeta, envelope, utc_now
 from keyledger.assembly.for_commands.key_operation import key_operation
 from keyledger.assembly.for_commands.privacy_operation import privacy_operation
 from keyledger.log.anchors.anchor import AnchorFile

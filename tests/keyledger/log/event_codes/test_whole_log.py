@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from domain.errors import CredentialIntegrityError
-from domain.event import utc_now
+from domain.events.event import utc_now
 from keyledger.log.event_codes.attestation import Attesting, read_codes
 from keyledger.log.event_codes.code_watch import CodeWatch
 from keyledger.log.event_codes.whole_log import WholeLog

@@ -16,7 +16,7 @@ from domain.audit.request_events import (
     RequestRefused,
 )
 from domain.errors import StoreUnavailableError
-from domain.event import CommandMeta
+from domain.events.event import CommandMeta
 from keyledger.log.recorders.audit_recorder import OF_OTHERS, OF_READS, OF_WRITES, UNCONFIRMED, AuditRecorder
 from keyledger.log.recorders.tally import Quota
 from tests.support.scenario import NOW

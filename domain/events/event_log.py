@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from domain.event import Event
-from domain.event_code import LogRow
+from domain.events.event import Event
+from domain.events.event_code import LogRow
 
 NOTHING_PRESUMED: Mapping[UUID, LogRow | None] = {}
 

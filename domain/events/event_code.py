@@ -22,7 +22,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.errors import CredentialIntegrityError
-from domain.framing import framed
+from domain.events.framing import framed
 
 NO_LEDGER = UUID(int=0)
 SIGNING = "s"

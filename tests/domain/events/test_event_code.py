@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.event_code import CodeKey, CodeState, EventCodes, LogRow, shown_key_id
+from domain.events.event_code import CodeKey, CodeState, EventCodes, LogRow, shown_key_id
 
 LEDGER, STREAM = UUID(int=1), UUID(int=2)
 OLD, NEW = CodeKey("k0000000001", b"1" * 32), CodeKey("k0000000002", b"2" * 32)

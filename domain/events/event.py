@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol, Self, TypedDict, TypeVar
 from uuid import UUID, uuid5
 
-from domain.event_definition import EventDefinition
+from domain.events.event_definition import EventDefinition
 
 UNKNOWN = "unknown"
 """The role or source of a command that does not say."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.spans import span_of
+from domain.text.spans import span_of
 
 
 @pytest.mark.parametrize(

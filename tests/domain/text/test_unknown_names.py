@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.unknown_names import unknown_name
+from domain.text.unknown_names import unknown_name
 
 KNOWN = ("api_key", "endpoint", "api_version", "deployment_name")
 

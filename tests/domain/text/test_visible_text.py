@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.visible_text import visible, visible_json
+from domain.text.visible_text import visible, visible_json
 from tests.support.each import each
 from tests.support.unseen import UNSEEN, unseen_in
 

@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from domain.framing import framed
+from domain.events.framing import framed
 
 E = TypeVar("E")
 

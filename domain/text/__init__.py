@@ -1,0 +1,1 @@
+"""Texts that people write and read: names, lengths of time, characters that cannot be seen."""
