@@ -41,7 +41,8 @@ def test_the_domain_loads_nothing_but_the_standard_library():
     # Without site-packages (-S) an import of anything else fails; our other packages would show in what was loaded.
     code = (
         "import importlib, pathlib, sys; sys.path.insert(0, '.');"
-        "[importlib.import_module('.'.join(file.with_suffix('').parts)) for file in pathlib.Path('domain').rglob('*.py')];"
+        "modules = ['.'.join(file.with_suffix('').parts) for file in pathlib.Path('domain').rglob('*.py')];"
+        "[importlib.import_module(module) for module in modules];"
         "print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names - {'__main__'})"
     )
     loaded = subprocess.run(

@@ -1,1 +1,1 @@
-"""What calls used: counted by key and by tenant, written in batches, and held against budgets."""
+"""The use of credentials and keys: counted by key and by tenant, written in batches, and limited by budgets."""

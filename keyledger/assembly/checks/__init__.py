@@ -1,1 +1,1 @@
-"""What is checked before a start, before a command and behind /readyz."""
+"""The checks before a start, before a command and behind /readyz."""

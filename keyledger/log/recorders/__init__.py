@@ -1,1 +1,1 @@
-"""What a running service records of itself: requests and reads, acceptance by providers, the policy it started with."""
+"""Recorders of what a running service does: requests and reads, acceptance by providers, the policy it started with."""

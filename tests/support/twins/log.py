@@ -13,7 +13,9 @@ from domain.events.event_log import NOTHING_PRESUMED, Presumed
 
 
 class MemoryLog:
-    """Implements `domain.events.event_log.StreamLog` on one list of events. Fails when told to, before or after the effect.
+    """Implements `domain.events.event_log.StreamLog` on one list of events.
+
+    Fails when told to, before or after the effect.
 
     down: nothing answers. faults: what the next appends do, see `tests.support.scenario.FAULTS`. interlopers: events
     that get into the log just before the next append. unconfirmed: no write is confirmed from now on.
