@@ -34,7 +34,7 @@ from keyledger.settings.settings import load
 from scripts.demo.stand_in_provider import StandInProvider
 from scripts.main import command_line, main
 from tests.support.canary import dump, leaks
-from tests.support.effort import CANARY_TEXTS
+from tests.support.effort import CANARY_TEXTS, SHARE
 from tests.support.postgres import TemplatedServer
 from tests.support.service import ADMIN_KEY, SHIPPED_MODELS, Client, client_of, credential, environment, served
 
@@ -76,14 +76,19 @@ class Call:
     body: Json | None
     members: Sequence[str]
 
-    def with_each(self, text: str) -> Iterator[tuple[str, str, dict[str, str], dict[str, str], Any]]:
-        """Yield method, path, query, headers and body, each time with the text in another place."""
+    def with_each(
+        self, text: str, headers: Sequence[tuple[str, ...]]
+    ) -> Iterator[tuple[str, str, dict[str, str], dict[str, str], Any]]:
+        """Yield method, path, query, headers and body, each time with the text in another place.
+
+        headers: those that the document does not name, each group in a request of its own.
+        """
         for name in self.places:
             yield self.method, self._path({**self.places, name: text}), dict(self.query), {}, self.body
         for name in self.members_of("query"):
             yield self.method, self._path(self.places), {**self.query, name: text}, {}, self.body
         yield self.method, self._path(self.places), {**self.query, text: text}, {}, self.body
-        for names in [*((name,) for name in {*self.members_of("header"), *HEADERS}), UNHEEDED]:
+        for names in dict.fromkeys([*((name,) for name in self.members_of("header")), *headers]):
             yield self.method, self._path(self.places), dict(self.query), dict.fromkeys(names, text), self.body
         if self.body is not None:
             for name in self.members_of("body"):
@@ -122,6 +127,7 @@ UNHEEDED = (
     "X-Forwarded-Prefix",
 )
 """What clients and proxies add, and no request is refused for."""
+ANY = (*((name,) for name in HEADERS), UNHEEDED)
 
 KNOWN = {"tenant_id": TENANT, "provider": "openai", "path": "v1/models", "model": "gpt-4o", "api_key": "sk-0123456789"}
 
@@ -280,15 +286,16 @@ FEW = settings(
 def test_no_field_of_any_route_carries_a_key_into_what_is_kept(stage: Stage, text: str) -> None:
     calls = calls_of(stage.client.http.get("/openapi.json").json())
     sent = 0
-    for call in calls:
-        for method, path, query, headers, body in call.with_each(text):
+    for turn, call in enumerate(calls):
+        # One piece reads the headers for all routes: with SHARE, each of them goes to a part of the routes.
+        for method, path, query, headers, body in call.with_each(text, ANY[turn % SHARE :: SHARE]):
             if method == "DELETE":
                 stage.client.http.put(credential(TENANT, "openai"), json={"api_key": "sk-0123456789"})
             raw = {name.encode(): value.encode() for name, value in headers.items()}
             with suppress(httpx.RemoteProtocolError):  # an answer that breaks off stays incomplete
                 stage.client.http.request(method, path, params=query, headers=raw, json=body)
             sent += 1
-    assert sent > 10 * len(calls) > 300
+    assert sent > 5 * len(calls) > 150
     assert sum("keyledger.access" in record for record in stage.records) >= sent
     assert_nowhere(stage)
 
@@ -297,7 +304,10 @@ OPAQUE = [uuid4().hex, f"quiet.river.{uuid4().hex[:6]}.seven.stars"]
 """Keys without a shape."""
 
 
-@pytest.mark.parametrize("key", OPAQUE, ids=["hexadecimal", "words"])
+@pytest.mark.parametrize(
+    "key",
+    [pytest.param(OPAQUE[0], id="hexadecimal", marks=pytest.mark.long), pytest.param(OPAQUE[1], id="words")],
+)
 def test_no_field_of_a_change_carries_the_key_that_it_replaces_or_deletes_into_what_is_kept(
     stage: Stage, key: str
 ) -> None:
@@ -305,7 +315,7 @@ def test_no_field_of_a_change_carries_the_key_that_it_replaces_or_deletes_into_w
     calls = [one for one in calls_of(stage.client.http.get("/openapi.json").json()) if one.path == place]
     sent = 0
     for call in calls:
-        for method, path, query, headers, body in call.with_each(key) if call.method in {"PUT", "DELETE"} else ():
+        for method, path, query, headers, body in call.with_each(key, ANY) if call.method in {"PUT", "DELETE"} else ():
             assert stage.client.put(TENANT, "openai", api_key=key).status_code == 200
             raw = {name.encode(): value.encode() for name, value in headers.items()}
             stage.client.http.request(method, path, params=query, headers=raw, json=body)
@@ -376,8 +386,8 @@ def test_no_option_of_any_command_carries_a_key_into_what_is_kept(
 
 
 @pytest.mark.parametrize("name", [one.name for one in SETTINGS])
+@FEW
 @given(text=TEXTS)
-@settings(max_examples=5, deadline=None)
 @example(text=CANARY)
 def test_a_setting_takes_no_key_unless_it_is_for_one_and_shows_none(name: str, text: str) -> None:
     try:

@@ -4,7 +4,7 @@ The kinds are the table: `events`, `removals`, `projections`, `rules` and `surro
 Each kind is tried on random honest logs, at random places, on a store that no node serves and on one that a node
 serves, and judged through the public face of the service; and by each of those who can do it on the functions below
 that face, as the part `forgeries` of `make prove` tries many more. KEYLEDGER_TEST_FORGERIES says how many there are in
-all through the public face. Without it, that sees a third of the kinds, by one of those who can do it, who take turns.
+all through the public face. Without it, that sees one kind in SHARE, by one of those who can do it, who take turns.
 """
 
 import random
@@ -21,7 +21,7 @@ from tests.forgeries.attempt import MODULES, Attempt
 from tests.forgeries.bench import Bench
 from tests.forgeries.kinds import KINDS, Kind
 from tests.forgeries.scenes import Scenes, as_role, scenes_on
-from tests.support.effort import FORGERIES
+from tests.support.effort import FORGERIES, SHARE
 from tests.support.examination import Honest, examine, honest_view
 from tests.support.forger import Access, By, connected
 from tests.support.postgres import TemplatedServer
@@ -38,7 +38,7 @@ def by_turns(kinds: Sequence[Kind]) -> list[Kind]:
     return [same[-(number % 2)] for number, same in enumerate(named)]
 
 
-TRIED = KINDS if FORGERIES else by_turns(KINDS)[::3]
+TRIED = KINDS if FORGERIES else by_turns(KINDS)[::SHARE]
 """Through the public face."""
 
 

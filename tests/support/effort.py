@@ -23,7 +23,10 @@ POOLER_CALLS = int(os.environ.get("KEYLEDGER_TEST_POOLER_CALLS", "96"))
 CANARY_TEXTS = int(os.environ.get("KEYLEDGER_TEST_CANARY_TEXTS", "0"))
 """Generated texts with a key, besides a fixed one, that are put into every place that takes a text."""
 
-CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "2"))
+SHARE = int(os.environ.get("KEYLEDGER_TEST_SHARE", "4"))
+"""One in so many cases of the longest tables is tried, by turns, so that each row and each column is; 1 tries all."""
+
+CONTRACT_EXAMPLES = int(os.environ.get("KEYLEDGER_TEST_CONTRACT_EXAMPLES", "1"))
 """Requests that are generated for each operation, of those that fit the document and of those that do not."""
 
 FLOOD = int(os.environ.get("KEYLEDGER_TEST_FLOOD", "10000"))
@@ -35,7 +38,7 @@ STRANGE_BUNDLES = int(os.environ.get("KEYLEDGER_TEST_STRANGE_BUNDLES", "16"))
 FORGERIES = int(os.environ.get("KEYLEDGER_TEST_FORGERIES", "0"))
 """Random forgeries in all, shared by the kinds, each of which is then tried at least once.
 
-Through the public face of the service. With 0, a third of the kinds are, each by one of those who can do it.
+Through the public face of the service. With 0, one kind in SHARE is, by one of those who can do it.
 """
 
 HONEST_LOGS = int(os.environ.get("KEYLEDGER_TEST_HONEST_LOGS", "2"))

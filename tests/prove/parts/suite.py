@@ -71,6 +71,7 @@ SUITES = (
         "each property holds for 2,000 examples",
         *(*_PARALLEL, "--hypothesis-profile", "thorough", "-m", "hypothesis"),
         CANARY_TEXTS="20",
+        SHARE="1",
     ),
     _suite(
         "kills",
@@ -99,6 +100,7 @@ SUITES = (
         "200 generated requests of each kind for each operation are answered as the OpenAPI document says",
         *(*_PARALLEL, "tests/e2e/test_openapi_contract.py"),
         CONTRACT_EXAMPLES="200",
+        SHARE="1",
     ),
     _suite(
         "flood",
