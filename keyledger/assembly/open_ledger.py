@@ -38,14 +38,16 @@ class Purpose(Enum):
 
     APPEND: to write events, as the service does; creates what is missing. VERIFY: to compare the log with its
     projections; creates what is missing, and accepts a log that is not protected against changes.
-    READ: to read, or replay, the tables of this version. BACK_UP: to copy tables of any version. RESTORE: to replace
-    whatever is there; creates a missing embedded database, but no tables. These three use the admin role where
-    DATABASE_ADMIN_URL names one.
+    READ: to read, or replay, the tables of this version. VERIFY_WITHOUT_KEYS: to compare them. BACK_UP: to copy tables
+    of any version. RESTORE: to replace whatever is there; creates a missing embedded database, but no tables. These
+    four use the admin role where DATABASE_ADMIN_URL names one.
+    A verification attests the store itself, so opening for it does not, unless DATABASE_ROLE_STRICT asks for it.
     """
 
     APPEND = auto()
     VERIFY = auto()
     READ = auto()
+    VERIFY_WITHOUT_KEYS = auto()
     BACK_UP = auto()
     RESTORE = auto()
 
@@ -133,7 +135,8 @@ def _as_served(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) 
     admin_dsn = admin_address(database, dsn)
     strict = role_rule(database) is RoleRule.REFUSED  # a warning at every command would be read by no one
     role = RoleRule.REFUSED if strict else RoleRule.IGNORED
-    prepare_database(dsn, admin_dsn, appends=purpose is Purpose.APPEND, role=role)
+    appends = purpose is Purpose.APPEND
+    prepare_database(dsn, admin_dsn, appends=appends, attests=appends or strict, role=role)
     setting = "DATABASE_URL" if database.url is not None else "DATA_DIR"
     return Ledger(dsn, admin_dsn, setting, database.data_dir, database.anchor_dir, opened)
 
@@ -143,8 +146,8 @@ def _as_admin(database: DatabaseSettings, purpose: Purpose, opened: ExitStack) -
     if purpose is Purpose.RESTORE:
         require_reachable(dsn, setting)
     else:
-        report = require_database(dsn, setting, appends=False, attests=purpose is not Purpose.BACK_UP)
-        if purpose is Purpose.READ and not report.has_present_schema:
+        report = require_database(dsn, setting, appends=False, attests=purpose is Purpose.READ)
+        if purpose is not Purpose.BACK_UP and not report.has_present_schema:
             raise StartError(
                 "the database does not have the schema of this version; start the service once to migrate it"
             )

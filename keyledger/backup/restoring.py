@@ -43,7 +43,7 @@ class Restoration:
     def carry_out(self, told: Told, *, without_roles: bool) -> None:
         """Replace the ledger, and migrate its tables to this release. Raises BackupError, StoreUnavailableError."""
         replace_by(self._dump, self.contents, self._programs, told, without_roles=without_roles)
-        prepare_database(self._dsn, appends=False)
+        prepare_database(self._dsn, appends=False, attests=False)  # `verify` attests
 
     def verify(self, told: Told) -> tuple[StoreVerdict, Contradiction | None]:
         """Verify the ledger without keys, and return the verdict and how the log contradicts this node's anchor.

@@ -66,7 +66,7 @@ def _opened(*, without_keys: bool) -> "Iterator[tuple[Ledger, Sealer | None, Seq
     from keyledger.settings.settings import load, load_code_keys, load_database
 
     if without_keys:
-        with open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.READ) as ledger:
+        with open_ledger(load_database(OF_THIS_PROCESS, Path(".env")), Purpose.VERIFY_WITHOUT_KEYS) as ledger:
             yield ledger, None, ()
         return
     settings = load(OF_THIS_PROCESS, Path(".env"))

@@ -26,19 +26,24 @@ _log = logging.getLogger("keyledger.database")
 
 
 def prepare_database(
-    dsn: str, admin_dsn: str | None = None, *, appends: bool = True, role: RoleRule = RoleRule.IGNORED
+    dsn: str,
+    admin_dsn: str | None = None,
+    *,
+    appends: bool = True,
+    attests: bool = True,
+    role: RoleRule = RoleRule.IGNORED,
 ) -> ConnectionReport:
     """Check that the database is usable, create or migrate the tables of this program, and return the findings.
 
-    admin_dsn: where tables are created, if not at `dsn`. appends, role: as in `stands_in_the_way`.
-    Raises StartError, StoreUnavailableError.
+    admin_dsn: where tables are created, if not at `dsn`. attests: as in `check_connection`. appends, role: as in
+    `stands_in_the_way`. Raises StartError, StoreUnavailableError.
     """
-    report = require_database(dsn, appends=appends, role=role)
+    report = require_database(dsn, appends=appends, attests=attests, role=role)
     if admin_dsn is not None:
         require_one_database(dsn, admin_dsn)
     if not report.has_present_schema:
         migrate(admin_dsn or dsn)
-        report = require_database(dsn, appends=appends, role=role)
+        report = require_database(dsn, appends=appends, attests=attests, role=role)
         if not report.has_present_schema:
             raise StartError(
                 "the role in DATABASE_URL cannot see the tables that the role in DATABASE_ADMIN_URL created: give both"

@@ -17,8 +17,8 @@ from tests.support.store import Store
 
 MAKE_TABLES = {Purpose.APPEND, Purpose.VERIFY}
 OVERLOOK_MISSING_TABLES = {*MAKE_TABLES, Purpose.BACK_UP, Purpose.RESTORE}
-BY_THE_ADMIN_ROLE = {Purpose.READ, Purpose.BACK_UP, Purpose.RESTORE}
-OVERLOOK_A_LOG_THAT_IS_NOT_PROTECTED = {Purpose.VERIFY, Purpose.READ, Purpose.BACK_UP, Purpose.RESTORE}
+BY_THE_ADMIN_ROLE = {Purpose.READ, Purpose.VERIFY_WITHOUT_KEYS, Purpose.BACK_UP, Purpose.RESTORE}
+OVERLOOK_A_LOG_THAT_IS_NOT_PROTECTED = {Purpose.VERIFY, *BY_THE_ADMIN_ROLE}
 UNPROTECTED = "ALTER TABLE keyledger_events DISABLE TRIGGER ALL"
 
 of_each_purpose = pytest.mark.parametrize("purpose", Purpose, ids=lambda one: one.name)
@@ -74,7 +74,9 @@ def test_a_database_that_does_not_answer_is_named_by_its_setting(purpose: Purpos
         opened(at("host=/nowhere dbname=d"), purpose)
 
 
-@pytest.mark.parametrize("purpose", [Purpose.READ, Purpose.BACK_UP], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "purpose", [Purpose.READ, Purpose.VERIFY_WITHOUT_KEYS, Purpose.BACK_UP], ids=lambda one: one.name
+)
 def test_reading_makes_no_embedded_database(purpose: Purpose, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with pytest.raises(StartError, match="there is no database in"):

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +15,10 @@ from domain.audit.request_events import audit_read
 from domain.event_codec import encode
 from keyledger.proofs.checkpoint_file import FOLDER
 from keyledger.proofs.signing_keys import generate_signing_key
+from projections.database import connection_check
+from projections.database.attestation import attest
+from projections.database.connections import Connection
+from projections.database.findings import Finding
 from scripts.terminal.exits import Exit
 from tests.scripts.conftest import Cli, Ended
 from tests.support.postgres import TemplatedServer
@@ -260,3 +264,16 @@ def test_without_keys_only_the_database_is_needed_and_bindings_are_said_to_be_op
 def test_a_database_that_is_not_there_is_told(cli: Cli, bare_environment: Path) -> None:
     ended = cli("verify", "--without-keys", env={"DATABASE_URL": "postgresql://127.0.0.1:1/none"})
     assert (ended.code, ended.out) == (Exit.UNREACHABLE, "")
+
+
+@pytest.mark.parametrize("options", [(), ("--without-keys",)], ids=["with keys", "without keys"])
+def test_the_store_is_attested_once(verify: Verify, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
+    attested: list[object] = []
+
+    def counting(connection: Connection, *, newer: bool) -> Sequence[Finding]:
+        attested.append(connection)
+        return attest(connection, newer=newer)
+
+    monkeypatch.setattr(connection_check, "attest", counting)
+    assert verify(*options).code == Exit.OK
+    assert len(attested) == 1
