@@ -4,8 +4,8 @@ Promises: every event reaches the projection exactly once and in order, whatever
 catch up at once. When `run` returns, the projection shows every event that was in the log when it was called. Events
 are read and decoded before the projection is locked, and one thread of a process catches up at a time, so that few
 connections wait for each other.
-Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error. So
-does a row that the projection has already, although its position says that it has not.
+Refuses: to skip an event. One that cannot be read stops the projection before it, and every reader gets the error. A
+row that is there before the position says so stops it in the same way.
 """
 
 import re

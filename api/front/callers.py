@@ -64,7 +64,7 @@ class Callers:
         return actor
 
     def standing(self, digest: str) -> KeyStanding:
-        """Return what a caller with this token stands on."""
+        """Return what decides about a caller with this token."""
         return KeyStanding(digest, self.read, self.reader)
 
 
@@ -115,7 +115,7 @@ class RequestAdmission:
         return caller
 
     async def read(self) -> None:
-        """Read what the caller stands on, and admit the request. Raises as `admit` does, and StoreUnavailableError."""
+        """Read what decides about it, and admit the request. Raises as `admit` does, and StoreUnavailableError."""
         self.admit(await self.standing.read())
 
     @property

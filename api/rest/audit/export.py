@@ -38,7 +38,7 @@ router = APIRouter(route_class=Operation, prefix=AUDIT, tags=["audit"], dependen
 _log = logging.getLogger("keyledger.audit")
 
 _ANSWER: dict[str, Any] = {
-    "description": "The entries, oldest first, as a file. A connection that breaks means that some are missing.",
+    "description": "The entries, oldest first, as a file. If the connection breaks, some are missing.",
     "content": {
         FORMATS[form].media_type.partition(";")[0]: {"schema": {"type": "string"}, "example": EXPORTED[form.value]}
         for form in (ExportFormat.CSV, ExportFormat.JSONL)
