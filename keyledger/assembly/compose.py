@@ -15,6 +15,9 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.front.node_registry import NodeRegistry
 from domain.errors import ServiceError
+from keyledger.assembly.checks.database_check import connections_admitted, prepare_database, require_readable_events
+from keyledger.assembly.checks.same_ledger import require_peers_agree, require_same_log
+from keyledger.assembly.checks.start_checks import require_own_packages
 from keyledger.assembly.configuration import configuration_of, secret_keys_of
 from keyledger.assembly.open_ledger import admin_address, database_of, role_rule, supervision_of
 from keyledger.assembly.service.admission import admit, record, require_keys_of

@@ -16,6 +16,8 @@ from domain.credentials.resolution import Resolver
 from domain.credentials.service import CredentialService
 from keyledger.assembly.configuration import Configuration, Current
 from keyledger.assembly.open_ledger import admin_address
+from keyledger.assembly.service.approvals import proposals_of
+from keyledger.assembly.service.lasting import Lasting
 from keyledger.assembly.service.sign_in import people_in_force
 from keyledger.encryption.approval_agreement import agreed_approvals
 from keyledger.encryption.form_agreement import agree_on_form

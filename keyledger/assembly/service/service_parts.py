@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from api.front.revoked_calls import RevokedCalls
+from keyledger.assembly.checks.same_ledger import peer_checkpoints
 from keyledger.assembly.command_meta import service_meta
 from keyledger.assembly.open_ledger import admin_address, role_rule
 from keyledger.assembly.service.approvals import ProposalUpkeep
