@@ -1,13 +1,16 @@
 """Random operations on two nodes, compared with a model outside the service."""
 
 import random
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis.errors import HypothesisException
 from hypothesis.reporting import with_reporter
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.prove.model.machine import Machine
 from tests.prove.model.world import World
@@ -46,15 +49,31 @@ def run(scale: Scale, rng: random.Random, folder: Path) -> Counts:
 
 def _batch(world: World, number: int) -> Sequence[str]:
     """Run some examples; return what was found."""
+    return report_of(type("OnTwoNodes", (Machine,), {"world": world}), number)
+
+
+def report_of(machine: type[RuleBasedStateMachine], number: int, asked: settings = _SETTINGS) -> Sequence[str]:
+    """Run examples of a machine; return what was found, with the first failure as it was when it happened.
+
+    Hypothesis shows another error in its place where the same operations did not lead to it again.
+    """
     said: list[object] = []
-    machine = seed(number)(type("OnTwoNodes", (Machine,), {"world": world}))
+    first: list[str] = []
+
+    def teardown(self: RuleBasedStateMachine) -> None:
+        failure = sys.exc_info()[1]
+        if isinstance(failure, Exception) and not isinstance(failure, HypothesisException) and not first:
+            first.append("".join(traceback.format_exception(failure))[-_SHOWN:])
+        machine.teardown(self)
+
+    noting = seed(number)(type(machine.__name__, (machine,), {"teardown": teardown}))
     try:
         with with_reporter(said.append):
-            run_state_machine_as_test(machine, settings=_SETTINGS)
+            run_state_machine_as_test(noting, settings=asked)
     except Exception as found:  # noqa: BLE001 - whatever it is, its operations are to be shown
         steps = "\n".join([*map(str, said), *getattr(found, "__notes__", [])])
         inner = [f"{type(one).__name__}: {one}" for one in getattr(found, "exceptions", ())]  # it did not happen again
-        return ["\n".join([f"{type(found).__name__}: {found}", *inner, steps[-_SHOWN:]])]
+        return ["\n".join([f"{type(found).__name__}: {found}", *inner, *first, steps[-_SHOWN:]])]
     return []
 
 
