@@ -90,7 +90,8 @@ def _(f: Forger) -> Where:
     position = f.add("ProposalApproved", {**said, "command_id": f.name()}, made["originator_id"], 2)
     tenant = str(said["tenant_id"])
     effect = {**f.example("TenantPolicyChanged"), **json.loads(said["members"]), "tenant_id": tenant}
-    f.add("TenantPolicyChanged", {**effect, "causation_id": said["proposal_id"]}, said["about"], said["wants_version"])
+    version = f.last_of(said["about"])["originator_version"] + 1 if f.has(said["about"]) else 1
+    f.add("TenantPolicyChanged", {**effect, "causation_id": said["proposal_id"]}, said["about"], version)
     f.sql("UPDATE tenants SET version = version + 1 WHERE tenant_id = %s", tenant)
     return Where(position, words=(tenant, "tenants"))
 
