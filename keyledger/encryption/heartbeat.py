@@ -76,7 +76,8 @@ class Heartbeat:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._tell)
             self._failing = False
-        except ServiceError as error:
+        except Exception as error:  # noqa: BLE001  without beats the node would serve nothing until it is started again
             if not self._failing:
-                _log.warning("this node cannot renew its registration: %s", error.code)
+                cause = error.code if isinstance(error, ServiceError) else type(error).__name__
+                _log.warning("this node cannot renew its registration: %s", cause)
             self._failing = True

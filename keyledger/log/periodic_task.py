@@ -1,8 +1,9 @@
 """Work that repeats in the background of a running service, in a thread, so that it never holds up the event loop.
 
 Promises: one run at a time, and the same pause between the end of one and the start of the next.
-Limits: the task ends with the first error that `work` raises, so `work` handles its own errors, or `run_or_log` does. A
-run in progress when the task is stopped ends in its thread.
+A run that fails is logged, once until one succeeds, and the next one comes after the same pause. So no answer of a
+database ends a watch for good.
+Limits: a run in progress when the task is stopped ends in its thread.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import logging
 from collections.abc import Callable
 
 from domain.errors import ServiceError
+
+_log = logging.getLogger("keyledger")
 
 
 class PeriodicTask:
@@ -23,6 +26,7 @@ class PeriodicTask:
         self._name = name
         self._pause_first = pause_first
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
 
     def start(self) -> None:
         """Start the task on the running event loop."""
@@ -39,8 +43,17 @@ class PeriodicTask:
         if self._pause_first:
             await asyncio.sleep(self._seconds)
         while True:
-            await asyncio.to_thread(self._work)
+            await asyncio.to_thread(self._run_once)
             await asyncio.sleep(self._seconds)
+
+    def _run_once(self) -> None:
+        try:
+            self._work()
+            self._failing = False
+        except Exception as error:  # noqa: BLE001  a watch that ended would never find anything again
+            if not self._failing:
+                _log.error("%s failed and is tried again: %s", self._name, type(error).__name__)
+            self._failing = True
 
 
 def run_or_log(work: Callable[[], None], log: logging.Logger, failure: str) -> None:

@@ -42,19 +42,26 @@ class Faltering(Presence):
 
     failures = 3
     beats = 0
+    error: Exception = StoreUnavailableError()
 
     def beat(self, keyring: Keyring | None) -> None:
         self.beats += 1
         if self.beats <= self.failures:
-            raise StoreUnavailableError
+            raise self.error
         super().beat(keyring)
 
 
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(StoreUnavailableError(), "store-unavailable"), (NotImplementedError("of the driver"), "NotImplementedError")],
+    ids=["an outage", "an answer that the driver cannot read"],
+)
 def test_a_heart_that_faltered_says_so_once_and_beats_on(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, cause: str
 ) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_S", 0)
     presence = Faltering(store.pool)
+    presence.error = error
 
     async def live() -> None:
         heart = Heartbeat(lambda: presence.beat(OLD), presence.leave)
@@ -66,7 +73,5 @@ def test_a_heart_that_faltered_says_so_once_and_beats_on(
     with caplog.at_level(logging.WARNING, "keyledger.encryption.nodes"):
         asyncio.run(live())
     assert presence.beats > presence.failures
-    assert [record.getMessage() for record in caplog.records] == [
-        "this node cannot renew its registration: store-unavailable"
-    ]
+    assert [record.getMessage() for record in caplog.records] == [f"this node cannot renew its registration: {cause}"]
     assert live_nodes(store.pool, BOTH) == []

@@ -41,6 +41,27 @@ def test_it_runs_again_and_again_and_never_on_the_event_loop():
     assert threading.get_ident() not in work.threads
 
 
+def test_a_run_that_fails_in_whatever_way_is_logged_once_and_not_the_last(caplog: pytest.LogCaptureFixture):
+    """Else one answer that the driver cannot read would end a watch of the log for good, and nothing would say so."""
+    work = Work(enough=4)
+
+    def fails_twice() -> None:
+        work()
+        if work.runs <= 2:
+            raise NotImplementedError("sk-a-key-in-its-text")
+
+    async def run() -> None:
+        task = PeriodicTask(fails_twice, 0, "a test")
+        task.start()
+        assert await asyncio.to_thread(work.enough.wait, 60)
+        await task.stop()
+
+    asyncio.run(run())
+    assert [record.getMessage() for record in caplog.records] == [
+        "a test failed and is tried again: NotImplementedError"
+    ]
+
+
 def test_a_pause_may_come_first():
     work = Work(enough=1)
 
