@@ -5,10 +5,12 @@ Every database failure leaves this module as StoreUnavailableError, without the 
 Each new connection detects whether it is direct. A direct connection sets time limits and prepares statements in its
 session. Behind a pooler the session is shared: nothing is left in it, no statement is prepared, and each transaction
 sets the time limits itself. Statements are written the same way for both.
+Values arrive in the same notation whatever defaults the server, the database or the role has for it.
 Each connection knows the epoch of its server (`projections.database.epochs`), behind a pooler in each transaction.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -220,11 +222,14 @@ def _wanted(pid: int, settings: Mapping[str, str]) -> dict[str, object]:
 
 
 def reachable_conninfo(dsn: str) -> str:
-    """Add settings that detect a lost server quickly, unless the operator's DSN sets them.
+    """Add settings that detect a lost server quickly, unless the operator's DSN sets them; fix the notation of values.
 
     With several hosts, only the one that accepts writes is used, for reads too: on a standby that lags, the projection
     and the log would agree on an outdated state.
     """
     limits: dict[str, Any] = {"connect_timeout": 2, "tcp_user_timeout": 3000, "keepalives_idle": 5}
     limits["target_session_attrs"] = "read-write"
-    return make_conninfo(dsn, **(limits | {"application_name": "keyledger"} | psycopg.conninfo.conninfo_to_dict(dsn)))
+    # The driver reads no other notation of a time. libpq has no parameter for it, but sends this when it connects.
+    os.environ["PGDATESTYLE"] = "ISO, MDY"
+    wanted = limits | {"application_name": "keyledger"} | psycopg.conninfo.conninfo_to_dict(dsn)
+    return make_conninfo(dsn, **(wanted | {"client_encoding": "UTF8"}))

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from domain.errors import ErrorCode
 from projections.database.connections import DEADLINE, BoundedConnection, connect
 from projections.database.pools import open_pool
 from projections.replay.replaying import PROJECTIONS, replay_projection
 from projections.replay.shadow_table import is_replayed, new_shadow
+from tests.support.each import each
 from tests.support.errors import raises
 from tests.support.pooler import pooled
 from tests.support.store import Store
@@ -82,3 +85,26 @@ def test_a_replay_works_through_a_pooler_and_a_second_one_is_refused(store: Stor
                 with raises(ErrorCode.REPLAY_CONFLICT, match="already running"):
                     replay_projection(pooler.url, "audit_trail")
             assert not is_replayed(connection, "audit_trail")
+
+
+@each("setting", ["DateStyle = 'SQL, DMY'", "client_encoding = 'SQL_ASCII'", "client_encoding = 'LATIN1'"])
+def test_values_are_read_whatever_notation_the_database_has_by_default(
+    database_url: str, address: str, setting: str
+) -> None:
+    """A role may set such a default for itself, so this must not turn a service off."""
+    wanted = sql.SQL("ALTER DATABASE {} SET {}")
+    with connect(database_url) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        owner.execute(wanted.format(name, sql.SQL(setting)))
+        try:
+            owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid()"
+            )
+            query = "SELECT '2026-11-29 08:00:00+00'::timestamptz AS time, 'Zo\u0142a' AS text"
+            with connection_of(address) as short, closing(connect(address)) as long:
+                for connection in (short, long):
+                    row = connection.execute(query).fetchone()
+                    assert row == {"time": datetime(2026, 11, 29, 8, tzinfo=UTC), "text": "Zo\u0142a"}
+        finally:
+            owner.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(name))
