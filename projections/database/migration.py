@@ -4,9 +4,10 @@ Promises: many processes may call `migrate` at once, at every start. Where the s
 table and needs no right to change one, so the service can run under a role that has no such right. An interrupted
 migration leaves the database as it was. Nothing is dropped; the log is never rewritten.
 A change is a new version or, where programs without it work as before, an addition to the version: a table, a column
-with a default, an ordinary index. A program serves on any additions, so a release that brings nothing else can be
-downgraded. A function that changes is a new version: to an earlier program it would be one that someone replaced. A
-service that is already running when a newer one brings a version keeps running until it is replaced.
+with a default, an ordinary index, a constraint that refuses what no program writes. A program serves on any additions,
+so a release that brings nothing else can be downgraded. A function that changes is a new version: to an earlier program
+it would be one that someone replaced. A service that is already running when a newer one brings a version keeps running
+until it is replaced.
 Refuses: a database of a newer version, since this program cannot know what its tables now mean, and one made before the
 first release, whose log has another form.
 """
@@ -42,17 +43,17 @@ SCHEMA: Mapping[str, Edition] = {
     "tables/log.sql": Edition(4),
     "tables/event_forms.sql": Edition(4, 1),
     "tables/people.sql": Edition(4),
-    "tables/current_credentials.sql": Edition(4),
+    "tables/current_credentials.sql": Edition(5, 1),
     "tables/access_keys.sql": Edition(4, 3),
     "tables/tenants.sql": Edition(4, 3),
     "tables/audit_trail.sql": Edition(4, 6),
     "tables/transparency_log.sql": Edition(4),
     "tables/projection_positions.sql": Edition(4),
-    "tables/credential_usage.sql": Edition(4),
-    "tables/access_key_usage.sql": Edition(4, 4),
-    "tables/token_usage.sql": Edition(4, 5),
-    "tables/access_key_budgets.sql": Edition(5),
-    "tables/operations.sql": Edition(4, 2),
+    "tables/credential_usage.sql": Edition(5, 1),
+    "tables/access_key_usage.sql": Edition(5, 1),
+    "tables/token_usage.sql": Edition(5, 1),
+    "tables/access_key_budgets.sql": Edition(5, 1),
+    "tables/operations.sql": Edition(5, 1),
 }
 """Files of SQL in the order they are applied, each with the edition of the schema that last changed it.
 

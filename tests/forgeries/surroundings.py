@@ -150,6 +150,45 @@ def _(f: Forger) -> Where:
     return Where()
 
 
+UNREADABLE = (
+    "UPDATE current_credentials SET set_at = 'infinity' WHERE token IS NOT NULL",
+    "INSERT INTO credential_usage VALUES (gen_random_uuid(), 'openai', 1, now(), 1, 1, '20000-01-01')",
+    "INSERT INTO credential_usage VALUES (gen_random_uuid(), 'openai', 1, '-infinity', 1, 1, now())",
+    "INSERT INTO access_key_usage VALUES ('any', 'infinity', 1, now())",
+    (
+        "INSERT INTO token_usage VALUES (now(), gen_random_uuid(), 'openai', 1, '', 'm', 'EUR', 1, 1, 1, 1, 1, 1, 1, 1, 1,"
+        " 'NaN', now())"
+    ),
+    "INSERT INTO access_key_budgets VALUES ('any', 'day', now(), 'tokens', gen_random_uuid(), 'NaN', 0, now())",
+    (
+        "INSERT INTO key_rotations (rotation_id, key_id, actor, state, total, started_at, unopened)"
+        " VALUES (gen_random_uuid(), 'k1', 'alice', 'running', 7, now(), '[[1]]')"
+    ),
+    (
+        "INSERT INTO key_rotations (rotation_id, key_id, actor, state, total, started_at)"
+        " VALUES (gen_random_uuid(), 'k1', 'alice', 'otherwise', 7, now())"
+    ),
+    (
+        "INSERT INTO projection_replays (replay_id, projection, actor, swap, state, started_at)"
+        " VALUES (gen_random_uuid(), 'audit_trail', 'alice', 'always', 'running', 'infinity')"
+    ),
+)
+"""Values that PostgreSQL has and the program has not: each would be an outage to everyone who reads the table."""
+
+
+@kind("a value that no program can read", BOTH, refusable=True)
+def _(f: Forger) -> Where:
+    f.sql(f.chance.choice(UNREADABLE))
+    return Where(words=("readable",))
+
+
+@kind("a value that no program can read, and the constraint against it dropped")
+def _(f: Forger) -> Where:
+    f.sql("ALTER TABLE credential_usage DROP CONSTRAINT credential_usage_readable")
+    f.sql(UNREADABLE[1])
+    return Where(words=("credential_usage_readable",))
+
+
 @kind("counts of calls, taken out", SUPERUSER, Must.HARMLESS)
 def _(f: Forger) -> Where:
     f.sql("DELETE FROM credential_usage")

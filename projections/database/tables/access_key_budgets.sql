@@ -13,3 +13,9 @@ CREATE TABLE IF NOT EXISTS access_key_budgets (
     PRIMARY KEY (access_key, kind, begins, unit, node)
 );
 COMMENT ON TABLE access_key_budgets IS 'What each node used and holds of the budgets of access keys.';
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE access_key_budgets DROP CONSTRAINT IF EXISTS access_key_budgets_readable;
+ALTER TABLE access_key_budgets ADD CONSTRAINT access_key_budgets_readable CHECK (
+         spent >= 0 AND spent < 'Infinity'
+     AND held >= 0 AND held < 'Infinity');

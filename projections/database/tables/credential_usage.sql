@@ -13,3 +13,9 @@ CREATE TABLE IF NOT EXISTS credential_usage (
 );
 CREATE INDEX IF NOT EXISTS credential_usage_hour_idx ON credential_usage (hour);
 COMMENT ON TABLE credential_usage IS 'Calls that each version of a credential served, by the hour.';
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE credential_usage DROP CONSTRAINT IF EXISTS credential_usage_readable;
+ALTER TABLE credential_usage ADD CONSTRAINT credential_usage_readable CHECK (
+         extract(year FROM hour AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM last_used_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998);

@@ -26,3 +26,8 @@ CREATE INDEX IF NOT EXISTS current_credentials_key_id_idx ON current_credentials
 CREATE INDEX IF NOT EXISTS current_credentials_provider_tenant_id_idx ON current_credentials (provider, tenant_id);
 CREATE INDEX IF NOT EXISTS current_credentials_key_id_tenant_id_provider_idx
     ON current_credentials (key_id, tenant_id, provider) WHERE token IS NOT NULL;
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE current_credentials DROP CONSTRAINT IF EXISTS current_credentials_readable;
+ALTER TABLE current_credentials ADD CONSTRAINT current_credentials_readable CHECK (
+         extract(year FROM set_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998);

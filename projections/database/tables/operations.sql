@@ -48,3 +48,21 @@ CREATE TABLE IF NOT EXISTS projection_replays (
     updated_at  timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE key_rotations DROP CONSTRAINT IF EXISTS key_rotations_readable;
+ALTER TABLE key_rotations ADD CONSTRAINT key_rotations_readable CHECK (
+         extract(year FROM started_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM updated_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM finished_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND state IN ('running', 'completed', 'cancelled', 'failed', 'interrupted')
+     AND jsonb_typeof(unopened) = 'array'
+     AND NOT jsonb_path_exists(unopened, '$[*] ? (@.size() != 3)')
+     AND NOT jsonb_path_exists(unopened, '$[*][*] ? (@.type() != "string")'));
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE projection_replays DROP CONSTRAINT IF EXISTS projection_replays_readable;
+ALTER TABLE projection_replays ADD CONSTRAINT projection_replays_readable CHECK (
+         extract(year FROM started_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM updated_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM finished_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998);

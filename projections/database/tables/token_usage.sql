@@ -25,3 +25,10 @@ CREATE TABLE IF NOT EXISTS token_usage (
 CREATE INDEX IF NOT EXISTS token_usage_tenant_id_hour_idx ON token_usage (tenant_id, hour);
 CREATE INDEX IF NOT EXISTS token_usage_access_key_hour_idx ON token_usage (access_key, hour);
 COMMENT ON TABLE token_usage IS 'Tokens and cost of calls, by the hour.';
+
+-- What no program can read. It would be an outage to everyone who reads the table.
+ALTER TABLE token_usage DROP CONSTRAINT IF EXISTS token_usage_readable;
+ALTER TABLE token_usage ADD CONSTRAINT token_usage_readable CHECK (
+         extract(year FROM hour AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND extract(year FROM last_used_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
+     AND cost >= 0 AND cost < 'Infinity');

@@ -51,6 +51,18 @@ RECORDED = {
     ): "6e0c4905b59f33e6eab459974e142e47df12507a828bc3b131eb151286bd6825",
     ("tables/operations.sql", Edition(4)): "5ac872bdb91463c5dd09740edf06624bd1c10cc402f7dba74a6734d013747596",
     ("tables/operations.sql", Edition(4, 2)): "6bc7399474cf5981b56fa028e06a17438d47b2e61c697abec1aaa05f33cfcb31",
+    (
+        "tables/current_credentials.sql",
+        Edition(5, 1),
+    ): "cb56054154e8f57e3eed49bd43332eedb8a769f0059372e88466b61c3a73f26a",
+    ("tables/credential_usage.sql", Edition(5, 1)): "9b7faf675a40a27a23bb604014dc820eabe670ec9c17d2bff5e9c80a2e073d15",
+    ("tables/access_key_usage.sql", Edition(5, 1)): "85f393ebaeccdedba419c5fbb092cf5b3ded8715b8dd054eb50f8726df904c03",
+    ("tables/token_usage.sql", Edition(5, 1)): "6338e91d9bf9a2398d1060fe6b948662944229a062432e0edaeec7fa238a2fc9",
+    (
+        "tables/access_key_budgets.sql",
+        Edition(5, 1),
+    ): "08e60eaa37448fb24c319c41c08c20806d32a8bb7975ef081d2f6e6b79f9a7fb",
+    ("tables/operations.sql", Edition(5, 1)): "eac248ef320aa82140b073c2142d0213994089d52c26574ee581b8f79cf76d9e",
 }
 """SHA-256 of each file at its edition, without comments. A file that changes needs the next edition in `SCHEMA`:
 databases made before would not get the change otherwise."""
