@@ -156,8 +156,8 @@ UNREADABLE = (
     "INSERT INTO credential_usage VALUES (gen_random_uuid(), 'openai', 1, '-infinity', 1, 1, now())",
     "INSERT INTO access_key_usage VALUES ('any', 'infinity', 1, now())",
     (
-        "INSERT INTO token_usage VALUES (now(), gen_random_uuid(), 'openai', 1, '', 'm', 'EUR', 1, 1, 1, 1, 1, 1, 1, 1, 1,"
-        " 'NaN', now())"
+        "INSERT INTO token_usage VALUES (now(), gen_random_uuid(), 'openai', 1, '', 'm', 'EUR', 1, 1, 1, 1, 1, 1, 1, 1,"
+        " 1, 'NaN', now())"
     ),
     "INSERT INTO access_key_budgets VALUES ('any', 'day', now(), 'tokens', gen_random_uuid(), 'NaN', 0, now())",
     (
