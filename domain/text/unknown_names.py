@@ -24,7 +24,7 @@ _NEARLY = 0.75
 
 def unknown_name(name: str, kind: str, known: Collection[str], rule: str) -> InvalidField:
     """Return the error for a name not in `known`. kind: what it names, such as `field`. rule: ends the text."""
-    if not _may_be_said(name):
+    if not is_plain_name(name):
         return InvalidField(f"an unknown {kind}", f"is not accepted; {rule}")
     meant = probably_meant(name, known)
     return InvalidField(name, f"is not accepted; {f'did you mean {meant}? ' if meant else ''}{rule}")
@@ -37,7 +37,8 @@ def probably_meant(name: str, known: Collection[str]) -> str | None:
     return spelt[nearest[0]] if nearest else None
 
 
-def _may_be_said(name: str) -> bool:
+def is_plain_name(name: str) -> bool:
+    """Return whether a name is a plain identifier that cannot be a key."""
     if not _PLAIN.fullmatch(name) or _PREFIX.match(name):
         return False
     if not any(letter.isdigit() for letter in name):

@@ -37,7 +37,7 @@ from keyledger.llm.requests.litellm_plans import Plan, plan
 from keyledger.llm.requests.most_tokens import Most, most_of
 from keyledger.llm.requests.parameters import Request, chat_request, embeddings_request
 from keyledger.llm.requests.prepared import Prepared, encoded
-from keyledger.llm.requests.stateless import stateless_chat
+from keyledger.llm.requests.stateless import stateless_chat, stateless_embeddings
 from keyledger.llm.wire.dialling import Lookup
 from keyledger.llm.wire.dispatch import Timeouts
 from keyledger.llm.wire.idle_connections import IdleConnections
@@ -152,7 +152,7 @@ class Gateway:
         capable = entry.tenant_capable
         resolved = await configuration.resolve(tenant_id, entry.provider, tenant_capable=capable, admission=admission)
         route = resolved.route
-        if route.receipt.source is Source.GLOBAL and entry.kind is ModelKind.COMPLETION:
+        if route.receipt.source is Source.GLOBAL:
             request = await _stateless(request, route.provider, configuration.catalogue)
         call_plan = plan(entry, route)
         lease = Lease(
@@ -243,6 +243,8 @@ def _of_kind(catalogue: Catalogue, name: str, kind: ModelKind) -> Model:
 
 async def _stateless(request: Request, provider: Provider, catalogue: Catalogue) -> Request:
     served = partial(catalogue.serves, provider.name)
+    if "messages" not in request.parameters:
+        return stateless_embeddings(request)
     if len(request.parameters["messages"]) <= _CHECKED_INLINE_MAX:
         return stateless_chat(request, provider, served)
     return await asyncio.to_thread(stateless_chat, request, provider, served)

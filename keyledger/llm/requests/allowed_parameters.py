@@ -1,7 +1,7 @@
-"""The tables of parameters that a request may have, each with its rule.
+"""The tables of parameters whose values are checked, each with its rule, and of those that are always refused.
 
-The extras are those of the servers that the built-in providers run. A parameter not listed here is refused; allowing a
-new one takes one line in one table.
+The extras are those of the servers that the built-in providers run. Any other member of a chat or of embeddings goes to
+a provider with OpenAI's API as it is, so that new ones need no release of KeyLedger, unless its name is in `REFUSED`.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,6 +57,22 @@ _TEXTS: Rule = (_is_texts, "must be a list of strings")
 _ANY: Rule = (lambda value: True, "")
 _TEXT_OR_OBJECT: Rule = (lambda value: _is_text(value) or _is_object(value), "must be a string or an object")
 _TEXT_OR_TEXTS: Rule = (lambda value: _is_text(value) or _is_texts(value), "must be a string or a list of strings")
+
+REFUSED = frozenset(
+    (
+        *("additional_drop_params", "allowed_openai_params", "api_base", "api_key", "api_version"),
+        *("azure", "azure_ad_token", "azure_ad_token_provider", "base_model", "base_url", "cache"),
+        *("caching", "callbacks", "client", "client_secret", "context_window_fallback_dict"),
+        *("custom_llm_provider", "default_headers", "deployment_id", "drop_params", "extra_headers"),
+        *("extra_query", "failure_callback", "fallbacks", "guardrails", "headers", "hf_model_name"),
+        *("input_cost_per_token", "litellm_credential_name", "litellm_logging_obj", "litellm_metadata"),
+        *("litellm_params", "max_retries", "mock_delay", "mock_response", "mock_timeout"),
+        *("mock_tool_calls", "model_list", "models", "no-log", "num_retries", "organization"),
+        *("prompt_id", "provider_specific_header", "proxy_server_request", "request_timeout"),
+        *("shared_session", "stream_timeout", "success_callback", "tags", "timeout", "use_litellm_proxy"),
+    )
+)
+"""Names that steer a client's library, carry keys, or name further models than the one that was checked."""
 
 CHAT: Mapping[str, Rule] = {
     "frequency_penalty": _NUMBER,

@@ -1,26 +1,28 @@
 """Checks the parameters of a client's request.
 
-Promises: a checked request is valid JSON, has only parameters from the tables in `allowed_parameters`, each of the
-right type, and shares no object with the caller. LiteLLM's own control parameters (api_key, api_base, fallbacks,
-mock_response, ...) are in no table, so no client can steer the adapter.
-Refuses: everything else, with InvalidRequestError, which names each field and its rule. The name of an unknown
-parameter is repeated only if it is a plain one (see `domain.text.unknown_names`), since it may be a misplaced secret; a
-value never is.
+Promises: a checked request is valid JSON, its parameters from the tables in `allowed_parameters` have the right type,
+and it shares no object with the caller. Members in no table are extras, which LiteLLM never sees; what they may be is
+for the provider's row to say, and for the rules of the global key. LiteLLM's own control parameters (api_key, api_base,
+fallbacks, mock_response, ...) are refused, so no client can steer the adapter; so are other spellings of known names,
+which some servers read as those, and names that are not plain (see `domain.text.unknown_names`), which may be a
+misplaced secret and are not repeated.
+Refuses: with InvalidRequestError, which names each field and its rule. A value is never repeated.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from domain.calls.models import Json
 from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
-from domain.text.unknown_names import unknown_name
+from domain.text.unknown_names import is_plain_name, unknown_name
 from keyledger.llm.requests.allowed_parameters import (
     CHAT,
     CHAT_EXTRAS,
     EMBEDDING_EXTRAS,
     EMBEDDINGS,
+    REFUSED,
     Rule,
     is_objects,
     is_whole,
@@ -30,16 +32,18 @@ MESSAGES_MAX = 2048
 INPUTS_MAX = 2048
 """Both as OpenAI has them; what libraries do with a request takes time for each message and input."""
 _INTEGER_BITS = 64
+_OTHERS = ("model", "messages", "input", "stream")
+"""Members other than parameters."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_ACCEPTED = "accepted are OpenAI's parameters and common extras of open model servers"
+_ACCEPTED = "accepted are OpenAI's parameters, and members of the provider's own with plain names"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A checked request.
 
-    parameters: OpenAI's own, without model and stream. extras: parameters that go to the provider
+    parameters: OpenAI's own, without model and stream. extras: members that go to the provider
     unchanged. streaming: the response is wanted in chunks.
     """
 
@@ -119,13 +123,19 @@ def _sorted(
         if len(errors) >= FIELDS_MAX:
             break
         rule = known.get(name) or extras.get(name)
-        if rule is None:
-            errors.append(unknown_name(name, "member", {*known, *extras, "model", "messages", "stream"}, _ACCEPTED))
-        elif not rule[0](value):
+        if rule is None and not _is_of_the_provider(name, {*known, *extras, *_OTHERS}):
+            errors.append(unknown_name(name, "member", {*known, *extras, *_OTHERS}, _ACCEPTED))
+        elif rule is not None and not rule[0](value):
             errors.append(InvalidField(name, rule[1]))
     if errors:
         raise InvalidRequestError(errors)
-    return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n in extras})
+    return ({n: v for n, v in body.items() if n in known}, {n: v for n, v in body.items() if n not in known})
+
+
+def _is_of_the_provider(name: str, known: Set[str]) -> bool:
+    """Return whether a member that no table has may be one of the provider's own."""
+    spelt = name.lower()
+    return is_plain_name(name) and spelt not in known and spelt not in REFUSED
 
 
 def _count_errors(messages: Any) -> list[InvalidField]:

@@ -26,9 +26,7 @@ REMEDY = (
     "The tenant has no credential of its own in use for this provider, so the platform's key would serve the call. Set "
     "the tenant's own, or ask an operator to open the route to the platform's key with NATIVE_GLOBAL_ROUTES."
 )
-_REMEDY_FOR_CHATS = (
-    "The platform's key would serve the call. Leave this out, or set the tenant's own key for the model."
-)
+_REMEDY = "The platform's key would serve the call. Leave this out, or set the tenant's own key for the model."
 KEPT = "refers to what is kept in the platform's account"
 _OFF = "must be false: the platform's key keeps nothing with the provider"
 _OPAQUE = frozenset(
@@ -122,9 +120,16 @@ def unknown_member(name: str, route: InferenceRoute) -> InvalidField:
 
 def stateless_chat(request: Request, provider: Provider, served: Callable[[str], bool]) -> Request:
     """Return a checked chat request as the global key may send it. Raises as `require_stateless` does."""
-    require_stateless({**request.parameters, **request.extras}, ROUTES[_CHAT], served, _REMEDY_FOR_CHATS)
+    require_stateless({**request.parameters, **request.extras}, ROUTES[_CHAT], served, _REMEDY)
     if _CHAT in provider.keeps:
         return replace(request, extras={**request.extras, "store": False})
+    return request
+
+
+def stateless_embeddings(request: Request) -> Request:
+    """Return a checked request for embeddings, if its members are known. Raises as `require_stateless` does."""
+    route = ROUTES["embeddings"]
+    refuse_members((unknown_member(name, route) for name in request.extras if name not in route.members), _REMEDY)
     return request
 
 

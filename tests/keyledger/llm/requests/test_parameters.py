@@ -17,10 +17,10 @@ from tests.support.each import each
 CONTROL_WORDS = """
 additional_drop_params allowed_openai_params api_base api_key api_version azure azure_ad_token
 azure_ad_token_provider base_model base_url cache caching callbacks client client_secret
-context_window_fallback_dict custom_llm_provider default_headers deployment_id drop_params extra_body
+context_window_fallback_dict custom_llm_provider default_headers deployment_id drop_params
 extra_headers extra_query failure_callback fallbacks guardrails headers hf_model_name input_cost_per_token
 litellm_credential_name litellm_logging_obj litellm_metadata litellm_params max_retries mock_delay
-mock_response mock_timeout mock_tool_calls model_list no-log num_retries organization prompt_id
+mock_response mock_timeout mock_tool_calls model_list models Models no-log num_retries organization prompt_id
 provider_specific_header proxy_server_request request_timeout shared_session stream_timeout success_callback
 tags timeout use_litellm_proxy
 """
@@ -34,6 +34,49 @@ def test_a_control_word_of_the_adapter_is_refused_by_name(name):
     (error,) = refused.value.fields
     assert error.field == name
     assert "smuggled" not in str(refused.value)
+
+
+@each("name", ["reasoning", "provider", "extra_body", "search_domain_filter", "a_member_of_tomorrow"])
+@each("model", ["openai-litellm", "azure-litellm", "vllm-litellm", "berget-litellm", "openrouter-litellm"])
+def test_a_member_of_the_providers_own_reaches_it(model, name):
+    asked: dict[str, Any] = {name: {"effort": ["low", None]}}
+    with stand_in() as server:
+        with_gateway(Keys(server.url), lambda gateway: whole(gateway, model, **asked))
+        assert server.requests[0].body[name] == asked[name]
+
+
+@each("model", ["anthropic-litellm", "anthropic-legacy", "mistral-litellm"])
+def test_a_member_that_a_strict_provider_does_not_know_is_refused_by_name(model):
+    with stand_in() as server:
+        with pytest.raises(InvalidRequestError) as refused:
+            with_gateway(Keys(server.url), lambda gateway: whole(gateway, model, a_member_of_tomorrow=1))
+        assert ([error.field for error in refused.value.fields], server.requests) == (["a_member_of_tomorrow"], [])
+
+
+@each("name", ["Stream", "MODEL", "Max_Tokens", "N"])
+def test_another_spelling_of_a_known_member_is_refused(name):
+    with pytest.raises(InvalidRequestError):
+        chat_request({"messages": HELLO, name: 1})
+
+
+@each("name", ["truncate", "a_member_of_tomorrow"])
+def test_a_member_of_embeddings_reaches_the_provider(name):
+    async def embed(gateway):
+        await gateway.embed(TENANT, "vllm-litellm-emb", {"input": "x", name: "END"})
+
+    with stand_in() as server:
+        with_gateway(Keys(server.url), embed)
+        assert server.requests[0].body[name] == "END"
+
+
+def test_the_global_key_passes_on_no_unknown_member_of_embeddings():
+    async def embed(gateway):
+        await gateway.embed(TENANT, "vllm-legacy-emb", {"input": "x", "a_member_of_tomorrow": 1})
+
+    with stand_in() as server:
+        with pytest.raises(InvalidRequestError) as refused:
+            with_gateway(Keys(server.url), embed)
+        assert ([error.field for error in refused.value.fields], server.requests) == (["a_member_of_tomorrow"], [])
 
 
 @pytest.mark.parametrize(
