@@ -218,10 +218,12 @@ class RateLimitedError(ProviderError):
 class ProviderUnavailableError(ProviderError):
     """The provider is not reachable, must not be called, failed itself, or is late. reason: a code.
 
-    retry_after: in seconds.
+    retry_after: in seconds. provider_code: the provider's own code, out of a closed list.
     """
 
-    def __init__(self, provider: str, reason: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, provider: str, reason: str, retry_after: int | None = None, provider_code: str | None = None
+    ) -> None:
         """reason: `LATE` if it did not answer in time."""
         late = reason == LATE
         code = ErrorCode.PROVIDER_TIMEOUT if late else ErrorCode.PROVIDER_UNAVAILABLE
@@ -230,6 +232,7 @@ class ProviderUnavailableError(ProviderError):
         )
         self.reason = reason
         self.retry_after = retry_after
+        self.provider_code = provider_code
 
 
 class StoreUnavailableError(ServiceError):

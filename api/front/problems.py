@@ -20,6 +20,7 @@ from domain.errors import (
     InvalidField,
     InvalidRequestError,
     ProviderRefusedError,
+    ProviderUnavailableError,
     RateLimitedError,
     ServiceError,
     VersionConflictError,
@@ -244,7 +245,8 @@ def _members(error: ServiceError) -> Mapping[str, object]:
     if isinstance(error, VersionConflictError):
         return {"current_version": error.current}
     told = {"provider_status": error.status} if isinstance(error, ProviderRefusedError) else {}
-    if isinstance(error, ProviderRefusedError | RateLimitedError) and error.provider_code is not None:
+    coded = ProviderRefusedError | ProviderUnavailableError | RateLimitedError
+    if isinstance(error, coded) and error.provider_code is not None:
         return {**told, "provider_code": error.provider_code}
     return told
 

@@ -48,7 +48,8 @@ def checked_event(event: ServerSentEvent, bounds: Bounds) -> dict[str, Any]:
     if event.name == ERROR:
         raise InvalidAnswerError(NOT_USABLE)
     content = read_object(event.data, PLAIN)
-    if content.get("object") == "error":
+    groq = content.get("x_groq")
+    if content.get("object") == "error" or (isinstance(groq, dict) and groq.get("error")):
         raise InvalidAnswerError(NOT_USABLE)
     choices_of(content, bounds, DELTA_MAX)
     return content

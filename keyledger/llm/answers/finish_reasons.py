@@ -3,8 +3,8 @@
 Each value that a provider documents is named here. A value that is not named passes as it is: that is what the provider
 said, and a made-up `stop` would make half an answer look whole.
 Raises InvalidAnswerError for values that mean the provider gave up on the answer.
-Sources: the API references of OpenAI, Anthropic (Messages, 2023-06-01), Mistral, DeepSeek, OpenRouter, vLLM, and
-Hugging Face's Text Generation Inference.
+Sources: the API references of OpenAI, Anthropic (Messages, 2023-06-01), Google, Cohere, Mistral, DeepSeek, OpenRouter,
+vLLM, and Hugging Face's Text Generation Inference.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,23 @@ OPENAI: Mapping[str, str] = {
     "abort": _FAILED,  # vLLM, SGLang: the request was aborted
     "network_error": _FAILED,  # Zhipu
     "insufficient_system_resource": _FAILED,  # DeepSeek
+    "STOP": "stop",  # Google, whose own words come through gateways, as Anthropic's and Cohere's do
+    "MAX_TOKENS": "length",  # Google, Cohere
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"), "content_filter"
+    ),
+    "MALFORMED_FUNCTION_CALL": _FAILED,
+    "COMPLETE": "stop",  # Cohere
+    "STOP_SEQUENCE": "stop",
+    "TOOL_CALL": "tool_calls",
+    "ERROR_TOXIC": "content_filter",
+    "ERROR_LIMIT": "length",
+    "ERROR": _FAILED,
+    "TIMEOUT": _FAILED,
+    "end_turn": "stop",  # Anthropic
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
 }
 """Of providers with OpenAI's API, where their words differ from OpenAI's."""
 

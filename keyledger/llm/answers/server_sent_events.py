@@ -13,6 +13,8 @@ from keyledger.llm.answers.bounded_json import TOO_LARGE, InvalidAnswerError
 DONE = b"[DONE]"
 ERROR = b"error"
 """The name of an event that reports an error, whatever its data."""
+HEARTBEATS = frozenset({b"ping", b"heartbeat", b"keepalive", b"keep-alive"})
+"""Names of events that only keep a connection open, whatever their data."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -24,7 +26,7 @@ class ServerSentEvent(NamedTuple):
 
 
 async def server_sent_events(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[ServerSentEvent]:
-    """Yield each event that has data or reports an error.
+    """Yield each event that has data or reports an error, but heartbeats.
 
     most: the limit of one in bytes. Raises InvalidAnswerError above it.
     """
@@ -40,7 +42,7 @@ async def server_sent_events(pieces: AsyncIterator[bytes], most: int) -> AsyncIt
         elif not line:
             event = ServerSentEvent(name, b"\n".join(data))
             name, data, size = b"", [], 0
-            if event.data or event.name == ERROR:
+            if (event.data or event.name == ERROR) and event.name not in HEARTBEATS:
                 yield event
     if any(data):
         yield ServerSentEvent(name, b"\n".join(data))

@@ -5,6 +5,8 @@ what it says of tokens and its name of the model.
 Standard: RFC 9110, section 10.2.3 (Retry-After).
 """
 
+import math
+import re
 import socket
 import ssl
 from collections.abc import Container
@@ -18,6 +20,8 @@ from keyledger.llm.wire.dialling import ForbiddenAddressError
 from keyledger.llm.wire.provider_answer import ProviderAnswer
 
 RETRY_AFTER_MAX = 86_400
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+"""With a fraction, as some providers send it."""
 
 # The first match decides.
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -72,7 +76,7 @@ def note_answer(
     """Record the head of a response. streaming: it should consist of server-sent events."""
     observation.status = answer.status
     observation.rejected = answer.status in rejects_with
-    observation.retry_after = _seconds(answer.head.value(b"retry-after"))
+    observation.retry_after = _retry_after(answer)
     if streaming and observation.accepted and answer.content_type != "text/event-stream":
         observation.failure = "answer-not-a-stream"
 
@@ -89,10 +93,18 @@ def note_failure(observation: Observation, error: Exception) -> None:
         observation.failure = next((reason for kind, reason in _REASONS if isinstance(error, kind)), "transport-fault")
 
 
+def _retry_after(answer: ProviderAnswer) -> int | None:
+    """Return when a provider wants to be asked again, in seconds from now. OpenAI and Azure state milliseconds, too."""
+    if (seconds := _seconds(answer.head.value(b"retry-after"))) is not None:
+        return seconds
+    stated = answer.head.value(b"retry-after-ms")
+    return min(math.ceil(float(stated) / 1000), RETRY_AFTER_MAX) if _NUMBER.fullmatch(stated) else None
+
+
 def _seconds(retry_after: str) -> int | None:
     """Return Retry-After, a number of seconds or an HTTP date, as seconds from now. None if it is malformed."""
-    if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9:
-        return min(int(retry_after), RETRY_AFTER_MAX)
+    if _NUMBER.fullmatch(retry_after):
+        return min(math.ceil(float(retry_after)), RETRY_AFTER_MAX)
     try:
         moment = parsedate_to_datetime(retry_after)
     except (ValueError, TypeError):

@@ -21,8 +21,8 @@ from domain.errors import (
 from keyledger.llm.requests.parameters import Request
 from keyledger.llm.wire.observation import Observation
 
-_WORTH_A_RETRY = frozenset({409, 425})
-"""Statuses that ask for the same request again: clients give up on a 400."""
+_WORTH_A_RETRY = frozenset({409, 425, 498})
+"""Statuses that ask for the same request again: clients give up on a 400. 498 is Groq's, for want of capacity."""
 _TRANSLATED = ("messages", "input", "tools", "tool_choice", "response_format", "functions", "function_call")
 
 
@@ -75,7 +75,7 @@ def _by_class(provider: str, status: int, observation: Observation) -> ProviderE
     if 400 <= status < 500 and status not in _WORTH_A_RETRY:
         return ProviderRefusedError(provider, status, observation.code)
     reason = "redirect" if 300 <= status < 400 else f"answered-{status}"
-    return ProviderUnavailableError(provider, reason, observation.retry_after)
+    return ProviderUnavailableError(provider, reason, observation.retry_after, observation.code)
 
 
 def _unobserved_error(

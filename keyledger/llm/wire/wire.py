@@ -99,7 +99,7 @@ class Wire:
             return
         finally:
             reader.drop()
-        lease.observation.code = provider_code(b"".join(pieces))
+        lease.observation.code = provider_code(b"".join(pieces), lease.observation.status)
         lease.observation.rejected = lease.observation.code in KEY_REFUSED
 
     async def aclose(self) -> None:

@@ -83,6 +83,8 @@ def test_a_stream_without_an_answer_was_cut_off(model: str, stream: bytes) -> No
         pytest.param(named_events({"type": "error", "error": {"message": "x"}}), id="a type error"),
         pytest.param(b'event: error\ndata: {"message": "x"}\n\n', id="an event called error"),
         pytest.param(events(chunk({}, "error")), id="a reason error"),
+        pytest.param(events(chunk({}, "TIMEOUT")), id="a reason of Cohere"),
+        pytest.param(events({**chunk({}), "x_groq": {"error": "over capacity"}}), id="a member of Groq"),
     ],
 )
 def test_an_error_in_a_stream_is_an_error_in_whatever_form(model: str, error: bytes) -> None:
@@ -90,6 +92,14 @@ def test_an_error_in_a_stream_is_an_error_in_whatever_form(model: str, error: by
     assert isinstance(left.error, ProviderUnavailableError)
     assert left.failed
     assert text_of(left.chunks) == "Hel"
+
+
+@EACH_OPENAI
+@pytest.mark.parametrize("name", ["ping", "heartbeat", "keep-alive"])
+def test_a_heartbeat_is_passed_over_whatever_its_data(model: str, name: str) -> None:
+    beat = f"event: {name}\ndata: {{}}\n\n".encode()
+    left = streamed(model, beat + events(chunk({"content": "Hel"})) + beat + events(chunk({}, "stop")) + DONE)
+    assert (left.error, left.failed, text_of(left.chunks)) == (None, False, "Hel")
 
 
 @EACH_OPENAI
@@ -120,6 +130,11 @@ def test_each_choice_has_its_own_end(model: str) -> None:
         ("eos_token", "stop"),
         ("stop_sequence", "stop"),
         ("sensitive", "content_filter"),
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content_filter"),
+        ("COMPLETE", "stop"),
+        ("TOOL_CALL", "tool_calls"),
+        ("end_turn", "stop"),
         ("a-new-reason", "a-new-reason"),
     ],
 )
@@ -132,7 +147,7 @@ def test_the_reason_of_a_whole_answer_and_of_a_stream_is_what_the_provider_said(
 
 
 @EACH_OPENAI
-@pytest.mark.parametrize("said", ["error", "abort", "network_error", "insufficient_system_resource"])
+@pytest.mark.parametrize("said", ["error", "abort", "network_error", "insufficient_system_resource", "ERROR"])
 def test_an_answer_that_its_provider_gave_up_on_is_an_error(model: str, said: str) -> None:
     with pytest.raises(ProviderUnavailableError):
         completed(model, chat(finish_reason=said), {})

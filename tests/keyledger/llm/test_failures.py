@@ -197,6 +197,31 @@ CODED = pytest.mark.parametrize("model", ["openai-litellm", "azure-legacy", "ant
         ),
         pytest.param({"type": "error", "error": {"type": "request_too_large"}}, "request_too_large", id="Anthropic"),
         pytest.param({"code": "model_not_found"}, "model_not_found", id="without an error"),
+        pytest.param(
+            {"error": {"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}},
+            "content_filter",
+            id="Azure says both",
+        ),
+        *(
+            pytest.param({"error": {"message": text}}, "context_length_exceeded", id=text[:30])
+            for text in (  # of vLLM, Anthropic, SGLang, Mistral, Google, xAI, Cohere, TGI
+                "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+                "prompt is too long: 210000 tokens > 200000 maximum",
+                "The input (9001 tokens) is longer than the model's context length (8192 tokens).",
+                "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+                "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+                "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+                "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 5000.",
+                "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000",
+            )
+        ),
+        pytest.param({"error": {"type": "exceed_context_size_error"}}, "context_length_exceeded", id="llama.cpp"),
+        pytest.param(
+            {"type": "error", "error": {"type": "x", "message": "Your credit balance is too low to access the API."}},
+            "insufficient_quota",
+            id="no credit at Anthropic",
+        ),
+        pytest.param({"error": {"status": "RESOURCE_EXHAUSTED"}}, "rate_limit_exceeded", id="Google's status"),
     ],
 )
 def test_a_code_of_the_providers_that_clients_act_on_reaches_them(model: str, body: object, code: str) -> None:
@@ -253,6 +278,7 @@ def test_a_403_of_ovhcloud_is_about_the_key() -> None:
         ("425 Too Early", ProviderUnavailableError, 502),
         ("503 Service Unavailable", ProviderUnavailableError, 502),
         ("529 Overloaded", ProviderUnavailableError, 502),
+        ("498 Capacity", ProviderUnavailableError, 502),
         ("429 Too Many Requests", RateLimitedError, 429),
     ],
 )
@@ -261,3 +287,27 @@ def test_what_is_worth_a_retry_stays_so(model: str, status: str, kind: type[Exce
     assert isinstance(error, kind)
     problem = problem_of(error)
     assert (problem.status, problem.headers) == (answered, {"Retry-After": "7"})
+    assert openai_error(problem)["code"] == ("provider-timeout" if answered == 504 else "overloaded_error")
+
+
+@CODED
+@pytest.mark.parametrize("body", [{"error": {"message": "Insufficient Balance"}}, {"detail": "x"}], ids=["said", "not"])
+def test_a_402_says_that_the_account_has_no_credit(model: str, body: object) -> None:
+    error = refused(model, "402 Payment Required", body)
+    assert isinstance(error, ProviderRefusedError)
+    assert error.provider_code == "insufficient_quota"
+
+
+def test_a_403_of_fireworks_that_says_so_is_about_the_key() -> None:
+    body = {"error": {"code": "UNAUTHORIZED", "message": "The API key you provided is invalid."}}
+    assert isinstance(refused("openai-litellm", "403 Forbidden", body), RejectedCredentialError)
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"),
+    [("retry-after: 1.2", 2), ("retry-after-ms: 1500", 2), ("retry-after: 3\r\nretry-after-ms: 2500", 3)],
+)
+def test_a_fraction_of_a_second_and_milliseconds_are_understood(stated: str, seconds: int) -> None:
+    error = refused("openai-litellm", f"429 Too Many Requests\r\n{stated}", {"error": {}})
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after == seconds
