@@ -287,7 +287,7 @@ def test_a_short_chat_is_served_while_slow_bodies_hold_all_the_memory_that_they_
 MANY: dict[str, tuple[dict[str, Any], int]] = {
     "messages": ({"messages": [{"role": "user", "content": "a"}] * 60_000}, 1),
     "some messages too many": ({"messages": [{"role": "user", "content": "a"}] * 3_000}, 1),
-    "unknown members": ({"messages": [], **{f"temperatur{number}": 1 for number in range(50_000)}}, 20),
+    "unknown members": ({"messages": [], **{f"Temperature{number}{'x' * 60}": 1 for number in range(50_000)}}, 20),
     "numbers": ({"messages": [{"role": "user", "content": "a"}], "stop": list(range(600_000))}, 1),
 }
 

@@ -151,6 +151,7 @@ class Dispatcher:
         """Close all connections."""
         connectors, self._connectors = self._connectors, {}
         self._idle.close([*connectors.values()])
+        await asyncio.sleep(0)  # in which the event loop ends what was closed
 
     async def _sent(self, lease: Lease, request: _Request) -> tuple[ProviderAnswer, ProviderConnection]:
         assert lease.secret is not None  # noqa: S101  a closed lease has been refused

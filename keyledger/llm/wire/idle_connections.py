@@ -109,8 +109,8 @@ class IdleConnections:
             self._open.pop(account, None)
 
     def close(self, openers: Collection[object]) -> None:
-        """Close the idle connections that these connectors opened."""
-        for connection in [one for one in self._longest_idle_first if one.opener in openers]:
+        """Close the connections that these connectors opened, also those that serve a call."""
+        for connection in [one for of_account in self._open.values() for one in of_account if one.opener in openers]:
             connection.close("stopped")
         if self._sweeping is not None and not self._longest_idle_first:
             self._sweeping.cancel()

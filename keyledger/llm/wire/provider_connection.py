@@ -142,12 +142,16 @@ class ProviderConnection(asyncio.BufferedProtocol):
             self.close(reason)
 
     def close(self, reason: str) -> None:
-        """Close the connection. reason: a code for the metrics, if it is idle."""
+        """Close the connection; what was not sent of a request is dropped. reason: for the metrics, if it is idle."""
         if self._idle:
             self._idle = False
             self._shelf.forget(self, reason)
         self._end_call(LOST)
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._pipe is None and self._transport.get_write_buffer_size():
+            self._transport.abort()  # a provider that reads nothing would keep it open
+        else:
             self._transport.close()
 
     def abandon(self, content: AnswerContent) -> None:

@@ -57,8 +57,8 @@ ALTER TABLE key_rotations ADD CONSTRAINT key_rotations_readable CHECK (
      AND extract(year FROM finished_at AT TIME ZONE 'UTC') BETWEEN 1 AND 9998
      AND state IN ('running', 'completed', 'cancelled', 'failed', 'interrupted')
      AND jsonb_typeof(unopened) = 'array'
-     AND NOT jsonb_path_exists(unopened, '$[*] ? (@.size() != 3)')
-     AND NOT jsonb_path_exists(unopened, '$[*][*] ? (@.type() != "string")'));
+     AND NOT jsonb_path_exists(unopened, 'strict $[*] ? (@.type() != "array" || @.size() != 3)')
+     AND NOT jsonb_path_exists(unopened, 'lax $[*][*] ? (@.type() != "string")'));
 
 -- What no program can read. It would be an outage to everyone who reads the table.
 ALTER TABLE projection_replays DROP CONSTRAINT IF EXISTS projection_replays_readable;
