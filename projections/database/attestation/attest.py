@@ -57,6 +57,7 @@ def attest(connection: Connection, *, newer: bool = False) -> Sequence[Finding]:
 
 def _look(connection: Connection, *, newer: bool) -> Sequence[Finding]:
     with connection.transaction():
+        connection.execute("SET LOCAL quote_all_identifiers = off")  # else all definitions would be written otherwise
         found = read_catalogue(connection)
         if found is None:
             return [Finding("tables", Flaw.TABLES, ("keyledger_events (missing)",))]

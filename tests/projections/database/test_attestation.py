@@ -39,10 +39,14 @@ SIGNATURE = (
 SWALLOWS = "'BEGIN RETURN QUERY SELECT n::bigint FROM generate_series(1, cardinality(streams)) AS n; END'"
 
 
+def by_default(setting: str) -> str:
+    """A statement that changes a setting of new sessions."""
+    return f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END $$"
+
+
 def searched(path: str) -> str:
     """A statement that changes where new sessions look for names."""
-    change = f"format('ALTER DATABASE %I SET search_path = {path}', current_database())"
-    return f"DO $$ BEGIN EXECUTE {change}; END $$"
+    return by_default(f"search_path = {path}")
 
 
 GUARD = "keyledger_events_append_only"
@@ -378,6 +382,7 @@ WARNED = {
     ),
 }
 HARMLESS = {
+    "another way to write names": [by_default("quote_all_identifiers = on")],
     "an index of the operator's": ["CREATE INDEX zz ON audit_trail (request_id)"],
     "an index with an expression": ["CREATE INDEX zz ON audit_trail (lower(actor)) WHERE reason IS NOT NULL"],
     "a column of the operator's": ["ALTER TABLE audit_trail ADD note text, ADD seen boolean NOT NULL DEFAULT false"],
