@@ -61,6 +61,7 @@ def pooled(database_url: str, *settings: str) -> Iterator[Pooler]:
         "unix_socket_dir =",
         "auth_type = scram-sha-256",
         "auth_file = userlist.txt",
+        "server_login_retry = 1",  # a login may be cut by a test that terminates connections
         *settings,
     ]
     with configured("\n".join(lines), {_USER: password}, database_url):

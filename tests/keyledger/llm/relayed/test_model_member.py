@@ -24,5 +24,6 @@ def test_every_other_member_keeps_its_place_and_its_text(members, old, new, data
     after = before | {"model": new}
     text = json.dumps(before, indent=indent, ensure_ascii=ascii_only).encode()
     changed = with_model(text, new)
-    assert changed == json.dumps(after, indent=indent, ensure_ascii=ascii_only).encode() or not new.isascii()
+    if json.dumps(new) == json.dumps(new, ensure_ascii=False):  # else it may be written in two ways
+        assert changed == json.dumps(after, indent=indent, ensure_ascii=ascii_only).encode()
     assert list(json.loads(changed).items()) == list(after.items())
