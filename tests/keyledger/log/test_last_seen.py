@@ -1,6 +1,7 @@
 """A change of a credential that this process has seen takes one round trip, and never rests on what it remembers."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from domain.errors import (
     CredentialIntegrityError,
     CredentialNotFoundError,
     ServiceError,
+    StoreUnavailableError,
     UnresolvableError,
     VersionConflictError,
 )
@@ -92,6 +94,8 @@ def test_a_first_change_takes_two_round_trips(store: Store, turns: Callable[[Cal
 def test_through_a_pooler_it_takes_one_as_well(database_url: str, turns: Callable[[Callable[[], object]], int]) -> None:
     settings = ("pool_mode = transaction", "default_pool_size = 1")
     with pooled(database_url, *settings) as pooler, open_store(pooler.url) as store:
+        with suppress(StoreUnavailableError):  # the pooler's only server connection may take longer to log in
+            set_again(store, 0)()
         set_again(store, 0)()
         assert [turns(set_again(store, number)) for number in range(1, 4)] == [1, 1, 1]
     with open_store(database_url) as store:
