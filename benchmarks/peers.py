@@ -155,10 +155,7 @@ def litellm_proxy(place: Path, provider_port: int) -> Iterator[tuple[Running, Ca
     command = [str(program), "--config", str(place / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(port)]
     headers = (("Authorization", f"Bearer {_LITELLM_KEY}"),)
     with server(command, environment, place, port, "/health/readiness") as running:
-        plain, streaming = (
-            completion("/v1/chat/completions", streaming=streams, headers=headers) for streams in (False, True)
-        )
-        yield running, plain, streaming
+        yield running, *_plain_and_streaming(headers)
 
 
 @contextmanager
@@ -187,10 +184,14 @@ def smg(place: Path, provider_port: int) -> Iterator[tuple[Running, Call, Call]]
     command += ["--history-backend", "none", "--log-level", "error", "--tenant-api-key", "t1:sk-tenant-one"]
     headers = (("Authorization", "Bearer sk-tenant-one"),)
     with server(command, {}, place, port, "/readiness", any_status=True) as running:
-        plain, streaming = (
-            completion("/v1/chat/completions", streaming=streams, headers=headers) for streams in (False, True)
-        )
-        yield running, plain, streaming
+        yield running, *_plain_and_streaming(headers)
+
+
+def _plain_and_streaming(headers: tuple[tuple[str, str], ...]) -> tuple[Call, Call]:
+    plain, streaming = (
+        completion("/v1/chat/completions", streaming=streams, headers=headers) for streams in (False, True)
+    )
+    return plain, streaming
 
 
 def _until_active(port: int) -> None:

@@ -24,6 +24,7 @@ from domain.credentials.stored import CredentialState
 from domain.errors import FIELDS_MAX, InvalidField, InvalidRequestError
 from domain.text.unknown_names import unknown_name
 
+_TIME = "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
 RULES: Mapping[str, str] = {
     "tenant_id": "must be a UUID in its canonical spelling: lower case with hyphens, such as "
     "7c9e6679-7425-40de-944b-e07fc1f90ae7",
@@ -31,7 +32,7 @@ RULES: Mapping[str, str] = {
     "replay_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "compare_only": "must be true or false",
     "swap_when_different": "must be true or false",
-    "as_of": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "as_of": _TIME,
     "proposal_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "rotation_id": "must be a UUID in its canonical spelling: lower case with hyphens",
     "api_key": "must be a string",
@@ -56,14 +57,14 @@ RULES: Mapping[str, str] = {
     "state": f"must be one of {', '.join(CredentialState)}",
     "proposal_state": "must be open, approved, rejected or lapsed",
     "command": f"must be one of {', '.join(Approval)}",
-    "set_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
-    "used_before": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
-    "unused_since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "set_before": _TIME,
+    "used_before": _TIME,
+    "unused_since": _TIME,
     "access_key": "must be 1 to 128 printable ASCII characters without spaces",
     "version": "must be the version of a credential: an integer of at least 0",
     "part_of": "must be a position in the log: an integer of at least 0",
-    "since": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
-    "until": "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z",
+    "since": _TIME,
+    "until": _TIME,
     "before": "must be a position in the log: an integer of at least 1",
     "position": "must be a position in the log: an integer of at least 1",
     "size": "must be the size of a tree: an integer of at least 0",

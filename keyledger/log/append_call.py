@@ -43,7 +43,7 @@ _TO_JSON = json.JSONEncoder(default=str)
 
 
 class AppendCall:
-    """One append. rows: what it sends, at positions that count from 1 until it is answered."""
+    """One append. streams, versions: of its events, as arrays in binary form."""
 
     def __init__(self, events: Sequence[tuple[UUID, int, str, bytes]], codes: EventCodes) -> None:
         """events: stream, version, topic and state of each."""

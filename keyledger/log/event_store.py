@@ -116,8 +116,7 @@ class CredentialLog(Application[UUID]):
 
         Raises StoreUnavailableError, CredentialIntegrityError.
         """
-        rows = self._rows(NEWEST, [list(set(streams))])
-        return {row.stream: self._read(row) for row in map(LogRow._make, rows)}
+        return {row.stream: self._read(row) for row in self._newest_rows(list(set(streams)))}
 
     def presumed(self, streams: Sequence[UUID], *, read: bool = False) -> Presumed:
         """Return the newest event of each stream as this process last saw it; read what it has not seen, or all.
@@ -127,7 +126,7 @@ class CredentialLog(Application[UUID]):
         seen = self._own_recorder.last_seen
         rows = {} if read else seen.of(streams)
         missing = [stream for stream in dict.fromkeys(streams) if stream not in rows]
-        found = {row.stream: row for row in map(LogRow._make, self._rows(NEWEST, [missing]))} if missing else {}
+        found = {row.stream: row for row in self._newest_rows(missing)} if missing else {}
         fresh = {stream: found.get(stream) for stream in missing}
         try:
             events = {stream: self._read(row) for stream, row in {**rows, **fresh}.items() if row is not None}
@@ -161,15 +160,14 @@ class CredentialLog(Application[UUID]):
         seen = self._own_recorder.last_seen.of([stream]).get(stream)
         if seen is not None and decode(stream, seen.version, seen.topic, seen.state) == event:
             return self.codes.check(seen).proves
-        rows = map(LogRow._make, self._rows(NEWEST, [[stream]]))
-        return all(self.codes.check(row).proves for row in rows)
+        return all(self.codes.check(row).proves for row in self._newest_rows([stream]))
 
     def disowns(self, event: Event) -> bool:
         """Return whether the code of a stream's newest event is under a key that is unknown, which anyone can write.
 
         Raises StoreUnavailableError.
         """
-        rows = map(LogRow._make, self._rows(NEWEST, [[event.originator_id]]))
+        rows = self._newest_rows([event.originator_id])
         return any(self.codes.check(row) is CodeState.UNKNOWN_KEY for row in rows)
 
     def append(self, events: Sequence[Event], presumed: Mapping[UUID, LogRow | None] = NOTHING_PRESUMED) -> None:
@@ -214,6 +212,9 @@ class CredentialLog(Application[UUID]):
     def _read(self, row: LogRow) -> Event:
         require_no_forgery(row, self.codes)
         return decode(row.stream, row.version, row.topic, row.state)
+
+    def _newest_rows(self, streams: Sequence[UUID]) -> list[LogRow]:
+        return [*map(LogRow._make, self._rows(NEWEST, [streams]))]
 
     def _rows(self, statement: LiteralString, columns: Sequence[object]) -> list[tuple[Any, ...]]:
         with unavailable(), self._pool.connection() as connection:

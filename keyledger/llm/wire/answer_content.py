@@ -7,24 +7,12 @@ connection may serve another call, and nothing that is done here touches it.
 
 import asyncio
 from collections import deque
-from typing import Protocol
 
+from api.front.web_socket.pipe import Reading
 from keyledger.llm.answers.bounded_json import InvalidAnswerError
 
 READ_AHEAD = 8 * 1024
 """Bytes of a body that are received ahead of its reader; twice as many stop the connection."""
-
-
-class Reading(Protocol):
-    """Stops and restarts reading from a connection; repeating either has no effect."""
-
-    def pause_reading(self) -> None:
-        """Stop."""
-        ...
-
-    def resume_reading(self) -> None:
-        """Restart."""
-        ...
 
 
 class AnswerContent:

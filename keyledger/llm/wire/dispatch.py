@@ -193,7 +193,7 @@ class Dispatcher:
 async def _asked(connection: ProviderConnection, lease: Lease, request: _Request) -> ProviderAnswer:
     """Send a request on a connection and return its answer."""
     content, bodiless = request.content, request.method == "HEAD"
-    chunked = content is not None and not isinstance(content, bytes) and is_chunked(request.headers)
+    chunked = is_chunked(request.headers, content)
     try:
         head = request.head(lease)
     except ValueError:

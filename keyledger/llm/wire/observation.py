@@ -37,8 +37,7 @@ class Observation:
     """Observations of a call. sent: a request was sent, or soon would be. retry_after: in seconds. failure: a code.
 
     rejected: the provider said that the key is not valid. code: of the provider's error, out of a closed list.
-    marked: a stream had its mark for the end. broken_off: a code; why the connection was ended on this side, which
-    everything that fails then is due to.
+    marked: a stream had its mark for the end.
     framing: bytes that have framed a body in chunks so far. told: what the provider said of tokens. switched: the
     connection left HTTP, as was asked for.
     """
@@ -51,7 +50,6 @@ class Observation:
     rejected: bool = False
     code: str | None = None
     marked: bool = False
-    broken_off: str | None = None
     framing: int = 0
     told: ToldUsage = field(default_factory=ToldUsage)
     switched: bool = False
@@ -83,9 +81,7 @@ def note_answer(
 
 def note_failure(observation: Observation, error: Exception) -> None:
     """Record why there is no response, or only part of one."""
-    if observation.broken_off:
-        observation.failure = observation.broken_off
-    elif isinstance(error, ForbiddenAddressError | InvalidAnswerError):
+    if isinstance(error, ForbiddenAddressError | InvalidAnswerError):
         observation.failure = error.reason
     elif isinstance(error, TimeoutError):
         observation.timed_out = True

@@ -10,8 +10,9 @@ import re
 
 from httptools import HttpParserError
 
+from api.front.web_socket.pipe import Reading
 from keyledger.llm.answers.bounded_json import InvalidAnswerError
-from keyledger.llm.wire.answer_content import AnswerContent, Reading
+from keyledger.llm.wire.answer_content import AnswerContent
 from keyledger.llm.wire.answer_parser import AnswerHead, AnswerParser
 from keyledger.llm.wire.observation import Observation
 
@@ -40,7 +41,7 @@ class ProviderCall:
     """
 
     def __init__(self, reading: Reading, observation: Observation, *, bodiless: bool) -> None:
-        """reading: of the connection. observation: learns of the framing, and why the answer is broken off."""
+        """reading: of the connection. observation: learns of the framing."""
         self.content = AnswerContent(reading)
         self.parser = AnswerParser(self, bodiless=bodiless)
         self.head: asyncio.Future[AnswerHead] = asyncio.get_running_loop().create_future()
@@ -85,10 +86,6 @@ class ProviderCall:
     def body_arrived(self, piece: bytes) -> None:
         """Take bytes of its body."""
         self.content.feed(piece)
-
-    def broken_off(self, reason: str) -> None:
-        """Note that this side ends the connection, which everything that fails then is due to."""
-        self._observation.broken_off = reason
 
     def end(self, failure: str = LOST) -> None:
         """End the call. failure: why its answer is not whole, where it is not."""

@@ -146,7 +146,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         if self._idle:
             self._idle = False
             self._shelf.forget(self, reason)
-        self._end_call(LOST)
+        self._end_call()
         if self._transport is None:
             return
         if self._pipe is None and self._transport.get_write_buffer_size():
@@ -183,7 +183,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
         if (call := self._call) is None:
             self.close(UNEXPECTED)
         elif (reason := call.receive(data)) is not None:
-            self._break_off(call, reason)
+            self._break_off(reason)
         elif call.parser.complete and not call.parser.switched:
             self._end(call)
 
@@ -201,7 +201,7 @@ class ProviderConnection(asyncio.BufferedProtocol):
             self._pipe.end()
         if self._call is not None and exc is None:
             self._call.parser.feed_end()
-        self._end_call(LOST)
+        self._end_call()
         self.resume_writing()
         self._shelf.gone(self)
 
@@ -238,14 +238,15 @@ class ProviderConnection(asyncio.BufferedProtocol):
                     await asyncio.sleep(0)
         except Exception:  # noqa: BLE001  its sender keeps why
             if self._call is call:
-                self._break_off(call, LOST)
+                self._break_off(LOST)
 
     def _end(self, call: ProviderCall) -> None:
         """End a call whose answer is whole: keep the connection, or close it if any part of the call is left."""
         parser = call.parser
         left = self._retired or call.unsent or self._open_transport().get_write_buffer_size() > 0
-        self._keep_s = min(self._keep_s, self._keep_s if call.keep_s is None else call.keep_s)
-        self._end_call(LOST)
+        if call.keep_s is not None:
+            self._keep_s = min(self._keep_s, call.keep_s)
+        self._end_call()
         if left or not (parser.keeps or parser.surplus):
             self.close("closed")
             return
@@ -255,13 +256,12 @@ class ProviderConnection(asyncio.BufferedProtocol):
         if parser.surplus:
             self.close(UNEXPECTED)
 
-    def _end_call(self, failure: str) -> None:
+    def _end_call(self, failure: str = LOST) -> None:
         call, self._call = self._call, None
         if call is not None:
             call.end(failure)
 
-    def _break_off(self, call: ProviderCall, reason: str) -> None:
-        call.broken_off(reason)
+    def _break_off(self, reason: str) -> None:
         self._end_call(reason)
         if self._transport is not None:
             self._transport.abort()

@@ -27,12 +27,11 @@ def request_head(method: str, url: URL, headers: Sequence[tuple[str, str]], body
     """
     lines = [f"{method} {url.raw_path_qs} HTTP/1.1", f"host: {url.host_port_subcomponent}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    names = {name for name, _ in headers}
-    if "accept" not in names:
+    if all(name != "accept" for name, _ in headers):
         lines.append("accept: */*")
     if isinstance(body, bytes) or (body is None and method not in _WITHOUT_LENGTH):
         lines.append(f"content-length: {len(body or b'')}")
-    elif body is not None and "content-length" not in names:
+    elif is_chunked(headers, body):
         lines.append("transfer-encoding: chunked")
     head = "\r\n".join(lines).encode()
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
@@ -40,9 +39,10 @@ def request_head(method: str, url: URL, headers: Sequence[tuple[str, str]], body
     return head + b"\r\n\r\n"
 
 
-def is_chunked(headers: Sequence[tuple[str, str]]) -> bool:
-    """Whether a body in pieces is sent in chunks, because its length is not known."""
-    return all(name != "content-length" for name, _ in headers)
+def is_chunked(headers: Sequence[tuple[str, str]], body: Body) -> bool:
+    """Whether a body is sent in chunks: it comes in pieces, and no header states its length."""
+    in_pieces = body is not None and not isinstance(body, bytes)
+    return in_pieces and all(name != "content-length" for name, _ in headers)
 
 
 async def pieces_of(body: bytes | AsyncIterable[bytes], *, chunked: bool) -> AsyncIterator[bytes]:

@@ -51,7 +51,7 @@ def test_a_server_reads_what_was_sent(method, headers, pieces, counted, whole):
         if isinstance(content, bytes):
             return data + content
         if content is not None:
-            chunked = is_chunked(headers)
+            chunked = is_chunked(headers, content)
             data += b"".join([piece async for piece in pieces_of(content, chunked=chunked)])
         return data
 
